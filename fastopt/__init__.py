@@ -1,0 +1,1 @@
+"""Optimizer steps at C speed on a CPU, from plain Python."""

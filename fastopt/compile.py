@@ -1,0 +1,224 @@
+"""The one place that calls Numba: options, names, digests and the disk cache.
+
+A *template* is a plain function that closes a loop over its *parts* (update rules, losses,
+schedules - plain functions too) and returns it; :func:`kernel` compiles that loop.
+
+Numba's own cache does not notice an edited part in another file, nor changed jit options: it
+silently runs the old machine code (measured; numba#6264, numba#6845). So a digest of everything
+the kernel is made of goes into its ``__qualname__``, which names its cache files.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.extending import register_jitable
+
+from fastopt.errors import CacheWarning
+
+__all__ = ["inlinable", "jitable", "kernel", "reducible"]
+
+# contract allows a*b + c to become one FMA. Never `True`: nnan/ninf delete NaN checks (numba#2919).
+FASTMATH = frozenset({"contract"})
+# Sums may be reordered into SIMD lanes; their fixed chunks keep them deterministic (norms.py).
+REDUCING = frozenset({"contract", "reassoc", "nsz"})
+
+_OWN_PACKAGES = ("fastopt", "sweeps")
+
+
+def _registrar(fastmath: frozenset[str], **options: Any) -> Callable[[Callable], Callable]:
+    return register_jitable(error_model="numpy", fastmath=set(fastmath), **options)
+
+
+inlinable = _registrar(FASTMATH, forceinline=True)
+"""Register a small plain function so that kernels can inline it; it stays a plain function."""
+
+jitable = _registrar(FASTMATH)
+"""Register a plain function that kernels call; LLVM decides whether to inline it."""
+
+reducible = _registrar(REDUCING)
+"""Like :func:`jitable` for functions that sum: LLVM may reorder the additions to use SIMD."""
+
+
+@functools.cache
+def kernel(template: Callable, *parts: Any, parallel: bool = False, nogil: bool = True) -> Any:
+    """Compile ``template(*parts)`` lazily, cached on disk under a name that says what it is.
+
+    Parameters
+    ----------
+    template : callable
+        Plain function that returns the loop to compile, closed over ``parts``.
+    *parts : hashable
+        Plain functions (registered by :func:`inlinable` or :func:`jitable`) and constants.
+    parallel : bool
+        Compile ``prange`` as a parallel region; otherwise it is ``range`` (the serial twin).
+    nogil : bool
+        Release the GIL while the kernel runs.
+
+    Returns
+    -------
+    numba.core.registry.CPUDispatcher
+        The same object for the same arguments. Nothing compiles before the first call.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def scaled(rule):
+    ...     def loop(c, x):
+    ...         for i in range(x.size):
+    ...             x[i] = rule(c, x[i])
+    ...     return loop
+    >>> @inlinable
+    ... def times(c, x):
+    ...     return c * x
+    >>> x = np.ones(3)
+    >>> kernel(scaled, times)(2.0, x)
+    >>> x
+    array([2., 2., 2.])
+    """
+    function = template(*parts)
+    options = {"parallel": parallel, "nogil": nogil, "fastmath": set(FASTMATH)}
+    digest = fingerprint(template, *parts, tuple(sorted(map(repr, options.items()))))
+    names = [getattr(part, "__name__", str(part)) for part in (template, *parts)]
+    label = "_".join([*names, "parallel" if parallel else "serial"])
+    # File names end at 255 bytes; the digest alone identifies, the label is for profilers.
+    function.__qualname__ = f"{label[:120]}_{digest}"
+    dispatcher = numba.njit(error_model="numpy", **options)(function)
+    _attach_cache(dispatcher, function)
+    return dispatcher
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hash everything that decides what machine code ``parts`` compile to.
+
+    Functions count with their bytecode, constants, defaults, closures and every function they
+    can reach by name; functions of our own packages also with their whole source file, because
+    ``@overload`` bodies are not reachable by name.
+    """
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:2]}".encode())
+    for item in _walk(parts, set()):
+        digest.update(item)
+    return digest.hexdigest()[:16]
+
+
+def _walk(values: Any, seen: set[int]) -> Iterator[bytes]:
+    for value in values:
+        function = getattr(value, "py_func", None) or getattr(value, "_defn", None) or value
+        if isinstance(function, types.FunctionType):
+            if id(function) in seen:
+                continue
+            seen.add(id(function))
+            yield from _walk_function(function, seen)
+        elif isinstance(value, tuple | list | frozenset):
+            yield from _walk(sorted(value, key=repr) if isinstance(value, frozenset) else value, seen)
+        elif isinstance(value, types.ModuleType | type):
+            yield value.__name__.encode()
+        elif hasattr(value, "tobytes"):
+            yield repr((value.dtype, value.shape)).encode() + value.tobytes()
+        else:
+            # Addresses in a default repr would change in every process.
+            yield (repr(value) if "object at 0x" not in repr(value) else type(value).__name__).encode()
+
+
+def _walk_function(function: types.FunctionType, seen: set[int]) -> Iterator[bytes]:
+    module = function.__module__ or ""
+    if module.split(".")[0] in _OWN_PACKAGES:
+        yield _source_hash(module)
+    names: list[str] = []
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        yield code.co_code
+        names += code.co_names
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                codes.append(constant)
+            else:
+                yield repr(constant).encode()
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    yield from _walk([function.__defaults__ or (), *cells], seen)
+    reachable = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    for name in sorted(reachable):
+        yield name.encode()
+        yield from _walk([reachable[name]], seen)
+
+
+@functools.cache
+def _source_hash(module: str) -> bytes:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).digest() if file else b""
+    except OSError:  # zip imports: the package version below is all there is
+        return b""
+
+
+class KernelCache(FunctionCache):
+    """Numba's disk cache, keyed by our digest, one index a signature, never fatal.
+
+    Numba's index is read, changed and rewritten without a lock, so two processes that save two
+    signatures of one function can mix them up (numba#10128, numba#4807): here each signature has
+    an index of its own. A truncated file raises EOFError on every call (numba#10434), a full disk
+    raises from the kernel call: here both are a warning, and the kernel is compiled in memory.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the stored code for ``sig``, or None when there is none that can be read."""
+        try:
+            self._use_index_of(sig)
+            return super().load_overload(sig, target_context)
+        except Exception as error:
+            self._warn("read from", error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Store the code for ``sig``; failing that, warn and go on."""
+        try:
+            self._use_index_of(sig)
+            super().save_overload(sig, data)
+        except Exception as error:
+            self._warn("written to", error)
+
+    def _use_index_of(self, sig: Any) -> None:
+        base = f"{self._impl.filename_base}-{hashlib.sha256(repr(sig).encode()).hexdigest()[:12]}"
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=base,
+            source_stamp=self._py_func.__qualname__,
+        )
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple:
+        # Numba pickles the closure here, which differs between processes for functions pickled by
+        # value; the digest in the name already covers all of it.
+        return (sig, codegen.magic_tuple(), self._py_func.__qualname__)
+
+    def _warn(self, verb: str, error: Exception) -> None:
+        warnings.warn(
+            f"compiled code could not be {verb} the cache folder {self._cache_path} "
+            f"({type(error).__name__}: {error}); the kernel works but is compiled again in every "
+            "process. Free or unlock the folder, or name another one in NUMBA_CACHE_DIR.",
+            CacheWarning,
+            stacklevel=2,
+        )
+
+
+def _attach_cache(dispatcher: Any, function: Callable) -> None:
+    if numba.config.DISABLE_JIT:
+        return
+    try:
+        dispatcher._cache = KernelCache(function)
+    except (RuntimeError, OSError) as error:  # no locator: read-only home, zip, notebook
+        warnings.warn(
+            f"no folder to cache compiled code in ({error}); kernels work but are compiled again "
+            "in every process. Name a writable folder in NUMBA_CACHE_DIR.",
+            CacheWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,111 @@
+r"""Adam, AdamW and AMSGrad: one formula, switches as coefficients.
+
+With :math:`g' = s g + \ell p` (sign of ``maximize``, coupled decay) and :math:`\kappa` the
+decoupled decay factor,
+
+.. math::
+    m &\leftarrow \beta_1 m + (1 - \beta_1) g' \\
+    v &\leftarrow \beta_2 v + (1 - \beta_2) g'^2 \\
+    p &\leftarrow \kappa p - \frac{\alpha}{1 - \beta_1^t}
+        \frac{m}{\sqrt{v} / \sqrt{1 - \beta_2^t} + \epsilon}
+
+which is torch's order of operations; optax and Keras place :math:`\epsilon` elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fastopt.compile import inlinable
+from fastopt.rules.base import Real, Rule, power
+from fastopt.rules.sgd import DECAY, decay
+
+__all__ = ["ADAM", "AMSGRAD"]
+
+
+@inlinable
+def adam_clock(h):
+    """Return the clock ``(t, b1^t, its error, b2^t, its error)`` before the first step."""
+    return 0.0, 1.0, 0.0, 1.0, 0.0
+
+
+@inlinable
+def adam_tick(h, clock):
+    """Coefficients ``(s, l2, keep, b1, 1-b1, b2, 1-b2, step, scale, eps)`` of :func:`adam`."""
+    lr, beta1, beta2, eps, weight_decay, decoupled, maximize = h
+    t, b1t, e1, b2t, e2 = clock
+    b1t, e1 = power(b1t, e1, beta1)
+    b2t, e2 = power(b2t, e2, beta2)
+    l2, keep = decay(lr, weight_decay, decoupled)
+    step, scale = lr / (1.0 - b1t), 1.0 / math.sqrt(1.0 - b2t)
+    c = (1.0 - 2.0 * maximize, l2, keep, beta1, 1.0 - beta1, beta2, 1.0 - beta2, step, scale, eps)
+    return (t + 1.0, b1t, e1, b2t, e2), c
+
+
+@inlinable
+def moments(c, g, x):
+    """Advance both moments of one element; return ``m, v``."""
+    s, l2, _, b1, a1, b2, a2, _, _, _ = c
+    g = s * g + l2 * x[0]
+    return b1 * x[1] + a1 * g, b2 * x[2] + a2 * g * g
+
+
+@inlinable
+def descend(c, p, m, v):
+    """Move one element against its first moment, scaled by the root of its second."""
+    _, _, keep, _, _, _, _, step, scale, eps = c
+    return p * keep - step * m / (math.sqrt(v) * scale + eps)
+
+
+@inlinable
+def adam(c, g, x):
+    """Adam step of one element, ``x = (p, m, v)``.
+
+    >>> h = (0.1, 0.9, 0.999, 1e-8, 0.0, 0.0, 0.0)
+    >>> clock, c = adam_tick(h, adam_clock(h))
+    >>> p, m, v = adam(c, 3.0, (1.0, 0.0, 0.0))
+    >>> round(p, 6), round(m, 6), round(v, 6)  # the first step is lr, whatever the gradient
+    (0.9, 0.3, 0.009)
+    """
+    m, v = moments(c, g, x)
+    return descend(c, x[0], m, v), m, v
+
+
+@inlinable
+def amsgrad(c, g, x):
+    """Adam step with the largest second moment so far, ``x = (p, m, v, vmax)``.
+
+    A NaN in ``v`` stays there and is chosen over any number, so it cannot hide behind ``vmax``.
+    """
+    m, v = moments(c, g, x)
+    vmax = x[3] if x[3] > v else v
+    return descend(c, x[0], m, vmax), m, v, vmax
+
+
+ADAM = Rule(
+    name="adam",
+    hyper={
+        "lr": Real(1e-3, summary="learning rate, about the size of a step"),
+        "beta1": Real(0.9, high=1.0, summary="decay of the first moment"),
+        "beta2": Real(0.999, high=1.0, summary="decay of the second moment"),
+        "eps": Real(1e-8, summary="added to the root of the second moment"),
+        **DECAY,
+    },
+    slots=("exp_avg", "exp_avg_sq"),
+    clock0=adam_clock,
+    tick=adam_tick,
+    update=adam,
+    formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat v} + \epsilon)",
+    source="D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, arXiv:1412.6980",
+)
+
+AMSGRAD = Rule(
+    name="amsgrad",
+    hyper=ADAM.hyper,
+    slots=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+    clock0=adam_clock,
+    tick=adam_tick,
+    update=amsgrad,
+    formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\max_{i \le t} v_i / (1 - \beta_2^t)} + \epsilon)",
+    source="S. J. Reddi, S. Kale and S. Kumar, On the convergence of Adam and beyond, ICLR 2018",
+)

@@ -1,0 +1,1 @@
+"""Hyperparameter sweeps whose trials are whole training runs inside compiled kernels."""

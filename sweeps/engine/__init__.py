@@ -1,0 +1,1 @@
+"""Compiled runners: problem x rule x schedule -> trials in parallel."""
