@@ -147,9 +147,16 @@ def _walk_function(function: types.FunctionType, seen: set[int]) -> Iterator[byt
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     yield from _walk([function.__defaults__ or (), *cells], seen)
     reachable = {name: function.__globals__[name] for name in names if name in function.__globals__}
+    # `maths.exp` names the module in globals, and the function only inside the module.
+    for value in [value for value in reachable.values() if _is_own_module(value)]:
+        reachable |= {name: vars(value)[name] for name in names if name in vars(value)}
     for name in sorted(reachable):
         yield name.encode()
         yield from _walk([reachable[name]], seen)
+
+
+def _is_own_module(value: Any) -> bool:
+    return isinstance(value, types.ModuleType) and value.__name__.split(".")[0] in _OWN_PACKAGES
 
 
 @functools.cache

@@ -1,9 +1,14 @@
 r"""Stochastic gradient descent, plain and with momentum in three forms.
 
 One formula serves them all: a switch is a coefficient that vanishes. With :math:`g' = s g + \ell p`
-(:math:`s = \pm 1`, :math:`\ell` the coupled decay) and :math:`\kappa` the decoupled decay factor,
+(:math:`s = \pm 1`, :math:`\ell` the coupled decay) and :math:`\delta` the share of the weights that
+decoupled decay takes away,
 
-.. math::  v \leftarrow \mu v + a g', \qquad  p \leftarrow \kappa p - (c_g g' + c_v v).
+.. math::  v \leftarrow \mu v + a g', \qquad  p \leftarrow p - \delta p - (c_g g' + c_v v).
+
+Written :math:`p - \delta p`, the decay is an FMA with one rounding; the factor :math:`1 - \delta`
+rounded to float32 is off by the same amount in every step, and 1 000 steps of AdamW drift five
+times further from float64 (in float64: twenty times).
 """
 
 from __future__ import annotations
@@ -22,35 +27,35 @@ def counted(h):
 
 @inlinable
 def decay(lr, weight_decay, decoupled):
-    """Split weight decay in its coupled (L2) coefficient and its decoupled factor."""
-    return weight_decay * (1.0 - decoupled), 1.0 - lr * weight_decay * decoupled
+    """Split weight decay in its coupled (L2) coefficient and its decoupled share."""
+    return weight_decay * (1.0 - decoupled), lr * weight_decay * decoupled
 
 
 @inlinable
 def sgd_tick(h, clock):
-    """Coefficients ``(s, l2, keep, lr)`` of :func:`sgd`."""
+    """Coefficients ``(s, l2, shrink, lr)`` of :func:`sgd`."""
     lr, weight_decay, decoupled, maximize = h
-    l2, keep = decay(lr, weight_decay, decoupled)
-    return (clock[0] + 1.0,), (1.0 - 2.0 * maximize, l2, keep, lr)
+    l2, shrink = decay(lr, weight_decay, decoupled)
+    return (clock[0] + 1.0,), (1.0 - 2.0 * maximize, l2, shrink, lr)
 
 
 @inlinable
 def sgd(c, g, x):
-    r"""Gradient step of one element, :math:`p \leftarrow \kappa p - \alpha g'`.
+    r"""Gradient step of one element, :math:`p \leftarrow p - \delta p - \alpha g'`.
 
-    >>> sgd((1.0, 0.0, 1.0, 0.5), 2.0, (1.0,))
+    >>> sgd((1.0, 0.0, 0.0, 0.5), 2.0, (1.0,))
     (0.0,)
     """
-    s, l2, keep, lr = c
+    s, l2, shrink, lr = c
     (p,) = x
-    return (p * keep - lr * (s * g + l2 * p),)
+    return (p - shrink * p - lr * (s * g + l2 * p),)
 
 
 @inlinable
 def momentum_tick(h, clock):
-    """Coefficients ``(s, l2, keep, mu, a, cg, cv)`` of :func:`momentum` in each of its forms."""
+    """Coefficients ``(s, l2, shrink, mu, a, cg, cv)`` of :func:`momentum` in each of its forms."""
     lr, mu, dampening, nesterov, form, weight_decay, decoupled, maximize = h
-    l2, keep = decay(lr, weight_decay, decoupled)
+    l2, shrink = decay(lr, weight_decay, decoupled)
     ahead = mu if nesterov == 1.0 else 1.0
     if form == 0.0:  # heavy ball; like torch, the first step fills the buffer undamped
         a = 1.0 if clock[0] == 0.0 else 1.0 - dampening
@@ -61,21 +66,23 @@ def momentum_tick(h, clock):
     else:  # velocity: the learning rate is inside v, so changing it acts with a delay
         a = -lr
         cg, cv = lr * nesterov, -ahead
-    return (clock[0] + 1.0,), (1.0 - 2.0 * maximize, l2, keep, mu, a, cg, cv)
+    return (clock[0] + 1.0,), (1.0 - 2.0 * maximize, l2, shrink, mu, a, cg, cv)
 
 
 @inlinable
 def momentum(c, g, x):
-    r"""Momentum step of one element, :math:`v \leftarrow \mu v + a g',\; p \leftarrow \kappa p - (c_g g' + c_v v)`.
+    r"""Momentum step of one element, in any form.
 
-    >>> momentum((1.0, 0.0, 1.0, 0.25, 1.0, 0.0, 0.5), 2.0, (1.0, 4.0))
+    .. math::  v \leftarrow \mu v + a g', \qquad  p \leftarrow p - \delta p - (c_g g' + c_v v).
+
+    >>> momentum((1.0, 0.0, 0.0, 0.25, 1.0, 0.0, 0.5), 2.0, (1.0, 4.0))
     (-0.5, 3.0)
     """
-    s, l2, keep, mu, a, cg, cv = c
+    s, l2, shrink, mu, a, cg, cv = c
     p, v = x
     g = s * g + l2 * p
     v = mu * v + a * g
-    return p * keep - (cg * g + cv * v), v
+    return p - shrink * p - (cg * g + cv * v), v
 
 
 DECAY = {

@@ -1,0 +1,133 @@
+"""What speed and results depend on: versions, cores, threads, BLAS, the folder of compiled code."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from fastopt.compile import kernel
+
+__all__ = ["cpu_quota", "facts"]
+
+PACKAGES = ("fastopt", "numpy", "numba", "llvmlite", "scipy", "pandas", "pyarrow", "scikit-learn")
+
+CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
+CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
+
+
+def facts() -> dict[str, str]:
+    """Collect the facts about this process and machine that a report of speed needs.
+
+    Starts Numba's threads, since their kind is not known before.
+
+    Returns
+    -------
+    dict of str to str
+        In the order to show them; what is wrong says so, and what to do.
+
+    Examples
+    --------
+    >>> list(facts())[:3]
+    ['fastopt', 'numpy', 'numba']
+    """
+    return {
+        **{name: _version(name) for name in PACKAGES},
+        "Python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": f"{platform.system()} {platform.machine()}",
+        "CPU": _cpu(),
+        "cores": _cores(),
+        "threads": _threads(),
+        "BLAS": _blas(),
+        "cache of compiled code": _cache(),
+    }
+
+
+def cpu_quota() -> float | None:
+    """Return how many cores' worth of time the control group grants, or None for no limit."""
+    try:
+        if CGROUP_V2.exists():
+            quota, period = CGROUP_V2.read_text().split()
+        else:
+            quota = (CGROUP_V1 / "cpu.cfs_quota_us").read_text()
+            period = (CGROUP_V1 / "cpu.cfs_period_us").read_text()
+    except (OSError, ValueError):
+        return None
+    return None if quota.strip() in ("max", "-1") else float(quota) / float(period)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu() -> str:
+    from llvmlite import binding
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    model = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    features = binding.get_host_cpu_features()
+    simd = [name for name in ("avx512f", "avx2", "neon") if features.get(name)]
+    name = model[0] if model else platform.processor() or "unknown"
+    return f"{name} ({binding.get_host_cpu_name()}{', ' + simd[0] if simd else ''})"
+
+
+def _cores() -> str:
+    parts = [f"{os.cpu_count()} in the machine"]
+    if hasattr(os, "sched_getaffinity"):
+        parts.append(f"{len(os.sched_getaffinity(0))} allowed to this process")
+    quota = cpu_quota()
+    parts.append("no quota" if quota is None else f"quota of {quota:g}")
+    return ", ".join(parts)
+
+
+def _threads() -> str:
+    import numba
+    from numba.np.ufunc import parallel
+
+    parallel._launch_threads()
+    count, quota = numba.get_num_threads(), cpu_quota()
+    text = f"{count}, layer {numba.threading_layer()}"
+    if quota is not None and count > quota:
+        text += f"; more than the quota: set NUMBA_NUM_THREADS={max(1, int(quota))}"
+    return text
+
+
+def _blas() -> str:
+    import scipy.linalg  # noqa: F401  numba's BLAS calls go through SciPy's library
+    from threadpoolctl import threadpool_info
+
+    found = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
+    return "; ".join(map(_library, found)) or "none found"
+
+
+def _library(lib: dict[str, Any]) -> str:
+    return f"{lib['internal_api']} {lib['version']} ({lib['num_threads']} threads)"
+
+
+def _cache() -> str:
+    cache = getattr(kernel(_template), "_cache", None)
+    folder = getattr(cache, "_cache_path", None)
+    if folder is None:
+        return "none; name a writable folder in NUMBA_CACHE_DIR"
+    folder = Path(folder)
+    known = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(known, os.W_OK):
+        return f"{folder}, not writable; name a writable folder in NUMBA_CACHE_DIR"
+    return f"{folder}, writable"
+
+
+def _template() -> Any:
+    """Stand in for a loop: the cache folder of any kernel of this package will do."""
+
+    def nothing() -> None:
+        return None
+
+    return nothing

@@ -1,0 +1,149 @@
+"""Update rules inside a user's own ``@njit`` training loop.
+
+The same step kernel that the classes run, as a function that compiled code can call: no Python, no
+dispatch and no checks between two steps.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastopt.arrays import aligned_zeros, check_array
+from fastopt.clocks import new_clock
+from fastopt.compile import jitable
+from fastopt.errors import HyperparameterError, did_you_mean
+from fastopt.loops import flat
+from fastopt.rules import RULES, Rule
+
+__all__ = ["Embedded", "clock", "embed", "hyper", "slots"]
+
+
+class Embedded(NamedTuple):
+    """What :func:`embed` returns.
+
+    Attributes
+    ----------
+    rule : Rule
+        The row of :data:`fastopt.rules.RULES`.
+    step : callable
+        ``step(h, clock, g, x)``, to be called from compiled code: advances ``clock`` and updates
+        ``x = (p, *slots)`` with the gradient ``g``, all in place; the arrays are 1-D,
+        C-contiguous, of one dtype and do not overlap. Nothing is checked.
+    """
+
+    rule: Rule
+    step: Callable
+
+
+def embed(name: str) -> Embedded:
+    """Return the step of a rule as a function that a user's own ``@njit`` code can call.
+
+    Parameters
+    ----------
+    name : str
+        A name of :data:`fastopt.rules.RULES`, e.g. ``"adamw"``.
+
+    Returns
+    -------
+    Embedded
+        The same for the same name. Bind its ``step`` to a name of your own before compiling.
+
+    Raises
+    ------
+    HyperparameterError
+        There is no such rule.
+
+    Notes
+    -----
+    If you compile with ``cache=True``, Numba does not notice that fastopt was upgraded: delete the
+    ``__pycache__`` folder of your module then.
+
+    Examples
+    --------
+    >>> import numba
+    >>> step = embed("sgd").step
+    >>> @numba.njit
+    ... def train(h, clock, g, x):
+    ...     for _ in range(10):
+    ...         g[:] = 2.0 * x[0]  # the gradient of the sum of squares
+    ...         step(h, clock, g, x)
+    >>> h, p = hyper("sgd", lr=0.25), np.array([1024.0])
+    >>> train(h, clock("sgd", h), np.empty(1), (p, *slots("sgd", p)))
+    >>> p
+    array([1.])
+    """
+    return _embedded(_rule(name))
+
+
+@functools.cache
+def _embedded(rule: Rule) -> Embedded:
+    return Embedded(rule, jitable(flat(rule.clock0, rule.tick, rule.update)))
+
+
+def hyper(name: str, **values: Any) -> tuple[float, ...]:
+    """Check hyperparameters of a rule and pack them for its ``step``.
+
+    Parameters
+    ----------
+    name : str
+        A name of :data:`fastopt.rules.RULES`.
+    **values
+        Hyperparameters of that rule; the others take their defaults.
+
+    Raises
+    ------
+    HyperparameterError
+        The rule or a hyperparameter is unknown, or a value is out of its range.
+
+    Examples
+    --------
+    >>> hyper("adamw", lr=0.1)
+    (0.1, 0.9, 0.999, 1e-08, 0.01, 1.0, 0.0)
+    """
+    return _rule(name).pack(values)
+
+
+def clock(name: str, h: tuple[float, ...]) -> np.ndarray:
+    """Return the clock of a rule before its first step: float64, ``clock[0]`` counts the steps.
+
+    >>> clock("adamw", hyper("adamw"))
+    array([0., 1., 0., 1., 0.])
+    """
+    return new_clock(_rule(name), h)
+
+
+def slots(name: str, p: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the state arrays of a rule for the flat parameter ``p``: aligned zeros of its dtype.
+
+    Parameters
+    ----------
+    name : str
+        A name of :data:`fastopt.rules.RULES`.
+    p : ndarray, shape (n,)
+        float32 or float64; only its size and dtype are read.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        ``p`` is not an array that a step can update.
+
+    Examples
+    --------
+    >>> slots("adamw", np.ones(2))
+    (array([0., 0.]), array([0., 0.]))
+    """
+    check_array("p", p)
+    return tuple(aligned_zeros(p.size, p.dtype, 2 + k) for k in range(len(_rule(name).slots)))
+
+
+def _rule(name: str) -> Rule:
+    rule = RULES.get(name)
+    if rule is None:
+        raise HyperparameterError(
+            f"there is no rule {name!r}{did_you_mean(name, RULES)}; there are {', '.join(RULES)}"
+        )
+    return rule

@@ -1,0 +1,36 @@
+r"""Elementary functions in plain arithmetic, so that loops over them become SIMD code.
+
+Numba leaves ``math.exp`` and its kin to the scalar C library unless Intel's SVML is installed: a
+call for each element, and a loop that does not vectorise (exp 2.5 ns and tanh 9.7 ns an element,
+against NumPy's 0.5 and 0.35). The functions here have no call, no branch and no table look-up, only
+multiply-adds and selects. They work on float32 (in pure float32) and float64 scalars inside
+kernels; integers count as float64. Called from Python they are NumPy's, and take arrays too.
+
+=========  ===========  ====================================================================
+function   error (ulp)  range
+=========  ===========  ====================================================================
+exp        1            all; overflow is inf, subnormal results are right
+log        1            all; subnormal arguments too; log(0) = -inf, log(x < 0) = NaN
+tanh       2            all; keeps the sign of zero
+sigmoid    2            all; no overflow, subnormal results are right
+sin, cos   2            \|x\| <= 1e5 (float32), 1e12 (float64); beyond it x counts as 0;
+                        sin(±inf) = cos(±inf) = NaN
+=========  ===========  ====================================================================
+
+NaN gives NaN. Every multiply-add is an explicit, correctly rounded one and no other may be fused
+or reordered, whatever the caller's ``fastmath``: an element has the same bits in a SIMD lane, in a
+loop's remainder, and on any machine. Hardware without FMA (x86 before 2013) runs them correctly
+but slowly.
+
+References
+----------
+P. T. P. Tang, *Table-driven implementation of the exponential function*, ACM TOMS 1989 (reduction).
+W. J. Cody and W. Waite, *Software manual for the elementary functions*, 1980.
+J.-M. Muller, *Elementary functions: algorithms and implementation*, 3rd ed., 2016.
+"""
+
+from __future__ import annotations
+
+from fastopt.maths.functions import cos, exp, log, sigmoid, sin, tanh
+
+__all__ = ["cos", "exp", "log", "sigmoid", "sin", "tanh"]

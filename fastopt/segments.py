@@ -1,0 +1,263 @@
+"""What :class:`fastopt.optimizer.Optimizer` is made of: runs of memory, and groups of them.
+
+A *segment* is what one kernel call updates: one array, or a whole arena. A *group* is the segments
+that share hyperparameters; it reads them from its dict before each step, since schedulers write
+there, and packs them again only when they changed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastopt.arena import Buffer
+from fastopt.arrays import Extents, aligned_zeros, check_array, check_like, named
+from fastopt.clocks import new_clock, rewind
+from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean
+from fastopt.loops import stepper
+from fastopt.rules import Rule
+
+__all__ = ["Change", "Group", "Piece", "Segment"]
+
+Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
+"""``recipe(where, options)`` picks the rule and renames torch's options to the rule's names."""
+
+# Changing these leaves the clock right; any other may be what the clock accumulates.
+_NOT_IN_CLOCK = ("lr", "weight_decay")
+
+
+class Piece(NamedTuple):
+    """One tensor of a segment: ``p[start:stop]`` in shape ``shape``, called ``key`` by the user."""
+
+    key: Any
+    array: np.ndarray
+    start: int
+    stop: int
+
+    def of(self, flat: np.ndarray) -> np.ndarray:
+        """Return this tensor's part of a flat array of the segment, in the tensor's shape."""
+        return flat[self.start : self.stop].reshape(self.array.shape)
+
+
+class Segment:
+    """Memory that one kernel call updates, with its slots, its clock and its last gradient."""
+
+    def __init__(self, p: np.ndarray, pieces: list[Piece], suffix: str) -> None:
+        self.p = p.view(np.ndarray).reshape(-1)
+        self.n = self.p.size
+        self.shape = p.shape
+        self.pieces = pieces
+        self.suffix = suffix
+        self.slots: dict[str, np.ndarray] = {}
+        self.clock = np.zeros(0)
+        self.x: tuple[np.ndarray, ...] = ()
+        # Kept alive on purpose: while we hold it, an array with the same identity is the same one.
+        self.source: np.ndarray | None = None
+        self.g = np.zeros(0)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps taken since the slots were zero."""
+        return int(self.clock[0])
+
+    def bind(self, rule: Rule, h: tuple[float, ...]) -> None:
+        """Get the slots and the clock that ``rule`` needs, keeping what is there already."""
+        fresh = [name for name in rule.slots if name not in self.slots]
+        for name in fresh:
+            place = 2 + rule.slots.index(name)
+            self.slots[name] = aligned_zeros(self.n, self.p.dtype, place)
+        if not self.clock.size or (fresh and len(fresh) == len(rule.slots)):
+            self.clock = new_clock(rule, h)
+        self.x = (self.p, *(self.slots[name] for name in rule.slots))
+
+    def accept(self, g: Any, where: str, params: Extents) -> np.ndarray:
+        """Return the gradient ``g`` as a flat array; check it unless it was the last one too."""
+        if g is not self.source:
+            where += self.suffix
+            check_like(where, g, self.p.dtype, self.shape)
+            owner = params.find(g)
+            if owner is not None:
+                raise ArrayError(
+                    f"{where} shares memory with {owner}, which the step writes to. "
+                    "Compute the gradient in an array of its own."
+                )
+            self.source, self.g = g, g.view(np.ndarray).reshape(-1)
+        return self.g
+
+
+class Change(NamedTuple):
+    """Hyperparameters that a group is about to adopt."""
+
+    rule: Rule
+    h: tuple[float, ...]
+    seen: tuple | None
+
+
+class Group:
+    """Segments that share hyperparameters.
+
+    Parameters
+    ----------
+    where : str
+        Name of the group in error messages.
+    path : str
+        How the caller wrote its parameters, e.g. ``params[0]['params']``.
+    params : ndarray, list or dict of ndarray, or Buffer
+        Updated in place.
+    options : dict
+        The row of ``param_groups``; read, never written.
+    recipe : callable
+        See :data:`Recipe`.
+    extents : Extents
+        Memory of all parameters so far; this group's is added.
+    """
+
+    def __init__(
+        self, where: str, path: str, params: Any, options: dict, recipe: Recipe, extents: Extents
+    ) -> None:
+        self.where = where
+        self.params = dict(params) if isinstance(params, Mapping) else params
+        if isinstance(params, list | tuple):
+            self.params = list(params)
+        self.segments = _segments(path, self.params, extents)
+        self.keys = [piece.key for segment in self.segments for piece in segment.pieces]
+        self.options = options
+        self.recipe = recipe
+        self.read = itemgetter(*(name for name in options if name != "params"))
+        self.rule, self.h, self.seen = self.change(options)
+        self._bind()
+
+    @property
+    def names(self) -> list | None:
+        """The names the user gave to the tensors, if any."""
+        params = self.params.params if isinstance(self.params, Buffer) else self.params
+        return self.keys if isinstance(params, dict) else None
+
+    @property
+    def pieces(self) -> list[tuple[Segment, Piece]]:
+        """Every tensor with its segment, in the order in which the user gave them."""
+        return [(segment, piece) for segment in self.segments for piece in segment.pieces]
+
+    def match(self, grads: Any, where: str, params: Extents) -> list[tuple[Segment, np.ndarray]]:
+        """Pair each segment that has a gradient with it; check gradients not seen before."""
+        return [
+            (segment, segment.accept(g, where, params))
+            for segment, g in zip(self.segments, self._items(grads, where))
+            if g is not None
+        ]
+
+    def _items(self, grads: Any, where: str) -> Any:
+        params = self.params
+        if isinstance(params, Buffer):
+            return (params.flat_grad if grads is None else grads,)
+        if grads is None:
+            return ()
+        if isinstance(params, np.ndarray):
+            return (grads,)
+        if not isinstance(grads, Mapping if isinstance(params, dict) else list | tuple):
+            raise ArrayTypeError(
+                f"{where} must be a {type(params).__name__} like the parameters; "
+                f"got a {type(grads).__name__}"
+            )
+        if isinstance(grads, Mapping):
+            return self._named_items(grads, where)
+        if len(grads) != len(params):
+            raise ArrayError(
+                f"{where} has {len(grads)} items for {len(params)} parameters; "
+                "give None for a parameter without a gradient"
+            )
+        return grads
+
+    def _named_items(self, grads: Mapping, where: str) -> list:
+        items = [grads.get(key) for key in self.keys]
+        if len(grads) > sum(g is not None for g in items):
+            for key in grads:
+                if key not in self.params:
+                    raise ArrayError(
+                        f"{where} has {key!r}, but no parameter has that name"
+                        f"{did_you_mean(key, map(str, self.keys))}; "
+                        f"there are {', '.join(map(repr, self.keys))}"
+                    )
+        return items
+
+    def change(self, options: Mapping[str, Any]) -> Change:
+        """Check ``options`` and pack them for the kernel."""
+        rule, values = self.recipe(self.where, options)
+        seen = self.read(options)
+        return Change(rule, rule.pack(values, self.where), seen if _immutable(seen) else None)
+
+    def pending(self) -> Change | None:
+        """Return what changed in the group's dict since the last step; None is the usual answer."""
+        try:
+            unchanged = self.read(self.options) == self.seen
+        except KeyError as error:
+            raise HyperparameterError(f"{self.where} has lost its {error}; set it again") from None
+        except ValueError:  # an array of several elements has no truth; packing refuses it by name
+            unchanged = False
+        return None if unchanged else self.change(self.options)
+
+    def adopt(self, change: Change) -> None:
+        """Use new hyperparameters from now on: slots for the rule, clocks as if always so."""
+        before, (rule, h, _) = dict(zip(self.rule.hyper, self.h)), change
+        stale = [name for name, value in zip(rule.hyper, h) if before.get(name, value) != value]
+        has_other_rule = rule is not self.rule
+        self.rule, self.h, self.seen = change
+        if has_other_rule:
+            self._bind()
+        if any(name not in _NOT_IN_CLOCK for name in stale):
+            for segment in self.segments:
+                rewind(rule, h, segment.steps, segment.clock)
+
+    def _bind(self) -> None:
+        self.kernel = stepper(self.rule)
+        for segment in self.segments:
+            segment.bind(self.rule, self.h)
+
+    def scaled(self, h: tuple[float, ...], factor: float) -> tuple[float, ...]:
+        """Return ``h`` with its learning rate multiplied by a schedule's factor."""
+        lr = h[0] * factor
+        if not 0.0 <= lr < math.inf:
+            raise HyperparameterError(
+                f"{self.where}: the schedule's factor {factor!r} makes lr {lr}; it must be finite "
+                "and zero or more. Nothing was changed."
+            )
+        return (lr, *h[1:])
+
+    def locate(self, segment: Segment, index: int) -> tuple[Any, int]:
+        """Return the key of the tensor that holds element ``index`` and its flat index there."""
+        for piece in segment.pieces:
+            if piece.start <= index < piece.stop:
+                return piece.key, index - piece.start
+        return "padding", index
+
+
+def _segments(path: str, params: Any, extents: Extents) -> list[Segment]:
+    if isinstance(params, Buffer):
+        extents.add(path, params.flat)
+        views = list(zip(params.names, Buffer._values(params.params), params.offsets))
+        pieces = [Piece(key, view, start, start + view.size) for key, view, start in views]
+        return [Segment(params.flat, pieces, "")]
+    segments = []
+    for item_path, a in named(path, params):
+        check_array(item_path, a)
+        extents.add(item_path, a)
+        suffix = item_path.removeprefix(path)
+        segments.append(Segment(a, [Piece(suffix, a, 0, a.size)], suffix))
+    if not segments:
+        raise ArrayError(f"{path} is empty; pass at least one array")
+    keys = params if isinstance(params, dict) else range(len(segments))
+    for key, segment in zip(keys, segments):
+        segment.pieces[0] = segment.pieces[0]._replace(key=key)
+    return segments
+
+
+def _immutable(values: tuple) -> bool:
+    """Tell whether equal values now mean equal values always (a 0-d array may change in place)."""
+    return all(
+        _immutable(v) if isinstance(v, tuple) else isinstance(v, float | int | str | np.generic)
+        for v in values
+    )

@@ -1,0 +1,182 @@
+"""State dicts of optimizers, in torch's layout: dumping, and loading after checking everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastopt.clocks import new_clock, rewind
+from fastopt.errors import StateError
+from fastopt.segments import Change, Group, Piece, Segment
+
+__all__ = ["dump", "load"]
+
+
+def dump(groups: list[Group], steps: int) -> dict[str, Any]:
+    """Return copies of the state of ``groups``; see :meth:`fastopt.Optimizer.state_dict`."""
+    entries: dict[int, dict[str, Any]] = {}
+    rows = []
+    first = 0
+    for group in groups:
+        pieces = group.pieces
+        numbers = list(range(first, first + len(pieces)))
+        first += len(pieces)
+        for number, (segment, piece) in zip(numbers, pieces):
+            if segment.steps > 0:
+                entries[number] = _entry(group, segment, piece)
+        row = {name: value for name, value in group.options.items() if name != "params"}
+        if group.names is not None:
+            row["param_names"] = group.names
+        rows.append({**row, "params": numbers})
+    return {"state": entries, "param_groups": rows, "steps": steps}
+
+
+def _entry(group: Group, segment: Segment, piece: Piece) -> dict[str, Any]:
+    slots = {name: piece.of(segment.slots[name]).copy() for name in group.rule.slots}
+    return {"step": segment.steps, "clock": segment.clock.copy(), **slots}
+
+
+def load(groups: list[Group], state_dict: Mapping[str, Any]) -> int:
+    """Check that ``state_dict`` fits ``groups``, then copy it in; return its completed steps."""
+    try:
+        entries, rows = state_dict["state"], state_dict["param_groups"]
+    except (KeyError, TypeError):
+        raise StateError(
+            "a state dict has 'state' and 'param_groups'; got "
+            f"{list(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__}"
+        ) from None
+    if len(rows) != len(groups):
+        raise StateError(
+            f"the state dict has {len(rows)} param groups, but the optimizer has {len(groups)}"
+        )
+    plans = []
+    for k, (group, row) in enumerate(zip(groups, rows)):
+        options = _options(f"param_groups[{k}]", group, row)
+        change = group.change(options)
+        loaded = _segments(group, change, row["params"], entries)
+        plans.append((group, options, change, loaded))
+    _check_numbers(entries, rows)
+    for group, options, change, loaded in plans:
+        _install(group, options, change, loaded)
+    counts = [segment.steps for group in groups for segment in group.segments]
+    return int(state_dict.get("steps", max(counts, default=0)))
+
+
+def _options(where: str, group: Group, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the group's hyperparameters with those of ``row`` in their place."""
+    numbers = row.get("params", ())
+    if len(numbers) != len(group.keys):
+        raise StateError(
+            f"{where} has {len(numbers)} parameters, but the optimizer's has {len(group.keys)}"
+        )
+    names = list(row.get("param_names") or ())
+    if names and group.names is not None and names != group.names:
+        k = next(k for k, pair in enumerate(zip(names, group.keys)) if pair[0] != pair[1])
+        raise StateError(
+            f"{where}: parameter {k} is called {names[k]!r}, but the optimizer's is "
+            f"{group.keys[k]!r}. Give the parameters in the same order, or delete 'param_names' "
+            "from the state dict to go by position."
+        )
+    known = (name for name in group.options if name in row and name != "params")
+    return {**group.options, **{name: _plain(row[name]) for name in known}}
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_numbers(entries: Mapping[int, Any], rows: list[Mapping[str, Any]]) -> None:
+    numbers = {number for row in rows for number in row["params"]}
+    for number in entries:
+        if number not in numbers:
+            raise StateError(
+                f"state[{number!r}] belongs to no parameter: param_groups number them "
+                f"{sorted(numbers)}"
+            )
+
+
+Loaded = tuple[np.ndarray, dict[str, list[np.ndarray]]]
+
+
+def _segments(
+    group: Group, change: Change, numbers: list[int], entries: Mapping[int, Mapping[str, Any]]
+) -> list[Loaded]:
+    """Return the checked clock and slots (a list of tensors each) of every segment."""
+    remaining = iter(numbers)
+    loaded = []
+    for segment in group.segments:
+        clock = new_clock(change.rule, change.h)
+        slots: dict[str, list[np.ndarray]] = {name: [] for name in change.rule.slots}
+        for k, piece in enumerate(segment.pieces):
+            number = next(remaining)
+            where = f"state[{number}] (parameter {piece.key!r})"
+            own, arrays = _checked(where, change, piece, entries.get(number, {}))
+            if k and not np.array_equal(own, clock):
+                raise StateError(
+                    f"{where} is at step {own[0]:g}, but another tensor of the same Buffer at step "
+                    f"{clock[0]:g}; a Buffer steps all its tensors together. Load it into an "
+                    "optimizer over separate arrays."
+                )
+            clock = own
+            for name, a in arrays.items():
+                slots[name].append(a)
+        loaded.append((clock, slots))
+    return loaded
+
+
+def _checked(
+    where: str, change: Change, piece: Piece, entry: Mapping[str, Any]
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    rule, _, _ = change
+    present = {name: entry[name] for name in entry if entry[name] is not None}
+    slots = {name: a for name, a in present.items() if name not in ("step", "clock")}
+    for name in slots:
+        if name not in rule.slots:
+            raise StateError(
+                f"{where} has {name!r}, which {rule.name} does not keep; "
+                f"it keeps {', '.join(rule.slots) or 'no arrays'}"
+            )
+    if not slots and not present.get("step"):
+        return new_clock(rule, change.h), {name: np.zeros_like(piece.array) for name in rule.slots}
+    for name in rule.slots:
+        if name not in slots:
+            raise StateError(f"{where} lacks {name!r}, which {rule.name} keeps")
+    arrays = {name: np.asarray(a) for name, a in slots.items()}
+    for name, a in arrays.items():
+        if (a.shape, a.dtype) != (piece.array.shape, piece.array.dtype):
+            raise StateError(
+                f"{where}: {name!r} has shape {a.shape} and dtype {a.dtype}, but the parameter "
+                f"has shape {piece.array.shape} and dtype {piece.array.dtype}"
+            )
+    return _clock(where, change, present), arrays
+
+
+def _clock(where: str, change: Change, entry: Mapping[str, Any]) -> np.ndarray:
+    rule, h, _ = change
+    # torch's SGD keeps no step count; all its rule asks is whether there was a step.
+    step = float(entry.get("step", 1))
+    if step < 0 or step != int(step):
+        raise StateError(f"{where}: 'step' must be a whole number, zero or more; got {step!r}")
+    clock = new_clock(rule, h)
+    if "clock" not in entry:
+        rewind(rule, h, int(step), clock)
+        return clock
+    stored = np.array(entry["clock"], np.float64)
+    if stored.shape != clock.shape or stored[0] != step:
+        raise StateError(
+            f"{where}: 'clock' must have {clock.size} elements, the first of them the step "
+            f"{step:g}; got {stored}. Delete it to have it rebuilt from 'step'."
+        )
+    return stored
+
+
+def _install(group: Group, options: dict[str, Any], change: Change, loaded: list[Loaded]) -> None:
+    group.options.update({name: options[name] for name in options if name != "params"})
+    group.adopt(change)
+    for segment, (clock, slots) in zip(group.segments, loaded):
+        segment.clock[:] = clock
+        for name, arrays in slots.items():
+            for piece, a in zip(segment.pieces, arrays):
+                piece.of(segment.slots[name])[...] = a

@@ -1,0 +1,102 @@
+"""Run blocks of trials on this machine's cores: one compiled kernel, one BLAS thread a worker.
+
+The kernel runs on a background thread with the GIL released, so the calling thread is free to
+draw progress and to receive Ctrl-C, which raises the kernel's stop flag.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from fastopt.compile import kernel
+from fastopt.errors import SpecError
+from fastopt.threads import enter_parallel, leave_parallel
+from sweeps.engine import queue, trial
+from sweeps.engine.plan import Block
+from sweeps.problems.base import DataProblem
+
+__all__ = ["compile_block", "run_block", "worker_count"]
+
+# Seconds between looks at the counters: short enough for Ctrl-C, long enough to cost nothing.
+POLL = 0.05
+
+
+def worker_count(n_jobs: int) -> int:
+    """Return the number of workers ``n_jobs`` means; -1 is one for each of Numba's threads."""
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or not (n_jobs >= 1 or n_jobs == -1):
+        raise SpecError(f"n_jobs must be an integer >= 1, or -1 for all cores; got {n_jobs!r}")
+    most = numba.get_num_threads()
+    return most if n_jobs == -1 else min(n_jobs, most)
+
+
+def runner(problem: DataProblem, block: Block, parallel: bool) -> Callable:
+    """Return the (lazily compiled) work-queue kernel for these trials."""
+    functions = (problem.init, problem.loss_and_grad, problem.evaluate)
+    return kernel(queue.workers, *trial.parts(functions, block.rule), parallel=parallel)
+
+
+def compile_block(problem: DataProblem, block: Block) -> None:
+    """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
+    nothing = np.empty(0, np.int64)
+    _run_guarded(problem, block, 1, queue.controls(), nothing)
+
+
+def run_block(
+    problem: DataProblem, block: Block, workers: int, watch: Callable[[int, int], Any]
+) -> bool:
+    """Run the trials of ``block``, filling its results; return False when interrupted.
+
+    Parameters
+    ----------
+    problem : DataProblem
+    block : Block
+        Its ``trials.out``, ``state`` and ``curves`` are written; unfinished trials stay PENDING.
+    workers : int
+        Threads to use.
+    watch : callable
+        Called about 20 times a second with the cost and the number of trials done so far.
+    """
+    control = queue.controls()
+    order = np.argsort(-block.cost, kind="stable")
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            _run_guarded(problem, block, workers, control, order)
+        except BaseException as error:  # re-raised below, on the caller's thread
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name="fastopt-sweep", daemon=True)
+    finished = True
+    with threadpool_limits(1, user_api="blas"):
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(POLL)
+                watch(int(control[queue.COST]), int(control[queue.DONE]))
+        except KeyboardInterrupt:
+            finished = False
+        finally:
+            control[queue.STOP] = 1
+            thread.join()
+    if failures:
+        raise failures[0]
+    return finished
+
+
+def _run_guarded(
+    problem: DataProblem, block: Block, workers: int, control: np.ndarray, order: np.ndarray
+) -> None:
+    token = enter_parallel()
+    try:
+        parallel = token is not False
+        run = runner(problem, block, parallel)
+        run(workers if parallel else 1, control, order, block.cost, block.trials, problem.aux)
+    finally:
+        leave_parallel(token)

@@ -1,0 +1,76 @@
+"""The work queue: dynamic balance, live progress and cancellation inside one parallel kernel.
+
+``prange`` splits its range statically; a cost-sorted grid of trials then keeps one core idle a
+third of the time (measured 67 % against 96-98 % efficiency). So the range is over workers, and
+each worker takes the next item by an atomic add, until none is left or the stop flag is set.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+__all__ = ["COST", "DONE", "NEXT", "STOP", "controls", "fetch_add", "peek", "workers"]
+
+# One 64-byte cache line each, so that counting does not slow down the polling of the stop flag.
+NEXT, STOP, DONE, COST = 0, 8, 16, 24
+
+
+def controls() -> np.ndarray:
+    """Return fresh counters: next item, stop flag, items done, cost done."""
+    return np.zeros(32, np.int64)
+
+
+def _pointer(context, builder, signature, args):
+    array = make_array(signature.args[0])(context, builder, args[0])
+    return cgutils.get_item_pointer(
+        context, builder, signature.args[0], array, [args[1]], wraparound=False
+    )
+
+
+@intrinsic
+def fetch_add(typingctx, counters, index, amount):
+    """Add ``amount`` to ``counters[index]`` (int64) atomically; return the value before."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature, args)
+        return builder.atomic_rmw("add", pointer, args[2], "monotonic")
+
+    return types.int64(counters, types.intp, types.int64), codegen
+
+
+@intrinsic
+def peek(typingctx, counters, index):
+    """Read ``counters[index]`` (int64) atomically: a plain load would be hoisted out of loops."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature, args)
+        return builder.load_atomic(pointer, "monotonic", 8)
+
+    return types.int64(counters, types.intp), codegen
+
+
+def workers(scratch, item):
+    """Template of the driver: ``run(n_workers, control, order, cost, table, aux)``.
+
+    ``scratch(table)`` allocates what one worker reuses for all of its items; ``item(i, scratch,
+    control, table, aux)`` does the work of item ``i`` and returns whether it was finished.
+    ``table`` and ``aux`` are tuples of arrays, two because a parallel region takes no nested ones.
+    """
+
+    def run(n_workers, control, order, cost, table, aux):
+        for _ in prange(n_workers):
+            mine = scratch(table)
+            while peek(control, STOP) == 0:
+                k = fetch_add(control, NEXT, 1)
+                if k >= order.size:
+                    break
+                i = order[k]
+                if item(i, mine, control, table, aux):
+                    fetch_add(control, DONE, 1)
+                fetch_add(control, COST, cost[i])
+
+    return run

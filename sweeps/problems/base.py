@@ -1,0 +1,109 @@
+"""What a data problem is made of: arrays, sizes and three plain functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+
+__all__ = ["DataProblem", "as_dataset", "no_rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class DataProblem:
+    """An objective with a dataset, trained on minibatches inside compiled kernels.
+
+    Parameters
+    ----------
+    name : str
+        What the problem is called in tables and messages.
+    loss_and_grad : callable
+        ``loss_and_grad(theta, X, y, aux, grad, work) -> loss``: the mean loss of the rows given;
+        writes its gradient to ``grad`` (shape of ``theta``); may use ``work`` as scratch.
+    evaluate : callable
+        ``evaluate(theta, X, y, aux, grad, work) -> (mean loss, accuracy)``; accuracy is NaN where it has
+        no meaning.
+    init : callable
+        ``init(theta, aux, seed)`` writes the initial parameters; unused with ``theta0``.
+    X, y, X_test, y_test : ndarray
+        Training and test rows, C-contiguous; ``X`` is ``(n, features)``, ``y`` is ``(n,)`` or ``(n, outputs)``.
+    aux : tuple of ndarray
+        Whatever else the functions need (layer sizes, constants).
+    n_params : int
+        Length of ``theta``.
+    work_per_row, work_rows : int
+        Scratch numbers needed for each row of a batch, and the least number of rows to provide.
+    flops_per_row : float
+        Floating-point operations to train on one row: the cost model's only input.
+    theta0 : ndarray or None
+        Fixed initial parameters; ``None`` draws them from the trial's seed.
+    """
+
+    name: str
+    loss_and_grad: Callable
+    evaluate: Callable
+    init: Callable
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    aux: tuple[np.ndarray, ...]
+    n_params: int
+    work_per_row: int = 0
+    work_rows: int = 0
+    flops_per_row: float = 0.0
+    theta0: np.ndarray | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        test = f", {len(self.X_test)} test" if len(self.X_test) else ""
+        return (
+            f"{self.name}: {len(self.X)} training rows{test}, {self.n_params} parameters, "
+            f"{self.X.dtype}"
+        )
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there are test rows."""
+        return len(self.X_test) > 0
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of data, parameters and arithmetic."""
+        return self.X.dtype
+
+
+def as_dataset(name: str, X: Any, dtype: Any) -> np.ndarray:
+    """Return ``X`` as a finite, C-contiguous 2-D array of ``dtype``, or say what is wrong with it."""
+    kind = np.dtype(dtype)
+    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ArrayTypeError(f"dtype must be float32 or float64; got {kind}")
+    try:
+        array = np.ascontiguousarray(X, dtype=kind)
+    except (TypeError, ValueError) as error:
+        raise ArrayTypeError(f"{name} cannot be read as an array of {kind}: {error}") from None
+    if array.ndim != 2:
+        raise ArrayError(f"{name} must have shape (rows, features); got {array.shape}")
+    if not np.isfinite(array).all():
+        row, column = np.argwhere(~np.isfinite(array))[0]
+        raise ArrayError(f"{name}[{row}, {column}] is {array[row, column]}; data must be finite")
+    return array
+
+
+def no_rows(a: np.ndarray) -> np.ndarray:
+    """Return an empty array like ``a`` with no rows: a missing test set.
+
+    >>> no_rows(np.ones((3, 2))).shape
+    (0, 2)
+    """
+    return np.empty((0, *a.shape[1:]), a.dtype)
+
+
+def check_rows(X: np.ndarray, y: np.ndarray, what: str) -> None:
+    """Raise unless ``X`` and ``y`` have the same, positive number of rows."""
+    if len(X) == 0 or len(X) != len(y):
+        raise SpecError(f"{what}: X has {len(X)} rows and y has {len(y)}; both need the same, >= 1")

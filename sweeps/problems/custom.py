@@ -1,0 +1,142 @@
+"""The user's own objective: a plain function, compiled by us into the training kernel."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastopt.compile import jitable
+from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from sweeps.problems.base import DataProblem, check_rows, no_rows
+
+__all__ = ["custom"]
+
+
+def custom(
+    loss_and_grad: Callable,
+    theta0: Any,
+    X: Any,
+    y: Any,
+    aux: tuple[np.ndarray, ...] = (),
+    X_test: Any = None,
+    y_test: Any = None,
+    *,
+    name: str | None = None,
+) -> DataProblem:
+    """Make a problem of your own loss function.
+
+    Parameters
+    ----------
+    loss_and_grad : callable
+        ``loss_and_grad(theta, X, y, aux, grad) -> loss``, the mean loss of the rows given; writes the
+        gradient into ``grad`` (shape of ``theta``), all of it. A plain function in the Python that
+        Numba compiles (it may call your own ``@njit`` functions); do not jit it yourself.
+    theta0 : array_like, shape (n_params,)
+        Initial parameters of every trial, float32 or float64, which is the dtype of everything.
+    X : array_like, shape (n, features)
+    y : array_like, shape (n,) or (n, outputs)
+        Integers stay int64; floating-point targets take the dtype of ``theta0``.
+    aux : tuple of ndarray
+        Constant arrays handed to the function as they are.
+    X_test, y_test : array_like, optional
+        Rows for ``test_loss``.
+    name : str, optional
+        The function's name by default.
+
+    Returns
+    -------
+    DataProblem
+
+    Raises
+    ------
+    SpecError, ArrayError, ArrayTypeError
+        The function is not callable or fails on one row, or arrays do not fit.
+
+    Examples
+    --------
+    >>> def least_squares(theta, X, y, aux, grad):
+    ...     grad[:] = 0.0
+    ...     loss = 0.0
+    ...     for i in range(X.shape[0]):
+    ...         error = theta[0] * X[i, 0] - y[i]
+    ...         loss += 0.5 * error * error / X.shape[0]
+    ...         grad[0] += error * X[i, 0] / X.shape[0]
+    ...     return loss
+    >>> custom(least_squares, np.zeros(1), np.ones((4, 1)), np.ones(4))
+    least_squares: 4 training rows, 1 parameters, float64
+    """
+    function = getattr(loss_and_grad, "py_func", loss_and_grad)
+    if not callable(function):
+        raise SpecError(f"loss_and_grad must be a function; got {type(loss_and_grad).__name__}")
+    theta0 = np.array(theta0).reshape(-1)
+    if theta0.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ArrayTypeError(f"theta0 must be float32 or float64; got {theta0.dtype}")
+    X, y = _rows("X", X, theta0.dtype), _rows("y", y, theta0.dtype)
+    X_test = no_rows(X) if X_test is None else _rows("X_test", X_test, theta0.dtype)
+    y_test = no_rows(y) if y_test is None else _rows("y_test", y_test, theta0.dtype)
+    title = name or function.__name__
+    check_rows(X, y, title)
+    if not isinstance(aux, tuple) or not all(isinstance(a, np.ndarray) for a in aux):
+        raise ArrayTypeError("aux must be a tuple of NumPy arrays, () for none")
+    _try_once(function, theta0, X, y, aux)
+    own_loss_and_grad, evaluate, init = _functions(function)
+    return DataProblem(
+        name=title,
+        loss_and_grad=own_loss_and_grad,
+        evaluate=evaluate,
+        init=init,
+        X=X,
+        y=y,
+        X_test=X_test,
+        y_test=y_test,
+        # Numba cannot type an empty tuple of arrays in a parallel region.
+        aux=aux or (np.zeros(0, theta0.dtype),),
+        n_params=theta0.size,
+        flops_per_row=6.0 * theta0.size,
+        theta0=theta0,
+    )
+
+
+def _rows(name: str, a: Any, dtype: np.dtype) -> np.ndarray:
+    array = np.asarray(a)
+    if array.dtype.kind not in "iubf":
+        raise ArrayTypeError(f"{name} must hold numbers; got {array.dtype}")
+    if array.ndim not in (1, 2):
+        raise ArrayError(f"{name} must have one or two dimensions; got shape {array.shape}")
+    return np.ascontiguousarray(array, dtype if array.dtype.kind == "f" else np.int64)
+
+
+def _try_once(function: Callable, theta0: np.ndarray, X: np.ndarray, y: np.ndarray, aux: tuple) -> None:
+    """Call the plain function on one row, so that its mistakes show as ordinary Python errors."""
+    grad = np.full_like(theta0, np.nan)
+    loss = function(theta0.copy(), X[:1], y[:1], aux, grad)
+    if not isinstance(loss, float | np.floating):
+        raise SpecError(f"{function.__name__} must return the mean loss, a float; it returned {loss!r}")
+    if np.isnan(grad).any() and not np.isnan(loss):
+        first = int(np.flatnonzero(np.isnan(grad))[0])
+        raise SpecError(
+            f"{function.__name__} must write the whole gradient in place; grad[{first}] was left unwritten "
+            "(or NaN). Write grad[:] = ..., not grad = ..."
+        )
+
+
+@functools.cache
+def _functions(function: Callable) -> tuple[Callable, Callable, Callable]:
+    function = jitable(function)
+
+    @jitable
+    def loss_and_grad(theta, X, y, aux, grad, work):
+        return function(theta, X, y, aux, grad)
+
+    @jitable
+    def evaluate(theta, X, y, aux, grad, work):
+        return function(theta, X, y, aux, grad), np.nan
+
+    @jitable
+    def init(theta, aux, seed):
+        theta[:] = 0
+
+    return loss_and_grad, evaluate, init

@@ -1,0 +1,272 @@
+"""What a sweep returns: columns of finished trials, as tidy pandas DataFrames."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastopt.errors import SpecError, did_you_mean
+from sweeps.axes import common_kind, kind_of
+from sweeps.space import Space
+
+__all__ = ["STATES", "SUFFIXES", "SweepResult"]
+
+STATES = ("COMPLETE", "DIVERGED", "PRUNED", "FAILED")
+"""How a trial can end; the ``state`` column of a result holds positions in this tuple."""
+
+MISSING_BELOW_ZERO = ("steps_to_target", "diverged_step")
+"""Integer columns in which -1 or NaN says that it never happened."""
+
+NULLABLE: dict[str, Any] = {
+    "integer": pd.Int64Dtype(),
+    "real": pd.Float64Dtype(),
+    "boolean": pd.BooleanDtype(),
+}
+"""Sort of value -> pandas dtype of a column with gaps."""
+
+SUFFIXES = (".parquet", ".csv")
+"""Files that :meth:`SweepResult.save` can write."""
+
+
+class SweepResult:
+    """The finished trials of a sweep, one row a trial, in the order of their numbers.
+
+    Parameters
+    ----------
+    columns : dict of str to (n,) array
+        ``trial_id``, the axes, ``state`` (positions in :data:`STATES`), then what was measured.
+    curves : dict of str to array or None
+        ``trial_id`` ``(m,)``; ``step`` and every measured quantity ``(m, points)``. Past the end
+        of a run ``step`` is negative or NaN.
+    metric : str
+        Column by which trials are compared.
+    mode : {"min", "max"}
+        Whether a small or a large metric is good.
+    info : dict
+        Facts of this run, not of its results: ``seconds``, ``n_trials`` (planned),
+        ``interrupted``, ``trials_per_second``, ``compile_seconds``.
+    space : Space, optional
+        The trials' space, so that the frame of an interrupted sweep has the dtypes and
+        categories of a finished one.
+
+    Raises
+    ------
+    SpecError
+        The metric is not a column or the mode is unknown.
+
+    Examples
+    --------
+    >>> result = SweepResult(
+    ...     {"trial_id": np.arange(3), "lr": np.array([0.1, 1.0, 9.0]),
+    ...      "state": np.array([0, 0, 1]), "train_loss": np.array([0.5, 0.2, np.inf])},
+    ...     None, "train_loss", "min", {})
+    >>> result.best_params_, result.best_score_
+    ({'lr': 1.0}, 0.2)
+    >>> result.counts
+    {'COMPLETE': 2, 'DIVERGED': 1, 'PRUNED': 0, 'FAILED': 0}
+    >>> result.to_frame()
+       trial_id   lr     state  train_loss
+    0         0  0.1  COMPLETE         0.5
+    1         1  1.0  COMPLETE         0.2
+    2         2  9.0  DIVERGED         inf
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, np.ndarray],
+        curves: Mapping[str, np.ndarray] | None,
+        metric: str,
+        mode: str,
+        info: Mapping[str, Any],
+        space: Space | None = None,
+    ) -> None:
+        names = list(columns)
+        measured = names[names.index("state") + 1 :]
+        if metric not in measured:
+            raise SpecError(
+                f"metric must be one of {', '.join(measured)}; "
+                f"got {metric!r}{did_you_mean(metric, measured)}"
+            )
+        if mode not in ("min", "max"):
+            raise SpecError(f"mode must be 'min' or 'max'; got {mode!r}")
+        self.columns = dict(columns)
+        self.metric, self.mode, self.info = metric, mode, dict(info)
+        self.axes = tuple(names[1 : names.index("state")])
+        self.metrics = tuple(measured)
+        self._curves = curves
+        self._space = space
+
+    def __len__(self) -> int:
+        return len(self.columns["trial_id"])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return all finished trials as a DataFrame, one row a trial.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``trial_id`` int64; axes float64, int64, bool or Categorical (names), or their
+            nullable twins where a union leaves gaps; ``state`` Categorical over :data:`STATES`;
+            losses and accuracies as measured; ``steps_to_target`` and ``diverged_step`` nullable
+            Int64. The dtypes do not depend on how many trials finished.
+        """
+        return self._frame(slice(None))
+
+    def best(self, n: int = 1) -> pd.DataFrame:
+        """Return the ``n`` best COMPLETE trials with a finite metric, best first.
+
+        Equal trials are in the order of their numbers.
+        """
+        return self._frame(self._ranking()[:n]).reset_index(drop=True)
+
+    @property
+    def best_params_(self) -> dict[str, Any]:
+        """Axis values of the best trial, as plain Python values; absent axes are left out."""
+        row = self._winner()
+        cells = {name: self.columns[name][row] for name in self.axes}
+        plain = {k: c.item() if isinstance(c, np.generic) else c for k, c in cells.items()}
+        return {k: c for k, c in plain.items() if c is not None and c == c}
+
+    @property
+    def best_score_(self) -> float:
+        """Metric of the best trial."""
+        return float(self.columns[self.metric][self._winner()])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of finished trials by state."""
+        counted = np.bincount(np.asarray(self.columns["state"], np.int64), minlength=len(STATES))
+        return dict(zip(STATES, counted.tolist()))
+
+    def curves(self) -> pd.DataFrame:
+        """Return the recorded training curves, one row a trial and point.
+
+        Raises
+        ------
+        SpecError
+            The sweep did not record curves.
+
+        Examples
+        --------
+        >>> nan = np.nan
+        >>> curves = {"trial_id": np.array([0, 4]), "step": np.array([[0, 9], [0, -1]]),
+        ...           "loss": np.array([[2.0, 1.0], [2.0, nan]])}
+        >>> columns = {"trial_id": np.array([0]), "state": np.array([0]), "loss": np.array([1.0])}
+        >>> SweepResult(columns, curves, "loss", "min", {}).curves()
+           trial_id  step  loss
+        0         0     0   2.0
+        1         0     9   1.0
+        2         4     0   2.0
+        """
+        if self._curves is None:
+            raise SpecError("curves were not recorded; run sweep(..., curves=True) to have them")
+        steps = np.asarray(self._curves["step"])
+        kept = steps >= 0  # False for NaN, too
+        rows = np.nonzero(kept)[0]
+        points = {name: a[kept] for name, a in self._curves.items() if name != "trial_id"}
+        points["step"] = points["step"].astype(np.int64)
+        return pd.DataFrame({"trial_id": np.asarray(self._curves["trial_id"])[rows], **points})
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write :meth:`to_frame` to a ``.parquet`` or ``.csv`` file, whole or not at all.
+
+        Raises
+        ------
+        SpecError
+            The file has another suffix.
+        OSError
+            The file cannot be written; a file that was there before is untouched.
+        """
+        path = Path(path)
+        if path.suffix not in SUFFIXES:
+            raise SpecError(f"a result is saved as {' or '.join(SUFFIXES)}; got {str(path)!r}")
+        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+        frame = self.to_frame()
+        try:
+            if path.suffix == ".csv":
+                frame.to_csv(draft, index=False)
+            else:
+                frame.to_parquet(draft, index=False)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        return path
+
+    def __repr__(self) -> str:
+        planned = self.info.get("n_trials", len(self))
+        states = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n) or "none"
+        lines = [f"SweepResult: {len(self)} of {planned} trials finished ({states})"]
+        if self._ranking().size:
+            params = ", ".join(f"{name}={value!r}" for name, value in self.best_params_.items())
+            lines.append(f"best {self.metric} = {self.best_score_:.6g} with {params or 'no axes'}")
+        if "seconds" in self.info:
+            rate = self.info.get("trials_per_second", math.nan)
+            lines.append(f"{self.info['seconds']:.3g} s, {rate:,.4g} trials/s")
+        if self.info.get("interrupted"):
+            lines.append("interrupted: the other trials did not run")
+        return "\n  ".join(lines)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(repr(self))}</pre>{self.best(10).to_html()}"
+
+    def _ranking(self) -> np.ndarray:
+        """Rows of the trials that can be compared, best first."""
+        score = np.asarray(self.columns[self.metric], np.float64)
+        fit = np.isfinite(score) & (np.asarray(self.columns["state"]) == 0)
+        if self.metric in MISSING_BELOW_ZERO:
+            fit &= score >= 0
+        rows = np.flatnonzero(fit)
+        sign = 1.0 if self.mode == "min" else -1.0
+        return rows[np.lexsort((np.asarray(self.columns["trial_id"])[rows], sign * score[rows]))]
+
+    def _winner(self) -> int:
+        ranking = self._ranking()
+        if ranking.size == 0:
+            raise SpecError(
+                f"no best trial: none of the {len(self)} finished trials is COMPLETE with a finite "
+                f"{self.metric} (by state: {self.counts}); try smaller learning rates"
+            )
+        return int(ranking[0])
+
+    def _frame(self, rows: Any) -> pd.DataFrame:
+        return pd.DataFrame(
+            {name: self._typed(name, np.asarray(a)[rows]) for name, a in self.columns.items()}
+        )
+
+    def _typed(self, name: str, cells: np.ndarray) -> Any:
+        """Give a column the pandas dtype that fits all trials of the sweep, not just these."""
+        if name == "state":
+            return pd.Categorical.from_codes(
+                cells.astype(np.int8), categories=pd.Index(STATES, dtype=object)
+            )
+        if name in MISSING_BELOW_ZERO:
+            never = ~(cells >= 0)  # True for NaN, too
+            return pd.arrays.IntegerArray(np.where(never, 0, cells).astype(np.int64), never)
+        if name == "steps":
+            return cells.astype(np.int64)
+        if cells.dtype != object:
+            return cells
+        kind, distinct = self._sort_of(name, cells)
+        if kind != "name":
+            return pd.array(cells, dtype=NULLABLE[kind])
+        labels = list(dict.fromkeys(str(value) for value in distinct))
+        codes = {value: labels.index(str(value)) for value in distinct}
+        found = np.fromiter((codes.get(cell, -1) for cell in cells), np.int32, cells.size)
+        return pd.Categorical.from_codes(found, categories=pd.Index(labels, dtype=object))
+
+    def _sort_of(self, name: str, cells: np.ndarray) -> tuple[str, list[Any]]:
+        """Return the sort of an object column's values and, if they are names, which there are."""
+        if self._space is not None and name in self._space.names:
+            kind = self._space.kinds[name]
+            return kind, list(self._space.values_of(name)) if kind == "name" else []
+        distinct = [value for value in dict.fromkeys(cells) if value is not None]
+        kinds = {str(kind_of(value)) for value in distinct} or {"name"}
+        return common_kind(f"column {name!r}", kinds), distinct

@@ -1,0 +1,285 @@
+"""``sweep()``: check, plan, run, collect."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import SpecError
+from sweeps.engine.local import compile_block, run_block, worker_count
+from sweeps.engine.plan import COMMON, Block, Options, Plan
+from sweeps.engine.trial import COMPLETE, COUNTS, CURVE, METRICS, PENDING, RESULTS, STEPS
+from sweeps.problems.base import DataProblem
+from sweeps.progress import Progress
+from sweeps.results import SweepResult
+from sweeps.space import Space
+
+__all__ = ["Estimate", "plan", "sweep"]
+
+# Trials handed to the kernel at once; bounds memory, not speed (one launch costs 0.1 ms).
+LAUNCH = 1 << 16
+# Trials looked at to estimate the cost of a sweep.
+SAMPLE = 1 << 14
+
+
+def sweep(
+    problem: DataProblem,
+    space: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    optimizer: str = "adam",
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    schedule: str = "constant",
+    shuffle: str = "epoch",
+    target: float | None = None,
+    metric: str = "train_loss",
+    mode: str = "min",
+    diverge_above: float = math.inf,
+    eval_every: int | None = None,
+    curves: bool = False,
+    n_jobs: int = -1,
+    progress: bool = True,
+    **hyper: Any,
+) -> SweepResult:
+    """Train one model for every point of a grid, each a whole run inside a compiled kernel.
+
+    Parameters
+    ----------
+    problem : DataProblem
+        What to train; see :mod:`sweeps.problems`.
+    space : dict or list of dict
+        Axes by name, each with its values; a dict is their product, a list of dicts the union of
+        products. Any hyperparameter of the optimizers can be an axis, and so can ``optimizer``,
+        ``batch_size``, ``epochs``, ``steps``, ``seed``, ``schedule``, ``shuffle`` and the
+        parameters of schedules. ``beta1`` sets the momentum of optimizers that have no beta1.
+    optimizer : str
+        Name in :data:`fastopt.rules.RULES`.
+    epochs, steps : int, optional
+        Length of a trial, in passes over the training rows or in minibatch steps; one of the two.
+    batch_size : int
+        Rows a step; at most all of them. The last batch of an epoch may be smaller.
+    seed : int
+        Decides initial parameters and the order of the rows. Trials that share a seed share both.
+    schedule : str
+        Name in :data:`fastopt.schedules.SCHEDULES`; its length defaults to the trial's.
+    shuffle : {"epoch", "once", "none", "replacement"}
+        New order every epoch, one order for all epochs, the order given, or drawing with
+        replacement.
+    target : float, optional
+        ``steps_to_target`` is the first check at which ``metric`` is at least as good.
+    metric : {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
+        What trials are ranked by. At checks, ``train_loss`` is the mean minibatch loss since the
+        previous check.
+    mode : {"min", "max"}
+        Whether smaller or larger is better.
+    diverge_above : float
+        A trial whose minibatch loss exceeds this, or is not finite, stops as ``DIVERGED``.
+    eval_every : int, optional
+        Steps between checks; an epoch by default.
+    curves : bool
+        Record the metrics at every check, for :meth:`SweepResult.curves`.
+    n_jobs : int
+        Worker threads; -1 for all cores. The results do not depend on it, bit for bit.
+    progress : bool
+        Show progress on stderr when that is a terminal.
+    **hyper
+        Hyperparameters with one value for all trials.
+
+    Returns
+    -------
+    SweepResult
+        One row a finished trial. After Ctrl-C it holds the trials finished by then, and
+        ``result.info["interrupted"]`` is true.
+
+    Raises
+    ------
+    SpecError
+        An axis, name or option is unknown, empty or makes no sense.
+    HyperparameterError
+        A hyperparameter is not finite or out of its range.
+
+    Examples
+    --------
+    >>> from sweeps import logspace, problems, sweep
+    >>> result = sweep(
+    ...     problems.iris(hidden=(8,)),
+    ...     {"lr": logspace(1e-3, 1e-1, 3), "seed": range(2)},
+    ...     optimizer="adam", epochs=5, metric="test_accuracy", mode="max",
+    ... )
+    >>> result.to_frame().shape[0]
+    6
+    """
+    began = time.perf_counter()
+    workers = worker_count(n_jobs)
+    checked = _check(problem, space, _common(locals()), hyper)
+    collected = _Collected(checked)
+    estimated = _estimate(checked, workers)
+    bar = Progress(estimated.cost, checked.size, enabled=progress)
+    interrupted, compiling = False, 0.0
+    try:
+        with bar:
+            for block in checked.launches(LAUNCH):
+                start = time.perf_counter()
+                compile_block(problem, block)
+                compiling += time.perf_counter() - start
+                before = collected.cost, collected.finished
+                interrupted = not run_block(
+                    problem,
+                    block,
+                    workers,
+                    lambda cost, done, at=before: bar.update(at[0] + cost, at[1] + done),
+                )
+                collected.add(block)
+                bar.update(collected.cost, collected.finished, collected.best)
+                if interrupted:
+                    break
+    except KeyboardInterrupt:
+        interrupted = True
+    return collected.result(time.perf_counter() - began, compiling, interrupted)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a sweep will take: the answer of :func:`plan`."""
+
+    n_trials: int
+    n_steps: int
+    seconds: float
+    bytes: int
+    cost: int
+
+
+def plan(
+    problem: DataProblem,
+    space: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    n_jobs: int = -1,
+    **options: Any,
+) -> Estimate:
+    """Check a sweep without running it, and estimate its time and memory.
+
+    Parameters
+    ----------
+    problem, space, n_jobs, **options
+        As for :func:`sweep`.
+
+    Returns
+    -------
+    Estimate
+        ``n_trials``, ``n_steps`` (training steps of all trials), ``seconds`` (by the cost model, without
+        compilation) and ``bytes`` (of results).
+
+    Raises
+    ------
+    SpecError, HyperparameterError
+        As :func:`sweep` would.
+    """
+    known = inspect.signature(sweep).parameters
+    defaults = {
+        k: p.default for k, p in known.items() if p.kind is p.KEYWORD_ONLY and k != "n_jobs"
+    }
+    hyper = {k: v for k, v in options.items() if k not in defaults}
+    given = {k: v for k, v in options.items() if k in defaults}
+    checked = _check(problem, space, _common(defaults | given), hyper)
+    return _estimate(checked, worker_count(n_jobs))
+
+
+_OPTIONS = ("metric", "mode", "target", "diverge_above", "eval_every", "curves")
+
+
+def _common(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: arguments[name] for name in (*COMMON, *_OPTIONS)}
+
+
+def _check(problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, Any]) -> Plan:
+    if not isinstance(problem, DataProblem):
+        raise SpecError(
+            f"problem must be one of sweeps.problems, such as problems.digits(); got {problem!r}"
+        )
+    options = {name: common.pop(name) for name in _OPTIONS}
+    return Plan(problem, Space(space), Options(defaults=common | hyper, **options))
+
+
+def _estimate(checked: Plan, workers: int) -> Estimate:
+    """Estimate from all trials of a small sweep, or from evenly spaced ones of a large one."""
+    size = checked.size
+    ids = np.unique(np.linspace(0, size - 1, min(size, SAMPLE)).astype(np.int64))
+    cost = steps = points = 0
+    for block in checked.blocks(ids):
+        cost += int(block.cost.sum())
+        steps += int(block.trials.plan[:, STEPS].sum())
+        points = max(points, block.trials.curves.shape[1])
+    row = 8 * (2 * len(RESULTS) + len(checked.space.names) + points * len(CURVE))
+    share = size / len(ids)
+    return Estimate(
+        size, round(steps * share), cost * share / workers / 1e9, size * row, round(cost * share)
+    )
+
+
+class _Collected:
+    """Results of the blocks that have run, by trial number."""
+
+    def __init__(self, checked: Plan) -> None:
+        self.plan = checked
+        self.blocks: list[tuple[np.ndarray, ...]] = []
+        self.cost = self.finished = 0
+        self.best: float | None = None
+
+    def add(self, block: Block) -> None:
+        """Keep the finished trials of a block."""
+        trials, options = block.trials, self.plan.options
+        done = trials.state != PENDING
+        self.blocks.append((block.ids[done], trials.state[done], trials.out[done], trials.curves[done]))
+        self.cost += int(block.cost[done].sum())
+        self.finished += int(done.sum())
+        values = trials.out[trials.state == COMPLETE, METRICS[options.metric]]
+        if len(values):
+            pick = max if options.mode == "max" else min
+            best = float(pick(values))
+            self.best = best if self.best is None else pick(self.best, best)
+
+    def result(self, seconds: float, compiling: float, interrupted: bool) -> SweepResult:
+        """Put everything in the order of the trial numbers."""
+        options = self.plan.options
+        ids = _join([ids for ids, *_ in self.blocks], np.int64)
+        order = np.argsort(ids, kind="stable")
+        ids = ids[order]
+        out = _join([out for _, _, out, _ in self.blocks], float, len(RESULTS))[order]
+        columns = {"trial_id": ids, **self.plan.space.columns(ids)}
+        columns["state"] = _join([state for _, state, _, _ in self.blocks], np.int8)[order]
+        for k, name in enumerate(RESULTS):
+            counts = name in COUNTS
+            columns[name] = np.nan_to_num(out[:, k], nan=-1).astype(np.int64) if counts else out[:, k]
+        columns["best_loss"][np.isinf(columns["best_loss"])] = np.nan
+        running = max(seconds - compiling, 1e-9)
+        info = {
+            "seconds": seconds,
+            "compile_seconds": compiling,
+            "n_trials": self.plan.size,
+            "interrupted": interrupted,
+            "trials_per_second": len(ids) / running,
+            "problem": self.plan.problem.name,
+        }
+        curves = self._curves(order, ids) if options.curves else None
+        return SweepResult(columns, curves, options.metric, options.mode, info)
+
+    def _curves(self, order: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
+        points = max((curves.shape[1] for *_, curves in self.blocks), default=0)
+        padded = [
+            np.pad(c, ((0, 0), (0, points - c.shape[1]), (0, 0)), constant_values=np.nan)
+            for *_, c in self.blocks
+        ]
+        table = _join(padded, float, points, len(CURVE))[order]
+        return {"trial_id": ids, **{name: table[:, :, k] for k, name in enumerate(CURVE)}}
+
+
+def _join(arrays: list[np.ndarray], dtype: Any, *shape: int) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.empty((0, *shape), dtype)

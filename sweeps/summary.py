@@ -1,0 +1,180 @@
+"""What the command line prints: results, plans and tables of what there is, as rich tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+from fastopt.rules import RULES
+from fastopt.schedules import SCHEDULES
+from sweeps.axes import ends
+from sweeps.problems import PROBLEMS
+from sweeps.results import SweepResult
+from sweeps.space import Space
+
+__all__ = [
+    "at_the_edge",
+    "duration",
+    "finished",
+    "hyperparameters",
+    "memory",
+    "number",
+    "optimizers",
+    "pairs",
+    "planned",
+    "problems",
+    "schedules",
+]
+
+BEST = 10
+
+
+def number(value: Any) -> str:
+    """Write one cell of a table: five significant digits, integers whole, a dash for nothing.
+
+    >>> [number(v) for v in (0.012345678, 64, 1e-8, "adam", None, float("nan"), True)]
+    ['0.012346', '64', '1e-08', 'adam', '-', '-', 'True']
+    """
+    if value is None or str(value) == "<NA>" or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the two largest units that matter.
+
+    >>> [duration(s) for s in (0.0123, 2.34, 61.0, 3725.0, 200000.0)]
+    ['0.012 s', '2.3 s', '1 min 1 s', '1 h 2 min', '2 d 7 h']
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    for size, unit, rest, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // rest} {small}"
+    return f"{whole // 60} min {whole % 60} s"
+
+
+def memory(count: float) -> str:
+    """Write a number of bytes in decimal units.
+
+    >>> [memory(b) for b in (12, 3400, 5.6e7, 2e12)]
+    ['12 B', '3.4 kB', '56 MB', '2 TB']
+    """
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.3g} {unit}"
+
+
+def finished(result: SweepResult, space: Space) -> Group:
+    """Lay out the outcome of a sweep: its best trials, counts, speed and hints."""
+    info = result.info
+    states = ", ".join(f"{n:,} {state}" for state, n in result.counts.items() if n) or "none"
+    lines = [
+        f"{len(result):,} of {info['n_trials']:,} trials finished: {states}",
+        f"{duration(info['seconds'])} in all, {duration(info['compile_seconds'])} of it compiling; "
+        f"{info['trials_per_second']:,.4g} trials/s",
+    ]
+    hint = at_the_edge(result, space)
+    if hint:
+        lines.append(hint)
+    if info["interrupted"]:
+        lines.append("Interrupted: the other trials did not run.")
+    return Group(_best(result), *lines)
+
+
+def planned(plan: Any) -> Table:
+    """Lay out how much work a sweep is; ``plan`` comes from :func:`sweeps.plan`."""
+    return pairs(
+        "Dry run",
+        {
+            "trials": f"{plan.n_trials:,}",
+            "training steps": f"{plan.n_steps:,}",
+            "time, about": f"{duration(plan.seconds)} (plus compiling, the first time)",
+            "memory of the results": memory(plan.bytes),
+        },
+    )
+
+
+def at_the_edge(result: SweepResult, space: Space) -> str:
+    """Say which axes have their best value at the end of the grid, where better may lie beyond.
+
+    Axes of one or two values have no inside and seeds have no order, so they do not count.
+    """
+    best = result.best()
+    if best.empty:
+        return ""
+    edges = []
+    part = space.part_of(int(best["trial_id"].iloc[0]))
+    for name, value in result.best_params_.items():
+        numeric = space.kinds[name] in ("integer", "real")
+        if numeric and name != "seed" and len(part[name]) > 2 and value in ends(part[name]):
+            edges.append(f"{name} = {number(value)}")
+    if not edges:
+        return ""
+    return f"At the edge of the grid: {', '.join(edges)}; better values may lie beyond."
+
+
+def pairs(title: str, facts: Mapping[str, str]) -> Table:
+    """Lay out names and values in two columns."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, value)
+    return table
+
+
+def optimizers() -> Table:
+    """Lay out :data:`fastopt.rules.RULES`: names, defaults, sources."""
+    rows = ((rule.name, _defaults(rule.hyper), rule.source) for rule in RULES.values())
+    return _table("Optimizers", ("optimizer", "hyperparameters and defaults", "source"), rows)
+
+
+def schedules() -> Table:
+    """Lay out :data:`fastopt.schedules.SCHEDULES`: names, defaults, formulas."""
+    rows = ((name, _defaults(row.params), row.formula) for name, row in SCHEDULES.items())
+    return _table("Schedules", ("schedule", "parameters and defaults", "factor of lr"), rows)
+
+
+def hyperparameters() -> Table:
+    """Lay out what every hyperparameter of any optimizer or schedule means and may be."""
+    kinds: dict[str, Any] = {}
+    for params in (*(r.hyper for r in RULES.values()), *(r.params for r in SCHEDULES.values())):
+        kinds.update(params)
+    rows = ((name, kind.range, kind.summary) for name, kind in kinds.items())
+    return _table("Hyperparameters", ("name", "range", "meaning"), rows)
+
+
+def problems() -> Table:
+    """Lay out :data:`sweeps.problems.PROBLEMS` with the first line of each doc string."""
+    rows = ((name, (make.__doc__ or "").strip().split("\n")[0]) for name, make in PROBLEMS.items())
+    return _table("Problems", ("problem", "data"), rows)
+
+
+def _defaults(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={number(kind.default)}" for name, kind in params.items()) or "-"
+
+
+def _best(result: SweepResult) -> Table:
+    frame = result.best(BEST)
+    frame = frame.drop(columns="state").dropna(axis="columns", how="all")
+    direction = "smallest" if result.mode == "min" else "largest"
+    title = f"Best trials, {direction} {result.metric} first"
+    rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
+    return _table(title, frame.columns, rows)
+
+
+def _table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
