@@ -119,14 +119,18 @@ def _walk(values: Any, seen: set[int]) -> Iterator[bytes]:
             seen.add(id(function))
             yield from _walk_function(function, seen)
         elif isinstance(value, tuple | list | frozenset):
-            yield from _walk(sorted(value, key=repr) if isinstance(value, frozenset) else value, seen)
+            yield from _walk(
+                sorted(value, key=repr) if isinstance(value, frozenset) else value, seen
+            )
         elif isinstance(value, types.ModuleType | type):
             yield value.__name__.encode()
         elif hasattr(value, "tobytes"):
             yield repr((value.dtype, value.shape)).encode() + value.tobytes()
         else:
             # Addresses in a default repr would change in every process.
-            yield (repr(value) if "object at 0x" not in repr(value) else type(value).__name__).encode()
+            yield (
+                repr(value) if "object at 0x" not in repr(value) else type(value).__name__
+            ).encode()
 
 
 def _walk_function(function: types.FunctionType, seen: set[int]) -> Iterator[bytes]:
@@ -148,8 +152,9 @@ def _walk_function(function: types.FunctionType, seen: set[int]) -> Iterator[byt
     yield from _walk([function.__defaults__ or (), *cells], seen)
     reachable = {name: function.__globals__[name] for name in names if name in function.__globals__}
     # `maths.exp` names the module in globals, and the function only inside the module.
-    for value in [value for value in reachable.values() if _is_own_module(value)]:
-        reachable |= {name: vars(value)[name] for name in names if name in vars(value)}
+    for module in [value for value in reachable.values() if _is_own_module(value)]:
+        inside = [name for name in names if name in vars(module)]
+        reachable |= {f"{module.__name__}.{name}": vars(module)[name] for name in inside}
     for name in sorted(reachable):
         yield name.encode()
         yield from _walk([reachable[name]], seen)

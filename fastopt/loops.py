@@ -57,7 +57,8 @@ def put(typingctx, x, i, values):
         for k, (kind, source) in enumerate(zip(signature.args[0], signature.args[2])):
             value = context.cast(builder, builder.extract_value(args[2], k), source, kind.dtype)
             array = builder.extract_value(args[0], k)
-            store_item(context, builder, kind, value, _pointer(context, builder, kind, array, index))
+            pointer = _pointer(context, builder, kind, array, index)
+            store_item(context, builder, kind, value, pointer)
         return context.get_dummy_value()
 
     return types.void(x, i, values), codegen

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError
+from fastopt.schedules import Schedule
 
 __all__ = [
     "Points",
@@ -163,7 +164,7 @@ def _listed(where: str, given: Any) -> tuple[Any, ...]:
             raise SpecError(
                 f"{where} holds {item!r} of type {type(item).__name__}; allowed are a list, tuple, "
                 "range, 1-D array, linspace(...), logspace(...) or one value, and as values "
-                "numbers, booleans and names (strings)"
+                "numbers, booleans, names (strings) and schedules"
             )
         if kind == "real" and not math.isfinite(item):
             raise SpecError(f"{where} holds {item!r}; its values must be finite")
@@ -197,7 +198,7 @@ def kind_of(item: Any) -> str | None:
         return "integer"
     if isinstance(item, numbers.Real):
         return "real"
-    return "name" if isinstance(item, str) else None
+    return "name" if isinstance(item, str | Schedule) else None
 
 
 def common_kind(where: str, kinds: set) -> str:

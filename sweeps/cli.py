@@ -17,8 +17,6 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sweeps.spec import Spec
-
 __all__ = ["app", "main"]
 
 USAGE_ERROR = 2
@@ -93,37 +91,21 @@ def sweep(
     with _messages():
         from rich.console import Console
 
-        from sweeps import summary
+        from sweeps import run, summary
         from sweeps.spec import read_spec
 
         console = Console()
         checked = read_spec(spec)
+        threads = {} if jobs is None else {"n_jobs": jobs}
         if dry_run:
-            console.print(summary.planned(_planned(checked, jobs)))
+            console.print(summary.planned(checked.call(run.plan, **threads)))
             return
-        result = _run(checked, jobs, not no_progress)
+        result = checked.call(run.sweep, **threads, progress=not no_progress)
         console.print(summary.finished(result, checked.space))
         if out is not None:
             console.print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
     if result.info["interrupted"]:
         raise typer.Exit(INTERRUPTED)
-
-
-def _arguments(spec: Spec, jobs: int | None, **more: Any) -> dict[str, Any]:
-    chosen = {} if jobs is None else {"n_jobs": jobs}
-    return {**spec.arguments(), **chosen, **more}
-
-
-def _planned(spec: Spec, jobs: int | None) -> Any:
-    from sweeps.run import plan
-
-    return plan(**_arguments(spec, jobs))
-
-
-def _run(spec: Spec, jobs: int | None, progress: bool) -> Any:
-    from sweeps.run import sweep as run
-
-    return run(**_arguments(spec, jobs, progress=progress))
 
 
 @app.command()

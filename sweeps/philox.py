@@ -18,7 +18,16 @@ import numpy as np
 
 from fastopt.compile import inlinable, jitable
 
-__all__ = ["DRAW", "INIT", "SHUFFLE", "fill_normal", "fill_uniform", "permute", "philox", "uniforms"]
+__all__ = [
+    "DRAW",
+    "INIT",
+    "SHUFFLE",
+    "fill_normal",
+    "fill_uniform",
+    "permute",
+    "philox",
+    "uniforms",
+]
 
 # Streams: independent sequences under one seed.
 INIT, SHUFFLE, DRAW = np.uint64(1), np.uint64(2), np.uint64(3)

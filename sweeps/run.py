@@ -124,19 +124,17 @@ def sweep(
     estimated = _estimate(checked, workers)
     bar = Progress(estimated.cost, checked.size, enabled=progress)
     interrupted, compiling = False, 0.0
+
+    def watch(cost: int, done: int) -> None:
+        bar.update(collected.cost + cost, collected.finished + done, collected.best)
+
     try:
         with bar:
             for block in checked.launches(LAUNCH):
                 start = time.perf_counter()
                 compile_block(problem, block)
                 compiling += time.perf_counter() - start
-                before = collected.cost, collected.finished
-                interrupted = not run_block(
-                    problem,
-                    block,
-                    workers,
-                    lambda cost, done, at=before: bar.update(at[0] + cost, at[1] + done),
-                )
+                interrupted = not run_block(problem, block, workers, watch)
                 collected.add(block)
                 bar.update(collected.cost, collected.finished, collected.best)
                 if interrupted:
@@ -174,8 +172,8 @@ def plan(
     Returns
     -------
     Estimate
-        ``n_trials``, ``n_steps`` (training steps of all trials), ``seconds`` (by the cost model, without
-        compilation) and ``bytes`` (of results).
+        ``n_trials``, ``n_steps`` (training steps of all trials), ``seconds`` (by the cost model,
+        without compilation) and ``bytes`` (of results).
 
     Raises
     ------
@@ -237,7 +235,9 @@ class _Collected:
         """Keep the finished trials of a block."""
         trials, options = block.trials, self.plan.options
         done = trials.state != PENDING
-        self.blocks.append((block.ids[done], trials.state[done], trials.out[done], trials.curves[done]))
+        self.blocks.append(
+            (block.ids[done], trials.state[done], trials.out[done], trials.curves[done])
+        )
         self.cost += int(block.cost[done].sum())
         self.finished += int(done.sum())
         values = trials.out[trials.state == COMPLETE, METRICS[options.metric]]
@@ -257,7 +257,9 @@ class _Collected:
         columns["state"] = _join([state for _, state, _, _ in self.blocks], np.int8)[order]
         for k, name in enumerate(RESULTS):
             counts = name in COUNTS
-            columns[name] = np.nan_to_num(out[:, k], nan=-1).astype(np.int64) if counts else out[:, k]
+            columns[name] = (
+                np.nan_to_num(out[:, k], nan=-1).astype(np.int64) if counts else out[:, k]
+            )
         columns["best_loss"][np.isinf(columns["best_loss"])] = np.nan
         running = max(seconds - compiling, 1e-9)
         info = {

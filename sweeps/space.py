@@ -43,8 +43,8 @@ class Space:
     axes : dict, list of dict or Space
         Axis name -> its values: a list, tuple, range, 1-D array, :func:`linspace`,
         :func:`logspace`, or a single value. Values are real numbers, integers, booleans or names
-        (strings), one sort an axis (integers among reals become reals). A list
-        of dicts is the union of their products, in order.
+        (strings, or objects of :mod:`fastopt.schedules`), one sort an axis; integers among reals
+        become reals. A list of dicts is the union of their products, in order.
 
     Raises
     ------

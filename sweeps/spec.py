@@ -59,19 +59,28 @@ class Spec:
     options: dict[str, Any]
     source: str
 
-    def arguments(self) -> dict[str, Any]:
-        """Build the problem and return all keyword arguments of :func:`sweeps.sweep`.
+    def call(self, function: Callable[..., Any], **more: Any) -> Any:
+        """Call :func:`sweeps.sweep` or :func:`sweeps.plan` with what the file says.
+
+        Parameters
+        ----------
+        function : callable
+        **more
+            Further keywords; they win over those of the file.
 
         Raises
         ------
         SpecError
-            The problem refuses its options.
+            The problem or the sweep refuses its arguments; the message begins with the file.
         """
         try:
             problem = problems.PROBLEMS[self.problem_name](**self.problem_options)
         except FastoptError as error:
             raise SpecError(f"{self.source}: $.problem: {error}") from None
-        return {"problem": problem, "space": self.space, **self.options}
+        try:
+            return function(problem, self.space, **{**self.options, **more})
+        except FastoptError as error:
+            raise SpecError(f"{self.source}: {error}") from None
 
 
 class Spacing(msgspec.Struct, forbid_unknown_fields=True):
@@ -270,8 +279,8 @@ _BUILDERS: dict[str, Callable[[str, Any], Any]] = {
 def _ranges() -> dict[str, Any]:
     """Hyperparameters of all optimizers and schedules by name, with the ranges they allow."""
     found: dict[str, Any] = {}
-    for row in (*SCHEDULES.values(), *RULES.values()):
-        found.update(row.hyper if hasattr(row, "hyper") else row.params)
+    for params in (*(s.params for s in SCHEDULES.values()), *(r.hyper for r in RULES.values())):
+        found.update(params)
     return {**{alias: found[name] for alias, name in ALIASES.items()}, **found}
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
@@ -31,17 +32,18 @@ __all__ = [
 ]
 
 BEST = 10
+SHOWN = ("train_loss", "test_loss", "test_accuracy", "steps_to_target")
 
 
 def number(value: Any) -> str:
-    """Write one cell of a table: five significant digits, integers whole, a dash for nothing.
+    """Write one cell of a table: four significant digits, integers whole, a dash for nothing.
 
     >>> [number(v) for v in (0.012345678, 64, 1e-8, "adam", None, float("nan"), True)]
-    ['0.012346', '64', '1e-08', 'adam', '-', '-', 'True']
+    ['0.01235', '64', '1e-08', 'adam', '-', '-', 'True']
     """
     if value is None or str(value) == "<NA>" or (isinstance(value, float) and math.isnan(value)):
         return "-"
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:
@@ -138,16 +140,16 @@ def optimizers() -> Table:
 
 
 def schedules() -> Table:
-    """Lay out :data:`fastopt.schedules.SCHEDULES`: names, defaults, formulas."""
-    rows = ((name, _defaults(row.params), row.formula) for name, row in SCHEDULES.items())
-    return _table("Schedules", ("schedule", "parameters and defaults", "factor of lr"), rows)
+    """Lay out :data:`fastopt.schedules.SCHEDULES`: names, defaults, torch's name for the same."""
+    rows = ((name, _defaults(row.params), row.torch) for name, row in SCHEDULES.items())
+    return _table("Schedules", ("schedule", "parameters and defaults", "in torch"), rows)
 
 
 def hyperparameters() -> Table:
     """Lay out what every hyperparameter of any optimizer or schedule means and may be."""
     kinds: dict[str, Any] = {}
     for params in (*(r.hyper for r in RULES.values()), *(r.params for r in SCHEDULES.values())):
-        kinds.update(params)
+        kinds |= {name: kind for name, kind in params.items() if name not in kinds}
     rows = ((name, kind.range, kind.summary) for name, kind in kinds.items())
     return _table("Hyperparameters", ("name", "range", "meaning"), rows)
 
@@ -159,22 +161,32 @@ def problems() -> Table:
 
 
 def _defaults(params: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={number(kind.default)}" for name, kind in params.items()) or "-"
+    return ", ".join(f"{name}={_default(kind)}" for name, kind in params.items()) or "-"
+
+
+def _default(kind: Any) -> str:
+    if getattr(kind, "run_length", False):
+        return "the run's length"
+    required = isinstance(kind.default, float) and math.isnan(kind.default)
+    return "required" if required else number(kind.default)
 
 
 def _best(result: SweepResult) -> Table:
-    frame = result.best(BEST)
-    frame = frame.drop(columns="state").dropna(axis="columns", how="all")
+    shown = ["trial_id", *result.axes, *(n for n in SHOWN if n in result.metrics)]
+    if result.metric not in shown:
+        shown.append(result.metric)
+    frame = result.best(BEST)[shown].dropna(axis="columns", how="all")
     direction = "smallest" if result.mode == "min" else "largest"
     title = f"Best trials, {direction} {result.metric} first"
     rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
-    return _table(title, frame.columns, rows)
+    # One word a line: ten columns fit in a terminal of 80.
+    return _table(title, [name.replace("_", "\n") for name in frame.columns], rows)
 
 
 def _table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in header:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", vertical="top")
     for row in rows:
         table.add_row(*row)
     return table

@@ -1,4 +1,4 @@
-"""The optimizers once more, in float64 NumPy, written from their papers and sharing no code.
+"""The optimizers once more, in wide NumPy, written from their papers and sharing no code.
 
 Each reference takes the hyperparameters by name, the number ``t >= 1`` of the step, the parameters
 ``p``, the gradient ``g`` and the state arrays, and returns the new ``(p, *state)``. Nothing is
@@ -71,18 +71,25 @@ def amsgrad(h, t, p, g, m, v, v_max):
     return _shrunk(h, p) - h["lr"] * m_hat / (np.sqrt(v_hat) + h["eps"]), m, v, v_max
 
 
-def ulps(actual, expected, *scales):
-    """Return ``|actual - expected|`` in units of the last place of the largest of ``scales``.
+def ulps(actual, expected, size):
+    """Return ``|actual - expected|`` in units of the last place that ``actual``'s dtype has at ``size``.
 
-    The unit is the spacing of ``actual``'s dtype at ``max(|expected|, |scale|, ...)``; ``expected``
-    may be of higher precision. Equal values, two infinities of one sign and two NaNs are 0 apart.
+    ``expected`` and ``size`` may be of higher precision than ``actual``.
     """
-    expected = np.asarray(expected, dtype=np.float64)
-    size = np.abs(expected)
-    for scale in scales:
-        size = np.maximum(size, np.abs(np.asarray(scale, dtype=np.float64)))
-    with np.errstate(invalid="ignore", over="ignore"):
-        unit = np.spacing(size.astype(actual.dtype)).astype(np.float64)
-        away = np.abs(actual.astype(np.float64) - expected) / unit
-    same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
-    return np.where(same, 0.0, away)
+    unit = np.spacing(np.asarray(size).astype(actual.dtype)).astype(expected.dtype)
+    return np.abs(actual.astype(expected.dtype) - expected) / unit
+
+
+def terms(step, arrays, nudge=1e-5):
+    """Return how large the terms are whose sum each result of ``step(*arrays)`` is.
+
+    That is :math:`\\sum_i |x_i\\, \\partial f / \\partial x_i|` by finite differences: as large as the
+    result when nothing cancels, and larger by the cancellation when something does. No algorithm
+    that rounds its inputs or intermediate results once can do better than an ulp of this size.
+    """
+    exact = step(*arrays)
+    sizes = [np.zeros_like(arrays[0]) for _ in exact]
+    for i, array in enumerate(arrays):
+        nudged = step(*arrays[:i], array * (1 + nudge), *arrays[i + 1 :])
+        sizes = [size + np.abs(b - a) / nudge for size, a, b in zip(sizes, exact, nudged)]
+    return sizes

@@ -66,7 +66,9 @@ def test_union_numbers_its_parts_one_after_the_other():
 
 
 def test_gaps_of_a_union():
-    space = Space([{"lr": [0.1], "seed": [3], "form": "ema", "nesterov": [True]}, {"lr": [0.2]}, {}])
+    space = Space(
+        [{"lr": [0.1], "seed": [3], "form": "ema", "nesterov": [True]}, {"lr": [0.2]}, {}]
+    )
     columns, present = space.columns([0, 1, 2]), space.present([0, 1, 2])
     np.testing.assert_array_equal(columns["lr"], [0.1, 0.2, math.nan])
     assert columns["seed"].tolist() == [3, None, None]
@@ -193,7 +195,10 @@ def test_values_keep_their_type(axis, dtype, expected):
         ({"lr": {0.1}}, r"axis 'lr' holds \{0.1\} of type set"),
         ({"lr": [1j]}, "of type complex"),
         ({"lr": (x for x in [1])}, "of type generator"),
-        ({"lr": np.ones((2, 2))}, r"axis 'lr' must be one-dimensional; got an array of shape \(2, 2\)"),
+        (
+            {"lr": np.ones((2, 2))},
+            r"axis 'lr' must be one-dimensional; got an array of shape \(2, 2\)",
+        ),
         ({"seed": [2**63]}, "axis 'seed' holds 9223372036854775808; integers must fit in 64 bits"),
         ({"seed": range(2**63, 2**63 + 2)}, "axis 'seed' holds 9223372036854775808"),
         ({3: [1]}, "an axis is named by a non-empty string; got 3"),

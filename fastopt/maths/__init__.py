@@ -13,7 +13,7 @@ exp        1            all; overflow is inf, subnormal results are right
 log        1            all; subnormal arguments too; log(0) = -inf, log(x < 0) = NaN
 tanh       2            all; keeps the sign of zero
 sigmoid    2            all; no overflow, subnormal results are right
-sin, cos   2            \|x\| <= 1e5 (float32), 1e12 (float64); beyond it x counts as 0;
+sin, cos   1            \|x\| <= 1e5 (float32), 1e12 (float64); beyond it x counts as 0;
                         sin(±inf) = cos(±inf) = NaN
 =========  ===========  ====================================================================
 
@@ -21,6 +21,16 @@ NaN gives NaN. Every multiply-add is an explicit, correctly rounded one and no o
 or reordered, whatever the caller's ``fastmath``: an element has the same bits in a SIMD lane, in a
 loop's remainder, and on any machine. Hardware without FMA (x86 before 2013) runs them correctly
 but slowly.
+
+Examples
+--------
+>>> import numpy as np
+>>> from fastopt.compile import inlinable
+>>> @inlinable  # kernels inline it, and their loops over it vectorise
+... def softplus(x):
+...     return log(1.0 + exp(x))
+>>> softplus(np.array([-1.0, 0.0, 1.0])).round(3)
+array([0.313, 0.693, 1.313])
 
 References
 ----------

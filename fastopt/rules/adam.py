@@ -116,6 +116,6 @@ AMSGRAD = Rule(
     clock0=adam_clock,
     tick=adam_tick,
     update=amsgrad,
-    formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\max_{i \le t} v_i / (1 - \beta_2^t)} + \epsilon)",
+    formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\max_i \hat v_i} + \epsilon)",
     source="S. J. Reddi, S. Kale and S. Kumar, On the convergence of Adam and beyond, ICLR 2018",
 )

@@ -36,7 +36,8 @@ class Real:
                 f"of type {type(value).__name__}"
             )
         number = float(value)
-        inside = self.low <= number and (number < self.high if self.open_high else number <= self.high)
+        below = number < self.high if self.open_high else number <= self.high
+        inside = self.low <= number and below
         if not (inside and math.isfinite(number)):
             raise HyperparameterError(f"{where} must be finite and in {self.range}; got {value!r}")
         return number

@@ -85,7 +85,7 @@ def momentum(c, g, x):
     return p - shrink * p - (cg * g + cv * v), v
 
 
-DECAY = {
+DECAY: dict[str, Real | Flag | Choice] = {
     "weight_decay": Real(0.0, summary="decay of the weights"),
     "decoupled": Flag(summary="shrink the weights themselves instead of adding to the gradient"),
     "maximize": Flag(summary="ascend instead of descend"),

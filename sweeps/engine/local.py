@@ -37,8 +37,8 @@ def worker_count(n_jobs: int) -> int:
 
 def runner(problem: DataProblem, block: Block, parallel: bool) -> Callable:
     """Return the (lazily compiled) work-queue kernel for these trials."""
-    functions = (problem.init, problem.loss_and_grad, problem.evaluate)
-    return kernel(queue.workers, *trial.parts(functions, block.rule), parallel=parallel)
+    parts = trial.parts(problem.init, problem.loss_and_grad, problem.evaluate, block.rule)
+    return kernel(queue.workers, *parts, parallel=parallel)
 
 
 def compile_block(problem: DataProblem, block: Block) -> None:

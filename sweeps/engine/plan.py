@@ -89,13 +89,17 @@ class Plan:
             groups.setdefault((rule.tick, rule.update), []).append(name)
         return [self._block(members, names, ids, columns) for members in groups.values()]
 
-    def _block(self, members: list[str], names: np.ndarray, ids: np.ndarray, columns: dict) -> Block:
+    def _block(
+        self, members: list[str], names: np.ndarray, ids: np.ndarray, columns: dict
+    ) -> Block:
         rows = np.flatnonzero(np.isin(names, members))
         values = {name: column[rows] for name, column in columns.items()}
         plan, schedule = self._plan(values, len(rows))
         h = self._hyper(names[rows], values)
         problem, options = self.problem, self.options
-        points = int((-(-plan[:, trial.STEPS] // plan[:, trial.EVERY])).max()) if options.curves else 0
+        points = (
+            int((-(-plan[:, trial.STEPS] // plan[:, trial.EVERY])).max()) if options.curves else 0
+        )
         batch = int(plan[:, trial.BATCH].max())
         # Evaluation goes in blocks of rows of its own.
         work = problem.work_per_row * max(batch, problem.work_rows)
@@ -151,9 +155,13 @@ class Plan:
         """Kind and parameters of each trial's schedule; trials that agree are packed once."""
         packed = np.empty((len(names), 5))
         parameters = [p for p in schedule_parameters() if p in values or p in self.options.defaults]
-        columns = [fill(values.get(p), self.options.defaults.get(p), len(names)) for p in parameters]
+        columns = [
+            fill(values.get(p), self.options.defaults.get(p), len(names)) for p in parameters
+        ]
         known: dict[tuple, np.ndarray] = {}
-        for k, key in enumerate(zip(names.tolist(), steps.tolist(), *(c.tolist() for c in columns))):
+        for k, key in enumerate(
+            zip(names.tolist(), steps.tolist(), *(c.tolist() for c in columns))
+        ):
             if key not in known:
                 known[key] = packed_schedule(key[0], dict(zip(parameters, key[2:])), key[1])
             packed[k] = known[key]
@@ -168,15 +176,22 @@ class Plan:
             rows = names == name
             own = find_rule(name)
             for row, (key, kind) in enumerate(own.hyper.items()):
-                axis = next((a for a in (key, *aliases(own, key)) if present(values, a, rows)), None)
-                if axis is None:
-                    fixed = self._fixed(own, key, kind.default)
-                    columns[row, rows] = kind.pack(f"{name}: {key}", fixed)
-                    continue
-                distinct, inverse = np.unique(values[axis][rows], return_inverse=True)
-                packed = [kind.pack(f"{name}: {axis}", v) for v in distinct.tolist()]
+                column = self._column(own, key, kind.default, values, rows)
+                distinct, inverse = np.unique(column, return_inverse=True)
+                packed = [kind.pack(f"{name}: {key}", v) for v in distinct.tolist()]
                 columns[row, rows] = np.array(packed)[inverse]
         return np.ascontiguousarray(columns.T)
+
+    def _column(
+        self, rule: Rule, key: str, default: Any, values: dict[str, np.ndarray], rows: np.ndarray
+    ) -> np.ndarray:
+        """One hyperparameter: where a trial has its axis that, else its alias, else the keyword."""
+        column = [self._fixed(rule, key, default)] * int(rows.sum())
+        for axis in (*reversed(aliases(rule, key)), key):
+            if axis in values:
+                given = values[axis][rows].tolist()
+                column = [old if missing(new) else new for old, new in zip(column, given)]
+        return np.array(column)
 
     def _fixed(self, rule: Rule, key: str, default: Any) -> Any:
         for name in (key, *aliases(rule, key)):
@@ -193,11 +208,6 @@ def aliases(rule: Rule, key: str) -> list[str]:
 def accepts(rule: Rule, name: str) -> bool:
     """Whether ``name`` sets a hyperparameter of ``rule``, directly or as an alias."""
     return name in rule.hyper or ALIASES.get(name) in rule.hyper
-
-
-def present(values: dict[str, np.ndarray], axis: str, rows: np.ndarray) -> bool:
-    """Whether ``axis`` exists and has values for these rows (a union may lack it in some parts)."""
-    return axis in values and not missing(values[axis][rows][0])
 
 
 def missing(value: Any) -> bool:
@@ -232,7 +242,9 @@ def steps_of(steps: np.ndarray, epochs: np.ndarray, per_epoch: np.ndarray) -> np
     if (by_steps & by_epochs).any():
         raise SpecError("a trial is as long as its epochs or its steps: give one, not both")
     if not (by_steps | by_epochs).all():
-        raise SpecError("how long is a trial? Give epochs=... or steps=..., as a keyword or an axis")
+        raise SpecError(
+            "how long is a trial? Give epochs=... or steps=..., as a keyword or an axis"
+        )
     total = np.empty(len(steps), np.int64)
     total[by_steps] = whole("steps", steps[by_steps], 1)
     total[by_epochs] = whole("epochs", epochs[by_epochs], 1) * per_epoch[by_epochs]
@@ -290,7 +302,12 @@ def check_metric(problem: DataProblem, options: Options) -> None:
 
 def check_names(space: Space, options: Options) -> None:
     """Raise unless every axis and keyword means something to every trial that has it."""
-    known = {*COMMON, *ALIASES, *schedule_parameters(), *(h for r in RULES.values() for h in r.hyper)}
+    known = {
+        *COMMON,
+        *ALIASES,
+        *schedule_parameters(),
+        *(h for r in RULES.values() for h in r.hyper),
+    }
     for part in space.parts:
         used = part.get("optimizer", [options.defaults["optimizer"]])
         rules = [find_rule(name) for name in dict.fromkeys(used)]
@@ -305,8 +322,8 @@ def check_names(space: Space, options: Options) -> None:
             without = [r.name for r in rules if not (name in shared or accepts(r, name))]
             if without:
                 raise SpecError(
-                    f"axis {name!r} means nothing to optimizer {', '.join(without)}: its trials would "
-                    "be run again for every value. Use a list of spaces, one without that axis"
+                    f"axis {name!r} means nothing to optimizer {', '.join(without)}: the same trials "
+                    "would run again for each value. Use a list of spaces, one without that axis"
                 )
 
 

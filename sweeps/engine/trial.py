@@ -16,14 +16,24 @@ from numba.extending import overload
 
 from fastopt.compile import inlinable, jitable
 from fastopt.loops import cast, load, put, take
+from fastopt.rules import Rule
 from fastopt.schedules import factor
 from sweeps.engine.queue import STOP, peek
 from sweeps.philox import DRAW, permute, uniforms
 
 __all__ = [
-    "BATCH", "COMPLETE", "COUNTS", "CURVE", "DIVERGED", "EVERY", "METRICS", "PENDING", "RESULTS", "SCHEDULE",
-    "SEED", "SHUFFLES", "STEPS", "SHUFFLE", "Trials", "trial_parts",
-]  # fmt: skip
+    "COMPLETE",
+    "COUNTS",
+    "CURVE",
+    "DIVERGED",
+    "METRICS",
+    "PENDING",
+    "RESULTS",
+    "SHUFFLES",
+    "Trials",
+    "parts",
+    "trial_parts",
+]
 
 # Columns of the integer plan of a trial.
 BATCH, STEPS, EVERY, SCHEDULE, SEED, SHUFFLE = range(6)
@@ -83,7 +93,7 @@ class Scratch(NamedTuple):
 
 
 def rows_of(table, like, n):
-    """Split a matrix into a tuple of its rows, ``len(like)`` of them, each cut to ``n`` elements."""
+    """Split a matrix into a tuple of its first ``len(like)`` rows, each cut to ``n`` elements."""
     return tuple(table[k, :n] for k in range(len(like)))
 
 
@@ -293,6 +303,7 @@ def diverge(i, t, step):
 
 
 @functools.cache
-def parts(problem_functions: tuple[Callable, ...], rule) -> tuple:
+def parts(init: Callable, loss_and_grad: Callable, evaluate: Callable, rule: Rule) -> tuple:
     """Return :func:`trial_parts` of a problem's functions and a rule, the same object each time."""
-    return trial_parts(*problem_functions, rule.clock0, rule.tick, rule.update, len(rule.hyper), len(rule.slots))
+    own = rule.clock0, rule.tick, rule.update, len(rule.hyper), len(rule.slots)
+    return trial_parts(init, loss_and_grad, evaluate, *own)

@@ -25,12 +25,13 @@ class DataProblem:
         ``loss_and_grad(theta, X, y, aux, grad, work) -> loss``: the mean loss of the rows given;
         writes its gradient to ``grad`` (shape of ``theta``); may use ``work`` as scratch.
     evaluate : callable
-        ``evaluate(theta, X, y, aux, grad, work) -> (mean loss, accuracy)``; accuracy is NaN where it has
-        no meaning.
+        ``evaluate(theta, X, y, aux, grad, work) -> (mean loss, accuracy)``; accuracy is NaN where
+        it has no meaning; ``grad`` is scratch.
     init : callable
         ``init(theta, aux, seed)`` writes the initial parameters; unused with ``theta0``.
     X, y, X_test, y_test : ndarray
-        Training and test rows, C-contiguous; ``X`` is ``(n, features)``, ``y`` is ``(n,)`` or ``(n, outputs)``.
+        Training and test rows, C-contiguous; ``X`` is ``(n, features)``, ``y`` is ``(n,)`` or
+        ``(n, outputs)``.
     aux : tuple of ndarray
         Whatever else the functions need (layer sizes, constants).
     n_params : int
@@ -78,7 +79,7 @@ class DataProblem:
 
 
 def as_dataset(name: str, X: Any, dtype: Any) -> np.ndarray:
-    """Return ``X`` as a finite, C-contiguous 2-D array of ``dtype``, or say what is wrong with it."""
+    """Return ``X`` as a finite, C-contiguous 2-D array of ``dtype``, or say what is wrong."""
     kind = np.dtype(dtype)
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ArrayTypeError(f"dtype must be float32 or float64; got {kind}")

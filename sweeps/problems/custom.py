@@ -31,8 +31,8 @@ def custom(
     Parameters
     ----------
     loss_and_grad : callable
-        ``loss_and_grad(theta, X, y, aux, grad) -> loss``, the mean loss of the rows given; writes the
-        gradient into ``grad`` (shape of ``theta``), all of it. A plain function in the Python that
+        ``loss_and_grad(theta, X, y, aux, grad) -> loss``, the mean loss of the rows given; writes
+        the gradient into ``grad`` (shape of ``theta``), all of it. A plain function in the Python that
         Numba compiles (it may call your own ``@njit`` functions); do not jit it yourself.
     theta0 : array_like, shape (n_params,)
         Initial parameters of every trial, float32 or float64, which is the dtype of everything.
@@ -109,17 +109,21 @@ def _rows(name: str, a: Any, dtype: np.dtype) -> np.ndarray:
     return np.ascontiguousarray(array, dtype if array.dtype.kind == "f" else np.int64)
 
 
-def _try_once(function: Callable, theta0: np.ndarray, X: np.ndarray, y: np.ndarray, aux: tuple) -> None:
+def _try_once(
+    function: Callable, theta0: np.ndarray, X: np.ndarray, y: np.ndarray, aux: tuple
+) -> None:
     """Call the plain function on one row, so that its mistakes show as ordinary Python errors."""
     grad = np.full_like(theta0, np.nan)
     loss = function(theta0.copy(), X[:1], y[:1], aux, grad)
     if not isinstance(loss, float | np.floating):
-        raise SpecError(f"{function.__name__} must return the mean loss, a float; it returned {loss!r}")
+        raise SpecError(
+            f"{function.__name__} must return the mean loss, a float; it returned {loss!r}"
+        )
     if np.isnan(grad).any() and not np.isnan(loss):
         first = int(np.flatnonzero(np.isnan(grad))[0])
         raise SpecError(
-            f"{function.__name__} must write the whole gradient in place; grad[{first}] was left unwritten "
-            "(or NaN). Write grad[:] = ..., not grad = ..."
+            f"{function.__name__} must write the whole gradient in place; grad[{first}] was left "
+            "unwritten (or NaN). Write grad[:] = ..., not grad = ..."
         )
 
 

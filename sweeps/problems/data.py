@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,8 +50,8 @@ def mlp(
     activation : {"relu", "tanh"}
         Of the hidden layers.
     loss : {"softmax_cross_entropy", "logistic", "squared_error"}, optional
-        By default softmax cross-entropy for labels and squared error (the mean over rows and outputs)
-        for targets. ``"logistic"`` has one output for two classes.
+        By default softmax cross-entropy for labels and squared error (the mean over rows and
+        outputs) for targets. ``"logistic"`` has one output for two classes.
     standardize : bool
         Shift and scale every feature by the mean and standard deviation of the training rows.
     dtype : {"float32", "float64"}
@@ -108,12 +109,14 @@ def mlp(
         n_params=net.n_parameters(sizes),
         work_per_row=net.work_per_row(sizes),
         work_rows=net.BLOCK,
-        flops_per_row=6.0 * sum(n * m for n, m in zip(sizes, sizes[1:])),
+        flops_per_row=6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
         theta0=_initial(theta0, net.n_parameters(sizes), X.dtype),
     )
 
 
-def softmax_regression(X: Any, y: Any, X_test: Any = None, y_test: Any = None, **options: Any):
+def softmax_regression(
+    X: Any, y: Any, X_test: Any = None, y_test: Any = None, **options: Any
+) -> DataProblem:
     """Multinomial logistic regression: :func:`mlp` without hidden layers, on integer labels.
 
     Examples
@@ -121,11 +124,21 @@ def softmax_regression(X: Any, y: Any, X_test: Any = None, y_test: Any = None, *
     >>> softmax_regression(np.eye(3), np.arange(3)).n_params
     12
     """
-    fixed = {"name": "softmax_regression", "loss": "softmax_cross_entropy"}
-    return mlp(X, y, X_test, y_test, hidden=(), **fixed, **options)
+    return mlp(
+        X,
+        y,
+        X_test,
+        y_test,
+        hidden=(),
+        name="softmax_regression",
+        loss="softmax_cross_entropy",
+        **options,
+    )
 
 
-def logistic_regression(X: Any, y: Any, X_test: Any = None, y_test: Any = None, **options: Any):
+def logistic_regression(
+    X: Any, y: Any, X_test: Any = None, y_test: Any = None, **options: Any
+) -> DataProblem:
     """Binary logistic regression: :func:`mlp` without hidden layers, labels 0 and 1, one output.
 
     Examples
@@ -133,11 +146,14 @@ def logistic_regression(X: Any, y: Any, X_test: Any = None, y_test: Any = None, 
     >>> logistic_regression(np.eye(2), np.arange(2)).n_params
     3
     """
-    fixed = {"name": "logistic_regression", "loss": "logistic"}
-    return mlp(X, y, X_test, y_test, hidden=(), **fixed, **options)
+    return mlp(
+        X, y, X_test, y_test, hidden=(), name="logistic_regression", loss="logistic", **options
+    )
 
 
-def linear_regression(X: Any, y: Any, X_test: Any = None, y_test: Any = None, **options: Any):
+def linear_regression(
+    X: Any, y: Any, X_test: Any = None, y_test: Any = None, **options: Any
+) -> DataProblem:
     """Least squares by gradient descent: :func:`mlp` without hidden layers, on real targets.
 
     Examples
@@ -145,8 +161,9 @@ def linear_regression(X: Any, y: Any, X_test: Any = None, y_test: Any = None, **
     >>> linear_regression(np.eye(2), np.array([0.5, 1.5]), dtype="float64").n_params
     3
     """
-    fixed = {"name": "linear_regression", "loss": "squared_error"}
-    return mlp(X, y, X_test, y_test, hidden=(), **fixed, **options)
+    return mlp(
+        X, y, X_test, y_test, hidden=(), name="linear_regression", loss="squared_error", **options
+    )
 
 
 def _widths(hidden: Any) -> tuple[int, ...]:
@@ -227,11 +244,20 @@ def _dataset(name: str, load: Callable) -> Callable[..., DataProblem]:
         parts: list[Any] = [X, None, y, None]
         if test_size:
             labels = y if y.dtype.kind in "iu" else None
-            parts = train_test_split(X, y, test_size=test_size, random_state=split_seed, stratify=labels)
+            parts = train_test_split(
+                X, y, test_size=test_size, random_state=split_seed, stratify=labels
+            )
         train, test, target, target_test = parts
         shape = {"hidden": hidden, "activation": activation, "loss": loss, "theta0": theta0}
         return mlp(
-            train, target, test, target_test, **shape, standardize=standardize, dtype=dtype, name=name
+            train,
+            target,
+            test,
+            target_test,
+            **shape,
+            standardize=standardize,
+            dtype=dtype,
+            name=name,
         )
 
     build.__name__ = build.__qualname__ = name
@@ -262,7 +288,9 @@ def _load(name: str, loader: str, summary: str) -> Callable[..., DataProblem]:
 _moons.__doc__ = "Two interleaved half circles: 1 000 points with noise 0.2, 2 classes."
 
 DATASETS: dict[str, Callable[..., DataProblem]] = {
-    "digits": _load("digits", "load_digits", "Handwritten digits: 1 797 images of 8 x 8, 10 classes."),
+    "digits": _load(
+        "digits", "load_digits", "Handwritten digits: 1 797 images of 8 x 8, 10 classes."
+    ),
     "iris": _load("iris", "load_iris", "Iris flowers: 150 rows of 4 features, 3 classes."),
     "wine": _load("wine", "load_wine", "Wines: 178 rows of 13 features, 3 classes."),
     "breast_cancer": _load(

@@ -11,6 +11,7 @@ activation in :data:`ACTIVATIONS`.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 
@@ -34,7 +35,7 @@ def n_parameters(sizes: tuple[int, ...]) -> int:
     >>> n_parameters((64, 32, 10))
     2410
     """
-    return sum((n + 1) * m for n, m in zip(sizes, sizes[1:]))
+    return sum((n + 1) * m for n, m in itertools.pairwise(sizes))
 
 
 def work_per_row(sizes: tuple[int, ...]) -> int:
@@ -208,7 +209,9 @@ def softmax_cross_entropy(z, y):
 
 @jitable
 def logistic_loss(z, y):
-    r"""Binary cross-entropy of one logit a row, :math:`\log(1 + e^z) - y z`; ``z`` becomes its gradient."""
+    r"""Binary cross-entropy of one logit a row, :math:`\log(1 + e^z) - y z`; ``z`` becomes its
+    gradient.
+    """
     one, zero = z.dtype.type(1), z.dtype.type(0)
     loss, hits = 0.0, 0
     for i in range(z.shape[0]):
