@@ -223,7 +223,8 @@ class KernelCache(FunctionCache):
 
 
 def _attach_cache(dispatcher: Any, function: Callable) -> None:
-    if numba.config.DISABLE_JIT:
+    typed_in = function.__code__.co_filename.startswith("<")  # a prompt or a doctest: no file
+    if numba.config.DISABLE_JIT or typed_in:
         return
     try:
         dispatcher._cache = KernelCache(function)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt.arena import Buffer
-from fastopt.arrays import Extents, aligned_zeros, check_array, check_like, named
+from fastopt.arrays import Extents, aligned_zeros, check_array, check_like, is_like, named
 from fastopt.clocks import new_clock, rewind
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean
 from fastopt.loops import stepper
@@ -50,6 +50,7 @@ class Segment:
         self.p = p.view(np.ndarray).reshape(-1)
         self.n = self.p.size
         self.shape = p.shape
+        self.dtype = p.dtype
         self.pieces = pieces
         self.suffix = suffix
         self.slots: dict[str, np.ndarray] = {}
@@ -77,15 +78,16 @@ class Segment:
     def accept(self, g: Any, where: str, params: Extents) -> np.ndarray:
         """Return the gradient ``g`` as a flat array; check it unless it was the last one too."""
         if g is not self.source:
-            where += self.suffix
-            check_like(where, g, self.p.dtype, self.shape)
+            if not is_like(g, self.dtype, self.shape):
+                check_like(where + self.suffix, g, self.dtype, self.shape)
             owner = params.find(g)
             if owner is not None:
                 raise ArrayError(
-                    f"{where} shares memory with {owner}, which the step writes to. "
+                    f"{where}{self.suffix} shares memory with {owner}, which the step writes to. "
                     "Compute the gradient in an array of its own."
                 )
-            self.source, self.g = g, g.view(np.ndarray).reshape(-1)
+            self.source = g
+            self.g = g if g.ndim == 1 else g.view(np.ndarray).reshape(-1)
         return self.g
 
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from fastopt.arrays import Extents, address, aligned_zeros, check_array, check_like, named
+from fastopt.arrays import Extents, address, aligned_zeros, check_array, check_like, is_like, named
 from fastopt.errors import ArrayError, ArrayTypeError
 
 
@@ -75,6 +75,20 @@ def test_what_is_only_read_may_be_read_only():
 def test_gradient_must_be_like_its_parameter(g, error, text):
     with pytest.raises(error, match=text):
         check_like("grads[0]", g, np.dtype(np.float32), (3,))
+    assert not is_like(g, np.dtype(np.float32), (3,))
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_the_quick_check_passes_nothing_that_the_slow_one_refuses(kind):
+    a, _, _ = BAD[kind]
+    array = np.asarray(a)
+    try:
+        check_like("g", a, array.dtype, array.shape)
+    except (ArrayError, ArrayTypeError):
+        for dtype in (np.float32, np.float64):
+            assert not is_like(a, np.dtype(dtype), array.shape)
+    else:
+        assert kind == "read-only"
 
 
 def test_extents_agree_with_numpy_on_every_pair_of_slices():
@@ -86,6 +100,20 @@ def test_extents_agree_with_numpy_on_every_pair_of_slices():
         extents.add("a", a)
         for b in slices:
             assert (extents.find(b) == "a") == np.shares_memory(a, b)
+
+
+@pytest.mark.parametrize("from_elsewhere", [False, True])
+def test_extents_find_the_array_that_holds_the_memory(from_elsewhere):
+    """A view was added, and its owner (or an alias by another way) is looked up."""
+    whole, other = np.zeros(6), np.zeros(6)
+    extents = Extents()
+    view = np.frombuffer(memoryview(whole)) if from_elsewhere else whole.reshape(2, 3)[1:]
+    extents.add("w", view)
+    assert extents.find(whole) == "w"
+    assert extents.copy().find(whole) == "w"
+    assert extents.find(other) is None
+    extents.add("o", np.frombuffer(bytearray(8)))
+    assert extents.find(whole) == "w"
 
 
 def test_extents_find_among_many_in_any_order():

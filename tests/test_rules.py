@@ -1,52 +1,39 @@
-"""Every rule and flag against its paper, evaluated in higher precision, and against torch.
+r"""Every rule and flag against its paper, evaluated in higher precision, and against torch.
 
-Where 2 ulp hold, and where they cannot. The unit is the last place of the largest of \\|p\\| before,
-\\|p\\| after and \\|update\\|. A step agrees to 2 ulp wherever the parameter is at least four times as
+Where 2 ulp hold, and where they cannot. The unit is the last place of the largest of \|p\| before,
+\|p\| after and \|update\|. A step agrees to 2 ulp wherever the parameter is at least four times as
 large as the terms of its update. Where it is smaller, the update's own roundings show (coefficients
-rounded to the dtype, two moments, a root and a quotient: up to 5 ulp of the update), and where the
-terms of the update cancel (``m`` against ``g``, or ``g`` against the decay) their ulp is larger than
-that of the result: no algorithm in the same precision avoids this, and torch's does not. So those
-elements are measured in ulps of the terms (:func:`tests.reference.terms`).
+rounded to the dtype, two moments, a root and a quotient: up to 5 ulp of the update). Where the terms
+of the update cancel (``m`` against ``g``, or ``g`` against the decay), an ulp of a term is many ulps
+of what is left: no algorithm in the same precision avoids this, and torch's is as far off as ours.
+Those elements are measured in ulps of the terms (:func:`tests.reference.terms`).
 """
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
 from fastopt.loops import stepper
 from tests.cases import CASES, EDGES, PLAIN, fresh, signed
 from tests.reference import terms, ulps
 
-torch = pytest.importorskip("torch")
-
 DTYPES = [np.float32, np.float64]
 WIDE = {np.float32: np.float64, np.float64: np.longdouble}
-STEPS = (1, 2, 3, 4, 5, 6, 7, 998, 999, 1000, 1001)
-TWINS = [case for case in CASES if case.twin]
+EARLY, LATE = (1, 2, 3, 4, 5, 6, 7), (998, 999, 1000, 1001)
 
-WEIGHT_RULES = 2  # ulp, where |p| >= 4 x the update's terms
+HEAVY = 2  # ulp, where |p| >= 4 x the terms of its update
 # Coefficients, slots, products and the last difference each round once; by the number of slots.
-STEP_RULES = {0: 2, 1: 3, 2: 5, 3: 5}
+LIGHT = {0: 2, 1: 3, 2: 5, 3: 5}
 SLOT = 3  # ulp: coefficient, product, sum, and the same again for a coupled decay in g
 
 
-def run_kernel(state, case, g):
+def step_kernel(case, state, g):
     stepper(case.rule)(g.size, state.h, state.clock, g, state.x)
-
-
-def single_steps(case, n, dtype, late):
-    """Yield ``t, state before, gradient, state after`` for STEPS, each from the kernel's own state."""
-    rng = np.random.default_rng(n + 1)
-    state = fresh(case, n, dtype, seed=n)
-    for t in STEPS:
-        if t == STEPS[7]:
-            state.clock[:] = late
-        g, before = signed(rng, n, dtype), state.copy()
-        run_kernel(state, case, g)
-        yield t, before, g, state
 
 
 def clock_after(case, steps):
@@ -55,8 +42,20 @@ def clock_after(case, steps):
     return state.clock
 
 
-def torch_step(case, t, state, g):
-    """Return ``{"p": ..., slot name: ...}`` after one step of torch's twin from the same state."""
+def single_steps(case, n, dtype):
+    """Yield ``t, state before, gradient, state after``, each from the kernel's own last state."""
+    rng = np.random.default_rng(n + 1)
+    state, late = fresh(case, n, dtype, seed=n), clock_after(case, LATE[0] - 1)
+    for t in EARLY + LATE:
+        if t == LATE[0]:
+            state.clock[:] = late
+        g, before = signed(rng, n, dtype), state.copy()
+        step_kernel(case, state, g)
+        yield t, before, g, state
+
+
+def step_torch(case, t, state, g):
+    """Return ``[p, *slots]`` after one step of torch's twin; None for a slot it does not keep."""
     p = torch.from_numpy(state.p.copy()).requires_grad_()
     p.grad = torch.from_numpy(g.copy())
     twin = case.twin([p], case.h, foreach=False)
@@ -64,38 +63,184 @@ def torch_step(case, t, state, g):
         slots = {k: torch.from_numpy(v.copy()) for k, v in zip(case.rule.slots, state.slots)}
         twin.state[p] = {"step": torch.tensor(float(t - 1)), **slots}
     twin.step()
-    return {"p": p.detach().numpy()} | {k: v.numpy() for k, v in twin.state[p].items() if k != "step"}
+    kept = (twin.state[p].get(name) for name in case.rule.slots)
+    return [p.detach().numpy(), *(None if slot is None else slot.numpy() for slot in kept)]
 
 
-def exact_step(case, t, state, g):
-    """Return the new state in higher precision, the sizes of its terms, and those of the update."""
-    wide = WIDE[g.dtype.type]
+class Yardstick:
+    """One step in higher precision, and the units in which others may differ from it."""
 
-    def step(p, g, *slots):
-        return case.reference(case.h, t, p, g, *slots)
+    def __init__(self, case, t, before, g):
+        wide = WIDE[g.dtype.type]
+        p, *slots = (a.astype(wide) for a in before.x)
+        inputs = [p, g.astype(wide), *slots]
 
-    p, *slots = (a.astype(wide) for a in state.x)
-    inputs = [p, g.astype(wide), *slots]
-    exact = step(*inputs)
-    update = terms(lambda *a: (step(p, *a)[0],), inputs[1:])[0] + np.abs(step(p, *inputs[1:])[0] - p)
-    return exact, terms(step, inputs), update
+        def step(p, g, *slots):
+            return case.reference(case.h, t, p, g, *slots)
 
+        self.exact = step(*inputs)
+        self.terms = terms(step, inputs)
+        self.size = np.max([np.abs(p), np.abs(self.exact[0]), np.abs(self.exact[0] - p)], axis=0)
+        update = terms(lambda *rest: step(p, *rest)[:1], inputs[1:])[0]
+        self.heavy = 4 * np.maximum(update, np.abs(self.exact[0] - p)) <= np.abs(p)
 
-def check(after, expected, before, exact, sizes, update, extra):
-    """Assert both statements of the module's first lines for one step; ``expected`` by name."""
-    p, size = before.p.astype(exact[0].dtype), np.abs(exact[0])
-    size = np.max([np.abs(p), size, np.abs(exact[0] - p)], axis=0)
-    heavy = 4 * update <= np.abs(p)
-    assert ulps(after.p, expected["p"], size)[heavy].max(initial=0) <= WEIGHT_RULES
-    bound = STEP_RULES[len(after.slots)] + extra
-    assert ulps(after.p, expected["p"], np.maximum(size, sizes[0])).max(initial=0) <= bound
-    return heavy.sum()
+    def check(self, actual, expected, where, light):
+        """Assert both statements at the head of this module."""
+        expected = [None if a is None else a.astype(self.size.dtype) for a in expected]
+        off = ulps(actual[0], expected[0], self.size)
+        assert off[self.heavy].max(initial=0) <= HEAVY, where
+        off = ulps(actual[0], expected[0], np.maximum(self.size, self.terms[0]))
+        assert off.max(initial=0) <= light, where
+        for a, b, size in zip(actual[1:], expected[1:], self.terms[1:]):
+            if b is not None:
+                assert ulps(a, b, np.maximum(size, np.abs(b))).max(initial=0) <= SLOT, where
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("n", EDGES)
-def test_step_is_the_papers_and_torchs(case, dtype, n):
-    for t, before, g, after in single_steps(case, n, dtype, clock_after(case, STEPS[7] - 1)):
-        exact, sizes, update = exact_step(case, t, before, g)
-        names = ("p", *case.rule.slots)
+def test_step_is_the_papers_and_torchs(case, dtype):
+    light = LIGHT[len(case.rule.slots)]
+    for n in EDGES:
+        for t, before, g, after in single_steps(case, n, dtype):
+            yardstick, where = Yardstick(case, t, before, g), f"n={n} t={t}"
+            yardstick.check(after.x, yardstick.exact, where, light)
+            assert n < 1000 or yardstick.heavy.mean() > 0.1, where  # the strict part is not empty
+            if case.twin:  # rounds as well, in its own order: one ulp more
+                yardstick.check(after.x, step_torch(case, t, before, g), where, light + 1)
+
+
+def drift(p, exact, size):
+    return np.sqrt(np.mean(ulps(p, exact, size) ** 2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_thousand_steps_drift_no_further_than_torchs(case, dtype):
+    """Root mean square of the distance from a run in higher precision; NumPy's where torch has none.
+
+    5 % above: the ratio of two such means over 4 096 elements has a standard error of 1.6 %.
+    """
+    n = 4096
+    rng, state = np.random.default_rng(1), fresh(case, n, dtype)
+    exact = [a.astype(WIDE[dtype]) for a in state.x]
+    narrow, size = state.copy().x, np.abs(exact[0])
+    peer = torch.from_numpy(state.p.copy()).requires_grad_()
+    twin = case.twin and case.twin([peer], case.h, foreach=False)
+    for t in range(1, 1001):
+        g = signed(rng, n, dtype)
+        step_kernel(case, state, g)
+        exact = case.reference(case.h, t, exact[0], g.astype(WIDE[dtype]), *exact[1:])
+        size = np.maximum(size, np.abs(exact[0]))
+        if twin:
+            peer.grad = torch.from_numpy(g)
+            twin.step()
+        else:
+            narrow = case.reference(case.h, t, narrow[0], g, *narrow[1:])
+    theirs = drift(peer.detach().numpy() if twin else narrow[0], exact[0], size)
+    assert drift(state.p, exact[0], size) <= 1.05 * theirs
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999, 0.99999])
+def test_clock_of_adam_holds_the_powers_of_beta(beta):
+    """Correctly rounded up to step 2 000; far below the smallest normal number just small."""
+    case = next(case for case in PLAIN if case.rule_name == "adam")
+    h = case.rule.pack({"beta1": beta, "beta2": beta})
+    clock, exact = case.rule.clock0(h), Fraction(1)
+    for t in range(1, 20_001):
+        clock, _ = case.rule.tick(h, clock)
+        if t <= 2_000:
+            exact *= Fraction(beta)
+            if exact >= Fraction(2) ** -900 or not exact:
+                assert (clock[1], clock[3]) == (float(exact), float(exact)), t
+    assert clock[0] == 20_000
+    assert clock[1] == pytest.approx(beta**20_000, rel=1e-12, abs=1e-260)
+
+
+BAD = {
+    "nan": np.nan,
+    "inf": np.inf,
+    "minus inf": -np.inf,
+    "huge": 1e38,
+    "tiny": 1e-42,
+    "zero": -0.0,
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("case", PLAIN, ids=str)
+def test_one_element_touches_only_itself(case, value, dtype):
+    """Whatever stands at i (in a SIMD body, in its tail), all others keep their bits."""
+    n = 37
+    for i, where in itertools.product((0, 17, n - 1), ("p", "g")):
+        rng = np.random.default_rng(2)
+        clean, state, others = fresh(case, n, dtype), fresh(case, n, dtype), np.arange(n) != i
+        if where == "p":
+            state.p[i] = value
+        for _ in range(3):
+            g = signed(rng, n, dtype)
+            step_kernel(case, clean, g)
+            if where == "g":
+                g[i] = value
+            step_kernel(case, state, g)
+        for a, b in zip(state.x, clean.x):
+            assert a[others].tobytes() == b[others].tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("case", [case for case in PLAIN if case.twin], ids=str)
+def test_special_gradients_do_what_they_do_in_torch(case, value, dtype):
+    """NaN stays NaN, infinity makes NaN or infinity, a gradient whose square overflows stops p."""
+    state, n = fresh(case, 37, dtype), 37
+    p = torch.from_numpy(state.p.copy()).requires_grad_()
+    twin, rng = case.twin([p], case.h, foreach=False), np.random.default_rng(3)
+    for t in range(6):
+        g = signed(rng, n, dtype)
+        if t == 2:
+            g[::5] = value
+        step_kernel(case, state, g)
+        p.grad = torch.from_numpy(g)
+        twin.step()
+    for actual, name in zip(state.x, ("", *case.rule.slots)):
+        expected = (twin.state[p][name] if name else p.detach()).numpy()
+        # Six steps, each within 5 ulp of terms that no longer cancel by more than a few hundred.
+        close = 6 * 1000 * np.finfo(dtype).eps
+        np.testing.assert_allclose(actual, expected, rtol=close, atol=close)
+
+
+@pytest.mark.parametrize("name", ["amsgrad", "amsgradw"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_amsgrad_never_forgets_a_nan(name, dtype):
+    """torch's fused kernel does, in the scalar tail (``std::max`` depends on the order)."""
+    case = next(case for case in PLAIN if case.rule_name == name)
+    state, n = fresh(case, 37, dtype), 37
+    g = np.ones(n, dtype)
+    g[[0, 17, n - 1]] = np.nan
+    step_kernel(case, state, g)
+    step_kernel(case, state, np.ones(n, dtype))
+    for array in state.x:
+        np.testing.assert_array_equal(np.flatnonzero(np.isnan(array)), [0, 17, n - 1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", [case for case in PLAIN if not case.h["weight_decay"]], ids=str)
+def test_a_zero_gradient_leaves_a_fresh_parameter_alone(case, dtype):
+    """Bit for bit, subnormal numbers included; only the sign of a zero parameter is not kept."""
+    smallest = np.finfo(dtype).smallest_subnormal
+    state = fresh(case, 37, dtype)
+    state.p[:4] = [smallest, -3 * smallest, 0.0, -0.0]
+    before = state.p.copy()
+    for zero in (0.0, -0.0):
+        step_kernel(case, state, np.full(37, zero, dtype))
+    np.testing.assert_array_equal(state.p, before)
+    assert state.p[0] == smallest
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_subnormal_numbers_are_not_flushed(dtype):
+    case = next(case for case in PLAIN if case.rule_name == "sgd")
+    smallest = np.finfo(dtype).smallest_subnormal
+    p, g = np.full(37, 1000 * smallest), np.full(37, 32 * smallest)
+    stepper(case.rule)(37, case.rule.pack({"lr": 0.5}), np.zeros(1), g, (p,))
+    np.testing.assert_array_equal(p, 984 * smallest)

@@ -322,8 +322,8 @@ def check_names(space: Space, options: Options) -> None:
             without = [r.name for r in rules if not (name in shared or accepts(r, name))]
             if without:
                 raise SpecError(
-                    f"axis {name!r} means nothing to optimizer {', '.join(without)}: the same trials "
-                    "would run again for each value. Use a list of spaces, one without that axis"
+                    f"axis {name!r} means nothing to optimizer {', '.join(without)}: the same "
+                    "trials would run again for each value. Use a list of spaces, one without it"
                 )
 
 

@@ -32,8 +32,8 @@ def custom(
     ----------
     loss_and_grad : callable
         ``loss_and_grad(theta, X, y, aux, grad) -> loss``, the mean loss of the rows given; writes
-        the gradient into ``grad`` (shape of ``theta``), all of it. A plain function in the Python that
-        Numba compiles (it may call your own ``@njit`` functions); do not jit it yourself.
+        the gradient into ``grad`` (shape of ``theta``), all of it. A plain function in the Python
+        that Numba compiles (it may call your own ``@njit`` functions); do not jit it yourself.
     theta0 : array_like, shape (n_params,)
         Initial parameters of every trial, float32 or float64, which is the dtype of everything.
     X : array_like, shape (n, features)

@@ -184,9 +184,8 @@ def _standardized(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.nda
 def _targets(loss: str, y: np.ndarray, y_test: np.ndarray, dtype: np.dtype) -> tuple:
     """Return both target arrays as the loss wants them, and the number of outputs."""
     if loss not in net.LOSSES:
-        raise SpecError(
-            f"loss must be one of {', '.join(net.LOSSES)}; got {loss!r}{did_you_mean(loss, net.LOSSES)}"
-        )
+        names = ", ".join(net.LOSSES)
+        raise SpecError(f"loss must be one of {names}; got {loss!r}{did_you_mean(loss, net.LOSSES)}")
     if loss == "squared_error":
         columns = [as_dataset("y", a.reshape(len(a), -1), dtype) for a in (y, y_test)]
         return *columns, columns[0].shape[1]
