@@ -1,5 +1,6 @@
 """Optimizer steps at C speed on a CPU, from plain Python."""
 
+from fastopt import schedules
 from fastopt.arena import Buffer, flatten
 from fastopt.classes import SGD, Adam, AdamW
 from fastopt.embedding import Embedded, clock, embed, hyper, slots
@@ -39,5 +40,6 @@ __all__ = [
     "flatten",
     "global_norm",
     "hyper",
+    "schedules",
     "slots",
 ]

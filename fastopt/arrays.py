@@ -14,7 +14,16 @@ import numpy as np
 
 from fastopt.errors import ArrayError, ArrayTypeError
 
-__all__ = ["Extents", "aligned_zeros", "check_array", "check_kind", "check_like", "named"]
+__all__ = [
+    "Extents",
+    "aligned_zeros",
+    "check_array",
+    "check_disjoint",
+    "check_kind",
+    "check_like",
+    "is_like",
+    "named",
+]
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 # Subclasses may compute differently (masked arrays, matrices); a memmap is only memory.
@@ -212,7 +221,7 @@ class Extents:
         """Return the name of an array that overlaps ``a``, or None."""
         # NumPy takes 1 us to tell an address, as long as a whole small step; two arrays that each
         # allocated their memory cannot overlap anyway.
-        if a.base is None and self._roots is not None and id(a) not in self._roots:
+        if a.flags.owndata and self._roots is not None and id(a) not in self._roots:
             return None
         start = address(a)
         k = bisect_left(self._starts, start + a.nbytes) - 1
@@ -229,13 +238,14 @@ class Extents:
         other = self.find(a)
         if other is not None:
             raise ArrayError(
-                f"{name} shares memory with {other}; every parameter needs memory of its own. "
-                "Pass a shared parameter once, with the sum of its gradients."
+                f"{name} shares memory with {other}, and both are written to. Pass shared memory "
+                "once (a tied parameter with the sum of its gradients)."
             )
         if a.size:
-            k = bisect_left(self._starts, address(a))
-            self._starts.insert(k, address(a))
-            self._stops.insert(k, address(a) + a.nbytes)
+            start = address(a)
+            k = bisect_left(self._starts, start)
+            self._starts.insert(k, start)
+            self._stops.insert(k, start + a.nbytes)
             self._names.insert(k, name)
             self._add_root(a)
 
@@ -247,6 +257,22 @@ class Extents:
             self._roots = None
         else:
             self._roots[id(root)] = root
+
+
+def check_disjoint(items: list[tuple[str, np.ndarray]]) -> None:
+    """Refuse arrays, given with their names, that share memory.
+
+    Raises
+    ------
+    ArrayError
+        Two of them overlap, or one is there twice.
+    """
+    owners = {id(a) for _, a in items if a.flags.owndata}
+    if len(owners) == len(items):
+        return
+    extents = Extents()
+    for where, a in items:
+        extents.add(where, a)
 
 
 def aligned_zeros(n: int, dtype: Any, place: int = 0) -> np.ndarray:

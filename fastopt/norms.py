@@ -17,7 +17,7 @@ import numpy as np
 from numba import prange
 
 from fastopt.arena import Buffer
-from fastopt.arrays import check_array, named
+from fastopt.arrays import check_array, check_disjoint, named
 from fastopt.compile import inlinable, jitable
 from fastopt.errors import HyperparameterError, NonFiniteError
 from fastopt.threads import Twins
@@ -144,6 +144,8 @@ def _flat_arrays(where: str, arrays: Any, *, written: bool) -> list[np.ndarray]:
     items = [(path, a) for path, a in named(where, arrays) if a is not None]
     for path, a in items:
         check_array(path, a, written=written)
+    if written:
+        check_disjoint(items)
     return [a.view(np.ndarray).reshape(-1) for _, a in items]
 
 

@@ -136,14 +136,16 @@ class Optimizer(ABC):
         loss = None if closure is None else closure()
         work = self._match(grads)
         changes = [group.pending() for group in self._groups]
-        hypers = self._hypers(changes)
+        schedule = self._schedule
+        scheduled = None if schedule is None else self._scheduled(schedule(self.steps), changes)
         if self._nonfinite != "propagate" and not self._is_finite(work):
             self.skipped += 1
             return loss
-        for (group, pairs), change, h in zip(work, changes, hypers):
+        for k, (group, pairs) in enumerate(work):
+            change = changes[k]
             if change is not None:
                 group.adopt(change)
-            kernel = group.kernel
+            h, kernel = group.h if scheduled is None else scheduled[k], group.kernel
             for segment, g in pairs:
                 kernel(segment.n, h, segment.clock, g, segment.x)
         self.steps += 1
@@ -297,14 +299,12 @@ class Optimizer(ABC):
             for k, (group, item) in enumerate(zip(groups, items))
         ]
 
-    def _hypers(self, changes: list[Change | None]) -> list[tuple[float, ...]]:
-        hypers = [
-            group.h if change is None else change.h for group, change in zip(self._groups, changes)
+    def _scheduled(self, factor: float, changes: list[Change | None]) -> list[tuple[float, ...]]:
+        """Return each group's hyperparameters for this step, the learning rate scaled."""
+        return [
+            group.scaled(group.h if change is None else change.h, float(factor))
+            for group, change in zip(self._groups, changes)
         ]
-        if self._schedule is None:
-            return hypers
-        factor = float(self._schedule(self.steps))
-        return [group.scaled(h, factor) for group, h in zip(self._groups, hypers)]
 
     def _is_finite(self, work: Work) -> bool:
         for group, pairs in work:

@@ -101,7 +101,7 @@ def sweep(
             console.print(summary.planned(checked.call(run.plan, **threads)))
             return
         result = checked.call(run.sweep, **threads, progress=not no_progress)
-        console.print(summary.finished(result, checked.space))
+        console.print(summary.finished(result))
         if out is not None:
             console.print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
     if result.info["interrupted"]:
@@ -142,11 +142,13 @@ def _messages() -> Iterator[None]:
     """Turn our own errors and warnings into one readable message each on stderr."""
     from rich.console import Console
 
-    from fastopt.errors import FastoptError
+    from fastopt.errors import CacheWarning, FastoptError, SweepWarning
 
     console = Console(stderr=True)
     try:
         with warnings.catch_warnings():
+            for category in (SweepWarning, CacheWarning):
+                warnings.simplefilter("always", category)
             warnings.showwarning = _shower(console, warnings.showwarning)
             yield
     except FastoptError as error:

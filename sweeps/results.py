@@ -100,7 +100,7 @@ class SweepResult:
         self.axes = tuple(names[1 : names.index("state")])
         self.metrics = tuple(measured)
         self._curves = curves
-        self._space = space
+        self.space = space
 
     def __len__(self) -> int:
         return len(self.columns["trial_id"])
@@ -264,9 +264,9 @@ class SweepResult:
 
     def _sort_of(self, name: str, cells: np.ndarray) -> tuple[str, list[Any]]:
         """Return the sort of an object column's values and, if they are names, which there are."""
-        if self._space is not None and name in self._space.names:
-            kind = self._space.kinds[name]
-            return kind, list(self._space.values_of(name)) if kind == "name" else []
+        if self.space is not None and name in self.space.names:
+            kind = self.space.kinds[name]
+            return kind, list(self.space.values_of(name)) if kind == "name" else []
         distinct = [value for value in dict.fromkeys(cells) if value is not None]
         kinds = {str(kind_of(value)) for value in distinct} or {"name"}
         return common_kind(f"column {name!r}", kinds), distinct

@@ -15,7 +15,6 @@ from fastopt.schedules import SCHEDULES
 from sweeps.axes import ends
 from sweeps.problems import PROBLEMS
 from sweeps.results import SweepResult
-from sweeps.space import Space
 
 __all__ = [
     "at_the_edge",
@@ -36,14 +35,17 @@ SHOWN = ("train_loss", "test_loss", "test_accuracy", "steps_to_target")
 
 
 def number(value: Any) -> str:
-    """Write one cell of a table: four significant digits, integers whole, a dash for nothing.
+    """Write one cell of a table: four significant digits or eight characters, a dash for nothing.
 
-    >>> [number(v) for v in (0.012345678, 64, 1e-8, "adam", None, float("nan"), True)]
-    ['0.01235', '64', '1e-08', 'adam', '-', '-', 'True']
+    >>> [number(v) for v in (0.97781, 0.0068129, 7.9141e-4, 64, 1e-8, "adam", None, math.nan, True)]
+    ['0.9778', '0.006813', '0.000791', '64', '1e-08', 'adam', '-', '-', 'True']
     """
     if value is None or str(value) == "<NA>" or (isinstance(value, float) and math.isnan(value)):
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    text = f"{value:.4g}"
+    return text if len(text) <= 8 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
@@ -74,7 +76,7 @@ def memory(count: float) -> str:
     return f"{count:.3g} {unit}"
 
 
-def finished(result: SweepResult, space: Space) -> Group:
+def finished(result: SweepResult) -> Group:
     """Lay out the outcome of a sweep: its best trials, counts, speed and hints."""
     info = result.info
     states = ", ".join(f"{n:,} {state}" for state, n in result.counts.items() if n) or "none"
@@ -83,7 +85,7 @@ def finished(result: SweepResult, space: Space) -> Group:
         f"{duration(info['seconds'])} in all, {duration(info['compile_seconds'])} of it compiling; "
         f"{info['trials_per_second']:,.4g} trials/s",
     ]
-    hint = at_the_edge(result, space)
+    hint = at_the_edge(result)
     if hint:
         lines.append(hint)
     if info["interrupted"]:
@@ -104,13 +106,13 @@ def planned(plan: Any) -> Table:
     )
 
 
-def at_the_edge(result: SweepResult, space: Space) -> str:
+def at_the_edge(result: SweepResult) -> str:
     """Say which axes have their best value at the end of the grid, where better may lie beyond.
 
     Axes of one or two values have no inside and seeds have no order, so they do not count.
     """
-    best = result.best()
-    if best.empty:
+    space, best = result.space, result.best()
+    if space is None or best.empty:
         return ""
     edges = []
     part = space.part_of(int(best["trial_id"].iloc[0]))
@@ -180,11 +182,11 @@ def _best(result: SweepResult) -> Table:
     title = f"Best trials, {direction} {result.metric} first"
     rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
     # One word a line: ten columns fit in a terminal of 80.
-    return _table(title, [name.replace("_", "\n") for name in frame.columns], rows)
+    return _table(title, [name.replace("_", "\n") for name in frame.columns], rows, gap=0)
 
 
-def _table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], gap: int = 1) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, gap, 0, 0))
     for name in header:
         table.add_column(name, overflow="fold", vertical="top")
     for row in rows:

@@ -72,7 +72,7 @@ def amsgrad(h, t, p, g, m, v, v_max):
 
 
 def ulps(actual, expected, size):
-    """Return ``|actual - expected|`` in units of the last place that ``actual``'s dtype has at ``size``.
+    """Return ``|actual - expected|`` in units of the last place at ``size``, in ``actual``'s dtype.
 
     ``expected`` and ``size`` may be of higher precision than ``actual``.
     """
@@ -81,11 +81,11 @@ def ulps(actual, expected, size):
 
 
 def terms(step, arrays, nudge=1e-5):
-    """Return how large the terms are whose sum each result of ``step(*arrays)`` is.
+    r"""Return how large the terms are whose sum each result of ``step(*arrays)`` is.
 
-    That is :math:`\\sum_i |x_i\\, \\partial f / \\partial x_i|` by finite differences: as large as the
-    result when nothing cancels, and larger by the cancellation when something does. No algorithm
-    that rounds its inputs or intermediate results once can do better than an ulp of this size.
+    That is :math:`\sum_i |x_i\, \partial f / \partial x_i|` by finite differences: as large as
+    the result when nothing cancels, and larger by the cancellation when something does. No
+    algorithm that rounds its intermediate results once can do better than an ulp of this size.
     """
     exact = step(*arrays)
     sizes = [np.zeros_like(arrays[0]) for _ in exact]

@@ -13,6 +13,7 @@ import pytest
 import fastopt
 from fastopt import RULES, ArrayError, ArrayTypeError, HyperparameterError
 from fastopt.arrays import address
+from fastopt.loops import stepper
 
 STEPS = 20
 
@@ -57,8 +58,6 @@ def test_every_rule_can_be_embedded(name):
         for _ in range(50):
             g[:] = x[0]
             step(h, clock, g, x)
-
-    from fastopt.loops import stepper
 
     h = fastopt.hyper(name, lr=0.01)
     ours = [np.array([1.0, -2.0, 0.5]) for _ in range(2)]

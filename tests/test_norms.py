@@ -180,6 +180,8 @@ def test_clip_value(dtype):
         (lambda g: clip_grad_value_(g, None), HyperparameterError, "clip_value.*None"),
         (lambda g: clip_grad_norm_([g, [1.0]], 1.0), ArrayTypeError, r"grads\[1\].*list"),
         (lambda g: clip_grad_norm_({"w": g, "b": g[::-1]}, 1.0), ArrayError, r"grads\['b'\].*cont"),
+        (lambda g: clip_grad_norm_([g, g], 1.0), ArrayError, r"grads\[1\] shares.*grads\[0\]"),
+        (lambda g: clip_grad_value_([g, g[1:]], 1.0), ArrayError, r"grads\[1\] shares memory"),
         (lambda g: global_norm([g.astype(int)]), ArrayTypeError, r"arrays\[0\].*int64"),
     ],
 )

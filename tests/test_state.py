@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fastopt import SGD, Adam, AdamW, HyperparameterError, StateError, flatten
-from tests.test_optimizer import (
+from tests.makers import (
     arrays,
     assert_near,
     every_maker,

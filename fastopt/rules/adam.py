@@ -18,6 +18,7 @@ import math
 
 from fastopt.compile import inlinable
 from fastopt.rules.base import Real, Rule, power
+from fastopt.rules.parts import lerp, mean_square
 from fastopt.rules.sgd import DECAY, decay
 
 __all__ = ["ADAM", "AMSGRAD"]
@@ -44,20 +45,11 @@ def adam_tick(h, clock):
 
 @inlinable
 def moments(c, g, x):
-    """Advance both moments of one element; return ``m, v``.
-
-    Rounded to float32, ``b`` and ``a = 1 - b`` no longer add up to one (for 0.999 the sum of all
-    weights is off by 1.3e-5), and the error has the same sign in every step. So only the smaller
-    of the two is used: 1 000 steps of Adam then drift half as far from float64 as ``b m + a g``.
-    """
+    """Advance both moments of one element; return ``m, v``."""
     s, l2, _, b1, a1, b2, a2, _, _, _ = c
     p, m, v = x[0], x[1], x[2]
     g = s * g + l2 * p
-    m = m + a1 * (g - m) if a1 < b1 else g + b1 * (m - g)
-    # For v >= 0 this asks for a2 < b2, but an infinite v (g * g overflowed) goes to b2 * v and
-    # stays infinite: inf - inf would turn the parameter to NaN where torch leaves it alone.
-    v = v - a2 * v if a2 * v < b2 * v else b2 * v
-    return m, v + a2 * g * g
+    return lerp(m, g, b1, a1), mean_square(v, g, b2, a2)
 
 
 @inlinable

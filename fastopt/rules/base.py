@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from fastopt.compile import inlinable
+from fastopt.compile import inlinable, jitable
 from fastopt.errors import HyperparameterError, did_you_mean
 
-__all__ = ["Choice", "Flag", "Real", "Rule", "power"]
+__all__ = ["Choice", "Flag", "Real", "Rule", "begin", "power"]
+
+# Where the first value of a slot comes from, if not from a hyperparameter (a position in h).
+ZERO, PARAMETER = -1, -2
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,18 @@ class Rule:
         The update in TeX, for the documentation.
     source : str
         Paper or program that defines it.
+    start : dict of str to str
+        What a slot holds before the first step where that is not zero: the name of a
+        hyperparameter, or ``"p"`` for a copy of the parameter.
+    scalars : dict of str to int
+        torch's names of numbers that it keeps beside ``step`` and we keep in the clock, and their
+        positions there.
+    measure : callable, optional
+        ``measure(c, g, x) -> a, b`` on one element, in float64: two numbers to be summed over the
+        tensor before anything is updated.
+    trust : callable, optional
+        ``trust(c, sums, n) -> c``, run once a tensor of ``n`` elements, in float64: adapts the
+        coefficients to the sums (of squares, of agreeing signs, ...). Goes with ``measure``.
 
     Notes
     -----
@@ -134,9 +149,21 @@ class Rule:
     update: Callable
     formula: str = ""
     source: str = ""
+    start: Mapping[str, str] = field(default_factory=dict)
+    scalars: Mapping[str, int] = field(default_factory=dict)
+    measure: Callable | None = None
+    trust: Callable | None = None
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """For each array of ``x = (p, *slots)`` the ``source`` that :func:`begin` fills it from."""
+        hyper = list(self.hyper)
+        sources = {"p": PARAMETER, **{name: hyper.index(name) for name in hyper}}
+        slots = (sources[self.start[s]] if s in self.start else ZERO for s in self.slots)
+        return (PARAMETER, *slots)
 
     def pack(self, values: Mapping[str, Any] | None = None, where: str = "") -> tuple[float, ...]:
         """Check hyperparameters and return them, with defaults filled in, as ``h``.
@@ -168,6 +195,32 @@ class Rule:
         if defaults:
             raise KeyError(f"{self.name} has no hyperparameter {', '.join(defaults)}")
         return replace(self, name=name, hyper=hyper)
+
+
+@jitable
+def begin(source, h, p, slot):
+    """Fill ``slot`` with what it holds before the first step, in place.
+
+    Parameters
+    ----------
+    source : int
+        From :attr:`Rule.starts`: ``ZERO``, ``PARAMETER`` or a position in ``h``.
+    h : tuple of float
+        Hyperparameters from :meth:`Rule.pack`.
+    p, slot : ndarray, shape (n,)
+        The parameter, and the slot, which is written.
+
+    Examples
+    --------
+    >>> slot = np.empty(2)
+    >>> begin(0, (0.5,), np.ones(2), slot)
+    >>> slot
+    array([0.5, 0.5])
+    """
+    if source == PARAMETER:
+        slot[:] = p
+    else:
+        slot[:] = 0.0 if source == ZERO else h[source]
 
 
 @inlinable

@@ -244,15 +244,13 @@ def trial_parts(init, loss_and_grad, evaluate, clock0, tick, update, n_hyper, n_
             t.out[i, STEPS_TO_TARGET] = step
 
     @jitable
-    def finish(i, s, t, aux, step):
+    def finish(i, s, t, aux, step, last):
         """Evaluate the final parameters; a loss that is not finite is a divergence."""
-        last = t.out[i, TRAIN_LOSS]
         for train in range(2):
             if train == 1 or t.X_test.shape[0]:
                 loss = measure(i, s, t, aux, train == 1)
         if not abs(loss) < np.inf:
-            t.out[i, TRAIN_LOSS] = last
-            return diverge(i, t, step)
+            return diverge(i, t, step, last)
         t.out[i, STEPS_DONE] = step
         t.state[i] = COMPLETE
         return True
@@ -265,7 +263,7 @@ def trial_parts(init, loss_and_grad, evaluate, clock0, tick, update, n_hyper, n_
         h, a = load(t.h[i], like_h), load(t.schedule[i], FOUR)
         clock = clock0(h)
         rows = t.X.shape[0]
-        low, epoch = rows, 0
+        low, epoch, last = rows, 0, np.nan
         for step in range(1, steps + 1):
             if peek(control, STOP) != 0:
                 return False
@@ -276,8 +274,8 @@ def trial_parts(init, loss_and_grad, evaluate, clock0, tick, update, n_hyper, n_
             high = min(low + batch, rows)
             loss = minibatch(s, t, aux, low, high)
             if not abs(loss) <= t.watch[LIMIT]:  # false for NaN as well
-                return diverge(i, t, step)
-            t.out[i, TRAIN_LOSS] = loss
+                return diverge(i, t, step, last)
+            last = loss
             s.sums[0] += loss * (high - low)
             s.sums[1] += high - low
             scale = factor(t.plan[i, SCHEDULE], float(step - 1), a)
@@ -286,14 +284,15 @@ def trial_parts(init, loss_and_grad, evaluate, clock0, tick, update, n_hyper, n_
             low = high
             if step % every == 0 or step == steps:
                 check(i, s, t, aux, step)
-        return finish(i, s, t, aux, steps)
+        return finish(i, s, t, aux, steps, last)
 
     return scratch, item
 
 
 @jitable
-def diverge(i, t, step):
-    """Mark trial ``i`` as diverged at ``step``; its train_loss stays the last finite one."""
+def diverge(i, t, step, last):
+    """Mark trial ``i`` as diverged at ``step``, with its last finite minibatch loss."""
+    t.out[i, TRAIN_LOSS] = last
     t.out[i, STEPS_DONE] = step
     t.out[i, DIVERGED_STEP] = step
     for k in range(TRAIN_ACCURACY, TEST_ACCURACY + 1):

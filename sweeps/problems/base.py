@@ -84,7 +84,8 @@ def as_dataset(name: str, X: Any, dtype: Any) -> np.ndarray:
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ArrayTypeError(f"dtype must be float32 or float64; got {kind}")
     try:
-        array = np.ascontiguousarray(X, dtype=kind)
+        # A copy: read-only arrays (pandas hands them out) would be types of their own to Numba.
+        array = np.array(X, dtype=kind, order="C")
     except (TypeError, ValueError) as error:
         raise ArrayTypeError(f"{name} cannot be read as an array of {kind}: {error}") from None
     if array.ndim != 2:

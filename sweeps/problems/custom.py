@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -36,9 +37,10 @@ def custom(
         that Numba compiles (it may call your own ``@njit`` functions); do not jit it yourself.
     theta0 : array_like, shape (n_params,)
         Initial parameters of every trial, float32 or float64, which is the dtype of everything.
-    X : array_like, shape (n, features)
+    X : array_like, shape (n,) or (n, features)
+        Converted to the dtype of ``theta0``.
     y : array_like, shape (n,) or (n, outputs)
-        Integers stay int64; floating-point targets take the dtype of ``theta0``.
+        Integers become int64; floating-point targets take the dtype of ``theta0``.
     aux : tuple of ndarray
         Constant arrays handed to the function as they are.
     X_test, y_test : array_like, optional
@@ -69,16 +71,16 @@ def custom(
     least_squares: 4 training rows, 1 parameters, float64
     """
     function = getattr(loss_and_grad, "py_func", loss_and_grad)
-    if not callable(function):
-        raise SpecError(f"loss_and_grad must be a function; got {type(loss_and_grad).__name__}")
+    if not isinstance(function, types.FunctionType):
+        raise SpecError(
+            "loss_and_grad must be a plain function (def or lambda); "
+            f"got {type(loss_and_grad).__name__}"
+        )
     theta0 = np.array(theta0).reshape(-1)
     if theta0.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ArrayTypeError(f"theta0 must be float32 or float64; got {theta0.dtype}")
-    X, y = _rows("X", X, theta0.dtype), _rows("y", y, theta0.dtype)
-    X_test = no_rows(X) if X_test is None else _rows("X_test", X_test, theta0.dtype)
-    y_test = no_rows(y) if y_test is None else _rows("y_test", y_test, theta0.dtype)
     title = name or function.__name__
-    check_rows(X, y, title)
+    X, y, X_test, y_test = _arrays(title, theta0.dtype, X, y, X_test, y_test)
     if not isinstance(aux, tuple) or not all(isinstance(a, np.ndarray) for a in aux):
         raise ArrayTypeError("aux must be a tuple of NumPy arrays, () for none")
     _try_once(function, theta0, X, y, aux)
@@ -100,13 +102,34 @@ def custom(
     )
 
 
+def _arrays(title: str, dtype: np.dtype, X: Any, y: Any, X_test: Any, y_test: Any) -> tuple:
+    """Return the four arrays as the kernel wants them, test rows like training rows."""
+    labels = np.asarray(y).dtype.kind in "iub"
+    X, y = _rows("X", X, dtype), _rows("y", y, np.dtype(np.int64) if labels else dtype)
+    X_test = no_rows(X) if X_test is None else _rows("X_test", X_test, X.dtype)
+    y_test = no_rows(y) if y_test is None else _rows("y_test", y_test, y.dtype)
+    check_rows(X, y, title)
+    if len(X_test) or len(y_test):
+        check_rows(X_test, y_test, f"{title} (test)")
+    for what, train, test in (("X", X, X_test), ("y", y, y_test)):
+        if train.shape[1:] != test.shape[1:]:
+            raise ArrayError(
+                f"a row of {what} has shape {train.shape[1:]} and one of {what}_test "
+                f"{test.shape[1:]}; they must agree"
+            )
+    return X, y, X_test, y_test
+
+
 def _rows(name: str, a: Any, dtype: np.dtype) -> np.ndarray:
     array = np.asarray(a)
     if array.dtype.kind not in "iubf":
         raise ArrayTypeError(f"{name} must hold numbers; got {array.dtype}")
+    if array.dtype.kind == "f" and dtype.kind == "i":
+        raise ArrayTypeError(f"{name} must hold integers, as y does; got {array.dtype}")
     if array.ndim not in (1, 2):
         raise ArrayError(f"{name} must have one or two dimensions; got shape {array.shape}")
-    return np.ascontiguousarray(array, dtype if array.dtype.kind == "f" else np.int64)
+    # A copy: read-only arrays (pandas hands them out) would be types of their own to Numba.
+    return np.array(array, dtype, order="C")
 
 
 def _try_once(

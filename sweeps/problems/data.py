@@ -185,10 +185,14 @@ def _targets(loss: str, y: np.ndarray, y_test: np.ndarray, dtype: np.dtype) -> t
     """Return both target arrays as the loss wants them, and the number of outputs."""
     if loss not in net.LOSSES:
         names = ", ".join(net.LOSSES)
-        raise SpecError(f"loss must be one of {names}; got {loss!r}{did_you_mean(loss, net.LOSSES)}")
+        near = did_you_mean(loss, net.LOSSES)
+        raise SpecError(f"loss must be one of {names}; got {loss!r}{near}")
     if loss == "squared_error":
-        columns = [as_dataset("y", a.reshape(len(a), -1), dtype) for a in (y, y_test)]
-        return *columns, columns[0].shape[1]
+        columns = [as_dataset("y", a[:, None] if a.ndim == 1 else a, dtype) for a in (y, y_test)]
+        outputs, outputs_test = (column.shape[1] for column in columns)
+        if outputs_test != outputs:
+            raise ArrayError(f"y has {outputs} outputs a row and y_test has {outputs_test}")
+        return *columns, outputs
     if y.dtype.kind not in "iub" or y.ndim != 1:
         raise ArrayError(f"{loss} needs integer labels of shape (n,); got {y.dtype} of {y.shape}")
     everything = np.concatenate([y, y_test]).astype(np.int64)
@@ -203,7 +207,7 @@ def _targets(loss: str, y: np.ndarray, y_test: np.ndarray, dtype: np.dtype) -> t
 def _initial(theta0: Any, n: int, dtype: np.dtype) -> np.ndarray | None:
     if theta0 is None:
         return None
-    theta0 = np.ascontiguousarray(theta0, dtype).reshape(-1)
+    theta0 = as_dataset("theta0", np.reshape(theta0, (1, -1)), dtype)[0]
     if theta0.size != n:
         raise ArrayError(f"theta0 has {theta0.size} numbers; the model has {n} parameters")
     return theta0

@@ -209,7 +209,7 @@ def softmax_cross_entropy(z, y):
 
 @jitable
 def logistic_loss(z, y):
-    r"""Binary cross-entropy of one logit, :math:`\log(1 + e^z) - y z`; ``z`` becomes its gradient."""
+    r"""Binary cross-entropy, :math:`\log(1 + e^z) - y z`; ``z`` becomes its gradient."""
     one, zero = z.dtype.type(1), z.dtype.type(0)
     loss, hits = 0.0, 0
     for i in range(z.shape[0]):

@@ -1,0 +1,76 @@
+"""Pieces of update formulas that several families share, without literals and without branches."""
+
+from __future__ import annotations
+
+import math
+
+from fastopt.compile import inlinable
+from fastopt.rules.base import power
+
+__all__ = ["bias", "intake", "larger", "lerp", "mean_square", "root_mean", "signed"]
+
+
+@inlinable
+def intake(lr, weight_decay, decoupled, maximize):
+    """Return ``(s, l2, shrink)``: sign of the gradient, coupled decay, decoupled share."""
+    return 1.0 - 2.0 * maximize, weight_decay * (1.0 - decoupled), lr * weight_decay * decoupled
+
+
+@inlinable
+def bias(high, low, beta):
+    """Advance ``beta**t`` (see :func:`fastopt.rules.base.power`); return ``1 - beta**t`` too."""
+    high, low = power(high, low, beta)
+    return high, low, 1.0 - high
+
+
+@inlinable
+def lerp(m, g, b, a):
+    """Average, ``b m + a g`` for ``a + b = 1``, using the smaller of the two weights only.
+
+    Rounded to float32, ``b`` and ``a = 1 - b`` no longer add up to one (for 0.999 the sum of all
+    weights is off by 1.3e-5), and the error has the same sign in every step. So only the smaller
+    of the two is used: 1 000 steps of Adam then drift half as far from float64 as ``b m + a g``.
+
+    >>> lerp(1.0, 3.0, 0.75, 0.25)
+    1.5
+    """
+    return m + a * (g - m) if a < b else g + b * (m - g)
+
+
+@inlinable
+def mean_square(v, g, b, a):
+    """Average of squares, ``b v + a g**2`` for ``a + b = 1``; the weights as in :func:`lerp`.
+
+    >>> mean_square(4.0, 2.0, 0.5, 0.5)
+    4.0
+    """
+    # For v >= 0 this asks for a < b, but an infinite v (g * g overflowed) goes to b * v and
+    # stays infinite: inf - inf would turn the parameter to NaN where torch leaves it alone.
+    v = v - a * v if a * v < b * v else b * v
+    return v + a * g * g
+
+
+@inlinable
+def larger(a, b):
+    """Return the larger of two numbers; a NaN wins.
+
+    >>> larger(1.0, 2.0), larger(float("nan"), 2.0), larger(2.0, float("nan"))
+    (2.0, nan, nan)
+    """
+    return a if a > b or a != a else b  # noqa: PLR0124
+
+
+@inlinable
+def signed(size, u):
+    """Return ``size`` with the sign of ``u``: zero where ``u`` is zero, NaN where it is NaN.
+
+    >>> signed(0.5, 3.0), signed(0.5, -3.0), signed(0.5, 0.0)
+    (0.5, -0.5, 0.0)
+    """
+    return size if u > -u else (-size if u < -u else u)
+
+
+@inlinable
+def root_mean(total, n):
+    """Return the root of a mean square from the sum over ``n`` elements; zero for none."""
+    return math.sqrt(total / n) if n > 0 else 0.0

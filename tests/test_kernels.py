@@ -1,0 +1,202 @@
+"""The compiled step: the same bits however it is run, and machine code worth the name.
+
+Nothing here knows a formula: every run is compared with another run of the same rule.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from fastopt.loops import stepper
+from tests.cases import CASES, EDGES, PLAIN, fresh, signed
+
+DTYPES = [np.float32, np.float64]
+STEPS = 3
+both = pytest.mark.parametrize("dtype", DTYPES)
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+every_rule = pytest.mark.parametrize("case", PLAIN, ids=str)
+
+
+def gradients(n, dtype):
+    return [signed(np.random.default_rng(step), n, dtype) for step in range(STEPS)]
+
+
+def run(kernel, state, gs):
+    for g in gs:
+        kernel(state.h, state.clock, g, state.x)
+    return state
+
+
+def bits(state):
+    return [a.tobytes() for a in (state.clock, *state.x)]
+
+
+@pytest.fixture
+def threads():
+    """Set the number of threads for one test."""
+    before = numba.get_num_threads()
+    yield numba.set_num_threads
+    numba.set_num_threads(before)
+
+
+@both
+@every_case
+def test_twins_and_thread_counts_agree(case, dtype, threads):
+    twins = stepper(case.rule)
+    for n in EDGES:
+        gs = gradients(n, dtype)
+        serial = bits(run(twins.serial, fresh(case, n, dtype), gs))
+        for count in range(1, numba.config.NUMBA_NUM_THREADS + 1):
+            threads(count)
+            assert bits(run(twins.parallel, fresh(case, n, dtype), gs)) == serial, (n, count)
+
+
+@both
+@every_rule
+def test_guard_picks_a_twin_without_changing_the_result(case, dtype):
+    twins = stepper(case.rule)
+    for n in (twins.threshold - 1, twins.threshold):
+        gs = gradients(n, dtype)
+        expected, state = bits(run(twins.serial, fresh(case, n, dtype), gs)), fresh(case, n, dtype)
+        for g in gs:
+            twins(n, state.h, state.clock, g, state.x)
+        assert bits(state) == expected
+
+
+@both
+@every_rule
+def test_pieces_give_the_bits_of_the_whole(case, dtype):
+    n, kernel = 4099, stepper(case.rule).serial
+    gs = gradients(n, dtype)
+    whole = run(kernel, fresh(case, n, dtype), gs)
+    for seed in range(4):
+        rng, state = np.random.default_rng(seed), fresh(case, n, dtype)
+        cuts = [0, *sorted(rng.choice(n, 2 + 10 * seed, replace=False)), n]
+        for g in gs:
+            clocks = []
+            for a, b in zip(cuts, cuts[1:]):
+                clocks.append(state.clock.copy())
+                kernel(state.h, clocks[-1], g[a:b], tuple(x[a:b] for x in state.x))
+            state.clock[:] = clocks[0]
+        assert bits(state) == bits(whole)
+
+
+@both
+@every_rule
+@pytest.mark.parametrize("twin", ["serial", "parallel"])
+def test_alignment_does_not_matter(case, dtype, twin):
+    """Views that start at any of the first 18 elements, each array at another one."""
+    n, kernel = 1025, getattr(stepper(case.rule), twin)
+    gs = gradients(n, dtype)
+    expected = bits(run(kernel, fresh(case, n, dtype), gs))
+    for offset in range(18):
+        state = fresh(case, n, dtype)
+
+        def shifted(a, by):
+            view = np.zeros(n + 32, dtype)[by : by + n]
+            view[:] = a
+            return view
+
+        state.p = shifted(state.p, offset)
+        state.slots = tuple(shifted(a, (offset + 5 * k + 3) % 18) for k, a in enumerate(state.slots))
+        views = [shifted(g, (7 * offset) % 18) for g in gs]
+        assert bits(run(kernel, state, views)) == expected, offset
+
+
+@both
+@every_rule
+@pytest.mark.parametrize("twin", ["serial", "parallel"])
+def test_neighbours_and_gradient_are_not_written(case, dtype, twin):
+    n, kernel = 1023, getattr(stepper(case.rule), twin)
+    state, g = fresh(case, n, dtype), gradients(n, dtype)[0]
+    buffers = [np.full(n + 64, 7, dtype) for _ in state.x]
+    views = tuple(buffer[32 : 32 + n] for buffer in buffers)
+    for view, a in zip(views, state.x):
+        view[:] = a
+    before = g.copy()
+    g.setflags(write=False)
+    kernel(state.h, state.clock, g, views)
+    np.testing.assert_array_equal(g, before)
+    for buffer in buffers:
+        assert (buffer[:32] == 7).all()
+        assert (buffer[32 + n :] == 7).all()
+
+
+DUMP = """
+import numpy as np
+from tests.cases import PLAIN, fresh
+from fastopt.loops import stepper
+for case in PLAIN:
+    for dtype in (np.float32, np.float64):
+        for twin in ("serial", "parallel"):
+            kernel, state = getattr(stepper(case.rule), twin), fresh(case, 64, dtype)
+            kernel(state.h, state.clock, state.p.copy(), state.x)
+            assembly = kernel.inspect_asm(kernel.signatures[-1])
+            print(f"@@@ {case} {np.dtype(dtype)} {twin}", assembly, sep="\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory):
+    """Assembly by ``"rule dtype twin"``, from a process of its own: Numba keeps none of cached code."""
+    folder = str(tmp_path_factory.mktemp("cache"))
+    done = subprocess.run(
+        [sys.executable, "-c", DUMP],
+        env={**os.environ, "NUMBA_CACHE_DIR": folder, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    parts = re.split(r"^@@@ (.*)\n", done.stdout, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def loops(text):
+    """Return the straight runs of instructions that end in a jump back to their own label."""
+    lines, found = text.splitlines(), []
+    for start, line in enumerate(lines):
+        label = re.match(r"(\.?\w+):", line)
+        for end in range(start + 1, len(lines)) if label else ():
+            if re.match(r"\.?\w+:", lines[end]):
+                break
+            if re.search(rf"\bj\w+\s+{re.escape(label[1])}\b", lines[end]):
+                found.append("\n".join(lines[start : end + 1]))
+                break
+    return found
+
+
+x86 = pytest.mark.skipif(
+    not re.search("x86|amd64", os.uname().machine.lower()), reason="reads x86 assembly"
+)
+WIDENING = re.compile(r"v?cvtps2pd|v?cvtss2sd")
+PACKED = re.compile(r"\bv?(?:f(?:n?m(?:add|sub)\d*)|mul|add|sub)p(s|d)\b")
+
+
+@x86
+@every_rule
+@pytest.mark.parametrize("twin", ["serial", "parallel"])
+def test_float32_stays_float32(case, twin, assembly):
+    """No element is widened anywhere: only the coefficients are narrowed, before the loop."""
+    text = assembly[f"{case} float32 {twin}"]
+    assert not WIDENING.search(text)
+    hot = [loop for loop in loops(text) if "ps" in "".join(PACKED.findall(loop)) or True]
+    assert not any(re.search(r"\bv?(?:mul|add|sub|div|sqrt)[sp]d\b", loop) for loop in hot)
+
+
+@x86
+@both
+@every_rule
+@pytest.mark.parametrize("twin", ["serial", "parallel"])
+def test_hot_loop_is_packed(case, dtype, twin, assembly):
+    kind = {np.float32: "s", np.float64: "d"}[dtype]
+    text = assembly[f"{case} {np.dtype(dtype)} {twin}"]
+    hot = [loop for loop in loops(text) if kind in PACKED.findall(loop)]
+    assert hot
+    assert not any("call" in loop for loop in hot)
