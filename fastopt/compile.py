@@ -25,32 +25,28 @@ from numba.extending import register_jitable
 
 from fastopt.errors import CacheWarning
 
-__all__ = ["inlinable", "jitable", "kernel", "reducible"]
+__all__ = ["inlinable", "jitable", "kernel"]
 
 # contract allows a*b + c to become one FMA. Never `True`: nnan/ninf delete NaN checks (numba#2919).
 FASTMATH = frozenset({"contract"})
-# Sums may be reordered into SIMD lanes; their fixed chunks keep them deterministic (norms.py).
-REDUCING = frozenset({"contract", "reassoc", "nsz"})
+# Nor `reassoc` for sums: serial and parallel twins then differ in bits (measured), so norms.py adds
+# in explicit lanes instead.
 
 _OWN_PACKAGES = ("fastopt", "sweeps")
 
 
-def _registrar(fastmath: frozenset[str], **options: Any) -> Callable[[Callable], Callable]:
-    return register_jitable(error_model="numpy", fastmath=set(fastmath), **options)
+def inlinable(function: Callable) -> Callable:
+    """Register a small plain function that kernels inline; returns the same plain function."""
+    return register_jitable(error_model="numpy", fastmath=set(FASTMATH), forceinline=True)(function)
 
 
-inlinable = _registrar(FASTMATH, forceinline=True)
-"""Register a small plain function so that kernels can inline it; it stays a plain function."""
-
-jitable = _registrar(FASTMATH)
-"""Register a plain function that kernels call; LLVM decides whether to inline it."""
-
-reducible = _registrar(REDUCING)
-"""Like :func:`jitable` for functions that sum: LLVM may reorder the additions to use SIMD."""
+def jitable(function: Callable) -> Callable:
+    """Register a plain function that kernels call; LLVM decides whether to inline it."""
+    return register_jitable(error_model="numpy", fastmath=set(FASTMATH))(function)
 
 
 @functools.cache
-def kernel(template: Callable, *parts: Any, parallel: bool = False, nogil: bool = True) -> Any:
+def kernel(template: Callable, *parts: Any, parallel: bool = False) -> Any:
     """Compile ``template(*parts)`` lazily, cached on disk under a name that says what it is.
 
     Parameters
@@ -61,8 +57,7 @@ def kernel(template: Callable, *parts: Any, parallel: bool = False, nogil: bool 
         Plain functions (registered by :func:`inlinable` or :func:`jitable`) and constants.
     parallel : bool
         Compile ``prange`` as a parallel region; otherwise it is ``range`` (the serial twin).
-    nogil : bool
-        Release the GIL while the kernel runs.
+        Both release the GIL.
 
     Returns
     -------
@@ -86,7 +81,7 @@ def kernel(template: Callable, *parts: Any, parallel: bool = False, nogil: bool 
     array([2., 2., 2.])
     """
     function = template(*parts)
-    options = {"parallel": parallel, "nogil": nogil, "fastmath": set(FASTMATH)}
+    options = {"parallel": parallel, "nogil": True, "fastmath": set(FASTMATH)}
     digest = fingerprint(template, *parts, tuple(sorted(map(repr, options.items()))))
     names = [getattr(part, "__name__", str(part)) for part in (template, *parts)]
     label = "_".join([*names, "parallel" if parallel else "serial"])

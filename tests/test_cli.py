@@ -84,28 +84,15 @@ def test_ten_columns_fit_a_terminal_of_80(spec, monkeypatch):
     axes = {"optimizer": ["momentum"], "lr": 0.0068129, "beta1": 0.95, "batch_size": 256, "seed": 1}
     space = Space(axes)
     measured = {"train_loss": 7.9141e-4, "test_loss": 0.076412, "test_accuracy": 0.97778}
-    columns = {"trial_id": np.array([1683]), **space.columns([0]), "state": np.zeros(1, int)}
+    columns = {"trial_id": np.array([0]), **space.columns([0]), "state": np.zeros(1, int)}
     columns |= {name: np.array([x]) for name, x in measured.items()}
     columns["steps_to_target"] = np.array([170])
     result = SweepResult(columns, None, "test_accuracy", "max", INFO, space)
     monkeypatch.setattr(sweeps.run, "sweep", lambda *args, **options: result)
-    done = call("sweep", spec, columns=80)
-    lines = done.stdout.splitlines()
-    assert lines, done.exception
+    lines = call("sweep", spec, columns=80).stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    cells = [
-        "1683",
-        "momentum",
-        "0.006813",
-        "0.95",
-        "256",
-        "1",
-        "0.000791",
-        "0.07641",
-        "0.9778",
-        "170",
-    ]
-    assert cells in [line.split() for line in lines]  # none is broken over two lines
+    cells = "0 momentum 0.006813 0.95 256 1 0.000791 0.07641 0.9778 170"
+    assert cells in [" ".join(line.split()) for line in lines]  # none is broken over two lines
 
 
 def test_a_dry_run_says_how_much_work_it_is(spec, monkeypatch):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from llvmlite import binding
 from numba.core.caching import NullCache
+from numba.extending import register_jitable
 
 from fastopt import maths
-from fastopt.compile import fingerprint, kernel, reducible
+from fastopt.compile import fingerprint, kernel
 
 DTYPES = [np.float32, np.float64]
 FUNCTIONS = {name: getattr(maths, name) for name in maths.__all__}
@@ -151,7 +152,7 @@ def test_same_bits_at_every_position(name, dtype):
 def reordered(function):
     """Loop template: the square of ``function``, plus one, under the flags of reductions."""
 
-    @reducible
+    @register_jitable(fastmath={"contract", "reassoc", "nsz"})
     def inner(x, one):
         y = function(x)
         return y * y + one

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fastopt.compile import kernel
 from sweeps import philox
+from tests.compiled import both
 
 # Random123, tests/kat_vectors, rows "philox4x32 10": counter, key, output.
 KNOWN = {
@@ -23,20 +23,6 @@ KNOWN = {
 }
 
 SEEDS = [0, 1, 2**32 - 1, 2**32, 2**40 + 7]
-
-
-def calling(function):
-    """Template of a kernel that only calls ``function``."""
-
-    def run(*args):
-        return function(*args)
-
-    return run
-
-
-def both(function):
-    """Return the plain function and the same one compiled."""
-    return {"python": function, "compiled": kernel(calling, function)}
 
 
 PHILOX, UNIFORMS, PERMUTE = both(philox.philox), both(philox.uniforms), both(philox.permute)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from fastopt.errors import SpecError
+from fastopt.schedules import cosine
 from sweeps.progress import Progress
 from sweeps.results import STATES, SweepResult
 from sweeps.space import Space
@@ -107,6 +108,15 @@ def test_without_a_space_the_values_decide():
     assert frame["batch_size"].dtype == "Int64"
     assert frame["nesterov"].dtype == "boolean"
     assert make(slice(0), space=None).to_frame()["optimizer"].dtype == "category"
+
+
+def test_schedules_are_shown_with_their_parameters():
+    space = Space({"schedule": ["constant", cosine(9)]})
+    columns = {"trial_id": np.arange(2), **space.columns([0, 1]), "state": np.zeros(2, int)}
+    result = SweepResult(columns | {"loss": np.array([2.0, 1.0])}, None, "loss", "min", {}, space)
+    labels = ["constant", "cosine(total_steps=9, final=0.0)"]
+    assert result.to_frame()["schedule"].tolist() == labels
+    assert result.best_params_ == {"schedule": cosine(9)}
 
 
 @pytest.mark.parametrize(

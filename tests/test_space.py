@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastopt.errors import SpecError, SweepWarning
+from fastopt.schedules import cosine
 from sweeps.space import Space, check_names, linspace, logspace, values
 
 NAMES = ["lr", "beta1", "optimizer", "seed", "nesterov"]
@@ -168,6 +169,7 @@ def test_decades_of_logspace_are_round_numbers():
         (values(0.5, 1), np.float64, [0.5, 1.0]),
         ([2**63 - 1, -(2**63)], np.int64, [2**63 - 1, -(2**63)]),
         ([Fraction(1, 4)], np.float64, [0.25]),
+        (["constant", cosine(9)], object, ["constant", cosine(9)]),
     ],
 )
 def test_values_keep_their_type(axis, dtype, expected):

@@ -57,7 +57,7 @@ def larger(a, b):
     >>> larger(1.0, 2.0), larger(float("nan"), 2.0), larger(2.0, float("nan"))
     (2.0, nan, nan)
     """
-    return a if a > b or a != a else b  # noqa: PLR0124
+    return a if a > b or a != a else b
 
 
 @inlinable
