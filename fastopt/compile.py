@@ -10,6 +10,7 @@ the kernel is made of goes into its ``__qualname__``, which names its cache file
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import sys
@@ -184,6 +185,8 @@ class KernelCache(FunctionCache):
             return super().load_overload(sig, target_context)
         except Exception as error:
             self._warn("read from", error)
+            with contextlib.suppress(Exception):
+                self._cache_file.flush()  # saving reads the index first: mend it, or it stays bad
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from fastopt.errors import SpecError
 from sweeps.engine.local import compile_block, run_block, worker_count
 from sweeps.engine.plan import COMMON, Block, Options, Plan
-from sweeps.engine.trial import COMPLETE, COUNTS, CURVE, METRICS, PENDING, RESULTS, STEPS
+from sweeps.engine.trial import COMPLETE, COUNTS, CURVE, METRICS, PENDING, RESULTS, STEPS, Trials
 from sweeps.problems.base import DataProblem
 from sweeps.progress import Progress
 from sweeps.results import SweepResult
@@ -126,7 +126,8 @@ def sweep(
     interrupted, compiling = False, 0.0
 
     def watch(cost: int, done: int) -> None:
-        bar.update(collected.cost + cost, collected.finished + done, collected.best)
+        best = collected.best_with(block.trials)
+        bar.update(collected.cost + cost, collected.finished + done, best)
 
     try:
         with bar:
@@ -233,18 +234,22 @@ class _Collected:
 
     def add(self, block: Block) -> None:
         """Keep the finished trials of a block."""
-        trials, options = block.trials, self.plan.options
+        trials = block.trials
         done = trials.state != PENDING
         self.blocks.append(
             (block.ids[done], trials.state[done], trials.out[done], trials.curves[done])
         )
         self.cost += int(block.cost[done].sum())
         self.finished += int(done.sum())
+        self.best = self.best_with(trials)
+
+    def best_with(self, trials: Trials) -> float | None:
+        """Return the best metric so far, counting these trials, some of which may still run."""
+        options = self.plan.options
         values = trials.out[trials.state == COMPLETE, METRICS[options.metric]]
-        if len(values):
-            pick = max if options.mode == "max" else min
-            best = float(pick(values))
-            self.best = best if self.best is None else pick(self.best, best)
+        known = [] if self.best is None else [self.best]
+        pick = np.max if options.mode == "max" else np.min
+        return float(pick(np.concatenate([known, values]))) if len(known) + len(values) else None
 
     def result(self, seconds: float, compiling: float, interrupted: bool) -> SweepResult:
         """Put everything in the order of the trial numbers."""

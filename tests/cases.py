@@ -27,6 +27,7 @@ class Case:
     reference: Callable
     twin: Callable | None
     hyper: Mapping[str, Any] = field(default_factory=dict)
+    light: int | None = None  # ulp of a step larger than its parameter; None: by number of slots
 
     def __str__(self) -> str:
         flags = [f"{name}={value}" for name, value in self.hyper.items()]

@@ -6,12 +6,15 @@ learning*, algorithms 6.3 and 6.4, where ours works on one flat buffer.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+
 
 def layers_of(theta, sizes):
     """Split flat parameters in ``[(W_1, b_1), ...]``, float64."""
     theta, layers = np.asarray(theta, np.float64), []
-    for n, m in zip(sizes, sizes[1:]):
+    for n, m in itertools.pairwise(sizes):
         layers.append((theta[: n * m].reshape(n, m), theta[n * m : (n + 1) * m]))
         theta = theta[(n + 1) * m :]
     assert theta.size == 0

@@ -5,10 +5,9 @@ Nothing here knows a formula: every run is compared with another run of the same
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-import subprocess
-import sys
 
 import numba
 import numpy as np
@@ -81,7 +80,7 @@ def test_pieces_give_the_bits_of_the_whole(case, dtype):
         cuts = [0, *sorted(rng.choice(n, 2 + 10 * seed, replace=False)), n]
         for g in gs:
             clocks = []
-            for a, b in zip(cuts, cuts[1:]):
+            for a, b in itertools.pairwise(cuts):
                 clocks.append(state.clock.copy())
                 kernel(state.h, clocks[-1], g[a:b], tuple(x[a:b] for x in state.x))
             state.clock[:] = clocks[0]
@@ -147,16 +146,9 @@ for case in PLAIN:
 
 
 @pytest.fixture(scope="module")
-def assembly(tmp_path_factory):
-    """Assembly by ``"rule dtype twin"``; from a fresh cache, since Numba keeps none of cached code."""
-    folder = str(tmp_path_factory.mktemp("cache"))
-    done = subprocess.run(
-        [sys.executable, "-c", DUMP],
-        env={**os.environ, "NUMBA_CACHE_DIR": folder, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+def assembly(python, tmp_path_factory):
+    """Assembly by ``"rule dtype twin"``; Numba keeps none of cached code, so from a fresh cache."""
+    done = python(DUMP, NUMBA_CACHE_DIR=str(tmp_path_factory.mktemp("cache")))
     parts = re.split(r"^@@@ (.*)\n", done.stdout, flags=re.M)
     return dict(zip(parts[1::2], parts[2::2]))
 

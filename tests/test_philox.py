@@ -46,9 +46,7 @@ def reference_block(counter, key):
 
 def reference_uniforms(seed, stream, epoch, index):
     """The two 53-bit fractions of a block, index and seed split in low and high words."""
-    w = reference_block(
-        (index % 2**32, index >> 32, epoch, stream), (seed % 2**32, seed >> 32)
-    )
+    w = reference_block((index % 2**32, index >> 32, epoch, stream), (seed % 2**32, seed >> 32))
     return tuple(((w[k] * 2**32 + w[k + 1]) >> 11) / 2**53 for k in (0, 2))
 
 

@@ -7,9 +7,29 @@ documentation follow from the row.
 
 from __future__ import annotations
 
+from fastopt.rules.adabelief import ADABELIEF
+from fastopt.rules.adadelta import ADADELTA
+from fastopt.rules.adagrad import ADAGRAD
 from fastopt.rules.adam import ADAM, AMSGRAD
+from fastopt.rules.adamax import ADAMAX
+from fastopt.rules.adan import ADAN
+from fastopt.rules.ademamix import ADEMAMIX
+from fastopt.rules.adopt import ADOPT
+from fastopt.rules.asgd import ASGD
 from fastopt.rules.base import Choice, Flag, Real, Rule
+from fastopt.rules.laprop import LAPROP
+from fastopt.rules.lion import LION, SIGNUM
+from fastopt.rules.nadam import NADAM
+from fastopt.rules.radam import RADAM
+from fastopt.rules.rmsprop import (
+    RMSPROP,
+    RMSPROP_CENTERED,
+    RMSPROP_CENTERED_MOMENTUM,
+    RMSPROP_MOMENTUM,
+)
+from fastopt.rules.rprop import RPROP
 from fastopt.rules.sgd import MOMENTUM, SGD
+from fastopt.rules.yogi import YOGI
 
 __all__ = ["RULES", "Choice", "Flag", "Real", "Rule"]
 
@@ -25,5 +45,24 @@ RULES: dict[str, Rule] = {
         ADAM.but("adamw", **_ADAMW),
         AMSGRAD,
         AMSGRAD.but("amsgradw", **_ADAMW),
+        NADAM,
+        RADAM,
+        ADAMAX,
+        ADAGRAD,
+        RMSPROP,
+        RMSPROP_MOMENTUM,
+        RMSPROP_CENTERED,
+        RMSPROP_CENTERED_MOMENTUM,
+        ADADELTA,
+        ASGD,
+        RPROP,
+        LION,
+        SIGNUM,
+        ADEMAMIX,
+        ADOPT,
+        ADAN,
+        LAPROP,
+        ADABELIEF,
+        YOGI,
     )
 }

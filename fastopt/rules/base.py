@@ -196,6 +196,10 @@ class Rule:
             raise KeyError(f"{self.name} has no hyperparameter {', '.join(defaults)}")
         return replace(self, name=name, hyper=hyper)
 
+    def using(self, **parts: Any) -> Rule:
+        """Return the same rule with other functions, slots or descriptions."""
+        return replace(self, **parts)
+
 
 @jitable
 def begin(source, h, p, slot):

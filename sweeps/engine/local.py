@@ -27,6 +27,34 @@ __all__ = ["compile_block", "run_block", "worker_count"]
 POLL = 0.05
 
 
+class BlasLimit:
+    """One BLAS thread a worker, while any sweep runs; the first one in and the last one out act.
+
+    The setting belongs to the process: of two sweeps that overlap, each with a limit of its own,
+    the one that ends last would restore what it found, the other one's limit, for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self._limits: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._running == 0:
+                self._limits = threadpool_limits(1, user_api="blas")
+            self._running += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._running -= 1
+            if self._running == 0:
+                self._limits.restore_original_limits()
+
+
+ONE_BLAS_THREAD = BlasLimit()
+
+
 def worker_count(n_jobs: int) -> int:
     """Return the number of workers ``n_jobs`` means; -1 is one for each of Numba's threads."""
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or not (n_jobs >= 1 or n_jobs == -1):
@@ -74,7 +102,7 @@ def run_block(
 
     thread = threading.Thread(target=work, name="fastopt-sweep", daemon=True)
     finished = True
-    with threadpool_limits(1, user_api="blas"):
+    with ONE_BLAS_THREAD:
         thread.start()
         try:
             while thread.is_alive():

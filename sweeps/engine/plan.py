@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -229,8 +230,9 @@ def fill(column: np.ndarray | None, default: Any, n: int) -> np.ndarray:
 def whole(name: str, column: np.ndarray, least: int) -> np.ndarray:
     """Return a column of integers >= ``least``, or say which value is not one."""
     for value in dict.fromkeys(column.tolist()):
-        number = not isinstance(value, bool) and isinstance(value, int | float)
-        if not number or value != int(value) or not least <= value < 2**62:
+        number = not isinstance(value, bool) and isinstance(value, numbers.Real)
+        # NaN and infinity are out of the range, so int() is not asked for them.
+        if not (number and least <= value < 2**62 and value == int(value)):
             raise SpecError(f"{name} must be an integer >= {least}; got {value!r}")
     return column.astype(np.int64)
 

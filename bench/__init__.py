@@ -1,0 +1,1 @@
+"""Benchmarks: pytest-benchmark files, paired ratios, and the tables made from them."""

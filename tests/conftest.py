@@ -1,0 +1,36 @@
+"""Fixtures shared by the tests: processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return ``python(code, path=(), **environment)``, which runs ``code`` in a new interpreter.
+
+    Folders in ``path`` come first in the module search. A failure shows the child's stderr.
+    """
+
+    def run(code: str, path: tuple = (), **environment: str) -> subprocess.CompletedProcess[str]:
+        search = os.pathsep.join(map(str, [*path, ROOT]))
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": search, **environment},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            cwd=path[0] if path else ROOT,
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run

@@ -1,0 +1,59 @@
+"""The generated tables: from stored results to Markdown, and the README's agree with them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import report
+
+ROOT = Path(__file__).parents[1]
+MARKED = (
+    "a\n<!-- bench:step -->\nold\n<!-- /bench:step -->\n"
+    "b\n<!-- bench:sweep -->\n<!-- /bench:sweep -->\nc\n"
+)
+
+
+def stored(**info):
+    machine = {"cpu": "CPU", "cores": 2, "layer": "omp", "numpy": "2.4"}
+    return {"extra_info": {**machine, **info}}
+
+
+def results():
+    return {
+        "benchmarks": [
+            stored(
+                table="adamw", case="1,000", seconds={"ours": 2e-6, "NumPy": 9e-6, "touch": 1e-6}
+            ),
+            stored(table="adamw", case="10,000", seconds={"ours": 4e-6, "NumPy": 3e-6}),
+            stored(table="sweep", case="batch 8", baseline="NumPy", ours=4e-6, ratio=20.0),
+            stored(table="efficiency", case="mixed", efficiency=0.97),
+        ]
+    }
+
+
+def test_tables_replace_what_stood_between_the_markers():
+    text = report.write(results(), MARKED)
+    assert "old" not in text
+    assert text.startswith("a\n<!-- bench:step -->")
+    assert text.endswith("<!-- /bench:sweep -->\nc\n")
+    assert "| 1,000 | 2 us | 4.50 | 0.50 |" in text
+    assert "| 10,000 | 4 us | **0.75** | - |" in text  # the row we lose stands out
+    assert "| batch 8 | 4 us | 20 |" in text
+    assert "mixed: 97%" in text
+
+
+def test_writing_twice_changes_nothing():
+    once = report.write(results(), MARKED)
+    assert report.write(results(), once) == once
+
+
+def test_a_missing_marker_is_an_error():
+    with pytest.raises(ValueError, match="bench:sweep"):
+        report.write(results(), MARKED.replace("bench:sweep", "bench:other"))
+
+
+def test_readme_tables_come_from_the_committed_results():
+    committed = json.loads((ROOT / "bench" / "results.json").read_text())
+    readme = (ROOT / "README.md").read_text()
+    assert report.write(committed, readme) == readme

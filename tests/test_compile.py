@@ -1,0 +1,277 @@
+"""The kernel builder: compiled once, never stale, never mixed up, never fatal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from fastopt.compile import fingerprint, inlinable, kernel
+from fastopt.loops import stepper
+from fastopt.rules import RULES
+from tests.conftest import ROOT
+
+ALL_RULES = """
+import numpy as np
+from fastopt.loops import stepper
+from fastopt.rules import RULES
+
+kernels = set()
+for rule in RULES.values():
+    for dtype in (np.float32, np.float64):
+        for twin in (stepper(rule).serial, stepper(rule).parallel):
+            h, x = rule.pack(), tuple(np.ones(9, dtype) for _ in ("p", *rule.slots))
+            twin(h, np.array(rule.clock0(h)), np.ones(9, dtype), x)
+            kernels.add(twin)
+misses, hits = (sum(sum(getattr(k.stats, what).values()) for k in kernels)
+                for what in ("cache_misses", "cache_hits"))
+print(misses, hits)
+"""
+
+# One SGD step with lr = 0.5: 3 - 0.5 * 2 = 2.
+ONE_STEP = """
+import warnings
+import numpy as np
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    from fastopt.loops import stepper
+    from fastopt.rules import RULES
+    rule, p = RULES["sgd"], np.full(9, 3.0)
+    k = stepper(rule).serial
+    k(rule.pack({"lr": 0.5}), np.zeros(1), np.full(9, 2.0), (p,))
+print(p[0], sum(k.stats.cache_misses.values()), *{w.category.__name__ for w in caught})
+"""
+
+
+def printed(done):
+    return done.stdout.split()
+
+
+def test_second_process_compiles_nothing(python, tmp_path):
+    misses, hits = map(int, printed(python(ALL_RULES, NUMBA_CACHE_DIR=str(tmp_path))))
+    assert misses >= 16  # four formulas x two dtypes x two twins
+    assert hits == 0
+    files = sorted(tmp_path.rglob("*"))
+    assert printed(python(ALL_RULES, NUMBA_CACHE_DIR=str(tmp_path))) == ["0", str(misses)]
+    assert sorted(tmp_path.rglob("*")) == files
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "result"),
+    [
+        ("rules/sgd.py", "- lr * (s * g", "- (lr + lr) * (s * g", 1.0),
+        ("loops.py", "kind, value, pointer)", "kind, builder.fneg(value), pointer)", -2.0),
+    ],
+    ids=["rule", "intrinsic"],
+)
+def test_an_edit_in_another_file_is_noticed(python, tmp_path, file, old, new, result):
+    """Numba's own cache runs the old code here: it looks at the file of the loop only."""
+    shutil.copytree(
+        ROOT / "fastopt", tmp_path / "fastopt", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == ["2.0", "1"]
+    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == ["2.0", "0"]
+    source = tmp_path / "fastopt" / file
+    text = source.read_text()
+    assert text.count(old) == 1
+    source.write_text(text.replace(old, new))
+    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == [str(result), "1"]
+    source.write_text(text)
+    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == ["2.0", "0"]  # both are kept
+
+
+USERS_LOOP = """
+def over(rule):
+    def loop(x):
+        for i in range(x.size):
+            x[i] = rule(x[i])
+    return loop
+"""
+USERS_RULE = """
+from fastopt.compile import inlinable
+from users_constants import FACTOR
+
+@inlinable
+def times(x):
+    return FACTOR * x
+"""
+USERS_CALL = """
+import numpy as np
+from fastopt.compile import kernel
+from users_loop import over
+from users_rule import times
+x = np.ones(3)
+k = kernel(over, times)
+k(x)
+print(x[0], sum(k.stats.cache_misses.values()))
+"""
+
+
+def test_an_edited_constant_of_a_user_is_noticed(python, tmp_path):
+    (tmp_path / "users_loop.py").write_text(USERS_LOOP)
+    (tmp_path / "users_rule.py").write_text(USERS_RULE)
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    for factor, misses in ((2.0, 1), (2.0, 0), (3.0, 1), (2.0, 0)):
+        (tmp_path / "users_constants.py").write_text(f"FACTOR = {factor!r}\n")
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)  # same size, same second
+        assert printed(python(USERS_CALL, (tmp_path,), **cache)) == [str(factor), str(misses)]
+
+
+def _truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _replace_by_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": _truncate,
+    "garbage": lambda path: path.write_bytes(os.urandom(4096)),
+    "unreadable": _replace_by_folder,
+}
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_cache_is_a_warning(python, tmp_path, damage, suffix):
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    assert printed(python(ONE_STEP, **cache)) == ["2.0", "1"]
+    files = list(tmp_path.rglob(f"*.{suffix}"))
+    assert files
+    for file in files:
+        damage(file)
+    assert printed(python(ONE_STEP, **cache))[::2] == ["2.0", "CacheWarning"]
+    if damage is not _replace_by_folder:
+        assert printed(python(ONE_STEP, **cache)) == ["2.0", "0"]  # it was written anew
+
+
+FULL_DISK = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+"""
+
+
+def test_full_disk_is_a_warning(python, tmp_path):
+    """A file may be made but not written to: Numba's check of the folder passes, its save fails."""
+    done = python(FULL_DISK + ONE_STEP, NUMBA_CACHE_DIR=str(tmp_path))
+    assert printed(done) == ["2.0", "1", "CacheWarning"]
+
+
+# Root may write anywhere: give that up, and keep reading what belongs to root.
+NO_PRIVILEGES = """
+import ctypes
+header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert ctypes.CDLL(None).capset(header, none) == 0
+"""
+
+
+def test_no_writable_folder_is_a_warning(python, tmp_path):
+    copy = tmp_path / "fastopt"
+    shutil.copytree(ROOT / "fastopt", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    folders = [tmp_path, copy, *(path for path in copy.rglob("*") if path.is_dir())]
+    nowhere = {name: str(tmp_path) for name in ("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME")}
+    try:
+        for folder in folders:
+            folder.chmod(0o555)
+        done = python(NO_PRIVILEGES + ONE_STEP, (tmp_path,), **nowhere)
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert printed(done)[::2] == ["2.0", "CacheWarning"]
+
+
+IMPORT = """
+import sys
+from numba.core import event
+recorder = event.RecordingListener()
+event.register("numba:compile", recorder)
+import fastopt
+print(len(recorder.buffer), *{"pandas", "torch", "scipy.stats", "matplotlib"} & set(sys.modules))
+"""
+FIRST_CALL = """
+import numpy as np
+fastopt.SGD(np.ones(9), lr=0.5).step(np.ones(9))
+print(len(recorder.buffer) > 0)
+"""
+
+
+def test_import_is_light_and_compiles_nothing(python, tmp_path):
+    done = python(IMPORT + FIRST_CALL, NUMBA_CACHE_DIR=str(tmp_path))
+    assert printed(done) == ["0", "True"]
+
+
+def test_names_say_what_a_kernel_is(python, tmp_path):
+    rule = RULES["adamw"]
+    for twin in ("serial", "parallel"):
+        name = getattr(stepper(rule), twin).py_func.__qualname__
+        label, _, digest = name.rpartition("_")
+        assert label == f"flat_adam_clock_adam_tick_adam_{twin}"
+        assert len(digest) == 16
+    python(ONE_STEP, NUMBA_CACHE_DIR=str(tmp_path))
+    assert all("flat_counted_sgd_tick_sgd_serial_" in file.name for file in tmp_path.rglob("*.nb?"))
+
+
+def test_same_formula_is_one_kernel():
+    assert stepper(RULES["adam"]).serial is stepper(RULES["adamw"]).serial
+    assert stepper(RULES["adam"]).serial is not stepper(RULES["adam"]).parallel
+
+
+def shifted(by, *, factor=2.0):
+    @inlinable
+    def rule(x):
+        return factor * x + by
+
+    return rule
+
+
+def over(rule, n):
+    def loop(x):
+        for i in range(n):
+            x[i] = rule(x[i])
+
+    return loop
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        ((over, shifted(1.0), 2), (over, shifted(2.0), 2)),
+        ((over, shifted(1.0), 2), (over, shifted(1.0, factor=3.0), 2)),
+        ((over, shifted(1.0), 2), (over, shifted(1.0), 3)),
+        ((over, shifted(np.ones(2)), 2), (over, shifted(np.zeros(2)), 2)),
+        ((over, shifted(np.ones(2)), 2), (over, shifted(np.ones(2, np.float32)), 2)),
+    ],
+    ids=["closure", "inner closure", "constant", "array", "dtype"],
+)
+def test_fingerprint_sees(a, b):
+    assert fingerprint(*a) != fingerprint(*b)
+
+
+def test_fingerprint_of_equal_parts_is_equal():
+    assert fingerprint(over, shifted(1.0), 2) == fingerprint(over, shifted(1.0), 2)
+
+
+DIGEST = """
+from fastopt.compile import fingerprint
+from fastopt.rules import RULES
+print(*(fingerprint(rule.clock0, rule.tick, rule.update) for rule in RULES.values()))
+"""
+
+
+def test_fingerprint_does_not_depend_on_the_process(python):
+    first, second = (printed(python(DIGEST, PYTHONHASHSEED=seed)) for seed in "12")
+    assert first == second
+    assert len(set(first)) == 4
+
+
+def test_parts_with_equal_names_do_not_share_a_kernel():
+    x, y = np.ones(2), np.ones(2)
+    kernel(over, shifted(1.0), 2)(x)
+    kernel(over, shifted(5.0), 2)(y)
+    np.testing.assert_array_equal([x, y], [[3.0, 3.0], [7.0, 7.0]])
