@@ -6,6 +6,7 @@ in minibatches and returns the number of minibatch steps it made.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import numpy as np
@@ -20,7 +21,7 @@ def numpy_adam(problem: DataProblem, batch: int, epochs: int, lr: float = 1e-3) 
     sizes = problem.aux[0].tolist()
     theta = [
         rng.uniform(-0.2, 0.2, shape).astype(X.dtype)
-        for n, m in zip(sizes, sizes[1:])
+        for n, m in itertools.pairwise(sizes)
         for shape in ((n, m), (m,))
     ]
     first, second = [np.zeros_like(p) for p in theta], [np.zeros_like(p) for p in theta]
@@ -87,7 +88,7 @@ def torch_mlp(problem: DataProblem, batch: int, epochs: int, lr: float = 1e-3) -
     try:
         sizes = problem.aux[0].tolist()
         layers: list[torch.nn.Module] = []
-        for n, m in zip(sizes, sizes[1:]):
+        for n, m in itertools.pairwise(sizes):
             layers += [torch.nn.Linear(n, m), torch.nn.ReLU()]
         net = torch.nn.Sequential(*layers[:-1])
         optimizer = torch.optim.Adam(net.parameters(), lr=lr, fused=True)

@@ -1,4 +1,4 @@
-"""Optimizer steps as a careful NumPy user writes them: in place, without temporaries where possible."""
+"""Optimizer steps as a careful NumPy user writes them: in place, with few temporaries."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def against_ours(rows: list[Row], first: str) -> str:
 def step_tables(rows: list[Row]) -> str:
     """Tables of the ``step`` marker."""
     parts = [
-        ("adamw", "elements", "AdamW, float32, one buffer. *Touch* moves the same bytes without the maths."),
+        ("adamw", "elements", "AdamW, float32, one buffer; *touch* only moves the same bytes."),
         ("rules", "optimizer", "Every rule, 10 million float32 elements."),
         ("many", "tensors", "AdamW, float32, small tensors."),
         ("fused", "step", "AdamW with extras in the same pass, 10 million float32 elements."),
@@ -91,8 +91,8 @@ def sweep_tables(rows: list[Row]) -> str:
         # Each pair has its own time for us: scale the other side so that the ratio is the pair's.
         entry["seconds"][row["baseline"]] = row["ratio"] * entry["seconds"]["ours"]
     caption = (
-        "Digits MLP 64-32-10, Adam, float32: time of one minibatch step, a sweep on all cores against "
-        "one process of each peer."
+        "Digits MLP 64-32-10, Adam, float32: time of one minibatch step, a sweep on all cores "
+        "against one process of each peer."
     )
     text = f"{caption}\n\n{against_ours(list(cases.values()), 'minibatch')}" if cases else ""
     for row in rows:
@@ -117,7 +117,8 @@ def machine_line(row: Row) -> str:
     """
     packages = ("numpy", "numba", "scikit-learn", "torch")
     versions = ", ".join(f"{name} {row[name]}" for name in packages if name in row)
-    return f"Measured on {row['cpu']}, {row['cores']} cores, Numba threads by {row['layer']}; {versions}."
+    threads = f"{row['cores']} cores, Numba threads by {row['layer']}"
+    return f"Measured on {row['cpu']}, {threads}; {versions}."
 
 
 def write(results: dict[str, Any], text: str) -> str:

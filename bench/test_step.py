@@ -1,4 +1,4 @@
-"""One optimizer step: our kernels against NumPy, torch and the same memory traffic without maths."""
+"""One optimizer step: our kernels against NumPy, torch and the bare memory traffic."""
 
 from __future__ import annotations
 

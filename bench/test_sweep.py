@@ -1,4 +1,4 @@
-"""Whole sweeps of the digits MLP: minibatch steps a second against NumPy, scikit-learn and torch."""
+"""Whole sweeps of the digits MLP: minibatch steps a second against the peers."""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ from fastopt.arrays import aligned_zeros, check_array
 from fastopt.clocks import new_clock
 from fastopt.compile import jitable
 from fastopt.errors import HyperparameterError, did_you_mean
-from fastopt.loops import flat
+from fastopt.loops import step_parts
 from fastopt.rules import RULES, Rule
+from fastopt.rules.base import begin
 
 __all__ = ["Embedded", "clock", "embed", "hyper", "slots"]
 
@@ -81,7 +82,8 @@ def embed(name: str) -> Embedded:
 
 @functools.cache
 def _embedded(rule: Rule) -> Embedded:
-    return Embedded(rule, jitable(flat(rule.clock0, rule.tick, rule.update)))
+    template, *parts = step_parts(rule)
+    return Embedded(rule, jitable(template(*parts)))
 
 
 def hyper(name: str, **values: Any) -> tuple[float, ...]:
@@ -116,15 +118,20 @@ def clock(name: str, h: tuple[float, ...]) -> np.ndarray:
     return new_clock(_rule(name), h)
 
 
-def slots(name: str, p: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the state arrays of a rule for the flat parameter ``p``: aligned zeros of its dtype.
+def slots(name: str, p: np.ndarray, h: tuple[float, ...] | None = None) -> tuple[np.ndarray, ...]:
+    """Return the state arrays of a rule for the flat parameter ``p``, before the first step.
+
+    They are aligned, of its dtype, and zero but where the rule says otherwise.
 
     Parameters
     ----------
     name : str
         A name of :data:`fastopt.rules.RULES`.
     p : ndarray, shape (n,)
-        float32 or float64; only its size and dtype are read.
+        float32 or float64; only read.
+    h : tuple of float, optional
+        Hyperparameters from :func:`hyper`, by default the rule's; a few rules start a slot from
+        one (Adagrad, Rprop, Yogi).
 
     Raises
     ------
@@ -137,7 +144,12 @@ def slots(name: str, p: np.ndarray) -> tuple[np.ndarray, ...]:
     (array([0., 0.]), array([0., 0.]))
     """
     check_array("p", p)
-    return tuple(aligned_zeros(p.size, p.dtype, 2 + k) for k in range(len(_rule(name).slots)))
+    rule = _rule(name)
+    h = rule.pack() if h is None else h
+    arrays = tuple(aligned_zeros(p.size, p.dtype, 2 + k) for k in range(len(rule.slots)))
+    for source, slot in zip(rule.starts[1:], arrays):
+        begin(source, h, p, slot)
+    return arrays
 
 
 def _rule(name: str) -> Rule:

@@ -1,10 +1,7 @@
 """Ways of running an update rule: each loop is written once and serves every rule.
 
-A rule is three plain functions (see :mod:`fastopt.rules`). State travels as a tuple of 1-D arrays
-``x = (p, *slots)``; :func:`take` and :func:`put` unroll over it at compile time, so one loop serves
-any number of slots and LLVM still vectorises it (measured equal to loops written out by hand;
-``to_fixed_tuple`` is 4-6x slower). They are intrinsics because recursive overloads compile one
-function an element: 130 functions and 30 s for a sweep kernel instead of 60 and 12 s.
+A rule is three plain functions (see :mod:`fastopt.rules`); :mod:`fastopt.access` reads and writes
+the state they work on.
 """
 
 from __future__ import annotations
@@ -13,108 +10,17 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
-from numba import prange, types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import load_item, make_array, store_item
+from numba import prange
 
+from fastopt.access import arrays_at, cast, load, put, store, take
 from fastopt.compile import inlinable, jitable
 from fastopt.rules import Rule
 from fastopt.threads import Twins
 
 __all__ = [
-    "adapted", "cast", "flat", "flat_measured", "load", "put", "step_parts", "stepper", "store", "take",
+    "adapted", "cast", "flat", "flat_measured", "load", "put", "scattered", "scattered_measured",
+    "step_parts", "stepper", "store", "take",
 ]  # fmt: skip
-
-
-def _pointer(context, builder, kind, array, index):
-    """Address of ``array[index]``; no wraparound, so nothing stands in the way of SIMD."""
-    view = make_array(kind)(context, builder, array)
-    return cgutils.get_item_pointer(context, builder, kind, view, [index], wraparound=False)
-
-
-def _index(context, builder, signature, args):
-    return context.cast(builder, args[1], signature.args[1], types.intp)
-
-
-@intrinsic
-def take(typingctx, x, i):
-    """Read element ``i`` of every array of the tuple ``x``: ``(x[0][i], x[1][i], ...)``."""
-
-    def codegen(context, builder, signature, args):
-        index = _index(context, builder, signature, args)
-        values = []
-        for k, kind in enumerate(signature.args[0]):
-            array = builder.extract_value(args[0], k)
-            pointer = _pointer(context, builder, kind, array, index)
-            values.append(load_item(context, builder, kind, pointer))
-        return context.make_tuple(builder, signature.return_type, values)
-
-    return types.Tuple([a.dtype for a in x])(x, i), codegen
-
-
-@intrinsic
-def put(typingctx, x, i, values):
-    """Write ``values[k]`` to ``x[k][i]`` for every array of the tuple ``x``."""
-
-    def codegen(context, builder, signature, args):
-        index = _index(context, builder, signature, args)
-        for k, (kind, source) in enumerate(zip(signature.args[0], signature.args[2])):
-            value = context.cast(builder, builder.extract_value(args[2], k), source, kind.dtype)
-            array = builder.extract_value(args[0], k)
-            pointer = _pointer(context, builder, kind, array, index)
-            store_item(context, builder, kind, value, pointer)
-        return context.get_dummy_value()
-
-    return types.void(x, i, values), codegen
-
-
-@intrinsic
-def load(typingctx, a, like):
-    """Read the 1-D array ``a`` as a tuple as long as the tuple ``like``."""
-
-    def codegen(context, builder, signature, args):
-        kind = signature.args[0]
-        values = []
-        for k in range(len(signature.args[1])):
-            index = context.get_constant(types.intp, k)
-            pointer = _pointer(context, builder, kind, args[0], index)
-            values.append(load_item(context, builder, kind, pointer))
-        return context.make_tuple(builder, signature.return_type, values)
-
-    return types.UniTuple(a.dtype, len(like))(a, like), codegen
-
-
-@intrinsic
-def store(typingctx, a, values):
-    """Write the tuple ``values`` to the first elements of the 1-D array ``a``."""
-
-    def codegen(context, builder, signature, args):
-        kind = signature.args[0]
-        for k, source in enumerate(signature.args[1]):
-            value = context.cast(builder, builder.extract_value(args[1], k), source, kind.dtype)
-            index = context.get_constant(types.intp, k)
-            store_item(
-                context, builder, kind, value, _pointer(context, builder, kind, args[0], index)
-            )
-        return context.get_dummy_value()
-
-    return types.void(a, values), codegen
-
-
-@intrinsic
-def cast(typingctx, values, a):
-    """Round every number of the tuple ``values`` to the dtype of the array ``a``."""
-
-    def codegen(context, builder, signature, args):
-        kind = signature.args[1].dtype
-        rounded = [
-            context.cast(builder, builder.extract_value(args[0], k), source, kind)
-            for k, source in enumerate(signature.args[0])
-        ]
-        return context.make_tuple(builder, signature.return_type, rounded)
-
-    return types.UniTuple(a.dtype, len(values))(values, a), codegen
 
 
 def flat(clock0, tick, update):
@@ -141,7 +47,7 @@ def chunk_sums(measure):
 
     @inlinable
     def at(c, g, x, i, like):
-        return measure(c, np.float64(g[i]), cast(take(x, i), like))
+        return measure(c, cast(take((g,), i), like)[0], cast(take(x, i), like))
 
     def over_chunk(c, g, x, low):
         high = min(low + CHUNK, g.size)
@@ -207,6 +113,108 @@ def adapted(measure, trust):
         return trust(c, (a, b), g.size)
 
     return jitable(adapt)
+
+
+def ticks(clock0, tick):
+    """Tick the clock of every active array once; the coefficients are the rows of a matrix.
+
+    Nothing is written, and the position of the array is returned, if a step counter kept outside
+    (torch's ``step``) does not agree with its clock; -1 when all of them do.
+    """
+
+    def run(like, like_h, hyper, groups, clocks, table, active):
+        coefficients = np.empty((active.size, len(tick(like_h, clock0(like_h))[1])))
+        for k in range(active.size):
+            if table[0, active[k]] != 0:
+                (counter,) = arrays_at(table, 0, active[k], 1, like)
+                if counter[0] != np.float32(clocks[active[k], 0]):
+                    return k, coefficients
+        for k in range(active.size):
+            s = active[k]
+            h = load(hyper[groups[s]], like_h)
+            now, c = tick(h, load(clocks[s], clock0(h)))
+            store(clocks[s], now)
+            store(coefficients[k], c)
+            if table[0, s] != 0:
+                (counter,) = arrays_at(table, 0, s, 1, like)
+                counter[0] = now[0]
+        return -1, coefficients
+
+    return jitable(run)
+
+
+def work_items(update):
+    """Update what lies between the start of one work item and that of the next."""
+
+    def run(item, like, c0, coefficients, sizes, table, active, segment, offset):
+        for k in range(segment[item], segment[item + 1] + 1):
+            low = offset[item] if k == segment[item] else 0
+            high = offset[item + 1] if k == segment[item + 1] else sizes[active[k]]
+            if low < high:
+                c = cast(load(coefficients[k], c0), like[1])
+                g = arrays_at(table, 1, active[k], high, like[1:2])
+                x = arrays_at(table, 2, active[k], high, like[2:])
+                for i in range(low, high):
+                    put(x, i, update(c, take(g, i)[0], take(x, i)))
+
+    return jitable(run)
+
+
+def scattered(clock0, tick, update):
+    """One step over separate arrays found by address, in one parallel region.
+
+    ``table[:, s]`` holds the addresses of array ``s``: step counter (or 0), gradient, parameter,
+    slots; ``like`` one empty array of the type of each. ``hyper[groups[s]]`` are its
+    hyperparameters, ``clocks[s]`` its clock. Only arrays in ``active`` are touched. Work item ``k``
+    goes from element ``offset[k]`` of ``active[segment[k]]`` to where item ``k + 1`` starts.
+    """
+    tick_all, work = ticks(clock0, tick), work_items(update)
+
+    def step(like, like_h, hyper, groups, clocks, sizes, table, active, segment, offset):
+        wrong, coefficients = tick_all(like[:1], like_h, hyper, groups, clocks, table, active)
+        if wrong >= 0:
+            return wrong
+        c0 = tick(like_h, clock0(like_h))[1]
+        for item in prange(segment.size - 1):
+            work(item, like, c0, coefficients, sizes, table, active, segment, offset)
+        return wrong
+
+    return step
+
+
+def scattered_measured(clock0, tick, measure, trust, update):
+    """Like :func:`scattered`, for rules that adapt to sums over each array first.
+
+    The sums have the chunks of :func:`flat_measured`, so that both give the same bits.
+    """
+    tick_all, work, over_chunk = ticks(clock0, tick), work_items(update), chunk_sums(measure)
+
+    def step(like, like_h, hyper, groups, clocks, sizes, table, active, segment, offset):
+        wrong, coefficients = tick_all(like[:1], like_h, hyper, groups, clocks, table, active)
+        if wrong >= 0:
+            return wrong
+        c0 = tick(like_h, clock0(like_h))[1]
+        first = np.zeros(active.size + 1, np.int64)
+        for k in range(active.size):
+            first[k + 1] = first[k] + (sizes[active[k]] + CHUNK - 1) // CHUNK
+        left, right = np.zeros(first[-1]), np.zeros(first[-1])
+        for chunk in prange(first[-1]):
+            k = np.searchsorted(first, chunk, "right") - 1
+            g = arrays_at(table, 1, active[k], sizes[active[k]], like[1:2])[0]
+            x = arrays_at(table, 2, active[k], sizes[active[k]], like[2:])
+            c = load(coefficients[k], c0)
+            left[chunk], right[chunk] = over_chunk(c, g, x, (chunk - first[k]) * CHUNK)
+        for k in range(active.size):
+            a, b = 0.0, 0.0
+            for chunk in range(first[k], first[k + 1]):
+                a += left[chunk]
+                b += right[chunk]
+            store(coefficients[k], trust(load(coefficients[k], c0), (a, b), sizes[active[k]]))
+        for item in prange(segment.size - 1):
+            work(item, like, c0, coefficients, sizes, table, active, segment, offset)
+        return wrong
+
+    return step
 
 
 # float32 on 2 cores the twins cross at 16 000 elements (AdamW), 24 000 (momentum), 32 000 (SGD).

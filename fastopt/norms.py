@@ -22,7 +22,14 @@ from fastopt.compile import inlinable, jitable
 from fastopt.errors import HyperparameterError, NonFiniteError
 from fastopt.threads import Twins
 
-__all__ = ["all_finite", "clip_grad_norm_", "clip_grad_value_", "global_norm"]
+__all__ = [
+    "all_finite",
+    "clip_coefficient",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "flat_norm",
+    "global_norm",
+]
 
 # Eight registers of eight doubles hide the latency of loading, adding and storing each.
 LANES = 64
@@ -170,6 +177,21 @@ def _norm(flats: list[np.ndarray], order: float) -> float:
     return total if order in (1.0, math.inf) else total ** (1.0 / order)
 
 
+def flat_norm(flats: list[np.ndarray]) -> float:
+    """Return the Euclidean norm of checked flat arrays taken as one vector; see `global_norm`."""
+    return _norm(flats, 2.0)
+
+
+def clip_coefficient(norm: float, max_norm: float) -> float:
+    r"""Return :math:`\min(1, \mathrm{max\_norm} / (\lVert g \rVert + 10^{-6}))`; NaN stays NaN.
+
+    >>> clip_coefficient(0.5, 1.0), round(clip_coefficient(4.0, 1.0), 5)
+    (1.0, 0.25)
+    """
+    coefficient = max_norm / (norm + 1e-6)
+    return 1.0 if coefficient >= 1.0 else coefficient
+
+
 def global_norm(arrays: Any, norm_type: float = 2.0) -> float:
     r"""Return the norm of all elements taken as one vector, :math:`(\sum_i |a_i|^q)^{1/q}`.
 
@@ -257,8 +279,8 @@ def clip_grad_norm_(
             "nothing was changed. Lower the learning rate, skip the step, or pass "
             "error_if_nonfinite=False to scale by it all the same."
         )
-    coefficient = limit / (norm + 1e-6)
-    if coefficient >= 1.0:
+    coefficient = clip_coefficient(norm, limit)
+    if coefficient == 1.0:
         return norm
     for a in flats:
         _scaler()(a.size, a, np.array([coefficient], a.dtype))

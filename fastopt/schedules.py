@@ -390,6 +390,7 @@ def _switch(functions: list[Callable]) -> Callable:
 
     @jitable
     def factor(kind, t, a):
+        """Return the factor of schedule number ``kind`` after ``t`` steps; usable in kernels."""
         return first(t, a) if kind == 0 else others(kind - 1, t, a)
 
     return factor if rest else last

@@ -20,6 +20,7 @@ from fastopt.clocks import new_clock, rewind
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean
 from fastopt.loops import stepper
 from fastopt.rules import Rule
+from fastopt.rules.base import begin
 
 __all__ = ["Change", "Group", "Piece", "Segment"]
 
@@ -69,8 +70,9 @@ class Segment:
         """Get the slots and the clock that ``rule`` needs, keeping what is there already."""
         fresh = [name for name in rule.slots if name not in self.slots]
         for name in fresh:
-            place = 2 + rule.slots.index(name)
-            self.slots[name] = aligned_zeros(self.n, self.p.dtype, place)
+            k = rule.slots.index(name)
+            self.slots[name] = aligned_zeros(self.n, self.p.dtype, 2 + k)
+            begin(rule.starts[1 + k], h, self.p, self.slots[name])
         if not self.clock.size or (fresh and len(fresh) == len(rule.slots)):
             self.clock = new_clock(rule, h)
         self.x = (self.p, *(self.slots[name] for name in rule.slots))
@@ -125,12 +127,14 @@ class Group:
         self.params = dict(params) if isinstance(params, Mapping) else params
         if isinstance(params, list | tuple):
             self.params = list(params)
-        self.segments = _segments(path, self.params, extents)
-        self.keys = [piece.key for segment in self.segments for piece in segment.pieces]
         self.options = options
         self.recipe = recipe
         self.read = itemgetter(*(name for name in options if name != "params"))
         self.rule, self.h, self.seen = self.change(options)
+        # A rule that measures each tensor cannot step an arena's tensors as one.
+        self.splits = self.rule.measure is not None
+        self.segments = _segments(path, self.params, extents, self.splits)
+        self.keys = [piece.key for segment in self.segments for piece in segment.pieces]
         self._bind()
 
     @property
@@ -155,6 +159,8 @@ class Group:
     def _items(self, grads: Any, where: str) -> Any:
         params = self.params
         if isinstance(params, Buffer):
+            if self.splits:
+                return _split(params, grads, where)
             return (params.flat_grad if grads is None else grads,)
         if grads is None:
             return ()
@@ -237,10 +243,27 @@ class Group:
         return "padding", index
 
 
-def _segments(path: str, params: Any, extents: Extents) -> list[Segment]:
+def _split(buffer: Buffer, grads: Any, where: str) -> list[np.ndarray]:
+    """Return the gradients of a buffer tensor by tensor: its own, or views of a flat array."""
+    if grads is None:
+        return Buffer._values(buffer.grads)
+    check_like(where, grads, buffer.dtype, buffer.flat.shape)
+    views = Buffer._values(buffer.params)
+    return [
+        grads[start : start + view.size].reshape(view.shape)
+        for start, view in zip(buffer.offsets, views)
+    ]
+
+
+def _segments(path: str, params: Any, extents: Extents, splits: bool) -> list[Segment]:
     if isinstance(params, Buffer):
         extents.add(path, params.flat)
         views = list(zip(params.names, Buffer._values(params.params), params.offsets))
+        if splits:
+            return [
+                Segment(view, [Piece(key, view, 0, view.size)], f"[{key!r}]")
+                for key, view, _ in views
+            ]
         pieces = [Piece(key, view, start, start + view.size) for key, view, start in views]
         return [Segment(params.flat, pieces, "")]
     segments = []

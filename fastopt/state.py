@@ -9,6 +9,7 @@ import numpy as np
 
 from fastopt.clocks import new_clock, rewind
 from fastopt.errors import StateError
+from fastopt.rules.base import begin
 from fastopt.segments import Change, Group, Piece, Segment
 
 __all__ = ["dump", "load"]
@@ -35,7 +36,8 @@ def dump(groups: list[Group], steps: int) -> dict[str, Any]:
 
 def _entry(group: Group, segment: Segment, piece: Piece) -> dict[str, Any]:
     slots = {name: piece.of(segment.slots[name]).copy() for name in group.rule.slots}
-    return {"step": segment.steps, "clock": segment.clock.copy(), **slots}
+    scalars = {name: float(segment.clock[k]) for name, k in group.rule.scalars.items()}
+    return {"step": segment.steps, "clock": segment.clock.copy(), **scalars, **slots}
 
 
 def load(groups: list[Group], state_dict: Mapping[str, Any]) -> int:
@@ -131,7 +133,8 @@ def _checked(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     rule, _, _ = change
     present = {name: entry[name] for name in entry if entry[name] is not None}
-    slots = {name: a for name, a in present.items() if name not in ("step", "clock")}
+    numbers = ("step", "clock", *rule.scalars)
+    slots = {name: a for name, a in present.items() if name not in numbers}
     for name in slots:
         if name not in rule.slots:
             raise StateError(
@@ -139,7 +142,7 @@ def _checked(
                 f"it keeps {', '.join(rule.slots) or 'no arrays'}"
             )
     if not slots and not present.get("step"):
-        return new_clock(rule, change.h), {name: np.zeros_like(piece.array) for name in rule.slots}
+        return new_clock(rule, change.h), _first_slots(change, piece)
     for name in rule.slots:
         if name not in slots:
             raise StateError(f"{where} lacks {name!r}, which {rule.name} keeps")
@@ -153,6 +156,14 @@ def _checked(
     return _clock(where, change, present), arrays
 
 
+def _first_slots(change: Change, piece: Piece) -> dict[str, np.ndarray]:
+    """Return the slots of a tensor that has not taken a step."""
+    slots = {name: np.zeros_like(piece.array) for name in change.rule.slots}
+    for source, slot in zip(change.rule.starts[1:], slots.values()):
+        begin(source, change.h, piece.array, slot)
+    return slots
+
+
 def _clock(where: str, change: Change, entry: Mapping[str, Any]) -> np.ndarray:
     rule, h, _ = change
     # torch's SGD keeps no step count; all its rule asks is whether there was a step.
@@ -162,6 +173,8 @@ def _clock(where: str, change: Change, entry: Mapping[str, Any]) -> np.ndarray:
     clock = new_clock(rule, h)
     if "clock" not in entry:
         rewind(rule, h, int(step), clock)
+        for name, k in rule.scalars.items():
+            clock[k] = float(entry.get(name, clock[k]))
         return clock
     stored = np.array(entry["clock"], np.float64)
     if stored.shape != clock.shape or stored[0] != step:

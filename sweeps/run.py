@@ -212,7 +212,7 @@ def _estimate(checked: Plan, workers: int) -> Estimate:
     size = checked.size
     ids = np.unique(np.linspace(0, size - 1, min(size, SAMPLE)).astype(np.int64))
     cost = steps = points = 0
-    for block in checked.blocks(ids):
+    for block in checked.blocks(ids, results=False):
         cost += int(block.cost.sum())
         steps += int(block.trials.plan[:, STEPS].sum())
         points = max(points, block.trials.curves.shape[1])

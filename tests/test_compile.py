@@ -13,13 +13,13 @@ from fastopt.loops import stepper
 from fastopt.rules import RULES
 from tests.conftest import ROOT
 
-ALL_RULES = """
+FEW_RULES = """
 import numpy as np
 from fastopt.loops import stepper
 from fastopt.rules import RULES
 
 kernels = set()
-for rule in RULES.values():
+for rule in map(RULES.get, ("sgd", "momentum", "adam", "adamw", "amsgrad")):
     for dtype in (np.float32, np.float64):
         for twin in (stepper(rule).serial, stepper(rule).parallel):
             h, x = rule.pack(), tuple(np.ones(9, dtype) for _ in ("p", *rule.slots))
@@ -50,11 +50,11 @@ def printed(done):
 
 
 def test_second_process_compiles_nothing(python, tmp_path):
-    misses, hits = map(int, printed(python(ALL_RULES, NUMBA_CACHE_DIR=str(tmp_path))))
-    assert misses >= 16  # four formulas x two dtypes x two twins
+    misses, hits = map(int, printed(python(FEW_RULES, NUMBA_CACHE_DIR=str(tmp_path))))
+    assert misses == 16  # four formulas (adamw is adam's) x two dtypes x two twins
     assert hits == 0
     files = sorted(tmp_path.rglob("*"))
-    assert printed(python(ALL_RULES, NUMBA_CACHE_DIR=str(tmp_path))) == ["0", str(misses)]
+    assert printed(python(FEW_RULES, NUMBA_CACHE_DIR=str(tmp_path))) == ["0", str(misses)]
     assert sorted(tmp_path.rglob("*")) == files
 
 
@@ -267,7 +267,7 @@ print(*(fingerprint(rule.clock0, rule.tick, rule.update) for rule in RULES.value
 def test_fingerprint_does_not_depend_on_the_process(python):
     first, second = (printed(python(DIGEST, PYTHONHASHSEED=seed)) for seed in "12")
     assert first == second
-    assert len(set(first)) == 4
+    assert len(set(first)) == len({(rule.tick, rule.update) for rule in RULES.values()})
 
 
 def test_parts_with_equal_names_do_not_share_a_kernel():

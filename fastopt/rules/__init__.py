@@ -17,8 +17,12 @@ from fastopt.rules.ademamix import ADEMAMIX
 from fastopt.rules.adopt import ADOPT
 from fastopt.rules.asgd import ASGD
 from fastopt.rules.base import Choice, Flag, Real, Rule
+from fastopt.rules.cautious import CAUTIOUS_ADAMW, CAUTIOUS_LION
+from fastopt.rules.lamb import LAMB
 from fastopt.rules.laprop import LAPROP
+from fastopt.rules.lars import LARS
 from fastopt.rules.lion import LION, SIGNUM
+from fastopt.rules.mars import MARS
 from fastopt.rules.nadam import NADAM
 from fastopt.rules.radam import RADAM
 from fastopt.rules.rmsprop import (
@@ -28,7 +32,9 @@ from fastopt.rules.rmsprop import (
     RMSPROP_MOMENTUM,
 )
 from fastopt.rules.rprop import RPROP
+from fastopt.rules.schedule_free import SCHEDULE_FREE_ADAMW, SCHEDULE_FREE_SGD
 from fastopt.rules.sgd import MOMENTUM, SGD
+from fastopt.rules.stable import STABLE_ADAMW
 from fastopt.rules.yogi import YOGI
 
 __all__ = ["RULES", "Choice", "Flag", "Real", "Rule"]
@@ -64,5 +70,13 @@ RULES: dict[str, Rule] = {
         LAPROP,
         ADABELIEF,
         YOGI,
+        MARS,
+        CAUTIOUS_ADAMW,
+        CAUTIOUS_LION,
+        LAMB,
+        LARS,
+        STABLE_ADAMW,
+        SCHEDULE_FREE_SGD,
+        SCHEDULE_FREE_ADAMW,
     )
 }

@@ -65,7 +65,8 @@ ADOPT = Rule(
     clock0=counted,
     tick=adopt_tick,
     update=adopt,
-    formula=r"p \leftarrow p - \alpha m,\quad m = \mathrm{EMA}(g_t / \max(\sqrt{v_{t-1}}, \epsilon))",
+    formula=r"p \leftarrow p - \alpha m,\quad "
+    r"m = \mathrm{EMA}(g_t / \max(\sqrt{v_{t-1}}, \epsilon))",
     source="S. Taniguchi et al., ADOPT: modified Adam can converge with any beta2 with the "
     "optimal rate, arXiv:2411.02853",
 )

@@ -222,9 +222,9 @@ def begin(source, h, p, slot):
     array([0.5, 0.5])
     """
     if source == PARAMETER:
-        slot[:] = p
+        slot[...] = p
     else:
-        slot[:] = 0.0 if source == ZERO else h[source]
+        slot[...] = 0.0 if source == ZERO else h[source]
 
 
 @inlinable

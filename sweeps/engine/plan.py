@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from fastopt.errors import SpecError, did_you_mean
 from fastopt.rules import RULES, Rule
 from sweeps.engine import trial
 from sweeps.problems.base import DataProblem
-from sweeps.space import Space
+from sweeps.space import Points, Space
 
 __all__ = ["Block", "Options", "Plan"]
 
@@ -69,6 +69,7 @@ class Plan:
         self.problem, self.space, self.options = problem, space, options
         check_metric(problem, options)
         check_names(space, options)
+        self.blocks(every_value(space), results=False)  # raises for a value out of its range
 
     @property
     def size(self) -> int:
@@ -80,32 +81,33 @@ class Plan:
         for low in range(0, self.size, at_once):
             yield from self.blocks(np.arange(low, min(low + at_once, self.size)))
 
-    def blocks(self, ids: np.ndarray) -> list[Block]:
-        """Decode trial numbers and group them by kernel, one block for each update function."""
+    def blocks(self, ids: np.ndarray, results: bool = True) -> list[Block]:
+        """Decode trial numbers and group them by kernel, one block for each update function.
+
+        Blocks without ``results`` are for looking at, not for running: curves take memory.
+        """
         columns = self.space.columns(ids)
         names = fill(columns.get("optimizer"), self.options.defaults["optimizer"], len(ids))
         groups: dict[Any, list[str]] = {}
         for name in dict.fromkeys(names.tolist()):
             rule = find_rule(name)
             groups.setdefault((rule.tick, rule.update), []).append(name)
-        return [self._block(members, names, ids, columns) for members in groups.values()]
+        groups_of_rows = [np.flatnonzero(np.isin(names, members)) for members in groups.values()]
+        return [
+            self._block(names[rows], ids[rows], {k: c[rows] for k, c in columns.items()}, results)
+            for rows in groups_of_rows
+        ]
 
-    def _block(
-        self, members: list[str], names: np.ndarray, ids: np.ndarray, columns: dict
-    ) -> Block:
-        rows = np.flatnonzero(np.isin(names, members))
-        values = {name: column[rows] for name, column in columns.items()}
-        plan, schedule = self._plan(values, len(rows))
-        h = self._hyper(names[rows], values)
-        problem, options = self.problem, self.options
-        points = (
-            int((-(-plan[:, trial.STEPS] // plan[:, trial.EVERY])).max()) if options.curves else 0
-        )
+    def _block(self, names: np.ndarray, ids: np.ndarray, values: dict, results: bool) -> Block:
+        plan, schedule = self._plan(values, len(ids))
+        problem, checks = self.problem, -(-plan[:, trial.STEPS] // plan[:, trial.EVERY])
+        points = int(checks.max()) if self.options.curves else 0
+        rows = len(ids) if results else 0
         batch = int(plan[:, trial.BATCH].max())
         # Evaluation goes in blocks of rows of its own.
         work = problem.work_per_row * max(batch, problem.work_rows)
         trials = trial.Trials(
-            h=h,
+            h=self._hyper(names, values),
             plan=plan,
             schedule=schedule,
             X=problem.X,
@@ -115,11 +117,11 @@ class Plan:
             theta0=np.empty(0, problem.dtype) if problem.theta0 is None else problem.theta0,
             sizes=np.array([problem.n_params, batch, work], np.int64),
             watch=self._watch(),
-            out=np.full((len(rows), len(trial.RESULTS)), np.nan),
-            state=np.full(len(rows), trial.PENDING, np.int8),
-            curves=np.full((len(rows), points, len(trial.CURVE)), np.nan),
+            out=np.full((rows, len(trial.RESULTS)), np.nan),
+            state=np.full(rows, trial.PENDING, np.int8),
+            curves=np.full((rows, points, len(trial.CURVE)), np.nan),
         )
-        return Block(find_rule(members[0]), ids[rows], trials, cost_of(problem, plan))
+        return Block(find_rule(names[0]), ids, trials, cost_of(problem, plan))
 
     def _watch(self) -> np.ndarray:
         problem, options = self.problem, self.options
@@ -296,37 +298,67 @@ def check_metric(problem: DataProblem, options: Options) -> None:
         raise SpecError(f"metric {options.metric!r} needs test rows, and {problem.name} has none")
     if options.eval_every is not None:
         whole("eval_every", np.array([options.eval_every], object), 1)
-    if options.target is not None and not math.isfinite(options.target):
+    if options.target is not None and not (
+        isinstance(options.target, numbers.Real) and math.isfinite(options.target)
+    ):
         raise SpecError(f"target must be a finite number or None; got {options.target!r}")
-    if not options.diverge_above > 0:
+    if not (isinstance(options.diverge_above, numbers.Real) and options.diverge_above > 0):
         raise SpecError(f"diverge_above must be a number > 0; got {options.diverge_above!r}")
 
 
+def every_value(space: Space) -> np.ndarray:
+    """Return numbers of trials that have every value of every axis, one axis at a time.
+
+    Optimizers and schedules are crossed with the values, since they decide what is allowed. Of a
+    range or of spaced points the two ends are enough: what is allowed is an interval.
+    """
+    ids, start = [], 0
+    for part in space.parts:
+        sizes = [len(axis) for axis in part.values()]
+        strides = [math.prod(sizes[k + 1 :]) for k in range(len(sizes))]
+        digits = {
+            name: stride * np.array([0, len(axis) - 1] if is_spaced(axis) else range(len(axis)))
+            for (name, axis), stride in zip(part.items(), strides)
+        }
+        deciding = np.zeros(1, np.int64)
+        for name in ("optimizer", "schedule"):
+            deciding = np.add.outer(deciding, digits.pop(name, np.zeros(1, np.int64))).ravel()
+        for offsets in (np.zeros(1, np.int64), *digits.values()):
+            ids.append(start + np.add.outer(deciding, offsets).ravel())
+        start += math.prod(sizes)
+    return np.unique(np.concatenate(ids))
+
+
+def is_spaced(axis: Sequence) -> bool:
+    """Whether an axis is computed one value at a time, and monotone."""
+    return isinstance(axis, range | Points)
+
+
 def check_names(space: Space, options: Options) -> None:
-    """Raise unless every axis and keyword means something to every trial that has it."""
-    known = {
-        *COMMON,
-        *ALIASES,
-        *schedule_parameters(),
-        *(h for r in RULES.values() for h in r.hyper),
-    }
+    """Raise unless every axis means something to every trial that has it, every keyword to some."""
+    shared = {*COMMON, *schedule_parameters()}
+    known = {*shared, *ALIASES, *(h for r in RULES.values() for h in r.hyper)}
+    for name in (*space.names, *options.defaults):
+        if name not in known:
+            raise SpecError(
+                f"unknown axis or hyperparameter {name!r}{did_you_mean(name, known)}; "
+                f"there are {', '.join(sorted(known))}"
+            )
+    everywhere: dict[str, Rule] = {}
     for part in space.parts:
         used = part.get("optimizer", [options.defaults["optimizer"]])
-        rules = [find_rule(name) for name in dict.fromkeys(used)]
-        for name in [*part, *options.defaults]:
-            if name not in known:
-                raise SpecError(
-                    f"unknown axis or hyperparameter {name!r}{did_you_mean(name, known)}; "
-                    f"there are {', '.join(sorted(known))}"
-                )
-        shared = {*COMMON, *schedule_parameters()}
-        for name in part:
-            without = [r.name for r in rules if not (name in shared or accepts(r, name))]
+        rules = {name: find_rule(name) for name in dict.fromkeys(used)}
+        everywhere |= rules
+        for name in [n for n in part if n not in shared]:
+            without = [r for r, rule in rules.items() if not accepts(rule, name)]
             if without:
                 raise SpecError(
                     f"axis {name!r} means nothing to optimizer {', '.join(without)}: the same "
                     "trials would run again for each value. Use a list of spaces, one without it"
                 )
+    for name in options.defaults:
+        if name not in shared and not any(accepts(rule, name) for rule in everywhere.values()):
+            raise SpecError(f"{name}=... means nothing to optimizer {', '.join(everywhere)}")
 
 
 def cost_of(problem: DataProblem, plan: np.ndarray) -> np.ndarray:

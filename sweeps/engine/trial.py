@@ -15,8 +15,9 @@ import numpy as np
 from numba.extending import overload
 
 from fastopt.compile import inlinable, jitable
-from fastopt.loops import cast, load, put, take
+from fastopt.loops import adapted, cast, load, put, take
 from fastopt.rules import Rule
+from fastopt.rules.base import begin
 from fastopt.schedules import factor
 from sweeps.engine.queue import STOP, peek
 from sweeps.philox import DRAW, permute, uniforms
@@ -166,9 +167,11 @@ def at_lr(h, scale):
     return (h[0] * scale,) + h[1:]  # noqa: RUF005
 
 
-def trial_parts(init, loss_and_grad, evaluate, clock0, tick, update, n_hyper, n_slots) -> tuple:
+def trial_parts(
+    init, loss_and_grad, evaluate, clock0, tick, adapt, update, n_hyper, starts
+) -> tuple:
     """Close the two functions of :func:`sweeps.engine.queue.workers` over a problem and a rule."""
-    like, like_h = (0,) * (1 + n_slots), (0,) * n_hyper
+    like, like_h = (0,) * len(starts), (0,) * n_hyper
 
     @jitable
     def scratch(t):
@@ -188,13 +191,14 @@ def trial_parts(init, loss_and_grad, evaluate, clock0, tick, update, n_hyper, n_
     @jitable
     def start(i, s, t, aux):
         """Set parameters, slots and results to what they are before the first step."""
-        for j in range(s.grad.size):
-            put(s.x, j, like)
+        s.x[0][:] = 0.0
         if t.theta0.size:
             for j in range(t.theta0.size):
                 s.x[0][j] = t.theta0[j]
         else:
             init(s.x[0], aux, np.uint64(t.plan[i, SEED]))
+        for k in range(1, len(s.x)):
+            begin(starts[k], load(t.h[i], like_h), s.x[0], s.x[k])
         for k in range(s.sums.size):
             s.sums[k] = 0.0
         t.out[i, BEST_LOSS] = np.inf
@@ -280,7 +284,7 @@ def trial_parts(init, loss_and_grad, evaluate, clock0, tick, update, n_hyper, n_
             s.sums[1] += high - low
             scale = factor(t.plan[i, SCHEDULE], float(step - 1), a)
             clock, c = tick(at_lr(h, scale), clock)
-            descend(s, cast(c, s.grad))
+            descend(s, cast(adapt(c, s.grad, s.x), s.grad))
             low = high
             if step % every == 0 or step == steps:
                 check(i, s, t, aux, step)
@@ -304,5 +308,6 @@ def diverge(i, t, step, last):
 @functools.cache
 def parts(init: Callable, loss_and_grad: Callable, evaluate: Callable, rule: Rule) -> tuple:
     """Return :func:`trial_parts` of a problem's functions and a rule, the same object each time."""
-    own = rule.clock0, rule.tick, rule.update, len(rule.hyper), len(rule.slots)
+    adapt = adapted(rule.measure, rule.trust)
+    own = rule.clock0, rule.tick, adapt, rule.update, len(rule.hyper), rule.starts
     return trial_parts(init, loss_and_grad, evaluate, *own)

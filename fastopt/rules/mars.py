@@ -1,0 +1,91 @@
+r"""MARS-AdamW: AdamW on gradients whose variance is reduced by those of the step before.
+
+.. math::
+    c_t = g_t + \gamma \frac{\beta_1}{1 - \beta_1} (g_t - g_{t-1}), \qquad
+    \tilde c_t = c_t / \max(1, \lVert c_t \rVert)
+
+and AdamW on :math:`\tilde c_t`, with the norm over the tensor and :math:`g_0 = 0`. This is the
+approximate form of the paper (the previous gradient is not computed anew on the current batch).
+The authors' program uses AdamW for tensors that are not matrices; here they are all treated alike.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fastopt.compile import inlinable
+from fastopt.rules.adam import ADAM, adam_clock, adam_tick, descend
+from fastopt.rules.base import Real, Rule
+from fastopt.rules.parts import lerp, mean_square
+from fastopt.rules.sgd import DECAY
+
+__all__ = ["MARS"]
+
+
+@inlinable
+def mars_tick(h, clock):
+    """Coefficients of Adam, then ``(correction, clip)``."""
+    lr, beta1, beta2, eps, gamma, weight_decay, decoupled, maximize = h
+    now, c = adam_tick((lr, beta1, beta2, eps, weight_decay, decoupled, maximize), clock)
+    return now, (*c, gamma * beta1 / (1.0 - beta1), 1.0)
+
+
+@inlinable
+def mars_gradient(c, g, x):
+    """Return the gradient, and the one of reduced variance before it is clipped."""
+    g = c[0] * g + c[1] * x[0]
+    return g, g + c[10] * (g - x[3])
+
+
+@inlinable
+def mars_measure(c, g, x):
+    """Square of the reduced gradient."""
+    _, reduced = mars_gradient(c, g, x)
+    return reduced * reduced, 0.0
+
+
+@inlinable
+def mars_trust(c, sums, n):
+    """Set the last coefficient so that the reduced gradient's norm is at most one."""
+    norm = math.sqrt(sums[0])
+    clip = 1.0 if norm <= 1.0 else 1.0 / norm
+    return (*c[:11], clip)
+
+
+@inlinable
+def mars(c, g, x):
+    """MARS-AdamW step of one element, ``x = (p, m, v, last g)``.
+
+    >>> c = (1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 1.0, 0.0, 0.5, 1.0)
+    >>> mars(c, 4.0, (1.0, 0.0, 0.0, 4.0))
+    (0.5, 2.0, 4.0, 4.0)
+    """
+    b1, a1, b2, a2 = c[3], c[4], c[5], c[6]
+    p, m, v, _ = x
+    g, reduced = mars_gradient(c, g, x)
+    reduced = c[11] * reduced
+    m, v = lerp(m, reduced, b1, a1), mean_square(v, reduced, b2, a2)
+    return descend(c[:10], p, m, v), m, v, g
+
+
+MARS = Rule(
+    name="mars_adamw",
+    hyper={
+        "lr": Real(3e-3, summary="learning rate, about the size of a step"),
+        "beta1": Real(0.95, high=1.0, summary="decay of the first moment"),
+        "beta2": Real(0.99, high=1.0, summary="decay of the second moment"),
+        "eps": ADAM.hyper["eps"],
+        "gamma": Real(0.025, summary="weight of the variance reduction"),
+        **DECAY,
+    },
+    slots=("exp_avg", "exp_avg_sq", "last_grad"),
+    clock0=adam_clock,
+    tick=mars_tick,
+    update=mars,
+    formula=r"c = g_t + \gamma \beta_1 / (1 - \beta_1)\, (g_t - g_{t-1}),\quad "
+    r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat v} + \epsilon)",
+    source="H. Yuan et al., MARS: unleashing the power of variance reduction for training large "
+    "models, arXiv:2411.10438",
+    measure=mars_measure,
+    trust=mars_trust,
+).but("mars_adamw", decoupled=True)

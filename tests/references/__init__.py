@@ -1,0 +1,1 @@
+"""References of the larger families; see :mod:`tests.reference`, which has SGD and Adam."""

@@ -1,0 +1,303 @@
+"""The house rules of CONTRIBUTING.md, read off the source."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import types
+from pathlib import Path
+
+import pytest
+
+import fastopt
+import sweeps
+from fastopt.errors import FastoptError
+from fastopt.rules import RULES
+from tests.cases import CASES, PLAIN
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("fastopt", "sweeps", "bench")
+SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+KINDS = {".py", ".md", ".toml", ".yaml", ""}
+TEXTS = sorted(
+    path
+    for pattern in (
+        "*.*",
+        ".ci/*",
+        *(f"{name}/**/*" for name in (*PACKAGES, "tests", "examples", "docs")),
+    )
+    for path in ROOT.glob(pattern)
+    if path.is_file() and path.suffix in KINDS
+)
+
+FILE, FUNCTION, KERNEL = 400, 40, 60  # lines
+DEPTH, KERNEL_DEPTH = 3, 4
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def tree(path):
+    return ast.parse(path.read_text(), name_of(path))
+
+
+every_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)
+every_text = pytest.mark.parametrize("path", TEXTS, ids=name_of)
+
+
+def names_used(node):
+    """Every name, attribute and imported name in the code (not in docstrings or comments)."""
+    for child in ast.walk(node):
+        if isinstance(child, ast.Name):
+            yield child.id
+        elif isinstance(child, ast.Attribute):
+            yield child.attr
+        elif isinstance(child, ast.Import | ast.ImportFrom):
+            yield from (alias.name for alias in child.names)
+
+
+def modules_imported(node):
+    for child in ast.walk(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            yield child.module
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+
+
+# What may be used only where: name in the code, and the files allowed.
+HOMES = {
+    "njit": r"fastopt/compile\.py",
+    "jit": r"fastopt/compile\.py",
+    "vectorize": r"fastopt/compile\.py",
+    "prange": r"fastopt/(loops|norms)\.py|sweeps/engine/queue\.py",
+    "eval": r"(?!)",
+    "exec": r"(?!)",
+    "NotImplementedError": r"(?!)",
+}
+IMPORTS = {
+    "torch": r"fastopt/torch(/.*|\.py)|bench/.*",
+    "sweeps": r"(sweeps|bench)/.*",
+    "pandas": r"(sweeps|bench)/.*",
+    "matplotlib": r"(sweeps|bench)/.*",
+    "scipy.stats": r"(sweeps|bench)/.*",
+    "tests": r"bench/.*",
+    "bench": r"bench/.*",
+}
+
+
+@every_source
+def test_names_stay_in_their_homes(path):
+    used = set(names_used(tree(path)))
+    strays = [
+        name for name in HOMES if name in used and not re.fullmatch(HOMES[name], name_of(path))
+    ]
+    assert not strays
+
+
+@every_source
+def test_imports_go_one_way(path):
+    imported = {module + "." for module in modules_imported(tree(path))}
+    for package, home in IMPORTS.items():
+        if not re.fullmatch(home, name_of(path)):
+            assert not [module for module in imported if module.startswith(package + ".")]
+
+
+def test_the_rules_above_can_fail():
+    """Each forbidden name is used somewhere it is allowed, so the search does find it."""
+    used = {name for path in SOURCES for name in names_used(tree(path))}
+    assert {"njit", "prange"} <= used
+    imported = {module for path in SOURCES for module in modules_imported(tree(path))}
+    assert {"torch", "pandas", "sweeps"} <= imported
+
+
+def test_loops_do_not_import_optimizers():
+    """rules -> loops -> compile; nothing below knows what is above."""
+    above = {"fastopt.optimizer", "fastopt.classes", "fastopt.arena", "fastopt.state"}
+    for path in SOURCES:
+        if re.fullmatch(
+            r"fastopt/(rules/.*|loops|compile|threads|errors|clocks)\.?.*", name_of(path)
+        ):
+            assert not above & set(modules_imported(tree(path))), path
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+BLOCKS = (ast.For, ast.While, ast.If, ast.With, ast.Try, ast.Match)
+
+
+def functions(path):
+    """Yield ``(node, is a kernel, lines of code)`` of every function.
+
+    Lines of code are those of the body, without docstring, comments, blank lines and the functions
+    inside, which count for themselves. A signature with a line a parameter is a table, not code.
+    """
+    text = path.read_text().splitlines()
+    module = tree(path)
+    inner = {
+        child
+        for outer in ast.walk(module)
+        if isinstance(outer, ast.FunctionDef)
+        for child in ast.walk(outer)
+        if isinstance(child, ast.FunctionDef) and child is not outer
+    }
+    for node in ast.walk(module):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        decorators = {name for d in node.decorator_list for name in names_used(d)}
+        compiled = bool(decorators & {"inlinable", "jitable", "reducible", "intrinsic"})
+        lines = set(range(node.body[0].lineno, node.end_lineno + 1))
+        if ast.get_docstring(node) is not None:
+            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+        for child in ast.walk(node):
+            if child in inner and child is not node:
+                lines -= set(range(child.lineno, child.end_lineno + 1))
+        code = [k for k in lines if text[k - 1].strip() and not text[k - 1].strip().startswith("#")]
+        yield node, compiled or node in inner, len(code)
+
+
+def depth(node):
+    """Return how deep blocks nest in a function; ``elif`` and functions inside do not count."""
+    deepest = 0
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, FUNCTIONS):
+            continue
+        chained = isinstance(node, ast.If) and node.orelse == [child] and isinstance(child, ast.If)
+        deepest = max(deepest, depth(child) + (isinstance(child, BLOCKS) and not chained))
+    return deepest
+
+
+@every_source
+def test_files_and_functions_are_short_and_flat(path):
+    assert len(path.read_text().splitlines()) <= FILE
+    for node, is_kernel, length in functions(path):
+        assert length <= (KERNEL if is_kernel else FUNCTION), node.name
+        assert depth(node) <= (KERNEL_DEPTH if is_kernel else DEPTH), node.name
+
+
+def test_measures_of_length_and_depth_measure():
+    source = (
+        "def f(a):\n    'doc'\n    # why\n    for x in a:\n        if x:\n            return 1\n"
+    )
+    function = ast.parse(source).body[0]
+    assert depth(function) == 2
+    lengths = [length for path in SOURCES for _, _, length in functions(path)]
+    assert max(lengths) > 20
+
+
+def helpers(function):
+    """Return ``function`` and the functions of the rules that it calls."""
+    found = [function]
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, types.FunctionType) and value.__module__.startswith("fastopt.rules"):
+            found += helpers(value)
+    return found
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_updates_hold_no_number_and_no_branch(rule):
+    """A Python number makes a float32 loop a float64 one; a branch may keep it from SIMD."""
+    for function in helpers(rule.update):
+        node = ast.parse(inspect.getsource(function)).body[0]
+        indices = {
+            leaf
+            for child in ast.walk(node)
+            if isinstance(child, ast.Subscript)
+            for leaf in ast.walk(child.slice)
+        }
+        for child in ast.walk(node):
+            assert not isinstance(child, ast.If | ast.For | ast.While | ast.Try), function
+            if isinstance(child, ast.Constant) and child not in indices:
+                assert isinstance(child.value, str), (function, child.value)
+
+
+def test_every_rule_has_cases_at_its_defaults_and_with_each_flag():
+    assert {case.rule_name for case in PLAIN} == set(RULES)
+    for name, rule in RULES.items():
+        varied = {option for case in CASES if case.rule_name == name for option in case.hyper}
+        siblings = {
+            option for case in CASES if case.rule.update is rule.update for option in case.hyper
+        }
+        assert varied <= set(rule.hyper)
+        assert {"weight_decay", "maximize"} & set(rule.hyper) <= siblings, name
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_rows_are_complete(rule):
+    assert rule.formula
+    assert rule.source
+    assert next(iter(rule.hyper)) == "lr"
+    assert all(kind.summary for kind in rule.hyper.values())
+    assert rule.pack() == rule.pack({name: kind.default for name, kind in rule.hyper.items()})
+
+
+def modules():
+    for package in (fastopt, sweeps):
+        yield package
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            try:
+                yield importlib.import_module(found.name)
+            except ImportError:
+                assert found.name.startswith("fastopt.torch")  # an extra
+
+
+MODULES = {module.__name__: module for module in modules()}
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
+def test_public_names_exist_and_are_documented(module):
+    assert module.__doc__
+    public = getattr(module, "__all__", ())
+    for name in public:
+        value = getattr(module, name)
+        if not callable(value):
+            continue
+        assert inspect.getdoc(value), name
+        if not inspect.isclass(value):
+            continue
+        own = {k: v for k, v in vars(value).items() if not k.startswith("_")}
+        for attribute, member in own.items():
+            if callable(member) or isinstance(member, property | classmethod | staticmethod):
+                assert inspect.getdoc(getattr(value, attribute)), f"{name}.{attribute}"
+
+
+def test_all_errors_have_one_base():
+    errors = importlib.import_module("fastopt.errors")
+    for name in errors.__all__:
+        value = getattr(errors, name)
+        assert issubclass(value, FastoptError | Warning)
+        if value is not FastoptError and not issubclass(value, Warning):
+            builtin = [base for base in value.__mro__ if base.__module__ == "builtins"]
+            assert builtin[0] is not Exception, f"{name} inherits no built-in a caller would expect"
+
+
+# In pieces, so that this file does not hold what it looks for.
+PUT_OFF = re.compile(
+    "|".join((r"\bTO" + "DO\\b", r"\bFIX" + "ME\\b", r"\bX" + "XX\\b", "for " + "now"))
+)
+MACHINE = re.compile(
+    "|".join(("/ho" + "me/", "/ro" + "ot/", "/wo" + "rk/", "/tm" + "p/v", "local" + "host"))
+)
+
+
+@every_text
+def test_nothing_is_put_off_and_no_machine_is_named(path):
+    text = path.read_text()
+    assert not PUT_OFF.findall(text)
+    assert not MACHINE.findall(text)
+
+
+@every_source
+def test_nothing_is_printed_or_set_by_the_libraries(path):
+    """Output belongs to the command line and to bench; state belongs to objects, not to modules."""
+    module = tree(path)
+    if not re.fullmatch(r"sweeps/(cli|progress|summary)\.py|bench/.*", name_of(path)):
+        called = [n.func for n in ast.walk(module) if isinstance(n, ast.Call)]
+        assert "print" not in {getattr(function, "id", "") for function in called}
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom):
+            assert "*" not in [alias.name for alias in node.names]
