@@ -2,6 +2,7 @@
 
 from fastopt import schedules
 from fastopt.arena import Buffer, flatten
+from fastopt.checkpoint import load, save
 from fastopt.classes import SGD, Adam, AdamW
 from fastopt.embedding import Embedded, clock, embed, hyper, slots
 from fastopt.errors import (
@@ -40,6 +41,8 @@ __all__ = [
     "flatten",
     "global_norm",
     "hyper",
+    "load",
+    "save",
     "schedules",
     "slots",
 ]

@@ -81,6 +81,8 @@ class SGD(Optimizer):
         What to do with gradients that are NaN or infinite.
     schedule : callable, optional
         ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
 
     Raises
     ------
@@ -119,6 +121,7 @@ class SGD(Optimizer):
         decoupled: bool = False,
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
+        ema: float | None = None,
     ) -> None:
         super().__init__(
             params,
@@ -135,6 +138,7 @@ class SGD(Optimizer):
             },
             nonfinite=nonfinite,
             schedule=schedule,
+            ema=ema,
         )
 
 
@@ -175,6 +179,8 @@ class Adam(Optimizer):
         What to do with gradients that are NaN or infinite.
     schedule : callable, optional
         ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
 
     Raises
     ------
@@ -215,6 +221,7 @@ class Adam(Optimizer):
         decoupled_weight_decay: bool = False,
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
+        ema: float | None = None,
     ) -> None:
         super().__init__(
             params,
@@ -230,6 +237,7 @@ class Adam(Optimizer):
             },
             nonfinite=nonfinite,
             schedule=schedule,
+            ema=ema,
         )
 
 
@@ -260,6 +268,8 @@ class AdamW(Optimizer):
         What to do with gradients that are NaN or infinite.
     schedule : callable, optional
         ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
 
     Raises
     ------
@@ -296,6 +306,7 @@ class AdamW(Optimizer):
         maximize: bool = False,
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
+        ema: float | None = None,
     ) -> None:
         super().__init__(
             params,
@@ -311,4 +322,5 @@ class AdamW(Optimizer):
             },
             nonfinite=nonfinite,
             schedule=schedule,
+            ema=ema,
         )

@@ -47,6 +47,8 @@ __all__ = [
 AVERAGE = "ema"
 """Name of the slot and of the hyperparameter of :func:`averaged`."""
 
+_FACTOR = Real(1.0, summary="factor on the gradient")
+_LIMIT = Real(1.0, summary="largest magnitude of an element of the scaled gradient")
 _DECAY = Real(0.999, high=1.0, open_high=False, summary="decay of the average of the weights")
 
 
@@ -189,7 +191,7 @@ def averaging(recipe: Callable, where: str, options: Mapping[str, Any]) -> tuple
 @functools.cache
 def scaled(rule: Rule) -> Rule:
     """Return ``rule`` for gradients that are first multiplied by a factor; ``h = (*h, factor)``."""
-    extended = _extended(rule, "scale", Added(h=1))
+    extended = _extended(rule, "scale", Added(h=1), hyper={**rule.hyper, "factor": _FACTOR})
     tick = extended.tick
 
     @inlinable
@@ -227,7 +229,12 @@ def clipped(rule: Rule) -> Rule:
     The factor comes before the limit, so it cannot hide in the rule's own coefficient.
     """
     return _extended(
-        rule, "clip", Added(h=2, c=2), coefficients=clip_numbers, intake=limited
+        rule,
+        "clip",
+        Added(h=2, c=2),
+        coefficients=clip_numbers,
+        intake=limited,
+        hyper={**rule.hyper, "factor": _FACTOR, "limit": _LIMIT},
     )
 
 
@@ -249,7 +256,8 @@ def clearing(rule: Rule) -> Rule:
 
     It is read from there only: two arrays that may be the same memory would keep the loop scalar.
     """
-    return _extended(rule, "zero", Added(x=1), intake=last, finish=zero)
+    slots = (*rule.slots, "grad")
+    return _extended(rule, "zero", Added(x=1), intake=last, finish=zero, slots=slots)
 
 
 class Extras(NamedTuple):

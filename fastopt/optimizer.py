@@ -6,6 +6,7 @@ documentation string and one call.
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt import state
+from fastopt import fused, state
 from fastopt.arena import Buffer
 from fastopt.arrays import Extents
 from fastopt.errors import (
@@ -23,7 +24,7 @@ from fastopt.errors import (
     NonFiniteError,
     did_you_mean,
 )
-from fastopt.norms import all_finite
+from fastopt.norms import all_finite, flat_norm
 from fastopt.segments import Change, Group, Recipe, Segment
 
 __all__ = ["NONFINITE", "Optimizer"]
@@ -51,6 +52,9 @@ class Optimizer(ABC):
         as it is and count it in ``skipped``, or raise before anything is written.
     schedule : callable, optional
         ``schedule(t) -> factor`` on the learning rate after ``t = 0, 1, ...`` completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, in [0, 1], updated in the same pass; see
+        :attr:`ema`.
 
     Attributes
     ----------
@@ -60,6 +64,8 @@ class Optimizer(ABC):
         Completed steps of the optimizer; a tensor skipped in some of them has its own count.
     skipped : int
         Steps skipped because of ``nonfinite="skip"``.
+    grad_norm : float or None
+        Global norm of the unscaled gradients of the last step with ``max_norm``, before clipping.
 
     Notes
     -----
@@ -77,6 +83,7 @@ class Optimizer(ABC):
         *,
         nonfinite: str = "propagate",
         schedule: Callable[[int], float] | None = None,
+        ema: float | None = None,
     ) -> None:
         if nonfinite not in NONFINITE:
             raise HyperparameterError(
@@ -87,11 +94,12 @@ class Optimizer(ABC):
             raise HyperparameterError(
                 f"schedule must be a function of the number of completed steps; got {schedule!r}"
             )
-        self.defaults = defaults
+        self.defaults = defaults if ema is None else {**defaults, fused.AVERAGE: ema}
         self.param_groups: list[dict[str, Any]] = []
         self.steps = 0
         self.skipped = 0
-        self._recipe = recipe
+        self.grad_norm: float | None = None
+        self._recipe = recipe if ema is None else functools.partial(fused.averaging, recipe)
         self._nonfinite = nonfinite
         self._schedule = schedule
         self._groups: list[Group] = []
@@ -101,8 +109,20 @@ class Optimizer(ABC):
         for group in [{"params": params}] if self._bare else params:
             self._add(group)
 
-    def step(self, grads: Any = None, closure: Callable[[], Any] | None = None) -> Any:
+    def step(
+        self,
+        grads: Any = None,
+        closure: Callable[[], Any] | None = None,
+        *,
+        grad_scale: float = 1.0,
+        max_norm: float | None = None,
+        clip_value: float | None = None,
+        zero_grad: bool = False,
+    ) -> Any:
         """Update every parameter that has a gradient, in place.
+
+        The options do in the same pass what would be passes of their own; clipping by norm needs
+        one pass more, which also tells whether the gradients are finite.
 
         Parameters
         ----------
@@ -113,6 +133,15 @@ class Optimizer(ABC):
             ``grads``.
         closure : callable, optional
             Called first, without arguments; fills the gradient arrays.
+        grad_scale : float
+            Factor that the loss was multiplied by; gradients are multiplied by its reciprocal.
+        max_norm : float, optional
+            Limit of the global norm of the unscaled gradients, as in
+            :func:`fastopt.clip_grad_norm_`.
+        clip_value : float, optional
+            Limit of each element after that, as in :func:`fastopt.clip_grad_value_`.
+        zero_grad : bool
+            Set the gradients to zero in place once they are used; otherwise they are only read.
 
         Returns
         -------
@@ -123,33 +152,59 @@ class Optimizer(ABC):
         ------
         ArrayTypeError, ArrayError
             A gradient is missing altogether, unknown, of another shape, dtype or layout, or
-            shares memory with a parameter.
+            shares memory with a parameter. With ``zero_grad``: one is read-only, or two share
+            memory.
         HyperparameterError
-            A hyperparameter in ``param_groups`` was set to something that is not allowed.
+            A hyperparameter in ``param_groups``, or an option, is not allowed.
         NonFiniteError
             A gradient is not finite and the policy is "raise".
 
         Notes
         -----
-        All checks are done before the first byte is written.
+        All checks are done before the first byte is written. A skipped step changes nothing, the
+        gradients included.
         """
+        fused.check_options(grad_scale, max_norm, clip_value)
         loss = None if closure is None else closure()
         work = self._match(grads)
         changes = [group.pending() for group in self._groups]
         schedule = self._schedule
         scheduled = None if schedule is None else self._scheduled(schedule(self.steps), changes)
-        if self._nonfinite != "propagate" and not self._is_finite(work):
+        if zero_grad:
+            fused.check_cleared([(f"grads{s.suffix}", g) for _, pairs in work for s, g in pairs])
+        norm = 0.0
+        if max_norm is not None:
+            norm = flat_norm([g for _, pairs in work for _, g in pairs])
+            self.grad_norm = norm / grad_scale
+        # A finite norm says that every gradient is; an infinite one may be a sum that overflowed.
+        unknown = max_norm is None or not math.isfinite(norm)
+        if self._nonfinite != "propagate" and unknown and not self._is_finite(work):
             self.skipped += 1
             return loss
+        extras = fused.extras(grad_scale, clip_value, zero_grad, norm, max_norm)
         for k, (group, pairs) in enumerate(work):
             change = changes[k]
             if change is not None:
                 group.adopt(change)
             h, kernel = group.h if scheduled is None else scheduled[k], group.kernel
+            if extras is not None:
+                kernel, h = extras.kernel(group.rule), extras.hyper(h)
             for segment, g in pairs:
-                kernel(segment.n, h, segment.clock, g, segment.x)
+                x = segment.x if extras is None else extras.arrays(segment.x, g)
+                kernel(segment.n, h, segment.clock, g, x)
         self.steps += 1
         return loss
+
+    @property
+    def ema(self) -> Any:
+        """Views of the moving averages, in the structure of the parameters; None without ``ema``.
+
+        For a Buffer in the structure of its ``params``; for groups a list with one item a group.
+        """
+        if fused.AVERAGE not in self.defaults:
+            return None
+        views = [group.slot_views(fused.AVERAGE) for group in self._groups]
+        return views[0] if self._bare else views
 
     def zero_grad(self) -> None:
         """Set gradients to zero in place: an arena's, and for arrays those of the last step.

@@ -18,6 +18,7 @@ from fastopt.arena import Buffer
 from fastopt.arrays import Extents, aligned_zeros, check_array, check_like, is_like, named
 from fastopt.clocks import new_clock, rewind
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean
+from fastopt.fused import AVERAGE
 from fastopt.loops import stepper
 from fastopt.rules import Rule
 from fastopt.rules.base import begin
@@ -28,7 +29,7 @@ Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
 """``recipe(where, options)`` picks the rule and renames torch's options to the rule's names."""
 
 # Changing these leaves the clock right; any other may be what the clock accumulates.
-_NOT_IN_CLOCK = ("lr", "weight_decay")
+_NOT_IN_CLOCK = ("lr", "weight_decay", AVERAGE)
 
 
 class Piece(NamedTuple):
@@ -73,7 +74,8 @@ class Segment:
             k = rule.slots.index(name)
             self.slots[name] = aligned_zeros(self.n, self.p.dtype, 2 + k)
             begin(rule.starts[1 + k], h, self.p, self.slots[name])
-        if not self.clock.size or (fresh and len(fresh) == len(rule.slots)):
+        own = len(rule.slots) - (AVERAGE in rule.slots)
+        if not self.clock.size or (fresh and len(fresh) >= own):
             self.clock = new_clock(rule, h)
         self.x = (self.p, *(self.slots[name] for name in rule.slots))
 
@@ -147,6 +149,14 @@ class Group:
     def pieces(self) -> list[tuple[Segment, Piece]]:
         """Every tensor with its segment, in the order in which the user gave them."""
         return [(segment, piece) for segment in self.segments for piece in segment.pieces]
+
+    def slot_views(self, name: str) -> Any:
+        """Return the slot ``name`` of every tensor, in the structure of the parameters."""
+        params = self.params.params if isinstance(self.params, Buffer) else self.params
+        views = [piece.of(segment.slots[name]) for segment, piece in self.pieces]
+        if isinstance(params, np.ndarray):
+            return views[0]
+        return dict(zip(self.keys, views)) if isinstance(params, dict) else views
 
     def match(self, grads: Any, where: str, params: Extents) -> list[tuple[Segment, np.ndarray]]:
         """Pair each segment that has a gradient with it; check gradients not seen before."""

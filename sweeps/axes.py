@@ -6,7 +6,7 @@ import itertools
 import math
 import numbers
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ from fastopt.errors import SpecError
 from fastopt.schedules import Schedule
 
 __all__ = [
+    "Computed",
     "Points",
+    "Tied",
     "as_axis",
     "common_kind",
     "ends",
@@ -25,15 +27,38 @@ __all__ = [
     "logspace",
     "repeated",
     "take",
+    "telling",
+    "untied",
     "values",
+    "zipped",
 ]
 
 MAX_LENGTH = 2**63 - 1
 """Trial numbers are int64."""
 
 
+class Computed(Sequence):
+    """An axis whose values are computed one at a time, so that its length costs nothing.
+
+    Subclasses say how: :class:`Points` and :class:`sweeps.samplers.Draws`.
+    """
+
+    def at(self, digits: np.ndarray) -> np.ndarray:
+        """Return the values at these positions ``(n,)``."""
+        return np.fromiter((self[k] for k in digits.tolist()), object, digits.size)
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """Two values between which all the others lie."""
+        return self[0], self[-1]
+
+    def telling(self) -> np.ndarray:
+        """Positions ``(k,)`` whose values stand for all of them when a range is checked."""
+        return np.unique([0, len(self) - 1])
+
+
 @dataclass(frozen=True)
-class Points(Sequence):
+class Points(Computed):
     """Evenly spaced points, computed one at a time; made by :func:`linspace`, :func:`logspace`."""
 
     low: float
@@ -112,6 +137,66 @@ def values(*items: Any) -> tuple[Any, ...]:
     return items
 
 
+@dataclass(frozen=True)
+class Tied(Sequence):
+    """One column of axes that advance together; made by :func:`zipped` and by designs.
+
+    ``group`` names all of its columns; those of one group that meet in a product of axes are one
+    digit of the trial number.
+    """
+
+    axis: Sequence
+    group: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.axis)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.axis[i]
+
+
+def zipped(axes: Mapping[str, Any]) -> dict[str, Tied]:
+    """Tie axes together: their values advance side by side, as in :func:`zip`.
+
+    Parameters
+    ----------
+    axes : dict
+        Axis name -> its values, as for :class:`sweeps.Space`; all of one length.
+
+    Returns
+    -------
+    dict of str to Tied
+        To be unpacked into a dict of axes with ``**``.
+
+    Raises
+    ------
+    SpecError
+        There are no axes, their lengths differ, or one is drawn at random: axes that are drawn
+        from one seed would be copies of each other.
+
+    Examples
+    --------
+    >>> from sweeps import Space
+    >>> space = Space({"seed": [1, 2], **zipped({"lr": [0.1, 0.2], "batch_size": [16, 64]})})
+    >>> [tuple(trial.values()) for trial in space]
+    [(1, 0.1, 16), (1, 0.2, 64), (2, 0.1, 16), (2, 0.2, 64)]
+    """
+    if not isinstance(axes, Mapping) or not axes:
+        raise SpecError(f"zipped(axes): axes must be a dict of one axis or more; got {axes!r}")
+    columns = {name: as_axis(f"axis {name!r}", given) for name, given in axes.items()}
+    for name, column in columns.items():
+        if not isinstance(column, tuple | range | Points):
+            raise SpecError(
+                f"zipped(axes): axis {name!r} is {column!r}; allowed are a list, tuple, range, 1-D "
+                "array, linspace(...) and logspace(...). To draw several axes together use "
+                "draws(...), sobol(...) or latin_hypercube(...)"
+            )
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise SpecError(f"zipped(axes): all axes must have one length; got {lengths}")
+    return {name: Tied(column, tuple(columns)) for name, column in columns.items()}
+
+
 def _points(helper: str, low: Any, high: Any, n: Any, log: bool = False) -> Points:
     for name, end in (("low", low), ("high", high)):
         if kind_of(end) not in ("integer", "real") or not math.isfinite(end):
@@ -128,7 +213,7 @@ def as_axis(where: str, given: Any) -> Sequence:
     ----------
     where : str
         What to call the axis in error messages, e.g. ``"axis 'lr'"``.
-    given : list, tuple, range, 1-D array, Points or scalar
+    given : list, tuple, range, 1-D array, Computed, Tied or scalar
         The values; a scalar is an axis of one value.
 
     Raises
@@ -145,7 +230,8 @@ def as_axis(where: str, given: Any) -> Sequence:
     """
     if isinstance(given, range):
         _check_int64(where, given[:1], given[-1:])
-    axis: Sequence = given if isinstance(given, Points | range) else _listed(where, given)
+    ready = isinstance(given, Computed | Tied | range)
+    axis: Sequence = given if ready else _listed(where, given)
     if len(axis) == 0:
         raise SpecError(f"{where} is empty; give it one value or more, or leave it out")
     return axis
@@ -163,8 +249,9 @@ def _listed(where: str, given: Any) -> tuple[Any, ...]:
         if kind is None:
             raise SpecError(
                 f"{where} holds {item!r} of type {type(item).__name__}; allowed are a list, tuple, "
-                "range, 1-D array, linspace(...), logspace(...) or one value, and as values "
-                "numbers, booleans, names (strings) and schedules"
+                "range, 1-D array, linspace(...), logspace(...), draws such as "
+                "uniform(low, high, n), or one value, and as values numbers, booleans, names "
+                "(strings) and schedules"
             )
         if kind == "real" and not math.isfinite(item):
             raise SpecError(f"{where} holds {item!r}; its values must be finite")
@@ -217,16 +304,27 @@ def common_kind(where: str, kinds: set) -> str:
     return next(iter(kinds), "real")
 
 
+def untied(axis: Sequence) -> Sequence:
+    """Return the axis itself, whether or not it is tied to others.
+
+    >>> untied(zipped({"lr": [0.1, 0.2]})["lr"])
+    (0.1, 0.2)
+    """
+    return axis.axis if isinstance(axis, Tied) else axis
+
+
 def repeated(axis: Sequence) -> list[Any]:
-    """Return the values that an axis lists again.
+    """Return the values that an axis lists again by mistake.
+
+    Draws may repeat, and so may a column whose neighbours differ.
 
     >>> repeated((0.1, 0.2, 0.1))
     [0.1]
     """
-    if isinstance(axis, range):
-        return []
     if isinstance(axis, Points):
         return [axis.low] if axis.low == axis.high and axis.n > 1 else []
+    if isinstance(axis, range | Computed | Tied):
+        return []
     return [item for item, count in Counter(axis).items() if count > 1]
 
 
@@ -236,9 +334,27 @@ def ends(axis: Sequence) -> tuple[Any, Any]:
     >>> ends((0.9, 0.8, 0.95))
     (0.8, 0.95)
     """
-    if isinstance(axis, range | Points):  # monotone, and maybe too long to walk
+    axis = untied(axis)
+    if isinstance(axis, Computed):
+        return axis.ends
+    if isinstance(axis, range):  # monotone, and maybe too long to walk
         return axis[0], axis[-1]
     return min(axis), max(axis)
+
+
+def telling(axis: Sequence) -> np.ndarray:
+    """Return positions whose values stand for all of them when a range is checked.
+
+    Of a list that is every position. Of a range or of spaced points the two ends are enough: what
+    is allowed is an interval.
+
+    >>> telling(("sgd", "adam", "lion")), telling(range(2**40)).tolist()
+    (array([0, 1, 2]), [0, 1099511627775])
+    """
+    axis = untied(axis)
+    if isinstance(axis, Computed):
+        return axis.telling()
+    return np.unique([0, len(axis) - 1]) if isinstance(axis, range) else np.arange(len(axis))
 
 
 def take(axis: Sequence, digits: np.ndarray) -> np.ndarray:
@@ -247,7 +363,10 @@ def take(axis: Sequence, digits: np.ndarray) -> np.ndarray:
     >>> take(("sgd", "adam"), np.array([1, 0, 1]))
     array(['adam', 'sgd', 'adam'], dtype=object)
     """
+    axis = untied(axis)
     if isinstance(axis, range):
         return axis.start + axis.step * digits
     distinct, where = np.unique(digits, return_inverse=True)
+    if isinstance(axis, Computed):
+        return axis.at(distinct)[where]
     return np.fromiter((axis[digit] for digit in distinct.tolist()), object, distinct.size)[where]

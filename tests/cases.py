@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from fastopt.rules import RULES, Rule
+from fastopt.rules.base import begin
 from tests import reference
+from tests.references import modern, norms, torchs
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Case:
     twin: Callable | None
     hyper: Mapping[str, Any] = field(default_factory=dict)
     light: int | None = None  # ulp of a step larger than its parameter; None: by number of slots
+    # ulp of a slot: coefficient, product, sum, and the same again for a coupled decay in g; more
+    # where a slot averages quotients, each of a root, a sum and a division.
+    slot: int = 3
 
     def __str__(self) -> str:
         flags = [f"{name}={value}" for name, value in self.hyper.items()]
@@ -76,6 +81,58 @@ def _torch_adam(class_name, amsgrad):
 torch_adam, torch_amsgrad = _torch_adam("Adam", False), _torch_adam("Adam", True)
 torch_adamw, torch_amsgradw = _torch_adam("AdamW", False), _torch_adam("AdamW", True)
 
+
+def _torch(class_name, *names, **fixed):
+    """Return a constructor of a torch class that takes its options from ``h`` by name."""
+
+    def construct(params, h, **how):
+        import torch
+
+        options = {name: h[name] for name in names if name in h}
+        if "beta1" in h:
+            options["betas"] = h["beta1"], h["beta2"]
+        if "decoupled_weight_decay" in fixed:
+            how["decoupled_weight_decay"] = h["decoupled"]
+        how |= {name: value for name, value in fixed.items() if name != "decoupled_weight_decay"}
+        return _exact(getattr(torch.optim, class_name))(params, **options, **how)
+
+    return construct
+
+
+def _exact(optimizer_class):
+    """Let torch keep its step-dependent scalars (mu_product, eta, mu) in float64, as we do."""
+    import torch
+
+    def step(self, closure=None):
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            return optimizer_class.step(self, closure)
+        finally:
+            torch.set_default_dtype(default)
+
+    return type(optimizer_class.__name__, (optimizer_class,), {"step": step})
+
+
+def torch_rprop(params, h, **how):
+    """``torch.optim.Rprop``, whose pairs we keep as single numbers."""
+    import torch
+
+    etas, sizes = (h["etaminus"], h["etaplus"]), (h["step_size_min"], h["step_size_max"])
+    how["maximize"] = h["maximize"]
+    return torch.optim.Rprop(params, lr=h["lr"], etas=etas, step_sizes=sizes, **how)
+
+
+_COMMON = ("lr", "eps", "weight_decay", "maximize")
+torch_nadam = _torch("NAdam", *_COMMON, "momentum_decay", decoupled_weight_decay=None)
+torch_radam = _torch("RAdam", *_COMMON, decoupled_weight_decay=None)
+torch_adamax = _torch("Adamax", *_COMMON)
+torch_adagrad = _torch("Adagrad", *_COMMON, "lr_decay", "initial_accumulator_value")
+torch_rmsprop = _torch("RMSprop", *_COMMON, "alpha", "momentum")
+torch_rmsprop_centered = _torch("RMSprop", *_COMMON, "alpha", "momentum", centered=True)
+torch_adadelta = _torch("Adadelta", *_COMMON, "rho")
+torch_asgd = _torch("ASGD", "lr", "lambd", "alpha", "t0", "weight_decay", "maximize")
+
 _HOT = {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3}
 
 CASES = [
@@ -112,8 +169,124 @@ CASES = [
     Case("amsgradw", reference.amsgrad, torch_amsgradw, {"lr": 0.1, "maximize": True}),
 ]
 
+_DECAY = {"weight_decay": 0.1}
+_UP = {"weight_decay": 0.1, "maximize": True}
+_APART = {"weight_decay": 0.1, "decoupled": True}
+
+CASES += [
+    Case("nadam", torchs.nadam, torch_nadam),
+    Case("nadam", torchs.nadam, torch_nadam, {**_HOT, "momentum_decay": 0.1}),
+    Case("nadam", torchs.nadam, torch_nadam, _UP),
+    Case("nadam", torchs.nadam, torch_nadam, _APART),
+    Case("radam", torchs.radam, torch_radam),
+    Case("radam", torchs.radam, torch_radam, _HOT),
+    Case("radam", torchs.radam, torch_radam, _UP),
+    Case("radam", torchs.radam, torch_radam, _APART),
+    Case("adamax", torchs.adamax, torch_adamax),
+    Case("adamax", torchs.adamax, torch_adamax, _HOT),
+    Case("adamax", torchs.adamax, torch_adamax, _UP),
+    Case("adamax", torchs.adamax, None, _APART),
+    Case("adagrad", torchs.adagrad, torch_adagrad),
+    Case("adagrad", torchs.adagrad, torch_adagrad, {"lr": 0.1, "lr_decay": 0.1, "eps": 1e-3}),
+    Case("adagrad", torchs.adagrad, torch_adagrad, {**_UP, "initial_accumulator_value": 0.1}),
+    Case("adagrad", torchs.adagrad, None, _APART),
+    Case("rmsprop", torchs.rmsprop, torch_rmsprop),
+    Case("rmsprop", torchs.rmsprop, torch_rmsprop, {"lr": 1e-3, "alpha": 0.5, "eps": 1e-3}),
+    Case("rmsprop", torchs.rmsprop, torch_rmsprop, _UP),
+    Case("rmsprop", torchs.rmsprop, None, _APART),
+    Case("rmsprop_momentum", torchs.rmsprop_momentum, torch_rmsprop, slot=5),
+    Case(
+        "rmsprop_momentum", torchs.rmsprop_momentum, torch_rmsprop, {**_UP, "momentum": 0.5}, slot=5
+    ),
+    Case("rmsprop_centered", torchs.rmsprop_centered, torch_rmsprop_centered),
+    Case("rmsprop_centered", torchs.rmsprop_centered, torch_rmsprop_centered, _UP),
+    Case(
+        "rmsprop_centered_momentum",
+        torchs.rmsprop_centered_momentum,
+        torch_rmsprop_centered,
+        slot=5,
+    ),
+    Case(
+        "rmsprop_centered_momentum",
+        torchs.rmsprop_centered_momentum,
+        torch_rmsprop_centered,
+        {**_UP, "alpha": 0.9},
+        slot=5,
+    ),
+    Case("adadelta", torchs.adadelta, torch_adadelta, slot=7),
+    Case("adadelta", torchs.adadelta, torch_adadelta, {**_UP, "lr": 0.1, "rho": 0.5}, slot=7),
+    Case("adadelta", torchs.adadelta, None, _APART, slot=7),
+    Case("asgd", torchs.asgd, torch_asgd),
+    Case("asgd", torchs.asgd, torch_asgd, {"lr": 0.1, "lambd": 0.1, "t0": 3.0}),
+    Case("asgd", torchs.asgd, torch_asgd, {**_UP, "t0": 0.0, "alpha": 0.5}),
+    Case("asgd", torchs.asgd, None, _APART),
+    Case("rprop", torchs.rprop, torch_rprop),
+    Case(
+        "rprop",
+        torchs.rprop,
+        torch_rprop,
+        {"maximize": True, "step_size_min": 0.009, "step_size_max": 0.011},
+    ),
+    Case("rprop", torchs.rprop, torch_rprop, {"lr": 0.1, "etaminus": 0.25, "etaplus": 2.0}),
+    Case("lion", modern.lion, None),
+    Case("lion", modern.lion, None, {"lr": 0.1, "beta1": 0.5, **_UP}),
+    Case("lion", modern.lion, None, {"weight_decay": 0.1, "decoupled": False}),
+    Case("signum", modern.signum, None),
+    Case("signum", modern.signum, None, {"lr": 0.1, "momentum": 0.0, **_UP}),
+    Case("signum", modern.signum, None, _APART),
+    Case("ademamix", modern.ademamix, None),
+    Case("ademamix", modern.ademamix, None, {**_UP, "alpha_warmup": 5.0, "beta3_warmup": 1e4}),
+    Case("ademamix", modern.ademamix, None, {"beta3": 0.5, "beta1": 0.9, "beta3_warmup": 4.0}),
+    Case("adopt", modern.adopt, None),
+    Case("adopt", modern.adopt, None, {"clip": False, "eps": 1e-2, **_APART}),
+    Case("adopt", modern.adopt, None, {"lr": 0.1, "beta2": 0.9, **_UP}),
+    Case("adan", modern.adan, None),
+    Case("adan", modern.adan, None, {"lr": 0.1, **_UP}),
+    Case("adan", modern.adan, None, {**_DECAY, "no_prox": True}),
+    Case("laprop", modern.laprop, None, slot=7),
+    Case("laprop", modern.laprop, None, {**_HOT, **_UP}, slot=7),
+    Case("laprop", modern.laprop, None, {"weight_decay": 0.1, "decoupled": False}, slot=7),
+    Case("adabelief", modern.adabelief, None),
+    Case("adabelief", modern.adabelief, None, {**_HOT, **_UP}),
+    Case("adabelief", modern.adabelief, None, {"weight_decay": 0.1, "decoupled": False}),
+    Case("yogi", modern.yogi, None),
+    Case("yogi", modern.yogi, None, {"beta2": 0.9, "initial_accumulator_value": 0.1, **_UP}),
+    Case("yogi", modern.yogi, None, _APART),
+    Case("mars_adamw", norms.mars, None, slot=7),
+    Case("mars_adamw", norms.mars, None, {"gamma": 0.1, **_UP}, slot=7),
+    Case("mars_adamw", norms.mars, None, {"weight_decay": 0.1, "decoupled": False}, slot=7),
+    Case("cautious_adamw", norms.cautious_adamw, None),
+    Case("cautious_adamw", norms.cautious_adamw, None, {**_HOT, **_UP}),
+    Case("cautious_adamw", norms.cautious_adamw, None, {"decoupled": False}),
+    Case("cautious_lion", norms.cautious_lion, None),
+    Case("cautious_lion", norms.cautious_lion, None, {"lr": 0.1, "beta1": 0.5, **_UP}),
+    Case("cautious_lion", norms.cautious_lion, None, {**_DECAY, "decoupled": False}),
+    Case("lamb", norms.lamb, None),
+    Case("lamb", norms.lamb, None, {**_HOT, **_UP}),
+    Case("lars", norms.lars, None, slot=4, light=5),
+    Case(
+        "lars", norms.lars, None, {"momentum": 0.0, "eps": 0.1, "lr": 0.1, **_UP}, slot=4, light=5
+    ),
+    Case("stable_adamw", norms.stable_adamw, None),
+    Case("stable_adamw", norms.stable_adamw, None, {**_HOT, **_UP}),
+    Case("schedule_free_sgd", modern.schedule_free_sgd, None),
+    Case("schedule_free_sgd", modern.schedule_free_sgd, None, {"r": 1.0, **_UP}),
+    Case(
+        "schedule_free_sgd",
+        modern.schedule_free_sgd,
+        None,
+        {"lr": 0.1, "momentum": 0.5, "warmup_steps": 5.0, "weight_lr_power": 1.0},
+    ),
+    Case("schedule_free_adamw", modern.schedule_free_adamw, None, slot=6),
+    Case("schedule_free_adamw", modern.schedule_free_adamw, None, {**_HOT, **_UP}, slot=6),
+    Case("schedule_free_adamw", modern.schedule_free_adamw, None, {"warmup_steps": 5.0}, slot=6),
+]
+
 PLAIN = [case for case in CASES if not case.hyper]
 """One case a rule, at its defaults."""
+
+ELEMENTWISE = [case for case in PLAIN if case.rule.measure is None]
+"""Those of which every element goes its own way: no norm of the tensor enters."""
 
 # Below, at and above the widths of SIMD blocks (4-16), of unrolled blocks (32-128) and of pages.
 EDGES = (
@@ -155,7 +328,10 @@ class State:
 
 
 def fresh(case: Case, n: int, dtype: Any, seed: int = 0) -> State:
-    """Return the state before the first step: random parameters, zero slots."""
+    """Return the state before the first step: random parameters, slots as the rule starts them."""
     p = signed(np.random.default_rng(seed), n, dtype)
     clock = np.array(case.rule.clock0(case.packed))
-    return State(case.packed, clock, p, tuple(np.zeros_like(p) for _ in case.rule.slots))
+    slots = tuple(np.zeros_like(p) for _ in case.rule.slots)
+    for source, slot in zip(case.rule.starts[1:], slots):
+        begin(source, case.packed, p, slot)
+    return State(case.packed, clock, p, slots)

@@ -4,7 +4,6 @@ The kernels here are those of one loss and three rules: what differs between tes
 """
 
 import functools
-import itertools
 import math
 
 import numpy as np
@@ -13,25 +12,20 @@ import pytest
 import torch
 
 from fastopt import schedules
-from fastopt.rules import RULES
-from sweeps import problems, sweep
-from sweeps.engine.trial import RESULTS
-from sweeps.philox import DRAW, permute, uniforms
-from tests import networks, reference
-
-LOSSES = ["train_loss", "test_loss", "best_loss"]
-MEASURED = [*RESULTS, "state"]
-REFERENCE = {
-    "sgd": reference.sgd,
-    "momentum": reference.momentum,
-    "nesterov": reference.momentum,
-    "adam": reference.adam,
-    "adamw": reference.adam,
-}
-# Roundings of some 50 steps, fed back through the network: far below what a wrong formula changes.
-CLOSE = {"rtol": 1e-10, "atol": 1e-13}
-
-run = functools.partial(sweep, progress=False)
+from sweeps import problems
+from sweeps.philox import DRAW, uniforms
+from tests import networks
+from tests.training import (
+    CLOSE,
+    LOSSES,
+    Trial,
+    assert_same_bits,
+    batches,
+    frame,
+    initial,
+    order_of,
+    run,
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,86 +41,6 @@ def numbers():
     return problems.linear_regression(
         np.zeros((10, 1)), y, standardize=False, dtype="float64", theta0=[0.0, 0.0]
     )
-
-
-def frame(problem, space, **options):
-    return run(problem, space, **options).to_frame()
-
-
-def assert_same_bits(actual, expected, names=MEASURED):
-    """Compare what two frames measured, row by row, NaN with NaN."""
-    pd.testing.assert_frame_equal(
-        actual[names].reset_index(drop=True), expected[names].reset_index(drop=True), rtol=0, atol=0
-    )
-
-
-def initial(problem, seed):
-    if problem.theta0 is not None:
-        return problem.theta0.astype(np.float64)
-    theta = np.full(problem.n_params, np.nan)
-    problem.init(theta, problem.aux, np.uint64(seed))
-    return theta
-
-
-def order_of(rows, seed, epoch):
-    order = np.empty(rows, np.int64)
-    permute(order, np.uint64(seed), np.uint64(epoch))
-    return order
-
-
-def batches(rows, batch, steps, seed):
-    """The rows of every step, a new order each epoch, the last batch as small as it comes."""
-    done = 0
-    for epoch in itertools.count():
-        order = order_of(rows, seed, epoch)
-        for low in range(0, rows, batch):
-            if done == steps:
-                return
-            done += 1
-            yield order[low : low + batch]
-
-
-class Trial:
-    """One training run in float64 NumPy: what the engine must compute, written the plain way."""
-
-    def __init__(self, problem, optimizer, batch=32, steps=None, epochs=None, seed=0, **hyper):
-        self.problem, self.batch = problem, min(batch, len(problem.X))
-        self.per_epoch = math.ceil(len(problem.X) / self.batch)
-        self.steps = steps or epochs * self.per_epoch
-        self.optimizer, self.seed = optimizer, seed
-        kinds = RULES[optimizer].hyper
-        self.h = {name: kind.default for name, kind in kinds.items()} | hyper
-        self.slots = len(RULES[optimizer].slots)
-
-    def train(self, factor=lambda t: 1.0):
-        """Run all steps; ``factor(t)`` scales the learning rate after ``t`` steps."""
-        problem, facts = self.problem, networks.facts_of(self.problem)
-        x = (initial(problem, self.seed), *[np.zeros(problem.n_params)] * self.slots)
-        self.losses, self.sizes = [], []
-        for rows in batches(len(problem.X), self.batch, self.steps, self.seed):
-            loss, g = networks.loss_and_grad(x[0], *facts, problem.X[rows], problem.y[rows])
-            self.losses.append(loss)
-            self.sizes.append(len(rows))
-            t = len(self.losses)
-            h = self.h | {"lr": self.h["lr"] * factor(t - 1)}
-            x = REFERENCE[self.optimizer](h, t, x[0], g, *x[1:])
-        self.theta = x[0]
-        return self
-
-    def measured(self):
-        """The columns of the frame."""
-        facts, found = networks.facts_of(self.problem), {}
-        for name, X, y in (
-            ("train", self.problem.X, self.problem.y),
-            ("test", self.problem.X_test, self.problem.y_test),
-        ):
-            z = networks.outputs_of(self.theta, *facts[:2], X)[-1]
-            found[f"{name}_loss"] = networks.mean_loss(facts[2], z, y)
-            found[f"{name}_accuracy"] = networks.accuracy(facts[2], z, y)
-        epochs = range(0, self.steps, self.per_epoch)
-        ends = [slice(low, low + self.per_epoch) for low in epochs]
-        means = [np.average(self.losses[e], weights=self.sizes[e]) for e in ends]
-        return {**found, "best_loss": min(means), "steps": self.steps}
 
 
 TRIALS = [
@@ -217,16 +131,15 @@ def test_a_trial_alone_is_the_trial_in_the_crowd(iris, grid):
 
 def test_the_order_of_axes_and_values_only_moves_rows(iris, grid):
     turned = {name: axis[::-1] for name, axis in reversed(GRID.items())}
-    by_axes = [f.sort_values(list(GRID)) for f in (frame(iris, turned, epochs=3), grid)]
-    assert (by_axes[0].trial_id.to_numpy() != by_axes[1].trial_id.to_numpy()).any()
-    assert_same_bits(*by_axes)
+    moved = frame(iris, turned, epochs=3)
+    assert (moved.trial_id.to_numpy() != grid.trial_id.to_numpy()[::-1]).any()
+    named = [f.astype({"optimizer": str}).sort_values(list(GRID)) for f in (moved, grid)]
+    assert_same_bits(*named)
 
 
 def test_keywords_are_axes_of_one_value(iris, grid):
-    options = {name: grid[name].iloc[-1] for name in ("optimizer", "lr", "seed")}
-    options["batch_size"] = int(grid.batch_size.iloc[-1])
-    alone = frame(iris, {}, epochs=3, **{**options, "seed": int(options["seed"])})
-    assert_same_bits(alone, grid.iloc[-1:])
+    options = {name: grid[name].iloc[-1] for name in GRID}
+    assert_same_bits(frame(iris, {}, epochs=3, **options), grid.iloc[-1:])
 
 
 def test_float32(grid):
@@ -366,7 +279,7 @@ def test_a_union_of_unlike_spaces_is_its_parts(iris):
     ]
     common = {"lr": 0.02, "batch_size": 16, "weight_decay": 0.1, "optimizer": "adam"}
     whole = frame(iris, parts, **common)
-    assert whole.optimizer.tolist()[-1] is np.nan or pd.isna(whole.optimizer.tolist()[-1])
+    assert pd.isna(whole.optimizer.iloc[-1])  # not an axis of its part
     assert_same_bits(whole, pd.concat([frame(iris, part, **common) for part in parts]))
     assert whole.train_loss.nunique() == len(whole) == 13
     last = Trial(iris, "adam", 16, 9, lr=0.3, weight_decay=0.1).train().measured()
@@ -381,139 +294,3 @@ def test_beta1_is_the_momentum_of_heavy_balls(iris):
         assert_same_bits(both[both.optimizer == optimizer], own)
         keyword = frame(iris, {}, optimizer=optimizer, beta1=0.8, **options)
         assert_same_bits(keyword, own.iloc[1:])
-
-
-TARGETS = [
-    ("train_loss", "min", 0.7),
-    ("test_loss", "min", 0.7),
-    ("test_accuracy", "max", 0.8),
-    ("train_accuracy", "max", 0.8),
-]
-
-
-@pytest.mark.parametrize(("metric", "mode", "target"), TARGETS)
-@pytest.mark.parametrize("eval_every", [None, 3])
-def test_steps_to_target_is_the_first_check_that_is_good_enough(
-    iris, metric, mode, target, eval_every
-):
-    space = {"lr": [1e-6, 0.005, 0.02, 0.1], "batch_size": [25, 112]}
-    options = {"epochs": 12, "metric": metric, "mode": mode, "eval_every": eval_every}
-    result = run(iris, space, curves=True, target=target, **options)
-    curves, reached = result.curves(), result.to_frame().steps_to_target
-    good = curves[metric] <= target if mode == "min" else curves[metric] >= target
-    expected = curves[good].groupby("trial_id").step.min()
-    assert reached.dropna().to_dict() == expected.to_dict()
-    assert 2 <= len(expected) < len(result)  # some reach it, some never do
-    assert_same_bits(run(iris, space, target=target, **options).to_frame(), result.to_frame())
-    untargeted = run(iris, space, **options).to_frame()
-    assert untargeted.steps_to_target.isna().all()
-    assert_same_bits(untargeted, result.to_frame(), LOSSES)
-
-
-def test_a_target_met_to_the_last_bit_is_met(iris):
-    options = {"epochs": 3, "metric": "test_loss", "lr": 0.05}
-    last = frame(iris, {}, **options).test_loss[0]
-    for target, steps in ((last, 12), (np.nextafter(last, 0.0), pd.NA)):
-        found = frame(iris, {}, target=target, **options).steps_to_target[0]
-        assert found is steps or found == steps
-
-
-def test_curves_are_what_shorter_trials_end_with(iris):
-    """Recording changes nothing, and a point of a curve is the end of a shorter trial."""
-    space = {"optimizer": ["sgd", "adam"], "seed": [0, 1]}
-    options = {"lr": 0.05, "batch_size": 25}
-    result = run(iris, space, epochs=5, curves=True, **options)
-    assert_same_bits(run(iris, space, epochs=5, **options).to_frame(), result.to_frame())
-    curves = result.curves()
-    assert len(curves) == 4 * 5
-    for epochs in range(1, 6):
-        shorter, point = (
-            frame(iris, space, epochs=epochs, **options),
-            curves[curves.step == 5 * epochs],
-        )
-        for name in ("test_loss", "test_accuracy"):
-            np.testing.assert_array_equal(point[name], shorter[name])
-    lowest = curves.groupby("trial_id").train_loss.min()
-    np.testing.assert_array_equal(lowest, result.to_frame().best_loss)
-
-
-def test_checks_come_every_so_many_steps_and_at_the_end(iris):
-    result = run(iris, {"steps": [4, 12, 15]}, curves=True, eval_every=5, batch_size=25, lr=0.05)
-    curves = result.curves()
-    steps = curves.groupby("trial_id").step.agg(list).tolist()
-    assert steps == [[4], [5, 10, 12], [5, 10, 15]]
-    trial = Trial(iris, "adam", 25, 12, lr=0.05).train()
-    means = [
-        np.average(trial.losses[part], weights=trial.sizes[part])
-        for part in (slice(0, 5), slice(5, 10), slice(10, 12))
-    ]
-    np.testing.assert_allclose(curves[curves.trial_id == 1].train_loss, means, **CLOSE)
-
-
-def gentle(problem, lr):
-    return Trial(problem, "sgd", 4, 200, lr=lr)
-
-
-@pytest.fixture(scope="module")
-def line():
-    """Least squares, on which large steps grow without bound."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(10, 2))
-    return problems.linear_regression(X, X @ [1.0, -2.0] + 0.5, dtype="float64")
-
-
-def test_a_trial_that_diverges_stops_and_the_others_go_on(line):
-    options = {"optimizer": "sgd", "batch_size": 4, "steps": 200}
-    calm = frame(line, {"lr": [0.01, 0.1]}, **options)
-    mixed = frame(line, {"lr": [0.01, 1e6, 0.1, 1e150, 30.0]}, **options)
-    assert mixed.state.tolist() == ["COMPLETE", "DIVERGED", "COMPLETE", "DIVERGED", "DIVERGED"]
-    assert_same_bits(mixed.iloc[[0, 2]], calm)
-    assert calm.diverged_step.isna().all()
-    with np.errstate(all="ignore"):
-        for k in (1, 3, 4):
-            row, losses = mixed.iloc[k], gentle(line, mixed.lr[k]).train().losses
-            first = np.flatnonzero(~np.isfinite(losses))[0]
-            assert row.diverged_step == row.steps == first + 1
-            np.testing.assert_allclose(row.train_loss, losses[first - 1], rtol=1e-9)
-            assert np.isnan([row.test_loss, row.train_accuracy, row.test_accuracy]).all()
-            assert not np.isinf(row.best_loss)
-
-
-def test_diverge_above(line):
-    options = {"optimizer": "sgd", "batch_size": 4, "lr": 1.5, "steps": 200}
-    losses = gentle(line, 1.5).train().losses
-    for limit in (max(losses[:3]) * 10, max(losses[:3]) * 1e6):
-        first = np.flatnonzero(np.array(losses) > limit)[0]
-        (row,) = frame(line, {}, diverge_above=limit, **options).iloc
-        assert (row.state, row.diverged_step) == ("DIVERGED", first + 1)
-        np.testing.assert_allclose(row.train_loss, losses[first - 1], rtol=1e-9)
-    (row,) = frame(line, {}, diverge_above=losses[0] / 2, **options).iloc
-    assert row.diverged_step == 1
-    assert math.isnan(row.train_loss)  # there was no loss before it
-    assert math.isnan(row.best_loss)
-
-
-def test_a_last_step_that_breaks_the_parameters_is_a_divergence(line):
-    """No minibatch saw the broken parameters; the evaluation at the end does."""
-    (row,) = frame(line, {}, optimizer="sgd", lr=1e200, steps=1, batch_size=10).iloc
-    assert (row.state, row.diverged_step) == ("DIVERGED", 1)
-    assert row.train_loss == pytest.approx(gentle(line, 0).train().losses[0], rel=10)
-
-
-def test_the_curve_of_a_diverged_trial_ends_before_it_diverges(line):
-    result = run(line, {"lr": [0.01, 1e6]}, optimizer="sgd", steps=200, curves=True, eval_every=5)
-    diverged = result.to_frame().diverged_step[1]
-    curves = result.curves()
-    assert curves[curves.trial_id == 1].step.max() == (diverged - 1) // 5 * 5
-    assert (curves.trial_id == 0).sum() == 40
-    assert np.isfinite(curves.train_loss).all()
-
-
-def test_a_given_start_is_where_every_trial_starts(iris):
-    theta0 = np.linspace(-1, 1, 67)
-    problem = problems.iris(hidden=(8,), dtype="float64", theta0=theta0)
-    expected = Trial(problem, "adam", 25, 10, lr=0.05).train().measured()
-    (row,) = frame(problem, {}, lr=0.05, batch_size=25, steps=10).iloc
-    np.testing.assert_allclose(row.train_loss, expected["train_loss"], **CLOSE)
-    rows = frame(problem, {"seed": [0, 1]}, optimizer="sgd", lr=0.0, steps=1)
-    assert rows.train_loss.nunique() == 1

@@ -26,11 +26,11 @@ __all__ = ["ADEMAMIX"]
 
 
 @inlinable
-def slow_beta(beta1, beta3, share):
-    """Return beta3 after a ``share`` of its warm-up from beta1: half-lives are interpolated."""
+def slow_weight(beta1, beta3, share):
+    """Return ``1 - beta3`` after a ``share`` of the warm-up from beta1, linear in the half-life."""
     if share >= 1.0 or beta1 == 0.0 or beta3 == 0.0:
-        return beta3
-    return math.exp(1.0 / ((1.0 - share) / math.log(beta1) + share / math.log(beta3)))
+        return 1.0 - beta3
+    return -math.expm1(1.0 / ((1.0 - share) / math.log(beta1) + share / math.log(beta3)))
 
 
 @inlinable
@@ -42,10 +42,10 @@ def ademamix_tick(h, clock):
     t = t + 1.0
     b1t, e1, bias1 = bias(b1t, e1, beta1)
     b2t, e2, bias2 = bias(b2t, e2, beta2)
-    beta3 = slow_beta(beta1, beta3, t / beta3_warmup if beta3_warmup > t else 1.0)
+    a3 = slow_weight(beta1, beta3, t / beta3_warmup if beta3_warmup > t else 1.0)
     alpha = alpha * t / alpha_warmup if alpha_warmup > t else alpha
     s, l2, shrink = intake(lr, weight_decay, decoupled, maximize)
-    weights = beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3
+    weights = beta1, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 - a3, a3
     steps = lr / bias1, lr * alpha, 1.0 / math.sqrt(bias2)
     return (t, b1t, e1, b2t, e2), (s, l2, shrink, *weights, *steps, eps)
 

@@ -115,6 +115,8 @@ class Rule:
     tick : callable
         ``tick(h, clock) -> clock, c``, run once a step in float64: advances the clock and computes
         every number that ``update`` needs (bias corrections, decay factors, ...).
+        The first coefficient is the factor on the gradient (the sign of ``maximize``): unscaling
+        and clipping are folded into it, see :mod:`fastopt.fused`.
     update : callable
         ``update(c, g, x) -> x`` on one element, ``x = (p, *slots)``. No literals (a Python float
         would turn a float32 loop into a float64 one: 3x slower), no branches.

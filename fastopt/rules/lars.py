@@ -31,6 +31,7 @@ def lars_tick(h, clock):
 @inlinable
 def lars_measure(c, g, x):
     """Squares of the parameter and of the gradient."""
+    g = c[0] * g
     return x[0] * x[0], g * g
 
 

@@ -6,7 +6,8 @@ r"""Rprop: a step size for each element, which grows while the gradient keeps it
     \end{cases}\Bigr), \qquad
     p \leftarrow p - \mathrm{sign}(g_t) \eta
 
-where :math:`g_t` counts as zero when the sign has turned. For full batches.
+where :math:`g_t` counts as zero when the sign has turned. For full batches. A NaN gradient makes
+the parameter NaN; torch, whose sign of NaN is zero, hides it.
 """
 
 from __future__ import annotations
@@ -38,9 +39,7 @@ def rprop(c, g, x):
     p, last, size = x
     g = s * g
     turn = g * last
-    # Where the product is zero the sum is the size itself; where it is NaN it is NaN.
-    kept = size * etaminus if turn < zero else size + turn
-    size = size * etaplus if turn > zero else kept
+    size = size * etaplus if turn > zero else (size * etaminus if turn < zero else size)
     size = smallest if size < smallest else (largest if size > largest else size)
     g = zero if turn < zero else g
     return p - signed(size, g), g, size

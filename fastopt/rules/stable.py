@@ -28,18 +28,17 @@ def stable_tick(h, clock):
     """Coefficients ``(s, decay, b1, 1-b1, b2, 1-b2, eps, lr)`` of :func:`stable_adamw`."""
     lr, beta1, beta2, eps, weight_decay, maximize = h
     t, b1t, e1, b2t, e2 = clock
-    before1, before2 = 1.0 - b1t, 1.0 - b2t
     b1t, e1, bias1 = bias(b1t, e1, beta1)
     b2t, e2, bias2 = bias(b2t, e2, beta2)
-    first = beta1 * before1 / bias1, (1.0 - beta1) / bias1
-    second = beta2 * before2 / bias2, (1.0 - beta2) / bias2
+    a1, a2 = (1.0 - beta1) / bias1, (1.0 - beta2) / bias2
     now = t + 1.0, b1t, e1, b2t, e2
-    return now, (1.0 - 2.0 * maximize, weight_decay, *first, *second, eps, lr)
+    return now, (1.0 - 2.0 * maximize, weight_decay, 1.0 - a1, a1, 1.0 - a2, a2, eps, lr)
 
 
 @inlinable
 def stable_measure(c, g, x):
     """Square of the gradient relative to the second moment."""
+    g = c[0] * g
     v = mean_square(x[2], g, c[4], c[5])
     least = c[6] * c[6]
     return g * g / (least if v < least else v), 0.0

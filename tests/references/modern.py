@@ -24,12 +24,13 @@ def signum(h, t, p, g, m):
 
 def ademamix(h, t, p, g, m1, m2, v):
     """Pagliardini, Ablin and Grangier, arXiv:2409.03137, algorithm 1 and its schedulers."""
-    b1, b2, b3, alpha = h["beta1"], h["beta2"], h["beta3"], h["alpha"]
+    wide = p.dtype.type  # 1 - exp(x) would lose digits in the precision of the kernel
+    b1, b2, b3, alpha = h["beta1"], h["beta2"], wide(h["beta3"]), h["alpha"]
     if t < h["alpha_warmup"]:
         alpha = alpha * t / h["alpha_warmup"]
     if t < h["beta3_warmup"]:
         x, ln1, ln3 = t / h["beta3_warmup"], math.log(b1), math.log(b3)
-        b3 = math.exp(ln1 * ln3 / ((1 - x) * ln3 + x * ln1))
+        b3 = np.exp(wide(ln1 * ln3 / ((1 - x) * ln3 + x * ln1)))
     g = _direction(h, p, g)
     m1, m2 = b1 * m1 + (1 - b1) * g, b3 * m2 + (1 - b3) * g
     v = b2 * v + (1 - b2) * g**2
@@ -99,7 +100,7 @@ def schedule_free(h, t, p, z, d, beta):
 
     weights = [i ** h["r"] * lr(i) ** h["weight_lr_power"] for i in range(1, t + 1)]
     c = weights[-1] / sum(weights)
-    d = d + h["weight_decay"] * p
+    beta, d = p.dtype.type(beta), d + h["weight_decay"] * p
     # y = (1 - beta) z + beta x, so x follows from y and z; then both take their step.
     x = (p - (1 - beta) * z) / beta
     z = z - lr(t) * d

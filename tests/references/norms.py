@@ -75,9 +75,10 @@ def lars(h, t, p, g, v):
 def stable_adamw(h, t, p, g, m, v):
     """Wortsman et al., arXiv:2304.13013, algorithm 2."""
     g = -g if h["maximize"] else g
-    b1 = h["beta1"] * (1 - h["beta1"] ** (t - 1)) / (1 - h["beta1"] ** t)
-    b2 = h["beta2"] * (1 - h["beta2"] ** (t - 1)) / (1 - h["beta2"] ** t)
-    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+    # The paper writes 1 - a as beta (1 - beta**(t - 1)) / (1 - beta**t), which loses digits of a.
+    a1 = g.dtype.type(1 - h["beta1"]) / (1 - h["beta1"] ** t)
+    a2 = g.dtype.type(1 - h["beta2"]) / (1 - h["beta2"] ** t)
+    m, v = (1 - a1) * m + a1 * g, (1 - a2) * v + a2 * g**2
     rms = np.sqrt(np.mean(g**2 / np.maximum(v, h["eps"] ** 2))) if g.size else 1
     lr = h["lr"] / max(1, rms)
     return p - lr * h["weight_decay"] * p - lr * m / (np.sqrt(v) + h["eps"]), m, v

@@ -1,0 +1,303 @@
+"""Checkpoints: parameters and the whole state of an optimizer in one safetensors file.
+
+The tensors are ``param/<group>/<name>`` and ``<slot>/<group>/<name>``, so that any program that
+reads safetensors finds the weights. What is not a tensor is JSON in the file's metadata under
+``"fastopt"``; JSON writes a float as ``repr`` does, which Python reads back exactly.
+
+A file is written beside its final name, flushed to the disk and renamed: at any moment the name
+holds the old checkpoint or the new one. It is read without running anything (no pickle), and
+checked to the last name, shape and dtype before anything is changed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from fastopt import state
+from fastopt.errors import StateError, did_you_mean
+from fastopt.segments import Group, Piece, Segment
+
+if TYPE_CHECKING:
+    from fastopt.optimizer import Optimizer
+
+__all__ = ["load", "save"]
+
+KEY = "fastopt"
+VERSION = 1
+PARAM = "param"
+
+_DTYPES = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
+
+# JSON has no words for these.
+Special = Literal["inf", "-inf", "nan"]
+Plain = bool | int | float | str | None
+Entry = tuple[str, Segment, Piece]
+
+
+class GroupRecord(msgspec.Struct, forbid_unknown_fields=True):
+    """One param group in the metadata."""
+
+    options: dict[str, Plain | list[float]]
+    clocks: dict[str, list[float | Special]]
+
+
+class Record(msgspec.Struct, forbid_unknown_fields=True):
+    """The metadata of a checkpoint."""
+
+    version: int
+    optimizer: str
+    steps: int
+    skipped: int
+    groups: list[GroupRecord]
+
+
+def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
+    """Write the parameters and the state of an optimizer to a safetensors file, atomically.
+
+    Parameters
+    ----------
+    opt : Optimizer
+        Only read.
+    path : str or path
+        Replaced if it exists; its folder must exist.
+
+    Raises
+    ------
+    StateError
+        Two parameters of a group have the same name once written (``1`` and ``"1"``).
+    HyperparameterError
+        A hyperparameter in ``param_groups`` was set to something that is not allowed.
+    OSError
+        The file cannot be written. An existing one is as before.
+
+    Notes
+    -----
+    A schedule is a function that the program gives at construction, like the structure of the
+    parameters: it is not in the file. How many steps it has seen is.
+
+    Examples
+    --------
+    >>> import tempfile, fastopt
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = fastopt.AdamW(w, lr=0.1)
+    >>> opt.step(np.array([0.5, 0.5]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(opt, f"{folder}/run.safetensors")
+    ...     other = fastopt.AdamW(np.zeros(2))
+    ...     load(other, f"{folder}/run.safetensors")
+    >>> other.steps, other.param_groups[0]["lr"], bool((other.param_groups[0]["params"][0] == w).all())
+    (1, 0.1, True)
+    """
+    tensors, groups = {}, []
+    for k, group in enumerate(opt._groups):
+        for label, segment, piece in _entries(k, group):
+            tensors[f"{PARAM}/{label}"] = piece.array
+            for name in group.rule.slots:
+                tensors[f"{name}/{label}"] = piece.of(segment.slots[name])
+        groups.append(_group_record(k, group))
+    record = Record(VERSION, type(opt).__name__, opt.steps, opt.skipped, groups)
+    metadata = {KEY: msgspec.json.encode(record).decode()}
+    with _replacing(Path(path)) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
+    """Read a file of :func:`save` into the parameters and the state of an optimizer, in place.
+
+    From then on the optimizer continues bit for bit as the saved one would have, in an arena as
+    well as in separate arrays.
+
+    Parameters
+    ----------
+    opt : Optimizer
+        Of the same class, with parameters of the same names, shapes and dtypes. Its
+        hyperparameters become those of the file.
+    path : str or path
+        File to read.
+
+    Raises
+    ------
+    StateError
+        The file is damaged, not from :func:`save`, or of another optimizer; the message has the
+        exact difference. Nothing was changed.
+    OSError
+        The file cannot be read.
+
+    See Also
+    --------
+    fastopt.Optimizer.load_state_dict : for state dicts, torch's included.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            record = _record(file.metadata())
+            _check_kind(opt, record)
+            _check_tensors(opt._groups, file)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        steps = state.load(opt._groups, _state_dict(opt._groups, record, tensors))
+    except (SafetensorError, ValueError, OverflowError) as error:
+        what = str(error).rstrip(".")
+        raise StateError(f"{os.fspath(path)}: {what}. Nothing was changed.") from error
+    opt.steps, opt.skipped = steps, record.skipped
+    for k, group in enumerate(opt._groups):
+        for label, _, piece in _entries(k, group):
+            piece.array[...] = tensors[f"{PARAM}/{label}"]
+
+
+def _entries(k: int, group: Group) -> Iterator[Entry]:
+    """Yield the label ``<group>/<name>`` of each tensor, with its memory."""
+    seen: set[str] = set()
+    for segment, piece in group.pieces:
+        label = f"{k}/{piece.key}"
+        if label in seen:
+            raise StateError(
+                f"two parameters of group {k} are called {str(piece.key)!r} in a file; "
+                "rename one of them"
+            )
+        seen.add(label)
+        yield label, segment, piece
+
+
+def _group_record(k: int, group: Group) -> GroupRecord:
+    group.change(group.options)  # raises if one of them is not allowed
+    options = {name: _plain(value) for name, value in group.options.items() if name != "params"}
+    clocks = {
+        label: [value if math.isfinite(value) else str(value) for value in segment.clock.tolist()]
+        for label, segment, _ in _entries(k, group)
+    }
+    return GroupRecord(options, clocks)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic | np.ndarray) else value
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Give a name beside ``path`` to write to, then rename that file, once it is on the disk."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        # The library makes private files; this one is to be as readable as any other.
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        try:
+            yield temporary
+        except SafetensorError as error:  # e.g. a full disk
+            raise OSError(f"{path} could not be written: {error}") from error
+        temporary.chmod(mode)
+        _flush(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _record(metadata: dict[str, str] | None) -> Record:
+    text = (metadata or {}).get(KEY)
+    if text is None:
+        raise StateError("this safetensors file was not written by fastopt.save")
+    try:
+        version = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
+        if version is None or bytes(version) != str(VERSION).encode():
+            found = None if version is None else bytes(version).decode()[:20]
+            raise StateError(
+                f"the file has format version {found}, but this fastopt reads {VERSION}; "
+                "read it with the fastopt that wrote it"
+            )
+        return msgspec.json.decode(text, type=Record)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise StateError(f"the metadata is not well formed ({error})") from error
+
+
+def _check_kind(opt: Optimizer, record: Record) -> None:
+    kind = type(opt).__name__
+    if record.optimizer != kind:
+        raise StateError(f"the file holds the state of {record.optimizer}; this is {kind}")
+    if len(record.groups) != len(opt._groups):
+        raise StateError(
+            f"the file has {len(record.groups)} param groups; the optimizer has {len(opt._groups)}"
+        )
+    if record.steps < 0 or record.skipped < 0:
+        raise StateError(f"the file counts {record.steps} steps, {record.skipped} of them skipped")
+    for k, (group, saved) in enumerate(zip(opt._groups, record.groups)):
+        known = [name for name in group.options if name != "params"]
+        _check_names(f"group {k}: hyperparameters", saved.options, known)
+        labels = [label for label, _, _ in _entries(k, group)]
+        _check_names(f"group {k}: parameters", saved.clocks, labels)
+
+
+def _check_names(what: str, saved: Iterable[str], own: Iterable[str]) -> None:
+    """Raise unless two sets of names agree, saying which are in one only."""
+    missing, unknown = sorted(set(own) - set(saved)), sorted(set(saved) - set(own))
+    if missing or unknown:
+        found = f"the file has {', '.join(map(repr, unknown)) or 'nothing'} that the optimizer lacks"
+        lacks = f"and lacks {', '.join(map(repr, missing)) or 'nothing'} that the optimizer has"
+        hint = did_you_mean(missing[0], unknown) if missing else ""
+        raise StateError(f"{what} differ: {found}, {lacks}{hint}")
+
+
+def _check_tensors(groups: list[Group], file: Any) -> None:
+    saved = set(file.keys())
+    for k, group in enumerate(groups):
+        for label, _, piece in _entries(k, group):
+            name = f"{PARAM}/{label}"
+            if name not in saved:
+                raise StateError(f"the file lacks the tensor {name!r}")
+            view = file.get_slice(name)
+            shape, code = tuple(view.get_shape()), view.get_dtype()
+            own = piece.array
+            if (shape, _DTYPES.get(code)) != (own.shape, own.dtype):
+                raise StateError(
+                    f"parameter {label!r} has shape {shape} and dtype {code} in the file, but "
+                    f"shape {own.shape} and dtype {own.dtype} in the optimizer"
+                )
+    for name in saved:
+        if file.get_slice(name).get_dtype() not in _DTYPES:
+            raise StateError(f"tensor {name!r} has dtype {file.get_slice(name).get_dtype()}")
+
+
+def _state_dict(
+    groups: list[Group], record: Record, tensors: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """Return the file's content in the layout of :meth:`fastopt.Optimizer.state_dict`."""
+    slots: dict[str, dict[str, np.ndarray]] = {}
+    for name, a in tensors.items():
+        slot, _, label = name.partition("/")
+        if slot != PARAM:
+            slots.setdefault(label, {})[slot] = a
+    entries, rows = {}, []
+    for k, (group, saved) in enumerate(zip(groups, record.groups)):
+        numbers = []
+        for label, _, _ in _entries(k, group):
+            clock = [float(value) for value in saved.clocks[label]]
+            if not clock:
+                raise StateError(f"parameter {label!r} has an empty clock")
+            numbers.append(len(entries))
+            entries[numbers[-1]] = {"step": clock[0], "clock": clock, **slots.pop(label, {})}
+        rows.append({**saved.options, "params": numbers})
+    if slots:
+        raise StateError(f"the file has state of unknown parameters: {', '.join(slots)}")
+    return {"state": entries, "param_groups": rows, "steps": record.steps}

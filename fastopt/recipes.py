@@ -1,0 +1,93 @@
+"""From the options that users know (torch's) to a rule and its hyperparameters.
+
+A *recipe* is ``recipe(where, options) -> rule, values``: it picks the rule, splits pairs such as
+``betas`` and renames what torch calls otherwise. Options that no rule knows are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastopt.errors import HyperparameterError
+from fastopt.rules import RULES, Flag, Rule
+
+__all__ = ["Recipe", "adam", "named", "rmsprop", "sgd"]
+
+Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
+
+_SPLIT = {
+    "betas": ("beta1", "beta2", "beta3"),
+    "etas": ("etaminus", "etaplus"),
+    "step_sizes": ("step_size_min", "step_size_max"),
+}
+_RENAMED = {"decoupled_weight_decay": "decoupled"}
+
+
+def values_of(rule: Rule, where: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that ``rule`` knows, under its names.
+
+    >>> values_of(RULES["adam"], "Adam", {"lr": 0.1, "betas": (0.8, 0.9), "name": "mine"})
+    {'lr': 0.1, 'beta1': 0.8, 'beta2': 0.9}
+    """
+    values: dict[str, Any] = {}
+    for name, value in options.items():
+        names = [part for part in _SPLIT.get(name, ()) if part in rule.hyper]
+        if not names:
+            values[_RENAMED.get(name, name)] = value
+        elif isinstance(value, tuple | list) and len(value) == len(names):
+            values |= zip(names, value)
+        else:
+            raise HyperparameterError(
+                f"{where}: {name} must be ({', '.join(names)}); got {value!r}"
+            )
+    return {name: values[name] for name in rule.hyper if name in values}
+
+
+def named(name: str) -> Recipe:
+    """Return the recipe of optimizers that are always the rule ``name``."""
+
+    def recipe(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
+        return RULES[name], values_of(RULES[name], where, options)
+
+    return recipe
+
+
+def sgd(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
+    """Pick the rule: without momentum there is no buffer, 12 bytes of float32 traffic for 20.
+
+    >>> rule, values = sgd("SGD", {"lr": 0.1, "momentum": 0.0, "dampening": 0.0})
+    >>> rule.name, values
+    ('sgd', {'lr': 0.1})
+    """
+    rule = RULES["momentum"]
+    values = values_of(rule, where, options)
+    h = dict(zip(rule.hyper, rule.pack(values, where)))
+    if h["nesterov"] and not (h["momentum"] > 0.0 and h["dampening"] == 0.0):
+        raise HyperparameterError(
+            f"{where}: nesterov=True needs momentum > 0 and dampening = 0; got "
+            f"momentum={values['momentum']} and dampening={values['dampening']}"
+        )
+    if h["momentum"] != 0.0:
+        return rule, values
+    plain = RULES["sgd"]
+    return plain, values_of(plain, where, options)
+
+
+def adam(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
+    """Pick the rule with or without the maximum of the second moments."""
+    largest = Flag().pack(f"{where}: amsgrad", options["amsgrad"])
+    return named("amsgrad" if largest else "adam")(where, options)
+
+
+def rmsprop(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
+    """Pick the rule with the buffers that are asked for.
+
+    >>> options = {"lr": 0.1, "centered": True, "momentum": 0.9}
+    >>> rmsprop("RMSprop", options)[0].name
+    'rmsprop_centered_momentum'
+    """
+    centered = Flag().pack(f"{where}: centered", options["centered"])
+    momentum = RULES["rmsprop_momentum"].hyper["momentum"]
+    moves = momentum.pack(f"{where}: momentum", options["momentum"]) != 0.0
+    return named("rmsprop" + "_centered" * int(centered) + "_momentum" * moves)(where, options)

@@ -1,0 +1,280 @@
+"""The base of all drop-in optimizers: torch's ``Optimizer`` with our kernels as its step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from fastopt.errors import FastoptError, HyperparameterError, StateError
+from fastopt.recipes import Recipe
+from fastopt.torch.entry import Entry
+from fastopt.torch.plan import Clocks, Manner, Plan, names_of, planned
+from fastopt.torch.tensors import check_disjoint, check_tensor, empty_slot
+
+__all__ = ["Optimizer"]
+
+# torch's options that choose one of its implementations or ask for a graph; no rule knows them.
+_OF_TORCH = ("foreach", "fused", "capturable", "differentiable")
+_REFUSED = {
+    "capturable": "steps run on the CPU and cannot be captured in a CUDA graph",
+    "differentiable": "steps write to memory directly and cannot be differentiated",
+}
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Abstract base of the optimizers over CPU tensors; use one of the classes derived from it.
+
+    Parameters
+    ----------
+    arguments : dict
+        The ``locals()`` of the constructor of the derived class: ``params`` and the options.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        Read at each step, so schedulers, and you, may change any option any time.
+    state : dict
+        For each parameter that took a step: ``step`` and the slots, by torch's names. They are
+        the memory that the kernels write; change them in place or replace them.
+
+    Notes
+    -----
+    All tensors with the same rule and dtype are updated by one kernel call, in place and without
+    copies, whatever the number of tensors and groups. bfloat16 parameters have float32 state. A
+    parameter whose memory has holes, and a gradient whose elements lie in another order than those
+    of its parameter, go through a temporary copy.
+
+    ``state_dict`` has torch's entries, and ``clock`` (a tuple of floats) so that resuming here gives
+    the same bits; torch's optimizers ignore it. ``foreach`` and ``fused`` are accepted for
+    compatibility and change nothing.
+    """
+
+    recipe: ClassVar[Recipe]
+    counts: ClassVar[bool] = True
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        options = dict(arguments)
+        params = options.pop("params")
+        for name in ("self", "__class__"):
+            options.pop(name, None)
+        options = {name: float(v) if type(v) is int else v for name, v in options.items()}
+        self._forget()
+        self._manner(options).row(0, options)
+        _refuse(type(self).__name__, options)
+        super().__init__(params, options)
+
+    def _forget(self) -> None:
+        self._plan: Plan | None = None
+        self._clocks: Clocks = {}
+        self._incoming: dict[torch.Tensor, dict[str, Any]] | None = None
+
+    def _manner(self, options: Mapping[str, Any]) -> Manner:
+        names = [name for name in options if name not in _OF_TORCH]
+        return Manner(type(self).__name__, type(self).recipe, names, self.counts)
+
+    def _params(self) -> list[torch.Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def _make_plan(self) -> Plan:
+        manner = self._manner(self.defaults)
+        return Plan(manner, self.param_groups, self._params(), self.state, self._clocks)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own.
+
+        Parameters
+        ----------
+        param_group : dict
+            ``params`` and options; the others take the optimizer's defaults.
+
+        Raises
+        ------
+        ArrayTypeError, ArrayError, HyperparameterError
+            A tensor is not one that a kernel can update, two share memory, or an option is not
+            allowed; the optimizer is as before.
+        """
+        super().add_param_group(param_group)
+        try:
+            manner = self._manner(self.defaults)
+            k, group = len(self.param_groups) - 1, self.param_groups[-1]
+            manner.row(k, group)
+            _refuse(manner.where(k), group)
+            names, params = names_of(manner, self.param_groups), self._params()
+            for name, p in zip(names[-len(group["params"]) or len(names) :], group["params"]):
+                check_tensor(name, p)
+            check_disjoint(names, params)
+        except FastoptError:
+            self.param_groups.pop()
+            raise
+        self._plan = None
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient, in place.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Computes the loss and the gradients; called first, with gradients enabled.
+
+        Returns
+        -------
+        object
+            What ``closure`` returned, or None.
+
+        Raises
+        ------
+        ArrayTypeError, ArrayError
+            A gradient is sparse or does not fit its parameter, or a parameter has become
+            something that no kernel can update (it was moved to another device, for example).
+        HyperparameterError
+            An option in ``param_groups`` was set to something that is not allowed.
+        StateError
+            The state of a parameter has another shape than the parameter.
+
+        Notes
+        -----
+        All checks are done before the first byte is written. A parameter whose gradient is None is
+        not touched, and its step count does not advance.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        params, plan = self._params(), self._plan
+        if plan is not None and not plan.is_current(self.param_groups, params, self.state):
+            plan = None
+        self._plan = planned(plan, self._make_plan, [p.grad for p in params])
+        return loss
+
+    def _at_rest(self) -> defaultdict[torch.Tensor, Any]:
+        """Return the state with what is needed to continue with the same bits, here or in torch."""
+        resting: defaultdict[torch.Tensor, Any] = defaultdict(dict)
+        for p, entry in self.state.items():
+            resting[p] = dict(entry)
+            if p in self._clocks and entry:
+                rule, clock = self._clocks[p]
+                resting[p] |= {
+                    name: torch.tensor(clock[k], dtype=torch.float32)
+                    for name, k in rule.scalars.items()
+                }
+                resting[p]["clock"] = tuple(clock.tolist())
+        return resting
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state and the options of all groups, as torch's optimizers do.
+
+        Returns
+        -------
+        dict
+            As that of the class of the same name in :mod:`torch.optim`, which can load it; every
+            parameter that took a step also has a ``clock``, for resuming with the same bits here.
+            As in torch, the tensors are those of the optimizer, not copies.
+        """
+        live, self.state = self.state, self._at_rest()
+        try:
+            return super().state_dict()
+        finally:
+            self.state = live
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a state dict of this class, or of torch's class of the same name.
+
+        Parameters
+        ----------
+        state_dict : dict
+            Matched by position, as in torch. Its tensors are copied; float32 moments of bfloat16
+            parameters stay float32.
+
+        Raises
+        ------
+        StateError
+            It does not fit: other numbers of groups or parameters, shapes or slots. Nothing was
+            changed.
+        HyperparameterError
+            An option in it is not allowed. Nothing was changed.
+        """
+        # Hooks may change the dict; ours comes last and sees what will be loaded.
+        handle = self.register_load_state_dict_pre_hook(Optimizer._receive)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
+            self._incoming = None
+
+    def _receive(self, state_dict: dict[str, Any]) -> None:
+        rows = state_dict["param_groups"]
+        if len(rows) != len(self.param_groups):
+            raise StateError(
+                f"the state dict has {len(rows)} param groups, but the optimizer has "
+                f"{len(self.param_groups)}"
+            )
+        manner = self._manner(self.defaults)
+        names = iter(names_of(manner, self.param_groups))
+        incoming = {}
+        for k, (row, group) in enumerate(zip(rows, self.param_groups)):
+            where = f"the state dict, param group {k}"
+            if len(row["params"]) != len(group["params"]):
+                raise StateError(
+                    f"{where} has {len(row['params'])} parameters, but the optimizer's has "
+                    f"{len(group['params'])}"
+                )
+            _refuse(where, row)
+            rule = manner.row(k, {**self.defaults, **row}).rule
+            for number, p, name in zip(row["params"], group["params"], names):
+                entry = state_dict["state"].get(number, {})
+                incoming[p] = fitted(f"state[{number!r}] ({name})", entry, p, rule.slots)
+        self._incoming = incoming
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "state": self._at_rest()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        incoming = self.__dict__.get("_incoming")
+        if incoming is not None:  # torch has cast the state to the dtype of the parameters
+            others = {k: v for k, v in state["state"].items() if not isinstance(k, torch.Tensor)}
+            kept = {p: Entry(entry) for p, entry in incoming.items() if entry}
+            state = {**state, "state": defaultdict(dict, {**kept, **others})}
+        super().__setstate__(state)
+        self._forget()
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
+
+def _refuse(where: str, options: Mapping[str, Any]) -> None:
+    for name, why in _REFUSED.items():
+        if options.get(name):
+            raise HyperparameterError(f"{where}: {name}=True is not supported: {why}")
+    if options.get("foreach") and options.get("fused"):
+        raise HyperparameterError(f"{where}: fused and foreach cannot be True together")
+
+
+def fitted(
+    where: str, entry: Mapping[str, Any], p: torch.Tensor, slots: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return a copy of the saved state of one parameter, as our kernels need it.
+
+    Raises
+    ------
+    StateError
+        A slot is missing or has another shape than the parameter.
+    """
+    tensors = {name: a for name, a in entry.items() if isinstance(a, torch.Tensor) and a.ndim}
+    found = [name for name in slots if isinstance(entry.get(name), torch.Tensor)]
+    if tensors and slots and not found:
+        raise StateError(
+            f"{where} has {', '.join(tensors)}, but this optimizer keeps {', '.join(slots)}; it was "
+            "saved by another one"
+        )
+    for name in found:
+        if entry[name].shape != p.shape:
+            raise StateError(
+                f"{where}: {name!r} has shape {tuple(entry[name].shape)}, but the parameter has "
+                f"{tuple(p.shape)}"
+            )
+    copied = {name: a.clone() if isinstance(a, torch.Tensor) else a for name, a in entry.items()}
+    with torch.no_grad():
+        return copied | {name: empty_slot(p).copy_(entry[name]) for name in found}

@@ -1,0 +1,271 @@
+"""Parameters that one kernel call steps: their state, their addresses, their gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from fastopt.clocks import new_clock, rewind
+from fastopt.errors import StateError
+from fastopt.many import COUNTER, GRADIENT, PARAMETER, SLOTS, Many
+from fastopt.rules import Rule
+from fastopt.rules.base import PARAMETER as COPY_OF_P
+from fastopt.rules.base import ZERO
+from fastopt.torch.entry import Entry
+from fastopt.torch.groups import Row
+from fastopt.torch.tensors import (
+    KINDS,
+    check_gradient,
+    empty_slot,
+    linear,
+    slot_dtype,
+    spread,
+)
+
+if TYPE_CHECKING:
+    from fastopt.torch.plan import Plan
+
+__all__ = ["Batch", "Stale", "Work"]
+
+Tensors = list[torch.Tensor]
+
+_data_ptr = torch.Tensor.data_ptr
+_is_contiguous = torch.Tensor.is_contiguous
+_nbytes = attrgetter("nbytes")
+
+
+class Stale(Exception):
+    """Something about the parameters is not as it was when the plan was made."""
+
+
+class Work(NamedTuple):
+    """What :meth:`Batch.match` found, all of it checked.
+
+    ``memory`` and ``grads`` are what the kernel runs over: the parameters and gradients, or
+    contiguous copies of them.
+    """
+
+    active: np.ndarray
+    params: Tensors
+    memory: Tensors
+    grads: Tensors
+
+
+def _signature(p: torch.Tensor) -> tuple:
+    return p.dtype, p.shape, p.stride(), p.device
+
+
+def _addresses(tensors: Tensors) -> np.ndarray:
+    return np.fromiter(map(_data_ptr, tensors), np.int64, len(tensors))
+
+
+def _started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
+    """Return a slot as it is before the first step."""
+    slot = empty_slot(p)
+    source = rule.starts[1 + rule.slots.index(name)]
+    if source == COPY_OF_P:
+        return slot.copy_(p)
+    return slot.fill_(0.0 if source == ZERO else h[source])
+
+
+class Batch:
+    """Parameters of one rule and one dtype.
+
+    Parameters
+    ----------
+    rule : Rule
+        How they are updated.
+    plan : Plan
+        What they are part of.
+    numbers : list of int
+        Their positions in ``plan.params``.
+
+    Raises
+    ------
+    StateError
+        A parameter has state of another shape.
+    """
+
+    def __init__(self, rule: Rule, plan: Plan, numbers: list[int]) -> None:
+        self.rule, self.plan, self.numbers = rule, plan, numbers
+        self.params = [plan.params[k] for k in numbers]
+        self.is_whole = len(numbers) == len(plan.params)
+        self.signatures = [_signature(p) for p in self.params]
+        self.spreads = [spread(p) for p in self.params]
+        self.is_plain = all(map(_is_contiguous, self.params))
+        self.nbytes = list(map(_nbytes, self.params))
+        self.origins = _addresses(self.params)
+        p = self.params[0]
+        sizes = [p.numel() for p in self.params]
+        groups = [plan.group_of[k] for k in numbers]
+        self.many = Many(rule, KINDS[p.dtype], KINDS[slot_dtype(p)], sizes, groups)
+        self.waiting = np.ones(len(numbers), bool)
+        # Views of the state: its memory lives on even if someone swaps it by `slot.data = ...`.
+        self._kept: Tensors = []
+        for k in range(len(numbers)):
+            self._resume(k)
+
+    def row(self, k: int) -> Row:
+        """Return the hyperparameters of parameter ``k``."""
+        return self.plan.rows[self.many.groups[k]]
+
+    def name(self, k: int) -> str:
+        """Return how error messages call parameter ``k``."""
+        return self.plan.names[self.numbers[k]]
+
+    def _resume(self, k: int) -> None:
+        """Continue from the state that parameter ``k`` has, if it has any."""
+        p, rule = self.params[k], self.rule
+        entry = self.plan.state.get(p, {})
+        kept = [name for name in rule.slots if isinstance(entry.get(name), torch.Tensor)]
+        if rule.slots and not kept:
+            return
+        self.many.clocks[k] = self._clock(k, entry)
+        for name in rule.slots:
+            if name in kept:
+                entry[name] = self._fitting(k, name, entry[name])
+            else:
+                entry[name] = _started(rule, self.row(k).h, p, name)
+        self._install(k, entry)
+
+    def _clock(self, k: int, entry: dict[str, Any]) -> np.ndarray:
+        """Return the clock that goes with the state of parameter ``k``."""
+        rule, h = self.rule, self.row(k).h
+        clock = new_clock(rule, h)
+        scalars = {place: entry.pop(name, None) for name, place in rule.scalars.items()}
+        known, running = self.plan.clocks.get(self.params[k], (None, clock))
+        stored = entry.pop("clock", running if known is rule else ())
+        # torch's SGD keeps no step count; all its rule asks is whether there was a step.
+        uncounted = running[0] if known else float(bool(rule.slots))
+        step = np.float32(entry.get("step", stored[0] if len(stored) else uncounted))
+        if len(stored) == clock.size and np.float32(stored[0]) == step:
+            return np.array(stored, np.float64)
+        rewind(rule, h, int(step), clock)
+        for place, value in scalars.items():
+            if step and value is not None:
+                clock[place] = float(value)
+        return clock
+
+    def _fitting(self, k: int, name: str, slot: torch.Tensor) -> torch.Tensor:
+        """Return the slot in the dtype and layout that the kernel needs; as it is, as a rule."""
+        p = self.params[k]
+        if slot.shape != p.shape:
+            raise StateError(
+                f"{self.name(k)} has shape {tuple(p.shape)}, but its state {name!r} has shape "
+                f"{tuple(slot.shape)}. After changing the shape of a parameter, delete its entry "
+                "in the optimizer's state, or make a new optimizer."
+            )
+        is_linear = p.is_contiguous() or self.spreads[k] == "gappy"
+        fits = slot.is_contiguous() if is_linear else slot.stride() == p.stride()
+        if fits and slot.dtype == slot_dtype(p) and slot.device == p.device:
+            return slot
+        return empty_slot(p).copy_(slot)
+
+    def _install(self, k: int, entry: dict[str, Any]) -> None:
+        """Write the addresses of the state of parameter ``k`` to the kernel's table."""
+        self.waiting[k] = False
+        table, clock = self.many.table, self.many.clocks[k]
+        for place, name in enumerate(self.rule.slots, SLOTS):
+            table[place, k] = entry[name].data_ptr()
+            self._kept.append(entry[name].detach())
+        if self.plan.counts:
+            step = entry.get("step")
+            if not isinstance(step, torch.Tensor) or step.dtype != torch.float32:
+                step = entry["step"] = torch.tensor(clock[0], dtype=torch.float32)
+            table[COUNTER, k] = step.data_ptr()
+            self._kept.append(step.detach())
+        self.plan.clocks[self.params[k]] = (self.rule, clock)
+
+    def admit(self, active: np.ndarray) -> bool:
+        """Make the state of parameters that get their first gradient; tell whether any did."""
+        fresh = active[self.waiting[active]]
+        for k in fresh:
+            p, h = self.params[k], self.row(k).h
+            self.many.clocks[k] = new_clock(self.rule, h)
+            entry = self.plan.state[p] = Entry(self.plan.state.get(p, {}))
+            entry.pop("clock", None)
+            if self.plan.counts:  # first, as in torch
+                entry["step"] = torch.zeros((), dtype=torch.float32)
+            entry |= {name: _started(self.rule, h, p, name) for name in self.rule.slots}
+            self._install(k, entry)
+        return bool(fresh.size)
+
+    def match(self, grads: list[torch.Tensor | None]) -> Work | None:
+        """Pair parameters with their gradients and check both; nothing is written.
+
+        Raises
+        ------
+        Stale
+            A parameter is not what it was: plan again.
+        ArrayTypeError, ArrayError
+            A gradient is sparse, or not of its parameter's dtype and shape.
+        """
+        own = grads if self.is_whole else [grads[k] for k in self.numbers]
+        present = [g for g in own if g is not None]
+        if not present:
+            return None
+        active, params, nbytes = self.many.everything, self.params, self.nbytes
+        if len(present) < len(own):
+            active = np.array([k for k, g in enumerate(own) if g is not None])
+            params = [params[k] for k in active]
+            nbytes = [nbytes[k] for k in active]
+        self._check_place(active, params)
+        if (
+            self.is_plain
+            and all(map(_is_contiguous, present))
+            and list(map(_nbytes, present)) == nbytes
+        ):
+            return Work(active, params, params, present)
+        return self._prepared(active, params, present)
+
+    def _check_place(self, active: np.ndarray, params: Tensors) -> None:
+        """Check parameters again if any of them has other memory than at the last step."""
+        addresses = _addresses(params)
+        moved = not np.array_equal(addresses, self.origins[active])
+        if not moved and (not self.is_plain or all(map(_is_contiguous, params))):
+            return
+        if any(_signature(p) != self.signatures[k] for k, p in zip(active, params)):
+            raise Stale
+        self.plan.check_disjoint()
+        self.origins[active] = addresses
+
+    def _prepared(self, active: np.ndarray, params: Tensors, grads: Tensors) -> Work:
+        """Find for each pair memory that one loop can run over: theirs, or copies."""
+        pairs = []
+        for k, p, g in zip(active, params, grads):
+            if _signature(p) != self.signatures[k]:
+                raise Stale
+            check_gradient(self.name(k), p, g)
+            pairs.append(linear(p, g, self.spreads[k]))
+        return Work(active, params, [a for a, _ in pairs], [g for _, g in pairs])
+
+    def run(self, work: Work, hyper: np.ndarray) -> None:
+        """Step what :meth:`match` found, in place."""
+        active, table = work.active, self.many.table
+        table[GRADIENT, active] = _addresses(work.grads)
+        is_copied = work.memory is not work.params
+        table[PARAMETER, active] = _addresses(work.memory) if is_copied else self.origins[active]
+        while (wrong := self.many.step(hyper, active)) >= 0:
+            # Someone wrote to `step`, and what it says counts: the clock follows it.
+            k = int(active[wrong])
+            t = int(self.plan.state[self.params[k]]["step"])
+            rewind(self.rule, self.row(k).h, t, self.many.clocks[k])
+        if is_copied:
+            with torch.no_grad():
+                for p, a in zip(work.params, work.memory):
+                    if a is not p:
+                        p.copy_(a)
+        # Without this, a backward pass through the old values would go wrong unnoticed.
+        torch.autograd.graph.increment_version(work.params)
+
+    def rewind(self, groups: Iterable[int]) -> None:
+        """Make the clocks of these groups anew, as if their hyperparameters had always been so."""
+        for k in np.flatnonzero(np.isin(self.many.groups, list(groups))):
+            clock = self.many.clocks[k]
+            # A clock that only counts is right whatever the hyperparameters.
+            if clock.size > 1:
+                rewind(self.rule, self.row(k).h, int(clock[0]), clock)

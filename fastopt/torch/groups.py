@@ -1,0 +1,89 @@
+"""The hyperparameters of torch's param groups: read at each step, packed when they changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from fastopt.errors import HyperparameterError
+from fastopt.recipes import Recipe
+from fastopt.rules import Rule
+
+__all__ = ["Change", "Row", "name_of"]
+
+Change = tuple[Rule, tuple[float, ...]]
+
+# Changing these leaves the clock right; any other may be what the clock accumulates.
+_NOT_IN_CLOCK = ("lr", "weight_decay", "maximize", "decoupled", "eps")
+
+
+def name_of(group: dict[str, Any], where: str, k: int) -> str:
+    """Return how error messages call parameter ``k`` of a group.
+
+    >>> name_of({"param_names": ["bias"]}, "Adam, param group 1", 0)
+    "Adam, param group 1: parameter 0 ('bias')"
+    """
+    names = group.get("param_names")
+    return f"{where}: parameter {k}" + (f" ({names[k]!r})" if names else "")
+
+
+def _plain(value: Any) -> Any:
+    """Return a hyperparameter without tensors."""
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        return value.item()
+    return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
+
+
+class Row:
+    """The hyperparameters of one param group, as a row of the kernel's table.
+
+    Parameters
+    ----------
+    where : str
+        How error messages call the group.
+    group : dict
+        The row of ``param_groups``; only read.
+    names : list of str
+        Which of its options to read.
+    recipe : callable
+        See :mod:`fastopt.recipes`.
+    """
+
+    def __init__(self, where: str, group: dict[str, Any], names: list[str], recipe: Recipe) -> None:
+        self.where, self.group, self.names, self.recipe = where, group, names, recipe
+        self._look()
+        self.rule, self.h = self._read()
+
+    def _look(self) -> None:
+        self._seen = [_plain(self.group.get(name)) for name in self.names]
+
+    def _read(self) -> Change:
+        try:
+            options = {name: _plain(self.group[name]) for name in self.names}
+        except KeyError as error:
+            raise HyperparameterError(f"{self.where} has lost its {error}; set it again") from None
+        rule, values = self.recipe(self.where, options)
+        return rule, rule.pack(values, self.where)
+
+    def pending(self) -> Change | None:
+        """Return the rule and numbers if an option changed; None is the usual answer.
+
+        Raises
+        ------
+        HyperparameterError
+            An option is gone or has a value that is not allowed.
+        """
+        try:
+            # What was seen has no tensors, so one that changed in place compares by value.
+            unchanged = list(map(self.group.get, self.names)) == self._seen
+        except (RuntimeError, ValueError):  # several elements have no truth; packing refuses them
+            unchanged = False
+        return None if unchanged else self._read()
+
+    def adopt(self, h: tuple[float, ...]) -> bool:
+        """Use new numbers from now on; tell whether clocks must be made anew."""
+        changed = {name for name, a, b in zip(self.rule.hyper, self.h, h) if a != b}
+        self.h = h
+        self._look()
+        return bool(changed.difference(_NOT_IN_CLOCK))
