@@ -102,7 +102,9 @@ def test_mistakes_are_refused_before_anything_runs(iris, name, call):
 
 @pytest.mark.usefixtures("nothing_runs")
 @pytest.mark.parametrize("call", [sweep, plan])
-@pytest.mark.parametrize("problem", [None, "digits", problems.iris, np.ones(3)], ids=str)
+@pytest.mark.parametrize(
+    "problem", [None, "digits", problems.iris, np.ones(3)], ids=["None", "str", "function", "array"]
+)
 def test_a_problem_must_be_one(problem, call):
     with pytest.raises(SpecError, match="problem must be one of"):
         call(problem, {}, epochs=1)
