@@ -24,7 +24,6 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from fastopt import state
 from fastopt.errors import StateError, did_you_mean
 from fastopt.segments import Group, Piece, Segment
 
@@ -37,7 +36,7 @@ KEY = "fastopt"
 VERSION = 1
 PARAM = "param"
 
-_DTYPES = {"F32": np.dtype(np.float32), "F64": np.dtype(np.float64)}
+_CODES = {np.dtype(np.float32): "F32", np.dtype(np.float64): "F64"}
 
 # JSON has no words for these.
 Special = Literal["inf", "-inf", "nan"]
@@ -84,7 +83,9 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     Notes
     -----
     A schedule is a function that the program gives at construction, like the structure of the
-    parameters: it is not in the file. How many steps it has seen is.
+    parameters: it is not in the file. How many steps it has seen is. Save a schedule-free
+    optimizer in training mode: in evaluation mode the parameters are the average, from which
+    ``train()`` computes the others to the last bits only.
 
     Examples
     --------
@@ -144,11 +145,11 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
             _check_kind(opt, record)
             _check_tensors(opt._groups, file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        steps = state.load(opt._groups, _state_dict(opt._groups, record, tensors))
+        opt.load_state_dict(_state_dict(opt._groups, record, tensors))
     except (SafetensorError, ValueError, OverflowError) as error:
         what = str(error).rstrip(".")
         raise StateError(f"{os.fspath(path)}: {what}. Nothing was changed.") from error
-    opt.steps, opt.skipped = steps, record.skipped
+    opt.skipped = record.skipped
     for k, group in enumerate(opt._groups):
         for label, _, piece in _entries(k, group):
             piece.array[...] = tensors[f"{PARAM}/{label}"]
@@ -171,7 +172,7 @@ def _entries(k: int, group: Group) -> Iterator[Entry]:
 def _group_record(k: int, group: Group) -> GroupRecord:
     group.change(group.options)  # raises if one of them is not allowed
     options = {name: _plain(value) for name, value in group.options.items() if name != "params"}
-    clocks = {
+    clocks: dict[str, Any] = {
         label: [value if math.isfinite(value) else str(value) for value in segment.clock.tolist()]
         for label, segment, _ in _entries(k, group)
     }
@@ -272,7 +273,7 @@ def _check_tensors(groups: list[Group], file: Any) -> None:
             view = file.get_slice(name)
             shape, code = tuple(view.get_shape()), view.get_dtype()
             own = piece.array
-            if (shape, _DTYPES.get(code)) != (own.shape, own.dtype):
+            if (shape, code) != (own.shape, _CODES[own.dtype]):
                 raise StateError(
                     f"parameter {label!r} has shape {shape} and dtype {code} in the file, but "
                     f"shape {own.shape} and dtype {own.dtype} in the optimizer"
@@ -281,7 +282,7 @@ def _check_tensors(groups: list[Group], file: Any) -> None:
         if name.startswith(f"{PARAM}/"):
             raise StateError(f"the optimizer has no parameter for the tensor {name!r}")
         code = file.get_slice(name).get_dtype()
-        if code not in _DTYPES:
+        if code not in _CODES.values():
             raise StateError(f"tensor {name!r} has dtype {code}; state is float32 or float64")
 
 
@@ -294,7 +295,8 @@ def _state_dict(
         slot, _, label = name.partition("/")
         if slot != PARAM:
             slots.setdefault(label, {})[slot] = a
-    entries, rows = {}, []
+    entries: dict[int, dict[str, Any]] = {}
+    rows = []
     for k, (group, saved) in enumerate(zip(groups, record.groups)):
         numbers = []
         for label, _, _ in _entries(k, group):

@@ -223,7 +223,7 @@ PARALLEL_FROM = 20_000
 
 def step_parts(rule: Rule) -> tuple[Callable, ...]:
     """Return the template of one step of ``rule`` and the functions it is to be closed over."""
-    if rule.measure is None:
+    if rule.measure is None or rule.trust is None:
         return flat, rule.clock0, rule.tick, rule.update
     return flat_measured, rule.clock0, rule.tick, rule.measure, rule.trust, rule.update
 

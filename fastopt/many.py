@@ -18,7 +18,7 @@ from fastopt.loops import PARALLEL_FROM, scattered, scattered_measured
 from fastopt.rules import Rule
 from fastopt.threads import Twins
 
-__all__ = ["BFLOAT16", "COUNTER", "GRADIENT", "Many", "PARAMETER", "work_items"]  # fmt: skip
+__all__ = ["BFLOAT16", "COUNTER", "GRADIENT", "PARAMETER", "Many", "work_items"]  # fmt: skip
 
 BFLOAT16 = np.dtype(np.uint16)
 """Kind of arrays that hold the bits of bfloat16 numbers."""

@@ -38,8 +38,9 @@ def values_of(rule: Rule, where: str, options: Mapping[str, Any]) -> dict[str, A
         elif isinstance(value, tuple | list) and len(value) == len(names):
             values |= zip(names, value)
         else:
+            kind = "pair" if len(names) == 2 else "triple"
             raise HyperparameterError(
-                f"{where}: {name} must be ({', '.join(names)}); got {value!r}"
+                f"{where}: {name} must be a {kind} ({', '.join(names)}); got {value!r}"
             )
     return {name: values[name] for name in rule.hyper if name in values}
 

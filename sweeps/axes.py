@@ -25,6 +25,7 @@ __all__ = [
     "kind_of",
     "linspace",
     "logspace",
+    "possible",
     "repeated",
     "take",
     "telling",
@@ -51,6 +52,11 @@ class Computed(Sequence):
     def ends(self) -> tuple[Any, Any]:
         """Two values between which all the others lie."""
         return self[0], self[-1]
+
+    @property
+    def possible(self) -> Sequence:
+        """Values among which all of these are."""
+        return self
 
     def telling(self) -> np.ndarray:
         """Positions ``(k,)`` whose values stand for all of them when a range is checked."""
@@ -311,6 +317,16 @@ def untied(axis: Sequence) -> Sequence:
     (0.1, 0.2)
     """
     return axis.axis if isinstance(axis, Tied) else axis
+
+
+def possible(axis: Sequence) -> Sequence:
+    """Return the values among which those of an axis are: of draws, what is drawn from.
+
+    >>> possible(("sgd", "adam"))
+    ('sgd', 'adam')
+    """
+    axis = untied(axis)
+    return axis.possible if isinstance(axis, Computed) else axis
 
 
 def repeated(axis: Sequence) -> list[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean
+from sweeps import anova, pairs, stats
 from sweeps.axes import common_kind, kind_of
 from sweeps.space import Space
 
@@ -40,7 +41,8 @@ class SweepResult:
     Parameters
     ----------
     columns : dict of str to (n,) array
-        ``trial_id``, the axes, ``state`` (positions in :data:`STATES`), then what was measured.
+        ``trial_id``, the axes, ``state`` (positions in :data:`STATES`), then what was measured,
+        and ``error`` (a reason or None) if trials can fail.
     curves : dict of str to array or None
         ``trial_id`` ``(m,)``; ``step`` and every measured quantity ``(m, points)``. Past the end
         of a run ``step`` is negative or NaN.
@@ -87,7 +89,7 @@ class SweepResult:
         space: Space | None = None,
     ) -> None:
         names = list(columns)
-        measured = names[names.index("state") + 1 :]
+        measured = [name for name in names[names.index("state") + 1 :] if name != "error"]
         if metric not in measured:
             raise SpecError(
                 f"metric must be one of {', '.join(measured)}; "
@@ -102,6 +104,11 @@ class SweepResult:
         self._curves = curves
         self.space = space
 
+    over_seeds = stats.over_seeds
+    edges = stats.edges
+    compare = pairs.compare
+    importance = anova.importance
+
     def __len__(self) -> int:
         return len(self.columns["trial_id"])
 
@@ -114,7 +121,7 @@ class SweepResult:
             ``trial_id`` int64; axes float64, int64, bool or Categorical (names), or their
             nullable twins where a union leaves gaps; ``state`` Categorical over :data:`STATES`;
             losses and accuracies as measured; ``steps_to_target`` and ``diverged_step`` nullable
-            Int64. The dtypes do not depend on how many trials finished.
+            Int64; ``error`` str. The dtypes do not depend on how many trials finished.
         """
         return self._frame(slice(None))
 
@@ -217,13 +224,16 @@ class SweepResult:
 
         return f"<pre>{escape(repr(self))}</pre>{self.best(10).to_html()}"
 
+    def counting(self, metric: str) -> np.ndarray:
+        """Tell which trials are COMPLETE and have a finite value of ``metric``: bool ``(n,)``."""
+        score = np.asarray(self.columns[metric], np.float64)
+        fit = np.isfinite(score) & (np.asarray(self.columns["state"]) == 0)
+        return fit & (score >= 0) if metric in MISSING_BELOW_ZERO else fit
+
     def _ranking(self) -> np.ndarray:
         """Rows of the trials that can be compared, best first."""
         score = np.asarray(self.columns[self.metric], np.float64)
-        fit = np.isfinite(score) & (np.asarray(self.columns["state"]) == 0)
-        if self.metric in MISSING_BELOW_ZERO:
-            fit &= score >= 0
-        rows = np.flatnonzero(fit)
+        rows = np.flatnonzero(self.counting(self.metric))
         sign = 1.0 if self.mode == "min" else -1.0
         return rows[np.lexsort((np.asarray(self.columns["trial_id"])[rows], sign * score[rows]))]
 
@@ -250,6 +260,8 @@ class SweepResult:
         if name in MISSING_BELOW_ZERO:
             never = ~(cells >= 0)  # True for NaN, too
             return pd.arrays.IntegerArray(np.where(never, 0, cells).astype(np.int64), never)
+        if name == "error":
+            return pd.array(cells, dtype="str")
         if name == "steps":
             return cells.astype(np.int64)
         if cells.dtype != object:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.engine.local import compile_block, run_block, worker_count
+from sweeps.engine.lane_plan import LanePlan
+from sweeps.engine.local import Problem, compile_block, run_block, worker_count
 from sweeps.engine.plan import COMMON, Block, Options, Plan
-from sweeps.engine.trial import COMPLETE, COUNTS, CURVE, METRICS, PENDING, RESULTS, STEPS, Trials
+from sweeps.engine.trial import COMPLETE, COUNTS, PENDING, STEPS, Trials
 from sweeps.problems.base import DataProblem
+from sweeps.problems.landscapes import Landscape
 from sweeps.progress import Progress
 from sweeps.results import SweepResult
 from sweeps.space import Space
@@ -29,7 +31,7 @@ SAMPLE = 1 << 14
 
 
 def sweep(
-    problem: DataProblem,
+    problem: Problem,
     space: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
     optimizer: str = "adam",
@@ -123,26 +125,12 @@ def sweep(
     collected = _Collected(checked)
     estimated = _estimate(checked, workers)
     bar = Progress(estimated.cost, checked.size, enabled=progress)
-    interrupted, compiling = False, 0.0
-
-    def watch(cost: int, done: int) -> None:
-        best = collected.best_with(block.trials)
-        bar.update(collected.cost + cost, collected.finished + done, best)
-
     try:
         with bar:
-            for block in checked.launches(LAUNCH):
-                start = time.perf_counter()
-                compile_block(problem, block)
-                compiling += time.perf_counter() - start
-                interrupted = not run_block(problem, block, workers, watch)
-                collected.add(block)
-                bar.update(collected.cost, collected.finished, collected.best)
-                if interrupted:
-                    break
+            finished = _run(checked, workers, collected, bar)
     except KeyboardInterrupt:
-        interrupted = True
-    return collected.result(time.perf_counter() - began, compiling, interrupted)
+        finished = False
+    return collected.result(time.perf_counter() - began, interrupted=not finished)
 
 
 @dataclass(frozen=True)
@@ -157,7 +145,7 @@ class Estimate:
 
 
 def plan(
-    problem: DataProblem,
+    problem: Problem,
     space: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
     n_jobs: int = -1,
@@ -199,12 +187,14 @@ def _common(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, Any]) -> Plan:
-    if not isinstance(problem, DataProblem):
+    plans = {DataProblem: Plan, Landscape: LanePlan}
+    if type(problem) not in plans:
         raise SpecError(
             f"problem must be one of sweeps.problems, such as problems.digits(); got {problem!r}"
         )
     options = {name: common.pop(name) for name in _OPTIONS}
-    return Plan(problem, Space(space), Options(defaults=common | hyper, **options))
+    made = plans[type(problem)]
+    return made(problem, Space(space), Options(defaults=common | hyper, **options))
 
 
 def _estimate(checked: Plan, workers: int) -> Estimate:
@@ -216,11 +206,30 @@ def _estimate(checked: Plan, workers: int) -> Estimate:
         cost += int(block.cost.sum())
         steps += int(block.trials.plan[:, STEPS].sum())
         points = max(points, block.trials.curves.shape[1])
-    row = 8 * (2 * len(RESULTS) + len(checked.space.names) + points * len(CURVE))
+    row = 8 * (2 * len(checked.results) + len(checked.space.names) + points * len(checked.curve))
     share = size / len(ids)
     return Estimate(
         size, round(steps * share), cost * share / workers / 1e9, size * row, round(cost * share)
     )
+
+
+def _run(checked: Plan, workers: int, collected: _Collected, bar: Progress) -> bool:
+    """Run all blocks, one kernel launch each; return False when interrupted."""
+
+    def watch(cost: int, done: int) -> None:
+        best = collected.best_with(block.trials)
+        bar.update(collected.cost + cost, collected.finished + done, best)
+
+    for block in checked.launches(LAUNCH):
+        start = time.perf_counter()
+        compile_block(checked.problem, block)
+        collected.compiling += time.perf_counter() - start
+        finished = run_block(checked.problem, block, workers, watch)
+        collected.add(block)
+        bar.update(collected.cost, collected.finished, collected.best)
+        if not finished:
+            return False
+    return True
 
 
 class _Collected:
@@ -230,6 +239,7 @@ class _Collected:
         self.plan = checked
         self.blocks: list[tuple[np.ndarray, ...]] = []
         self.cost = self.finished = 0
+        self.compiling = 0.0
         self.best: float | None = None
 
     def add(self, block: Block) -> None:
@@ -246,30 +256,31 @@ class _Collected:
     def best_with(self, trials: Trials) -> float | None:
         """Return the best metric so far, counting these trials, some of which may still run."""
         options = self.plan.options
-        values = trials.out[trials.state == COMPLETE, METRICS[options.metric]]
+        column = self.plan.results.index(options.metric)
+        values = trials.out[trials.state == COMPLETE, column]
         known = [] if self.best is None else [self.best]
         pick = np.max if options.mode == "max" else np.min
         return float(pick(np.concatenate([known, values]))) if len(known) + len(values) else None
 
-    def result(self, seconds: float, compiling: float, interrupted: bool) -> SweepResult:
+    def result(self, seconds: float, interrupted: bool) -> SweepResult:
         """Put everything in the order of the trial numbers."""
         options = self.plan.options
         ids = _join([ids for ids, *_ in self.blocks], np.int64)
         order = np.argsort(ids, kind="stable")
         ids = ids[order]
-        out = _join([out for _, _, out, _ in self.blocks], float, len(RESULTS))[order]
+        out = _join([out for _, _, out, _ in self.blocks], float, len(self.plan.results))[order]
         columns = {"trial_id": ids, **self.plan.space.columns(ids)}
         columns["state"] = _join([state for _, state, _, _ in self.blocks], np.int8)[order]
-        for k, name in enumerate(RESULTS):
+        for k, name in enumerate(self.plan.results):
             counts = name in COUNTS
             columns[name] = (
                 np.nan_to_num(out[:, k], nan=-1).astype(np.int64) if counts else out[:, k]
             )
         columns["best_loss"][np.isinf(columns["best_loss"])] = np.nan
-        running = max(seconds - compiling, 1e-9)
+        running = max(seconds - self.compiling, 1e-9)
         info = {
             "seconds": seconds,
-            "compile_seconds": compiling,
+            "compile_seconds": self.compiling,
             "n_trials": self.plan.size,
             "interrupted": interrupted,
             "trials_per_second": len(ids) / running,
@@ -284,8 +295,9 @@ class _Collected:
             np.pad(c, ((0, 0), (0, points - c.shape[1]), (0, 0)), constant_values=np.nan)
             for *_, c in self.blocks
         ]
-        table = _join(padded, float, points, len(CURVE))[order]
-        return {"trial_id": ids, **{name: table[:, :, k] for k, name in enumerate(CURVE)}}
+        names = self.plan.curve
+        table = _join(padded, float, points, len(names))[order]
+        return {"trial_id": ids, **{name: table[:, :, k] for k, name in enumerate(names)}}
 
 
 def _join(arrays: list[np.ndarray], dtype: Any, *shape: int) -> np.ndarray:

@@ -1,138 +1,32 @@
-r"""Axes that are drawn instead of listed: distributions, and designs that draw several together.
+"""Designs: several axes drawn together, and random orders of trials.
 
-A distribution turns a fraction :math:`u \in [0, 1)` into a value, a source turns (seed, dimension,
-position) into a fraction. Neither keeps a state, so draw ``i`` of 2**40 is computed by itself, is
-the same in every process, and does not change when ``n`` grows (except in a Latin hypercube, whose
-strata depend on ``n``).
+Draw ``i`` is computed from its position, so a design of 2**40 trials has a length and costs
+nothing, and it does not change when ``n`` grows (except a Latin hypercube, whose strata are
+``1/n`` wide).
 """
 
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.axes import MAX_LENGTH, Computed, Tied, as_axis, ends, kind_of, take
-from sweeps.philox import philox, uniforms
+from sweeps.axes import MAX_LENGTH, Points, Tied, as_axis
+from sweeps.distributions import Choice, Distribution, Draws, Independent, Source, fractions, whole
+from sweeps.philox import philox
 
-__all__ = [
-    "Distribution",
-    "Draws",
-    "choice",
-    "draws",
-    "latin_hypercube",
-    "loguniform",
-    "random_order",
-    "randint",
-    "sobol",
-    "uniform",
-]
+__all__ = ["Latin", "Sobol", "draws", "latin_hypercube", "random_order", "sobol"]
 
-# Streams of sweeps.philox; training uses the numbers below 16.
-DRAWS, LATIN, SHIFT, ORDER = (np.uint64(k) for k in range(16, 20))
+# Streams of sweeps.philox; 16 belongs to sweeps.distributions.
+STRATA, LATIN, SHIFT, ORDER = (np.uint64(k) for k in range(17, 21))
 
 LOW, HALF = np.uint64(2**32 - 1), np.uint64(32)
 SOBOL_BITS = 30
 LATIN_MAX = 2**24
-LOOKED_AT = 2**12
-"""Draws whose extremes are checked before a sweep starts; any of them may be the extreme one."""
-
-
-class Distribution:
-    """What a drawn axis may hold; made by :func:`uniform` and its relatives.
-
-    It becomes an axis with a number of draws (``uniform(0, 1, 20)``) or inside a design such as
-    :func:`sobol`.
-    """
-
-    def values(self, u: np.ndarray) -> np.ndarray:
-        """Return the value of every fraction in ``u`` ``(n,)``, each in ``[0, 1]``."""
-        raise TypeError(f"{type(self).__name__} does not say what its values are")
-
-    @property
-    def ends(self) -> tuple[Any, Any]:
-        """Smallest and largest value."""
-        low, high = self.values(np.array([0.0, 1.0])).tolist()
-        return low, high
-
-
-@dataclass(frozen=True)
-class Uniform(Distribution):
-    """Evenly on an interval."""
-
-    low: float
-    high: float
-
-    def values(self, u: np.ndarray) -> np.ndarray:
-        return np.clip(self.low * (1.0 - u) + self.high * u, self.low, self.high)
-
-    def __repr__(self) -> str:
-        return f"uniform({self.low!r}, {self.high!r})"
-
-
-@dataclass(frozen=True)
-class LogUniform(Distribution):
-    """Evenly in the logarithm."""
-
-    low: float
-    high: float
-
-    def values(self, u: np.ndarray) -> np.ndarray:
-        low, high = math.log(self.low), math.log(self.high)
-        logs = (low * (1.0 - u) + high * u).tolist()
-        # libm's exp, not NumPy's, whose last bit depends on the SIMD width of the machine.
-        return np.clip(np.fromiter(map(math.exp, logs), float, len(logs)), self.low, self.high)
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        return self.low, self.high
-
-    def __repr__(self) -> str:
-        return f"loguniform({self.low!r}, {self.high!r})"
-
-
-@dataclass(frozen=True)
-class Choice(Distribution):
-    """One of some values, all equally likely."""
-
-    options: Sequence
-
-    def values(self, u: np.ndarray) -> np.ndarray:
-        k = len(self.options)
-        return take(self.options, np.minimum((u * k).astype(np.int64), k - 1))
-
-    @property
-    def ends(self) -> tuple[Any, Any]:
-        return ends(self.options)
-
-    def __repr__(self) -> str:
-        if isinstance(self.options, range):
-            return f"randint({self.options.start}, {self.options.stop})"
-        listed = isinstance(self.options, tuple)
-        return f"choice({list(self.options) if listed else self.options!r})"
-
-
-class Source(Protocol):
-    """Where fractions come from: one dimension of a design."""
-
-    def fractions(self, index: np.ndarray, n: int) -> np.ndarray:
-        """Return the fractions at the positions ``index`` of ``n``."""
-
-
-@dataclass(frozen=True)
-class Independent:
-    """Pseudo-random numbers: position ``i`` is counter ``i`` of Philox."""
-
-    seed: int
-    dimension: int = 0
-
-    def fractions(self, index: np.ndarray, n: int) -> np.ndarray:
-        return _uniforms(self.seed, DRAWS, self.dimension, index)
 
 
 @dataclass(frozen=True)
@@ -143,8 +37,9 @@ class Latin:
     dimension: int
 
     def fractions(self, index: np.ndarray, n: int) -> np.ndarray:
-        stratum = _latin_order(n, self.seed, self.dimension)[index]
-        return (stratum + _uniforms(self.seed, LATIN, self.dimension, index)) / n
+        """Return the fractions at these positions."""
+        stratum = _strata(n, self.seed, self.dimension)[index]
+        return (stratum + fractions(self.seed, LATIN, self.dimension, index)) / n
 
 
 @dataclass(frozen=True)
@@ -155,167 +50,13 @@ class Sobol:
     dimension: int
 
     def fractions(self, index: np.ndarray, n: int) -> np.ndarray:
-        shift = _uniforms(self.seed, SHIFT, self.dimension, np.zeros(1, np.int64)) * 2**SOBOL_BITS
+        """Return the fractions at these positions."""
+        shift = fractions(self.seed, SHIFT, self.dimension, np.zeros(1, np.int64)) * 2**SOBOL_BITS
         points = np.full(index.shape, shift.astype(np.int64)[0])
         gray = index ^ (index >> 1)
         for k, direction in enumerate(_directions(self.dimension, max(n - 1, 1).bit_length())):
             points ^= (gray >> k & 1) * direction
         return points / 2**SOBOL_BITS
-
-
-@dataclass(frozen=True)
-class Draws(Computed):
-    """An axis of ``n`` draws from a distribution, each computed when it is looked at."""
-
-    distribution: Distribution
-    source: Source
-    n: int
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, i: Any) -> Any:
-        """Return draw ``i`` as a plain Python value, or a tuple of draws."""
-        i = range(self.n)[i]
-        if isinstance(i, range):
-            return tuple(self[k] for k in i)
-        return self.at(np.array([i])).tolist()[0]
-
-    def at(self, digits: np.ndarray) -> np.ndarray:
-        """Return the draws at these positions."""
-        return self.distribution.values(self.source.fractions(digits, self.n))
-
-    @property
-    def ends(self) -> tuple[Any, Any]:
-        """Smallest and largest value of the distribution."""
-        return self.distribution.ends
-
-    def telling(self) -> np.ndarray:
-        """Positions of the extremes, or of every name, among the first draws."""
-        first = self.at(np.arange(min(self.n, LOOKED_AT)))
-        if kind_of(first.tolist()[0]) in ("integer", "real"):
-            return np.unique([first.argmin(), first.argmax()])
-        cells = first.tolist()
-        return np.unique([cells.index(value) for value in dict.fromkeys(cells)])
-
-    def __repr__(self) -> str:
-        return f"{self.n} draws of {self.distribution!r}"
-
-
-def uniform(low: float, high: float, n: int | None = None, *, seed: int = 0) -> Any:
-    """Numbers drawn evenly between ``low`` and ``high``.
-
-    Parameters
-    ----------
-    low, high : float
-        Finite, ``low <= high``.
-    n : int, optional
-        Number of draws, which makes it an axis; leave it out inside a design.
-    seed : int
-        Decides the draws.
-
-    Returns
-    -------
-    Draws or Distribution
-        With and without ``n``.
-
-    Raises
-    ------
-    SpecError
-        An end is not finite, the ends are the wrong way round, or ``n`` or ``seed`` is not an
-        integer in its range.
-
-    Examples
-    --------
-    >>> axis = uniform(0.8, 1.0, 3, seed=7)
-    >>> len(axis), all(0.8 <= value <= 1.0 for value in axis)
-    (3, True)
-    >>> uniform(0, 1)
-    uniform(0.0, 1.0)
-    """
-    return _axis(Uniform(*_interval("uniform", low, high)), n, seed)
-
-
-def loguniform(low: float, high: float, n: int | None = None, *, seed: int = 0) -> Any:
-    """Numbers whose logarithms are drawn evenly between those of ``low`` and ``high``.
-
-    Parameters
-    ----------
-    low, high : float
-        Finite and positive, ``low <= high``; values, not exponents.
-    n, seed : int
-        As for :func:`uniform`.
-
-    Raises
-    ------
-    SpecError
-        As for :func:`uniform`, or an end is not positive.
-
-    Examples
-    --------
-    >>> axis = loguniform(1e-5, 1.0, 2**40)
-    >>> len(axis), 1e-5 <= axis[2**39] <= 1.0
-    (1099511627776, True)
-    """
-    low, high = _interval("loguniform", low, high)
-    if low <= 0.0:
-        raise SpecError(
-            f"loguniform(low, high): the ends must be positive values (not exponents); got {low!r}"
-        )
-    return _axis(LogUniform(low, high), n, seed)
-
-
-def randint(low: int, high: int, n: int | None = None, *, seed: int = 0) -> Any:
-    """Integers drawn from ``low`` to ``high - 1`` (as in :meth:`numpy.random.Generator.integers`).
-
-    Parameters
-    ----------
-    low, high : int
-        ``low < high``, at most 2**53 apart.
-    n, seed : int
-        As for :func:`uniform`.
-
-    Raises
-    ------
-    SpecError
-        An end is not an integer of 64 bits, or the range is empty or too long.
-
-    Examples
-    --------
-    >>> set(randint(3, 5, 64))
-    {3, 4}
-    """
-    for name, end in (("low", low), ("high", high)):
-        if kind_of(end) != "integer" or not -(2**63) <= end < 2**63:
-            raise SpecError(f"randint(low, high): {name} must be an integer; got {end!r}")
-    if not 0 < high - low <= 2**53:
-        raise SpecError(
-            f"randint(low, high): high must exceed low, by at most 2**53; got {low!r} and {high!r}"
-        )
-    return _axis(Choice(range(int(low), int(high))), n, seed)
-
-
-def choice(options: Any, n: int | None = None, *, seed: int = 0) -> Any:
-    """One of some values, drawn with equal chances.
-
-    Parameters
-    ----------
-    options : list, tuple, range, 1-D array, linspace or logspace
-        What to draw from.
-    n, seed : int
-        As for :func:`uniform`.
-
-    Raises
-    ------
-    SpecError
-        As for an axis of :class:`sweeps.Space`.
-
-    Examples
-    --------
-    >>> sorted(set(choice(["sgd", "adam"], 64)))
-    ['adam', 'sgd']
-    """
-    return _axis(Choice(_options("choice(options)", options)), n, seed)
 
 
 def draws(axes: Mapping[str, Any], n: int, *, seed: int = 0) -> dict[str, Tied]:
@@ -342,7 +83,7 @@ def draws(axes: Mapping[str, Any], n: int, *, seed: int = 0) -> dict[str, Tied]:
 
     Examples
     --------
-    >>> from sweeps import Space
+    >>> from sweeps import Space, loguniform
     >>> axes = {"optimizer": ["sgd", "adam"], "lr": loguniform(1e-4, 1.0)}
     >>> len(Space({**draws(axes, 100, seed=1), "seed": range(3)}))
     300
@@ -374,6 +115,7 @@ def latin_hypercube(axes: Mapping[str, Any], n: int, *, seed: int = 0) -> dict[s
 
     Examples
     --------
+    >>> from sweeps import uniform
     >>> sorted(int(10 * x) for x in latin_hypercube({"x": uniform(0, 1)}, 10)["x"])
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
@@ -410,6 +152,7 @@ def sobol(axes: Mapping[str, Any], n: int, *, seed: int = 0) -> dict[str, Tied]:
 
     Examples
     --------
+    >>> from sweeps import uniform
     >>> points = sobol({"x": uniform(0, 1), "y": uniform(0, 1)}, 8, seed=3)
     >>> sorted(int(8 * y) for y in points["y"])
     [0, 1, 2, 3, 4, 5, 6, 7]
@@ -420,3 +163,112 @@ def sobol(axes: Mapping[str, Any], n: int, *, seed: int = 0) -> dict[str, Tied]:
     sequences with better two-dimensional projections*, SIAM J. Sci. Comput. 2008.
     """
     return _design("sobol", Sobol, axes, n, seed, 2**SOBOL_BITS)
+
+
+def random_order(n: int, size: int, seed: int) -> np.ndarray:
+    """Return the first ``n`` numbers of a random order of ``range(size)``.
+
+    Parameters
+    ----------
+    n : int
+        How many, at most ``size``.
+    size : int
+        At most 2**63 - 1; the time and memory taken depend on ``n`` and not on ``size``.
+    seed : int
+        Decides the order.
+
+    Returns
+    -------
+    (n,) array of int64
+        Distinct; the order of a smaller ``n`` is its beginning while ``size`` exceeds ``2 n``.
+
+    Raises
+    ------
+    SpecError
+        ``n`` or ``seed`` is not an integer in its range.
+
+    Examples
+    --------
+    >>> sorted(random_order(5, 5, seed=0).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    n = whole("the size of a sample", n, 0, size)
+    seed = whole("seed", seed, 0, 2**64 - 1)
+    if size <= max(2 * n, 2**16):
+        return np.argsort(_words(seed, ORDER, 0, np.arange(size)), kind="stable")[:n]
+    # Words past the last multiple of size are left out, or small numbers would be likelier.
+    fair = np.uint64(2**64 // size * size - 1)
+    drawn = np.empty(0, np.int64)
+    first = 0
+    while drawn.size < n:
+        words = _words(seed, ORDER, 1, np.arange(first, first + n))
+        first += n
+        drawn = np.concatenate([drawn, (words[words <= fair] % np.uint64(size)).astype(np.int64)])
+        _, earliest = np.unique(drawn, return_index=True)
+        drawn = drawn[np.sort(earliest)]
+    return drawn[:n]
+
+
+def _words(seed: int, stream: np.uint64, dimension: int, index: np.ndarray) -> np.ndarray:
+    """Random words of 64 bits at these counters of a stream."""
+    counters, key = index.astype(np.uint64), np.uint64(seed)
+    w0, w1, _, _ = philox(
+        counters & LOW, counters >> HALF, np.uint64(dimension), stream, key & LOW, key >> HALF
+    )
+    return w0 << HALF | w1
+
+
+@functools.lru_cache(maxsize=16)
+def _strata(n: int, seed: int, dimension: int) -> np.ndarray:
+    return np.argsort(_words(seed, STRATA, dimension, np.arange(n)), kind="stable")
+
+
+@functools.lru_cache(maxsize=256)
+def _directions(dimension: int, bits: int) -> tuple[int, ...]:
+    """Direction numbers of one dimension, each the XOR of two neighbours of SciPy's sequence.
+
+    Point ``i`` is the XOR of the numbers whose bits are set in the Gray code of ``i``; points
+    ``2**k - 1`` and ``2**k`` differ in bit ``k`` alone.
+    """
+    from scipy.stats import qmc  # takes half a second to import
+
+    engine = qmc.Sobol(dimension + 1, scramble=False, bits=SOBOL_BITS)
+    found = []
+    for k in range(bits):
+        engine.reset()
+        if k > 0:
+            engine.fast_forward(2**k - 1)
+        low, high = (engine.random(2)[:, dimension] * 2**SOBOL_BITS).astype(np.int64).tolist()
+        found.append(low ^ high)
+    return tuple(found)
+
+
+def _design(
+    helper: str,
+    source: Callable[[int, int], Source],
+    axes: Mapping[str, Any],
+    n: int,
+    seed: int,
+    most: int,
+) -> dict[str, Tied]:
+    if not isinstance(axes, Mapping) or not axes:
+        raise SpecError(f"{helper}(axes, n): axes must be a dict of one axis or more; got {axes!r}")
+    n = whole(f"{helper}(axes, n): n", n, 1, most)
+    seed = whole(f"{helper}(axes, n): seed", seed, 0, 2**64 - 1)
+    columns = {name: _distribution(helper, name, given) for name, given in axes.items()}
+    return {
+        name: Tied(Draws(column, source(seed, k), n), tuple(columns))
+        for k, (name, column) in enumerate(columns.items())
+    }
+
+
+def _distribution(helper: str, name: str, given: Any) -> Distribution:
+    if isinstance(given, Distribution):
+        return given
+    options = as_axis(f"axis {name!r}", given)
+    if not isinstance(options, tuple | range | Points):
+        raise SpecError(
+            f"{helper}(axes, n): axis {name!r} is {given!r}; allowed are a list to choose from and "
+            "distributions without n, such as uniform(low, high): the design says how many"
+        )
+    return Choice(options)

@@ -2,16 +2,18 @@
 
 Trial ``i`` of a product of axes is the mixed-radix number ``i`` whose digits pick one value an
 axis, the last axis varying fastest (the order of :func:`itertools.product`). A union of products
-numbers its parts one after the other. So a grid of 2**40 trials has a length and costs nothing.
+numbers its parts one after the other. Axes that are tied together (:func:`zipped`, designs) are
+one digit. So a grid of 2**40 trials has a length and costs nothing, and so has any slice of it.
 """
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -19,20 +21,28 @@ from fastopt.errors import SpecError, SweepWarning, did_you_mean
 from sweeps.axes import (
     MAX_LENGTH,
     Points,
+    Tied,
     as_axis,
     common_kind,
     kind_of,
     linspace,
     logspace,
+    possible,
     repeated,
     take,
+    telling,
     values,
 )
+from sweeps.conditions import When, expanded
+from sweeps.samplers import random_order
 
 __all__ = ["Points", "Space", "as_axis", "check_names", "linspace", "logspace", "values"]
 
 DTYPES: dict[str, type] = {"integer": np.int64, "real": np.float64, "boolean": np.bool_}
 """Sort of value -> dtype of its column; everything else is object."""
+
+LOOKED_AT = 2**12
+"""Trials looked at where not every value can be."""
 
 
 class Space:
@@ -42,9 +52,12 @@ class Space:
     ----------
     axes : dict, list of dict or Space
         Axis name -> its values: a list, tuple, range, 1-D array, :func:`linspace`,
-        :func:`logspace`, or a single value. Values are real numbers, integers, booleans or names
-        (strings, or objects of :mod:`fastopt.schedules`), one sort an axis; integers among reals
-        become reals. A list of dicts is the union of their products, in order.
+        :func:`logspace`, draws (:func:`uniform`, ...), or a single value. Values are real numbers,
+        integers, booleans or names (strings, or objects of :mod:`fastopt.schedules`), one sort an
+        axis; integers among reals become reals. Axes that advance together come from
+        :func:`zipped`, :func:`draws`, :func:`sobol` or :func:`latin_hypercube`; an axis that only
+        some trials have from :func:`when`. A list of dicts is the union of their products, in
+        order.
 
     Raises
     ------
@@ -65,27 +78,49 @@ class Space:
     {'optimizer': 'adam', 'lr': 0.01}
     >>> space.columns([0, 1, 7])["lr"]
     array([0.0001, 0.001 , 0.01  ])
+    >>> space[2:4]
+    Space(2 of 10 trials: optimizer (2) x lr (5))
     >>> Space({f"x{i}": range(2) for i in range(40)}).size == 2**40
     True
     """
 
     def __init__(self, axes: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Space) -> None:
-        self.parts: tuple[dict[str, Sequence], ...] = _checked_parts(axes)
-        self.names: tuple[str, ...] = tuple(dict.fromkeys(itertools.chain(*self.parts)))
-        sizes = [math.prod(map(len, part.values())) for part in self.parts]
-        self.size: int = sum(sizes)
-        if self.size > MAX_LENGTH:
-            raise SpecError(f"a space may hold at most 2**63 - 1 trials; this one has {self.size}")
-        if not isinstance(axes, Space):
-            _warn_of_repeats(self.parts)
+        declared = _checked_parts(axes)
+        self.parts: tuple[dict[str, Sequence], ...] = tuple(
+            itertools.chain.from_iterable(map(expanded, declared))
+        )
+        self.names: tuple[str, ...] = tuple(dict.fromkeys(itertools.chain(*declared)))
+        self._wheels = [_wheels(part) for part in self.parts]
+        sizes = [math.prod(wheels.values()) for wheels in self._wheels]
+        if sum(sizes) > MAX_LENGTH:
+            raise SpecError(f"a space may hold at most 2**63 - 1 trials; this one has {sum(sizes)}")
         self._starts = np.cumsum([0, *sizes], dtype=np.int64)
+        self._rows: range | np.ndarray = range(sum(sizes))
+        if isinstance(axes, Space):
+            self.names, self._rows = axes.names, axes._rows
+        else:
+            _warn_of_repeats(declared)
         self.kinds: dict[str, str] = {name: self._kind_of(name) for name in self.names}
+
+    @property
+    def size(self) -> int:
+        """Number of trials."""
+        return len(self._rows)
 
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        """Return trial ``i`` as a dict of plain Python values; absent axes are left out."""
+    @overload
+    def __getitem__(self, i: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, i: slice) -> Space: ...
+    def __getitem__(self, i: int | slice) -> dict[str, Any] | Space:
+        """Return trial ``i`` as a dict of plain values without absent axes, or a slice as a Space.
+
+        Trials of a slice are numbered from 0 again.
+        """
+        if isinstance(i, slice):
+            return self._selected(self._rows[i])
         i = range(self.size)[i]
         columns, present = self.columns([i]), self.present([i])
         return {
@@ -99,10 +134,41 @@ class Space:
 
     def __repr__(self) -> str:
         parts = (
-            " x ".join(f"{name} ({len(axis)})" for name, axis in part.items()) or "no axes"
-            for part in self.parts
+            " x ".join(f"{'&'.join(names)} ({n})" for names, n in wheels.items()) or "no axes"
+            for wheels in self._wheels
         )
-        return f"Space({self.size} trials: {' + '.join(parts)})"
+        total = self._starts[-1]
+        trials = f"{self.size} trials" if self.size == total else f"{self.size} of {total} trials"
+        return f"Space({trials}: {' + '.join(parts)})"
+
+    def sample(self, n: int, seed: int = 0) -> Space:
+        """Return ``n`` different trials in random order, as a space of their own.
+
+        Parameters
+        ----------
+        n : int
+            At most ``len(self)``.
+        seed : int
+            Decides the order. The sample of a smaller ``n`` is its beginning while the space holds
+            more than ``2 n`` trials.
+
+        Returns
+        -------
+        Space
+
+        Raises
+        ------
+        SpecError
+            ``n`` or ``seed`` is not an integer in its range.
+
+        Examples
+        --------
+        >>> space = Space({"lr": logspace(1e-6, 1, 2**30), "seed": range(1024)})
+        >>> space.size == 2**40, space.sample(100, seed=1).size
+        (True, 100)
+        """
+        picked = random_order(n, self.size, seed)
+        return self._selected(self._trials(picked))
 
     def columns(self, ids: Any, fill: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
         """Decode a block of trial numbers, one array an axis.
@@ -128,9 +194,10 @@ class Space:
         for k, part in enumerate(self.parts):
             here = np.flatnonzero(parts == k)
             rest = ids[here] - self._starts[k]
-            for name, axis in reversed(part.items()):
-                rest, digits = np.divmod(rest, len(axis))
-                columns[name][here] = take(axis, digits)
+            for names, length in reversed(self._wheels[k].items()):
+                rest, digits = np.divmod(rest, length)
+                for name in names:
+                    columns[name][here] = take(part[name], digits)
         return columns
 
     def present(self, ids: Any) -> dict[str, np.ndarray]:
@@ -166,7 +233,7 @@ class Space:
         return self.parts[k]
 
     def values_of(self, name: str) -> Iterator[Any]:
-        """Yield the values of an axis in the order of the parts, repeated ones included.
+        """Yield the values an axis can take, in the order of the parts, repeated ones included.
 
         Examples
         --------
@@ -174,10 +241,52 @@ class Space:
         [0.1, 0.01, 0.1]
         """
         check_names([name], self.names)
-        return itertools.chain.from_iterable(part[name] for part in self.parts if name in part)
+        return itertools.chain.from_iterable(
+            possible(part[name]) for part in self.parts if name in part
+        )
+
+    def every_value(self, crossed: Iterable[str] = ()) -> np.ndarray:
+        """Return numbers of trials that have every value of every axis, one axis at a time.
+
+        Of an axis that is computed, such as a range, its extremes stand for all values. Of tied
+        axes that are crossed, and of a slice or sample, a few thousand trials do.
+
+        Parameters
+        ----------
+        crossed : names
+            Axes whose values are combined with those of all other axes.
+
+        Returns
+        -------
+        (n,) array of int64
+            Distinct, in increasing order.
+
+        Examples
+        --------
+        >>> space = Space({"optimizer": ["sgd", "adam"], "lr": [0.1, 0.2, 0.3], "seed": range(9)})
+        >>> [tuple(space[i].values()) for i in space.every_value()]
+        [('sgd', 0.1, 0), ('sgd', 0.1, 8), ('sgd', 0.2, 0), ('sgd', 0.3, 0), ('adam', 0.1, 0)]
+        >>> len(space.every_value(crossed=["optimizer"]))
+        8
+        """
+        if not isinstance(self._rows, range) or self._rows != range(self._starts[-1]):
+            return np.unique(np.linspace(0, self.size - 1, min(self.size, LOOKED_AT), dtype=int))
+        ids, crossed = [], set(crossed)
+        for part, wheels, start in zip(self.parts, self._wheels, self._starts.tolist()):
+            deciding, others = np.array([start]), [np.zeros(1, np.int64)]
+            stride = math.prod(wheels.values())
+            for names, length in wheels.items():
+                stride //= length
+                offsets = stride * _telling(part, names, crossed)
+                if crossed.isdisjoint(names):
+                    others.append(offsets)
+                else:
+                    deciding = np.add.outer(deciding, offsets).ravel()
+            ids += [np.add.outer(deciding, offsets).ravel() for offsets in others]
+        return np.unique(np.concatenate(ids))
 
     def _located(self, ids: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Check trial numbers and find the part of the union that each lies in."""
+        """Check trial numbers; return them in the whole union and the part that each lies in."""
         array = np.asarray(ids)
         if array.size == 0:
             array = array.astype(np.int64)
@@ -185,8 +294,18 @@ class Space:
             raise SpecError(f"trial numbers must be a 1-D array of integers; got {ids!r}")
         if array.size and not 0 <= array.min() <= array.max() < self.size:
             raise IndexError(f"trial numbers must lie in [0, {self.size}); got {ids!r}")
-        array = array.astype(np.int64)
+        array = self._trials(array.astype(np.int64))
         return array, np.searchsorted(self._starts, array, side="right") - 1
+
+    def _trials(self, ids: np.ndarray) -> np.ndarray:
+        """Return the numbers in the whole union of these trials of the selection."""
+        rows = self._rows
+        return rows.start + rows.step * ids if isinstance(rows, range) else rows[ids]
+
+    def _selected(self, rows: range | np.ndarray) -> Space:
+        chosen = copy.copy(self)
+        chosen._rows = rows
+        return chosen
 
     def _blank(self, name: str, shape: tuple[int, ...], gap: Any) -> np.ndarray:
         """Allocate a column whose dtype is the same for every block of the space."""
@@ -226,7 +345,26 @@ def check_names(names: Iterable[str], allowed: Iterable[str], what: str = "axis"
             raise SpecError(f"unknown {what} {name!r}{hint} Allowed: {', '.join(allowed)}")
 
 
-def _checked_parts(axes: Any) -> tuple[dict[str, Sequence], ...]:
+def _wheels(part: Mapping[str, Sequence]) -> dict[tuple[str, ...], int]:
+    """Return the digits of a product's trial numbers: axes that turn together -> their length."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, axis in part.items():
+        groups.setdefault(axis.group if isinstance(axis, Tied) else (name,), []).append(name)
+    for names in groups.values():
+        lengths = {name: len(part[name]) for name in names}
+        if len(set(lengths.values())) > 1:
+            raise SpecError(f"axes that are tied together must have one length; got {lengths}")
+    return {tuple(names): len(part[names[0]]) for names in groups.values()}
+
+
+def _telling(part: Mapping[str, Sequence], names: tuple[str, ...], crossed: set[str]) -> np.ndarray:
+    """Return positions of axes that turn together at which each has every value."""
+    if len(names) > 1 and not crossed.isdisjoint(names):
+        return np.arange(min(len(part[names[0]]), LOOKED_AT))
+    return np.unique(np.concatenate([telling(part[name]) for name in names]))
+
+
+def _checked_parts(axes: Any) -> tuple[dict[str, Any], ...]:
     if isinstance(axes, Space):
         return axes.parts
     parts = [axes] if isinstance(axes, Mapping) else axes
@@ -240,12 +378,16 @@ def _checked_parts(axes: Any) -> tuple[dict[str, Sequence], ...]:
         for name in part:
             if not isinstance(name, str) or not name:
                 raise SpecError(f"an axis is named by a non-empty string; got {name!r}")
-    return tuple({name: as_axis(f"axis {name!r}", part[name]) for name in part} for part in parts)
+    return tuple({name: _checked_axis(name, part[name]) for name in part} for part in parts)
 
 
-def _warn_of_repeats(parts: Iterable[Mapping[str, Sequence]]) -> None:
-    for name, axis in itertools.chain.from_iterable(part.items() for part in parts):
-        again = repeated(axis)
+def _checked_axis(name: str, given: Any) -> Any:
+    return given if isinstance(given, When) else as_axis(f"axis {name!r}", given)
+
+
+def _warn_of_repeats(parts: Iterable[Mapping[str, Any]]) -> None:
+    for name, given in itertools.chain.from_iterable(part.items() for part in parts):
+        again = repeated(given.axis if isinstance(given, When) else given)
         if again:
             shown = ", ".join(map(repr, again[:5]))
             warnings.warn(

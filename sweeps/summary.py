@@ -12,7 +12,6 @@ from rich.table import Table
 
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
-from sweeps.axes import ends
 from sweeps.problems import PROBLEMS
 from sweeps.results import SweepResult
 
@@ -107,22 +106,12 @@ def planned(plan: Any) -> Table:
 
 
 def at_the_edge(result: SweepResult) -> str:
-    """Say which axes have their best value at the end of the grid, where better may lie beyond.
-
-    Axes of one or two values have no inside and seeds have no order, so they do not count.
-    """
-    space, best = result.space, result.best()
-    if space is None or best.empty:
+    """Say which axes have their best value at the end of the grid: :meth:`SweepResult.edges`."""
+    edges = result.edges()
+    if edges.empty:
         return ""
-    edges = []
-    part = space.part_of(int(best["trial_id"].iloc[0]))
-    for name, value in result.best_params_.items():
-        numeric = space.kinds[name] in ("integer", "real")
-        if numeric and name != "seed" and len(part[name]) > 2 and value in ends(part[name]):
-            edges.append(f"{name} = {number(value)}")
-    if not edges:
-        return ""
-    return f"At the edge of the grid: {', '.join(edges)}; better values may lie beyond."
+    shown = ", ".join(f"{name} = {number(v)}" for name, v in zip(edges["axis"], edges["value"]))
+    return f"At the edge of the grid: {shown}; better values may lie beyond."
 
 
 def pairs(title: str, facts: Mapping[str, str]) -> Table:

@@ -29,7 +29,10 @@ class Case:
     reference: Callable
     twin: Callable | None
     hyper: Mapping[str, Any] = field(default_factory=dict)
-    light: int | None = None  # ulp of a step larger than its parameter; None: by number of slots
+    # ulp of a step larger than its parameter; None: by number of slots. More for schedule-free:
+    # late, c and 1 - c round, and c (z - y) is not small where y is; and for LaProp,
+    # which averages quotients and then multiplies once more.
+    light: int | None = None
     # ulp of a slot: coefficient, product, sum, and the same again for a coupled decay in g; more
     # where a slot averages quotients, each of a root, a sum and a division.
     slot: int = 3
@@ -196,7 +199,11 @@ CASES += [
     Case("rmsprop", torchs.rmsprop, None, _APART),
     Case("rmsprop_momentum", torchs.rmsprop_momentum, torch_rmsprop, slot=5),
     Case(
-        "rmsprop_momentum", torchs.rmsprop_momentum, torch_rmsprop, {**_UP, "momentum": 0.5}, slot=5
+        "rmsprop_momentum",
+        torchs.rmsprop_momentum,
+        torch_rmsprop,
+        {**_UP, "momentum": 0.5, "alpha": 0.9, "eps": 1e-3},
+        slot=5,
     ),
     Case("rmsprop_centered", torchs.rmsprop_centered, torch_rmsprop_centered),
     Case("rmsprop_centered", torchs.rmsprop_centered, torch_rmsprop_centered, _UP),
@@ -210,9 +217,10 @@ CASES += [
         "rmsprop_centered_momentum",
         torchs.rmsprop_centered_momentum,
         torch_rmsprop_centered,
-        {**_UP, "alpha": 0.9},
+        {**_UP, "momentum": 0.5},
         slot=5,
     ),
+    Case("rmsprop_momentum", torchs.rmsprop_momentum, None, _APART, slot=5),
     Case("adadelta", torchs.adadelta, torch_adadelta, slot=7),
     Case("adadelta", torchs.adadelta, torch_adadelta, {**_UP, "lr": 0.1, "rho": 0.5}, slot=7),
     Case("adadelta", torchs.adadelta, None, _APART, slot=7),
@@ -229,57 +237,87 @@ CASES += [
     ),
     Case("rprop", torchs.rprop, torch_rprop, {"lr": 0.1, "etaminus": 0.25, "etaplus": 2.0}),
     Case("lion", modern.lion, None),
-    Case("lion", modern.lion, None, {"lr": 0.1, "beta1": 0.5, **_UP}),
+    Case("lion", modern.lion, None, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, **_UP}),
     Case("lion", modern.lion, None, {"weight_decay": 0.1, "decoupled": False}),
     Case("signum", modern.signum, None),
     Case("signum", modern.signum, None, {"lr": 0.1, "momentum": 0.0, **_UP}),
     Case("signum", modern.signum, None, _APART),
     Case("ademamix", modern.ademamix, None),
     Case("ademamix", modern.ademamix, None, {**_UP, "alpha_warmup": 5.0, "beta3_warmup": 1e4}),
-    Case("ademamix", modern.ademamix, None, {"beta3": 0.5, "beta1": 0.9, "beta3_warmup": 4.0}),
+    Case(
+        "ademamix",
+        modern.ademamix,
+        None,
+        {
+            "beta1": 0.8,
+            "beta2": 0.9,
+            "beta3": 0.5,
+            "beta3_warmup": 4.0,
+            "alpha": 5.0,
+            "eps": 1e-3,
+            "decoupled": False,
+        },
+    ),
     Case("adopt", modern.adopt, None),
     Case("adopt", modern.adopt, None, {"clip": False, "eps": 1e-2, **_APART}),
-    Case("adopt", modern.adopt, None, {"lr": 0.1, "beta2": 0.9, **_UP}),
+    Case("adopt", modern.adopt, None, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, **_UP}),
     Case("adan", modern.adan, None),
-    Case("adan", modern.adan, None, {"lr": 0.1, **_UP}),
+    Case("adan", modern.adan, None, {**_HOT, "beta3": 0.7, **_UP}),
     Case("adan", modern.adan, None, {**_DECAY, "no_prox": True}),
-    Case("laprop", modern.laprop, None, slot=7),
-    Case("laprop", modern.laprop, None, {**_HOT, **_UP}, slot=7),
-    Case("laprop", modern.laprop, None, {"weight_decay": 0.1, "decoupled": False}, slot=7),
+    Case("laprop", modern.laprop, None, slot=10, light=7),
+    Case("laprop", modern.laprop, None, {**_HOT, **_UP}, slot=10, light=7),
+    Case(
+        "laprop", modern.laprop, None, {"weight_decay": 0.1, "decoupled": False}, slot=10, light=7
+    ),
     Case("adabelief", modern.adabelief, None),
     Case("adabelief", modern.adabelief, None, {**_HOT, **_UP}),
     Case("adabelief", modern.adabelief, None, {"weight_decay": 0.1, "decoupled": False}),
     Case("yogi", modern.yogi, None),
-    Case("yogi", modern.yogi, None, {"beta2": 0.9, "initial_accumulator_value": 0.1, **_UP}),
+    Case("yogi", modern.yogi, None, {**_HOT, "initial_accumulator_value": 0.1, **_UP}),
     Case("yogi", modern.yogi, None, _APART),
-    Case("mars_adamw", norms.mars, None, slot=7),
-    Case("mars_adamw", norms.mars, None, {"gamma": 0.1, **_UP}, slot=7),
-    Case("mars_adamw", norms.mars, None, {"weight_decay": 0.1, "decoupled": False}, slot=7),
+    Case("mars_adamw", norms.mars, None, slot=9),
+    Case("mars_adamw", norms.mars, None, {**_HOT, "gamma": 0.1, **_UP}, slot=9),
+    Case("mars_adamw", norms.mars, None, {"weight_decay": 0.1, "decoupled": False}, slot=9),
     Case("cautious_adamw", norms.cautious_adamw, None),
     Case("cautious_adamw", norms.cautious_adamw, None, {**_HOT, **_UP}),
     Case("cautious_adamw", norms.cautious_adamw, None, {"decoupled": False}),
     Case("cautious_lion", norms.cautious_lion, None),
-    Case("cautious_lion", norms.cautious_lion, None, {"lr": 0.1, "beta1": 0.5, **_UP}),
+    Case(
+        "cautious_lion", norms.cautious_lion, None, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, **_UP}
+    ),
     Case("cautious_lion", norms.cautious_lion, None, {**_DECAY, "decoupled": False}),
     Case("lamb", norms.lamb, None),
     Case("lamb", norms.lamb, None, {**_HOT, **_UP}),
-    Case("lars", norms.lars, None, slot=4, light=5),
+    Case("lars", norms.lars, None, slot=5, light=5),
     Case(
-        "lars", norms.lars, None, {"momentum": 0.0, "eps": 0.1, "lr": 0.1, **_UP}, slot=4, light=5
+        "lars",
+        norms.lars,
+        None,
+        {"momentum": 0.0, "eps": 0.1, "trust_coefficient": 0.01, **_UP},
+        slot=5,
+        light=5,
     ),
     Case("stable_adamw", norms.stable_adamw, None),
     Case("stable_adamw", norms.stable_adamw, None, {**_HOT, **_UP}),
-    Case("schedule_free_sgd", modern.schedule_free_sgd, None),
-    Case("schedule_free_sgd", modern.schedule_free_sgd, None, {"r": 1.0, **_UP}),
+    Case("schedule_free_sgd", modern.schedule_free_sgd, None, light=8),
+    Case("schedule_free_sgd", modern.schedule_free_sgd, None, {"r": 1.0, **_UP}, light=8),
     Case(
         "schedule_free_sgd",
         modern.schedule_free_sgd,
         None,
         {"lr": 0.1, "momentum": 0.5, "warmup_steps": 5.0, "weight_lr_power": 1.0},
+        light=8,
     ),
-    Case("schedule_free_adamw", modern.schedule_free_adamw, None, slot=6),
-    Case("schedule_free_adamw", modern.schedule_free_adamw, None, {**_HOT, **_UP}, slot=6),
-    Case("schedule_free_adamw", modern.schedule_free_adamw, None, {"warmup_steps": 5.0}, slot=6),
+    Case("schedule_free_adamw", modern.schedule_free_adamw, None, slot=6, light=8),
+    Case("schedule_free_adamw", modern.schedule_free_adamw, None, {**_HOT, **_UP}, slot=6, light=8),
+    Case(
+        "schedule_free_adamw",
+        modern.schedule_free_adamw,
+        None,
+        {"warmup_steps": 5.0, "r": 1.0, "weight_lr_power": 1.0},
+        slot=6,
+        light=8,
+    ),
 ]
 
 PLAIN = [case for case in CASES if not case.hyper]

@@ -62,7 +62,7 @@ def test_second_process_compiles_nothing(python, tmp_path):
     ("file", "old", "new", "result"),
     [
         ("rules/sgd.py", "- lr * (s * g", "- (lr + lr) * (s * g", 1.0),
-        ("loops.py", "kind, value, pointer)", "kind, builder.fneg(value), pointer)", -2.0),
+        ("access.py", "kind, value, pointer)", "kind, builder.fneg(value), pointer)", -2.0),
     ],
     ids=["rule", "intrinsic"],
 )

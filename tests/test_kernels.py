@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from fastopt.loops import stepper
-from tests.cases import CASES, EDGES, ELEMENTWISE, PLAIN, fresh, signed
+from tests.cases import EDGES, ELEMENTWISE, PLAIN, fresh, signed
 
 DTYPES = [np.float32, np.float64]
 STEPS = 3
 both = pytest.mark.parametrize("dtype", DTYPES)
-every_case = pytest.mark.parametrize("case", CASES, ids=str)
+# Hyperparameters are data: the defaults of a rule run the same machine code as all its flags.
 every_rule = pytest.mark.parametrize("case", PLAIN, ids=str)
+elementwise = pytest.mark.parametrize("case", ELEMENTWISE, ids=str)
 
 
 def gradients(n, dtype):
@@ -46,7 +47,7 @@ def threads():
 
 
 @both
-@every_case
+@every_rule
 def test_twins_and_thread_counts_agree(case, dtype, threads):
     twins = stepper(case.rule)
     for n in EDGES:
@@ -70,7 +71,7 @@ def test_guard_picks_a_twin_without_changing_the_result(case, dtype):
 
 
 @both
-@pytest.mark.parametrize("case", ELEMENTWISE, ids=str)
+@elementwise
 def test_pieces_give_the_bits_of_the_whole(case, dtype):
     n, kernel = 4099, stepper(case.rule).serial
     gs = gradients(n, dtype)
@@ -132,9 +133,9 @@ def test_neighbours_and_gradient_are_not_written(case, dtype, twin):
 
 DUMP = """
 import numpy as np
-from tests.cases import PLAIN, fresh
+from tests.cases import ELEMENTWISE, fresh
 from fastopt.loops import stepper
-for case in PLAIN:
+for case in ELEMENTWISE:
     for dtype in (np.float32, np.float64):
         for twin in ("serial", "parallel")[: 1 + (dtype is np.float32)]:
             kernel, state = getattr(stepper(case.rule), twin), fresh(case, 64, dtype)
@@ -177,7 +178,7 @@ WIDENING = re.compile(r"\bv?cvt(?:ps2pd|ss2sd)\b")
 
 
 @x86
-@every_rule
+@elementwise
 @pytest.mark.parametrize("twin", ["serial", "parallel"])
 def test_float32_stays_float32(case, twin, assembly):
     """No element is widened; the coefficients, ticked in float64, are narrowed before the loop."""
@@ -189,7 +190,7 @@ def test_float32_stays_float32(case, twin, assembly):
 
 
 @x86
-@every_rule
+@elementwise
 @pytest.mark.parametrize("code", ["float32 serial", "float32 parallel", "float64 serial"])
 def test_hot_loop_is_packed_and_calls_nothing(case, code, assembly):
     packed = {"float32": "ps", "float64": "pd"}[code.split()[0]]

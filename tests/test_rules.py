@@ -108,7 +108,8 @@ def test_step_is_the_papers_and_torchs(case, dtype):
                 continue
             yardstick, where = Yardstick(case, t, before, g), f"n={n} t={t}"
             yardstick.check(after.x, yardstick.exact, where, light)
-            assert n < 1000 or yardstick.heavy.mean() > 0.1, where  # the strict part is not empty
+            # The strict part is not empty; schedule-free's average jumps in its first steps.
+            assert n < 1000 or t < LATE[0] or yardstick.heavy.mean() > 0.1, where
             if case.twin:  # rounds as well, in its own order: one ulp more
                 yardstick.check(after.x, step_torch(case, t, before, g), where, light + 1)
 

@@ -8,7 +8,8 @@ r"""Adan: Adam with Nesterov's look-ahead made of differences of gradients.
         {\sqrt{v} / \sqrt{1 - \beta_3^t} + \epsilon}\Bigr) / (1 + \alpha \lambda)
 
 with :math:`d_1 = 0`; ``no_prox`` shrinks :math:`p` by :math:`1 - \alpha \lambda` beforehand
-instead. The betas are what the paper calls :math:`1 - \beta`, as in its authors' program.
+instead. The betas are what the paper calls :math:`1 - \beta`, as in its authors' program; optax has
+:math:`1 - \beta_2` where both have :math:`\beta_2` in the sums.
 """
 
 from __future__ import annotations

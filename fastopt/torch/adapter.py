@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
 
 from fastopt.errors import FastoptError, HyperparameterError, StateError
-from fastopt.recipes import Recipe
+from fastopt.recipes import named
+from fastopt.rules import RULES, Rule
+from fastopt.torch.docs import described
 from fastopt.torch.entry import Entry
 from fastopt.torch.plan import Clocks, Manner, Plan, names_of, planned
 from fastopt.torch.tensors import check_disjoint, check_tensor, empty_slot
 
-__all__ = ["Optimizer"]
+__all__ = ["Lr", "Optimizer", "Pair", "Params"]
+
+Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
+Lr = float | torch.Tensor
+Pair = tuple[float, float]
 
 # torch's options that choose one of its implementations or ask for a graph; no rule knows them.
 _OF_TORCH = ("foreach", "fused", "capturable", "differentiable")
@@ -47,20 +53,27 @@ class Optimizer(torch.optim.Optimizer):
     parameter whose memory has holes, and a gradient whose elements lie in another order than those
     of its parameter, go through a temporary copy.
 
-    ``state_dict`` has torch's entries, and ``clock`` (a tuple of floats) so that resuming here gives
-    the same bits; torch's optimizers ignore it. ``foreach`` and ``fused`` are accepted for
+    ``state_dict`` has torch's entries, and ``clock`` (a tuple of floats) so that resuming here
+    gives the same bits; torch's optimizers ignore it. ``foreach`` and ``fused`` are accepted for
     compatibility and change nothing.
     """
 
-    recipe: ClassVar[Recipe]
+    recipe: ClassVar[Callable[..., tuple[Rule, dict[str, Any]]]]
     counts: ClassVar[bool] = True
+
+    def __init_subclass__(cls, rule: str = "", **kwargs: Any) -> None:
+        """Complete the class of the rule of that name: its recipe and its documentation."""
+        super().__init_subclass__(**kwargs)
+        if rule:
+            if "recipe" not in vars(cls):
+                cls.recipe = staticmethod(named(rule))
+            cls.__doc__ = described(cls, RULES[rule])
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         options = dict(arguments)
         params = options.pop("params")
         for name in ("self", "__class__"):
             options.pop(name, None)
-        options = {name: float(v) if type(v) is int else v for name, v in options.items()}
         self._forget()
         self._manner(options).row(0, options)
         _refuse(type(self).__name__, options)
@@ -197,7 +210,7 @@ class Optimizer(torch.optim.Optimizer):
             An option in it is not allowed. Nothing was changed.
         """
         # Hooks may change the dict; ours comes last and sees what will be loaded.
-        handle = self.register_load_state_dict_pre_hook(Optimizer._receive)
+        handle = self.register_load_state_dict_pre_hook(lambda _, final: self._receive(final))
         try:
             super().load_state_dict(state_dict)
         finally:
@@ -235,12 +248,17 @@ class Optimizer(torch.optim.Optimizer):
         incoming = self.__dict__.get("_incoming")
         if incoming is not None:  # torch has cast the state to the dtype of the parameters
             others = {k: v for k, v in state["state"].items() if not isinstance(k, torch.Tensor)}
-            kept = {p: Entry(entry) for p, entry in incoming.items() if entry}
+            kept = {p: entry for p, entry in incoming.items() if entry}
             state = {**state, "state": defaultdict(dict, {**kept, **others})}
+        defaults = dict(state.get("defaults") or self.defaults)
         super().__setstate__(state)
+        self.defaults = defaults  # torch adds an option that not all of our classes have
         self._forget()
+        for p, entry in self.state.items():
+            if isinstance(p, torch.Tensor) and type(entry) is dict:
+                self.state[p] = Entry(entry)
         for group in self.param_groups:
-            for name, value in self.defaults.items():
+            for name, value in defaults.items():
                 group.setdefault(name, value)
 
 
@@ -266,8 +284,8 @@ def fitted(
     found = [name for name in slots if isinstance(entry.get(name), torch.Tensor)]
     if tensors and slots and not found:
         raise StateError(
-            f"{where} has {', '.join(tensors)}, but this optimizer keeps {', '.join(slots)}; it was "
-            "saved by another one"
+            f"{where} has {', '.join(tensors)}, but this optimizer keeps {', '.join(slots)}; "
+            "it was saved by another one"
         )
     for name in found:
         if entry[name].shape != p.shape:

@@ -264,7 +264,7 @@ class Batch:
 
     def rewind(self, groups: Iterable[int]) -> None:
         """Make the clocks of these groups anew, as if their hyperparameters had always been so."""
-        for k in np.flatnonzero(np.isin(self.many.groups, list(groups))):
+        for k in np.flatnonzero(np.isin(self.many.groups, list(groups))).tolist():
             clock = self.many.clocks[k]
             # A clock that only counts is right whatever the hyperparameters.
             if clock.size > 1:

@@ -9,7 +9,10 @@ from torch.nn.parameter import is_lazy
 from fastopt.errors import ArrayError, ArrayTypeError
 from fastopt.many import BFLOAT16
 
-__all__ = ["KINDS", "check_disjoint", "check_gradient", "check_tensor", "empty_slot", "linear", "slot_dtype", "spread"]  # fmt: skip
+__all__ = [
+    "KINDS", "check_disjoint", "check_gradient", "check_tensor", "empty_slot", "linear",
+    "slot_dtype", "spread",
+]  # fmt: skip
 
 KINDS = {
     torch.float32: np.dtype(np.float32),
@@ -110,9 +113,7 @@ def check_tensor(where: str, p: torch.Tensor) -> None:
     _check_memory(where, p)
     if p.dtype not in KINDS:
         remedy = "use torch.optim" if p.is_complex() else "Convert it with .float()"
-        raise ArrayTypeError(
-            f"{where} has dtype {p.dtype}; kernels exist for {_DTYPES}. {remedy}."
-        )
+        raise ArrayTypeError(f"{where} has dtype {p.dtype}; kernels exist for {_DTYPES}. {remedy}.")
     if spread(p) == "overlapping":
         raise ArrayError(
             f"{where} has shape {tuple(p.shape)} with strides {p.stride()}: several of its "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
@@ -17,11 +18,14 @@ from threadpoolctl import threadpool_limits
 from fastopt.compile import kernel
 from fastopt.errors import SpecError
 from fastopt.threads import enter_parallel, leave_parallel
-from sweeps.engine import queue, trial
+from sweeps.engine import queue
 from sweeps.engine.plan import Block
 from sweeps.problems.base import DataProblem
+from sweeps.problems.landscapes import Landscape
 
-__all__ = ["compile_block", "run_block", "worker_count"]
+__all__ = ["Problem", "compile_block", "run_block", "worker_count"]
+
+Problem = DataProblem | Landscape
 
 # Seconds between looks at the counters: short enough for Ctrl-C, long enough to cost nothing.
 POLL = 0.05
@@ -63,26 +67,25 @@ def worker_count(n_jobs: int) -> int:
     return most if n_jobs == -1 else min(n_jobs, most)
 
 
-def runner(problem: DataProblem, block: Block, parallel: bool) -> Callable:
+def runner(problem: Problem, block: Block, parallel: bool) -> Callable:
     """Return the (lazily compiled) work-queue kernel for these trials."""
-    parts = trial.parts(problem.init, problem.loss_and_grad, problem.evaluate, block.rule)
-    return kernel(queue.workers, *parts, parallel=parallel)
+    return kernel(queue.workers, *block.parts(problem), parallel=parallel)
 
 
-def compile_block(problem: DataProblem, block: Block) -> None:
+def compile_block(problem: Problem, block: Block) -> None:
     """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
     nothing = np.empty(0, np.int64)
     _run_guarded(problem, block, 1, queue.controls(), nothing)
 
 
 def run_block(
-    problem: DataProblem, block: Block, workers: int, watch: Callable[[int, int], Any]
+    problem: Problem, block: Block, workers: int, watch: Callable[[int, int], Any]
 ) -> bool:
     """Run the trials of ``block``, filling its results; return False when interrupted.
 
     Parameters
     ----------
-    problem : DataProblem
+    problem : DataProblem or Landscape
     block : Block
         Its ``trials.out``, ``state`` and ``curves`` are written; unfinished trials stay PENDING.
     workers : int
@@ -91,7 +94,7 @@ def run_block(
         Called about 20 times a second with the cost and the number of trials done so far.
     """
     control = queue.controls()
-    order = np.argsort(-block.cost, kind="stable")
+    order = np.argsort(-block.item_cost, kind="stable")
     failures: list[BaseException] = []
 
     def work() -> None:
@@ -119,12 +122,23 @@ def run_block(
 
 
 def _run_guarded(
-    problem: DataProblem, block: Block, workers: int, control: np.ndarray, order: np.ndarray
+    problem: Problem, block: Block, workers: int, control: np.ndarray, order: np.ndarray
 ) -> None:
+    if not block.parallel:
+        run = runner(problem, block, False)
+        with ThreadPoolExecutor(workers) as pool:
+            cost, table = block.item_cost, block.trials
+            running = [
+                pool.submit(run, 1, control, order, cost, table, problem.aux)
+                for _ in range(workers)
+            ]
+            for worker in running:
+                worker.result()
+        return
     token = enter_parallel()
     try:
         parallel = token is not False
         run = runner(problem, block, parallel)
-        run(workers if parallel else 1, control, order, block.cost, block.trials, problem.aux)
+        run(workers if parallel else 1, control, order, block.item_cost, block.trials, problem.aux)
     finally:
         leave_parallel(token)

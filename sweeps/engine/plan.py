@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastopt import schedules
 from fastopt.errors import SpecError, did_you_mean
 from fastopt.rules import RULES, Rule
+from sweeps.axes import possible
 from sweeps.engine import trial
 from sweeps.problems.base import DataProblem
-from sweeps.space import Points, Space
+from sweeps.space import Space
 
 __all__ = ["Block", "Options", "Plan"]
 
@@ -46,6 +47,17 @@ class Block:
     ids: np.ndarray
     trials: trial.Trials
     cost: np.ndarray  # int64, about nanoseconds on one core
+    # Whether workers are Numba's threads; Python's need only the serial kernel: half the compiling.
+    parallel: ClassVar[bool] = True
+
+    def parts(self, problem: DataProblem) -> tuple:
+        """Return the functions of the kernel."""
+        return trial.parts(problem.init, problem.loss_and_grad, problem.evaluate, self.rule)
+
+    @property
+    def item_cost(self) -> np.ndarray:
+        """Cost of each item of the work queue: here items are trials."""
+        return self.cost
 
 
 class Plan:
@@ -65,11 +77,25 @@ class Plan:
         A hyperparameter is out of its range.
     """
 
-    def __init__(self, problem: DataProblem, space: Space, options: Options) -> None:
+    common: tuple[str, ...] = COMMON
+    metrics: Collection[str] = trial.METRICS
+    results: tuple[str, ...] = trial.RESULTS
+    curve: tuple[str, ...] = trial.CURVE
+
+    def __init__(self, problem: Any, space: Space, options: Options) -> None:
         self.problem, self.space, self.options = problem, space, options
-        check_metric(problem, options)
-        check_names(space, options)
-        self.blocks(every_value(space), results=False)  # raises for a value out of its range
+        self.check_metric()
+        check_names(space, options, self.common)
+        # Raises for a value out of its range; optimizer and schedule decide what is allowed.
+        self.blocks(space.every_value(("optimizer", "schedule")), results=False)
+
+    def check_metric(self) -> None:
+        """Raise unless the metric exists for this problem and the options around it make sense."""
+        check_watch(self.options, self.metrics)
+        if self.options.metric.startswith("test") and not self.problem.has_test:
+            raise SpecError(
+                f"metric {self.options.metric!r} needs test rows, and {self.problem.name} has none"
+            )
 
     @property
     def size(self) -> int:
@@ -156,7 +182,7 @@ class Plan:
 
     def _schedules(self, names: np.ndarray, values: dict, steps: np.ndarray) -> np.ndarray:
         """Kind and parameters of each trial's schedule; trials that agree are packed once."""
-        packed = np.empty((len(names), 5))
+        packed = np.empty((len(names), 1 + schedules.WIDTH))
         parameters = [p for p in schedule_parameters() if p in values or p in self.options.defaults]
         columns = [
             fill(values.get(p), self.options.defaults.get(p), len(names)) for p in parameters
@@ -290,12 +316,10 @@ def schedule_parameters() -> list[str]:
     return list(dict.fromkeys(p for row in schedules.SCHEDULES.values() for p in row.params))
 
 
-def check_metric(problem: DataProblem, options: Options) -> None:
-    """Raise unless the metric exists for this problem and the options around it make sense."""
-    choose("metric", options.metric, trial.METRICS)
+def check_watch(options: Options, metrics: Collection[str]) -> None:
+    """Raise unless the metric is one of these and the options around it make sense."""
+    choose("metric", options.metric, dict.fromkeys(metrics))
     choose("mode", options.mode, {"min": -1, "max": 1})
-    if options.metric.startswith("test") and not problem.has_test:
-        raise SpecError(f"metric {options.metric!r} needs test rows, and {problem.name} has none")
     if options.eval_every is not None:
         whole("eval_every", np.array([options.eval_every], object), 1)
     if options.target is not None and not (
@@ -306,37 +330,9 @@ def check_metric(problem: DataProblem, options: Options) -> None:
         raise SpecError(f"diverge_above must be a number > 0; got {options.diverge_above!r}")
 
 
-def every_value(space: Space) -> np.ndarray:
-    """Return numbers of trials that have every value of every axis, one axis at a time.
-
-    Optimizers and schedules are crossed with the values, since they decide what is allowed. Of a
-    range or of spaced points the two ends are enough: what is allowed is an interval.
-    """
-    ids, start = [], 0
-    for part in space.parts:
-        sizes = [len(axis) for axis in part.values()]
-        strides = [math.prod(sizes[k + 1 :]) for k in range(len(sizes))]
-        digits = {
-            name: stride * np.array([0, len(axis) - 1] if is_spaced(axis) else range(len(axis)))
-            for (name, axis), stride in zip(part.items(), strides)
-        }
-        deciding = np.zeros(1, np.int64)
-        for name in ("optimizer", "schedule"):
-            deciding = np.add.outer(deciding, digits.pop(name, np.zeros(1, np.int64))).ravel()
-        for offsets in (np.zeros(1, np.int64), *digits.values()):
-            ids.append(start + np.add.outer(deciding, offsets).ravel())
-        start += math.prod(sizes)
-    return np.unique(np.concatenate(ids))
-
-
-def is_spaced(axis: Sequence) -> bool:
-    """Whether an axis is computed one value at a time, and monotone."""
-    return isinstance(axis, range | Points)
-
-
-def check_names(space: Space, options: Options) -> None:
+def check_names(space: Space, options: Options, common: Sequence[str] = COMMON) -> None:
     """Raise unless every axis means something to every trial that has it, every keyword to some."""
-    shared = {*COMMON, *schedule_parameters()}
+    shared = {*common, *schedule_parameters()}
     known = {*shared, *ALIASES, *(h for r in RULES.values() for h in r.hyper)}
     for name in (*space.names, *options.defaults):
         if name not in known:
@@ -346,7 +342,7 @@ def check_names(space: Space, options: Options) -> None:
             )
     everywhere: dict[str, Rule] = {}
     for part in space.parts:
-        used = part.get("optimizer", [options.defaults["optimizer"]])
+        used = possible(part.get("optimizer", (options.defaults["optimizer"],)))
         rules = {name: find_rule(name) for name in dict.fromkeys(used)}
         everywhere |= rules
         for name in [n for n in part if n not in shared]:
@@ -354,7 +350,7 @@ def check_names(space: Space, options: Options) -> None:
             if without:
                 raise SpecError(
                     f"axis {name!r} means nothing to optimizer {', '.join(without)}: the same "
-                    "trials would run again for each value. Use a list of spaces, one without it"
+                    "trials would run again for each value. Use when(...) or a list of spaces"
                 )
     for name in options.defaults:
         if name not in shared and not any(accepts(rule, name) for rule in everywhere.values()):

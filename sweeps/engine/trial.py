@@ -18,7 +18,7 @@ from fastopt.compile import inlinable, jitable
 from fastopt.loops import adapted, cast, load, put, take
 from fastopt.rules import Rule
 from fastopt.rules.base import begin
-from fastopt.schedules import factor
+from fastopt.schedules import WIDTH, factor
 from sweeps.engine.queue import STOP, peek
 from sweeps.philox import DRAW, permute, uniforms
 
@@ -39,7 +39,7 @@ __all__ = [
 # Columns of the integer plan of a trial.
 BATCH, STEPS, EVERY, SCHEDULE, SEED, SHUFFLE = range(6)
 PLAN_WIDTH = 6
-FOUR = (0.0,) * 4  # a schedule has four parameters
+NO_SCHEDULE = (0.0,) * WIDTH  # as many parameters as every schedule has
 SHUFFLES = {"epoch": 0, "once": 1, "none": 2, "replacement": 3}
 ONCE, NONE, REPLACEMENT = SHUFFLES["once"], SHUFFLES["none"], SHUFFLES["replacement"]
 
@@ -68,7 +68,7 @@ class Trials(NamedTuple):
 
     h: np.ndarray  # float64 (n, len(rule.hyper))
     plan: np.ndarray  # int64 (n, 6): BATCH, STEPS, EVERY, SCHEDULE, SEED, SHUFFLE
-    schedule: np.ndarray  # float64 (n, 4): the schedule's parameters
+    schedule: np.ndarray  # float64 (n, WIDTH): the schedule's parameters
     X: np.ndarray
     y: np.ndarray
     X_test: np.ndarray
@@ -264,7 +264,7 @@ def trial_parts(
         batch, steps, every = t.plan[i, BATCH], t.plan[i, STEPS], t.plan[i, EVERY]
         seed, kind = t.plan[i, SEED], t.plan[i, SHUFFLE]
         start(i, s, t, aux)
-        h, a = load(t.h[i], like_h), load(t.schedule[i], FOUR)
+        h, a = load(t.h[i], like_h), load(t.schedule[i], NO_SCHEDULE)
         clock = clock0(h)
         rows = t.X.shape[0]
         low, epoch, last = rows, 0, np.nan

@@ -1,7 +1,8 @@
-"""Objectives to train: regressions and MLPs on shipped or own data, and the user's own losses.
+"""Objectives: regressions and MLPs on shipped or own data, the user's own losses, landscapes.
 
-To add a dataset write a row of :data:`sweeps.problems.data.DATASETS`; to add a kind of problem
-write its functions in a file here and a constructor that returns a :class:`DataProblem`.
+To add a dataset write a row of :data:`sweeps.problems.data.DATASETS`, to add a test function one of
+:data:`sweeps.problems.functions.FUNCTIONS`; to add a kind of problem write its functions in a file
+here and a constructor that returns a :class:`DataProblem`.
 """
 
 from __future__ import annotations
@@ -23,22 +24,51 @@ from sweeps.problems.data import (
     softmax_regression,
     wine,
 )
+from sweeps.problems.functions import (
+    FUNCTIONS,
+    ackley,
+    beale,
+    double_well,
+    ellipse,
+    himmelblau,
+    noisy_quadratic,
+    random_quadratic,
+    rastrigin,
+    ravine,
+    rosenbrock,
+    styblinski_tang,
+)
+from sweeps.problems.landscapes import Landscape, landscape
 
 __all__ = [
+    "FUNCTIONS",
     "PROBLEMS",
     "DataProblem",
+    "Landscape",
+    "ackley",
+    "beale",
     "breast_cancer",
     "custom",
     "diabetes",
     "digits",
+    "double_well",
+    "ellipse",
+    "himmelblau",
     "iris",
+    "landscape",
     "linear_regression",
     "logistic_regression",
     "mlp",
     "moons",
+    "noisy_quadratic",
+    "random_quadratic",
+    "rastrigin",
+    "ravine",
+    "rosenbrock",
     "softmax_regression",
+    "styblinski_tang",
     "wine",
 ]
 
-PROBLEMS: dict[str, Callable[..., DataProblem]] = dict(DATASETS)
+PROBLEMS: dict[str, Callable[..., DataProblem | Landscape]] = {**DATASETS, **FUNCTIONS}
 """Problems a TOML spec can name: everything that needs no arrays from the user."""

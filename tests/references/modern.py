@@ -60,9 +60,10 @@ def adan(h, t, p, g, m, w, v, last):
     v = b3 * v + (1 - b3) * (g + b2 * d) ** 2
     top = m / (1 - b1**t) + b2 * w / (1 - b2**t)
     step = lr * top / (np.sqrt(v / (1 - b3**t)) + h["eps"])
+    fade = p.dtype.type(lr * h["weight_decay"])  # 1 - fade and 1 + fade in full
     if h["no_prox"]:
-        return (1 - lr * h["weight_decay"]) * p - step, m, w, v, g
-    return (p - step) / (1 + lr * h["weight_decay"]), m, w, v, g
+        return (1 - fade) * p - step, m, w, v, g
+    return (p - step) / (1 + fade), m, w, v, g
 
 
 def laprop(h, t, p, g, m, v):
@@ -99,7 +100,7 @@ def schedule_free(h, t, p, z, d, beta):
         return h["lr"] * min(1, i / h["warmup_steps"]) if h["warmup_steps"] else h["lr"]
 
     weights = [i ** h["r"] * lr(i) ** h["weight_lr_power"] for i in range(1, t + 1)]
-    c = weights[-1] / sum(weights)
+    c = p.dtype.type(weights[-1] / sum(weights))
     beta, d = p.dtype.type(beta), d + h["weight_decay"] * p
     # y = (1 - beta) z + beta x, so x follows from y and z; then both take their step.
     x = (p - (1 - beta) * z) / beta

@@ -1,0 +1,368 @@
+"""What torch has beside Adam of the adaptive kind."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from fastopt.classes.common import Schedule, by_name
+from fastopt.optimizer import Optimizer
+
+__all__ = ["Adagrad", "Adamax", "NAdam", "RAdam"]
+
+
+@final
+class NAdam(Optimizer):
+    r"""Adam with Nesterov's look-ahead.
+
+    With the momentum :math:`\mu_t = \beta_1 (1 - 0.5 \cdot 0.96^{t \psi})` and its running product
+    :math:`P_t`,
+
+    .. math::
+        p \leftarrow p - \alpha \frac{\frac{1 - \mu_t}{1 - P_t} g
+            + \frac{\mu_{t+1}}{1 - P_{t+1}} m}{\sqrt{\hat v} + \epsilon}
+
+    where the moments :math:`m, v` are those of :class:`Adam`.
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, about the size of a step in units of the parameter.
+    betas : pair of float
+        Decays of the first and second moment, each in [0, 1).
+    eps : float
+        Added to the root of the second moment, in units of the gradient.
+    weight_decay : float
+        Decay of the weights.
+    momentum_decay : float
+        How fast the momentum warms up to its final value.
+    decoupled_weight_decay : bool
+        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
+    maximize : bool
+        Ascend instead of descend.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Notes
+    -----
+    optax and Keras have other algorithms of this name, without this schedule of the momentum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = NAdam(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.752729, -1.747509])
+
+    References
+    ----------
+    T. Dozat, *Incorporating Nesterov momentum into Adam*, ICLR 2016 workshop.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("nadam"),
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "momentum_decay": momentum_decay,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                "maximize": maximize,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )
+
+
+@final
+class RAdam(Optimizer):
+    r"""Adam that steps without the second moment until its variance is known.
+
+    .. math::
+        p \leftarrow p - \alpha \hat m \begin{cases}
+            r_t \sqrt{1 - \beta_2^t} / (\sqrt{v} + \epsilon) & \rho_t > 5 \\ 1 & \text{else,}
+        \end{cases}
+
+    where :math:`\rho_t` is the length of the averaged sequence and :math:`r_t` rectifies the
+    variance.
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, about the size of a step in units of the parameter.
+    betas : pair of float
+        Decays of the first and second moment, each in [0, 1).
+    eps : float
+        Added to the root of the second moment, in units of the gradient.
+    weight_decay : float
+        Decay of the weights.
+    decoupled_weight_decay : bool
+        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
+    maximize : bool
+        Ascend instead of descend.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = RAdam(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.462303, -0.924607])
+
+    References
+    ----------
+    L. Liu et al., *On the variance of the adaptive learning rate and beyond*, arXiv:1908.03265.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("radam"),
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                "maximize": maximize,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )
+
+
+@final
+class Adamax(Optimizer):
+    r"""Adam with a decaying maximum in place of the second moment.
+
+    .. math::
+        u \leftarrow \max(\beta_2 u, |g| + \epsilon), \qquad
+        p \leftarrow p - \frac{\alpha}{1 - \beta_1^t} \frac{m}{u}
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, about the size of a step in units of the parameter.
+    betas : pair of float
+        Decays of the first moment and of the maximum, each in [0, 1).
+    eps : float
+        Added to the magnitude of the gradient.
+    weight_decay : float
+        Decay of the weights.
+    maximize : bool
+        Ascend instead of descend.
+    decoupled_weight_decay : bool
+        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = Adamax(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.715499, -1.707648])
+
+    References
+    ----------
+    D. P. Kingma and J. Ba, *Adam: a method for stochastic optimization*, arXiv:1412.6980.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("adamax"),
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+                "decoupled_weight_decay": decoupled_weight_decay,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )
+
+
+@final
+class Adagrad(Optimizer):
+    r"""Steps scaled by the root of the sum of all squared gradients.
+
+    .. math::
+        s \leftarrow s + g^2, \qquad
+        p \leftarrow p - \frac{\alpha}{1 + (t - 1) \eta} \frac{g}{\sqrt{s} + \epsilon}
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, about the size of a step in units of the parameter.
+    lr_decay : float
+        Decay :math:`\eta` of the learning rate.
+    weight_decay : float
+        Decay of the weights.
+    initial_accumulator_value : float
+        What the sums start at.
+    eps : float
+        Added to the root of the sum.
+    maximize : bool
+        Ascend instead of descend.
+    decoupled_weight_decay : bool
+        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = Adagrad(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.780456, -1.775822])
+
+    References
+    ----------
+    J. Duchi, E. Hazan and Y. Singer, *Adaptive subgradient methods for online learning and
+    stochastic optimization*, JMLR 2011.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("adagrad"),
+            {
+                "lr": lr,
+                "lr_decay": lr_decay,
+                "weight_decay": weight_decay,
+                "initial_accumulator_value": initial_accumulator_value,
+                "eps": eps,
+                "maximize": maximize,
+                "decoupled_weight_decay": decoupled_weight_decay,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )

@@ -1,0 +1,347 @@
+"""Adam with another second moment, or with the moments in another order."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from fastopt.classes.common import Schedule, by_name
+from fastopt.optimizer import Optimizer
+
+__all__ = ["AdaBelief", "CautiousAdamW", "LaProp", "Yogi"]
+
+
+@final
+class LaProp(Optimizer):
+    r"""Adam that scales each gradient before averaging.
+
+    .. math::
+        m \leftarrow \beta_1 m + (1 - \beta_1) \frac{g}{\sqrt{\hat v} + \epsilon}, \qquad
+        p \leftarrow (1 - \alpha\lambda) p - \frac{\alpha}{1 - \beta_1^t} m
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, about the size of a step in units of the parameter.
+    betas : pair of float
+        Decays of the first and second moment, each in [0, 1).
+    eps : float
+        Added to the root of the second moment, in units of the gradient.
+    weight_decay : float
+        Decay of the weights.
+    maximize : bool
+        Ascend instead of descend.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = LaProp(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.708775, -1.704182])
+
+    References
+    ----------
+    L. Ziyin, Z. T. Wang and M. Ueda, *LaProp: separating momentum and adaptivity in Adam*,
+    arXiv:2002.04839.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 4e-4,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-15,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("laprop"),
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )
+
+
+@final
+class AdaBelief(Optimizer):
+    r"""Adam scaled by the gradient's distance from its mean.
+
+    .. math::
+        s \leftarrow \beta_2 s + (1 - \beta_2) (g - m)^2 + \epsilon, \qquad
+        p \leftarrow (1 - \alpha\lambda) p - \alpha \frac{\hat m}{\sqrt{\hat s} + \epsilon}
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, about the size of a step in units of the parameter.
+    betas : pair of float
+        Decays of the first and second moment, each in [0, 1).
+    eps : float
+        Added to the second moment and, as in the paper, to its root.
+    weight_decay : float
+        Decay of the weights.
+    maximize : bool
+        Ascend instead of descend.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = AdaBelief(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.652305, -1.650571])
+
+    References
+    ----------
+    J. Zhuang et al., *AdaBelief optimizer: adapting stepsizes by the belief in observed gradients*,
+    arXiv:2010.07468.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-16,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("adabelief"),
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )
+
+
+@final
+class Yogi(Optimizer):
+    r"""Adam whose second moment changes by amounts that do not depend on itself.
+
+    .. math::
+        v \leftarrow v - (1 - \beta_2)\, \mathrm{sign}(v - g^2)\, g^2, \qquad
+        p \leftarrow p - \alpha \frac{\hat m}{\sqrt{\hat v} + \epsilon}
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, about the size of a step in units of the parameter.
+    betas : pair of float
+        Decays of the first and second moment, each in [0, 1).
+    eps : float
+        Added to the root of the second moment, in units of the gradient.
+    initial_accumulator_value : float
+        What both moments start at.
+    weight_decay : float
+        Decay of the weights.
+    maximize : bool
+        Ascend instead of descend.
+    decoupled_weight_decay : bool
+        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Notes
+    -----
+    Biases are corrected as in Adam, like in optax.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = Yogi(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.701849, -1.700786])
+
+    References
+    ----------
+    M. Zaheer et al., *Adaptive methods for nonconvex optimization*, NeurIPS 2018.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-3,
+        initial_accumulator_value: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("yogi"),
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "initial_accumulator_value": initial_accumulator_value,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+                "decoupled_weight_decay": decoupled_weight_decay,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )
+
+
+@final
+class CautiousAdamW(Optimizer):
+    r"""AdamW that moves only the elements whose step agrees with the gradient.
+
+    .. math::
+        p \leftarrow (1 - \alpha \lambda) p - \alpha \frac{\phi}{\max(\bar\phi, 10^{-3})} u
+
+    with the step :math:`u` of :class:`AdamW`, the mask :math:`\phi = [u g > 0]` and its mean over
+    the tensor :math:`\bar\phi`.
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, about the size of a step in units of the parameter.
+    betas : pair of float
+        Decays of the first and second moment, each in [0, 1).
+    eps : float
+        Added to the root of the second moment, in units of the gradient.
+    weight_decay : float
+        Decay of the weights.
+    maximize : bool
+        Ascend instead of descend.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = CautiousAdamW(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.698911, -1.694945])
+
+    References
+    ----------
+    K. Liang et al., *Cautious optimizers: improving training with one line of code*,
+    arXiv:2411.16085.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        *,
+        maximize: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("cautious_adamw"),
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )

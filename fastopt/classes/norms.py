@@ -1,0 +1,363 @@
+"""Optimizers that look at each tensor as a whole before they update it."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from fastopt.classes.common import Schedule, by_name
+from fastopt.optimizer import Optimizer
+
+__all__ = ["LAMB", "LARS", "MARS", "StableAdamW"]
+
+
+@final
+class LAMB(Optimizer):
+    r"""Adam steps whose length follows that of the parameter, tensor by tensor.
+
+    .. math::
+        u = \frac{\hat m}{\sqrt{\hat v} + \epsilon} + \lambda p, \qquad
+        p \leftarrow p - \alpha \frac{\lVert p \rVert}{\lVert u \rVert} u
+
+    where the ratio is 1 if either norm is zero.
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, the share of a tensor's norm that a step is.
+    betas : pair of float
+        Decays of the first and second moment, each in [0, 1).
+    eps : float
+        Added to the root of the second moment, in units of the gradient.
+    weight_decay : float
+        Decay of the weights.
+    maximize : bool
+        Ascend instead of descend.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Notes
+    -----
+    The norms are summed in float64, in an order that does not depend on the number of threads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = LAMB(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.572353, -1.56548 ])
+
+    References
+    ----------
+    Y. You et al., *Large batch optimization for deep learning: training BERT in 76 minutes*,
+    arXiv:1904.00962.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 1e-2,
+        *,
+        maximize: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("lamb"),
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )
+
+
+@final
+class LARS(Optimizer):
+    r"""Momentum whose learning rate follows the length of the parameter, tensor by tensor.
+
+    .. math::
+        v \leftarrow \mu v + \alpha \frac{\eta \lVert p \rVert}
+            {\lVert g \rVert + \lambda \lVert p \rVert + \epsilon} (g + \lambda p), \qquad
+        p \leftarrow p - v
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, before the local one of each tensor.
+    momentum : float
+        Decay of the velocity, in [0, 1].
+    weight_decay : float
+        Decay of the weights.
+    trust_coefficient : float
+        Share :math:`\eta` of a parameter's norm that a step may be.
+    eps : float
+        Added to the norm of the gradient.
+    maximize : bool
+        Ascend instead of descend.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Notes
+    -----
+    optax divides by the norm of the gradient with its decay instead.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = LARS(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.999439, -1.998878])
+
+    References
+    ----------
+    Y. You, I. Gitman and B. Ginsburg, *Large batch training of convolutional networks*,
+    arXiv:1708.03888.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1.0,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        trust_coefficient: float = 1e-3,
+        eps: float = 0.0,
+        *,
+        maximize: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("lars"),
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "weight_decay": weight_decay,
+                "trust_coefficient": trust_coefficient,
+                "eps": eps,
+                "maximize": maximize,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )
+
+
+@final
+class StableAdamW(Optimizer):
+    r"""AdamW that takes shorter steps when gradients are a surprise.
+
+    .. math::
+        \alpha_t = \alpha / \max\bigl(1, \sqrt{\mathrm{mean}(g^2 / \max(v, \epsilon^2))}\bigr),
+        \qquad
+        p \leftarrow p - \alpha_t \left(\frac{m}{\sqrt{v} + \epsilon} + \lambda p\right)
+
+    with the mean over a tensor, and moments that are kept without bias.
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, about the size of a step in units of the parameter.
+    betas : pair of float
+        Decays of the first and second moment, each in [0, 1).
+    eps : float
+        Added to the root of the second moment, in units of the gradient.
+    weight_decay : float
+        Decay of the weights.
+    maximize : bool
+        Ascend instead of descend.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = StableAdamW(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.698821, -1.694901])
+
+    References
+    ----------
+    M. Wortsman et al., *Stable and low-precision training for large-scale vision-language models*,
+    arXiv:2304.13013.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-6,
+        weight_decay: float = 1e-2,
+        *,
+        maximize: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("stable_adamw"),
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )
+
+
+@final
+class MARS(Optimizer):
+    r"""AdamW on gradients whose variance is reduced by those of the step before.
+
+    .. math::
+        c_t = g_t + \gamma \frac{\beta_1}{1 - \beta_1} (g_t - g_{t-1}), \qquad
+        \tilde c_t = c_t / \max(1, \lVert c_t \rVert)
+
+    and :class:`AdamW` on :math:`\tilde c_t`, with the norm over a tensor.
+
+    Parameters
+    ----------
+    params : ndarray, list or dict of ndarray, Buffer, or list of groups
+        Updated in place; see :class:`fastopt.Optimizer`.
+    lr : float
+        Learning rate, about the size of a step in units of the parameter.
+    betas : pair of float
+        Decays of the first and second moment, each in [0, 1).
+    eps : float
+        Added to the root of the second moment, in units of the gradient.
+    weight_decay : float
+        Decay of the weights.
+    gamma : float
+        Weight of the variance reduction.
+    maximize : bool
+        Ascend instead of descend.
+    nonfinite : {"propagate", "skip", "raise"}
+        What to do with gradients that are NaN or infinite.
+    schedule : callable, optional
+        ``schedule(t) -> factor`` on the learning rate after t completed steps.
+    ema : float, optional
+        Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+    Raises
+    ------
+    ArrayTypeError, ArrayError
+        A parameter is not an array that can be updated in place, or shares memory with another.
+    HyperparameterError
+        A hyperparameter is not a number, or out of its range.
+
+    Notes
+    -----
+    This is MARS-AdamW in its approximate form. The authors' program uses AdamW for tensors that are
+    not matrices; here all are treated alike.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w = np.array([1.0, -2.0])
+    >>> opt = MARS(w, lr=0.1)
+    >>> for _ in range(3):
+    ...     opt.step(2.0 * w)  # the gradient of the sum of squares
+    >>> w.round(6)
+    array([ 0.700429, -1.699956])
+
+    References
+    ----------
+    H. Yuan et al., *MARS: unleashing the power of variance reduction for training large models*,
+    arXiv:2411.10438.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 3e-3,
+        betas: tuple[float, float] = (0.95, 0.99),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        gamma: float = 0.025,
+        *,
+        maximize: bool = False,
+        nonfinite: str = "propagate",
+        schedule: Schedule | None = None,
+        ema: float | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            by_name("mars_adamw"),
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "gamma": gamma,
+                "maximize": maximize,
+            },
+            nonfinite=nonfinite,
+            schedule=schedule,
+            ema=ema,
+        )
