@@ -115,6 +115,7 @@ def decompose(grid: np.ndarray) -> dict[tuple[int, ...], float]:
     def marginal(*kept: int) -> np.ndarray:
         return centred.mean(axis=tuple(k for k in every if k not in kept), keepdims=True)
 
+    variances: dict[tuple[int, ...], float]
     variances = {(k,): float(np.mean(marginal(k) ** 2)) for k in every}
     for j, k in itertools.combinations(every, 2):
         effect = marginal(j, k) - marginal(j) - marginal(k)
@@ -149,17 +150,18 @@ def _grid(
     """Return the mean of every grid point, NaN where no trial counts, and the levels' values."""
     codes = [configurations(result.columns, factor) for factor in factors]
     shape = [int(code.max()) + 1 for code in codes]
-    points = len(np.unique(configurations(dict(enumerate(codes)), range(len(codes)))))
+    names = [name for factor in factors for name in factor]
+    points = int(configurations(result.columns, names).max()) + 1
     if points != math.prod(shape):
         sizes = " x ".join(f"{'&'.join(f)} ({n})" for f, n in zip(factors, shape))
         raise SpecError(
             f"importance needs a full grid: {sizes} make {math.prod(shape)} points, and the trials "
             f"cover {points}. Sweep a product of axes, without unions and conditions, to its end"
         )
-    flat = np.ravel_multi_index(codes, shape)
+    where = np.ravel_multi_index(codes, shape)
     counts = ~np.isnan(cells)
-    n = np.bincount(flat[counts], minlength=points)
-    sums = np.bincount(flat[counts], weights=cells[counts], minlength=points)
+    n = np.bincount(where[counts], minlength=points)
+    sums = np.bincount(where[counts], weights=cells[counts], minlength=points)
     means = np.divide(sums, n, out=np.full(points, math.nan), where=n > 0)
     levels = []
     for code, factor in zip(codes, factors):

@@ -67,7 +67,13 @@ def scores(result: SweepResult, metric: str, diverged: str = "exclude") -> np.nd
 
 
 def configurations(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """Number the distinct combinations of some columns in the order in which they come.
+    """Give equal rows one number, counted in the order in which they come.
+
+    Parameters
+    ----------
+    columns : dict of str to (n,) array
+    names : list of str
+        Columns to look at.
 
     Returns
     -------
@@ -168,7 +174,7 @@ def over_seeds(
 def _spread(cells: np.ndarray, codes: np.ndarray, size: int) -> dict[str, np.ndarray]:
     grouped = pd.Series(cells).groupby(codes).agg(["mean", "std", "min", "max", "count"])
     grouped = grouped.reindex(range(size)).rename(columns={"count": "n"})
-    return {name: grouped[name].to_numpy() for name in grouped}
+    return {str(name): grouped[name].to_numpy() for name in grouped}
 
 
 def _student(spread: dict[str, np.ndarray], confidence: float) -> tuple[np.ndarray, np.ndarray]:

@@ -109,12 +109,13 @@ def saved_and_loaded(state_dict):
     return torch.load(file, weights_only=True)
 
 
-@pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16])
-@pytest.mark.parametrize("case", CASES, ids=str)
+RESUMED = [(case, torch.float32) for case in CASES]
+RESUMED += [(case, dtype) for case in FEW for dtype in (torch.float64, torch.bfloat16)]
+
+
+@pytest.mark.parametrize(("case", "dtype"), RESUMED, ids=str)
 def test_resuming_gives_the_same_bits(case, dtype):
     """Through a file that ``torch.load(weights_only=True)`` reads, with lr changing every step."""
-    if dtype != torch.float32 and case not in CLASSES[:4]:
-        pytest.skip("nothing about resuming depends on both the rule and the dtype")
     params = parameters(dtype)
     optimizer = case.make(params)
     for t in range(3):
@@ -354,17 +355,17 @@ def test_model_changes_its_dtype(case):
 
 
 def test_a_parameter_that_moves_away_is_refused_before_anything_is_written():
-    params = parameters()
+    params = parameters(shapes=[(5,), (3,)])
     optimizer = fastopt.torch.AdamW(params)
     give_gradients(0, params)
     optimizer.step()
-    before = [p.detach().clone() for p in params[:-1]]
-    params[-1].grad = None
-    params[-1].data = torch.ones(3, dtype=torch.int64)
-    give_gradients(1, params[:-1])
-    with pytest.raises(ArrayTypeError, match=r"parameter 6 has dtype torch\.int64"):
+    before = params[0].detach().clone()
+    params[1].grad = None
+    params[1].data = torch.ones(3, dtype=torch.float16)
+    give_gradients(1, params)
+    with pytest.raises(ArrayTypeError, match=r"parameter 1 has dtype torch\.float16"):
         optimizer.step()
-    equal(params[:-1], before)
+    assert torch.equal(params[0], before)
 
 
 def test_a_new_shape_without_new_state_is_refused():

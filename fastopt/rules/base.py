@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.compile import inlinable, jitable
+from fastopt.compile import inlinable
 from fastopt.errors import HyperparameterError, did_you_mean
 
-__all__ = ["Choice", "Flag", "Real", "Rule", "begin", "power"]
+__all__ = ["Choice", "Flag", "Real", "Rule", "begin", "begun", "power"]
 
 # Where the first value of a slot comes from, if not from a hyperparameter (a position in h).
 ZERO, PARAMETER = -1, -2
@@ -136,6 +136,9 @@ class Rule:
     trust : callable, optional
         ``trust(c, sums, n) -> c``, run once a tensor of ``n`` elements, in float64: adapts the
         coefficients to the sums (of squares, of agreeing signs, ...). Goes with ``measure``.
+    answer : callable, optional
+        ``answer(h, x) -> p`` on one element: the parameter to evaluate the model with, where that
+        is not the one that gradients are taken at.
 
     Notes
     -----
@@ -155,9 +158,16 @@ class Rule:
     scalars: Mapping[str, int] = field(default_factory=dict)
     measure: Callable | None = None
     trust: Callable | None = None
+    answer: Callable | None = None
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+    @property
+    def kernel_parts(self) -> tuple:
+        """What its kernels are made of: rules that agree here differ in defaults only."""
+        functions = self.clock0, self.tick, self.update, self.measure, self.trust, self.answer
+        return *functions, tuple(self.hyper), self.starts
 
     @property
     def starts(self) -> tuple[int, ...]:
@@ -203,7 +213,18 @@ class Rule:
         return replace(self, **parts)
 
 
-@jitable
+@inlinable
+def begun(source, h, p):
+    """Return what a slot holds before the first step: the parameter, zero or a hyperparameter.
+
+    >>> begun(ZERO, (0.5,), 3.0), begun(PARAMETER, (0.5,), 3.0), begun(0, (0.5,), 3.0)
+    (0.0, 3.0, 0.5)
+    """
+    if source == PARAMETER:
+        return p
+    return 0.0 if source == ZERO else h[source]
+
+
 def begin(source, h, p, slot):
     """Fill ``slot`` with what it holds before the first step, in place.
 
@@ -223,10 +244,7 @@ def begin(source, h, p, slot):
     >>> slot
     array([0.5, 0.5])
     """
-    if source == PARAMETER:
-        slot[...] = p
-    else:
-        slot[...] = 0.0 if source == ZERO else h[source]
+    slot[...] = begun(source, h, p)
 
 
 @inlinable

@@ -36,6 +36,12 @@ def averaged(beta, p, z, forward):
 
 
 @inlinable
+def average(h, x):
+    """Return the averaged point of one element, ``x = (y, z, ...)``, to evaluate the model at."""
+    return averaged(h[1], x[0], x[1], True)
+
+
+@inlinable
 def weighting(lr, warmup_steps, r, weight_lr_power, clock):
     """Return ``(lr now, c_t, clock)``; the clock is ``(t, sum of weights, largest lr)``."""
     t, total, largest = clock
@@ -131,6 +137,7 @@ SCHEDULE_FREE_SGD = Rule(
     r"z \leftarrow z - \alpha g",
     source=_SOURCE,
     start={"z": "p"},
+    answer=average,
 )
 
 SCHEDULE_FREE_ADAMW = Rule(
@@ -150,4 +157,5 @@ SCHEDULE_FREE_ADAMW = Rule(
     r"d = g / (\sqrt{\hat v} + \epsilon)",
     source=_SOURCE,
     start={"z": "p"},
+    answer=average,
 )

@@ -124,6 +124,7 @@ class Optimizer(torch.optim.Optimizer):
             raise
         self._plan = None
 
+    @torch.compiler.disable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place.
 

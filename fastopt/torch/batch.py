@@ -63,6 +63,7 @@ def _addresses(tensors: Tensors) -> np.ndarray:
     return np.fromiter(map(_data_ptr, tensors), np.int64, len(tensors))
 
 
+@torch.no_grad()
 def _started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
     """Return a slot as it is before the first step."""
     slot = empty_slot(p)

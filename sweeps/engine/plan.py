@@ -117,7 +117,7 @@ class Plan:
         groups: dict[Any, list[str]] = {}
         for name in dict.fromkeys(names.tolist()):
             rule = find_rule(name)
-            groups.setdefault((rule.tick, rule.update), []).append(name)
+            groups.setdefault(rule.kernel_parts, []).append(name)
         groups_of_rows = [np.flatnonzero(np.isin(names, members)) for members in groups.values()]
         return [
             self._block(names[rows], ids[rows], {k: c[rows] for k, c in columns.items()}, results)

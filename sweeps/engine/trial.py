@@ -17,7 +17,7 @@ from numba.extending import overload
 from fastopt.compile import inlinable, jitable
 from fastopt.loops import adapted, cast, load, put, take
 from fastopt.rules import Rule
-from fastopt.rules.base import begin
+from fastopt.rules.base import begun
 from fastopt.schedules import WIDTH, factor
 from sweeps.engine.queue import STOP, peek
 from sweeps.philox import DRAW, permute, uniforms
@@ -85,6 +85,7 @@ class Scratch(NamedTuple):
     """What one worker reuses for all of its trials."""
 
     x: tuple  # theta and the rule's slots
+    answer: np.ndarray  # theta to evaluate with, where that is not x[0]
     grad: np.ndarray
     order: np.ndarray
     X: np.ndarray
@@ -167,11 +168,24 @@ def at_lr(h, scale):
     return (h[0] * scale,) + h[1:]  # noqa: RUF005
 
 
+def answering(answer: Callable | None) -> Callable:
+    """Return ``answered(h, x, spare)``: the parameters to evaluate with, ``x[0]`` or ``spare``."""
+    if answer is None:
+        return jitable(lambda h, x, spare: x[0])
+
+    def answered(h, x, spare):
+        for j in range(spare.size):
+            spare[j] = answer(h, take(x, j))
+        return spare
+
+    return jitable(answered)
+
+
 def trial_parts(
-    init, loss_and_grad, evaluate, clock0, tick, adapt, update, n_hyper, starts
+    init, loss_and_grad, evaluate, clock0, tick, adapt, update, answer, n_hyper, starts
 ) -> tuple:
     """Close the two functions of :func:`sweeps.engine.queue.workers` over a problem and a rule."""
-    like, like_h = (0,) * len(starts), (0,) * n_hyper
+    like, like_h, answered = (0,) * len(starts), (0,) * n_hyper, answering(answer)
 
     @jitable
     def scratch(t):
@@ -180,6 +194,7 @@ def trial_parts(
         table = np.empty((len(like), (n_params + 15) // 16 * 16), t.X.dtype)
         return Scratch(
             rows_of(table, like, n_params),
+            np.empty(n_params, t.X.dtype),
             np.empty(n_params, t.X.dtype),
             np.empty(t.X.shape[0], np.int64),
             rows_like(batch, t.X),
@@ -191,14 +206,17 @@ def trial_parts(
     @jitable
     def start(i, s, t, aux):
         """Set parameters, slots and results to what they are before the first step."""
-        s.x[0][:] = 0.0
+        for j in range(s.grad.size):
+            s.x[0][j] = 0.0
         if t.theta0.size:
             for j in range(t.theta0.size):
                 s.x[0][j] = t.theta0[j]
         else:
             init(s.x[0], aux, np.uint64(t.plan[i, SEED]))
+        h = load(t.h[i], like_h)
         for k in range(1, len(s.x)):
-            begin(starts[k], load(t.h[i], like_h), s.x[0], s.x[k])
+            for j in range(s.grad.size):
+                s.x[k][j] = begun(starts[k], h, s.x[0][j])
         for k in range(s.sums.size):
             s.sums[k] = 0.0
         t.out[i, BEST_LOSS] = np.inf
@@ -222,7 +240,8 @@ def trial_parts(
         """Evaluate the current parameters; write the loss and accuracy, return the loss."""
         column = TRAIN_LOSS if train else TEST_LOSS
         X, y = (t.X, t.y) if train else (t.X_test, t.y_test)
-        loss, accuracy = evaluate(s.x[0], X, y, aux, s.grad, s.work)
+        theta = answered(load(t.h[i], like_h), s.x, s.answer)
+        loss, accuracy = evaluate(theta, X, y, aux, s.grad, s.work)
         t.out[i, column], t.out[i, column + 1] = loss, accuracy
         return loss
 
@@ -309,5 +328,5 @@ def diverge(i, t, step, last):
 def parts(init: Callable, loss_and_grad: Callable, evaluate: Callable, rule: Rule) -> tuple:
     """Return :func:`trial_parts` of a problem's functions and a rule, the same object each time."""
     adapt = adapted(rule.measure, rule.trust)
-    own = rule.clock0, rule.tick, adapt, rule.update, len(rule.hyper), rule.starts
+    own = rule.clock0, rule.tick, adapt, rule.update, rule.answer, len(rule.hyper), rule.starts
     return trial_parts(init, loss_and_grad, evaluate, *own)

@@ -1,0 +1,85 @@
+"""The worked example of docs/adding-an-optimizer.md is complete: its blocks run, and agree."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fastopt import fused
+from fastopt.loops import stepper
+from fastopt.rules import RULES
+from tests.cases import Case, fresh, signed
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "adding-an-optimizer.md").read_text()
+BLOCKS = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
+
+
+def execute(path, **names):
+    names |= {"__name__": "docs_example"}
+    exec(compile(BLOCKS[path], f"<{path}>", "exec"), names)
+    return names
+
+
+@pytest.fixture
+def rule(monkeypatch):
+    made = execute("fastopt/rules/qhm.py")["QHM"]
+    monkeypatch.setitem(RULES, "qhm", made)
+    return made
+
+
+def test_every_block_names_its_file():
+    assert len(BLOCKS) == PAGE.count("```python")
+    for path in BLOCKS:
+        assert (Path(__file__).parents[1] / path).parent.is_dir()
+
+
+def test_the_doctests_of_the_page_pass(rule):
+    for path in ("fastopt/rules/qhm.py", "fastopt/classes/modern.py"):
+        names = execute(path)
+        for test in doctest.DocTestFinder().find(names.get("qhm") or names["QHM"], globs=names):
+            failed, tried = doctest.DocTestRunner().run(test)
+            assert (failed, tried > 0) == (0, True)
+
+
+@pytest.mark.parametrize("k", range(4))
+def test_the_rule_is_its_reference(rule, k):
+    reference = execute("tests/references/modern.py")["qhm"]
+    case = execute("tests/cases.py", Case=Case, qhm=reference)["QHM_CASES"][k]
+    state, rng = fresh(case, 33, np.float64), np.random.default_rng(k)
+    expected = state.x
+    for t in range(1, 6):
+        g = signed(rng, 33, np.float64)
+        expected = reference(case.h, t, expected[0], g, *expected[1:])
+        stepper(rule)(33, state.h, state.clock, g, state.x)
+    for actual, wide in zip(state.x, expected):
+        np.testing.assert_allclose(actual, wide, rtol=1e-13, atol=1e-14)
+
+
+def test_both_classes_take_the_same_step(rule):
+    ours, p = execute("fastopt/classes/modern.py")["QHM"], np.ones(3)
+    theirs = execute("fastopt/torch/modern.py")["QHM"]
+    q, g = torch.nn.Parameter(torch.ones(3, dtype=torch.float64)), np.array([1.0, -2.0, 3.0])
+    opt, twin = ours(p, lr=0.1, ema=0.5), theirs([q], lr=0.1)
+    for _ in range(2):
+        opt.step(g, max_norm=1e9)
+        q.grad = torch.from_numpy(g.copy())
+        twin.step()
+    np.testing.assert_array_equal(p, q.detach().numpy())
+
+
+def test_the_first_coefficient_of_the_example_scales_the_gradient(rule):
+    _, c = rule.tick(rule.pack(), rule.clock0(rule.pack()))
+    _, scaled = fused.scaled(rule).tick((*rule.pack(), 0.25), (0.0,))
+    assert rule.update(scaled, 4.0, (1.0, 0.5)) == rule.update(c, 1.0, (1.0, 0.5))
+
+
+def test_links_of_the_docs_lead_somewhere():
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), (page.name, target)
