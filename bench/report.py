@@ -70,7 +70,8 @@ def step_tables(rows: list[Row]) -> str:
         ("rules", "optimizer", "Every rule, 10 million float32 elements."),
         ("many", "tensors", "AdamW, float32, small tensors."),
         ("fused", "step", "AdamW with extras in the same pass, 10 million float32 elements."),
-        ("shapes", "model", "AdamW over the shapes of real models, float32."),
+        ("shapes", "model", "AdamW over the tensors of models by `fastopt.torch`, float32."),
+        ("subnormal", "moments", "AdamW with subnormal moments against normal ones."),
     ]  # fmt: skip
     tables = []
     for table, first, caption in parts:

@@ -26,7 +26,7 @@ from numba.extending import register_jitable
 
 from fastopt.errors import CacheWarning
 
-__all__ = ["inlinable", "jitable", "kernel"]
+__all__ = ["inlinable", "jitable", "kernel", "told_apart"]
 
 # contract allows a*b + c to become one FMA. Never `True`: nnan/ninf delete NaN checks (numba#2919).
 FASTMATH = frozenset({"contract"})
@@ -38,12 +38,25 @@ _OWN_PACKAGES = ("fastopt", "sweeps")
 
 def inlinable(function: Callable) -> Callable:
     """Register a small plain function that kernels inline; returns the same plain function."""
-    return register_jitable(error_model="numpy", fastmath=set(FASTMATH), forceinline=True)(function)
+    named = told_apart(function)
+    return register_jitable(error_model="numpy", fastmath=set(FASTMATH), forceinline=True)(named)
 
 
 def jitable(function: Callable) -> Callable:
     """Register a plain function that kernels call; LLVM decides whether to inline it."""
-    return register_jitable(error_model="numpy", fastmath=set(FASTMATH))(function)
+    return register_jitable(error_model="numpy", fastmath=set(FASTMATH))(told_apart(function))
+
+
+def told_apart(function: Callable) -> Callable:
+    """Name an inner function after what it is made of, in place; return it.
+
+    Numba tells two functions of one name apart by a counter, which starts anew in every process: of
+    two kernels cached by two processes and loaded by a third, one called the inner function of the
+    other (measured: the finite check returned the sum of squares).
+    """
+    if "<locals>" in function.__qualname__:
+        function.__qualname__ += f"_{fingerprint(function)}"
+    return function
 
 
 @functools.cache

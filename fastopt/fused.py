@@ -37,10 +37,10 @@ from fastopt.threads import Twins
 __all__ = [
     "AVERAGE",
     "Extras",
+    "are_asked",
     "averaged",
     "averaging",
     "check_cleared",
-    "check_options",
     "extras",
 ]
 
@@ -320,14 +320,21 @@ def extras(
     return Extras(factor, clip_value, clears)
 
 
-def check_options(grad_scale: Any, max_norm: Any, clip_value: Any) -> None:
-    """Refuse options of :meth:`fastopt.Optimizer.step` that are not numbers, or out of range.
+def are_asked(grad_scale: Any, max_norm: Any, clip_value: Any, clears: bool) -> bool:
+    """Tell whether options of :meth:`fastopt.Optimizer.step` ask for more than the rule.
 
     Raises
     ------
     HyperparameterError
         ``grad_scale`` is not finite and positive, or a limit is given and not zero or more.
+
+    Examples
+    --------
+    >>> are_asked(1.0, None, None, False), are_asked(1.0, 5.0, None, False)
+    (False, True)
     """
+    if max_norm is None and clip_value is None and type(grad_scale) is float and grad_scale == 1.0:
+        return clears
     if not (_is_number(grad_scale) and 0.0 < grad_scale < math.inf):
         raise HyperparameterError(
             f"grad_scale must be a finite number above zero, the factor that the loss was "
@@ -339,6 +346,7 @@ def check_options(grad_scale: Any, max_norm: Any, clip_value: Any) -> None:
                 f"{name} must be a number, zero or more, or None not to clip; got {limit!r}. "
                 "Nothing was changed."
             )
+    return True
 
 
 def _is_number(value: Any) -> bool:

@@ -25,7 +25,7 @@ from fastopt.errors import (
     did_you_mean,
 )
 from fastopt.norms import all_finite, flat_norm
-from fastopt.segments import Change, Group, Recipe, Segment
+from fastopt.segments import Change, Group, Recipe, Segment, are_groups
 
 __all__ = ["NONFINITE", "Optimizer"]
 
@@ -105,7 +105,7 @@ class Optimizer(ABC):
         self._groups: list[Group] = []
         self._extents = Extents()
         # With one set of parameters its gradients come as they are, otherwise one item a group.
-        self._bare = not _are_groups(params)
+        self._bare = not are_groups(params)
         for group in [{"params": params}] if self._bare else params:
             self._add(group)
 
@@ -164,7 +164,7 @@ class Optimizer(ABC):
         All checks are done before the first byte is written. A skipped step changes nothing, the
         gradients included.
         """
-        fused.check_options(grad_scale, max_norm, clip_value)
+        has_extras = fused.are_asked(grad_scale, max_norm, clip_value, zero_grad)
         loss = None if closure is None else closure()
         work = self._match(grads)
         changes = [group.pending() for group in self._groups]
@@ -181,7 +181,9 @@ class Optimizer(ABC):
         if self._nonfinite != "propagate" and unknown and not self._is_finite(work):
             self.skipped += 1
             return loss
-        extras = fused.extras(grad_scale, clip_value, zero_grad, norm, max_norm)
+        extras = None
+        if has_extras:
+            extras = fused.extras(grad_scale, clip_value, zero_grad, norm, max_norm)
         for k, (group, pairs) in enumerate(work):
             change = changes[k]
             if change is not None:
@@ -378,17 +380,3 @@ class Optimizer(ABC):
                     'nonfinite="skip".'
                 )
         return True
-
-
-def _are_groups(params: Any) -> bool:
-    """Tell groups from arrays; refuse what is neither, and a list of both."""
-    if isinstance(params, np.ndarray | Mapping | Buffer):
-        return False
-    if not isinstance(params, list | tuple):
-        raise ArrayTypeError(
-            "params must be a NumPy array, a list or dict of arrays, a Buffer from flatten, or a "
-            f"list of param groups; got a {type(params).__name__}"
-        )
-    if not params:
-        raise ArrayError("the optimizer got an empty parameter list; pass at least one array")
-    return isinstance(params[0], Mapping)

@@ -23,7 +23,7 @@ from fastopt.loops import stepper
 from fastopt.rules import Rule
 from fastopt.rules.base import begin
 
-__all__ = ["Change", "Group", "Piece", "Segment"]
+__all__ = ["Change", "Group", "Piece", "Segment", "are_groups"]
 
 Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
 """``recipe(where, options)`` picks the rule and renames torch's options to the rule's names."""
@@ -296,3 +296,17 @@ def _immutable(values: tuple) -> bool:
         _immutable(v) if isinstance(v, tuple) else isinstance(v, float | int | str | np.generic)
         for v in values
     )
+
+
+def are_groups(params: Any) -> bool:
+    """Tell groups from arrays; refuse what is neither, and a list of both."""
+    if isinstance(params, np.ndarray | Mapping | Buffer):
+        return False
+    if not isinstance(params, list | tuple):
+        raise ArrayTypeError(
+            "params must be a NumPy array, a list or dict of arrays, a Buffer from flatten, or a "
+            f"list of param groups; got a {type(params).__name__}"
+        )
+    if not params:
+        raise ArrayError("the optimizer got an empty parameter list; pass at least one array")
+    return isinstance(params[0], Mapping)

@@ -2,19 +2,25 @@
 
 from sweeps import problems
 from sweeps.axes import zipped
+from sweeps.callables import sweep_callable
 from sweeps.conditions import when
 from sweeps.distributions import choice, loguniform, randint, uniform
+from sweeps.multifidelity import halving_rungs, hyperband_brackets
 from sweeps.results import SweepResult
 from sweeps.run import Estimate, plan, sweep
 from sweeps.samplers import draws, latin_hypercube, sobol
 from sweeps.space import Space, linspace, logspace, values
+from sweeps.study import Study
 
 __all__ = [
     "Estimate",
     "Space",
+    "Study",
     "SweepResult",
     "choice",
     "draws",
+    "halving_rungs",
+    "hyperband_brackets",
     "latin_hypercube",
     "linspace",
     "logspace",
@@ -24,6 +30,7 @@ __all__ = [
     "randint",
     "sobol",
     "sweep",
+    "sweep_callable",
     "uniform",
     "values",
     "when",

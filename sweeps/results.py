@@ -262,7 +262,7 @@ class SweepResult:
             return pd.arrays.IntegerArray(np.where(never, 0, cells).astype(np.int64), never)
         if name == "error":
             return pd.array(cells, dtype="str")
-        if name == "steps":
+        if name == "steps" and np.isfinite(cells).all():
             return cells.astype(np.int64)
         if cells.dtype != object:
             return cells

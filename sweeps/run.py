@@ -55,8 +55,11 @@ def sweep(
 
     Parameters
     ----------
-    problem : DataProblem
-        What to train; see :mod:`sweeps.problems`.
+    problem : DataProblem or Landscape
+        What to train; see :mod:`sweeps.problems`. A landscape takes ``steps``; batches, epochs and
+        shuffles mean nothing to it. Its trials also have axes for where they start, one for each
+        coordinate (``start_x``, ...), and more results: ``distance`` to the nearest optimum,
+        ``path_length`` and the final coordinates. Its steps are counted from 0, the start.
     space : dict or list of dict
         Axes by name, each with its values; a dict is their product, a list of dicts the union of
         products. Any hyperparameter of the optimizers can be an axis, and so can ``optimizer``,
@@ -79,15 +82,18 @@ def sweep(
         ``steps_to_target`` is the first check at which ``metric`` is at least as good.
     metric : {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
         What trials are ranked by. At checks, ``train_loss`` is the mean minibatch loss since the
-        previous check.
+        previous check. For landscapes: ``train_loss`` (the value of the function, looked at after
+        every step), ``best_loss``, ``distance`` or ``path_length``.
     mode : {"min", "max"}
         Whether smaller or larger is better.
     diverge_above : float
         A trial whose minibatch loss exceeds this, or is not finite, stops as ``DIVERGED``.
     eval_every : int, optional
-        Steps between checks; an epoch by default.
+        Steps between checks; an epoch by default. For landscapes, steps between the points of
+        curves; by default so many that there are about 1 000 points at most.
     curves : bool
-        Record the metrics at every check, for :meth:`SweepResult.curves`.
+        Record the metrics at every check (the value and the coordinates of a landscape), for
+        :meth:`SweepResult.curves`.
     n_jobs : int
         Worker threads; -1 for all cores. The results do not depend on it, bit for bit.
     progress : bool

@@ -138,7 +138,7 @@ def sobol(axes: Mapping[str, Any], n: int, *, seed: int = 0) -> dict[str, Tied]:
     ----------
     axes, n, seed
         As for :func:`draws`; ``n`` at most 2**30. The first look at a point takes time of order
-        ``n`` (about a nanosecond each), later ones do not.
+        ``n``, later ones do not.
 
     Returns
     -------
@@ -230,7 +230,7 @@ def _directions(dimension: int, bits: int) -> tuple[int, ...]:
     Point ``i`` is the XOR of the numbers whose bits are set in the Gray code of ``i``; points
     ``2**k - 1`` and ``2**k`` differ in bit ``k`` alone.
     """
-    from scipy.stats import qmc  # takes half a second to import
+    from scipy.stats import qmc  # slow to import, and rarely needed
 
     engine = qmc.Sobol(dimension + 1, scramble=False, bits=SOBOL_BITS)
     found = []

@@ -24,6 +24,7 @@ from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps import problems
 from sweeps.axes import ends, linspace, logspace
+from sweeps.engine import lanes
 from sweeps.engine.plan import ALIASES, COMMON
 from sweeps.engine.trial import METRICS, SHUFFLES
 from sweeps.run import sweep
@@ -230,7 +231,8 @@ def _space(at: str, given: Any) -> Space:
 
 def _axis(at: str, name: str, given: Any) -> Sequence:
     """Check one axis: its name, its form and each of its values."""
-    _refuse_unknown(at, [name], [*COMMON, *_ranges()], "axis")
+    if not name.startswith("start_"):  # coordinates of a landscape, which knows their names
+        _refuse_unknown(at, [name], [*COMMON, *_ranges()], "axis")
     at = f"{at}.{name}"
     if isinstance(given, dict):
         _refuse_unknown(at, given, Spacing.__struct_fields__, "way to write an axis")
@@ -288,7 +290,7 @@ _CHOICES: dict[str, Sequence[str]] = {
     "optimizer": tuple(RULES),
     "schedule": tuple(SCHEDULES),
     "shuffle": tuple(SHUFFLES),
-    "metric": tuple(METRICS),
+    "metric": tuple(dict.fromkeys((*METRICS, *lanes.METRICS))),
     "mode": ("min", "max"),
 }
 

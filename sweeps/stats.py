@@ -1,7 +1,7 @@
 """What a sweep says beyond its best trial: how metrics spread over seeds, and where to look next.
 
 Functions of a :class:`~sweeps.results.SweepResult`, which has each as a method. SciPy does the
-inference; it is imported when first needed (half a second).
+inference; it is imported when first needed.
 """
 
 from __future__ import annotations

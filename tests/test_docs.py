@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +22,25 @@ PAGE = (DOCS / "adding-an-optimizer.md").read_text()
 BLOCKS = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
 
 
-def execute(path, **names):
-    names |= {"__name__": "docs_example"}
-    exec(compile(BLOCKS[path], f"<{path}>", "exec"), names)
-    return names
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Run a block as a module of its own, so that its kernels are cached like any other's."""
+
+    def run(path, **names):
+        file = tmp_path / f"docs_{path.replace('/', '_')}"
+        file.write_text(BLOCKS[path])
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, file.stem, module)
+        vars(module).update(names)
+        spec.loader.exec_module(module)
+        return vars(module)
+
+    return run
 
 
 @pytest.fixture
-def rule(monkeypatch):
+def rule(execute, monkeypatch):
     made = execute("fastopt/rules/qhm.py")["QHM"]
     monkeypatch.setitem(RULES, "qhm", made)
     return made
@@ -39,7 +52,7 @@ def test_every_block_names_its_file():
         assert (Path(__file__).parents[1] / path).parent.is_dir()
 
 
-def test_the_doctests_of_the_page_pass(rule):
+def test_the_doctests_of_the_page_pass(rule, execute):
     for path in ("fastopt/rules/qhm.py", "fastopt/classes/modern.py"):
         names = execute(path)
         for test in doctest.DocTestFinder().find(names.get("qhm") or names["QHM"], globs=names):
@@ -48,7 +61,7 @@ def test_the_doctests_of_the_page_pass(rule):
 
 
 @pytest.mark.parametrize("k", range(4))
-def test_the_rule_is_its_reference(rule, k):
+def test_the_rule_is_its_reference(rule, execute, k):
     reference = execute("tests/references/modern.py")["qhm"]
     case = execute("tests/cases.py", Case=Case, qhm=reference)["QHM_CASES"][k]
     state, rng = fresh(case, 33, np.float64), np.random.default_rng(k)
@@ -61,7 +74,7 @@ def test_the_rule_is_its_reference(rule, k):
         np.testing.assert_allclose(actual, wide, rtol=1e-13, atol=1e-14)
 
 
-def test_both_classes_take_the_same_step(rule):
+def test_both_classes_take_the_same_step(rule, execute):
     ours, p = execute("fastopt/classes/modern.py")["QHM"], np.ones(3)
     theirs = execute("fastopt/torch/modern.py")["QHM"]
     q, g = torch.nn.Parameter(torch.ones(3, dtype=torch.float64)), np.array([1.0, -2.0, 3.0])

@@ -58,15 +58,15 @@ class Optimizer(torch.optim.Optimizer):
     compatibility and change nothing.
     """
 
-    recipe: ClassVar[Callable[..., tuple[Rule, dict[str, Any]]]]
-    counts: ClassVar[bool] = True
+    _recipe: ClassVar[Callable[..., tuple[Rule, dict[str, Any]]]]
+    _counts: ClassVar[bool] = True
 
     def __init_subclass__(cls, rule: str = "", **kwargs: Any) -> None:
         """Complete the class of the rule of that name: its recipe and its documentation."""
         super().__init_subclass__(**kwargs)
         if rule:
-            if "recipe" not in vars(cls):
-                cls.recipe = staticmethod(named(rule))
+            if "_recipe" not in vars(cls):
+                cls._recipe = staticmethod(named(rule))
             cls.__doc__ = described(cls, RULES[rule])
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
@@ -86,7 +86,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _manner(self, options: Mapping[str, Any]) -> Manner:
         names = [name for name in options if name not in _OF_TORCH]
-        return Manner(type(self).__name__, type(self).recipe, names, self.counts)
+        return Manner(type(self).__name__, type(self)._recipe, names, self._counts)
 
     def _params(self) -> list[torch.Tensor]:
         return [p for group in self.param_groups for p in group["params"]]

@@ -64,6 +64,13 @@ def _addresses(tensors: Tensors) -> np.ndarray:
 
 
 @torch.no_grad()
+def _copy_back(params: Tensors, memory: Tensors) -> None:
+    for p, a in zip(params, memory):
+        if a is not p:
+            p.copy_(a)
+
+
+@torch.no_grad()
 def _started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
     """Return a slot as it is before the first step."""
     slot = empty_slot(p)
@@ -256,10 +263,7 @@ class Batch:
             t = int(self.plan.state[self.params[k]]["step"])
             rewind(self.rule, self.row(k).h, t, self.many.clocks[k])
         if is_copied:
-            with torch.no_grad():
-                for p, a in zip(work.params, work.memory):
-                    if a is not p:
-                        p.copy_(a)
+            _copy_back(work.params, work.memory)
         # Without this, a backward pass through the old values would go wrong unnoticed.
         torch.autograd.graph.increment_version(work.params)
 

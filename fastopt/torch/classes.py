@@ -23,8 +23,8 @@ __all__ = [
 class SGD(Optimizer, rule="momentum"):
     """Stochastic gradient descent, with momentum."""
 
-    counts = False
-    recipe = staticmethod(recipes.sgd)
+    _counts = False
+    _recipe = staticmethod(recipes.sgd)
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class SGD(Optimizer, rule="momentum"):
 class Adam(Optimizer, rule="adam"):
     """Adam: steps scaled by running moments of the gradient."""
 
-    recipe = staticmethod(recipes.adam)
+    _recipe = staticmethod(recipes.adam)
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Adam(Optimizer, rule="adam"):
 class AdamW(Optimizer, rule="adamw"):
     """Adam with decoupled weight decay."""
 
-    recipe = staticmethod(recipes.adam)
+    _recipe = staticmethod(recipes.adam)
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class Adagrad(Optimizer, rule="adagrad"):
 class RMSprop(Optimizer, rule="rmsprop"):
     """Steps scaled by the root mean square of recent gradients."""
 
-    recipe = staticmethod(recipes.rmsprop)
+    _recipe = staticmethod(recipes.rmsprop)
 
     def __init__(
         self,

@@ -50,8 +50,10 @@ Examples
 >>> from fastopt.torch import {name}
 >>> p = torch.nn.Parameter(torch.ones(3))
 >>> optimizer = {name}([p])
->>> p.square().sum().backward()
->>> optimizer.step()
+>>> for _ in range(2):
+...     optimizer.zero_grad()
+...     p.square().sum().backward()
+...     optimizer.step()
 >>> bool((p < 1.0).all())
 True
 

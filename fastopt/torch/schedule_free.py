@@ -65,10 +65,11 @@ class ScheduleFree(Optimizer):
     @torch.no_grad()
     def _switch(self, train: bool) -> None:
         for group in self.param_groups:
-            if group["train_mode"] != train:
-                beta = group["momentum"] if "momentum" in group else group["betas"][0]
-                for p in group["params"]:
-                    z = self.state.get(p, {}).get("z")
-                    if z is not None and beta:
-                        p.copy_(averaged(beta, p, z.to(p.dtype), not train))
-                group["train_mode"] = train
+            if group["train_mode"] == train:
+                continue
+            group["train_mode"] = train
+            beta = group["momentum"] if "momentum" in group else group["betas"][0]
+            for p in group["params"]:
+                z = self.state.get(p, {}).get("z")
+                if z is not None and beta:
+                    p.copy_(averaged(beta, p, z.to(p.dtype), not train))

@@ -22,7 +22,7 @@ import numpy as np
 from fastopt.access import cast, load, put, take
 from fastopt.compile import inlinable, jitable, kernel
 from fastopt.rules import Rule
-from fastopt.rules.base import PARAMETER, ZERO
+from fastopt.rules.base import begun
 from fastopt.schedules import SCHEDULES, factor
 from sweeps.engine.columns import column, put_column, stacked
 from sweeps.engine.queue import DONE, STOP, fetch_add, peek
@@ -44,7 +44,7 @@ WIDTH = 32
 # Steps between looks at the stop flag and at whether a block has diverged altogether.
 STRIDE = 128
 CONSTANT = list(SCHEDULES).index("constant")
-ONE, TWO, FOUR, EIGHT = (0,), (0,) * 2, (0,) * 4, (0,) * 8
+ONE, TWO, THREE, FOUR, EIGHT = ((0,) * count for count in (1, 2, 3, 4, 8))
 NEVER = -1.0
 
 RESULTS = (
@@ -77,8 +77,10 @@ class LaneTrials(NamedTuple):
 class Lanes(NamedTuple):
     """State of one block; lane ``k`` of quantity ``q`` is element ``q * WIDTH + k``."""
 
-    p: np.ndarray  # coordinates (dim * WIDTH,)
-    g: np.ndarray
+    p: np.ndarray  # coordinates (dim * WIDTH,), where gradients are taken
+    q: np.ndarray  # coordinates where the loss is measured: p, or another point if the rule says so
+    g: np.ndarray  # gradient
+    spare: np.ndarray  # a gradient that nobody reads
     c: np.ndarray  # coefficients of the step
     h: np.ndarray  # from here on float64
     clock: np.ndarray
@@ -100,7 +102,7 @@ class Scratch(NamedTuple):
     """What one worker reuses for all of its blocks, for functions of an array."""
 
     x: tuple
-    g: np.ndarray
+    more: tuple  # q, g and spare of Lanes
     point: np.ndarray  # (dim,): coordinates of one trial
     slope: np.ndarray
 
@@ -147,7 +149,7 @@ def distance(s, t, k):
     for m in range(t.optima.shape[0]):
         square = 0.0
         for d in range(t.optima.shape[1]):
-            away = s.p[d * WIDTH + k] - t.optima[m, d]
+            away = s.q[d * WIDTH + k] - t.optima[m, d]
             square += away * away
         nearest = nearest if nearest <= square else square
     return math.sqrt(nearest)
@@ -191,7 +193,7 @@ def finish(s, t, k, step):
         t.out[i, TRAIN_LOSS], t.out[i, STEPS_DONE] = s.loss[k], step
         t.out[i, DISTANCE], t.out[i, PATH_LENGTH] = distance(s, t, k), s.path[k]
         for d in range(t.start.shape[1]):
-            t.out[i, len(RESULTS) + d] = s.p[d * WIDTH + k]
+            t.out[i, len(RESULTS) + d] = s.q[d * WIDTH + k]
     t.state[i] = DIVERGED if diverged else COMPLETE
     s.row[k] = -1
 
@@ -204,7 +206,7 @@ def draw_curve(s, t, k, step):
         point = (step + every - 1) // every
         t.curves[i, point, 0], t.curves[i, point, 1] = step, s.loss[k]
         for d in range(t.start.shape[1]):
-            t.curves[i, point, 2 + d] = s.p[d * WIDTH + k]
+            t.curves[i, point, 2 + d] = s.q[d * WIDTH + k]
 
 
 @jitable
@@ -244,8 +246,9 @@ def attending():
 
 
 def lane_parts(
-    evaluate, adapt, clock0, tick, update, dim, n_hyper, n_clock, n_coefficients, starts, bounded
-) -> tuple:
+    evaluate, adapt, clock0, tick, update, answer,
+    dim, n_hyper, n_clock, n_coefficients, starts, bounded,
+) -> tuple:  # fmt: skip
     """Close the two functions of :func:`sweeps.engine.queue.workers` over a landscape and a rule.
 
     ``dim`` is the number of coordinates, 0 for functions of an array, which have any.
@@ -262,13 +265,9 @@ def lane_parts(
         """Set the clocks and slots to what they are before the first step."""
         for k in range(WIDTH):
             put_column(s.clock, k, WIDTH, clock0(column(s.h, k, WIDTH, like_h)))
-        # What `begin` of fastopt.rules does to arrays; its slices take seconds to compile.
         for m in range(1, len(x)):
             for j in range(n * WIDTH):
-                if starts[m] == PARAMETER:
-                    x[m][j] = s.p[j]
-                else:
-                    x[m][j] = 0.0 if starts[m] == ZERO else s.h[starts[m] * WIDTH + j % WIDTH]
+                x[m][j] = begun(starts[m], column(s.h, j % WIDTH, WIDTH, like_h), s.p[j])
 
     @inlinable
     def advance(s, x, t, n):
@@ -279,31 +278,48 @@ def lane_parts(
             put_column(s.clock, k, WIDTH, clock)
             put_column(s.c, k, WIDTH, adapt(c, s.g, x, k, n, s.loss))
             s.moved[k] = 0.0
+        point, gradient = (s.p,), (s.g,)
         for d in range(n):
+            low, high = t.bounds[0, d], t.bounds[1, d]
             for k in range(WIDTH):
+                # take and put: an index into an array may be negative, which SIMD cannot bear.
                 j = d * WIDTH + k
-                before = s.p[j]
+                before = take(x, j)
                 c = column(s.c, k, WIDTH, like_c)
-                put(x, j, update(c, s.g[j], take(x, j)))
+                put(x, j, update(c, take(gradient, j)[0], before))
+                p = take(x, j)[0]
                 if bounded:
                     # Written so that NaN passes: a divergence must show.
-                    p, low, high = s.p[j], t.bounds[0, d], t.bounds[1, d]
                     p = low if p < low else p
-                    s.p[j] = high if p > high else p
-                step = s.p[j] - before
+                    p = high if p > high else p
+                    put(point, j, (p,))
+                step = p - before[0]
                 s.moved[k] += step * step
 
     @inlinable
-    def evaluate_lanes(s, t, aux, w, step):
+    def evaluate_lanes(s, x, n, aux, w, step):
         now = cast((float(step),), s.g)[0]
         for k in range(WIDTH):
             s.loss[k] = evaluate(s.p, s.g, k, now, np.uint64(s.seed[k]), aux, w)
 
     @inlinable
+    def evaluate_answers(s, x, n, aux, w, step):
+        evaluate_lanes(s, x, n, aux, w, step)
+        now, point = cast((float(step),), s.g)[0], (s.q,)
+        for d in range(n):
+            for k in range(WIDTH):
+                j = d * WIDTH + k
+                put(point, j, (answer(column(s.h, k, WIDTH, like_h), take(x, j)),))
+        for k in range(WIDTH):
+            s.loss[k] = evaluate(s.q, s.spare, k, now, np.uint64(s.seed[k]), aux, w)
+
+    look = evaluate_lanes if answer is None else evaluate_answers
+
+    @inlinable
     def run(b, s, x, n, w, control, t, aux):
         varies = load_lanes(b, s, t)
         begin_slots(s, x, n)
-        evaluate_lanes(s, t, aux, w, 0)
+        look(s, x, n, aux, w, 0)
         record(s, t, 0)
         step, following = 0, attend_lanes(s, t, 0)
         while following >= 0:
@@ -314,7 +330,7 @@ def lane_parts(
                     scale_lanes(s, t, step)
                 advance(s, x, t, n)
                 step += 1
-                evaluate_lanes(s, t, aux, w, step)
+                look(s, x, n, aux, w, step)
                 record(s, t, step)
             following = attend_lanes(s, t, step)
         filled = 0
@@ -329,22 +345,29 @@ def lane_parts(
 
     @jitable
     def on_stack(b, w, control, t, aux):
-        x, g = stacked(like, t.start, size), stacked(ONE, t.start, size)
+        x, (q, g, spare) = stacked(like, t.start, size), stacked(THREE, t.start, size)
+        q = x[0] if answer is None else q
         c, h = stacked(ONE, t.start, most), stacked(TWO, t.h, most)
-        s = Lanes(x[0], *g, *c, *h, *stacked(EIGHT, t.h, WIDTH), *stacked(FOUR, t.lanes, WIDTH))
+        v, rows = stacked(EIGHT, t.h, WIDTH), stacked(FOUR, t.lanes, WIDTH)
+        s = Lanes(x[0], q, g, spare, *c, *h, *v, *rows)
         return run(b, s, x, dim, w, control, t, aux)
 
     @jitable
     def scratch(t):
         n = t.start.shape[1]
-        table = np.empty((len(like) + 1, n * WIDTH), t.start.dtype)
+        table = np.empty((len(like) + 3, n * WIDTH), t.start.dtype)
         ends = np.empty((2, n), t.start.dtype)
-        return Scratch(rows_of(table, like, n * WIDTH), table[-1], ends[0], ends[1])
+        x = rows_of(table, like, n * WIDTH)
+        more = rows_of(table[len(like) :], THREE, n * WIDTH)
+        return Scratch(x, more, ends[0], ends[1])
 
     @jitable
     def on_heap(b, w, control, t, aux):
+        q, g, spare = w.more
+        q = w.x[0] if answer is None else q
         c, h = stacked(ONE, t.start, most), stacked(TWO, t.h, most)
-        s = Lanes(w.x[0], w.g, *c, *h, *stacked(EIGHT, t.h, WIDTH), *stacked(FOUR, t.lanes, WIDTH))
+        v, rows = stacked(EIGHT, t.h, WIDTH), stacked(FOUR, t.lanes, WIDTH)
+        s = Lanes(w.x[0], q, g, spare, *c, *h, *v, *rows)
         return run(b, s, w.x, t.start.shape[1], w, control, t, aux)
 
     return (no_scratch, on_stack) if dim else (scratch, on_heap)
@@ -379,9 +402,9 @@ def at_array(value_and_grad: Callable) -> Callable:
 
 
 def adapted_lane(measure: Callable | None, trust: Callable | None) -> Callable:
-    """Return ``adapt(c, g, x, k, n, like) -> c`` of a rule for lane ``k`` and its ``n`` coordinates.
+    """Return ``adapt(c, g, x, k, n, like) -> c`` of a rule for lane ``k``.
 
-    The coordinates count as one tensor. ``like`` is an array of float64.
+    Its ``n`` coordinates count as one tensor. ``like`` is an array of float64.
     """
     if measure is None:
         return inlinable(lambda c, g, x, k, n, like: c)
@@ -406,5 +429,5 @@ def parts(value_and_grad: Callable, vector: bool, bounded: bool, dim: int, rule:
     clock = rule.clock0(h)
     sizes = 0 if vector else dim, len(h), len(clock), len(rule.tick(h, clock)[1])
     adapt = adapted_lane(rule.measure, rule.trust)
-    own = rule.clock0, rule.tick, rule.update
+    own = rule.clock0, rule.tick, rule.update, rule.answer
     return lane_parts(evaluate, adapt, *own, *sizes, rule.starts, bounded)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from fastopt import schedules
 from fastopt.errors import SpecError, did_you_mean
@@ -182,19 +183,15 @@ class Plan:
 
     def _schedules(self, names: np.ndarray, values: dict, steps: np.ndarray) -> np.ndarray:
         """Kind and parameters of each trial's schedule; trials that agree are packed once."""
-        packed = np.empty((len(names), 1 + schedules.WIDTH))
         parameters = [p for p in schedule_parameters() if p in values or p in self.options.defaults]
         columns = [
             fill(values.get(p), self.options.defaults.get(p), len(names)) for p in parameters
         ]
-        known: dict[tuple, np.ndarray] = {}
-        for k, key in enumerate(
-            zip(names.tolist(), steps.tolist(), *(c.tolist() for c in columns))
-        ):
-            if key not in known:
-                known[key] = packed_schedule(key[0], dict(zip(parameters, key[2:])), key[1])
-            packed[k] = known[key]
-        return packed
+        first, inverse = alike(names, steps, *columns)
+        known = np.empty((len(first), 1 + schedules.WIDTH))
+        for k, row in enumerate(zip(*(c[first].tolist() for c in (names, steps, *columns)))):
+            known[k] = packed_schedule(row[0], dict(zip(parameters, row[2:])), row[1])
+        return known[inverse]
 
     def _hyper(self, names: np.ndarray, values: dict[str, np.ndarray]) -> np.ndarray:
         """Columns of hyperparameters; each distinct value of an axis is checked once."""
@@ -206,8 +203,8 @@ class Plan:
             own = find_rule(name)
             for row, (key, kind) in enumerate(own.hyper.items()):
                 column = self._column(own, key, kind.default, values, rows)
-                distinct, inverse = np.unique(column, return_inverse=True)
-                packed = [kind.pack(f"{name}: {key}", v) for v in distinct.tolist()]
+                first, inverse = alike(column)
+                packed = [kind.pack(f"{name}: {key}", v) for v in column[first].tolist()]
                 columns[row, rows] = np.array(packed)[inverse]
         return np.ascontiguousarray(columns.T)
 
@@ -215,12 +212,13 @@ class Plan:
         self, rule: Rule, key: str, default: Any, values: dict[str, np.ndarray], rows: np.ndarray
     ) -> np.ndarray:
         """One hyperparameter: where a trial has its axis that, else its alias, else the keyword."""
-        column = [self._fixed(rule, key, default)] * int(rows.sum())
+        column = np.repeat(np.array([self._fixed(rule, key, default)]), rows.sum(), axis=0)
         for axis in (*reversed(aliases(rule, key)), key):
             if axis in values:
-                given = values[axis][rows].tolist()
-                column = [old if missing(new) else new for old, new in zip(column, given)]
-        return np.array(column)
+                given = values[axis][rows]
+                gaps = gaps_in(given)
+                column = np.where(gaps, column, given) if gaps.any() else given
+        return column
 
     def _fixed(self, rule: Rule, key: str, default: Any) -> Any:
         for name in (key, *aliases(rule, key)):
@@ -250,9 +248,39 @@ def fill(column: np.ndarray | None, default: Any, n: int) -> np.ndarray:
         filled = np.empty(n, object)
         filled[:] = [default] * n if isinstance(default, list | tuple) else default
         return filled
-    if column.dtype.kind in "iub":
+    gaps = gaps_in(column)
+    if not gaps.any():
         return column
-    return np.array([default if missing(v) else v for v in column.tolist()], object)
+    filled = column.astype(object)
+    filled[gaps] = fill(None, default, int(gaps.sum()))
+    return filled
+
+
+def gaps_in(column: np.ndarray) -> np.ndarray:
+    """Where a decoded axis has no value: this part of the union does not have it."""
+    if column.dtype == object:
+        return np.fromiter(map(missing, column), bool, len(column))
+    return np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
+
+
+def alike(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Group rows that agree in all columns: a row of each group, and the group of each row.
+
+    By hashing, which takes a tenth of the time of sorting, and takes schedules, which have no
+    order.
+
+    >>> alike(np.array([3.0, 1.0, 3.0]))
+    (array([0, 1]), array([0, 1, 0]))
+    """
+    groups, count = np.zeros(len(columns[0]), np.int64), 1
+    for column in columns:
+        if not (column == column[:1]).all():
+            own, distinct = pd.factorize(column, use_na_sentinel=False)
+            groups, distinct = pd.factorize(groups * len(distinct) + own)
+            count = len(distinct)
+    first = np.full(count, len(groups))
+    np.minimum.at(first, groups, np.arange(len(groups)))
+    return first, groups
 
 
 def whole(name: str, column: np.ndarray, least: int) -> np.ndarray:
