@@ -263,7 +263,7 @@ BROKEN = {
     ),
     "axis in a union": (
         GOOD.replace("[space]", "[[space]]\nlr = 0.1\n[[space]]\nbeta = 0.9"),
-        r"\$\.space\[1\]\.beta: there is no axis 'beta'; did you mean 'beta[12]'\?",
+        r"\$\.space\[1\]\.beta: there is no axis 'beta'; did you mean 'beta[123]'\?",
     ),
     "empty axis": (axis("lr = []"), r"\$\.space\.lr is empty; give it one value or more"),
     "empty range": (axis("seed = { range = 0 }"), r"\$\.space\.seed is empty"),
