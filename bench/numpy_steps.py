@@ -15,6 +15,13 @@ def in_place(name: str, n: int) -> Callable[[], object]:
     p, g = (rng.normal(size=n).astype(np.float32) for _ in range(2))
     if name in ADAMS:
         return _adam(p, g, decay=ADAMS[name])
+    return as_written(name, n)
+
+
+def as_written(name: str, n: int) -> Callable[[], object]:
+    """Return a call that makes one step with the paper's formulas on whole arrays."""
+    rng = np.random.default_rng(0)
+    p, g = (rng.normal(size=n).astype(np.float32) for _ in range(2))
     case = next(case for case in PLAIN if case.rule_name == name)
     h = case.h | {"lr": 1e-6}
     slots = [rng.random(n).astype(np.float32) for _ in case.rule.slots]

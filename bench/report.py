@@ -96,6 +96,10 @@ def sweep_tables(rows: list[Row]) -> str:
         "against one process of each peer."
     )
     text = f"{caption}\n\n{against_ours(list(cases.values()), 'minibatch')}" if cases else ""
+    lanes = [row for row in rows if row["table"] == "lanes"]
+    if lanes:
+        caption = "Landscapes in SIMD lanes, float64: time of one step of one trial, whole sweeps."
+        text += f"\n\n{caption}\n\n{against_ours(lanes, 'trials')}"
     for row in rows:
         if row["table"] == "efficiency":
             text += f"\n\nParallel efficiency, {row['case']}: {row['efficiency']:.0%}."

@@ -11,7 +11,7 @@ import pytest
 
 import fastopt
 from bench.machine import facts
-from bench.numpy_steps import in_place
+from bench.numpy_steps import as_written, in_place
 from bench.paired import paired
 from fastopt.compile import inlinable
 from fastopt.loops import stepper
@@ -98,9 +98,12 @@ def store(benchmark: Any, table: str, case: str, times: dict[str, float], **more
     benchmark.extra_info.update(facts(), table=table, case=case, seconds=times, **more)
 
 
-def compare(sides: dict[str, Callable[[], object] | None], quick: bool) -> dict[str, float]:
+def compare(
+    sides: dict[str, Callable[[], object] | None], quick: bool, rounds: int = 21
+) -> dict[str, float]:
     """Time all sides that exist, alternating."""
-    return paired({k: v for k, v in sides.items() if v is not None}, rounds=2 if quick else 21)
+    rounds = 2 if quick else rounds
+    return paired({k: v for k, v in sides.items() if v is not None}, rounds=rounds)
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -111,7 +114,8 @@ def test_adamw(benchmark, n, quick):
     others = {name: torch_step_of(case, [n], how) for name, how in FLAVOURS.items()}
     numpy_step = in_place("adamw", n)
     touch = touching(case.rule)
-    sides = {"ours": ours, "touch": touch and step_of(touch, n), "NumPy": numpy_step, **others}
+    sides = {"ours": ours, "touch": touch and step_of(touch, n), "NumPy in place": numpy_step}
+    sides |= {"NumPy": as_written("adamw", n), **others}
     store(benchmark, "adamw", f"{n:,}", compare(sides, quick), elements=n)
     benchmark.pedantic(ours, rounds=5, iterations=10, warmup_rounds=1)
 
@@ -123,7 +127,7 @@ def test_rule(benchmark, name, quick):
     ours = step_of(case.rule, n)
     others = {flavour: torch_step_of(case, [n], how) for flavour, how in FLAVOURS.items()}
     sides = {"ours": ours, "NumPy": in_place(name, n), **others}
-    store(benchmark, "rules", name, compare(sides, quick), elements=n)
+    store(benchmark, "rules", name, compare(sides, quick, rounds=9), elements=n)
     benchmark.pedantic(ours, rounds=5, iterations=1, warmup_rounds=1)
 
 

@@ -11,7 +11,7 @@ from sweeps import logspace, problems, sweep
 
 BATCHES = (8, 32, 128)
 EPOCHS = {8: 2, 32: 5, 128: 15}
-MIXED = {"lr": logspace(1e-4, 1e-1, 12), "batch_size": [8, 16, 32, 64, 128, 256, 512]}
+MIXED = {"lr": logspace(1e-4, 1e-1, 48), "batch_size": [8, 16, 32, 64, 128, 256, 512]}
 
 
 def steps_of(problem, space, **options):

@@ -13,6 +13,7 @@ from sklearn import metrics
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from sweeps import problems
+from sweeps.problems.data import DATASETS
 from sweeps.problems.mlp import ACTIVATIONS, LOSSES
 from tests import networks
 from tests.compiled import both

@@ -13,12 +13,14 @@ import io
 import pickle
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
 import fastopt.torch
 from fastopt.errors import ArrayError, ArrayTypeError, StateError
+from fastopt.torch import memory
 from tests.torch_cases import (
     CASES,
     CLASSES,
@@ -583,3 +585,52 @@ def test_mixed_dtypes():
         twin.step()
     for dtype in DTYPES:
         close([p for p in ours if p.dtype == dtype], [p for p in theirs if p.dtype == dtype])
+
+
+MEMORY = {
+    "contiguous": (lambda: torch.ones(3, 4), True),
+    "view": (lambda: torch.ones(8, 4)[3:6], True),
+    "sizes_of_one": (lambda: torch.ones(12).as_strided((1, 12, 1), (5, 1, 7)), True),
+    "parameter": (lambda: torch.nn.Parameter(torch.ones(12)), True),
+    "transposed": (lambda: torch.ones(3, 4).t(), False),
+    "holes": (lambda: torch.ones(12, 2)[:, 0], False),
+    "expanded": (lambda: torch.ones(1).expand(12), False),
+    "longer": (lambda: torch.ones(13), False),
+    "float64": (lambda: torch.ones(12, dtype=torch.float64), False),
+    "int32": (lambda: torch.ones(12, dtype=torch.int32), False),
+    "meta": (lambda: torch.ones(12, device="meta"), False),
+    "sparse": (lambda: torch.eye(4)[:3].to_sparse(), False),
+}
+
+
+@pytest.fixture(params=["dlpack", "python"])
+def reader(request, monkeypatch):
+    """Both ways of reading tensors; older versions of torch have only Python's."""
+    if request.param == "python":
+        monkeypatch.setattr(memory, "_interface", lambda: None)
+    elif memory._interface() is None:
+        pytest.skip("this torch has no DLPack C interface")
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+@pytest.mark.parametrize(("make", "is_plain"), MEMORY.values(), ids=MEMORY)
+def test_only_plain_memory_is_read_as_it_is(make, is_plain, reader):
+    good, tensor = torch.zeros(5), make()
+    found = memory.plain_addresses([good, tensor], np.array([5, 12]), torch.float32)
+    assert (found is not None) == is_plain
+    if is_plain:
+        assert found.tolist() == [good.data_ptr(), tensor.data_ptr()]
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16])
+def test_both_ways_of_reading_step_alike(dtype, reader):
+    params = parameters(dtype)
+    again = twins_of(params)
+    optimizer = fastopt.torch.AdamW(params)
+    several = [fastopt.torch.AdamW([p]) for p in again]
+    for t in range(3):
+        give_gradients(t, params, again, skip={t})
+        optimizer.step()
+        for each in several:
+            each.step()
+    equal(params, again)

@@ -36,6 +36,18 @@ def test_signature_is_torchs(case):
     assert kinds == [(p.name, p.kind, p.default) for p in theirs.parameters.values()]
 
 
+OF_ARRAYS = ("nonfinite", "schedule", "ema")
+
+
+@pytest.mark.parametrize("case", [c for c in CLASSES if not c.has_twin], ids=str)
+def test_signature_is_that_of_the_optimizer_over_arrays(case):
+    def options(cls):
+        parameters = inspect.signature(cls).parameters.values()
+        return [(p.name, p.kind, p.default) for p in parameters if p.name not in OF_ARRAYS]
+
+    assert options(case.ours) == options(getattr(fastopt, case.name))
+
+
 @pytest.mark.parametrize("case", TORCHS, ids=str)
 def test_options_are_torchs(case):
     ours = case.make(parameters()).param_groups[0]

@@ -72,7 +72,7 @@ CASES = [
         Case(name, has_twin=False)
         for name in (
             *("Lion", "Signum", "AdEMAMix", "ADOPT", "Adan", "LaProp", "AdaBelief", "Yogi"),
-            *("MARSAdamW", "CautiousAdamW", "CautiousLion", "LAMB", "LARS", "StableAdamW"),
+            *("MARS", "CautiousAdamW", "CautiousLion", "LAMB", "LARS", "StableAdamW"),
             *("ScheduleFreeSGD", "ScheduleFreeAdamW"),
         )
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from fastopt.rules.base import PARAMETER as COPY_OF_P
 from fastopt.rules.base import ZERO
 from fastopt.torch.entry import Entry
 from fastopt.torch.groups import Row
+from fastopt.torch.memory import addresses, plain_addresses
 from fastopt.torch.tensors import (
     KINDS,
     check_gradient,
@@ -33,10 +33,6 @@ __all__ = ["Batch", "Stale", "Work"]
 
 Tensors = list[torch.Tensor]
 
-_data_ptr = torch.Tensor.data_ptr
-_is_contiguous = torch.Tensor.is_contiguous
-_nbytes = attrgetter("nbytes")
-
 
 class Stale(Exception):
     """Something about the parameters is not as it was when the plan was made."""
@@ -46,21 +42,19 @@ class Work(NamedTuple):
     """What :meth:`Batch.match` found, all of it checked.
 
     ``memory`` and ``grads`` are what the kernel runs over: the parameters and gradients, or
-    contiguous copies of them.
+    contiguous copies of them; ``places`` and ``sources`` are their addresses.
     """
 
     active: np.ndarray
     params: Tensors
     memory: Tensors
     grads: Tensors
+    places: np.ndarray
+    sources: np.ndarray
 
 
 def _signature(p: torch.Tensor) -> tuple:
     return p.dtype, p.shape, p.stride(), p.device
-
-
-def _addresses(tensors: Tensors) -> np.ndarray:
-    return np.fromiter(map(_data_ptr, tensors), np.int64, len(tensors))
 
 
 @torch.no_grad()
@@ -104,10 +98,10 @@ class Batch:
         self.is_whole = len(numbers) == len(plan.params)
         self.signatures = [_signature(p) for p in self.params]
         self.spreads = [spread(p) for p in self.params]
-        self.is_plain = all(map(_is_contiguous, self.params))
-        self.nbytes = list(map(_nbytes, self.params))
-        self.origins = _addresses(self.params)
+        self.is_plain = all(p.is_contiguous() for p in self.params)
+        self.places = addresses(self.params)
         p = self.params[0]
+        self.dtype = p.dtype
         sizes = [p.numel() for p in self.params]
         groups = [plan.group_of[k] for k in numbers]
         self.many = Many(rule, KINDS[p.dtype], KINDS[slot_dtype(p)], sizes, groups)
@@ -216,30 +210,25 @@ class Batch:
         present = [g for g in own if g is not None]
         if not present:
             return None
-        active, params, nbytes = self.many.everything, self.params, self.nbytes
+        active, params, sizes = self.many.everything, self.params, self.many.sizes
         if len(present) < len(own):
             active = np.array([k for k, g in enumerate(own) if g is not None])
-            params = [params[k] for k in active]
-            nbytes = [nbytes[k] for k in active]
-        self._check_place(active, params)
-        if (
-            self.is_plain
-            and all(map(_is_contiguous, present))
-            and list(map(_nbytes, present)) == nbytes
-        ):
-            return Work(active, params, params, present)
-        return self._prepared(active, params, present)
+            params, sizes = [params[k] for k in active], sizes[active]
+        places = plain_addresses(params, sizes, self.dtype) if self.is_plain else None
+        sources = plain_addresses(present, sizes, self.dtype) if self.is_plain else None
+        if places is None or sources is None:
+            return self._prepared(active, params, present)
+        self._check_place(active, params, places)
+        return Work(active, params, params, present, places, sources)
 
-    def _check_place(self, active: np.ndarray, params: Tensors) -> None:
+    def _check_place(self, active: np.ndarray, params: Tensors, places: np.ndarray) -> None:
         """Check parameters again if any of them has other memory than at the last step."""
-        addresses = _addresses(params)
-        moved = not np.array_equal(addresses, self.origins[active])
-        if not moved and (not self.is_plain or all(map(_is_contiguous, params))):
+        if np.array_equal(places, self.places[active]):
             return
         if any(_signature(p) != self.signatures[k] for k, p in zip(active, params)):
             raise Stale
         self.plan.check_disjoint()
-        self.origins[active] = addresses
+        self.places[active] = places
 
     def _prepared(self, active: np.ndarray, params: Tensors, grads: Tensors) -> Work:
         """Find for each pair memory that one loop can run over: theirs, or copies."""
@@ -249,20 +238,20 @@ class Batch:
                 raise Stale
             check_gradient(self.name(k), p, g)
             pairs.append(linear(p, g, self.spreads[k]))
-        return Work(active, params, [a for a, _ in pairs], [g for _, g in pairs])
+        self._check_place(active, params, addresses(params))
+        memory, grads = [a for a, _ in pairs], [g for _, g in pairs]
+        return Work(active, params, memory, grads, addresses(memory), addresses(grads))
 
     def run(self, work: Work, hyper: np.ndarray) -> None:
         """Step what :meth:`match` found, in place."""
         active, table = work.active, self.many.table
-        table[GRADIENT, active] = _addresses(work.grads)
-        is_copied = work.memory is not work.params
-        table[PARAMETER, active] = _addresses(work.memory) if is_copied else self.origins[active]
+        table[GRADIENT, active], table[PARAMETER, active] = work.sources, work.places
         while (wrong := self.many.step(hyper, active)) >= 0:
             # Someone wrote to `step`, and what it says counts: the clock follows it.
             k = int(active[wrong])
             t = int(self.plan.state[self.params[k]]["step"])
             rewind(self.rule, self.row(k).h, t, self.many.clocks[k])
-        if is_copied:
+        if work.memory is not work.params:
             _copy_back(work.params, work.memory)
         # Without this, a backward pass through the old values would go wrong unnoticed.
         torch.autograd.graph.increment_version(work.params)

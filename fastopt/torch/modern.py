@@ -9,6 +9,7 @@ __all__ = [
     "ADOPT",
     "LAMB",
     "LARS",
+    "MARS",
     "AdEMAMix",
     "AdaBelief",
     "Adan",
@@ -16,7 +17,6 @@ __all__ = [
     "CautiousLion",
     "LaProp",
     "Lion",
-    "MARSAdamW",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
     "Signum",
@@ -35,7 +35,6 @@ class Lion(Optimizer, rule="lion"):
         betas: Pair = (0.9, 0.99),
         weight_decay: float = 0.0,
         *,
-        decoupled_weight_decay: bool = True,
         maximize: bool = False,
     ) -> None:
         super().__init__(locals())
@@ -51,8 +50,8 @@ class Signum(Optimizer, rule="signum"):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         *,
-        decoupled_weight_decay: bool = False,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         super().__init__(locals())
 
@@ -66,12 +65,11 @@ class AdEMAMix(Optimizer, rule="ademamix"):
         lr: Lr = 0.001,
         betas: tuple[float, float, float] = (0.9, 0.999, 0.9999),
         alpha: float = 2.0,
-        eps: float = 1e-08,
         alpha_warmup: float = 0.0,
         beta3_warmup: float = 0.0,
+        eps: float = 1e-08,
         weight_decay: float = 0.0,
         *,
-        decoupled_weight_decay: bool = True,
         maximize: bool = False,
     ) -> None:
         super().__init__(locals())
@@ -89,8 +87,8 @@ class ADOPT(Optimizer, rule="adopt"):
         clip: bool = True,
         weight_decay: float = 0.0,
         *,
-        decoupled_weight_decay: bool = False,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         super().__init__(locals())
 
@@ -104,8 +102,8 @@ class Adan(Optimizer, rule="adan"):
         lr: Lr = 0.001,
         betas: tuple[float, float, float] = (0.98, 0.92, 0.99),
         eps: float = 1e-08,
-        no_prox: bool = False,
         weight_decay: float = 0.0,
+        no_prox: bool = False,
         *,
         maximize: bool = False,
     ) -> None:
@@ -123,7 +121,6 @@ class LaProp(Optimizer, rule="laprop"):
         eps: float = 1e-15,
         weight_decay: float = 0.0,
         *,
-        decoupled_weight_decay: bool = True,
         maximize: bool = False,
     ) -> None:
         super().__init__(locals())
@@ -140,7 +137,6 @@ class AdaBelief(Optimizer, rule="adabelief"):
         eps: float = 1e-16,
         weight_decay: float = 0.0,
         *,
-        decoupled_weight_decay: bool = True,
         maximize: bool = False,
     ) -> None:
         super().__init__(locals())
@@ -158,13 +154,13 @@ class Yogi(Optimizer, rule="yogi"):
         initial_accumulator_value: float = 1e-06,
         weight_decay: float = 0.0,
         *,
-        decoupled_weight_decay: bool = False,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         super().__init__(locals())
 
 
-class MARSAdamW(Optimizer, rule="mars_adamw"):
+class MARS(Optimizer, rule="mars_adamw"):
     """AdamW on gradients with reduced variance."""
 
     def __init__(
@@ -173,10 +169,9 @@ class MARSAdamW(Optimizer, rule="mars_adamw"):
         lr: Lr = 0.003,
         betas: Pair = (0.95, 0.99),
         eps: float = 1e-08,
-        gamma: float = 0.025,
         weight_decay: float = 0.0,
+        gamma: float = 0.025,
         *,
-        decoupled_weight_decay: bool = True,
         maximize: bool = False,
     ) -> None:
         super().__init__(locals())
@@ -193,7 +188,6 @@ class CautiousAdamW(Optimizer, rule="cautious_adamw"):
         eps: float = 1e-08,
         weight_decay: float = 0.01,
         *,
-        decoupled_weight_decay: bool = True,
         maximize: bool = False,
     ) -> None:
         super().__init__(locals())
@@ -209,7 +203,6 @@ class CautiousLion(Optimizer, rule="cautious_lion"):
         betas: Pair = (0.9, 0.99),
         weight_decay: float = 0.0,
         *,
-        decoupled_weight_decay: bool = True,
         maximize: bool = False,
     ) -> None:
         super().__init__(locals())
@@ -239,9 +232,9 @@ class LARS(Optimizer, rule="lars"):
         params: Params,
         lr: Lr = 1.0,
         momentum: float = 0.9,
+        weight_decay: float = 0.0005,
         trust_coefficient: float = 0.001,
         eps: float = 0.0,
-        weight_decay: float = 0.0005,
         *,
         maximize: bool = False,
     ) -> None:
@@ -272,10 +265,10 @@ class ScheduleFreeSGD(ScheduleFree, rule="schedule_free_sgd"):
         params: Params,
         lr: Lr = 1.0,
         momentum: float = 0.9,
+        weight_decay: float = 0.0,
         warmup_steps: float = 0.0,
         r: float = 0.0,
         weight_lr_power: float = 2.0,
-        weight_decay: float = 0.0,
         *,
         maximize: bool = False,
     ) -> None:
@@ -291,10 +284,10 @@ class ScheduleFreeAdamW(ScheduleFree, rule="schedule_free_adamw"):
         lr: Lr = 0.0025,
         betas: Pair = (0.9, 0.999),
         eps: float = 1e-08,
+        weight_decay: float = 0.0,
         warmup_steps: float = 0.0,
         r: float = 0.0,
         weight_lr_power: float = 2.0,
-        weight_decay: float = 0.0,
         *,
         maximize: bool = False,
     ) -> None:

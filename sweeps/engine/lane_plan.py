@@ -33,8 +33,8 @@ class LaneBlock(Block):
 
     def parts(self, problem: Any) -> tuple:
         """Return the functions of the kernel."""
-        own = problem.value_and_grad, problem.vector, problem.bounds is not None, problem.dim
-        return lanes.parts(*own, self.rule)
+        dim = 0 if problem.vector else problem.dim
+        return lanes.parts(problem.value_and_grad, dim, problem.bounds is not None, self.rule)
 
     @property
     def item_cost(self) -> np.ndarray:

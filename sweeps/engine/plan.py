@@ -51,7 +51,7 @@ class Block:
     # Whether workers are Numba's threads; Python's need only the serial kernel: half the compiling.
     parallel: ClassVar[bool] = True
 
-    def parts(self, problem: DataProblem) -> tuple:
+    def parts(self, problem: Any) -> tuple:
         """Return the functions of the kernel."""
         return trial.parts(problem.init, problem.loss_and_grad, problem.evaluate, self.rule)
 

@@ -12,6 +12,8 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from fastopt import maths
 from fastopt.compile import inlinable
 from fastopt.errors import SpecError
@@ -127,7 +129,7 @@ def egg_box(x):
 
 @inlinable
 def egg_box_slope(x):
-    """Derivative of :func:`egg_box`."""
+    """Return the derivative of :func:`egg_box`."""
     return 2.0 * x + 10.0 * TWO_PI * maths.sin(TWO_PI * x)
 
 
@@ -152,7 +154,7 @@ def styblinski_tang(
     1990.
     """
     f = separable(two_wells, two_wells_slope, _dim(dim, 1))
-    lowest = (-2.903534027771177,) * dim  # the lowest root of 2 x^3 - 16 x + 5/2
+    lowest = (-2.9035340277711783,) * dim  # the lowest root of 2 x^3 - 16 x + 5/2
     return _plain("styblinski_tang", f, start or (0.0,) * dim, lowest, dtype)
 
 
@@ -165,7 +167,7 @@ def two_wells(x):
 
 @inlinable
 def two_wells_slope(x):
-    """Derivative of :func:`two_wells`."""
+    """Return the derivative of :func:`two_wells`."""
     return 2.0 * x * x * x - 16.0 * x + 2.5
 
 
@@ -225,7 +227,7 @@ def double_well(start: tuple[float, ...] = (-3.0,), dtype: str = "float64") -> L
     >>> double_well()(1.0)
     (-1.9, (-4.6,))
     """
-    lowest = (-3.9537708648843837,)  # the lowest root of 0.4 x^3 - 6 x + 1
+    lowest = (-3.9537713245344417,)  # the lowest root of 0.4 x^3 - 6 x + 1
     return _plain("double_well", _wells, start, lowest, dtype)
 
 
@@ -243,8 +245,8 @@ def beale(start: tuple[float, float] = (1.0, 1.0), dtype: str = "float64") -> La
 
     Examples
     --------
-    >>> beale()(3.0, 0.5)
-    (0.0, (0.0, 0.0))
+    >>> beale()(0.0, 0.0)
+    (14.203125, (-12.75, 0.0))
 
     References
     ----------
@@ -312,7 +314,10 @@ def _ravine(x, y):
 def _plain(
     name: str, f: Callable, start: Sequence[float], optimum: Sequence, dtype: str
 ) -> Landscape:
-    named = f if len(start) != 2 or f.__code__.co_argcount == 2 else _of_two(f)
+    dim = np.atleast_2d(optimum).shape[1]
+    if np.shape(start) != (dim,):
+        raise SpecError(f"{name}: start must have {dim} coordinates; got {start!r}")
+    named = _of_two(f) if dim == 2 and f.__code__.co_argcount == 0 else f
     return landscape(named, start, optimum, name=name, dtype=dtype)
 
 

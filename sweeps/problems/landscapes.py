@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from fastopt.rules import RULES
 from sweeps.problems.signatures import Extras, uniform
 
 __all__ = ["Landscape", "landscape"]
@@ -21,6 +22,11 @@ __all__ = ["Landscape", "landscape"]
 MOST_SCALARS = 64
 # Two sides of a central difference agree to about 1e-10; a wrong gradient is off by far more.
 CLOSE, TINY = 1e-4, 1e-6
+# Columns of results and axes, beside hyperparameters, that no coordinate may be called.
+TAKEN = (
+    "trial_id", "state", "train_loss", "best_loss", "distance", "path_length", "steps",
+    "steps_to_target", "diverged_step", "optimizer", "seed", "schedule", "step",
+)  # fmt: skip
 # Where gradients are checked: the start, and points this far from it.
 JITTERS = (0.0, 0.0703125, -0.1640625)
 
@@ -114,7 +120,7 @@ class Landscape:
 
 def landscape(
     f: Callable,
-    start: Sequence[float] = (-2.0, 2.0),
+    start: Sequence[float] | np.ndarray = (-2.0, 2.0),
     optimum: Any = None,
     bounds: Any = None,
     name: str | None = None,
@@ -196,6 +202,10 @@ def landscape(
         raise SpecError(f"f must be a plain function (def or lambda); got {type(f).__name__}")
     title = name or function.__name__
     point = _floats(f"{title}: start", start, _dtype(dtype))
+    if point.ndim != 1:
+        raise ArrayError(f"{title}: start must be one point; got shape {point.shape}")
+    if not (isinstance(step, numbers.Real) and 0.0 < step < math.inf):
+        raise SpecError(f"{title}: step must be a finite number > 0; got {step!r}")
     extras = Extras(timed, seeded, bool(_checked_aux(aux)))
     names = _names(title, function, point.size, vector, extras)
     with_grad = _returns_grad(title, function, point, vector, extras, aux)
@@ -206,7 +216,9 @@ def landscape(
         )
     problem = Landscape(
         name=title,
-        value_and_grad=uniform(function, point.size, vector, extras, with_grad, float(step)),
+        value_and_grad=uniform(
+            function, 0 if vector else point.size, vector, extras, with_grad, float(step)
+        ),
         vector=vector,
         names=names,
         start=point,
@@ -287,7 +299,7 @@ def _names(
         )
     leading = len(given) - len(extras)
     if leading in ((1, 2) if vector else (dim,)):
-        return numbered if vector else tuple(p.name for p in given[:dim])
+        return numbered if vector else _free(title, [p.name for p in given[:dim]])
     wanted = "x and grad, or x alone," if vector else f"the {dim} coordinates of start"
     more = [word for word, on in vars(extras).items() if on]
     raise SpecError(
@@ -295,6 +307,18 @@ def _names(
         f"take {wanted}{' and those of ' + ', '.join(more) if more else ' and nothing else'}. "
         "For the number of steps as an argument say timed=True, for the seed seeded=True"
     )
+
+
+def _free(title: str, names: list[str]) -> tuple[str, ...]:
+    """Return the names, unless one of them means something else in a result."""
+    taken = {*TAKEN, *(name for rule in RULES.values() for name in rule.hyper)}
+    for name in names:
+        if name in taken:
+            raise SpecError(
+                f"{title}: the name {name!r} is taken by an axis or a result of sweeps; call that "
+                "argument otherwise, such as x"
+            )
+    return tuple(names)
 
 
 def _returns_grad(
@@ -332,7 +356,10 @@ def _check_gradient(problem: Landscape) -> None:
         try:
             value, grad = problem(*point, seed=k)
             found = _differences_at(problem, point, k)
-        except ArithmeticError:  # where plain Python has no value, compiled code has inf or NaN
+        except (
+            ArithmeticError,
+            ValueError,
+        ):  # where plain Python has no value, compiled code has inf or NaN
             continue
         for d, (given, checked) in enumerate(zip(grad, found)):
             if not math.isfinite(checked):

@@ -88,8 +88,8 @@ def random_quadratic(
     centre = rng.normal(size=dim)
     aux = (((matrix + matrix.T) / 2.0).astype(dtype).ravel(), centre.astype(dtype))
     return landscape(
-        _quadratic, np.zeros(dim), aux[1], name="random_quadratic", dtype=dtype, vector=True, aux=aux
-    )  # fmt: skip
+        _quadratic, np.zeros(dim), aux[1], None, "random_quadratic", dtype, vector=True, aux=aux
+    )
 
 
 def _quadratic(x, grad, aux):

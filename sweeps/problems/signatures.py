@@ -58,11 +58,11 @@ def uniform(
 
     @inlinable
     def of_array(x, grad, t, seed, aux):
-        return function(*((x, grad) + times(t) + seeds(seed) + arrays(aux)))
+        return function(*((x, grad) + times(t) + seeds(seed) + arrays(aux)))  # noqa: RUF005
 
     @inlinable
     def of_array_alone(x, t, seed, aux):
-        return function(*((x,) + times(t) + seeds(seed) + arrays(aux)))
+        return function(*((x,) + times(t) + seeds(seed) + arrays(aux)))  # noqa: RUF005
 
     if vector:
         return of_array if with_grad else _array_differences(of_array_alone, step)
@@ -99,20 +99,28 @@ def _scalar_differences(value: Callable, dim: int, step: float) -> Callable:
 
 def _slopes(value: Callable, count: int, step: float) -> Callable:
     """Close over the differences by the first ``count`` coordinates: a tuple needs unrolling."""
-    d = count - 1
+    move = _moved(count - 1)
 
     @inlinable
     def last(x, t, seed, aux):
-        above = value(x[:d] + (x[d] + step,) + x[d + 1 :], t, seed, aux)
-        below = value(x[:d] + (x[d] - step,) + x[d + 1 :], t, seed, aux)
+        above, below = value(move(x, step), t, seed, aux), value(move(x, -step), t, seed, aux)
         return ((above - below) / (2.0 * step),)
 
-    if d == 0:
+    if count == 1:
         return last
-    before = _slopes(value, d, step)
+    before = _slopes(value, count - 1, step)
 
     @inlinable
     def all_of_them(x, t, seed, aux):
         return before(x, t, seed, aux) + last(x, t, seed, aux)
 
     return all_of_them
+
+
+@functools.cache
+def _moved(d: int) -> Callable:
+    """Return ``move(x, by)``, the tuple ``x`` with element ``d`` moved."""
+    if d == 0:
+        return inlinable(lambda x, by: (x[0] + by,) + x[1:])  # noqa: RUF005
+    rest = _moved(d - 1)
+    return inlinable(lambda x, by: (x[0],) + rest(x[1:], by))  # noqa: RUF005

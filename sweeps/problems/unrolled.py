@@ -37,7 +37,7 @@ def total(n: int) -> Callable:
     if n == 1:
         return inlinable(lambda x: x[0])
     rest = total(n - 1)
-    return inlinable(lambda x: rest(x[: n - 1]) + x[n - 1])
+    return inlinable(lambda x: x[0] + rest(x[1:]))
 
 
 @functools.cache
