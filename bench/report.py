@@ -147,10 +147,18 @@ def write(results: dict[str, Any], text: str) -> str:
     return text
 
 
+def slim(results: dict[str, Any]) -> dict[str, Any]:
+    """Return what the tables are made of, without host names and single timings."""
+    kept = [{key: b[key] for key in ("name", "extra_info")} for b in results["benchmarks"]]
+    return {"datetime": results["datetime"], "benchmarks": kept}
+
+
 def main(results: str, target: str) -> None:
-    """Rewrite the tables in ``target`` from the JSON file ``results``."""
-    path = Path(target)
-    path.write_text(write(json.loads(Path(results).read_text()), path.read_text()))
+    """Rewrite the tables in ``target`` from the JSON file ``results``, and slim that file."""
+    source, path = Path(results), Path(target)
+    stored = slim(json.loads(source.read_text()))
+    path.write_text(write(stored, path.read_text()))
+    source.write_text(json.dumps(stored, indent=1) + "\n")
 
 
 if __name__ == "__main__":
