@@ -89,8 +89,7 @@ def jax(quick: bool) -> Iterator[Callable[[int, int], Callable[[], object] | Non
 
     yield start
     for process in processes:
-        process.stdin.close()
-        process.wait()
+        process.communicate()  # closes its input, which ends it
 
 
 def test_adam_on_rosenbrock(benchmark, library, jax, quick):

@@ -382,7 +382,11 @@ def take(axis: Sequence, digits: np.ndarray) -> np.ndarray:
     axis = untied(axis)
     if isinstance(axis, range):
         return axis.start + axis.step * digits
-    distinct, where = np.unique(digits, return_inverse=True)
+    if len(axis) <= digits.size:
+        distinct, where = np.arange(len(axis)), digits
+    else:
+        distinct, where = np.unique(digits, return_inverse=True)
     if isinstance(axis, Computed):
         return axis.at(distinct)[where]
-    return np.fromiter((axis[digit] for digit in distinct.tolist()), object, distinct.size)[where]
+    found = np.fromiter((axis[digit] for digit in distinct.tolist()), object, distinct.size)
+    return (found.astype(float) if {*map(type, found)} == {float} else found)[where]

@@ -129,8 +129,8 @@ def sweep(
     workers = worker_count(n_jobs)
     checked = _check(problem, space, _common(locals()), hyper)
     collected = _Collected(checked)
-    estimated = _estimate(checked, workers)
-    bar = Progress(estimated.cost, checked.size, enabled=progress)
+    total = _estimate(checked, workers).cost if progress else 0
+    bar = Progress(total, checked.size, enabled=progress)
     try:
         with bar:
             finished = _run(checked, workers, collected, bar)

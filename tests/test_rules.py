@@ -85,8 +85,11 @@ class Yardstick:
         update = terms(lambda *rest: step(p, *rest)[:1], inputs[1:])[0]
         self.heavy = 4 * np.maximum(update, np.abs(self.exact[0] - p)) <= np.abs(p)
 
-    def check(self, actual, expected, where, light):
-        """Assert both statements at the head of this module."""
+    def check(self, actual, expected, where, light, sides=1):
+        """Assert both statements at the head of this module.
+
+        Where ``expected`` rounds too, in an order of its own, slots may be twice as far apart.
+        """
         expected = [None if a is None else a.astype(self.size.dtype) for a in expected]
         off = ulps(actual[0], expected[0], self.size)
         assert off[self.heavy].max(initial=0) <= HEAVY, where
@@ -95,7 +98,7 @@ class Yardstick:
         for a, b, size in zip(actual[1:], expected[1:], self.terms[1:]):
             if b is not None:
                 off = ulps(a, b, np.maximum(size, np.abs(b)))
-                assert off.max(initial=0) <= self.slot, where
+                assert off.max(initial=0) <= sides * self.slot, where
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -111,7 +114,8 @@ def test_step_is_the_papers_and_torchs(case, dtype):
             # The strict part is not empty; schedule-free's average jumps in its first steps.
             assert n < 1000 or t < LATE[0] or yardstick.heavy.mean() > 0.1, where
             if case.twin:  # rounds as well, in its own order: one ulp more
-                yardstick.check(after.x, step_torch(case, t, before, g), where, light + 1)
+                theirs = step_torch(case, t, before, g)
+                yardstick.check(after.x, theirs, where, light + 1, sides=2)
 
 
 def drift(p, exact, size):

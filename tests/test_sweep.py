@@ -5,6 +5,7 @@ What is at stake in the second half is the process itself, so each scenario has 
 
 import math
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -359,6 +360,19 @@ def test_ctrl_c_returns_what_is_finished(scenario):
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
 def test_two_threads_sweep_at_once(scenario, layer):
     assert scenario(TWO_THREADS, NUMBA_THREADING_LAYER=layer) == "both right\n"
+
+
+def test_threads_outlive_the_sweep(iris):
+    """A thread that ends just before a fork can leave a lock of libgcc held in the child."""
+
+    def workers():
+        return {t.ident for t in threading.enumerate() if t.name.startswith("fastopt-sweep")}
+
+    sweep(iris, {}, optimizer="sgd", epochs=1, progress=False)
+    before = workers()
+    sweep(iris, {}, optimizer="sgd", epochs=1, progress=False)
+    assert before
+    assert workers() == before
 
 
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])

@@ -16,8 +16,8 @@ from fastopt.schedules import SCHEDULES, factor
 from sweeps.engine.trial import COMPLETE, DIVERGED, EVERY, NO_SCHEDULE, SCHEDULE, SEED, STEPS
 
 __all__ = [
-    "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "Lanes", "attend", "load_block",
-    "record", "scale_rates",
+    "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "Lanes", "attend", "compare",
+    "load_block", "record", "scale_rates",
 ]  # fmt: skip
 
 WIDTH = 32
@@ -126,27 +126,31 @@ def distance(s, t, k):
 
 
 @inlinable
-def record(s, t, step):
-    """Take note of the losses after ``step`` steps: divergence, best, path and target."""
-    limit, now = t.watch[LIMIT], float(step)
-    for k in range(WIDTH):
-        loss, diverged, best = s.loss[k], s.diverged[k], s.best[k]
-        # `abs(NaN) <= limit` is false as well.
-        checked = diverged if abs(loss) <= limit else now
-        diverged = checked if diverged < 0.0 else diverged
-        lower = loss if loss < best else best
-        s.diverged[k] = diverged
-        s.last[k] = loss if diverged < 0.0 else s.last[k]
-        s.best[k] = lower if diverged < 0.0 else best
-        s.path[k] += math.sqrt(s.moved[k])
+def record(s, k, loss, now, limit):
+    """Take note of the loss of lane ``k`` after ``now`` steps: divergence, best loss and path."""
+    diverged, best = s.diverged[k], s.best[k]
+    # `abs(NaN) <= limit` is false as well.
+    checked = diverged if abs(loss) <= limit else now
+    diverged = checked if diverged < 0.0 else diverged
+    lower = loss if loss < best else best
+    s.diverged[k], s.loss[k] = diverged, loss
+    s.last[k] = loss if diverged < 0.0 else s.last[k]
+    s.best[k] = lower if diverged < 0.0 else best
+    s.path[k] += math.sqrt(s.moved[k])
+
+
+@inlinable
+def compare(s, t, now):
+    """Take note of the lanes that reach the target, if there is one, after ``now`` steps."""
     sign, target = t.watch[SIGN], t.watch[TARGET]
-    if not math.isnan(target):
-        by_distance = t.watch[BY_DISTANCE] != 0.0
-        for k in range(WIDTH):
-            score = distance(s, t, k) if by_distance else s.loss[k]
-            hit = now if sign * score >= sign * target else NEVER
-            hit = hit if s.diverged[k] < 0.0 else NEVER
-            s.reached[k] = hit if s.reached[k] < 0.0 else s.reached[k]
+    if math.isnan(target):
+        return
+    by_distance = t.watch[BY_DISTANCE] != 0.0
+    for k in range(WIDTH):
+        score = distance(s, t, k) if by_distance else s.loss[k]
+        hit = now if sign * score >= sign * target else NEVER
+        hit = hit if s.diverged[k] < 0.0 else NEVER
+        s.reached[k] = hit if s.reached[k] < 0.0 else s.reached[k]
 
 
 @jitable

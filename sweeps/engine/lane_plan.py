@@ -12,7 +12,17 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.engine import lanes, trial
-from sweeps.engine.plan import COMMON, Block, Options, Plan, check_watch, fill, find_rule, whole
+from sweeps.engine.plan import (
+    COMMON,
+    Block,
+    Options,
+    Plan,
+    check_watch,
+    fill,
+    find_rule,
+    gaps_in,
+    whole,
+)
 from sweeps.problems.landscapes import Landscape
 from sweeps.space import Space
 
@@ -117,7 +127,7 @@ class LanePlan(Plan):
     def _plan(self, values: dict[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
         defaults = self.options.defaults
         steps = fill(values.get("steps"), defaults["steps"], n)
-        if any(s is None for s in steps.tolist()):
+        if gaps_in(steps).any():
             raise SpecError("how long is a trial? Give steps=..., as a keyword or an axis")
         plan = np.zeros((n, trial.PLAN_WIDTH), np.int64)
         plan[:, trial.STEPS] = whole("steps", steps, 1)

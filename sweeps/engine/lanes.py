@@ -24,6 +24,7 @@ from fastopt.compile import inlinable, jitable, kernel
 from fastopt.rules import Rule
 from fastopt.rules.base import begun
 from sweeps.engine.block import (
+    LIMIT,
     METRICS,
     RESULTS,
     STRIDE,
@@ -31,6 +32,7 @@ from sweeps.engine.block import (
     Lanes,
     LaneTrials,
     attend,
+    compare,
     load_block,
     record,
     scale_rates,
@@ -120,21 +122,24 @@ def lane_parts(
                 s.moved[k] += step * step
 
     @inlinable
-    def evaluate_lanes(s, x, n, aux, w, step):
-        now = cast((float(step),), s.g)[0]
+    def evaluate_lanes(s, x, t, n, aux, w, now):
+        step, limit = cast((now,), s.g)[0], t.watch[LIMIT]
         for k in range(WIDTH):
-            s.loss[k] = evaluate(s.p, s.g, k, now, np.uint64(s.seed[k]), aux, w)
+            loss = evaluate(s.p, s.g, k, step, np.uint64(s.seed[k]), aux, w)
+            record(s, k, loss, now, limit)
 
     @inlinable
-    def evaluate_answers(s, x, n, aux, w, step):
-        evaluate_lanes(s, x, n, aux, w, step)
-        now, point = cast((float(step),), s.g)[0], (s.q,)
+    def evaluate_answers(s, x, t, n, aux, w, now):
+        step, limit, point = cast((now,), s.g)[0], t.watch[LIMIT], (s.q,)
+        for k in range(WIDTH):
+            evaluate(s.p, s.g, k, step, np.uint64(s.seed[k]), aux, w)
         for d in range(n):
             for k in range(WIDTH):
                 j = d * WIDTH + k
                 put(point, j, (answer(column(s.h, k, WIDTH, like_h), take(x, j)),))
         for k in range(WIDTH):
-            s.loss[k] = evaluate(s.q, s.spare, k, now, np.uint64(s.seed[k]), aux, w)
+            loss = evaluate(s.q, s.spare, k, step, np.uint64(s.seed[k]), aux, w)
+            record(s, k, loss, now, limit)
 
     look = evaluate_lanes if answer is None else evaluate_answers
 
@@ -142,8 +147,8 @@ def lane_parts(
     def run(b, s, x, n, w, control, t, aux):
         varies = load_lanes(b, s, t)
         begin_slots(s, x, n)
-        look(s, x, n, aux, w, 0)
-        record(s, t, 0)
+        look(s, x, t, n, aux, w, 0.0)
+        compare(s, t, 0.0)
         step, following = 0, attend_lanes(s, t, 0)
         while following >= 0:
             if peek(control, STOP) != 0:
@@ -153,8 +158,8 @@ def lane_parts(
                     scale_lanes(s, t, step)
                 advance(s, x, t, n)
                 step += 1
-                look(s, x, n, aux, w, step)
-                record(s, t, step)
+                look(s, x, t, n, aux, w, float(step))
+                compare(s, t, float(step))
             following = attend_lanes(s, t, step)
         filled = 0
         for k in range(WIDTH):

@@ -6,9 +6,12 @@ draw progress and to receive Ctrl-C, which raises the kernel's stop flag.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numba
@@ -59,6 +62,21 @@ class BlasLimit:
 ONE_BLAS_THREAD = BlasLimit()
 
 
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Return the background threads, kept for the life of the process.
+
+    A thread that ends unwinds its stack and holds libgcc's lock on the table of compiled code
+    meanwhile, also after Python's join() has returned. A fork in that moment leaves the lock held
+    for good in the child, which hangs at the next kernel it loads: 7 of 160 runs did on two busy
+    cores.
+    """
+    return ThreadPoolExecutor(max_workers=1024, thread_name_prefix="fastopt-sweep")
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)
+
+
 def worker_count(n_jobs: int) -> int:
     """Return the number of workers ``n_jobs`` means; -1 is one for each of Numba's threads."""
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or not (n_jobs >= 1 or n_jobs == -1):
@@ -95,47 +113,38 @@ def run_block(
     """
     control = queue.controls()
     order = np.argsort(-block.item_cost, kind="stable")
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            _run_guarded(problem, block, workers, control, order)
-        except BaseException as error:  # re-raised below, on the caller's thread
-            failures.append(error)
-
-    thread = threading.Thread(target=work, name="fastopt-sweep", daemon=True)
     finished = True
-    with ONE_BLAS_THREAD:
-        thread.start()
+    with ONE_BLAS_THREAD if block.parallel else contextlib.nullcontext():
+        running = _start(problem, block, workers, control, order)
         try:
-            while thread.is_alive():
-                thread.join(POLL)
+            while wait(running, POLL).not_done:
                 watch(int(control[queue.COST]), int(control[queue.DONE]))
+            watch(int(control[queue.COST]), int(control[queue.DONE]))
         except KeyboardInterrupt:
             finished = False
         finally:
             control[queue.STOP] = 1
-            thread.join()
-    if failures:
-        raise failures[0]
+            wait(running)
+    for worker in running:
+        worker.result()
     return finished
+
+
+def _start(
+    problem: Problem, block: Block, workers: int, control: np.ndarray, order: np.ndarray
+) -> list[Future]:
+    """Run the trials on background threads: one for a parallel kernel, one each for serial ones."""
+    if block.parallel:
+        return [_threads().submit(_run_guarded, problem, block, workers, control, order)]
+    run = runner(problem, block, False)
+    data = (control, order, block.item_cost, block.trials, problem.aux)
+    return [_threads().submit(run, 1, *data) for _ in range(workers)]
 
 
 def _run_guarded(
     problem: Problem, block: Block, workers: int, control: np.ndarray, order: np.ndarray
 ) -> None:
-    if not block.parallel:
-        run = runner(problem, block, False)
-        with ThreadPoolExecutor(workers) as pool:
-            cost, table = block.item_cost, block.trials
-            running = [
-                pool.submit(run, 1, control, order, cost, table, problem.aux)
-                for _ in range(workers)
-            ]
-            for worker in running:
-                worker.result()
-        return
-    token = enter_parallel()
+    token = enter_parallel() if block.parallel else False
     try:
         parallel = token is not False
         run = runner(problem, block, parallel)

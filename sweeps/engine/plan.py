@@ -116,10 +116,10 @@ class Plan:
         columns = self.space.columns(ids)
         names = fill(columns.get("optimizer"), self.options.defaults["optimizer"], len(ids))
         groups: dict[Any, list[str]] = {}
-        for name in dict.fromkeys(names.tolist()):
+        for name in names[alike(names)[0]].tolist():
             rule = find_rule(name)
             groups.setdefault(rule.kernel_parts, []).append(name)
-        groups_of_rows = [np.flatnonzero(np.isin(names, members)) for members in groups.values()]
+        groups_of_rows = [rows_with(names, members) for members in groups.values()]
         return [
             self._block(names[rows], ids[rows], {k: c[rows] for k, c in columns.items()}, results)
             for rows in groups_of_rows
@@ -198,8 +198,9 @@ class Plan:
         rule = find_rule(names[0])
         n = len(names)
         columns = np.empty((len(rule.hyper), n))
-        for name in dict.fromkeys(names.tolist()):
-            rows = names == name
+        distinct = names[alike(names)[0]].tolist()
+        for name in distinct:
+            rows = rows_with(names, [name]) if len(distinct) > 1 else slice(None)
             own = find_rule(name)
             for row, (key, kind) in enumerate(own.hyper.items()):
                 column = self._column(own, key, kind.default, values, rows)
@@ -209,16 +210,16 @@ class Plan:
         return np.ascontiguousarray(columns.T)
 
     def _column(
-        self, rule: Rule, key: str, default: Any, values: dict[str, np.ndarray], rows: np.ndarray
+        self, rule: Rule, key: str, default: Any, values: dict[str, np.ndarray], rows: Any
     ) -> np.ndarray:
         """One hyperparameter: where a trial has its axis that, else its alias, else the keyword."""
-        column = np.repeat(np.array([self._fixed(rule, key, default)]), rows.sum(), axis=0)
+        column = np.array([self._fixed(rule, key, default)])
         for axis in (*reversed(aliases(rule, key)), key):
             if axis in values:
                 given = values[axis][rows]
                 gaps = gaps_in(given)
                 column = np.where(gaps, column, given) if gaps.any() else given
-        return column
+        return column  # of one row, if it has no axis
 
     def _fixed(self, rule: Rule, key: str, default: Any) -> Any:
         for name in (key, *aliases(rule, key)):
@@ -245,9 +246,8 @@ def missing(value: Any) -> bool:
 def fill(column: np.ndarray | None, default: Any, n: int) -> np.ndarray:
     """Return the axis where it has values, and ``default`` elsewhere."""
     if column is None:
-        filled = np.empty(n, object)
-        filled[:] = [default] * n if isinstance(default, list | tuple) else default
-        return filled
+        listed = isinstance(default, list | tuple)  # stays one value, to be refused by name
+        return np.fromiter([default] * n, object, n) if listed else np.repeat(default, n)
     gaps = gaps_in(column)
     if not gaps.any():
         return column
@@ -263,11 +263,15 @@ def gaps_in(column: np.ndarray) -> np.ndarray:
     return np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
 
 
+def rows_with(names: np.ndarray, members: list[str]) -> np.ndarray:
+    """Rows in which one of these names stands."""
+    return np.flatnonzero(np.logical_or.reduce([names == member for member in members]))
+
+
 def alike(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Group rows that agree in all columns: a row of each group, and the group of each row.
 
-    By hashing, which takes a tenth of the time of sorting, and takes schedules, which have no
-    order.
+    By hashing: ten times faster than sorting, and schedules have no order.
 
     >>> alike(np.array([3.0, 1.0, 3.0]))
     (array([0, 1]), array([0, 1, 0]))
@@ -276,16 +280,16 @@ def alike(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for column in columns:
         if not (column == column[:1]).all():
             own, distinct = pd.factorize(column, use_na_sentinel=False)
-            groups, distinct = pd.factorize(groups * len(distinct) + own)
-            count = len(distinct)
-    first = np.full(count, len(groups))
-    np.minimum.at(first, groups, np.arange(len(groups)))
-    return first, groups
+            if count > 1:
+                own, distinct = pd.factorize(groups * len(distinct) + own)
+            groups, count = own, len(distinct)
+    # Groups are numbered in the order in which they appear.
+    return np.flatnonzero(np.diff(np.maximum.accumulate(groups), prepend=-1)), groups
 
 
 def whole(name: str, column: np.ndarray, least: int) -> np.ndarray:
     """Return a column of integers >= ``least``, or say which value is not one."""
-    for value in dict.fromkeys(column.tolist()):
+    for value in column[alike(column)[0]].tolist():
         number = not isinstance(value, bool) and isinstance(value, numbers.Real)
         # NaN and infinity are out of the range, so int() is not asked for them.
         if not (number and least <= value < 2**62 and value == int(value)):
