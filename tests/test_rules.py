@@ -265,7 +265,22 @@ def test_a_zero_gradient_leaves_a_fresh_parameter_alone(case, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_subnormal_numbers_are_not_flushed(dtype):
+def test_moments_that_die_away_become_zero(dtype):
+    """The last normal number halves to zero; what is normal, infinite or NaN stays."""
+    case = next(case for case in PLAIN if case.rule_name == "momentum")
+    normal = np.finfo(dtype).smallest_normal
+    h = case.rule.pack({"lr": 0.0, "momentum": 0.5})
+    given = np.array([normal, -normal, 2 * normal, -4 * normal, np.inf, np.nan, normal / 8], dtype)
+    expected = np.array([0, 0, normal, -2 * normal, np.inf, np.nan, 0], dtype)
+    for n in (7, 70):
+        slot = np.tile(given, n // 7)
+        x = np.ones(n, dtype), slot
+        stepper(case.rule)(n, h, np.ones_like(case.rule.clock0(h)), np.zeros(n, dtype), x)
+        np.testing.assert_array_equal(slot, np.tile(expected, n // 7))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_subnormal_parameters_are_not_flushed(dtype):
     case = next(case for case in PLAIN if case.rule_name == "sgd")
     smallest = np.finfo(dtype).smallest_subnormal
     p, g = np.full(37, 1000 * smallest), np.full(37, 32 * smallest)
