@@ -157,10 +157,10 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        params, plan = self._params(), self._plan
-        if plan is not None and not plan.is_current(self.param_groups, params, self.state):
+        plan = self._plan
+        if plan is not None and not plan.is_current(self.param_groups, self.state):
             plan = None
-        self._plan = planned(plan, self._make_plan, [p.grad for p in params])
+        self._plan = planned(plan, self._make_plan)
         return loss
 
     def _at_rest(self) -> defaultdict[torch.Tensor, Any]:

@@ -16,7 +16,7 @@ from fastopt.rules.base import PARAMETER as COPY_OF_P
 from fastopt.rules.base import ZERO
 from fastopt.torch.entry import Entry
 from fastopt.torch.groups import Row
-from fastopt.torch.memory import addresses, plain_addresses
+from fastopt.torch.memory import Held, addresses, ids, plain_addresses, plain_pairs
 from fastopt.torch.tensors import (
     KINDS,
     check_gradient,
@@ -42,13 +42,14 @@ class Work(NamedTuple):
     """What :meth:`Batch.match` found, all of it checked.
 
     ``memory`` and ``grads`` are what the kernel runs over: the parameters and gradients, or
-    contiguous copies of them; ``places`` and ``sources`` are their addresses.
+    contiguous copies of them; ``places`` and ``sources`` are their addresses. Nobody reads
+    ``grads``: it keeps them alive.
     """
 
     active: np.ndarray
     params: Tensors
     memory: Tensors
-    grads: Tensors
+    grads: Tensors | Held
     places: np.ndarray
     sources: np.ndarray
 
@@ -95,11 +96,10 @@ class Batch:
     def __init__(self, rule: Rule, plan: Plan, numbers: list[int]) -> None:
         self.rule, self.plan, self.numbers = rule, plan, numbers
         self.params = [plan.params[k] for k in numbers]
-        self.is_whole = len(numbers) == len(plan.params)
         self.signatures = [_signature(p) for p in self.params]
         self.spreads = [spread(p) for p in self.params]
         self.is_plain = all(p.is_contiguous() for p in self.params)
-        self.places = addresses(self.params)
+        self.places, self._ids = addresses(self.params), ids(self.params)
         p = self.params[0]
         self.dtype = p.dtype
         sizes = [p.numel() for p in self.params]
@@ -196,7 +196,7 @@ class Batch:
             self._install(k, entry)
         return bool(fresh.size)
 
-    def match(self, grads: list[torch.Tensor | None]) -> Work | None:
+    def match(self) -> Work | None:
         """Pair parameters with their gradients and check both; nothing is written.
 
         Raises
@@ -206,20 +206,27 @@ class Batch:
         ArrayTypeError, ArrayError
             A gradient is sparse, or not of its parameter's dtype and shape.
         """
-        own = grads if self.is_whole else [grads[k] for k in self.numbers]
-        present = [g for g in own if g is not None]
-        if not present:
+        pairs = plain_pairs(self._ids, self.many.sizes, self.dtype) if self.is_plain else None
+        if pairs is None:
+            return self._matched_one_by_one()
+        places, sources, held = pairs
+        active = self.many.everything
+        self._check_place(active, self.params, places)
+        return Work(active, self.params, self.params, held, places, sources)
+
+    def _matched_one_by_one(self) -> Work | None:
+        given = [p.grad for p in self.params]
+        grads = [g for g in given if g is not None]
+        if not grads:
             return None
-        active, params, sizes = self.many.everything, self.params, self.many.sizes
-        if len(present) < len(own):
-            active = np.array([k for k, g in enumerate(own) if g is not None])
-            params, sizes = [params[k] for k in active], sizes[active]
+        active = np.array([k for k, g in enumerate(given) if g is not None])
+        params, sizes = [self.params[k] for k in active], self.many.sizes[active]
         places = plain_addresses(params, sizes, self.dtype) if self.is_plain else None
-        sources = plain_addresses(present, sizes, self.dtype) if self.is_plain else None
+        sources = plain_addresses(grads, sizes, self.dtype) if self.is_plain else None
         if places is None or sources is None:
-            return self._prepared(active, params, present)
+            return self._prepared(active, params, grads)
         self._check_place(active, params, places)
-        return Work(active, params, params, present, places, sources)
+        return Work(active, params, params, grads, places, sources)
 
     def _check_place(self, active: np.ndarray, params: Tensors, places: np.ndarray) -> None:
         """Check parameters again if any of them has other memory than at the last step."""

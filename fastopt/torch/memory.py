@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 from fastopt.access import arrays_at
 from fastopt.compile import jitable, kernel
 
-__all__ = ["addresses", "plain_addresses"]
+__all__ = ["Held", "addresses", "ids", "plain_addresses", "plain_pairs"]
 
 # DLDataType as one number: type code, bits and lanes.
 _CODES = {
@@ -34,6 +34,12 @@ _CPU = 1
 _DATA, _DEVICE, _TYPE, _SHAPE, _STRIDES, _OFFSET, _WORDS = range(7)
 # Words of a DLPackExchangeAPI: its version, and the function that fills in a DLTensor.
 _VERSION, _FILL, _API_WORDS = 0, 5, 7
+# What compiled code gets: these functions, the one above, and two objects of Python.
+_FUNCTIONS = (
+    "PyGILState_Ensure", "PyGILState_Release", "PyErr_Clear", "PyObject_GetAttr", "Py_DecRef",
+)  # fmt: skip
+_LOCK, _UNLOCK, _CLEAR, _GET, _DROP, _FILL_IN, _GRAD, _NONE = range(8)
+_GRAD_NAME = "grad"
 
 _LIKE = (np.empty(0, np.int64), np.empty(0, np.int64))
 
@@ -48,59 +54,101 @@ def addresses(tensors: list[torch.Tensor]) -> np.ndarray:
     return np.fromiter(map(_data_ptr, tensors), np.int64, len(tensors))
 
 
+def _emit(builder, args, width):
+    """Call the C function at the address ``args[0]`` with two pointers; an integer comes back."""
+    pointer = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.IntType(width), [pointer, pointer])
+    function = builder.inttoptr(args[0], kind.as_pointer())
+    return builder.call(function, [builder.inttoptr(a, pointer) for a in args[1:]])
+
+
 @intrinsic
 def _call(typingctx, function, first, second):
-    """Call the C function ``int function(void *, void *)`` at an address; 0 means success."""
+    """Call ``int function(void *, void *)``; 0 means success."""
 
     def codegen(context, builder, signature, args):
-        pointer = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.IntType(32), [pointer, pointer])
-        function = builder.inttoptr(args[0], kind.as_pointer())
-        return builder.call(function, [builder.inttoptr(a, pointer) for a in args[1:]])
+        return _emit(builder, args, 32)
 
     return types.int32(types.int64, types.int64, types.int64), codegen
 
 
-def _reading(call):
+@intrinsic
+def _find(typingctx, function, first, second):
+    """Call ``void *function(void *, void *)``; NULL means failure."""
+
+    def codegen(context, builder, signature, args):
+        return _emit(builder, args, 64)
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+def _reading(call, find):
     """Read tensor after tensor; return the number of the first one that is not plain, or -1.
 
     ``objects`` are addresses of Python objects, which may only be used with the GIL; kernels run
-    without, so it is taken again.
+    without, so it is taken again. With ``held``, it is the gradients that are read, and ``held``
+    gets a reference to each, which someone has to give back.
     """
 
-    def read(fill, clear, objects, sizes, code, record, like, found):
+    def address(api, item, size, code, record, like):
+        if call(api[_FILL_IN], item, record.ctypes.data) != 0:
+            call(api[_CLEAR], 0, 0)
+            return -1
+        ndim, kind = record[_TYPE, 0] & 0xFFFFFFFF, record[_TYPE, 0] >> 32
+        if record[_DEVICE, 0] != _CPU or kind != code:
+            return -1
+        shape, strides = arrays_at(record, _SHAPE, 0, ndim, like)
+        count = 1
+        for axis in range(ndim - 1, -1, -1):
+            if shape[axis] != 1 and strides[axis] != count and size > 0:
+                return -1
+            count *= shape[axis]
+        return record[_DATA, 0] + record[_OFFSET, 0] if count == size else -1
+
+    address_of = jitable(address)
+
+    def read(api, objects, sizes, code, record, like, found, held):
         for k in range(objects.size):
-            if call(fill, objects[k], record.ctypes.data) != 0:
-                call(clear, 0, 0)
-                return k
-            ndim, kind = record[_TYPE, 0] & 0xFFFFFFFF, record[_TYPE, 0] >> 32
-            if record[_DEVICE, 0] != _CPU or kind != code:
-                return k
-            shape, strides = arrays_at(record, _SHAPE, 0, ndim, like)
-            size = 1
-            for axis in range(ndim - 1, -1, -1):
-                if shape[axis] != 1 and strides[axis] != size and sizes[k] > 0:
+            item = objects[k]
+            if held.size > 0:
+                item = find(api[_GET], item, api[_GRAD])
+                held[k] = item
+                if item == 0:
+                    call(api[_CLEAR], 0, 0)
+                if item == 0 or item == api[_NONE]:  # "in" would make a tuple
                     return k
-                size *= shape[axis]
-            if size != sizes[k]:
+            found[k] = address_of(api, item, sizes[k], code, record, like)
+            if found[k] == -1:
                 return k
-            found[k] = record[_DATA, 0] + record[_OFFSET, 0]
         return -1
 
     inner = jitable(read)
 
-    def locked(lock, unlock, fill, clear, objects, sizes, code, record, like, found):
-        state = call(lock, 0, 0)
-        wrong = inner(fill, clear, objects, sizes, code, record, like, found)
-        call(unlock, state, 0)
+    def locked(api, objects, sizes, code, record, like, found, held):
+        state = call(api[_LOCK], 0, 0)
+        wrong = inner(api, objects, sizes, code, record, like, found, held)
+        call(api[_UNLOCK], state, 0)
         return wrong
 
     return locked
 
 
+def _releasing(call):
+    """Give back references to Python objects."""
+
+    def release(api, held):
+        state = call(api[_LOCK], 0, 0)
+        for item in held:
+            if item != 0:
+                call(api[_DROP], item, 0)
+        call(api[_UNLOCK], state, 0)
+
+    return release
+
+
 @functools.cache
-def _interface() -> tuple[int, ...] | None:
-    """Return the addresses of the C functions: lock, unlock, read a tensor, clear its error."""
+def _interface() -> np.ndarray | None:
+    """Return addresses of the C functions and objects that :func:`_reading` uses, in its order."""
     capsule = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
     if capsule is None:
         return None
@@ -109,11 +157,26 @@ def _interface() -> tuple[int, ...] | None:
     words = (ctypes.c_uint64 * _API_WORDS).from_address(pointer_of(capsule, b"dlpack_exchange_api"))
     if words[_VERSION] & 0xFFFFFFFF != 1 or not words[_FILL]:
         return None
-    lock, unlock, clear = (
+    functions = (
         ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
-        for name in ("PyGILState_Ensure", "PyGILState_Release", "PyErr_Clear")
+        for name in _FUNCTIONS
     )
-    return lock, unlock, words[_FILL], clear
+    return np.array([*functions, words[_FILL], id(_GRAD_NAME), id(None)], np.int64)
+
+
+class Held:
+    """References to gradients that compiled code took; given back when this goes away."""
+
+    __slots__ = ("objects",)
+
+    def __init__(self, count: int) -> None:
+        self.objects = np.zeros(count, np.int64)
+
+    def __del__(self) -> None:
+        _releaser()(_interface(), self.objects)
+
+
+_NOTHING = np.empty(0, np.int64)
 
 
 def plain_addresses(
@@ -146,17 +209,71 @@ def plain_addresses(
     interface = _interface()
     if interface is None:
         return _read_by_python(tensors, sizes, dtype)
-    objects = np.fromiter(map(id, tensors), np.int64, len(tensors))
-    found = np.empty(len(tensors), np.int64)
-    read = _reader()
+    return _read(interface, ids(tensors), sizes, dtype, _NOTHING)
+
+
+def ids(tensors: list[torch.Tensor]) -> np.ndarray:
+    """Return the addresses of Python's objects, which live on as long as the list does."""
+    return np.fromiter(map(id, tensors), np.int64, len(tensors))
+
+
+def plain_pairs(
+    objects: np.ndarray, sizes: np.ndarray, dtype: torch.dtype
+) -> tuple[np.ndarray, np.ndarray, Held] | None:
+    """Return the addresses of parameters and of their gradients, if a kernel can use all of them.
+
+    Parameters
+    ----------
+    objects : ndarray of int64
+        From :func:`ids`.
+    sizes, dtype
+        As for :func:`plain_addresses`.
+
+    Returns
+    -------
+    places, sources : ndarray of int64
+        Where parameters and gradients lie.
+    held : Held
+        Keeps the gradients alive.
+
+    Examples
+    --------
+    >>> p = torch.nn.Parameter(torch.zeros(3))
+    >>> plain_pairs(ids([p]), np.array([3]), torch.float32) is None  # there is no gradient
+    True
+    """
+    interface = _interface()
+    if interface is None:
+        return None
+    places = _read(interface, objects, sizes, dtype, _NOTHING)
+    if places is None:
+        return None
+    held = Held(objects.size)
+    sources = _read(interface, objects, sizes, dtype, held.objects)
+    return None if sources is None else (places, sources, held)
+
+
+def _read(
+    interface: np.ndarray,
+    objects: np.ndarray,
+    sizes: np.ndarray,
+    dtype: torch.dtype,
+    held: np.ndarray,
+) -> np.ndarray | None:
+    found = np.empty(objects.size, np.int64)
     record = np.empty((_WORDS, 1), np.int64)
-    wrong = read(*interface, objects, sizes, _CODES[dtype], record, _LIKE, found)
+    wrong = _reader()(interface, objects, sizes, _CODES[dtype], record, _LIKE, found, held)
     return found if wrong < 0 else None
 
 
 @functools.cache
 def _reader() -> Any:
-    return kernel(_reading, _call)
+    return kernel(_reading, _call, _find)
+
+
+@functools.cache
+def _releaser() -> Any:
+    return kernel(_releasing, _call)
 
 
 def _read_by_python(

@@ -8,7 +8,7 @@ compared with what it was, in as few passes over the tensors as possible.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from operator import is_
 from typing import Any, NamedTuple
@@ -121,15 +121,16 @@ class Plan:
         """Refuse parameters that share memory."""
         check_disjoint(self.names, self.params)
 
-    def is_current(self, groups: list, params: list, state: Any) -> bool:
+    def is_current(self, groups: list, state: Any) -> bool:
         """Tell whether all dicts and tensors are still those that the plan was made for."""
+        members = [group["params"] for group in groups]
         return (
             state is self.state
             and not self._has_lazy
-            and len(params) == len(self.params)
+            and sum(map(len, members)) == len(self.params)
             and len(groups) == len(self.groups)
             and len(state) == len(self._entries)
-            and _same(params, self.params)
+            and _same(chain.from_iterable(members), self.params)
             and _same(groups, self.groups)
             and not self._watch[0]
             and _same(state.values(), self._entries)
@@ -157,13 +158,8 @@ class Plan:
             if row.rule in self._hyper:
                 self._hyper[row.rule][k] = row.h
 
-    def step(self, grads: list[torch.Tensor | None]) -> None:
+    def step(self) -> None:
         """Update every parameter that has a gradient; all checks come before the first write.
-
-        Parameters
-        ----------
-        grads : list of Tensor or None
-            One for each of ``params``; only read.
 
         Raises
         ------
@@ -176,7 +172,7 @@ class Plan:
         changes = {k: change for k, change in enumerate(pending) if change is not None}
         if any(rule is not self.rows[k].rule for k, (rule, _) in changes.items()):
             raise Stale
-        work = [(batch, batch.match(grads)) for batch in self.batches]
+        work = [(batch, batch.match()) for batch in self.batches]
         if changes:
             self._adopt(changes)
         admitted = False
@@ -203,14 +199,14 @@ def names_of(manner: Manner, groups: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def planned(plan: Plan | None, make: Any, grads: list[torch.Tensor | None]) -> Plan:
+def planned(plan: Plan | None, make: Callable[[], Plan]) -> Plan:
     """Step by ``plan``, or by a new one if it does not fit; return the plan that did."""
     if plan is not None:
         try:
-            plan.step(grads)
+            plan.step()
             return plan
         except Stale:
             pass
     fresh = make()
-    fresh.step(grads)
+    fresh.step()
     return fresh
