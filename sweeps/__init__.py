@@ -11,6 +11,7 @@ from sweeps.run import Estimate, plan, sweep
 from sweeps.samplers import draws, latin_hypercube, sobol
 from sweeps.space import Space, linspace, logspace, values
 from sweeps.study import Study
+from sweeps.trace import trace
 
 __all__ = [
     "Estimate",
@@ -31,6 +32,7 @@ __all__ = [
     "sobol",
     "sweep",
     "sweep_callable",
+    "trace",
     "uniform",
     "values",
     "when",

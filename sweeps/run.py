@@ -293,7 +293,8 @@ class _Collected:
             "problem": self.plan.problem.name,
         }
         curves = self._curves(order, ids) if options.curves else None
-        return SweepResult(columns, curves, options.metric, options.mode, info, self.plan.space)
+        known = self.plan.space, self.plan
+        return SweepResult(columns, curves, options.metric, options.mode, info, *known)
 
     def _curves(self, order: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
         points = max((curves.shape[1] for *_, curves in self.blocks), default=0)
