@@ -25,8 +25,38 @@ if TYPE_CHECKING:
 __all__ = ["extend", "finer", "larger", "replay", "zoom"]
 
 
-def replay(result: SweepResult, trial_id: int, vectors: bool = False) -> pd.DataFrame:
-    """Run a trial again: see :meth:`sweeps.SweepResult.replay`."""
+def replay(result: SweepResult, trial_id: int, *, vectors: bool = False) -> pd.DataFrame:
+    """Run one trial again, alone, and return every internal at every step.
+
+    Parameters
+    ----------
+    trial_id : int
+    vectors : bool
+        Data problems only: columns for every parameter, too.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from :func:`sweeps.trace`. Its figures equal those of the sweep bit for bit, which
+        is checked.
+
+    Raises
+    ------
+    SpecError
+        There is no such trial, or the result is from a file and does not know its problem.
+
+    Warns
+    -----
+    SweepWarning
+        The trial's figures are not those of the sweep: its problem has changed meanwhile.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="adam", steps=2)
+    >>> result.replay(0).exp_avg_x.round(2).tolist()
+    [0.0, 1.0, 1.89]
+    """
     plan = plan_of(result, "replay")
     rows = np.flatnonzero(np.asarray(result.columns["trial_id"]) == trial_id)
     if rows.size != 1:
@@ -46,7 +76,7 @@ def replay(result: SweepResult, trial_id: int, vectors: bool = False) -> pd.Data
             f"trial {trial_id} is not what it was in the sweep: {name} is {again[name]!r} and was "
             f"{result.columns[name][rows[0]]!r}; has the problem's data or code changed since?",
             SweepWarning,
-            stacklevel=3,
+            stacklevel=2,
         )
     return history(plan, int(trial_id), vectors)
 
@@ -56,9 +86,38 @@ def _same(cell: Any, number: float) -> bool:
 
 
 def extend(
-    result: SweepResult, axes: Mapping[str, Any], n_jobs: int = -1, progress: bool = True
+    result: SweepResult, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bool = True
 ) -> SweepResult:
-    """Add values to axes: see :meth:`sweeps.SweepResult.extend`."""
+    """Add values to axes, and run the trials that are new.
+
+    Parameters
+    ----------
+    axes : dict
+        Axis name -> more values, for example ``{"lr": [1e-5], "seed": range(3, 6)}``. They are
+        put behind the old ones; those that are there already are left out. A name that was a
+        keyword, such as ``epochs`` or ``seed``, becomes an axis that starts with its value.
+    n_jobs, progress
+        As for :func:`sweeps.sweep`.
+
+    Returns
+    -------
+    SweepResult
+        Its frame equals that of one sweep over the larger grid, in which trials are numbered
+        anew: a trial is known by its values, not by its number.
+
+    Raises
+    ------
+    SpecError
+        An axis is tied, drawn or unlike in the parts of a union, or the space was a sample.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="adam", steps=2)
+    >>> more = result.extend({"lr": [0.5]}, progress=False)
+    >>> more.to_frame().lr.tolist(), more.info["reused"]
+    ([0.1, 0.01, 0.5], 2)
+    """
     from sweeps.run import sweep
 
     plan = plan_of(result, "extend")
@@ -80,10 +139,39 @@ def zoom(
     result: SweepResult,
     axis: str | None = None,
     factor: int = 4,
+    *,
     n_jobs: int = -1,
     progress: bool = True,
 ) -> SweepResult:
-    """Refine axes around the best trial: see :meth:`sweeps.SweepResult.zoom`."""
+    """Refine axes around the best trial, and run the trials that are new.
+
+    Parameters
+    ----------
+    axis : str, optional
+        A numeric axis; all of them but ``seed`` by default.
+    factor : int
+        The gaps between the best value and its two neighbours are cut in this many parts,
+        evenly, or on a log scale if the axis spans a factor of ten and more.
+    n_jobs, progress
+        As for :func:`sweeps.sweep`.
+
+    Returns
+    -------
+    SweepResult
+        As from :meth:`extend` with these values; beyond the end of an axis it does not go.
+
+    Raises
+    ------
+    SpecError
+        No best trial, no such axis, nothing between its values; or as for :meth:`extend`.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.ellipse(), {"lr": [0.01, 0.1, 1.0]}, optimizer="adam", steps=9)
+    >>> result.zoom("lr", factor=2, progress=False).to_frame().lr.round(4).tolist()
+    [0.01, 0.1, 1.0, 0.3162]
+    """
     plan_of(result, "zoom")
     if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
         raise SpecError(f"zoom(factor): factor must be an integer >= 2; got {factor!r}")
@@ -103,7 +191,7 @@ def zoom(
             f"zoom: nothing lies between the values of {', '.join(names) or 'no axis'} around the "
             "best trial; use extend({axis: values})"
         )
-    return extend(result, added, n_jobs, progress)
+    return extend(result, added, n_jobs=n_jobs, progress=progress)
 
 
 def finer(column: np.ndarray, best: float, factor: int) -> list[Any]:

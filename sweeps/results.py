@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean
-from sweeps import anova, pairs, stats
+from sweeps import anova, pairs, refine, stats
 from sweeps.axes import common_kind, kind_of
 from sweeps.space import Space
 
@@ -115,6 +115,9 @@ class SweepResult:
     edges = stats.edges
     compare = pairs.compare
     importance = anova.importance
+    replay = refine.replay
+    extend = refine.extend
+    zoom = refine.zoom
 
     def __len__(self) -> int:
         return len(self.columns["trial_id"])
@@ -186,115 +189,6 @@ class SweepResult:
         points = {name: a[kept] for name, a in self._curves.items() if name != "trial_id"}
         points["step"] = points["step"].astype(np.int64)
         return pd.DataFrame({"trial_id": np.asarray(self._curves["trial_id"])[rows], **points})
-
-    def replay(self, trial_id: int, *, vectors: bool = False) -> pd.DataFrame:
-        """Run one trial again, alone, and return every internal at every step.
-
-        Parameters
-        ----------
-        trial_id : int
-        vectors : bool
-            Data problems only: columns for every parameter, too.
-
-        Returns
-        -------
-        pandas.DataFrame
-            As from :func:`sweeps.trace`. Its figures equal those of the sweep bit for bit, which
-            is checked.
-
-        Raises
-        ------
-        SpecError
-            There is no such trial, or the result is from a file and does not know its problem.
-
-        Warns
-        -----
-        SweepWarning
-            The trial's figures are not those of the sweep: its problem has changed meanwhile.
-
-        Examples
-        --------
-        >>> from sweeps import problems, sweep
-        >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="adam", steps=2)
-        >>> result.replay(0).exp_avg_x.round(2).tolist()
-        [0.0, 1.0, 1.89]
-        """
-        from sweeps import refine
-
-        return refine.replay(self, trial_id, vectors)
-
-    def extend(
-        self, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bool = True
-    ) -> SweepResult:
-        """Add values to axes, and run the trials that are new.
-
-        Parameters
-        ----------
-        axes : dict
-            Axis name -> more values, for example ``{"lr": [1e-5], "seed": range(3, 6)}``. They are
-            put behind the old ones; those that are there already are left out. A name that was a
-            keyword, such as ``epochs`` or ``seed``, becomes an axis that starts with its value.
-        n_jobs, progress
-            As for :func:`sweeps.sweep`.
-
-        Returns
-        -------
-        SweepResult
-            Its frame equals that of one sweep over the larger grid, in which trials are numbered
-            anew: a trial is known by its values, not by its number.
-
-        Raises
-        ------
-        SpecError
-            An axis is tied, drawn or unlike in the parts of a union, or the space was a sample.
-
-        Examples
-        --------
-        >>> from sweeps import problems, sweep
-        >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="adam", steps=2)
-        >>> more = result.extend({"lr": [0.5]}, progress=False)
-        >>> more.to_frame().lr.tolist(), more.info["reused"]
-        ([0.1, 0.01, 0.5], 2)
-        """
-        from sweeps import refine
-
-        return refine.extend(self, axes, n_jobs, progress)
-
-    def zoom(
-        self, axis: str | None = None, factor: int = 4, *, n_jobs: int = -1, progress: bool = True
-    ) -> SweepResult:
-        """Refine axes around the best trial, and run the trials that are new.
-
-        Parameters
-        ----------
-        axis : str, optional
-            A numeric axis; all of them but ``seed`` by default.
-        factor : int
-            The gaps between the best value and its two neighbours are cut in this many parts,
-            evenly, or on a log scale if the axis spans a factor of ten and more.
-        n_jobs, progress
-            As for :func:`sweeps.sweep`.
-
-        Returns
-        -------
-        SweepResult
-            As from :meth:`extend` with these values; beyond the end of an axis it does not go.
-
-        Raises
-        ------
-        SpecError
-            No best trial, no such axis, nothing between its values; or as for :meth:`extend`.
-
-        Examples
-        --------
-        >>> from sweeps import problems, sweep
-        >>> result = sweep(problems.ellipse(), {"lr": [0.01, 0.1, 1.0]}, optimizer="adam", steps=9)
-        >>> result.zoom("lr", factor=2, progress=False).to_frame().lr.round(4).tolist()
-        [0.01, 0.1, 1.0, 0.3162]
-        """
-        from sweeps import refine
-
-        return refine.zoom(self, axis, factor, n_jobs, progress)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write :meth:`to_frame` to a ``.parquet`` or ``.csv`` file, whole or not at all.
