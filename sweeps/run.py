@@ -14,7 +14,8 @@ import numpy as np
 from fastopt.errors import SpecError
 from sweeps.engine.lane_plan import LanePlan
 from sweeps.engine.local import Problem, compile_block, run_block, worker_count
-from sweeps.engine.plan import COMMON, Block, Options, Plan
+from sweeps.engine.options import COMMON, Options
+from sweeps.engine.plan import Block, Plan
 from sweeps.engine.trial import COMPLETE, COUNTS, PENDING, STEPS, Trials
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape

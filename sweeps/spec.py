@@ -25,7 +25,8 @@ from fastopt.schedules import SCHEDULES
 from sweeps import problems
 from sweeps.axes import ends, linspace, logspace
 from sweeps.engine import lanes
-from sweeps.engine.plan import ALIASES, COMMON
+from sweeps.engine.decode import ALIASES
+from sweeps.engine.options import COMMON
 from sweeps.engine.trial import METRICS, SHUFFLES
 from sweeps.run import sweep
 from sweeps.space import Space, as_axis

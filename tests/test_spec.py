@@ -10,7 +10,8 @@ import pytest
 
 from fastopt.errors import SpecError
 from sweeps import problems, spec
-from sweeps.engine.plan import Options, Plan
+from sweeps.engine.options import Options
+from sweeps.engine.plan import Plan
 from sweeps.run import plan, sweep
 from sweeps.space import linspace, logspace
 from sweeps.spec import read_spec

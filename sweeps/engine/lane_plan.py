@@ -12,17 +12,9 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.engine import lanes, trial
-from sweeps.engine.plan import (
-    COMMON,
-    Block,
-    Options,
-    Plan,
-    check_watch,
-    fill,
-    find_rule,
-    gaps_in,
-    whole,
-)
+from sweeps.engine.decode import fill, find_rule, gaps_in, whole
+from sweeps.engine.options import COMMON, Options, check_watch
+from sweeps.engine.plan import Block, Plan
 from sweeps.problems.landscapes import Landscape
 from sweeps.space import Space
 

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from fastopt import schedules
-from fastopt.errors import SpecError, did_you_mean
-from fastopt.rules import RULES, Rule
-from sweeps.axes import possible
+from fastopt.errors import SpecError
+from fastopt.rules import Rule
 from sweeps.engine import trial
+from sweeps.engine.decode import (
+    aliases,
+    alike,
+    choose,
+    fill,
+    find_rule,
+    gaps_in,
+    packed_schedule,
+    rows_with,
+    schedule_parameters,
+    steps_of,
+    whole,
+)  # fmt: skip
+from sweeps.engine.options import COMMON, Options, check_names, check_watch
 from sweeps.problems.base import DataProblem
 from sweeps.space import Space
 
-__all__ = ["Block", "Options", "Plan"]
-
-# What every trial has beside its rule's hyperparameters; each is an axis or a keyword of sweep().
-COMMON = ("optimizer", "batch_size", "epochs", "steps", "seed", "schedule", "shuffle")
-# beta1 is the decay of the first moment, which heavy-ball users know as momentum.
-ALIASES = {"beta1": "momentum"}
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a sweep does besides its space: see :func:`sweeps.sweep` for the meaning of each."""
-
-    defaults: Mapping[str, Any]
-    metric: str
-    mode: str
-    target: float | None
-    diverge_above: float
-    eval_every: int | None
-    curves: bool
+__all__ = ["Block", "Plan"]
 
 
 @dataclass(frozen=True)
@@ -226,167 +219,6 @@ class Plan:
             if name in self.options.defaults:
                 return self.options.defaults[name]
         return default
-
-
-def aliases(rule: Rule, key: str) -> list[str]:
-    """Other axis names that set hyperparameter ``key`` of this rule."""
-    return [a for a, name in ALIASES.items() if name == key and a not in rule.hyper]
-
-
-def accepts(rule: Rule, name: str) -> bool:
-    """Whether ``name`` sets a hyperparameter of ``rule``, directly or as an alias."""
-    return name in rule.hyper or ALIASES.get(name) in rule.hyper
-
-
-def missing(value: Any) -> bool:
-    """Whether a decoded value means "this part of the union has no such axis"."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def fill(column: np.ndarray | None, default: Any, n: int) -> np.ndarray:
-    """Return the axis where it has values, and ``default`` elsewhere."""
-    if column is None:
-        listed = isinstance(default, list | tuple)  # stays one value, to be refused by name
-        return np.fromiter([default] * n, object, n) if listed else np.repeat(default, n)
-    gaps = gaps_in(column)
-    if not gaps.any():
-        return column
-    filled = column.astype(object)
-    filled[gaps] = fill(None, default, int(gaps.sum()))
-    return filled
-
-
-def gaps_in(column: np.ndarray) -> np.ndarray:
-    """Where a decoded axis has no value: this part of the union does not have it."""
-    if column.dtype == object:
-        return np.fromiter(map(missing, column), bool, len(column))
-    return np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
-
-
-def rows_with(names: np.ndarray, members: list[str]) -> np.ndarray:
-    """Rows in which one of these names stands."""
-    return np.flatnonzero(np.logical_or.reduce([names == member for member in members]))
-
-
-def alike(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Group rows that agree in all columns: a row of each group, and the group of each row.
-
-    By hashing: ten times faster than sorting, and schedules have no order.
-
-    >>> alike(np.array([3.0, 1.0, 3.0]))
-    (array([0, 1]), array([0, 1, 0]))
-    """
-    groups, count = np.zeros(len(columns[0]), np.int64), 1
-    for column in columns:
-        if not (column == column[:1]).all():
-            own, distinct = pd.factorize(column, use_na_sentinel=False)
-            if count > 1:
-                own, distinct = pd.factorize(groups * len(distinct) + own)
-            groups, count = own, len(distinct)
-    # Groups are numbered in the order in which they appear.
-    return np.flatnonzero(np.diff(np.maximum.accumulate(groups), prepend=-1)), groups
-
-
-def whole(name: str, column: np.ndarray, least: int) -> np.ndarray:
-    """Return a column of integers >= ``least``, or say which value is not one."""
-    for value in column[alike(column)[0]].tolist():
-        number = not isinstance(value, bool) and isinstance(value, numbers.Real)
-        # NaN and infinity are out of the range, so int() is not asked for them.
-        if not (number and least <= value < 2**62 and value == int(value)):
-            raise SpecError(f"{name} must be an integer >= {least}; got {value!r}")
-    return column.astype(np.int64)
-
-
-def steps_of(steps: np.ndarray, epochs: np.ndarray, per_epoch: np.ndarray) -> np.ndarray:
-    """Training steps of each trial, from steps or epochs, whichever was given."""
-    by_steps = np.array([not missing(v) for v in steps.tolist()])
-    by_epochs = np.array([not missing(v) for v in epochs.tolist()])
-    if (by_steps & by_epochs).any():
-        raise SpecError("a trial is as long as its epochs or its steps: give one, not both")
-    if not (by_steps | by_epochs).all():
-        raise SpecError(
-            "how long is a trial? Give epochs=... or steps=..., as a keyword or an axis"
-        )
-    total = np.empty(len(steps), np.int64)
-    total[by_steps] = whole("steps", steps[by_steps], 1)
-    total[by_epochs] = whole("epochs", epochs[by_epochs], 1) * per_epoch[by_epochs]
-    return total
-
-
-def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
-    """Look ``name`` up in a table, or say what there is."""
-    if not isinstance(name, str) or name not in table:
-        raise SpecError(
-            f"{what} must be one of {', '.join(table)}; got {name!r}{did_you_mean(name, table)}"
-        )
-    return table[name]
-
-
-def find_rule(name: Any) -> Rule:
-    """Return the rule an optimizer's name stands for."""
-    return choose("optimizer", name, RULES)
-
-
-def schedule_row(name: Any) -> Any:
-    """Return the schedule a name stands for."""
-    return choose("schedule", name, schedules.SCHEDULES)
-
-
-def packed_schedule(schedule: Any, parameters: dict[str, Any], total: int) -> np.ndarray:
-    """Kind and parameters of a schedule given by name, or as an object that has its own."""
-    if isinstance(schedule, schedules.Schedule):
-        name, given = schedule.name, dict(schedule.values)
-    else:
-        name, own = schedule, schedule_row(schedule).params
-        given = {p: v for p, v in parameters.items() if p in own and not missing(v)}
-    kind, a = schedules.pack(name, given, total)
-    return np.array([kind, *a])
-
-
-def schedule_parameters() -> list[str]:
-    """Names of all parameters of all schedules, each an axis or keyword of a sweep."""
-    return list(dict.fromkeys(p for row in schedules.SCHEDULES.values() for p in row.params))
-
-
-def check_watch(options: Options, metrics: Collection[str]) -> None:
-    """Raise unless the metric is one of these and the options around it make sense."""
-    choose("metric", options.metric, dict.fromkeys(metrics))
-    choose("mode", options.mode, {"min": -1, "max": 1})
-    if options.eval_every is not None:
-        whole("eval_every", np.array([options.eval_every], object), 1)
-    if options.target is not None and not (
-        isinstance(options.target, numbers.Real) and math.isfinite(options.target)
-    ):
-        raise SpecError(f"target must be a finite number or None; got {options.target!r}")
-    if not (isinstance(options.diverge_above, numbers.Real) and options.diverge_above > 0):
-        raise SpecError(f"diverge_above must be a number > 0; got {options.diverge_above!r}")
-
-
-def check_names(space: Space, options: Options, common: Sequence[str] = COMMON) -> None:
-    """Raise unless every axis means something to every trial that has it, every keyword to some."""
-    shared = {*common, *schedule_parameters()}
-    known = {*shared, *ALIASES, *(h for r in RULES.values() for h in r.hyper)}
-    for name in (*space.names, *options.defaults):
-        if name not in known:
-            raise SpecError(
-                f"unknown axis or hyperparameter {name!r}{did_you_mean(name, known)}; "
-                f"there are {', '.join(sorted(known))}"
-            )
-    everywhere: dict[str, Rule] = {}
-    for part in space.parts:
-        used = possible(part.get("optimizer", (options.defaults["optimizer"],)))
-        rules = {name: find_rule(name) for name in dict.fromkeys(used)}
-        everywhere |= rules
-        for name in [n for n in part if n not in shared]:
-            without = [r for r, rule in rules.items() if not accepts(rule, name)]
-            if without:
-                raise SpecError(
-                    f"axis {name!r} means nothing to optimizer {', '.join(without)}: the same "
-                    "trials would run again for each value. Use when(...) or a list of spaces"
-                )
-    for name in options.defaults:
-        if name not in shared and not any(accepts(rule, name) for rule in everywhere.values()):
-            raise SpecError(f"{name}=... means nothing to optimizer {', '.join(everywhere)}")
 
 
 def cost_of(problem: DataProblem, plan: np.ndarray) -> np.ndarray:

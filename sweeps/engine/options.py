@@ -1,0 +1,76 @@
+"""What a sweep is asked to do, and whether that makes sense: every name and option is checked."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import SpecError, did_you_mean
+from fastopt.rules import RULES, Rule
+from sweeps.axes import possible
+from sweeps.engine.decode import ALIASES, accepts, choose, find_rule, schedule_parameters, whole
+from sweeps.space import Space
+
+__all__ = ["COMMON", "Options", "check_names", "check_watch"]
+
+# What every trial has beside its rule's hyperparameters; each is an axis or a keyword of sweep().
+COMMON = ("optimizer", "batch_size", "epochs", "steps", "seed", "schedule", "shuffle")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a sweep does besides its space: see :func:`sweeps.sweep` for the meaning of each."""
+
+    defaults: Mapping[str, Any]
+    metric: str
+    mode: str
+    target: float | None
+    diverge_above: float
+    eval_every: int | None
+    curves: bool
+
+
+def check_watch(options: Options, metrics: Collection[str]) -> None:
+    """Raise unless the metric is one of these and the options around it make sense."""
+    choose("metric", options.metric, dict.fromkeys(metrics))
+    choose("mode", options.mode, {"min": -1, "max": 1})
+    if options.eval_every is not None:
+        whole("eval_every", np.array([options.eval_every], object), 1)
+    if options.target is not None and not (
+        isinstance(options.target, numbers.Real) and math.isfinite(options.target)
+    ):
+        raise SpecError(f"target must be a finite number or None; got {options.target!r}")
+    if not (isinstance(options.diverge_above, numbers.Real) and options.diverge_above > 0):
+        raise SpecError(f"diverge_above must be a number > 0; got {options.diverge_above!r}")
+
+
+def check_names(space: Space, options: Options, common: Sequence[str] = COMMON) -> None:
+    """Raise unless every axis means something to every trial that has it, every keyword to some."""
+    shared = {*common, *schedule_parameters()}
+    known = {*shared, *ALIASES, *(h for r in RULES.values() for h in r.hyper)}
+    for name in (*space.names, *options.defaults):
+        if name not in known:
+            raise SpecError(
+                f"unknown axis or hyperparameter {name!r}{did_you_mean(name, known)}; "
+                f"there are {', '.join(sorted(known))}"
+            )
+    everywhere: dict[str, Rule] = {}
+    for part in space.parts:
+        used = possible(part.get("optimizer", (options.defaults["optimizer"],)))
+        rules = {name: find_rule(name) for name in dict.fromkeys(used)}
+        everywhere |= rules
+        for name in [n for n in part if n not in shared]:
+            without = [r for r, rule in rules.items() if not accepts(rule, name)]
+            if without:
+                raise SpecError(
+                    f"axis {name!r} means nothing to optimizer {', '.join(without)}: the same "
+                    "trials would run again for each value. Use when(...) or a list of spaces"
+                )
+    for name in options.defaults:
+        if name not in shared and not any(accepts(rule, name) for rule in everywhere.values()):
+            raise SpecError(f"{name}=... means nothing to optimizer {', '.join(everywhere)}")
