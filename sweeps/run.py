@@ -229,9 +229,9 @@ def _run(checked: Plan, workers: int, collected: _Collected, bar: Progress) -> b
 
     for block in checked.launches(LAUNCH):
         start = time.perf_counter()
-        compile_block(checked.problem, block)
+        compile_block(block)
         collected.compiling += time.perf_counter() - start
-        finished = run_block(checked.problem, block, workers, watch)
+        finished = run_block(block, workers, watch)
         collected.add(block)
         bar.update(collected.cost, collected.finished, collected.best)
         if not finished:

@@ -129,8 +129,8 @@ def alone(plan: Plan, i: int, **changes: Any) -> Block:
     again = copy.copy(plan)
     again.options = dataclasses.replace(plan.options, **changes)
     (block,) = again.blocks(np.array([i]))
-    compile_block(plan.problem, block)
-    if not run_block(plan.problem, block, 1, lambda cost, done: None):
+    compile_block(block)
+    if not run_block(block, 1, lambda cost, done: None):
         raise KeyboardInterrupt
     return block
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -33,8 +33,9 @@ class LaneBlock(Block):
     trials: lanes.LaneTrials  # type: ignore[assignment]
     parallel: ClassVar[bool] = False
 
-    def parts(self, problem: Any) -> tuple:
+    def parts(self) -> tuple:
         """Return the functions of the kernel."""
+        problem = self.problem
         dim = 0 if problem.vector else problem.dim
         return lanes.parts(problem.value_and_grad, dim, problem.bounds is not None, self.rule)
 
@@ -102,7 +103,7 @@ class LanePlan(Plan):
                 (rows, int(points.max()) if self.options.curves else 0, len(self.curve)), np.nan
             ),
         )
-        return LaneBlock(find_rule(names[0]), ids, trials, cost_of(problem, plan))
+        return LaneBlock(problem, find_rule(names[0]), ids, trials, cost_of(problem, plan))
 
     def _watch(self) -> np.ndarray:
         options = self.options

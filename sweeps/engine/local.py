@@ -85,25 +85,22 @@ def worker_count(n_jobs: int) -> int:
     return most if n_jobs == -1 else min(n_jobs, most)
 
 
-def runner(problem: Problem, block: Block, parallel: bool) -> Callable:
+def runner(block: Block, parallel: bool) -> Callable:
     """Return the (lazily compiled) work-queue kernel for these trials."""
-    return kernel(queue.workers, *block.parts(problem), parallel=parallel)
+    return kernel(queue.workers, *block.parts(), parallel=parallel)
 
 
-def compile_block(problem: Problem, block: Block) -> None:
+def compile_block(block: Block) -> None:
     """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
     nothing = np.empty(0, np.int64)
-    _run_guarded(problem, block, 1, queue.controls(), nothing)
+    _run_guarded(block, 1, queue.controls(), nothing)
 
 
-def run_block(
-    problem: Problem, block: Block, workers: int, watch: Callable[[int, int], Any]
-) -> bool:
+def run_block(block: Block, workers: int, watch: Callable[[int, int], Any]) -> bool:
     """Run the trials of ``block``, filling its results; return False when interrupted.
 
     Parameters
     ----------
-    problem : DataProblem or Landscape
     block : Block
         Its ``trials.out``, ``state`` and ``curves`` are written; unfinished trials stay PENDING.
     workers : int
@@ -115,7 +112,7 @@ def run_block(
     order = np.argsort(-block.item_cost, kind="stable")
     finished = True
     with ONE_BLAS_THREAD if block.parallel else contextlib.nullcontext():
-        running = _start(problem, block, workers, control, order)
+        running = _start(block, workers, control, order)
         try:
             while wait(running, POLL).not_done:
                 watch(int(control[queue.COST]), int(control[queue.DONE]))
@@ -130,24 +127,20 @@ def run_block(
     return finished
 
 
-def _start(
-    problem: Problem, block: Block, workers: int, control: np.ndarray, order: np.ndarray
-) -> list[Future]:
+def _start(block: Block, workers: int, control: np.ndarray, order: np.ndarray) -> list[Future]:
     """Run the trials on background threads: one for a parallel kernel, one each for serial ones."""
     if block.parallel:
-        return [_threads().submit(_run_guarded, problem, block, workers, control, order)]
-    run = runner(problem, block, False)
-    data = (control, order, block.item_cost, block.trials, problem.aux)
+        return [_threads().submit(_run_guarded, block, workers, control, order)]
+    run = runner(block, False)
+    data = (control, order, block.item_cost, block.trials, block.problem.aux)
     return [_threads().submit(run, 1, *data) for _ in range(workers)]
 
 
-def _run_guarded(
-    problem: Problem, block: Block, workers: int, control: np.ndarray, order: np.ndarray
-) -> None:
+def _run_guarded(block: Block, workers: int, control: np.ndarray, order: np.ndarray) -> None:
     token = enter_parallel() if block.parallel else False
     try:
         parallel = token is not False
-        run = runner(problem, block, parallel)
-        run(workers if parallel else 1, control, order, block.item_cost, block.trials, problem.aux)
+        run, aux = runner(block, parallel), block.problem.aux
+        run(workers if parallel else 1, control, order, block.item_cost, block.trials, aux)
     finally:
         leave_parallel(token)

@@ -37,6 +37,7 @@ __all__ = ["Block", "Plan"]
 class Block:
     """Trials of one kernel, ready to run: rows of ``trials`` are the trial numbers ``ids``."""
 
+    problem: Any
     rule: Rule
     ids: np.ndarray
     trials: trial.Trials
@@ -44,8 +45,9 @@ class Block:
     # Whether workers are Numba's threads; Python's need only the serial kernel: half the compiling.
     parallel: ClassVar[bool] = True
 
-    def parts(self, problem: Any) -> tuple:
+    def parts(self) -> tuple:
         """Return the functions of the kernel."""
+        problem = self.problem
         return trial.parts(problem.init, problem.loss_and_grad, problem.evaluate, self.rule)
 
     @property
@@ -141,7 +143,7 @@ class Plan:
             state=np.full(rows, trial.PENDING, np.int8),
             curves=np.full((rows, points, len(trial.CURVE)), np.nan),
         )
-        return Block(find_rule(names[0]), ids, trials, cost_of(problem, plan))
+        return Block(problem, find_rule(names[0]), ids, trials, cost_of(problem, plan))
 
     def _watch(self) -> np.ndarray:
         problem, options = self.problem, self.options
