@@ -5,18 +5,17 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from fastopt.errors import SpecError
+from sweeps.collected import Collected
+from sweeps.engine.chunks import Chunk, Chunks, better, launch_size, run_chunk, sampled
 from sweeps.engine.lane_plan import LanePlan
-from sweeps.engine.local import Problem, compile_block, run_block, worker_count
+from sweeps.engine.local import Problem, worker_count
 from sweeps.engine.options import COMMON, Options
-from sweeps.engine.plan import Block, Plan
-from sweeps.engine.trial import COMPLETE, COUNTS, PENDING, STEPS, Trials
+from sweeps.engine.plan import Plan
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 from sweeps.progress import Progress
@@ -24,11 +23,6 @@ from sweeps.results import SweepResult
 from sweeps.space import Space
 
 __all__ = ["Estimate", "plan", "sweep"]
-
-# Trials handed to the kernel at once; bounds memory, not speed (one launch costs 0.1 ms).
-LAUNCH = 1 << 16
-# Trials looked at to estimate the cost of a sweep.
-SAMPLE = 1 << 14
 
 
 def sweep(
@@ -129,12 +123,13 @@ def sweep(
     began = time.perf_counter()
     workers = worker_count(n_jobs)
     checked = _check(problem, space, _common(locals()), hyper)
-    collected = _Collected(checked)
+    chunks = Chunks(checked.size, launch_size(checked))
+    collected = Collected(checked)
     total = _estimate(checked, workers).cost if progress else 0
     bar = Progress(total, checked.size, enabled=progress)
     try:
         with bar:
-            finished = _run(checked, workers, collected, bar)
+            finished = _run(checked, chunks, workers, collected, bar)
     except KeyboardInterrupt:
         finished = False
     return collected.result(time.perf_counter() - began, interrupted=not finished)
@@ -205,108 +200,25 @@ def _check(problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, An
 
 
 def _estimate(checked: Plan, workers: int) -> Estimate:
-    """Estimate from all trials of a small sweep, or from evenly spaced ones of a large one."""
-    size = checked.size
-    ids = np.unique(np.linspace(0, size - 1, min(size, SAMPLE)).astype(np.int64))
-    cost = steps = points = 0
-    for block in checked.blocks(ids, results=False):
-        cost += int(block.cost.sum())
-        steps += int(block.trials.plan[:, STEPS].sum())
-        points = max(points, block.trials.curves.shape[1])
-    row = 8 * (2 * len(checked.results) + len(checked.space.names) + points * len(checked.curve))
-    share = size / len(ids)
-    return Estimate(
-        size, round(steps * share), cost * share / workers / 1e9, size * row, round(cost * share)
-    )
+    seen, size = sampled(checked), checked.size
+    cost = seen.cost * size
+    seconds = cost / workers / 1e9
+    return Estimate(size, round(seen.steps * size), seconds, size * seen.row, round(cost))
 
 
-def _run(checked: Plan, workers: int, collected: _Collected, bar: Progress) -> bool:
-    """Run all blocks, one kernel launch each; return False when interrupted."""
+def _run(
+    checked: Plan, chunks: Iterable[Chunk], workers: int, collected: Collected, bar: Progress
+) -> bool:
+    """Run chunks here, all workers on one at a time; return False when interrupted."""
 
-    def watch(cost: int, done: int) -> None:
-        best = collected.best_with(block.trials)
+    def watch(cost: int, done: int, best: float | None) -> None:
+        best = better(checked, collected.best, best)
         bar.update(collected.cost + cost, collected.finished + done, best)
 
-    for block in checked.launches(LAUNCH):
-        start = time.perf_counter()
-        compile_block(block)
-        collected.compiling += time.perf_counter() - start
-        finished = run_block(block, workers, watch)
-        collected.add(block)
+    for chunk in chunks:
+        rows = run_chunk(checked, chunk.ids, workers, watch)
+        collected.add(chunk, rows)
         bar.update(collected.cost, collected.finished, collected.best)
-        if not finished:
+        if len(rows) < len(chunk.ids):
             return False
     return True
-
-
-class _Collected:
-    """Results of the blocks that have run, by trial number."""
-
-    def __init__(self, checked: Plan) -> None:
-        self.plan = checked
-        self.blocks: list[tuple[np.ndarray, ...]] = []
-        self.cost = self.finished = 0
-        self.compiling = 0.0
-        self.best: float | None = None
-
-    def add(self, block: Block) -> None:
-        """Keep the finished trials of a block."""
-        trials = block.trials
-        done = trials.state != PENDING
-        self.blocks.append(
-            (block.ids[done], trials.state[done], trials.out[done], trials.curves[done])
-        )
-        self.cost += int(block.cost[done].sum())
-        self.finished += int(done.sum())
-        self.best = self.best_with(trials)
-
-    def best_with(self, trials: Trials) -> float | None:
-        """Return the best metric so far, counting these trials, some of which may still run."""
-        options = self.plan.options
-        column = self.plan.results.index(options.metric)
-        values = trials.out[trials.state == COMPLETE, column]
-        known = [] if self.best is None else [self.best]
-        pick = np.max if options.mode == "max" else np.min
-        return float(pick(np.concatenate([known, values]))) if len(known) + len(values) else None
-
-    def result(self, seconds: float, interrupted: bool) -> SweepResult:
-        """Put everything in the order of the trial numbers."""
-        options = self.plan.options
-        ids = _join([ids for ids, *_ in self.blocks], np.int64)
-        order = np.argsort(ids, kind="stable")
-        ids = ids[order]
-        out = _join([out for _, _, out, _ in self.blocks], float, len(self.plan.results))[order]
-        columns = {"trial_id": ids, **self.plan.space.columns(ids)}
-        columns["state"] = _join([state for _, state, _, _ in self.blocks], np.int8)[order]
-        for k, name in enumerate(self.plan.results):
-            counts = name in COUNTS
-            columns[name] = (
-                np.nan_to_num(out[:, k], nan=-1).astype(np.int64) if counts else out[:, k]
-            )
-        columns["best_loss"][np.isinf(columns["best_loss"])] = np.nan
-        running = max(seconds - self.compiling, 1e-9)
-        info = {
-            "seconds": seconds,
-            "compile_seconds": self.compiling,
-            "n_trials": self.plan.size,
-            "interrupted": interrupted,
-            "trials_per_second": len(ids) / running,
-            "problem": self.plan.problem.name,
-        }
-        curves = self._curves(order, ids) if options.curves else None
-        known = self.plan.space, self.plan
-        return SweepResult(columns, curves, options.metric, options.mode, info, *known)
-
-    def _curves(self, order: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
-        points = max((curves.shape[1] for *_, curves in self.blocks), default=0)
-        padded = [
-            np.pad(c, ((0, 0), (0, points - c.shape[1]), (0, 0)), constant_values=np.nan)
-            for *_, c in self.blocks
-        ]
-        names = self.plan.curve
-        table = _join(padded, float, points, len(names))[order]
-        return {"trial_id": ids, **{name: table[:, :, k] for k, name in enumerate(names)}}
-
-
-def _join(arrays: list[np.ndarray], dtype: Any, *shape: int) -> np.ndarray:
-    return np.concatenate(arrays) if arrays else np.empty((0, *shape), dtype)

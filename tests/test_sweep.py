@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 from fastopt.errors import FastoptError, HyperparameterError, SpecError
 from sweeps import linspace, logspace, plan, problems, sweep
-from sweeps import run as run_module
+from sweeps.engine import chunks as chunks_module
 from sweeps.engine.local import BlasLimit
 
 
@@ -30,7 +30,7 @@ def nothing_runs(monkeypatch):
         raise AssertionError("a sweep with a mistake in it was started")
 
     for name in ("compile_block", "run_block"):
-        monkeypatch.setattr(run_module, name, fail)
+        monkeypatch.setattr(chunks_module, name, fail)
 
 
 EPOCH = {"epochs": 1}
@@ -190,16 +190,16 @@ def blas_threads():
 
 def test_blas_threads_are_one_during_a_sweep_and_as_before_after_it(iris, monkeypatch):
     before, during = blas_threads(), []
-    original = run_module.run_block
+    original = chunks_module.run_block
 
-    def watched(block, workers, watch):
+    def watched(block, workers, watch, stop):
         def look(*progress):
             during.append(set(blas_threads().values()))
             watch(*progress)
 
-        return original(block, workers, look)
+        return original(block, workers, look, stop)
 
-    monkeypatch.setattr(run_module, "run_block", watched)
+    monkeypatch.setattr(chunks_module, "run_block", watched)
     # Some 0.2 s: a sweep that ends before the first look would show nothing.
     sweep(iris, {"seed": range(200)}, optimizer="sgd", epochs=100, progress=False)
     assert during

@@ -96,7 +96,12 @@ def compile_block(block: Block) -> None:
     _run_guarded(block, 1, queue.controls(), nothing)
 
 
-def run_block(block: Block, workers: int, watch: Callable[[int, int], Any]) -> bool:
+def run_block(
+    block: Block,
+    workers: int,
+    watch: Callable[[int, int], Any],
+    stop: threading.Event | None = None,
+) -> bool:
     """Run the trials of ``block``, filling its results; return False when interrupted.
 
     Parameters
@@ -107,18 +112,21 @@ def run_block(block: Block, workers: int, watch: Callable[[int, int], Any]) -> b
         Threads to use.
     watch : callable
         Called about 20 times a second with the cost and the number of trials done so far.
+    stop : threading.Event, optional
+        Set from another thread, it ends the run as Ctrl-C does.
     """
     control = queue.controls()
     order = np.argsort(-block.item_cost, kind="stable")
-    finished = True
+    finished, stop = False, threading.Event() if stop is None else stop
     with ONE_BLAS_THREAD if block.parallel else contextlib.nullcontext():
         running = _start(block, workers, control, order)
         try:
-            while wait(running, POLL).not_done:
+            while wait(running, POLL).not_done and not stop.is_set():
                 watch(int(control[queue.COST]), int(control[queue.DONE]))
             watch(int(control[queue.COST]), int(control[queue.DONE]))
+            finished = not stop.is_set()
         except KeyboardInterrupt:
-            finished = False
+            pass
         finally:
             control[queue.STOP] = 1
             wait(running)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -97,11 +97,6 @@ class Plan:
     def size(self) -> int:
         """Number of trials."""
         return self.space.size
-
-    def launches(self, at_once: int) -> Iterator[Block]:
-        """Blocks of all trials, decoded ``at_once`` trials at a time."""
-        for low in range(0, self.size, at_once):
-            yield from self.blocks(np.arange(low, min(low + at_once, self.size)))
 
     def blocks(self, ids: np.ndarray, results: bool = True) -> list[Block]:
         """Decode trial numbers and group them by kernel, one block for each update function.

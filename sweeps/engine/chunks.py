@@ -1,0 +1,280 @@
+"""Chunks: the pieces of a sweep that are run, sent away, retried and stored as one.
+
+Chunk ``k`` is a run of consecutive trial numbers. Where chunks begin and end is a pure function of
+the checked plan, never of the machine, the number of workers or the executor, and a trial has the
+same bits in every chunk: so a chunk may run anywhere, and any number of times.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+
+from sweeps.engine.local import compile_block, run_block
+from sweeps.engine.plan import Block, Plan
+from sweeps.engine.trial import COMPLETE, PENDING, STEPS
+
+__all__ = [
+    "Chunk",
+    "Chunks",
+    "Rows",
+    "Sample",
+    "best_of",
+    "chunk_size",
+    "launch_size",
+    "run_chunk",
+    "sampled",
+]
+
+# Nanoseconds of one core that a chunk should cost, by the model, which is right within a factor of
+# two or three: short enough to lose little, long enough to hide some 10 ms of storing or sending.
+LEAST, MOST = 200_000_000, 1_000_000_000
+# Chunks that a short sweep is cut into, rather than into longer ones, so that all cores have some.
+ENOUGH = 64
+# Trials, and bytes of results with curves, that a chunk or launch may have: bounds memory.
+MOST_TRIALS, MOST_BYTES = 1 << 16, 1 << 25
+# Trials looked at to estimate the cost of a sweep.
+LOOKED_AT = 1 << 14
+
+
+class Chunk(NamedTuple):
+    """Trials to run together.
+
+    ``number`` says which chunk of the sweep it is, ``ids`` ``(n,)`` which trials of it are to run,
+    in increasing order: all, unless the results of some are known already.
+    """
+
+    number: int
+    ids: np.ndarray
+
+
+class Chunks(Sequence[Chunk]):
+    """All chunks of a sweep, made one at a time: a sweep of 10^12 trials has a length, too.
+
+    Parameters
+    ----------
+    n_trials : int
+        Trials of the sweep.
+    size : int
+        Trials of a chunk; the last one may have fewer.
+
+    Examples
+    --------
+    >>> chunks = Chunks(10, 4)
+    >>> len(chunks), chunks[2].ids, [chunk.number for chunk in chunks[1:]]
+    (3, array([8, 9]), [1, 2])
+    """
+
+    def __init__(self, n_trials: int, size: int) -> None:
+        self.n_trials, self.size = n_trials, size
+
+    def __len__(self) -> int:
+        return -(-self.n_trials // self.size)
+
+    @overload
+    def __getitem__(self, k: int) -> Chunk: ...
+    @overload
+    def __getitem__(self, k: slice) -> list[Chunk]: ...
+    def __getitem__(self, k: int | slice) -> Chunk | list[Chunk]:
+        """Return chunk ``k``, or a list of them."""
+        number = range(len(self))[k]
+        if isinstance(number, range):
+            return [self[i] for i in number]
+        low = number * self.size
+        return Chunk(number, np.arange(low, min(low + self.size, self.n_trials)))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What trials came to, in arrays that can be pickled and sent.
+
+    Parameters
+    ----------
+    ids : ndarray of int64, shape (n,)
+        Numbers of the finished trials, increasing.
+    state : ndarray of int8, shape (n,)
+        Positions in :data:`sweeps.results.STATES`.
+    out : ndarray of float64, shape (n, len(plan.results))
+        What was measured.
+    curves : ndarray of float64, shape (n, points, len(plan.curve))
+        NaN past the end of a trial; no points if curves are not recorded.
+    cost : int
+        Nanoseconds of one core by the cost model: what progress counts.
+    errors : dict of int to str
+        Trial number -> why it FAILED.
+    facts : dict
+        What is true of this run of the trials and not of their results: ``host``, ``pid``,
+        ``began`` (seconds since 1970), ``seconds``, ``compile_seconds``.
+    """
+
+    ids: np.ndarray
+    state: np.ndarray
+    out: np.ndarray
+    curves: np.ndarray
+    cost: int
+    errors: Mapping[int, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a look at some trials says about all of them.
+
+    ``cost`` (mean) and ``heavy`` (root mean square, which a few long trials pull up) are in
+    nanoseconds of one core a trial, ``steps`` are training steps a trial, ``row`` is bytes of
+    results a trial.
+    """
+
+    cost: float
+    heavy: int
+    steps: float
+    row: int
+
+
+def sampled(plan: Plan) -> Sample:
+    """Look at all trials of a small sweep, or at evenly spaced ones of a large one."""
+    ids = np.unique(np.linspace(0, plan.size - 1, min(plan.size, LOOKED_AT)).astype(np.int64))
+    steps = points = 0
+    costs: list[int] = []
+    for block in plan.blocks(ids, results=False):
+        costs += block.cost.tolist()
+        steps += int(block.trials.plan[:, STEPS].sum())
+        points = max(points, block.trials.curves.shape[1])
+    row = 8 * (2 * len(plan.results) + len(plan.space.names) + points * len(plan.curve))
+    # In Python's integers: a sum of floats may differ in its last bit from machine to machine.
+    heavy = math.isqrt(sum(cost * cost for cost in costs) // len(costs))
+    return Sample(sum(costs) / len(costs), max(heavy, 1), steps / len(ids), row)
+
+
+def chunk_size(plan: Plan) -> int:
+    """Return how many trials make a chunk of this sweep: some 0.2 to 2 s of one core.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Returns
+    -------
+    int
+        At least 1, at most :data:`MOST_TRIALS`, and of at most :data:`MOST_BYTES` of results.
+    """
+    seen = sampled(plan)
+    share = int(seen.cost * plan.size) // ENOUGH
+    fits = min(max(share, LEAST), MOST) // seen.heavy
+    return max(1, min(fits, MOST_BYTES // seen.row, MOST_TRIALS))
+
+
+def launch_size(plan: Plan) -> int:
+    """Return how many trials to hand to the kernel at once where nothing is sent or stored.
+
+    Launches bound memory only. The fewer the better: at the end of each, cores wait for the last.
+    """
+    if not plan.options.curves:
+        return MOST_TRIALS
+    return max(1, min(MOST_TRIALS, 16 * MOST_BYTES // sampled(plan).row))
+
+
+def run_chunk(
+    plan: Plan,
+    ids: np.ndarray,
+    workers: int = 1,
+    watch: Callable[[int, int, float | None], Any] | None = None,
+    stop: threading.Event | None = None,
+) -> Rows:
+    """Run trials on this machine; the answer does not depend on what else runs, or where.
+
+    Parameters
+    ----------
+    plan : Plan
+    ids : ndarray of int64, shape (n,)
+        Trial numbers, increasing.
+    workers : int
+        Threads to use. One is the serial kernel, for workers that are threads or processes
+        themselves.
+    watch : callable, optional
+        ``watch(cost, done, best)``, called about 20 times a second: the cost and the number of
+        these trials that are finished, and their best metric so far.
+    stop : threading.Event, optional
+        Set it from elsewhere to end early; Ctrl-C on the main thread does the same.
+
+    Returns
+    -------
+    Rows
+        The finished trials: fewer than ``ids`` only if it was told to stop.
+    """
+    began, clock = time.time(), time.perf_counter()
+    compiling, cost, done = 0.0, 0, 0
+    blocks = plan.blocks(ids)
+
+    def look(more_cost: int, more_done: int) -> None:
+        if watch is not None:
+            watch(cost + more_cost, done + more_done, _best(plan, blocks))
+
+    for block in blocks:
+        start = time.perf_counter()
+        compile_block(block)
+        compiling += time.perf_counter() - start
+        finished = run_block(block, workers, look, stop)
+        ended = block.trials.state != PENDING
+        cost += int(block.cost[ended].sum())
+        done += int(ended.sum())
+        if not finished:
+            break
+    facts = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "began": began,
+        "seconds": time.perf_counter() - clock,
+        "compile_seconds": compiling,
+    }
+    return _rows(plan, blocks, cost, facts)
+
+
+def _rows(plan: Plan, blocks: Sequence[Block], cost: int, facts: Mapping[str, Any]) -> Rows:
+    """Put the finished trials of all blocks in the order of their numbers."""
+    ids = np.concatenate([block.ids for block in blocks])
+    state = np.concatenate([block.trials.state for block in blocks])
+    out = np.concatenate([block.trials.out for block in blocks])
+    points = max(block.trials.curves.shape[1] for block in blocks)
+    curves = np.concatenate([lengthened(block.trials.curves, points) for block in blocks])
+    order = np.argsort(ids, kind="stable")
+    order = order[state[order] != PENDING]
+    return Rows(ids[order], state[order], out[order], curves[order], cost, {}, facts)
+
+
+def lengthened(curves: np.ndarray, points: int) -> np.ndarray:
+    """Pad curves ``(n, m, k)`` with NaN to ``points`` points."""
+    short = points - curves.shape[1]
+    return np.pad(curves, ((0, 0), (0, short), (0, 0)), constant_values=np.nan) if short else curves
+
+
+def _best(plan: Plan, blocks: Sequence[Block]) -> float | None:
+    bests = [best_of(plan, block.trials.state, block.trials.out) for block in blocks]
+    return better(plan, *bests)
+
+
+def best_of(plan: Plan, state: np.ndarray, out: np.ndarray) -> float | None:
+    """Return the best metric of the trials that are COMPLETE; None if there are none."""
+    values = out[state == COMPLETE, plan.results.index(plan.options.metric)]
+    if not len(values):
+        return None
+    return float(values.max() if plan.options.mode == "max" else values.min())
+
+
+def better(plan: Plan, *metrics: float | None) -> float | None:
+    """Return the best of these metrics; None stands for no trial."""
+    known = [metric for metric in metrics if metric is not None]
+    if not known:
+        return None
+    return max(known) if plan.options.mode == "max" else min(known)
