@@ -39,6 +39,7 @@ from sweeps.problems.functions import (
     styblinski_tang,
 )
 from sweeps.problems.landscapes import Landscape, landscape
+from sweeps.problems.summed import summed
 
 __all__ = [
     "FUNCTIONS",
@@ -67,6 +68,7 @@ __all__ = [
     "rosenbrock",
     "softmax_regression",
     "styblinski_tang",
+    "summed",
     "wine",
 ]
 
