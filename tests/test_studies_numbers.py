@@ -18,6 +18,7 @@ import fastopt
 from fastopt import schedules
 from sweeps import linspace, logspace, problems, sweep, trace, zipped
 from tests import networks
+from tests.bowls import tilted
 from tests.training import Trial
 
 run = functools.partial(sweep, progress=False)
@@ -89,12 +90,6 @@ def test_study_1_a_shaky_neuron_takes_small_steps(gradients, last):
 # S2: Adam step by step.
 
 
-def slope(w11, w12, w21, w22, aux):
-    """A plane: the same gradient everywhere."""
-    (g,) = aux
-    return w11 * g[0] + w12 * g[1] + w21 * g[2] + w22 * g[3], (g[0], g[1], g[2], g[3])
-
-
 @pytest.mark.parametrize(
     "how",
     [{}, {"weight_decay": 0.01}, {"beta1": 0.5, "beta2": 0.5}],
@@ -103,7 +98,7 @@ def slope(w11, w12, w21, w22, aux):
 def test_study_2_every_number_of_five_steps(how):
     np.random.seed(42)  # noqa: NPY002
     weights, gradient = np.random.randn(2, 2), np.random.randn(2, 2)  # noqa: NPY002
-    problem = problems.landscape(slope, weights.ravel(), aux=(gradient.ravel(),))
+    problem = tilted(weights, gradient)
     table = trace(problem, "adam", lr=0.01, steps=5, **how)
     given = {"decay" if name == "weight_decay" else name: value for name, value in how.items()}
     walk = adam(weights.ravel(), lambda _: gradient.ravel(), 0.01, **given)
