@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import types
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,12 @@ import numpy as np
 from fastopt.compile import jitable
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from sweeps.problems.base import DataProblem, check_rows, no_rows
+from sweeps.problems.gradients import Wrong, points_near, wrong_component
 
 __all__ = ["custom"]
+
+CHECKED = 4
+"""Rows on which a gradient is checked."""
 
 
 def custom(
@@ -55,7 +60,9 @@ def custom(
     Raises
     ------
     SpecError, ArrayError, ArrayTypeError
-        The function is not callable or fails on one row, or arrays do not fit.
+        The function is not callable or fails on one row, arrays do not fit, or the gradient
+        disagrees with finite differences of the loss, on a few rows at ``theta0`` and near it; the
+        message says at which coordinate, with both values.
 
     Examples
     --------
@@ -84,6 +91,7 @@ def custom(
     if not isinstance(aux, tuple) or not all(isinstance(a, np.ndarray) for a in aux):
         raise ArrayTypeError("aux must be a tuple of NumPy arrays, () for none")
     _try_once(function, theta0, X, y, aux)
+    _check_gradient(title, function, theta0, X, y, aux)
     own_loss_and_grad, evaluate, init = _functions(function)
     return DataProblem(
         name=title,
@@ -148,6 +156,42 @@ def _try_once(
             f"{function.__name__} must write the whole gradient in place; grad[{first}] was left "
             "unwritten (or NaN). Write grad[:] = ..., not grad = ..."
         )
+
+
+def _check_gradient(
+    title: str, function: Callable, theta0: np.ndarray, X: np.ndarray, y: np.ndarray, aux: tuple
+) -> None:
+    """Compare the gradient of a few rows with finite differences, in float64."""
+    rows = np.unique(np.linspace(0, len(X) - 1, CHECKED).astype(int))
+    X, y = (a[rows].astype(float) if a.dtype.kind == "f" else a[rows] for a in (X, y))
+
+    def value_and_grad(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        grad = np.empty_like(theta)
+        return float(function(theta.copy(), X, y, aux, grad)), grad
+
+    for k, point in enumerate(points_near(theta0)):
+        try:
+            with np.errstate(all="ignore"):
+                wrong = wrong_component(value_and_grad, point)
+        # Where plain Python has no value, compiled code has inf or NaN; and a function that the
+        # user has compiled for float32 alone takes no float64.
+        except (ArithmeticError, ValueError, TypeError):
+            continue
+        if wrong is not None:
+            raise SpecError(
+                f"{title}: wrong gradient {'near' if k else 'at'} theta0: on rows {rows.tolist()} "
+                f"grad[{wrong.coordinate}] is {wrong.given!r}, finite differences of the loss say "
+                f"{wrong.found:.9g}{_is_sum(wrong, len(rows))}"
+            )
+
+
+def _is_sum(wrong: Wrong, rows: int) -> str:
+    if rows == 1 or not math.isclose(wrong.given, rows * wrong.found, rel_tol=1e-3):
+        return ""
+    return (
+        f". That is {rows} times as much: the loss is the mean of the {rows} rows and the gradient "
+        "that of their sum. Divide by their number; problems.summed() multiplies again"
+    )
 
 
 @functools.cache

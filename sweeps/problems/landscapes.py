@@ -14,21 +14,18 @@ import numpy as np
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from fastopt.rules import RULES
+from sweeps.problems.gradients import points_near, wrong_component
 from sweeps.problems.signatures import Extras, uniform
 
 __all__ = ["Landscape", "landscape"]
 
 # Scalars travel in registers; beyond this many coordinates they spill, and an array is faster.
 MOST_SCALARS = 64
-# Two sides of a central difference agree to about 1e-10; a wrong gradient is off by far more.
-CLOSE, TINY = 1e-4, 1e-6
 # Columns of results and axes, beside hyperparameters, that no coordinate may be called.
 TAKEN = (
     "trial_id", "state", "train_loss", "best_loss", "distance", "path_length", "steps",
     "steps_to_target", "diverged_step", "optimizer", "seed", "schedule", "step",
 )  # fmt: skip
-# Where gradients are checked: the start, and points this far from it.
-JITTERS = (0.0, 0.0703125, -0.1640625)
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,39 +345,24 @@ def _returns_grad(
 
 def _check_gradient(problem: Landscape) -> None:
     """Compare the gradient with central differences near the start."""
-    for k, jitter in enumerate(JITTERS):
-        point = problem.start.astype(float)
-        point += jitter * (1.0 + 0.25 * np.sin(np.arange(problem.dim))) * (1.0 + np.abs(point))
+    for k, point in enumerate(points_near(problem.start)):
         if problem.bounds is not None:
             point = np.clip(point, *problem.bounds)
+
+        def value_and_grad(x: np.ndarray, seed: int = k) -> tuple[float, np.ndarray]:
+            value, grad = problem(*x, seed=seed)
+            return value, np.array(grad, float)
+
         try:
-            value, grad = problem(*point, seed=k)
-            found = _differences_at(problem, point, k)
+            wrong = wrong_component(value_and_grad, point)
         except (
             ArithmeticError,
             ValueError,
         ):  # where plain Python has no value, compiled code has inf or NaN
             continue
-        for d, (given, checked) in enumerate(zip(grad, found)):
-            if not math.isfinite(checked):
-                continue
-            allowed = CLOSE * max(abs(given), abs(checked)) + TINY * (1.0 + abs(value))
-            if not abs(given - checked) <= allowed:
-                raise SpecError(
-                    f"{problem.name}: wrong gradient at ({', '.join(map(repr, point.tolist()))}): "
-                    f"its component {problem.names[d]} is {given!r}, "
-                    f"finite differences say {checked:.9g}"
-                )
-
-
-def _differences_at(problem: Landscape, point: np.ndarray, seed: int) -> list[float]:
-    found = []
-    for d in range(problem.dim):
-        ends = []
-        for side in (1.0, -1.0):
-            moved = point.copy()
-            moved[d] += side * 1e-5 * max(1.0, abs(point[d]))
-            ends.append((problem(*moved, seed=seed)[0], moved[d]))
-        (above, right), (below, left) = ends
-        found.append((above - below) / (right - left))
-    return found
+        if wrong is not None:
+            raise SpecError(
+                f"{problem.name}: wrong gradient at ({', '.join(map(repr, point.tolist()))}): its "
+                f"component {problem.names[wrong.coordinate]} is {wrong.given!r}, finite "
+                f"differences say {wrong.found:.9g}"
+            )
