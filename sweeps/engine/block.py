@@ -13,11 +13,20 @@ import numpy as np
 from fastopt.access import load
 from fastopt.compile import inlinable, jitable
 from fastopt.schedules import SCHEDULES, factor
-from sweeps.engine.trial import COMPLETE, DIVERGED, EVERY, NO_SCHEDULE, SCHEDULE, SEED, STEPS
+from sweeps.engine.trial import (
+    COMPLETE,
+    DIVERGED,
+    EVERY,
+    NO_SCHEDULE,
+    PRUNED,
+    SCHEDULE,
+    SEED,
+    STEPS,
+)
 
 __all__ = [
-    "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "Lanes", "attend", "compare",
-    "load_block", "record", "scale_rates",
+    "COUNTERS", "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "Lanes", "attend", "compare",
+    "load_block", "pause", "record", "resume", "scale_rates",
 ]  # fmt: skip
 
 WIDTH = 32
@@ -36,6 +45,10 @@ METRICS = RESULTS[:4]
 # Columns of what all trials are watched for.
 SIGN, TARGET, LIMIT, BY_DISTANCE = range(4)
 
+# Words of a paused trial, before its clock.
+DONE, LOSS, LAST, BEST, PATH, REACHED = range(6)
+COUNTERS = 6
+
 
 class LaneTrials(NamedTuple):
     """Everything a chunk of landscape trials reads and writes, in the order the kernel takes it."""
@@ -51,6 +64,9 @@ class LaneTrials(NamedTuple):
     out: np.ndarray  # float64 (n, len(RESULTS) + dim): results, then the final coordinates
     state: np.ndarray  # int8 (n,)
     curves: np.ndarray  # float64 (n, points, 2 + dim): step, loss, coordinates
+    until: np.ndarray  # int64 (n,): step to pause at; no rows when trials run to their end
+    words: np.ndarray  # float64 (n, k): counters and clock of paused trials, or no rows
+    memory: np.ndarray  # (n, (slots + 2) * dim) of the arithmetic's dtype, or no rows
 
 
 class Lanes(NamedTuple):
@@ -98,6 +114,48 @@ def load_block(b, s, t):
         s.same[k] = same
         varies = varies or t.plan[i, SCHEDULE] != CONSTANT
     return varies
+
+
+@jitable
+def pause(b, s, x, t, n, step):
+    """Copy the state of the lanes that pause to their rows of ``words`` and ``memory``.
+
+    Those of a block pause at one step, its last: a lane that is closed keeps computing.
+    """
+    for k in range(WIDTH):
+        i = t.lanes[b * WIDTH + k]
+        if i < 0 or t.state[i] != PRUNED:
+            continue
+        words, memory = t.words[i], t.memory[i]
+        words[DONE], words[LOSS], words[LAST] = step, s.loss[k], s.last[k]
+        words[BEST], words[PATH], words[REACHED] = s.best[k], s.path[k], s.reached[k]
+        for a in range(words.size - COUNTERS):
+            words[COUNTERS + a] = s.clock[a * WIDTH + k]
+        for d in range(n):
+            for m in range(len(x)):
+                memory[m * n + d] = x[m][d * WIDTH + k]
+            memory[len(x) * n + d] = s.g[d * WIDTH + k]
+            memory[(len(x) + 1) * n + d] = s.q[d * WIDTH + k]
+
+
+@jitable
+def resume(b, s, x, t, n):
+    """Copy the state of paused lanes back; return the step they paused at, 0 if they are new."""
+    first = t.lanes[b * WIDTH]
+    if t.words.shape[0] == 0 or t.words[first, DONE] == 0.0:
+        return 0
+    for k in range(WIDTH):
+        words, memory = t.words[s.source[k]], t.memory[s.source[k]]
+        s.loss[k], s.last[k] = words[LOSS], words[LAST]
+        s.best[k], s.path[k], s.reached[k] = words[BEST], words[PATH], words[REACHED]
+        for a in range(words.size - COUNTERS):
+            s.clock[a * WIDTH + k] = words[COUNTERS + a]
+        for d in range(n):
+            for m in range(len(x)):
+                x[m][d * WIDTH + k] = memory[m * n + d]
+            s.g[d * WIDTH + k] = memory[len(x) * n + d]
+            s.q[d * WIDTH + k] = memory[(len(x) + 1) * n + d]
+    return int(t.words[first, DONE])
 
 
 @jitable
@@ -168,7 +226,8 @@ def finish(s, t, k, step):
         t.out[i, DISTANCE], t.out[i, PATH_LENGTH] = distance(s, t, k), s.path[k]
         for d in range(t.start.shape[1]):
             t.out[i, len(RESULTS) + d] = s.q[d * WIDTH + k]
-    t.state[i] = DIVERGED if diverged else COMPLETE
+    ended = COMPLETE if step == t.plan[i, STEPS] else PRUNED
+    t.state[i] = DIVERGED if diverged else ended
     s.row[k] = -1
 
 
@@ -194,10 +253,11 @@ def attend(s, t, step):
             continue
         if drawn and s.diverged[k] < 0.0:
             draw_curve(s, t, k, step)
-        if s.diverged[k] >= 0.0 or step == t.plan[i, STEPS]:
+        until = t.until[i] if t.until.shape[0] else t.plan[i, STEPS]
+        if s.diverged[k] >= 0.0 or step == until:
             finish(s, t, k, step)
             continue
-        event = min(t.plan[i, STEPS], step + STRIDE)
+        event = min(until, step + STRIDE)
         if drawn:
             event = min(event, (step // t.plan[i, EVERY] + 1) * t.plan[i, EVERY])
         following = event if following < 0 else min(following, event)

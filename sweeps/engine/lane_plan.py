@@ -11,9 +11,10 @@ from typing import ClassVar
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.engine import lanes, trial
+from sweeps.engine import block, lanes, trial
 from sweeps.engine.decode import fill, find_rule, gaps_in, whole
 from sweeps.engine.options import COMMON, Options, check_watch
+from sweeps.engine.paused import unpaused
 from sweeps.engine.plan import Block, Plan
 from sweeps.problems.landscapes import Landscape
 from sweeps.space import Space
@@ -38,6 +39,12 @@ class LaneBlock(Block):
         problem = self.problem
         dim = 0 if problem.vector else problem.dim
         return lanes.parts(problem.value_and_grad, dim, problem.bounds is not None, self.rule)
+
+    @property
+    def state_size(self) -> tuple[int, int]:
+        """Words and numbers of the state of one paused trial."""
+        words = block.COUNTERS + len(self.rule.clock0(self.rule.pack()))
+        return words, (len(self.rule.starts) + 2) * self.problem.dim
 
     @property
     def item_cost(self) -> np.ndarray:
@@ -102,6 +109,7 @@ class LanePlan(Plan):
             curves=np.full(
                 (rows, int(points.max()) if self.options.curves else 0, len(self.curve)), np.nan
             ),
+            **unpaused(problem.dtype),
         )
         return LaneBlock(problem, find_rule(names[0]), ids, trials, cost_of(problem, plan))
 

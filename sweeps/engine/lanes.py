@@ -34,7 +34,9 @@ from sweeps.engine.block import (
     attend,
     compare,
     load_block,
+    pause,
     record,
+    resume,
     scale_rates,
 )
 from sweeps.engine.columns import column, put_column, stacked
@@ -70,6 +72,16 @@ def attending():
     return lambda s, t, step: attend(s, t, step)
 
 
+def pausing():
+    """Template of :func:`pause`."""
+    return lambda b, s, x, t, n, step: pause(b, s, x, t, n, step)
+
+
+def resuming():
+    """Template of :func:`resume`."""
+    return lambda b, s, x, t, n: resume(b, s, x, t, n)
+
+
 def lane_parts(
     evaluate, adapt, clock0, tick, update, answer,
     dim, n_hyper, n_clock, n_coefficients, starts, bounded,
@@ -84,6 +96,7 @@ def lane_parts(
     # What does not depend on the function is compiled, and cached, apart: with it a user's new
     # function took 10 s instead of 5 in a fresh process.
     load_lanes, scale_lanes, attend_lanes = kernel(loading), kernel(scaling), kernel(attending)
+    pause_lanes, resume_lanes = kernel(pausing), kernel(resuming)
 
     @inlinable
     def begin_slots(s, x, n):
@@ -145,11 +158,12 @@ def lane_parts(
 
     @inlinable
     def run(b, s, x, n, w, control, t, aux):
-        varies = load_lanes(b, s, t)
-        begin_slots(s, x, n)
-        look(s, x, t, n, aux, w, 0.0)
-        compare(s, t, 0.0)
-        step, following = 0, attend_lanes(s, t, 0)
+        varies, step = load_lanes(b, s, t), resume_lanes(b, s, x, t, n)
+        if step == 0:
+            begin_slots(s, x, n)
+            look(s, x, t, n, aux, w, 0.0)
+            compare(s, t, 0.0)
+        following = attend_lanes(s, t, step)
         while following >= 0:
             if peek(control, STOP) != 0:
                 return False
@@ -161,6 +175,8 @@ def lane_parts(
                 look(s, x, t, n, aux, w, float(step))
                 compare(s, t, float(step))
             following = attend_lanes(s, t, step)
+        if t.words.shape[0]:
+            pause_lanes(b, s, x, t, n, step)
         filled = 0
         for k in range(WIDTH):
             filled += t.lanes[b * WIDTH + k] >= 0

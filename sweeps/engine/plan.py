@@ -27,6 +27,7 @@ from sweeps.engine.decode import (
     whole,
 )  # fmt: skip
 from sweeps.engine.options import COMMON, Options, check_names, check_watch
+from sweeps.engine.paused import unpaused
 from sweeps.problems.base import DataProblem
 from sweeps.space import Space
 
@@ -49,6 +50,12 @@ class Block:
         """Return the functions of the kernel."""
         problem = self.problem
         return trial.parts(problem.init, problem.loss_and_grad, problem.evaluate, self.rule)
+
+    @property
+    def state_size(self) -> tuple[int, int]:
+        """Words and numbers of the state of one paused trial."""
+        words = trial.COUNTERS + len(trial.RESULTS) + len(self.rule.clock0(self.rule.pack()))
+        return words, len(self.rule.starts) * self.problem.n_params
 
     @property
     def item_cost(self) -> np.ndarray:
@@ -137,6 +144,7 @@ class Plan:
             out=np.full((rows, len(trial.RESULTS)), np.nan),
             state=np.full(rows, trial.PENDING, np.int8),
             curves=np.full((rows, points, len(trial.CURVE)), np.nan),
+            **unpaused(problem.dtype),
         )
         return Block(problem, find_rule(names[0]), ids, trials, cost_of(problem, plan))
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba.extending import overload
 
 from fastopt.compile import inlinable, jitable
-from fastopt.loops import adapted, cast, load, put, take
+from fastopt.loops import adapted, cast, load, put, store, take
 from fastopt.rules import Rule
 from fastopt.rules.base import begun
 from fastopt.schedules import WIDTH, factor
@@ -29,6 +29,7 @@ __all__ = [
     "DIVERGED",
     "METRICS",
     "PENDING",
+    "PRUNED",
     "RESULTS",
     "SHUFFLES",
     "Trials",
@@ -47,7 +48,12 @@ ONCE, NONE, REPLACEMENT = SHUFFLES["once"], SHUFFLES["none"], SHUFFLES["replacem
 METRIC, SIGN, TARGET, LIMIT, CHECK_TEST, CHECK_TRAIN = range(6)
 
 # States of a trial; the order is that of the categories in the frame.
-PENDING, COMPLETE, DIVERGED = -1, 0, 1
+PENDING, COMPLETE, DIVERGED, PRUNED = -1, 0, 1, 2
+
+# What a trial counts as it goes: sum of minibatch losses and rows seen since the last check, checks
+# done; and, while it is paused, steps done, place in the epoch, epochs begun, last loss.
+SUM, SEEN, CHECKS, DONE, LOW, EPOCH, LAST = range(7)
+COUNTERS = 7
 
 RESULTS = (
     "train_loss", "train_accuracy", "test_loss", "test_accuracy",
@@ -79,6 +85,9 @@ class Trials(NamedTuple):
     out: np.ndarray  # float64 (n, len(RESULTS))
     state: np.ndarray  # int8 (n,)
     curves: np.ndarray  # float64 (n, points, len(CURVE)); zero points when not recorded
+    until: np.ndarray  # int64 (n,): step to pause at; no rows when trials run to their end
+    words: np.ndarray  # float64 (n, k): counters, results and clock of paused trials, or no rows
+    memory: np.ndarray  # (n, slots * n_params) of the dtype of X: parameters and slots, or no rows
 
 
 class Scratch(NamedTuple):
@@ -91,7 +100,7 @@ class Scratch(NamedTuple):
     X: np.ndarray
     y: np.ndarray
     work: np.ndarray
-    sums: np.ndarray  # float64: sum of minibatch losses, rows seen, checks done
+    sums: np.ndarray  # float64 (COUNTERS,)
 
 
 def rows_of(table, like, n):
@@ -200,7 +209,7 @@ def trial_parts(
             rows_like(batch, t.X),
             rows_like(batch, t.y),
             np.empty(work, t.X.dtype),
-            np.zeros(3),
+            np.zeros(COUNTERS),
         )
 
     @jitable
@@ -219,7 +228,39 @@ def trial_parts(
                 s.x[k][j] = begun(starts[k], h, s.x[0][j])
         for k in range(s.sums.size):
             s.sums[k] = 0.0
+        s.sums[LOW], s.sums[LAST] = t.X.shape[0], np.nan
         t.out[i, BEST_LOSS] = np.inf
+        return clock0(h)
+
+    @jitable
+    def pause(i, s, t, clock):
+        """Copy what the next stretch of the run needs to the trial's ``words`` and ``memory``."""
+        words, n = t.words[i], s.grad.size
+        for k in range(COUNTERS):
+            words[k] = s.sums[k]
+        for k in range(t.out.shape[1]):
+            words[COUNTERS + k] = t.out[i, k]
+        store(words[COUNTERS + t.out.shape[1] :], clock)
+        for k in range(len(s.x)):
+            for j in range(n):
+                t.memory[i, k * n + j] = s.x[k][j]
+
+    @jitable
+    def resume(i, s, t):
+        """Copy it back; only the order of the rows is made again, as it was made before."""
+        words, n = t.words[i], s.grad.size
+        for k in range(COUNTERS):
+            s.sums[k] = words[k]
+        for k in range(t.out.shape[1]):
+            t.out[i, k] = words[COUNTERS + k]
+        for k in range(len(s.x)):
+            for j in range(n):
+                s.x[k][j] = t.memory[i, k * n + j]
+        if t.plan[i, BATCH] < t.X.shape[0]:
+            kind = t.plan[i, SHUFFLE]
+            epoch = 0 if kind == ONCE else int(s.sums[EPOCH]) - 1
+            reorder(s.order, kind, t.plan[i, SEED], epoch)
+        return load(words[COUNTERS + t.out.shape[1] :], clock0(load(t.h[i], like_h)))
 
     @jitable
     def minibatch(s, t, aux, low, high):
@@ -252,12 +293,12 @@ def trial_parts(
         for train in range(2):
             if t.watch[CHECK_TEST + train] != 0.0:
                 measure(i, s, t, aux, train == 1)
-        mean = s.sums[0] / s.sums[1]
-        s.sums[0], s.sums[1] = 0.0, 0.0
+        mean = s.sums[SUM] / s.sums[SEEN]
+        s.sums[SUM], s.sums[SEEN] = 0.0, 0.0
         t.out[i, TRAIN_LOSS] = mean
         t.out[i, BEST_LOSS] = min(t.out[i, BEST_LOSS], mean)
-        point = int(s.sums[2])
-        s.sums[2] += 1.0
+        point = int(s.sums[CHECKS])
+        s.sums[CHECKS] += 1.0
         if point < t.curves.shape[1]:
             t.curves[i, point, 0] = step
             for k in range(4):
@@ -268,26 +309,28 @@ def trial_parts(
 
     @jitable
     def finish(i, s, t, aux, step, last):
-        """Evaluate the final parameters; a loss that is not finite is a divergence."""
+        """Evaluate the parameters; at the end, a loss that is not finite is a divergence."""
         for train in range(2):
             if train == 1 or t.X_test.shape[0]:
                 loss = measure(i, s, t, aux, train == 1)
-        if not abs(loss) < np.inf:
+        ended = step == t.plan[i, STEPS]
+        if ended and not abs(loss) < np.inf:
             return diverge(i, t, step, last)
         t.out[i, STEPS_DONE] = step
-        t.state[i] = COMPLETE
+        t.state[i] = COMPLETE if ended else PRUNED
         return True
 
     @jitable
     def item(i, s, control, t, aux):
         batch, steps, every = t.plan[i, BATCH], t.plan[i, STEPS], t.plan[i, EVERY]
         seed, kind = t.plan[i, SEED], t.plan[i, SHUFFLE]
-        start(i, s, t, aux)
+        until = t.until[i] if t.until.shape[0] else steps
+        paused = t.words.shape[0] > 0 and t.words[i, DONE] > 0.0
+        clock = resume(i, s, t) if paused else start(i, s, t, aux)
         h, a = load(t.h[i], like_h), load(t.schedule[i], NO_SCHEDULE)
-        clock = clock0(h)
-        rows = t.X.shape[0]
-        low, epoch, last = rows, 0, np.nan
-        for step in range(1, steps + 1):
+        rows, done, low = t.X.shape[0], int(s.sums[DONE]), int(s.sums[LOW])
+        epoch, last = int(s.sums[EPOCH]), s.sums[LAST]
+        for step in range(done + 1, until + 1):
             if peek(control, STOP) != 0:
                 return False
             if low >= rows:
@@ -299,15 +342,18 @@ def trial_parts(
             if not abs(loss) <= t.watch[LIMIT]:  # false for NaN as well
                 return diverge(i, t, step, last)
             last = loss
-            s.sums[0] += loss * (high - low)
-            s.sums[1] += high - low
+            s.sums[SUM] += loss * (high - low)
+            s.sums[SEEN] += high - low
             scale = factor(t.plan[i, SCHEDULE], float(step - 1), a)
             clock, c = tick(at_lr(h, scale), clock)
             descend(s, cast(adapt(c, s.grad, s.x), s.grad))
             low = high
             if step % every == 0 or step == steps:
                 check(i, s, t, aux, step)
-        return finish(i, s, t, aux, steps, last)
+        if until < steps:
+            s.sums[DONE], s.sums[LOW], s.sums[EPOCH], s.sums[LAST] = until, low, epoch, last
+            pause(i, s, t, clock)
+        return finish(i, s, t, aux, until, last)
 
     return scratch, item
 
