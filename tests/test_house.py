@@ -27,7 +27,7 @@ TEXTS = sorted(
         *(f"{name}/**/*" for name in (*PACKAGES, "tests", "examples", "docs")),
     )
     for path in ROOT.glob(pattern)
-    if path.is_file() and path.suffix in KINDS
+    if path.is_file() and path.suffix in KINDS and path.name != ".git"  # of a worktree
 )
 
 FILE, FUNCTION, KERNEL = 400, 40, 60  # lines

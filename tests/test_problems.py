@@ -54,7 +54,8 @@ def guarded(size, dtype):
 def gradient(problem, theta, X, y, way="compiled"):
     """Call loss_and_grad with scratch of the promised size; check what it may write."""
     grad = np.full(problem.n_params, np.nan, problem.dtype)
-    work, canaries = guarded(problem.work_per_row * len(X), problem.dtype)
+    rows = max(len(X), problem.work_rows)
+    work, canaries = guarded(problem.work_per_row * rows, problem.dtype)
     before = [a.copy() for a in (theta, X, y)]
     run = both(problem.loss_and_grad)[way]
     loss = run(theta, X, y, problem.aux, grad, work)

@@ -20,6 +20,7 @@ import numpy as np
 from fastopt import maths
 from fastopt.compile import inlinable, jitable
 from sweeps.philox import fill_uniform
+from sweeps.problems.products import product
 
 __all__ = ["ACTIVATIONS", "LOSSES", "functions", "glorot_uniform", "n_parameters", "work_per_row"]
 
@@ -27,6 +28,8 @@ ACTIVATIONS = {"relu": 0, "tanh": 1}
 RELU = ACTIVATIONS["relu"]
 # Rows evaluated at a time: 256 rows of a 64-32-10 net stay in the second-level cache.
 BLOCK = 256
+# Multiplications of a product up to which ours beat BLAS.
+SMALL = 1 << 20
 
 
 def n_parameters(sizes: tuple[int, ...]) -> int:
@@ -39,12 +42,15 @@ def n_parameters(sizes: tuple[int, ...]) -> int:
 
 
 def work_per_row(sizes: tuple[int, ...]) -> int:
-    """Scratch numbers a row needs: every layer's output, and one error signal.
+    """Scratch numbers a row needs: every layer's output, one error signal, transposed weights.
+
+    The weights, those of the largest layer but the first, are a share of each of ``BLOCK`` rows.
 
     >>> work_per_row((64, 32, 10))
-    74
+    76
     """
-    return sum(sizes[1:]) + max(sizes[1:])
+    turned = max((n * m for n, m in itertools.pairwise(sizes[1:])), default=0)
+    return sum(sizes[1:]) + max(sizes[1:]) + -(-turned // BLOCK)
 
 
 @inlinable
@@ -79,6 +85,14 @@ def add_bias(z, bias):
     for i in range(z.shape[0]):
         for j in range(z.shape[1]):
             z[i, j] += bias[j]
+
+
+@jitable
+def transpose(a, out):
+    """Write the transposed matrix ``a`` to ``out``."""
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[j, i] = a[i, j]
 
 
 @jitable
@@ -117,8 +131,12 @@ def forward(theta, X, aux, work):
     for layer in range(sizes.size - 1):
         n, m = sizes[layer], sizes[layer + 1]
         z = matrix(work, here, rows, m)
-        np.dot(inputs, matrix(theta, weights, n, m), z)
-        add_bias(z, theta[weights + n * m : weights + (n + 1) * m])
+        w, bias = matrix(theta, weights, n, m), theta[weights + n * m : weights + (n + 1) * m]
+        if rows * n * m <= SMALL:
+            product(inputs, w, z, bias)
+        else:
+            np.dot(inputs, w, z)
+            add_bias(z, bias)
         if layer < sizes.size - 2:
             activate(z, kind)
         inputs = z
@@ -139,11 +157,20 @@ def backward(theta, X, aux, grad, work):
         here -= rows * m
         delta = matrix(work, here, rows, m)
         inputs = X if layer == 0 else matrix(work, here - rows * n, rows, n)
-        np.dot(inputs.T, delta, matrix(grad, weights, n, m))
+        w, slope = matrix(theta, weights, n, m), matrix(grad, weights, n, m)
+        if rows * n * m <= SMALL:
+            product(inputs.T, delta, slope, work[:0])
+        else:
+            np.dot(inputs.T, delta, slope)
         sum_rows(delta, grad[weights + n * m : weights + (n + 1) * m])
         if layer > 0:
             error = matrix(work, spare, rows, n)
-            np.dot(delta, matrix(theta, weights, n, m).T, error)
+            if rows * n * m <= SMALL:
+                turned = matrix(work, work.size - n * m, m, n)
+                transpose(w, turned)
+                product(delta, turned, error, work[:0])
+            else:
+                np.dot(delta, w.T, error)
             backpropagate(inputs, error, kind)
 
 
