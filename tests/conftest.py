@@ -8,7 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A deadline is an assertion on the clock, which a busy machine fails.
+hypothesis.settings.register_profile("fastopt", deadline=None)
+hypothesis.settings.load_profile("fastopt")
 
 ROOT = Path(__file__).parents[1]
 
