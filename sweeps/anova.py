@@ -12,7 +12,7 @@ import pandas as pd
 
 from fastopt.errors import SpecError
 from sweeps.axes import Tied
-from sweeps.stats import configurations, scores
+from sweeps.stats import configurations, means, scores
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult
@@ -159,16 +159,13 @@ def _grid(
             f"cover {points}. Sweep a product of axes, without unions and conditions, to its end"
         )
     where = np.ravel_multi_index(codes, shape)
-    counts = ~np.isnan(cells)
-    n = np.bincount(where[counts], minlength=points)
-    sums = np.bincount(where[counts], weights=cells[counts], minlength=points)
-    means = np.divide(sums, n, out=np.full(points, math.nan), where=n > 0)
+    grid = means(cells, where, points).reshape(shape)
     levels = []
     for code, factor in zip(codes, factors):
         _, first = np.unique(code, return_index=True)
         rows = zip(*(np.asarray(result.columns[name])[first].tolist() for name in factor))
         levels.append([row[0] if len(row) == 1 else row for row in rows])
-    return means.reshape(shape), levels
+    return grid, levels
 
 
 def _without_holes(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean
-from sweeps import anova, pairs, refine, stats
+from sweeps import anova, pairs, plots, refine, stats
 from sweeps.axes import common_kind, kind_of
 from sweeps.space import Space
 
@@ -115,6 +115,7 @@ class SweepResult:
     edges = stats.edges
     compare = pairs.compare
     importance = anova.importance
+    plot = property(plots.Plotter)
     replay = refine.replay
     extend = refine.extend
     zoom = refine.zoom

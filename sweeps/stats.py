@@ -19,7 +19,9 @@ from sweeps.axes import ends
 if TYPE_CHECKING:
     from sweeps.results import SweepResult
 
-__all__ = ["bca", "configurations", "edges", "fraction", "one_of", "over_seeds", "scores"]
+__all__ = [
+    "bca", "configurations", "edges", "fraction", "means", "one_of", "over_seeds", "scores",
+]  # fmt: skip
 
 INTERVALS = ("student", "bca")
 DIVERGED_AS = ("exclude", "worst")
@@ -91,6 +93,18 @@ def configurations(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> n
         own, distinct = pd.factorize(np.asarray(columns[name]), use_na_sentinel=False)
         codes, _ = pd.factorize(codes * len(distinct) + own)
     return codes
+
+
+def means(cells: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:
+    """Return the mean of the cells with each code, ``(size,)``; NaN cells do not count.
+
+    >>> means(np.array([1.0, 3.0, np.nan]), np.array([0, 0, 1]), 2)
+    array([ 2., nan])
+    """
+    counts = ~np.isnan(cells)
+    n = np.bincount(codes[counts], minlength=size)
+    sums = np.bincount(codes[counts], weights=cells[counts], minlength=size)
+    return np.divide(sums, n, out=np.full(size, math.nan), where=n > 0)
 
 
 def over_seeds(

@@ -1,0 +1,71 @@
+"""Pictures of results and runs, by matplotlib: ``result.plot.heatmap("lr", "batch_size")``, ...
+
+Trials are counted into cells, bins and bands before anything is drawn, so a picture of ten million
+trials is as quick and as readable as one of a hundred. Log scales are used where values are spaced
+so, diverged trials have a colour of their own, and all colours can be told apart by everyone.
+
+Needs matplotlib: ``pip install "fastopt[plot]"``. Every function takes ``ax=`` and returns the
+axes it drew on.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from sweeps.plots.curves import curves
+from sweeps.plots.effects import importance, parallel_coordinates
+from sweeps.plots.grids import heatmap, phase
+from sweeps.plots.lines import sensitivity, steps_to_target
+from sweeps.plots.runs import animate_paths, internals, paths, schedules
+
+if TYPE_CHECKING:
+    from sweeps.results import SweepResult
+
+__all__ = ["PLOTS", "Plotter", "animate_paths", "internals", "paths", "schedules"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _of_result(
+    function: Callable[Concatenate[SweepResult, P], R],
+) -> Callable[Concatenate[Plotter, P], R]:
+    @functools.wraps(function)
+    def method(self: Plotter, *args: P.args, **options: P.kwargs) -> R:
+        return function(self._result, *args, **options)
+
+    return method
+
+
+class Plotter:
+    """The pictures of one result: ``result.plot``.
+
+    Parameters
+    ----------
+    result : SweepResult
+    """
+
+    def __init__(self, result: SweepResult) -> None:
+        self._result = result
+
+    heatmap = _of_result(heatmap)
+    sensitivity = _of_result(sensitivity)
+    curves = _of_result(curves)
+    steps_to_target = _of_result(steps_to_target)
+    parallel_coordinates = _of_result(parallel_coordinates)
+    importance = _of_result(importance)
+    phase = _of_result(phase)
+
+
+PLOTS: dict[str, Callable] = {
+    "heatmap": heatmap,
+    "sensitivity": sensitivity,
+    "curves": curves,
+    "steps_to_target": steps_to_target,
+    "parallel_coordinates": parallel_coordinates,
+    "importance": importance,
+    "phase": phase,
+}
+"""Name -> ``function(result, ..., ax=)``: the pictures of a result, which are ``result.plot``."""

@@ -1,0 +1,268 @@
+"""Pictures of a metric along one axis: sensitivity, and steps to a target by batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fastopt.errors import SpecError
+from sweeps.plots.axes import Axis, axis_of
+from sweeps.plots.style import (
+    DIVERGED,
+    MARKERS,
+    MUTED,
+    NOTHING,
+    colours_of,
+    line_scale,
+    new_axes,
+    plain_numbers,
+    value_scale,
+)
+from sweeps.plots.tables import SEED, main_axes, mode_of, pool
+from sweeps.stats import one_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from sweeps.results import SweepResult
+
+__all__ = ["sensitivity", "steps_to_target"]
+
+BANDS = ("range", "std", "ci")
+MOST_LINES = 12
+BATCHES = "batch_size"
+REACHED = "steps_to_target"
+
+
+def sensitivity(
+    result: SweepResult,
+    x: str | None = None,
+    *,
+    by: str | None = None,
+    metric: str | None = None,
+    band: str = "range",
+    ax: Axes | None = None,
+) -> Axes:
+    r"""Draw the best metric at every value of an axis, with the spread over seeds as a band.
+
+    Parameters
+    ----------
+    x : str, optional
+        An axis of the sweep; by default the one with the most numbers.
+    by : str, optional
+        An axis of at most 12 values with a line for each, such as ``"optimizer"``.
+    metric : str, optional
+        That of the sweep by default.
+    band : {"range", "std", "ci"}
+        From the smallest to the largest over seeds, one standard deviation to either side of the
+        mean, or its 95 % interval (Student's).
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+        The line is the mean over seeds of the configuration that is best at that value, all other
+        axes tuned. A cross at the upper rim marks values at which all trials diverged.
+
+    Raises
+    ------
+    SpecError
+        A name does not exist, or ``by`` has too many values.
+    ImportError
+        matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
+    ...            "seed": np.array([0, 1, 0, 1]), "state": np.zeros(4, int),
+    ...            "loss": np.array([1.0, 3.0, 5.0, 6.0])}
+    >>> ax = SweepResult(columns, None, "loss", "min", {}).plot.sensitivity("lr")
+    >>> ax.get_lines()[0].get_ydata(), ax.get_ylabel()
+    (array([2. , 5.5]), 'loss')
+    """
+    one_of("band", band, BANDS)
+    x = main_axes(result, 1)[0] if x is None else x
+    metric = result.metric if metric is None else metric
+    best = _tuned(result, x, by, metric, mode_of(result, metric), band)
+    ax = new_axes(ax)
+    axis, groups = best.axes
+    places = line_scale(ax, axis)
+    for style, row in _series(groups):
+        _line(ax, places, best, row, style)
+    value_scale(ax, best.middle)
+    ax.set_ylabel(metric)
+    _crosses(ax, places[best.lost], "all diverged")
+    _frame(ax, by)
+    return ax
+
+
+def steps_to_target(
+    result: SweepResult, x: str = BATCHES, *, by: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the fewest steps to the target at every batch size, both on log scales.
+
+    Parameters
+    ----------
+    x : str
+        Another axis of numbers.
+    by : str, optional
+        An axis of at most 12 values with a line for each.
+    ax : matplotlib Axes, optional
+
+    Returns
+    -------
+    Axes
+        Each point is the mean over seeds of the best configuration of which every seed reached
+        the target, the band goes from its fastest to its slowest seed. The dashed line of slope
+        -1 is perfect scaling: twice the batch, half the steps. A cross at the upper rim marks
+        values at which nothing reached the target with all seeds.
+
+    Raises
+    ------
+    SpecError
+        The sweep had no target, or none of its trials reached it; or a name does not exist.
+    ImportError
+        matplotlib is not installed.
+
+    References
+    ----------
+    C. Shallue et al., *Measuring the effects of data parallelism on neural network training*,
+    JMLR 2019.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(3), "batch_size": np.array([16, 32, 64]),
+    ...            "state": np.zeros(3, int), "loss": np.ones(3),
+    ...            "steps_to_target": np.array([800, 400, 300])}
+    >>> ax = SweepResult(columns, None, "loss", "min", {}).plot.steps_to_target()
+    >>> [line.get_ydata().tolist() for line in ax.get_lines()]
+    [[800.0, 400.0, 300.0], [800.0, 200.0]]
+    """
+    if REACHED not in result.metrics or not result.counting(REACHED).any():
+        raise SpecError(
+            "no trial reached a target; run sweep(..., target=...) with one that is easier to reach"
+        )
+    best = _tuned(result, x, by, REACHED, "min", "range")
+    axis, groups = best.axes
+    if not axis.numeric or axis.values[0] <= 0:
+        raise SpecError(f"x must be an axis of positive numbers; {x} has {', '.join(axis.labels)}")
+    ax = new_axes(ax)
+    places = line_scale(ax, axis)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    line_scale(ax, axis)  # a new scale forgets its ticks
+    for style, row in _series(groups):
+        _line(ax, places, best, row, style)
+    start = np.flatnonzero(~np.isnan(best.middle).all(axis=0))[0]
+    top = np.nanmin(best.middle[:, start])
+    ends = np.array([places[start], places[-1]])
+    ax.plot(ends, top * ends[0] / ends, "--", color=MUTED, lw=1.2, zorder=1, label="slope -1")
+    plain_numbers(ax.yaxis)
+    ax.set_ylabel("steps to target")
+    _crosses(ax, places[np.isnan(best.middle).all(axis=0)], "not reached")
+    _frame(ax, by)
+    return ax
+
+
+class _Tuned:
+    """At each value of ``x``, for each of ``by``: the best configuration, and its seeds."""
+
+    def __init__(self, axes: tuple[Axis, Axis | None]) -> None:
+        shape = (len(axes[1]) if axes[1] else 1, len(axes[0]))
+        self.axes = axes
+        self.middle, self.low, self.high = (np.full(shape, np.nan) for _ in range(3))
+        self.lost = np.zeros(shape[1], bool)
+
+
+def _tuned(
+    result: SweepResult, x: str, by: str | None, metric: str, mode: str, band: str
+) -> _Tuned:
+    for name in (x, by) if by else (x,):
+        one_of("axis", name, result.axes)
+    one_of("metric", metric, result.metrics)
+    spread = _over_seeds(result, metric, SEED not in (x, by))
+    axis = axis_of(x, result.columns[x])
+    groups = axis_of(by, result.columns[by]) if by else None
+    if groups is not None and len(groups) > MOST_LINES:
+        raise SpecError(
+            f"by={by!r} has {len(groups)} values; at most {MOST_LINES} lines can be told apart"
+        )
+    found = _Tuned((axis, groups))
+    at = axis.codes[spread["row"]]
+    row = groups.codes[spread["row"]] if groups is not None else np.zeros(len(at), np.int64)
+    good = (at >= 0) & (row >= 0) & ~np.isnan(spread["mean"])
+    if metric == REACHED:
+        good &= spread["n"] == spread["n_trials"]
+    order = np.flatnonzero(good)
+    order = order[np.argsort((1 if mode == "min" else -1) * spread["mean"][order], kind="stable")]
+    # The first of each cell is its best.
+    cells, first = np.unique(row[order] * len(axis) + at[order], return_index=True)
+    picked = order[first]
+    for name, side in zip(("middle", "low", "high"), ("mean", *_EDGES[band])):
+        getattr(found, name).flat[cells] = spread[side][picked]
+    diverged = np.asarray(result.columns["state"]) == 1
+    known = axis.codes >= 0
+    lost = np.bincount(axis.codes[known & diverged], minlength=len(axis))
+    found.lost = (lost > 0) & np.isnan(found.middle).all(axis=0)
+    return found
+
+
+_EDGES = {"range": ("min", "max"), "std": ("below", "above"), "ci": ("ci_low", "ci_high")}
+
+
+def _over_seeds(result: SweepResult, metric: str, pooled: bool) -> dict[str, np.ndarray]:
+    """Return the columns of :meth:`SweepResult.over_seeds`, and a trial of each row as ``row``."""
+    if not pooled or SEED not in result.axes:
+        score = np.where(result.counting(metric), result.columns[metric], np.nan).astype(float)
+        ones = np.ones(len(score), np.int64)
+        sides = dict.fromkeys(("mean", "min", "max", "below", "above", "ci_low", "ci_high"), score)
+        counts = {"n": ones * ~np.isnan(score), "n_trials": ones}
+        return {"row": np.arange(len(score)), **sides, **counts}
+    frame: pd.DataFrame = result.over_seeds(metrics=[metric])
+    short = {f"{name}_{metric}": name for name in ("mean", "std", "min", "max", "n", "ci_low")}
+    frame = frame.rename(columns={**short, f"ci_high_{metric}": "ci_high"})
+    names = [*short.values(), "ci_high", "n_trials"]
+    spread = {name: frame[name].to_numpy() for name in names}
+    spread["below"] = spread["mean"] - spread["std"]
+    spread["above"] = spread["mean"] + spread["std"]
+    spread["row"] = pool(result, metric).rows
+    return spread
+
+
+def _series(groups: Axis | None) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the style and the row of every line."""
+    count = len(groups) if groups else 1
+    colours = colours_of(count, ordered=groups is not None and groups.numeric)
+    for k in range(count):
+        marker = MARKERS[k % len(MARKERS)]
+        label = groups.labels[k] if groups else "mean of seeds"
+        yield {"color": colours[k], "marker": marker, "label": label}, k
+
+
+def _line(ax: Axes, places: np.ndarray, best: _Tuned, row: int, style: dict[str, Any]) -> None:
+    known = ~np.isnan(best.middle[row])
+    at, size = places[known], 4 if known.sum() <= 30 else 0
+    ax.plot(at, best.middle[row, known], ms=size, lw=1.6, **style)
+    low, high = best.low[row, known], best.high[row, known]
+    if (high > low).any():
+        ax.fill_between(at, low, high, color=style["color"], alpha=0.2, lw=0)
+
+
+def _crosses(ax: Axes, places: np.ndarray, label: str) -> None:
+    if places.size:
+        rim = ax.get_xaxis_transform()
+        style: dict[str, Any] = {"color": DIVERGED, "ls": "none", "marker": "x", "clip_on": False}
+        ax.plot(places, np.full(places.size, 0.98), transform=rim, label=label, **style)
+
+
+def _frame(ax: Axes, by: str | None) -> None:
+    ax.grid(color=NOTHING, lw=0.5)
+    ax.set_axisbelow(True)
+    _, labels = ax.get_legend_handles_labels()
+    if by or len(labels) > 1:
+        ax.legend(title=by, frameon=False, fontsize="small")

@@ -1,0 +1,139 @@
+"""Colours and scales that all pictures share, and where matplotlib is imported."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweeps.plots.axes import Axis, is_log
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = [
+    "DIVERGED", "MARKERS", "MUTED", "NOTHING", "OKABE_ITO", "cell_axes", "colour_norm",
+    "colours_of", "line_scale", "log_range", "matplotlib", "new_axes", "plain_numbers", "tick_at",
+    "value_scale",
+]  # fmt: skip
+
+# M. Okabe and K. Ito, Color universal design, 2008: black, then the colours that are told apart
+# by people of every kind of colour vision. Vermilion is kept for what diverged.
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
+DIVERGED = "#D55E00"
+NOTHING = "#D9D9D9"
+MUTED = "#767676"
+MARKERS = "osD^vPX"
+
+MOST_TICKS = 12
+"""Values that are each written next to an axis; of more, every second, third, ... is."""
+
+WIDE = 10.0  # from here on a linear scale of colours shows only the largest values
+
+
+def matplotlib() -> Any:
+    """Import matplotlib.
+
+    Raises
+    ------
+    ImportError
+        It is not installed; says how to install it.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ImportError('plots need matplotlib: pip install "fastopt[plot]"') from error
+    return matplotlib
+
+
+def new_axes(ax: Axes | None, width: float = 6.4, height: float = 4.4) -> Axes:
+    """Return ``ax``, or axes in a figure of their own."""
+    if ax is not None:
+        return ax
+    matplotlib()
+    from matplotlib import pyplot
+
+    return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def log_range(values: np.ndarray, wide: float) -> bool:
+    """Tell whether positive values span this factor or more; what is not finite does not count.
+
+    >>> log_range(np.array([1.0, 50.0, np.nan]), 10.0), log_range(np.array([0.0, 50.0]), 10.0)
+    (True, False)
+    """
+    known = values[np.isfinite(values)]
+    return bool(known.size and known.min() > 0.0 and known.max() >= wide * known.min())
+
+
+def colour_norm(values: np.ndarray) -> Any:
+    """Return the norm for a colour scale over the finite values: logarithmic if they span a lot."""
+    matplotlib()
+    from matplotlib.colors import LogNorm, Normalize
+
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    return (LogNorm if log_range(values, WIDE) else Normalize)(low, high)
+
+
+def colours_of(count: int, ordered: bool) -> list[Any]:
+    """Return a colour for each of some lines: of an ordered scale, or as unlike as they get."""
+    if not ordered and count <= len(OKABE_ITO):
+        return list(OKABE_ITO[:count])
+    # The yellow end of viridis cannot be seen on white.
+    shades: list[Any] = list(matplotlib().colormaps["viridis"](np.linspace(0.0, 0.88, count)))
+    return shades
+
+
+def cell_axes(ax: Axes, x: Axis, y: Axis) -> None:
+    """Scale, tick and name both sides of a picture of cells."""
+    for axis, side in ((x, ax.xaxis), (y, ax.yaxis)):
+        if axis.scale == "log":
+            (ax.set_xscale if axis is x else ax.set_yscale)("log")
+        if axis.scale == "ordinal" or len(axis) <= MOST_TICKS:
+            tick_at(side, axis.centers, axis.labels)
+        side.set_label_text(axis.name)
+
+
+def tick_at(side: Any, places: np.ndarray, labels: list[str]) -> None:
+    """Write labels at places; if there are too many, evenly spaced ones."""
+    every = math.ceil(len(places) / MOST_TICKS)
+    side.set_ticks(places[::every], labels[::every])
+    side.set_ticks([], minor=True)
+    if side.axis_name == "x" and sum(map(len, labels[::every])) > 40:
+        side.set_tick_params(rotation=40)
+        for label in side.get_ticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+
+
+def plain_numbers(side: Any) -> None:
+    """Write 0.05 next to a log scale, not 5 x 10^-2, while it spans few decades."""
+    low, high = sorted(side.get_view_interval())
+    if side.get_scale() != "log" or high > 1e3 * low:
+        return
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    side.set_major_formatter(FuncFormatter(lambda value, place: f"{value:.3g}"))
+    side.set_minor_formatter(NullFormatter())
+
+
+def line_scale(ax: Axes, axis: Axis) -> np.ndarray:
+    """Scale and name the x axis of lines over the values of an axis; return their places."""
+    ax.set_xlabel(axis.name)
+    if not axis.numeric:
+        tick_at(ax.xaxis, axis.centers, axis.labels)
+        return axis.centers
+    if is_log(axis.values):
+        ax.set_xscale("log")
+    if len(axis) <= MOST_TICKS:
+        tick_at(ax.xaxis, axis.values, axis.labels)
+    return axis.values.astype(np.float64)
+
+
+def value_scale(ax: Axes, values: np.ndarray) -> None:
+    """Make the y axis logarithmic if positive values span a decade and more."""
+    if log_range(values, WIDE):
+        ax.set_yscale("log")
+        plain_numbers(ax.yaxis)

@@ -1,0 +1,217 @@
+"""Trials counted into the cells of a picture: sums over codes, whatever the number of trials."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastopt.errors import SpecError
+from sweeps.plots.axes import BINS, Axis, axis_of
+from sweeps.stats import configurations, means, one_of, scores
+
+if TYPE_CHECKING:
+    from sweeps.results import SweepResult
+
+__all__ = [
+    "OVER", "SEED", "Pool", "Table", "main_axes", "mode_of", "pool", "table", "tabulate", "varying",
+]  # fmt: skip
+
+OVER = ("best", "mean", "worst")
+"""What a cell shows of the configurations in it."""
+
+SEED = "seed"
+"""The axis that is averaged over before anything else: the best of many seeds is luck."""
+
+DIVERGED = 1  # after COMPLETE, before PRUNED and FAILED, in the order of STATES
+
+SMALL = re.compile("loss|steps|distance|path_length|error")
+LARGE = re.compile("accuracy")
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """One metric of every configuration, averaged over its seeds; made by :func:`pool`.
+
+    Parameters
+    ----------
+    rows : (m,) array of int64
+        The first trial of each configuration.
+    score : (m,) array of float64
+        The mean metric over its seeds that finished; NaN if none did.
+    mode : {"min", "max"}
+        Whether a small or a large metric is good.
+    """
+
+    rows: np.ndarray
+    score: np.ndarray
+    mode: str
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What the cells of a picture hold; made by :func:`table`.
+
+    Parameters
+    ----------
+    axes : tuple of Axis
+    value : array, shape (len(axis) for each axis)
+        The metric, NaN where no trial counts.
+    diverged : array of the same shape
+        Share of the trials that diverged, among those that ran to their end; NaN without any.
+    """
+
+    axes: tuple[Axis, ...]
+    value: np.ndarray
+    diverged: np.ndarray
+
+    @property
+    def lost(self) -> np.ndarray:
+        """Cells without a value, in which trials diverged."""
+        return np.isnan(self.value) & (self.diverged > 0.0)
+
+
+def mode_of(result: SweepResult, metric: str) -> str:
+    """Tell whether a small or a large value of a metric is good: ``"min"`` or ``"max"``.
+
+    The sweep says so for its own metric and, where a name does not tell, for all.
+    """
+    if metric != result.metric:
+        if LARGE.search(metric):
+            return "max"
+        if SMALL.search(metric):
+            return "min"
+    return result.mode
+
+
+def pool(result: SweepResult, metric: str, kept: Collection[str] = ()) -> Pool:
+    """Average a metric over seeds, unless ``seed`` is among the axes kept."""
+    score, mode = scores(result, metric), mode_of(result, metric)
+    if SEED not in result.axes or SEED in kept:
+        return Pool(np.arange(len(result)), score, mode)
+    codes = configurations(result.columns, [name for name in result.axes if name != SEED])
+    # Configurations are numbered as they come: each new one is a new maximum.
+    rows = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
+    return Pool(rows, means(score, codes, len(rows)), mode)
+
+
+def table(
+    result: SweepResult,
+    names: Sequence[str],
+    metric: str | None = None,
+    over: str = "best",
+    bins: int = BINS,
+) -> Table:
+    """Count a result into the cells of a few of its axes.
+
+    Parameters
+    ----------
+    result : SweepResult
+    names : sequence of str
+        Axes of the picture, different ones.
+    metric : str, optional
+        That of the sweep by default.
+    over : {"best", "mean", "worst"}
+        Which of the configurations that share a cell it shows. Each is averaged over its seeds
+        first, unless ``seed`` is one of ``names``.
+    bins : int
+        As for :func:`sweeps.plots.axes.axis_of`.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    SpecError
+        A name does not exist or comes twice.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
+    ...            "seed": np.array([0, 1, 0, 1]), "state": np.array([0, 0, 0, 1]),
+    ...            "loss": np.array([1.0, 3.0, 5.0, np.nan])}
+    >>> found = table(SweepResult(columns, None, "loss", "min", {}), ["lr"])
+    >>> found.value, found.diverged
+    (array([2., 5.]), array([0. , 0.5]))
+    """
+    for name in names:
+        one_of("axis", name, result.axes)
+    if len({*names}) < len(names):
+        raise SpecError(f"the axes of a picture must be different ones; got {', '.join(names)}")
+    one_of("over", over, OVER)
+    metric = result.metric if metric is None else metric
+    axes = tuple(axis_of(name, result.columns[name], bins) for name in names)
+    return tabulate(result, axes, pool(result, metric, names), over)
+
+
+def tabulate(result: SweepResult, axes: Sequence[Axis], pooled: Pool, over: str) -> Table:
+    """Return the table of axes and a pool that are known already: see :func:`table`."""
+    shape = tuple(len(axis) for axis in axes)
+    size = math.prod(shape)
+    where = _where(axes, shape)
+    state = np.asarray(result.columns["state"])
+    ended, diverged = (
+        np.bincount(where[(where >= 0) & chosen], minlength=size)
+        for chosen in (state <= DIVERGED, state == DIVERGED)
+    )
+    share = np.divide(diverged, ended, out=np.full(size, math.nan), where=ended > 0)
+    counts = (where[pooled.rows] >= 0) & ~np.isnan(pooled.score)
+    cells, score = where[pooled.rows][counts], pooled.score[counts]
+    if over == "mean":
+        value = means(score, cells, size)
+    else:
+        smallest = (over == "best") == (pooled.mode == "min")
+        value = np.full(size, math.inf if smallest else -math.inf)
+        (np.minimum if smallest else np.maximum).at(value, cells, score)
+        value[np.isinf(value)] = math.nan
+    return Table(tuple(axes), value.reshape(shape), share.reshape(shape))
+
+
+def varying(result: SweepResult) -> list[str]:
+    """Return the axes with two values or more."""
+    return [name for name in result.axes if len(axis_of(name, result.columns[name])) > 1]
+
+
+def main_axes(result: SweepResult, count: int = 2) -> list[str]:
+    """Return the axes most worth a picture: numbers before names, many values before few.
+
+    Raises
+    ------
+    SpecError
+        Fewer axes than that vary.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(4), "optimizer": np.array(["sgd", "adam"] * 2, object),
+    ...            "lr": np.array([0.1, 0.1, 1.0, 1.0]), "state": np.zeros(4, int),
+    ...            "loss": np.zeros(4)}
+    >>> main_axes(SweepResult(columns, None, "loss", "min", {}))
+    ['lr', 'optimizer']
+    """
+    axes = [axis_of(name, result.columns[name]) for name in result.axes]
+    varied = [axis for axis in axes if len(axis) > 1]
+    varied.sort(key=lambda axis: (axis.name == SEED, not axis.numeric, -len(axis)))
+    if len(varied) < count:
+        raise SpecError(
+            f"the picture needs {count} axes with two values or more; this result has "
+            f"{', '.join(axis.name for axis in varied) or 'none'}"
+        )
+    return [axis.name for axis in varied[:count]]
+
+
+def _where(axes: Sequence[Axis], shape: Sequence[int]) -> np.ndarray:
+    """Return the flat cell of every trial, -1 where it lacks one of the axes."""
+    where = np.zeros(len(axes[0].codes), np.int64)
+    absent = np.zeros(len(where), bool)
+    for axis, length in zip(axes, shape):
+        where = where * length + axis.codes
+        absent |= axis.codes < 0
+    where[absent] = -1
+    return where
