@@ -18,6 +18,7 @@ __all__ = [
     "NonFiniteError",
     "SpecError",
     "StateError",
+    "StoreError",
     "SweepWarning",
 ]
 
@@ -44,6 +45,16 @@ class StateError(FastoptError, ValueError):
 
 class SpecError(FastoptError, ValueError):
     """A sweep (its axes, problem, options or TOML file) is not well formed."""
+
+
+class StoreError(FastoptError, OSError):
+    """The folder a sweep is stored in is missing, not writable, full or damaged.
+
+    ``errno`` is the system's number where there is one.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[-1]) if self.args else ""
 
 
 class NonFiniteError(FastoptError, FloatingPointError):

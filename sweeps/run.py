@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from fastopt.errors import SpecError
 from sweeps.collected import Collected
-from sweeps.engine.chunks import Chunk, Chunks, better, launch_size, run_chunk, sampled
+from sweeps.engine.chunks import Chunk, better, run_chunk, sampled
 from sweeps.engine.lane_plan import LanePlan
 from sweeps.engine.local import Problem, worker_count
 from sweeps.engine.options import COMMON, Options
@@ -42,6 +43,7 @@ def sweep(
     diverge_above: float = math.inf,
     eval_every: int | None = None,
     curves: bool = False,
+    store: str | os.PathLike[str] | None = None,
     n_jobs: int = -1,
     progress: bool = True,
     **hyper: Any,
@@ -89,6 +91,9 @@ def sweep(
     curves : bool
         Record the metrics at every check (the value and the coordinates of a landscape), for
         :meth:`SweepResult.curves`.
+    store : path-like, optional
+        Folder to keep the sweep in. Each finished chunk is written at once, and the same call goes
+        on where it stopped, whatever stopped it; with more values on the axes, only new trials run.
     n_jobs : int
         Worker threads; -1 for all cores. The results do not depend on it, bit for bit.
     progress : bool
@@ -108,6 +113,8 @@ def sweep(
         An axis, name or option is unknown, empty or makes no sense.
     HyperparameterError
         A hyperparameter is not finite or out of its range.
+    StoreError
+        The store cannot be written: missing, read-only or full. What is in it stays.
 
     Examples
     --------
@@ -123,13 +130,13 @@ def sweep(
     began = time.perf_counter()
     workers = worker_count(n_jobs)
     checked = _check(problem, space, _common(locals()), hyper)
-    chunks = Chunks(checked.size, launch_size(checked))
-    collected = Collected(checked)
-    total = _estimate(checked, workers).cost if progress else 0
+    collected = _collector(checked, store)
+    left = 1.0 - collected.finished / checked.size
+    total = left * _estimate(checked, workers).cost if progress else 0
     bar = Progress(total, checked.size, enabled=progress)
     try:
         with bar:
-            finished = _run(checked, chunks, workers, collected, bar)
+            finished = _run(checked, collected.todo(), workers, collected, bar)
     except KeyboardInterrupt:
         finished = False
     return collected.result(time.perf_counter() - began, interrupted=not finished)
@@ -197,6 +204,14 @@ def _check(problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, An
     options = {name: common.pop(name) for name in _OPTIONS}
     made = plans[type(problem)]
     return made(problem, Space(space), Options(defaults=common | hyper, **options))
+
+
+def _collector(checked: Plan, store: str | os.PathLike[str] | None) -> Collected:
+    if store is None:
+        return Collected(checked)
+    from sweeps.store.keeper import Keeper  # pyarrow takes 0.1 s to import
+
+    return Keeper(checked, store)
 
 
 def _estimate(checked: Plan, workers: int) -> Estimate:

@@ -27,6 +27,7 @@ __all__ = [
     "planned",
     "problems",
     "schedules",
+    "stored",
 ]
 
 BEST = 10
@@ -87,6 +88,8 @@ def finished(result: SweepResult) -> Group:
     hint = at_the_edge(result)
     if hint:
         lines.append(hint)
+    if "store" in info:
+        lines.append(f"{info['reused']:,} of them were in {info['store']} already.")
     if info["interrupted"]:
         lines.append("Interrupted: the other trials did not run.")
     return Group(_best(result), *lines)
@@ -103,6 +106,25 @@ def planned(plan: Any) -> Table:
             "memory of the results": memory(plan.bytes),
         },
     )
+
+
+def stored(facts: Mapping[str, Any]) -> Table:
+    """Lay out how far a stored sweep is; ``facts`` come from :mod:`sweeps.store.status`."""
+    states = ", ".join(f"{n:,} {state}" for state, n in facts["states"].items() if n) or "none"
+    share = facts["finished"] / facts["trials"]
+    rows = {
+        "problem": facts["problem"],
+        "ranked by": f"{facts['metric']} ({facts['mode']})",
+        "trials": f"{facts['finished']:,} of {facts['trials']:,} finished ({share:.0%})",
+        "states": states,
+        "chunks": f"{facts['chunks_done']:,} of {facts['chunks']:,}, in {facts['parts']:,} parts",
+        "time of all cores": duration(facts["core_seconds"]),
+        "machines": ", ".join(facts["hosts"]) or "none",
+        "on disk": memory(facts["bytes"]),
+        "extended": f"{facts['sweeps'] - 1} times",
+        "set aside as damaged": ", ".join(facts["bad"]) or "nothing",
+    }
+    return pairs(facts["store"], rows)
 
 
 def at_the_edge(result: SweepResult) -> str:
