@@ -44,7 +44,7 @@ def differences(old: Document, new: Document) -> list[str]:
     keywords.seed: 0 in the store, 1 now
     axis lr: 0.1 in the store, but not now
     """
-    found = []
+    found: list[str] = []
     for key in ("problem", "options", "results", "curve"):
         found += _unlike(key, old[key], new[key])
     axes = {*old["space"]["names"], *new["space"]["names"]}
@@ -72,14 +72,26 @@ def _shown(value: Any) -> str:
 
 def _lost(old: Document, new: Document) -> list[str]:
     """List values of axes that the new space has no longer, of the part where the fewest are."""
-    before, now = old["space"]["selection"], new["space"]["selection"]
-    if now is not None and (before or {"trials": old["trials"]})["trials"] > now["trials"]:
-        return [f"space: {old['trials']} trials in the store, a choice of {now['trials']} now"]
-    found: list[str] = []
+    found = _unselected(old, new)
     for part in old["space"]["parts"]:
         losses = [_lost_of(part, other, old, new) for other in new["space"]["parts"]]
-        found += min(losses, key=len)
+        fewest: list[str] = min(losses, key=len)
+        found += fewest
     return list(dict.fromkeys(found))
+
+
+def _unselected(old: Document, new: Document) -> list[str]:
+    """Say whether a slice or sample of a grid has lost trials."""
+    before, now = old["space"]["selection"], new["space"]["selection"]
+    if now is None or before == now:
+        return []
+    line = (
+        f"space: {old['trials']} trials in the store, not all of them among the {new['trials']} now"
+    )
+    listed = before is not None and isinstance(before["of"], list) and isinstance(now["of"], list)
+    if listed and old["space"]["parts"] == new["space"]["parts"]:
+        return [] if {*before["of"]} <= {*now["of"]} else [line]
+    return [line] if before is None or old["trials"] > new["trials"] else []
 
 
 def _lost_of(part: Document, other: Document, old: Document, new: Document) -> list[str]:

@@ -19,6 +19,7 @@ from sweeps.store.parts import Part, named, verified
 __all__ = ["CURVES", "ROWS", "Folder", "Stored"]
 
 ROWS, CURVES, FACTS, BAD = "parts", "curves", "facts", "bad"
+EFFECTIVE = os.access in os.supports_effective_ids
 SPEC = re.compile(r"spec(-(?P<number>\d{4,})-[0-9a-f]{16})?\.json")
 
 
@@ -62,7 +63,7 @@ class Folder:
         for name in (ROWS, CURVES, FACTS):
             folder = self.path / name
             fs.make_folder(folder)
-            if not os.access(folder, os.W_OK | os.X_OK):
+            if not os.access(folder, os.W_OK | os.X_OK, effective_ids=EFFECTIVE):
                 raise fs.failure(PermissionError(13, "Permission denied"), folder)
             fs.sweep_drafts(folder)
         fs.sweep_drafts(self.path)

@@ -124,10 +124,15 @@ def make_folder(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     for folder in reversed(missing):
         try:
-            folder.mkdir(exist_ok=True)
+            make(folder)
             sync_folder(folder.parent)
         except OSError as error:
             raise failure(error, folder) from error
+
+
+def make(folder: Path) -> None:
+    """Make one folder; there already is as good."""
+    folder.mkdir(exist_ok=True)
 
 
 def read(path: Path) -> bytes:

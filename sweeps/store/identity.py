@@ -123,8 +123,9 @@ def _selection(space: Space) -> dict[str, Any] | None:
     rows, total = space._rows, int(space._starts[-1])
     if isinstance(rows, range) and rows == range(total):
         return None
-    short = isinstance(rows, np.ndarray) and rows.size <= LISTED
-    return {"trials": space.size, "of": rows.tolist() if short else described(rows)}
+    if isinstance(rows, np.ndarray) and rows.size <= LISTED:
+        return {"trials": space.size, "of": rows.tolist()}
+    return {"trials": space.size, "of": described(rows)}
 
 
 def restored(document: Mapping[str, Any]) -> Space:

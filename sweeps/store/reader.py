@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from fastopt.errors import SpecError, did_you_mean
 from sweeps.engine.plan import Plan
+from sweeps.engine.trial import COUNTS
 from sweeps.results import SweepResult
 from sweeps.space import Space
 from sweeps.store.decode import cells_of, curves_from, damaged, opened, read_table
@@ -112,6 +113,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         self._names = list(dict.fromkeys(names))
         self._axes = [name for name in axes if name not in results]
         self._dtypes = {name: c.dtype for name, c in space.columns([0]).items() if name in axes}
+        self._dtypes |= {"trial_id": np.dtype(np.int64), "state": np.dtype(np.int8)}
         self._cache: dict[str, np.ndarray] = {}
         if columns is not None:
             self._restrict(columns, stored.identity["options"]["metric"])
@@ -206,7 +208,9 @@ class StoredColumns(Mapping[str, np.ndarray]):
         return {name: self._joined(name, found)[back] for name, found in pieces.items()}
 
     def _joined(self, name: str, pieces: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate(pieces) if pieces else np.empty(0, self._dtypes.get(name, float))
+        if pieces:
+            return np.concatenate(pieces)
+        return np.empty(0, np.int64 if name in COUNTS else self._dtypes.get(name, np.float64))
 
     def _decoded(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
         return cells_of(name, column, name in self._axes and self._dtypes[name].kind == "O")

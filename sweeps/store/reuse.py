@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sweeps.engine.chunks import Rows
-from sweeps.engine.decode import fill
+from sweeps.engine.decode import fill, missing
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import joined, no_rows
 from sweeps.store.decode import cells_of, read_table, rows_from
@@ -119,7 +119,7 @@ class Known:
 def codes_of(
     columns: Mapping[str, np.ndarray], names: Sequence[str], keywords: Mapping[str, Any], n: int
 ) -> np.ndarray:
-    """Return the values of trials as numbers that are equal if and only if the values are.
+    """Return the values of trials as numbers, equal where the values are and nowhere else.
 
     Parameters
     ----------
@@ -150,15 +150,15 @@ def _coded(column: np.ndarray) -> np.ndarray:
         return np.array([_code(value) for value in distinct.tolist()], np.uint64)[groups]
     if column.dtype.kind in "iub":
         return column.astype(np.int64).view(np.uint64)
-    # 1 and 1.0 are one value; the bits of all other floats are those of no small integer.
+    # 1 and 1.0 are one value; other floats are spread over all 64 bits, far from small integers.
     column = np.ascontiguousarray(column, np.float64)
     whole = (column == np.floor(column)) & (np.abs(column) < 2.0**53)
-    return np.where(
-        whole, np.where(whole, column, 0.0).astype(np.int64), column.view(np.int64)
-    ).view(np.uint64)
+    integers = np.where(whole, column, 0.0).astype(np.int64).view(np.uint64)
+    return np.where(whole, integers, mixed(column.view(np.uint64)))
 
 
 def _code(value: Any) -> int:
+    value = None if missing(value) else value
     if isinstance(value, bool | int | float):
         kind = float if isinstance(value, float) else np.int64
         return int(_coded(np.array([value], kind))[0])
@@ -167,15 +167,21 @@ def _code(value: Any) -> int:
 
 
 def hashes_of(codes: np.ndarray) -> np.ndarray:
-    """Mix each row of ``codes`` ``(n, k)`` into one number, as splitmix64 does.
+    """Mix each row of ``codes`` ``(n, k)`` into one number.
 
-    >>> hashes_of(np.array([[1, 2], [2, 1], [1, 2]], np.uint64)).tolist()[::2]
-    [14440887374926862171, 14440887374926862171]
+    >>> hashes = hashes_of(np.array([[1, 2], [2, 1], [1, 2]], np.uint64))
+    >>> hashes[0] == hashes[2], hashes[0] == hashes[1]
+    (np.True_, np.False_)
     """
-    mixed = np.zeros(len(codes), np.uint64)
+    hashes = np.zeros(len(codes), np.uint64)
     for column in codes.T:
-        mixed = (mixed ^ column) + np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed ^= mixed >> np.uint64(31)
-    return mixed
+        hashes = mixed(hashes ^ column)
+    return hashes
+
+
+def mixed(bits: np.ndarray) -> np.ndarray:
+    """Scramble numbers one to one, as splitmix64 does."""
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
