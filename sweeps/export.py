@@ -28,9 +28,8 @@ def write(result: SweepResult, path: Path) -> Path:
 
 
 def _write_csv(result: SweepResult, path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        for k, frame in enumerate(result.frames()):
-            frame.to_csv(file, index=False, header=k == 0)
+    for k, frame in enumerate(result.frames()):
+        frame.to_csv(path, index=False, header=k == 0, mode="a" if k else "w")
 
 
 def _write_parquet(result: SweepResult, path: Path) -> None:
