@@ -178,6 +178,51 @@ def doctor() -> None:
         Console().print(summary.pairs("This machine", facts()))
 
 
+@app.command(
+    epilog="Examples:\n\n"
+    "[bold]fastopt study --list[/bold]\n\n"
+    "[bold]fastopt study shootout --out figures[/bold]\n\n"
+    "[bold]fastopt study --all --full --out gallery[/bold]"
+)
+def study(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Studies by name, or scripts of your own.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for figures and a page studies.md of all tables.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="At the size of the publication: minutes, not seconds.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Run all studies.")] = False,
+    list_them: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
+) -> None:
+    """Run classic experiments, and check their figures against the published ones.
+
+    Exit status: 0 all figures agree, 1 some do not, 2 wrong usage.
+    """
+    with _messages():
+        from rich.console import Console
+
+        from sweeps import studies, summary
+
+        console = Console()
+        if list_them:
+            console.print(summary.studies(studies.titles()))
+            return
+        chosen = [str(studies.find(name)) for name in (studies.names() if every else names or ())]
+        if not chosen:
+            raise typer.BadParameter("name a study, or say --all or --list")
+        results = []
+        for path in chosen:
+            results.append(studies.run(path, full=full))
+            console.print(summary.study(results[-1]))
+            if out is not None:
+                studies.write(results, out)
+    if not all(found.passed for found in results):
+        raise typer.Exit(1)
+
+
 @app.command("list")
 def list_() -> None:
     """List the optimizers, hyperparameters, schedules and problems that a spec can name."""

@@ -8,12 +8,14 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps.problems import PROBLEMS
 from sweeps.results import SweepResult
+from sweeps.studies import Findings
 
 __all__ = [
     "at_the_edge",
@@ -28,9 +30,12 @@ __all__ = [
     "problems",
     "schedules",
     "stored",
+    "studies",
+    "study",
 ]
 
 BEST = 10
+VERDICTS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]"}
 SHOWN = ("train_loss", "test_loss", "test_accuracy", "steps_to_target")
 
 
@@ -171,6 +176,28 @@ def problems() -> Table:
     """Lay out :data:`sweeps.problems.PROBLEMS` with the first line of each doc string."""
     rows = ((name, (make.__doc__ or "").strip().split("\n")[0]) for name, make in PROBLEMS.items())
     return _table("Problems", ("problem", "data"), rows)
+
+
+def study(found: Findings) -> Group:
+    """Lay out what a study found: its tables, and every figure beside the published one."""
+    parts: list[Any] = [f"[bold]{found.name}[/bold]  {escape(found.title)}"]
+    for title, frame in found.tables.items():
+        rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
+        header = [str(name).replace("_", "\n") for name in frame.columns]
+        parts.append(_table(escape(title), header, rows))
+    rows = (
+        (*map(escape, (c.quantity, c.published, c.ours, c.tolerance)), VERDICTS[c.passed])
+        for c in found.checks
+    )
+    parts.append(_table("", ("quantity", "published", "ours", "tolerance", ""), rows))
+    good = sum(check.passed for check in found.checks)
+    parts.append(f"{good} of {len(found.checks)} agree; {duration(found.seconds)}\n")
+    return Group(*parts)
+
+
+def studies(titles: Mapping[str, str]) -> Table:
+    """Lay out the names of the studies and what they are about."""
+    return _table("Studies", ("study", "question"), ((n, escape(t)) for n, t in titles.items()))
 
 
 def _defaults(params: Mapping[str, Any]) -> str:
