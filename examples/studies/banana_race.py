@@ -10,14 +10,13 @@ import numpy as np
 from sweeps import problems, sweep
 from sweeps.studies import Findings, main
 
-PUBLISHED = {  # x, y, loss
-    ("sgd", 1e-3): ("0.832614", "0.692507", "0.0280727"),
-    ("adam", 0.1): ("0.942875", "0.888835", "0.00326644"),
-}
+SGD = ("sgd", 1e-3), ("0.832614", "0.692507", "0.0280727")  # x, y, loss
+ADAM = ("adam", 0.1), ("0.942875", "0.888835", "0.00326644")
 
 
 def with_torch(name, lr):
     import torch
+
     from fastopt.torch import SGD, Adam
 
     p = torch.tensor([-1.5, -1.0], requires_grad=True)
@@ -32,7 +31,7 @@ def with_torch(name, lr):
 def study(full=False):
     found, valley, paths = Findings(), problems.rosenbrock(start=(-1.5, -1.0)), {}
     how = {"steps": 2000, "curves": True, "eval_every": 1, "progress": False}
-    for (name, lr), published in PUBLISHED.items():
+    for (name, lr), published in (SGD, ADAM):
         result = sweep(valley, {}, optimizer=name, lr=lr, **how)
         row, paths[name] = result.to_frame().iloc[0], result.curves()
         for what, theirs in zip(("x", "y", "train_loss"), published):
