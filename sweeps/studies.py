@@ -161,16 +161,19 @@ class Findings:
         """
         if self.draw is None:
             return None
-        try:
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ImportError('figures need matplotlib: pip install "fastopt[plots]"') from None
-        # Not pyplot: it has a state of its own, which a user's notebook may be using.
-        figure = Figure(figsize=(8.0, 4.5), layout="constrained", dpi=100)
-        FigureCanvasAgg(figure)
-        self.draw(figure)
-        figure.savefig(path)
+        from sweeps.plots import style
+
+        matplotlib = style.matplotlib()
+        from cycler import cycler
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        with matplotlib.rc_context({"axes.prop_cycle": cycler(color=style.OKABE_ITO)}):
+            # Not pyplot: it has a state of its own, which a user's notebook may be using.
+            figure = Figure(figsize=(8.0, 4.5), layout="constrained", dpi=100)
+            FigureCanvasAgg(figure)
+            self.draw(figure)
+            figure.savefig(path)
         return Path(path)
 
 

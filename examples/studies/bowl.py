@@ -6,7 +6,7 @@ Adam moves 0.1 a step in both directions, so x is what takes its time.
 
 import numpy as np
 
-from sweeps import problems, trace
+from sweeps import plots, problems, trace
 from sweeps.studies import Findings, main
 
 PUBLISHED = {"sgd": ("0.000265614", "0.000000"), "adam": ("2.244460", "0.002937")}
@@ -42,13 +42,9 @@ def study(full=False):
     @found.figure
     def draw(figure):
         left, right = figure.subplots(1, 2)
-        x, y = np.meshgrid(np.linspace(-1, 11, 200), np.linspace(-1.2, 1.2, 200))
-        left.contour(x, y, x**2 / 2 + 5 * y**2, 20, cmap="Greys", linewidths=0.7)
-        for name, frame in frames.items():
-            left.plot(frame.x, frame.y, ".-", lw=1, ms=3, label=name)
+        plots.paths(bowl, frames, view=((-1, 11), (-1.5, 1.5)), ax=left)
         for axis in "xy":
-            right.semilogy(frame.step[1:], frame[f"effective_lr_{axis}"][1:], label=axis)
-        left.set(xlabel="x", ylabel="y"), left.legend()
+            right.semilogy(frames["adam"][f"effective_lr_{axis}"], label=axis)
         right.set(xlabel="step", ylabel="Adam's effective learning rate"), right.legend()
 
     return found

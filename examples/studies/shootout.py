@@ -7,7 +7,7 @@ rates for each of them shows what it takes.
 
 import numpy as np
 
-from sweeps import logspace, problems, sweep
+from sweeps import logspace, plots, problems, sweep
 from sweeps.studies import Findings, main
 
 WHAT = ("x", "y", "distance", "steps to a distance of 0.1", "path of 1 000 steps")
@@ -39,14 +39,10 @@ def study(full=False):
     @found.figure
     def draw(figure):
         left, right = figure.subplots(1, 2)
-        x, y = np.meshgrid(np.linspace(-2.3, 2.3, 200), np.linspace(-1.0, 4.2, 200))
-        z, levels = (1 - x) ** 2 + 100 * (y - x * x) ** 2, np.logspace(-1, 3, 20)
-        left.contour(x, y, z, levels, cmap="Greys_r", linewidths=0.7)
-        for name, path in paths.items():
-            left.plot(path.x, path.y, lw=1.5, label=f"{name}, customary lr")
+        plots.paths(valley, paths, view=((-2.3, 2.3), (-1.0, 4.2)), ax=left)
+        for name in paths:
             frame = tuned[name].to_frame().query("state == 'COMPLETE'")
             right.loglog(frame.lr, frame.distance.clip(1e-12), lw=1, label=name)
-        left.plot(1, 1, "k*", ms=12), left.legend()
         right.set(xlabel="learning rate", ylabel="distance after 5 000 steps"), right.legend()
 
     return found
