@@ -144,7 +144,14 @@ def sweep(
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep will take: the answer of :func:`plan`."""
+    """What a sweep will take: the answer of :func:`plan`.
+
+    Examples
+    --------
+    >>> from sweeps import plan, problems
+    >>> plan(problems.ellipse(), {"lr": [0.1]}, steps=5).n_trials
+    1
+    """
 
     n_trials: int
     n_steps: int
@@ -177,6 +184,13 @@ def plan(
     ------
     SpecError, HyperparameterError
         As :func:`sweep` would.
+
+    Examples
+    --------
+    >>> from sweeps import plan, problems
+    >>> estimate = plan(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="sgd", steps=50)
+    >>> estimate.n_trials, estimate.n_steps
+    (2, 100)
     """
     known = inspect.signature(sweep).parameters
     defaults = {
