@@ -45,9 +45,9 @@ class HyperparameterError(FastoptError, ValueError):
     --------
     >>> import numpy as np
     >>> import fastopt
-    >>> fastopt.Adam(np.ones(3), lr=float("nan"))
+    >>> fastopt.SGD(np.ones(3), lr=-1)
     Traceback (most recent call last):
-    fastopt.errors.HyperparameterError: Adam, param group 0: lr must be finite and in [0.0, inf); got nan
+    fastopt.errors.HyperparameterError: SGD, param group 0: lr must be finite and in [0.0, inf); got -1
     """
 
 
