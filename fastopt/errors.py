@@ -47,7 +47,7 @@ class HyperparameterError(FastoptError, ValueError):
     >>> import fastopt
     >>> fastopt.SGD(np.ones(3), lr=-1)
     Traceback (most recent call last):
-    fastopt.errors.HyperparameterError: SGD, param group 0: lr must be finite and in [0.0, inf); got -1
+    fastopt.errors.HyperparameterError: ...lr must be finite and in [0.0, inf); got -1
     """
 
 
