@@ -26,7 +26,7 @@ from numba.extending import register_jitable
 
 from fastopt.errors import CacheWarning
 
-__all__ = ["inlinable", "jitable", "kernel", "told_apart"]
+__all__ = ["inlinable", "jitable", "kernel", "registration", "told_apart"]
 
 # contract allows a*b + c to become one FMA. Never `True`: nnan/ninf delete NaN checks (numba#2919).
 FASTMATH = frozenset({"contract"})
@@ -34,17 +34,35 @@ FASTMATH = frozenset({"contract"})
 # in explicit lanes instead.
 
 _OWN_PACKAGES = ("fastopt", "sweeps")
+_MARK = "__fastopt_registration__"
 
 
 def inlinable(function: Callable) -> Callable:
     """Register a small plain function that kernels inline; returns the same plain function."""
-    named = told_apart(function)
+    named = _marked(told_apart(function), "inlinable")
     return register_jitable(error_model="numpy", fastmath=set(FASTMATH), forceinline=True)(named)
 
 
 def jitable(function: Callable) -> Callable:
     """Register a plain function that kernels call; LLVM decides whether to inline it."""
-    return register_jitable(error_model="numpy", fastmath=set(FASTMATH))(told_apart(function))
+    named = _marked(told_apart(function), "jitable")
+    return register_jitable(error_model="numpy", fastmath=set(FASTMATH))(named)
+
+
+def registration(function: Callable) -> str | None:
+    """Return which of ``inlinable`` and ``jitable`` a function was registered by, or None.
+
+    >>> registration(jitable(lambda x: x)), registration(lambda x: x)
+    ('jitable', None)
+    """
+    return getattr(function, _MARK, None)
+
+
+def _marked(function: Callable, name: str) -> Callable:
+    # Numba's registry ends with the process. A function that is sent to another one needs its entry
+    # again there, so it has to know that it had one.
+    setattr(function, _MARK, name)
+    return function
 
 
 def told_apart(function: Callable) -> Callable:
@@ -55,7 +73,8 @@ def told_apart(function: Callable) -> Callable:
     other (measured: the finite check returned the sum of squares).
     """
     if "<locals>" in function.__qualname__:
-        function.__qualname__ += f"_{fingerprint(function)}"
+        ending = f"_{fingerprint(function)}"
+        function.__qualname__ = function.__qualname__.removesuffix(ending) + ending
     return function
 
 

@@ -28,7 +28,7 @@ from sweeps.progress import Progress
 from sweeps.results import STATES, SweepResult
 from sweeps.study import Study
 
-__all__ = ["sweep_callable"]
+__all__ = ["sweep_callable", "warn_of_failures"]
 
 # Trials handed to somebody else's executor at once: enough for a cluster, and little to cancel.
 IN_FLIGHT = 1024
@@ -124,7 +124,7 @@ def sweep_callable(
         problem=getattr(function, "__name__", type(function).__name__),
     )
     result.info["trials_per_second"] = len(result) / max(seconds, 1e-9)
-    _warn_of_failures(result)
+    warn_of_failures(result)
     return result
 
 
@@ -161,7 +161,8 @@ def _returned(future: Future) -> Any:
     return future.result() if error is None else error
 
 
-def _warn_of_failures(result: SweepResult) -> None:
+def warn_of_failures(result: SweepResult) -> None:
+    """Warn on the line that called the caller if any trials FAILED."""
     failed = np.flatnonzero(np.asarray(result.columns["state"]) == STATES.index("FAILED"))
     if failed.size:
         warnings.warn(

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 import time
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastopt.errors import SpecError
+from fastopt.errors import ExecutorError, SpecError, SweepWarning
+from sweeps.callables import warn_of_failures
 from sweeps.collected import Collected
-from sweeps.engine.chunks import Chunk, better, run_chunk, sampled
+from sweeps.dispatch import run_elsewhere
+from sweeps.engine.chunks import (
+    Chunk,
+    Chunks,
+    Rows,
+    better,
+    chunk_size,
+    launch_size,
+    run_chunk,
+    sampled,
+)
 from sweeps.engine.lane_plan import LanePlan
 from sweeps.engine.local import Problem, worker_count
 from sweeps.engine.options import COMMON, Options
@@ -43,7 +54,7 @@ def sweep(
     diverge_above: float = math.inf,
     eval_every: int | None = None,
     curves: bool = False,
-    store: str | os.PathLike[str] | None = None,
+    executor: Any = None,
     n_jobs: int = -1,
     progress: bool = True,
     **hyper: Any,
@@ -91,11 +102,14 @@ def sweep(
     curves : bool
         Record the metrics at every check (the value and the coordinates of a landscape), for
         :meth:`SweepResult.curves`.
-    store : path-like, optional
-        Folder to keep the sweep in. Each finished chunk is written at once, and the same call goes
-        on where it stopped, whatever stopped it; with more values on the axes, only new trials run.
+    executor : str or object, optional
+        Where trials run; by default in one parallel kernel of this process, the fastest on one
+        machine. ``"threads"``, ``"processes"`` or ``"loky"``: so many workers here. ``"dask"``: the
+        workers of the current dask client, or of the scheduler at an address such as
+        ``"tcp://10.0.0.1:8786"``. Or any object with ``submit`` of :mod:`concurrent.futures`, which
+        is not shut down. Results are the same, bit for bit.
     n_jobs : int
-        Worker threads; -1 for all cores. The results do not depend on it, bit for bit.
+        Worker threads or processes; -1 for all cores. Results do not depend on it, bit for bit.
     progress : bool
         Show progress on stderr when that is a terminal.
     **hyper
@@ -113,8 +127,14 @@ def sweep(
         An axis, name or option is unknown, empty or makes no sense.
     HyperparameterError
         A hyperparameter is not finite or out of its range.
-    StoreError
-        The store cannot be written: missing, read-only or full. What is in it stays.
+    ExecutorError
+        The executor does not work, or its workers run other versions.
+
+    Warns
+    -----
+    SweepWarning
+        Trials FAILED, because the workers that ran them died or raised an exception each time; the
+        column ``error`` of the result says why.
 
     Examples
     --------
@@ -130,28 +150,28 @@ def sweep(
     began = time.perf_counter()
     workers = worker_count(n_jobs)
     checked = _check(problem, space, _common(locals()), hyper)
-    collected = _collector(checked, store)
-    left = 1.0 - collected.finished / checked.size
-    total = left * _estimate(checked, workers).cost if progress else 0
+    chunks = Chunks(checked.size, (launch_size if executor is None else chunk_size)(checked))
+    collected = Collected(checked)
+    total = _estimate(checked, workers).cost if progress else 0
     bar = Progress(total, checked.size, enabled=progress)
     try:
         with bar:
-            finished = _run(checked, collected.todo(), workers, collected, bar)
+            finished = _run(checked, chunks, workers, executor, collected, bar)
     except KeyboardInterrupt:
         finished = False
-    return collected.result(time.perf_counter() - began, interrupted=not finished)
+    except ExecutorError as error:
+        if collected.best is None:
+            raise
+        finished = False
+        warnings.warn(f"the sweep ended early: {error}", SweepWarning, stacklevel=2)
+    result = collected.result(time.perf_counter() - began, interrupted=not finished)
+    warn_of_failures(result)
+    return result
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep will take: the answer of :func:`plan`.
-
-    Examples
-    --------
-    >>> from sweeps import plan, problems
-    >>> plan(problems.ellipse(), {"lr": [0.1]}, steps=5).n_trials
-    1
-    """
+    """What a sweep will take: the answer of :func:`plan`."""
 
     n_trials: int
     n_steps: int
@@ -184,13 +204,6 @@ def plan(
     ------
     SpecError, HyperparameterError
         As :func:`sweep` would.
-
-    Examples
-    --------
-    >>> from sweeps import plan, problems
-    >>> estimate = plan(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="sgd", steps=50)
-    >>> estimate.n_trials, estimate.n_steps
-    (2, 100)
     """
     known = inspect.signature(sweep).parameters
     defaults = {
@@ -220,14 +233,6 @@ def _check(problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, An
     return made(problem, Space(space), Options(defaults=common | hyper, **options))
 
 
-def _collector(checked: Plan, store: str | os.PathLike[str] | None) -> Collected:
-    if store is None:
-        return Collected(checked)
-    from sweeps.store.keeper import Keeper  # pyarrow takes 0.1 s to import
-
-    return Keeper(checked, store)
-
-
 def _estimate(checked: Plan, workers: int) -> Estimate:
     seen, size = sampled(checked), checked.size
     cost = seen.cost * size
@@ -236,18 +241,29 @@ def _estimate(checked: Plan, workers: int) -> Estimate:
 
 
 def _run(
-    checked: Plan, chunks: Iterable[Chunk], workers: int, collected: Collected, bar: Progress
+    checked: Plan,
+    chunks: Iterable[Chunk],
+    workers: int,
+    executor: Any,
+    collected: Collected,
+    bar: Progress,
 ) -> bool:
-    """Run chunks here, all workers on one at a time; return False when interrupted."""
+    """Run chunks elsewhere, or here, all workers on one at a time; return False when stopped."""
+
+    def keep(chunk: Chunk, rows: Rows) -> None:
+        collected.add(chunk, rows)
+        bar.update(collected.cost, collected.finished, collected.best)
 
     def watch(cost: int, done: int, best: float | None) -> None:
         best = better(checked, collected.best, best)
         bar.update(collected.cost + cost, collected.finished + done, best)
 
+    if executor is not None:
+        run_elsewhere(executor, workers, checked, chunks, keep)
+        return True
     for chunk in chunks:
         rows = run_chunk(checked, chunk.ids, workers, watch)
-        collected.add(chunk, rows)
-        bar.update(collected.cost, collected.finished, collected.best)
+        keep(chunk, rows)
         if len(rows) < len(chunk.ids):
             return False
     return True

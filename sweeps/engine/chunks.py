@@ -191,6 +191,7 @@ def run_chunk(
     workers: int = 1,
     watch: Callable[[int, int, float | None], Any] | None = None,
     stop: threading.Event | None = None,
+    serial: bool = False,
 ) -> Rows:
     """Run trials on this machine; the answer does not depend on what else runs, or where.
 
@@ -200,13 +201,14 @@ def run_chunk(
     ids : ndarray of int64, shape (n,)
         Trial numbers, increasing.
     workers : int
-        Threads to use. One is the serial kernel, for workers that are threads or processes
-        themselves.
+        Threads to use.
     watch : callable, optional
         ``watch(cost, done, best)``, called about 20 times a second: the cost and the number of
         these trials that are finished, and their best metric so far.
     stop : threading.Event, optional
         Set it from elsewhere to end early; Ctrl-C on the main thread does the same.
+    serial : bool
+        Use the serial kernel: for workers that are threads or processes themselves.
 
     Returns
     -------
@@ -223,9 +225,9 @@ def run_chunk(
 
     for block in blocks:
         start = time.perf_counter()
-        compile_block(block)
+        compile_block(block, serial)
         compiling += time.perf_counter() - start
-        finished = run_block(block, workers, look, stop)
+        finished = run_block(block, workers, look, stop, serial)
         ended = block.trials.state != PENDING
         cost += int(block.cost[ended].sum())
         done += int(ended.sum())

@@ -26,7 +26,7 @@ from sweeps.engine.plan import Block
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 
-__all__ = ["Problem", "compile_block", "run_block", "threads", "worker_count"]
+__all__ = ["Problem", "background_threads", "compile_block", "run_block", "worker_count"]
 
 Problem = DataProblem | Landscape
 
@@ -63,7 +63,7 @@ ONE_BLAS_THREAD = BlasLimit()
 
 
 @functools.cache
-def threads() -> ThreadPoolExecutor:
+def background_threads() -> ThreadPoolExecutor:
     """Return the background threads, kept for the life of the process.
 
     A thread that ends unwinds its stack and holds libgcc's lock on the table of compiled code
@@ -74,7 +74,7 @@ def threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1024, thread_name_prefix="fastopt-sweep")
 
 
-os.register_at_fork(after_in_child=threads.cache_clear)
+os.register_at_fork(after_in_child=background_threads.cache_clear)
 
 
 def worker_count(n_jobs: int) -> int:
@@ -90,10 +90,10 @@ def runner(block: Block, parallel: bool) -> Callable:
     return kernel(queue.workers, *block.parts(), parallel=parallel)
 
 
-def compile_block(block: Block) -> None:
+def compile_block(block: Block, serial: bool = False) -> None:
     """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
     nothing = np.empty(0, np.int64)
-    _run_guarded(block, 1, queue.controls(), nothing)
+    _run_guarded(block, 1, queue.controls(), nothing, serial)
 
 
 def run_block(
@@ -101,6 +101,7 @@ def run_block(
     workers: int,
     watch: Callable[[int, int], Any],
     stop: threading.Event | None = None,
+    serial: bool = False,
 ) -> bool:
     """Run the trials of ``block``, filling its results; return False when interrupted.
 
@@ -114,12 +115,15 @@ def run_block(
         Called about 20 times a second with the cost and the number of trials done so far.
     stop : threading.Event, optional
         Set from another thread, it ends the run as Ctrl-C does.
+    serial : bool
+        Run the serial kernel: for callers that are workers themselves, whose threads would
+        multiply.
     """
     control = queue.controls()
     order = np.argsort(-block.item_cost, kind="stable")
     finished, stop = False, threading.Event() if stop is None else stop
     with ONE_BLAS_THREAD if block.parallel else contextlib.nullcontext():
-        running = _start(block, workers, control, order)
+        running = _start(block, workers, control, order, serial)
         try:
             while wait(running, POLL).not_done and not stop.is_set():
                 watch(int(control[queue.COST]), int(control[queue.DONE]))
@@ -135,17 +139,21 @@ def run_block(
     return finished
 
 
-def _start(block: Block, workers: int, control: np.ndarray, order: np.ndarray) -> list[Future]:
+def _start(
+    block: Block, workers: int, control: np.ndarray, order: np.ndarray, serial: bool
+) -> list[Future]:
     """Run the trials on background threads: one for a parallel kernel, one each for serial ones."""
-    if block.parallel:
-        return [threads().submit(_run_guarded, block, workers, control, order)]
+    if block.parallel and not serial:
+        return [background_threads().submit(_run_guarded, block, workers, control, order)]
     run = runner(block, False)
     data = (control, order, block.item_cost, block.trials, block.problem.aux)
-    return [threads().submit(run, 1, *data) for _ in range(workers)]
+    return [background_threads().submit(run, 1, *data) for _ in range(workers)]
 
 
-def _run_guarded(block: Block, workers: int, control: np.ndarray, order: np.ndarray) -> None:
-    token = enter_parallel() if block.parallel else False
+def _run_guarded(
+    block: Block, workers: int, control: np.ndarray, order: np.ndarray, serial: bool = False
+) -> None:
+    token = enter_parallel() if block.parallel and not serial else False
     try:
         parallel = token is not False
         run, aux = runner(block, parallel), block.problem.aux

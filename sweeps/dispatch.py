@@ -1,0 +1,363 @@
+"""Hand chunks to workers and take rows back, whatever happens to the workers.
+
+A chunk may run any number of times and anywhere, so what is lost is simply sent again. What keeps
+failing is cut in half, and what then fails again in half, until the trials that are to blame stand
+alone; they become FAILED, with the reason, and all others have their results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import platform
+import queue
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import ExecutorError
+from sweeps.collected import joined
+from sweeps.engine.chunks import Chunk, Rows, run_chunk
+from sweeps.engine.local import compile_block
+from sweeps.engine.plan import Plan
+from sweeps.executors import Crew, crew_of
+from sweeps.results import STATES
+from sweeps.shipping import unpack
+
+__all__ = ["Dispatcher", "run_elsewhere", "work"]
+
+# Times a chunk is sent before it is suspected: a pool that breaks takes the innocent along.
+TRIES = 3
+# Times a trial must fail alone: once may be somebody's kill.
+SURE = 2
+# Failed trials without a single finished one: then it is not the trials.
+HOPELESS = 64
+# Seconds between looks at the number of workers, and at Ctrl-C.
+POLL = 0.1
+# Seconds that threads of this process get to hand over what they have finished.
+GRACE = 0.5
+
+FAILED = STATES.index("FAILED")
+
+# Sweeps that this process runs: its own threads need no copy of them, and can be told to stop.
+_HERE: dict[str, tuple[Plan, threading.Event]] = {}
+
+
+def work(key: str, parcel: bytes, ids: np.ndarray) -> Rows:
+    """Run trials in a worker: on one thread, with the serial kernels.
+
+    Parameters
+    ----------
+    key : str
+        Name of the sweep.
+    parcel : bytes
+        The plan, by :func:`sweeps.shipping.pack`; not looked at in the process of the sweep.
+    ids : ndarray of int64, shape (n,)
+        Trial numbers, increasing.
+
+    Raises
+    ------
+    ExecutorError
+        The plan cannot be unpacked here.
+    """
+    plan, stop = _HERE.get(key) or (unpack(parcel), None)
+    return run_chunk(plan, ids, stop=stop, serial=True)
+
+
+def run_elsewhere(
+    executor: Any,
+    workers: int,
+    plan: Plan,
+    chunks: Iterable[Chunk],
+    deliver: Callable[[Chunk, Rows], Any],
+) -> None:
+    """Run chunks on an executor.
+
+    Parameters
+    ----------
+    executor : str or object
+        As for :func:`sweeps.executors.crew_of`.
+    workers : int
+        How many, where they are ours.
+    plan, chunks
+        What to run.
+    deliver : callable
+        ``deliver(chunk, rows)``, called on this thread as chunks come in, in any order.
+
+    Raises
+    ------
+    SpecError, ImportError
+        There is no such executor.
+    ExecutorError
+        The executor does not work.
+    """
+    crew = crew_of(executor, workers)
+    ended = False
+    try:
+        # Here first: what does not compile shows as usual, and workers of this machine find it.
+        for block in plan.blocks(plan.space.every_value(("optimizer",)), results=False):
+            compile_block(block, serial=True)
+        Dispatcher(crew, plan, deliver).run(chunks)
+        ended = True
+    finally:
+        crew.close(now=not ended)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides the bits of a result.
+
+    >>> sorted(versions())
+    ['fastopt', 'numba', 'numpy', 'python']
+    """
+    names = ("fastopt", "numba", "numpy")
+    found = {name: importlib.metadata.version(name) for name in names}
+    return found | {"python": ".".join(platform.python_version_tuple()[:2])}
+
+
+@dataclass(eq=False)
+class _Whole:
+    """A chunk, what has come in of it, and how many of its trials have not."""
+
+    chunk: Chunk
+    missing: int
+    parts: list[Rows] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class _Task:
+    """Trials of a chunk that are sent together, and what has happened to them."""
+
+    whole: _Whole
+    ids: np.ndarray
+    losses: int = 0
+    faults: int = 0
+    sent_to: Any = None
+
+
+class Dispatcher:
+    """Runs chunks of one sweep on one crew.
+
+    Parameters
+    ----------
+    crew : Crew
+    plan : Plan
+    deliver : callable
+        ``deliver(chunk, rows)``, called on this thread when all trials of a chunk are in.
+    """
+
+    def __init__(self, crew: Crew, plan: Plan, deliver: Callable[[Chunk, Rows], Any]) -> None:
+        self._crew, self._plan, self._deliver = crew, plan, deliver
+        self._fresh: Iterator[Chunk] = iter(())
+        self._again: deque[_Task] = deque()
+        # Left for the end, when each runs with no other that could be to blame.
+        self._suspects: deque[_Task] = deque()
+        self._alone: _Task | None = None
+        self._running: dict[Future, _Task] = {}
+        self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._finished = self._failed = 0
+        self._key, self._parcel = "", b""
+
+    def run(self, chunks: Iterable[Chunk]) -> None:
+        """Run all chunks; return when the last one is delivered.
+
+        After an exception, Ctrl-C among them, what is finished by then is delivered, chunks that
+        are finished in part with those trials.
+
+        Raises
+        ------
+        ExecutorError
+            Workers run other versions, cannot unpack the sweep, or are lost for good.
+        """
+        self._fresh = iter(chunks)
+        with _here(self._plan) as (self._key, stop):
+            try:
+                self._greet()
+                self._parcel = self._crew.parcel(self._plan)
+                while self._fill():
+                    self._take()
+            except BaseException:
+                stop.set()
+                self._rescue()
+                raise
+
+    def _fill(self) -> bool:
+        """Send as many tasks as there is room for; return whether any are under way."""
+        while len(self._running) < self._crew.room():
+            task = self._next()
+            if task is None:
+                break
+            future = self._send(work, self._key, self._parcel, task.ids)
+            task.sent_to = self._crew.executor
+            self._running[future] = task
+            future.add_done_callback(self._done.put)
+        return bool(self._running)
+
+    def _next(self) -> _Task | None:
+        if self._alone is not None:
+            return None
+        if self._again:
+            return self._again.popleft()
+        chunk = next(self._fresh, None)
+        if chunk is not None:
+            return _Task(_Whole(chunk, len(chunk.ids)), chunk.ids)
+        if self._suspects and not self._running:
+            self._alone = self._suspects.popleft()
+        return self._alone
+
+    def _send(self, function: Callable, *args: Any) -> Future:
+        error = None
+        for _ in range(TRIES):
+            try:
+                return self._crew.submit(function, *args)
+            except BrokenExecutor as broken:
+                error = broken
+                self._crew.mend()
+        raise ExecutorError(f"the executor takes no more work: {_said(error)}") from error
+
+    def _greet(self) -> None:
+        """Wait for a worker to answer, so that what is wrong with all of them shows here."""
+        for attempt in range(TRIES):
+            hello = self._send(versions)
+            while not wait([hello], POLL).done:
+                pass
+            error = _failure(hello)
+            if error is None:
+                break
+            if attempt + 1 == TRIES or not _is_lost(error):
+                raise ExecutorError(
+                    f"no worker answers: {_said(error)}. They need fastopt, and a script that "
+                    'starts processes needs its work behind if __name__ == "__main__":'
+                ) from error
+            self._crew.mend()
+        if hello.result() != versions():
+            raise ExecutorError(
+                f"workers have {hello.result()} and this process has {versions()}; results would "
+                "differ in their last bits. Install the same versions"
+            )
+
+    def _take(self) -> None:
+        """Wait a while for a task to end, and take it."""
+        try:
+            future = self._done.get(timeout=POLL)
+        except queue.Empty:
+            return
+        self._settle(self._running.pop(future), future)
+
+    def _settle(self, task: _Task, future: Future) -> None:
+        """Keep what a task came to, or send it again."""
+        alone = task is self._alone
+        self._alone = None if alone else self._alone
+        error = _failure(future)
+        if error is None:
+            self._gather(task, future.result())
+        elif isinstance(error, ExecutorError):
+            raise error
+        elif not _is_lost(error):
+            self._blame(task, error, self._again)
+        else:
+            self._mend(task, error)
+            task.losses += 1
+            if alone:
+                self._blame(task, error, self._suspects)
+            else:
+                (self._again if task.losses < TRIES else self._suspects).append(task)
+
+    def _mend(self, task: _Task, error: BaseException) -> None:
+        # Of all that a broken pool ran, the first to be heard of replaces it.
+        broken = isinstance(error, BrokenExecutor)
+        if (task.sent_to is self._crew.executor or not broken) and self._crew.mend():
+            self._greet()
+            self._parcel = self._crew.parcel(self._plan)
+
+    def _blame(self, task: _Task, error: BaseException, tasks: deque[_Task]) -> None:
+        """Cut in half what failed by its own fault; fail a trial that did so alone."""
+        middle = len(task.ids) // 2
+        if middle:
+            tasks.extend(_Task(task.whole, ids) for ids in (task.ids[:middle], task.ids[middle:]))
+            return
+        task.faults += 1
+        if task.faults < SURE:
+            tasks.append(task)
+            return
+        self._failed += 1
+        if self._failed >= HOPELESS and not self._finished:
+            raise ExecutorError(f"{self._failed} trials failed and none finished: {_said(error)}")
+        self._gather(task, _failed(self._plan, task.ids, _said(error)))
+
+    def _gather(self, task: _Task, rows: Rows) -> None:
+        whole = task.whole
+        whole.parts.append(rows)
+        whole.missing -= len(rows)
+        self._finished += len(rows) - len(rows.errors)
+        if not whole.missing:
+            self._deliver(whole.chunk, self._joined(whole))
+
+    def _joined(self, whole: _Whole) -> Rows:
+        # The facts of a chunk that came in pieces are those of the last one.
+        rows = joined(self._plan, whole.parts)
+        return dataclasses.replace(rows, facts=whole.parts[-1].facts)
+
+    def _rescue(self) -> None:
+        """Deliver what is finished, drop what is not."""
+        for future in self._running:
+            future.cancel()
+        if self._crew.is_here:
+            wait(self._running, GRACE)
+        tasks = [*self._running.values(), *self._again, *self._suspects]
+        for future, task in self._running.items():
+            if future.done() and _failure(future) is None:
+                self._gather(task, future.result())
+        for whole in dict.fromkeys(task.whole for task in tasks):
+            if whole.parts and whole.missing:
+                self._deliver(whole.chunk, self._joined(whole))
+
+
+@contextmanager
+def _here(plan: Plan) -> Iterator[tuple[str, threading.Event]]:
+    """Let threads of this process find the plan under the name this gives it."""
+    key, stop = uuid.uuid4().hex, threading.Event()
+    _HERE[key] = plan, stop
+    try:
+        yield key, stop
+    finally:
+        del _HERE[key]
+
+
+def _failure(future: Future) -> BaseException | None:
+    try:
+        return future.exception()
+    except CancelledError as cancelled:
+        return cancelled
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether the worker or its connection is to blame rather than what it ran."""
+    module = type(error).__module__
+    return isinstance(error, BrokenExecutor | CancelledError) or module.startswith("distributed.")
+
+
+def _said(error: BaseException | None) -> str:
+    """Return the reason in one line, without the names of workers, which differ each time."""
+    if error is not None and _is_lost(error):
+        return f"its worker was lost ({type(error).__name__})"
+    return f"{type(error).__name__}: {error}".split("\n")[0]
+
+
+def _failed(plan: Plan, ids: np.ndarray, reason: str) -> Rows:
+    """Return the rows of trials that FAILED."""
+    n = len(ids)
+    return Rows(
+        ids,
+        np.full(n, FAILED, np.int8),
+        np.full((n, len(plan.results)), np.nan),
+        np.full((n, 0, len(plan.curve)), np.nan),
+        0,
+        dict.fromkeys(ids.tolist(), reason),
+    )

@@ -1,0 +1,282 @@
+"""Where chunks run beside this process: any executor with ``submit``, and names for the usual ones.
+
+To add one write a function of the number of workers that returns a :class:`Crew`, and a row in
+:data:`EXECUTORS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any
+
+from fastopt.errors import SpecError, did_you_mean
+from sweeps.engine.local import background_threads
+from sweeps.shipping import pack
+
+__all__ = ["EXECUTORS", "Crew", "crew_of"]
+
+# Chunks in flight with an executor that does not say how many workers it has.
+UNKNOWN = 256
+# Seconds between looks at how many workers a cluster has now, and whether a parent is alive.
+LOOK = 2.0
+
+
+class Crew:
+    """Somebody's executor, and what is done with it beside ``submit``: here, nothing.
+
+    Parameters
+    ----------
+    executor : object
+        With ``submit(function, *args)`` that returns a :class:`concurrent.futures.Future`.
+    """
+
+    # Chunks in flight for each worker: one runs, one waits for it to end.
+    ahead = 2
+
+    def __init__(self, executor: Any) -> None:
+        self.executor = executor
+
+    def submit(self, function: Callable, *args: Any) -> Future:
+        """Hand a call to the executor."""
+        return self.executor.submit(function, *args)
+
+    def room(self) -> int:
+        """Return how many chunks may be in flight: few, so that 10^6 do not flood a scheduler."""
+        for name in ("_max_workers", "max_workers", "num_workers"):
+            width = getattr(self.executor, name, None)
+            if isinstance(width, int) and width > 0:
+                return self.ahead * width
+        return UNKNOWN
+
+    @property
+    def is_here(self) -> bool:
+        """Whether workers are threads of this process."""
+        return isinstance(self.executor, ThreadPoolExecutor)
+
+    def parcel(self, plan: Any) -> Any:
+        """Return the sweep in the form that goes with each call."""
+        return b"" if self.is_here else pack(plan)
+
+    def mend(self) -> bool:
+        """Make it work again after workers were lost; False if that is not ours to do."""
+        return False
+
+    def close(self, now: bool) -> None:
+        """Let go of the executor; if ``now``, without waiting for what it still runs."""
+
+
+class Pool(Crew):
+    """A pool of processes of our own.
+
+    Parameters
+    ----------
+    make : callable
+        Returns a new pool.
+    end : callable
+        ``end(pool, now)`` ends one.
+    """
+
+    def __init__(self, make: Callable[[], Executor], end: Callable[[Any, bool], None]) -> None:
+        super().__init__(make())
+        self._make, self._end = make, end
+
+    def mend(self) -> bool:
+        """Put a new pool in the place of a broken one."""
+        self._end(self.executor, True)
+        self.executor = self._make()
+        return True
+
+    def close(self, now: bool) -> None:
+        """End the workers."""
+        self._end(self.executor, now)
+
+
+class Threads(Crew):
+    """Threads of this process, which live as long as it does.
+
+    Parameters
+    ----------
+    n : int
+        How many of them at a time.
+    """
+
+    # Of two chunks that wait for each other's cores both run: these threads are not a fixed number.
+    ahead = 1
+
+    def __init__(self, n: int) -> None:
+        super().__init__(background_threads())
+        self._n = n
+
+    def room(self) -> int:
+        """Return the number of workers."""
+        return self._n
+
+
+class Dask(Crew):
+    """Workers of a dask cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    ours : bool
+        Whether to close the client in the end.
+    """
+
+    # Chunks travel from the scheduler's machine to a worker's while two others keep it busy.
+    ahead = 3
+
+    def __init__(self, client: Any, ours: bool = False) -> None:
+        # Not pure: a chunk that failed and is sent again is not what it was before.
+        super().__init__(client.get_executor(pure=False))
+        self._client, self._ours = client, ours
+        self._looked, self._width = -LOOK, 0
+
+    def room(self) -> int:
+        """Return how many chunks the threads of all workers may have in flight at present."""
+        if time.monotonic() - self._looked >= LOOK:
+            self._width = sum(self._client.nthreads().values())
+            self._looked = time.monotonic()
+        return self.ahead * max(1, self._width)
+
+    def parcel(self, plan: Any) -> Any:
+        """Send the sweep once to each worker that needs it, not with each chunk.
+
+        As a task and not scattered: if its worker dies, the scheduler has it made again.
+        """
+        return self._client.submit(bytes, pack(plan), pure=False)
+
+    def mend(self) -> bool:
+        """Leave it to dask, which replaces workers by itself."""
+        return True
+
+    def close(self, now: bool) -> None:
+        """Let go of the client, and close it if it is ours; workers finish what they run."""
+        if self._ours:
+            self._client.close()
+
+
+def _begin(parent: int) -> None:
+    """Start a worker: Ctrl-C is for the parent, and nobody outlives it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    # A pool whose parent was killed waits for its queue for good (python/cpython#111873).
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    os._exit(1)
+
+
+def _processes(n: int) -> Crew:
+    """Make workers of the standard library, spawned: a forked one inherits locks of OpenMP."""
+    context = multiprocessing.get_context("spawn")
+    return Pool(
+        functools.partial(
+            ProcessPoolExecutor, n, mp_context=context, initializer=_begin, initargs=(os.getpid(),)
+        ),
+        _end_processes,
+    )
+
+
+def _end_processes(pool: Any, now: bool) -> None:
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=not now, cancel_futures=True)
+    if now:
+        for worker in workers:
+            worker.terminate()
+    for worker in workers:
+        worker.join()
+
+
+def _loky(n: int) -> Crew:
+    loky = _imported("loky", "loky")
+    return Pool(
+        functools.partial(loky.ProcessPoolExecutor, n, initializer=_begin, initargs=(os.getpid(),)),
+        lambda pool, now: pool.shutdown(wait=True, kill_workers=now),
+    )
+
+
+def _dask(n: int) -> Crew:
+    distributed = _imported("distributed", "dask")
+    try:
+        return Dask(distributed.get_client())
+    except ValueError:
+        raise SpecError(
+            'executor="dask" is the current dask client, and there is none: create one with '
+            "distributed.Client(...), or give the address of the scheduler, such as "
+            'executor="tcp://10.0.0.1:8786"'
+        ) from None
+
+
+def _dask_at(address: str) -> Crew:
+    distributed = _imported("distributed", "dask")
+    try:
+        return Dask(distributed.Client(address, set_as_default=False), ours=True)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"there is no dask scheduler at {address!r}: {error}") from None
+
+
+def _imported(module: str, extra: str) -> Any:
+    with contextlib.suppress(ModuleNotFoundError):
+        return __import__(module)
+    raise ImportError(
+        f'this executor needs {module}, which is not installed: pip install "fastopt[{extra}]"'
+    )
+
+
+def crew_of(executor: Any, workers: int) -> Crew:
+    """Return the crew that ``executor=`` stands for.
+
+    Parameters
+    ----------
+    executor : str or object
+        A name in :data:`EXECUTORS`, the address of a dask scheduler (``"tcp://host:port"``), a
+        dask client, or an object with ``submit``, which is used and not shut down.
+    workers : int
+        How many, for those that are made here.
+
+    Raises
+    ------
+    SpecError
+        It is none of these, or there is no dask client or scheduler.
+    ImportError
+        The library it needs is not installed.
+
+    Examples
+    --------
+    >>> crew_of("threads", 2).room()
+    2
+    >>> crew_of("thread", 2)
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: executor must be ...; got 'thread'; did you mean 'threads'?
+    """
+    if isinstance(executor, str) and executor in EXECUTORS:
+        return EXECUTORS[executor](workers)
+    if isinstance(executor, str) and "://" in executor:
+        return _dask_at(executor)
+    if callable(getattr(executor, "get_executor", None)):
+        return Dask(executor)
+    if not isinstance(executor, str | type) and callable(getattr(executor, "submit", None)):
+        return Crew(executor)
+    raise SpecError(
+        f"executor must be one of {', '.join(EXECUTORS)}, the address of a dask scheduler or an "
+        f"object with submit(); got {executor!r}{did_you_mean(executor, EXECUTORS)}"
+    )
+
+
+EXECUTORS: dict[str, Callable[[int], Crew]] = {
+    "threads": Threads,
+    "processes": _processes,
+    "loky": _loky,
+    "dask": _dask,
+}
+"""Name -> the crew of so many workers."""

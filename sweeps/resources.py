@@ -1,0 +1,116 @@
+"""Memory and disk that a sweep needs, and that there are: what cannot fit is refused at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastopt.errors import SpecError
+
+__all__ = ["check_fits", "free_disk", "free_memory", "memory"]
+
+MEMINFO = Path("/proc/meminfo")
+CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
+"""Files with the limit of a container and what it uses, in both versions of control groups."""
+
+
+def free_memory() -> int:
+    """Return how many bytes this process can still take: of the machine, and of its container.
+
+    >>> free_memory() > 2**20
+    True
+    """
+    return min(_free_memory())
+
+
+def _free_memory() -> Iterator[int]:
+    yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for line in _words(MEMINFO).splitlines():
+        if line.startswith("MemAvailable:"):
+            yield int(line.split()[1]) * 1024
+    for files in CGROUPS:
+        limit, used = (_words(Path(file)).strip() for file in files)
+        # Pages of files count as used, and give way; the machine has them as available already.
+        if limit.isdigit() and used.isdigit():
+            yield int(limit) - int(used) + _file_pages(Path(files[0]).parent)
+
+
+def _file_pages(folder: Path) -> int:
+    stat = dict(line.split() for line in _words(folder / "memory.stat").splitlines())
+    return int(stat.get("inactive_file", 0))
+
+
+def _words(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
+
+
+def free_disk(folder: str | os.PathLike[str]) -> int:
+    """Return how many bytes can still be written to a folder, which need not exist yet.
+
+    >>> free_disk("a folder/that is not/there") == free_disk(".")
+    True
+    """
+    path = Path(folder).absolute()
+    there = next(parent for parent in (path, *path.parents) if parent.exists())
+    return shutil.disk_usage(there).free
+
+
+def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str] | None) -> None:
+    """Raise unless the results fit in memory or, with a store, on its disk.
+
+    Parameters
+    ----------
+    trials : int
+        How many there are.
+    needed, disk : int
+        Bytes that their results take, in memory and in a store.
+    store : path or None
+        Folder of the store, if there is one.
+
+    Raises
+    ------
+    SpecError
+        They do not; it says what is needed, what there is and what can be done.
+
+    Examples
+    --------
+    >>> check_fits(2**40, 2**40 * 144, 2**40 * 80, None)
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: the results of 1,099,511,627,776 trials take 158 TB of memory, and ...
+    """
+    if store is None and needed > (free := free_memory()):
+        raise SpecError(
+            f"the results of {trials:,} trials take {memory(needed)} of memory, and {memory(free)} "
+            "are free. Keep them on disk with store=... (--store), record no curves, or run fewer "
+            "trials: a slice or a sample of the space"
+        )
+    if store is not None and disk > (free := free_disk(store)):
+        raise SpecError(
+            f"the results of {trials:,} trials take about {memory(disk)} of disk, and "
+            f"{memory(free)} are free at {os.fspath(store)!r}. Name a folder on a larger disk, "
+            "record no curves, or run fewer trials: a slice or a sample of the space"
+        )
+
+
+def memory(count: float) -> str:
+    """Write a number of bytes in decimal units.
+
+    >>> [memory(b) for b in (12, 3400, 5.6e7, 2e12, 3e16)]
+    ['12 B', '3.4 kB', '56 MB', '2 TB', '3e+04 TB']
+    """
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.3g} {unit}"

@@ -1,1 +1,0 @@
-"""Sweeps kept in a folder: nothing is lost, whatever stops them."""

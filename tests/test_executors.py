@@ -1,0 +1,271 @@
+"""Chunks on other workers: the same frame wherever they run, and whatever dies meanwhile."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+
+import dask
+import distributed
+import numpy as np
+import pandas as pd
+import pytest
+from numba.np.ufunc import parallel as numba_parallel
+
+from fastopt.errors import ExecutorError, SpecError, SweepWarning
+from sweeps import dispatch, logspace, problems, sweep
+from sweeps.collected import Collected
+from sweeps.dispatch import versions, work
+from sweeps.engine import chunks
+from sweeps.executors import EXECUTORS, UNKNOWN, crew_of
+
+SPACE = {"lr": logspace(1e-3, 1e-1, 60), "beta1": [0.8, 0.9], "seed": range(3)}
+N = 360
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    """Sixty chunks of six trials."""
+    for bound in ("LEAST", "MOST"):
+        monkeypatch.setattr(chunks, bound, 6 * 30 * 4)  # trials, steps, ns
+
+
+def run(executor=None, space=SPACE, **options):
+    options = {"steps": 30, "n_jobs": 2, "progress": False} | options
+    return sweep(problems.ellipse(), space, executor=executor, **options)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return run().to_frame()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two dask workers, which are processes of one thread each."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as workers,
+        distributed.Client(workers, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def killer(monkeypatch):
+    """Kill the worker that brings the first chunk; list the worker of each chunk."""
+    seen, add = [], Collected.add
+
+    def deadly(self, chunk, rows):
+        add(self, chunk, rows)
+        if not seen and rows.facts["pid"] != os.getpid():
+            os.kill(rows.facts["pid"], signal.SIGKILL)
+        seen.append(rows.facts["pid"])
+
+    monkeypatch.setattr(Collected, "add", deadly)
+    return seen
+
+
+@pytest.mark.parametrize("name", [name for name in EXECUTORS if name != "dask"])
+def test_a_worker_is_killed_and_the_frame_is_the_same(name, expected, killer):
+    result = run(name)
+    pd.testing.assert_frame_equal(result.to_frame(), expected, check_exact=True)
+    assert len(killer) == 60
+    here = os.getpid()
+    assert set(killer) == {here} if name == "threads" else here not in killer
+
+
+def test_dask_workers_are_killed_and_the_frame_is_the_same(cluster, expected, killer):
+    with cluster.as_current():
+        result = run("dask")
+    pd.testing.assert_frame_equal(result.to_frame(), expected, check_exact=True)
+    assert os.getpid() not in killer
+
+
+def test_dask_by_the_address_of_its_scheduler(cluster, expected):
+    result = run(cluster.scheduler.address)
+    pd.testing.assert_frame_equal(result.to_frame(), expected, check_exact=True)
+
+
+def test_workers_run_the_serial_kernels(cluster):
+    """Numba's own threads are started by the first parallel kernel: here by none."""
+    iris = problems.iris(hidden=(8,), dtype="float64")
+    space, options = {"seed": range(8)}, {"optimizer": "sgd", "batch_size": 16, "progress": False}
+    result = sweep(iris, space, executor=cluster, epochs=3, **options)
+    here = sweep(iris, space, epochs=3, **options)
+    pd.testing.assert_frame_equal(result.to_frame(), here.to_frame(), check_exact=True)
+    assert numba_parallel._is_initialized
+    assert set(cluster.run(lambda: numba_parallel._is_initialized).values()) == {False}
+
+
+class Lent(Executor):
+    """Somebody's executor, which runs everything at once in this thread, unless it fails."""
+
+    def __init__(self, guilty=(), error=None, refusals=0):
+        self.guilty, self.error, self.refusals = set(guilty), error, refusals
+        self.lots = []
+
+    def submit(self, function, *args):
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise BrokenExecutor("not now")
+        future = Future()
+        if function is work:
+            self.lots.append(args[2].tolist())
+            if self.guilty & set(self.lots[-1]):
+                future.set_exception(self.error)
+                return future
+        future.set_result(function(*args))
+        return future
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ZeroDivisionError("by\nzero"), "ZeroDivisionError: by"),
+        (BrokenExecutor("pid 7 died"), "its worker was lost (BrokenExecutor)"),
+        (distributed.scheduler.KilledWorker("t", None, 3), "its worker was lost (KilledWorker)"),
+    ],
+    ids=["raised", "pool", "dask"],
+)
+def test_only_the_guilty_trials_fail(expected, error, reason):
+    guilty = [0, 77, 78, 359]
+    lent = Lent(guilty, error)
+    with pytest.warns(SweepWarning, match=r"4 of 360 trials FAILED.*column 'error'"):
+        result = run(lent)
+    frame = result.to_frame()
+    failed = frame["state"] == "FAILED"
+    assert frame.index[failed].tolist() == guilty
+    assert set(frame["error"][failed]) == {reason}
+    assert frame["error"][~failed].isna().all()
+    kept = frame[~failed].drop(columns="error")
+    pd.testing.assert_frame_equal(kept, expected[~failed], check_exact=True)
+    alone = [lot[0] for lot in lent.lots if len(lot) == 1 and lot[0] in guilty]
+    assert sorted(alone) == sorted(guilty * dispatch.SURE)
+    assert len(lent.lots) < 60 + 100  # chunks, and some 4 log2(6) halves and repeats
+
+
+def test_a_victim_is_run_again(expected):
+    """Errors that go away leave no trace."""
+
+    class Once(Lent):
+        def submit(self, function, *args):
+            future = super().submit(function, *args)
+            self.guilty -= set(self.lots[-1]) if self.lots else set()
+            return future
+
+    result = run(Once(range(0, N, 7), OSError("a bad moment")))
+    pd.testing.assert_frame_equal(result.to_frame(), expected, check_exact=True)
+
+
+def test_an_executor_that_refuses_for_a_while(expected):
+    result = run(Lent(refusals=dispatch.TRIES - 1))
+    pd.testing.assert_frame_equal(result.to_frame(), expected, check_exact=True)
+
+
+def test_an_executor_that_is_broken():
+    with pytest.raises(ExecutorError, match=r"takes no more work: its worker was lost"):
+        run(Lent(refusals=10**6))
+
+
+def test_an_executor_that_breaks_leaves_what_is_finished(expected):
+    class Dying(Lent):
+        def submit(self, function, *args):
+            self.refusals = 10**6 if len(self.lots) == 20 else 0
+            return super().submit(function, *args)
+
+    with pytest.warns(SweepWarning, match="ended early: the executor takes no more work"):
+        result = run(Dying())
+    assert result.info["interrupted"]
+    assert 0 < len(result) < N
+    part = expected.iloc[: len(result)]
+    pd.testing.assert_frame_equal(result.to_frame(), part, check_exact=True)
+
+
+def test_trials_that_all_fail_are_not_the_trials_fault():
+    with pytest.raises(ExecutorError, match="64 trials failed and none finished: OSError: no disk"):
+        run(Lent(range(N), OSError("no disk")))
+
+
+def test_workers_of_another_version_are_refused(monkeypatch):
+    class Old(Lent):
+        def submit(self, function, *args):
+            future = super().submit(function, *args)
+            if function is versions:
+                future = Future()
+                future.set_result(versions() | {"numba": "0.1"})
+            return future
+
+    with pytest.raises(ExecutorError, match=r"'numba': '0.1'.*Install the same versions"):
+        run(Old())
+
+
+def test_chunks_in_flight_are_few(expected):
+    class Counting(ThreadPoolExecutor):
+        most = now = 0
+        lock = threading.Lock()
+
+        def submit(self, function, *args):
+            with self.lock:
+                self.now += 1
+                self.most = max(self.most, self.now)
+            future = super().submit(function, *args)
+            future.add_done_callback(self.count)
+            return future
+
+        def count(self, future):
+            with self.lock:
+                self.now -= 1
+
+    with Counting(3) as pool:
+        result = run(pool)
+    pd.testing.assert_frame_equal(result.to_frame(), expected, check_exact=True)
+    assert 3 <= pool.most <= 6
+    assert crew_of(Lent(), 8).room() == UNKNOWN
+
+
+def test_curves_and_mixed_kernels_come_back_whole():
+    space = {"optimizer": ["sgd", "adam"], "lr": logspace(1e-3, 1e-1, 5), "steps": [3, 17]}
+    here, there = (run(executor, space, steps=None, curves=True) for executor in (None, "threads"))
+    pd.testing.assert_frame_equal(there.to_frame(), here.to_frame(), check_exact=True)
+    pd.testing.assert_frame_equal(there.curves(), here.curves(), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("executor", "message"),
+    [
+        ("proceses", "executor must be one of .*; did you mean 'processes'"),
+        (3, "got 3"),
+        (ThreadPoolExecutor, "an object with submit"),
+        ("dask", r"the current dask client, and there is none.*distributed\.Client"),
+        ("tcp://127.0.0.1:1", "there is no dask scheduler at 'tcp://127.0.0.1:1'"),
+    ],
+    ids=str,
+)
+def test_what_is_no_executor(executor, message):
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(SpecError, match=message),
+    ):
+        crew_of(executor, 2)
+
+
+@pytest.mark.parametrize(("name", "extra"), [("loky", "loky"), ("dask", "dask")])
+def test_a_missing_library_is_named(name, extra, monkeypatch):
+    module = {"dask": "distributed"}.get(name, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf'pip install "fastopt\[{extra}\]"'):
+        crew_of(name, 2)
+
+
+def test_nothing_is_left_behind():
+    """Workers end with the sweep; what it shared with its threads is forgotten."""
+    assert not dispatch._HERE
+    with contextlib.suppress(ExecutorError):
+        run(Lent(range(N), OSError("no disk")))
+    assert not dispatch._HERE
+    np.testing.assert_array_equal(run("threads").columns["trial_id"], np.arange(N))
+    assert not dispatch._HERE
