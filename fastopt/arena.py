@@ -41,6 +41,12 @@ class Buffer:
     Optimizers update the padding too. With a zero gradient it stays zero, but for Adam with
     ``eps=0``, where it becomes NaN (0/0) like any element that never had a gradient. No view and
     no state dict contains padding.
+
+    Examples
+    --------
+    >>> buffer = Buffer({"w": np.ones((2, 3)), "b": np.zeros(2)})
+    >>> buffer.params["w"].shape, buffer.offsets, buffer.flat.size
+    ((2, 3), (0, 8), 16)
     """
 
     def __init__(self, arrays: Arrays) -> None:

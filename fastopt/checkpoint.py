@@ -138,6 +138,18 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     See Also
     --------
     fastopt.Optimizer.load_state_dict : for state dicts, torch's included.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import fastopt
+    >>> p, q = np.ones(3), np.zeros(3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fastopt.save(fastopt.Adam(p), f"{folder}/run.safetensors")
+    ...     load(fastopt.Adam(q), f"{folder}/run.safetensors")
+    >>> q
+    array([1., 1., 1.])
     """
     try:
         with safe_open(path, framework="numpy") as file:

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastopt.compile import kernel
 
-__all__ = ["cpu_quota", "facts"]
+__all__ = ["cpu_quota", "facts", "versions"]
 
 PACKAGES = ("fastopt", "numpy", "numba", "llvmlite", "scipy", "pandas", "pyarrow", "scikit-learn")
 
@@ -34,14 +34,27 @@ def facts() -> dict[str, str]:
     ['fastopt', 'numpy', 'numba']
     """
     return {
-        **{name: _version(name) for name in PACKAGES},
-        "Python": f"{platform.python_version()} ({platform.python_implementation()})",
-        "system": f"{platform.system()} {platform.machine()}",
-        "CPU": _cpu(),
+        **versions(),
         "cores": _cores(),
         "threads": _threads(),
         "BLAS": _blas(),
         "cache of compiled code": _cache(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Collect what decides the last bits of results: packages, Python, system and CPU.
+
+    Examples
+    --------
+    >>> list(versions())[-3:]
+    ['Python', 'system', 'CPU']
+    """
+    return {
+        **{name: _version(name) for name in PACKAGES},
+        "Python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": f"{platform.system()} {platform.machine()}",
+        "CPU": _cpu(),
     }
 
 

@@ -34,6 +34,11 @@ class Embedded(NamedTuple):
         ``step(h, clock, g, x)``, to be called from compiled code: advances ``clock`` and updates
         ``x = (p, *slots)`` with the gradient ``g``, all in place; the arrays are 1-D,
         C-contiguous, of one dtype and do not overlap. Nothing is checked.
+
+    Examples
+    --------
+    >>> embed("adamw").rule.slots
+    ('exp_avg', 'exp_avg_sq')
     """
 
     rule: Rule

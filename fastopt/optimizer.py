@@ -72,6 +72,17 @@ class Optimizer(ABC):
     The last gradient arrays are remembered, and kept alive, until the next step: passing the same
     arrays again (with new contents) saves checking them. One optimizer must not be stepped by two
     threads at a time; different optimizers may.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> p = np.array([1.0, 2.0])
+    >>> opt = fastopt.SGD(p, lr=0.5)
+    >>> isinstance(opt, Optimizer), opt.param_groups[0]["lr"]
+    (True, 0.5)
+    >>> opt.step(np.array([2.0, 0.0]))
+    >>> p, opt.steps
+    (array([0., 2.]), 1)
     """
 
     @abstractmethod

@@ -4,6 +4,7 @@ from sweeps import problems
 from sweeps.axes import zipped
 from sweeps.callables import sweep_callable
 from sweeps.conditions import when
+from sweeps.diagnose import Diagnosis, diagnose
 from sweeps.distributions import choice, loguniform, randint, uniform
 from sweeps.multifidelity import halving_rungs, hyperband_brackets
 from sweeps.results import SweepResult
@@ -14,11 +15,13 @@ from sweeps.study import Study
 from sweeps.trace import trace
 
 __all__ = [
+    "Diagnosis",
     "Estimate",
     "Space",
     "Study",
     "SweepResult",
     "choice",
+    "diagnose",
     "draws",
     "halving_rungs",
     "hyperband_brackets",

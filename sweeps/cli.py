@@ -65,13 +65,18 @@ def _out(path: Path | None) -> Path | None:
     epilog="Examples:\n\n"
     "[bold]fastopt sweep examples/digits.toml[/bold]\n\n"
     "[bold]fastopt sweep examples/digits.toml --dry-run[/bold]\n\n"
-    "[bold]fastopt sweep examples/digits.toml --out digits.parquet --jobs 2[/bold]"
+    "[bold]fastopt sweep examples/digits.toml --out digits.parquet --jobs 2[/bold]\n\n"
+    "[bold]fastopt sweep examples/digits.toml --store runs/digits[/bold]"
 )
 def sweep(
     spec: Annotated[Path, typer.Argument(help="TOML file that describes the sweep.")],
     out: Annotated[
         Path | None,
         typer.Option(help="Save all trials to FILE.parquet or FILE.csv.", callback=_out),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder to keep the sweep in; the same command again goes on with it."),
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Threads to use; all cores by default.", callback=_jobs)
@@ -100,12 +105,65 @@ def sweep(
         if dry_run:
             console.print(summary.planned(checked.call(run.plan, **threads)))
             return
-        result = checked.call(run.sweep, **threads, progress=not no_progress)
+        result = checked.call(run.sweep, **threads, store=store, progress=not no_progress)
         console.print(summary.finished(result))
         if out is not None:
             console.print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
     if result.info["interrupted"]:
         raise typer.Exit(INTERRUPTED)
+
+
+Store = Annotated[Path, typer.Argument(help="Folder that was given as --store.")]
+
+
+@app.command(epilog="Example: [bold]fastopt status runs/digits[/bold]")
+def status(
+    store: Store,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show how far a stored sweep is; it may be running."""
+    with _messages():
+        from rich.console import Console
+
+        from sweeps import summary
+        from sweeps.store.status import status as status_of
+
+        facts = status_of(store)
+        if json:
+            Console().print_json(data=facts)
+        else:
+            Console().print(summary.stored(facts))
+
+
+@app.command(epilog="Example: [bold]fastopt export runs/digits digits.parquet[/bold]")
+def export(
+    store: Store,
+    out: Annotated[Path, typer.Argument(help="FILE.parquet or FILE.csv.", callback=_out)],
+) -> None:
+    """Write the finished trials of a stored sweep to one file, of any size, in little memory."""
+    with _messages():
+        from rich.console import Console
+
+        from sweeps.results import SweepResult
+
+        result = SweepResult.open(store)
+        Console().print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
+
+
+@app.command(epilog="Example: [bold]fastopt compact runs/digits[/bold]")
+def compact(store: Store) -> None:
+    """Put the many small files of a stored sweep together, while nobody reads it."""
+    with _messages():
+        from rich.console import Console
+
+        from sweeps import summary
+        from sweeps.store.compact import compact as put_together
+
+        done = put_together(store)
+        Console().print(
+            f"{done.parts_before:,} parts of {summary.memory(done.bytes_before)} became "
+            f"{done.parts_after:,} of {summary.memory(done.bytes_after)}"
+        )
 
 
 @app.command()
@@ -118,6 +176,51 @@ def doctor() -> None:
         from sweeps import summary
 
         Console().print(summary.pairs("This machine", facts()))
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "[bold]fastopt study --list[/bold]\n\n"
+    "[bold]fastopt study shootout --out figures[/bold]\n\n"
+    "[bold]fastopt study --all --full --out gallery[/bold]"
+)
+def study(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Studies by name, or scripts of your own.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for figures and a page studies.md of all tables.")
+    ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="At the size of the publication: minutes, not seconds.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Run all studies.")] = False,
+    list_them: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
+) -> None:
+    """Run classic experiments, and check their figures against the published ones.
+
+    Exit status: 0 all figures agree, 1 some do not, 2 wrong usage.
+    """
+    with _messages():
+        from rich.console import Console
+
+        from sweeps import studies, summary
+
+        console = Console()
+        if list_them:
+            console.print(summary.studies(studies.titles()))
+            return
+        chosen = [str(studies.find(name)) for name in (studies.names() if every else names or ())]
+        if not chosen:
+            raise typer.BadParameter("name a study, or say --all or --list")
+        results = []
+        for path in chosen:
+            results.append(studies.run(path, full=full))
+            console.print(summary.study(results[-1]))
+            if out is not None:
+                studies.write(results, out)
+    if not all(found.passed for found in results):
+        raise typer.Exit(1)
 
 
 @app.command("list")
@@ -142,7 +245,7 @@ def _messages() -> Iterator[None]:
     """Turn our own errors and warnings into one readable message each on stderr."""
     from rich.console import Console
 
-    from fastopt.errors import CacheWarning, FastoptError, SweepWarning
+    from fastopt.errors import CacheWarning, FastoptError, StoreError, SweepWarning
 
     console = Console(stderr=True)
     try:
@@ -151,14 +254,12 @@ def _messages() -> Iterator[None]:
                 warnings.simplefilter("always", category)
             warnings.showwarning = _shower(console, warnings.showwarning)
             yield
-    except FastoptError as error:
-        _say(console, "error", "red", error)
-        raise typer.Exit(USAGE_ERROR) from None
-    except OSError as error:
+    except (FastoptError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise
         _say(console, "error", "red", error)
-        raise typer.Exit(1) from None
+        ours = isinstance(error, FastoptError) and not isinstance(error, StoreError)
+        raise typer.Exit(USAGE_ERROR if ours else 1) from None
 
 
 def _shower(console: Console, usual: Any) -> Any:

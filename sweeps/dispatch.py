@@ -23,12 +23,11 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ExecutorError
-from sweeps.collected import joined
 from sweeps.engine.chunks import Chunk, Rows, run_chunk
 from sweeps.engine.local import compile_block
 from sweeps.engine.plan import Plan
+from sweeps.engine.tables import STATES, joined
 from sweeps.executors import Crew, crew_of
-from sweeps.results import STATES
 from sweeps.shipping import unpack
 
 __all__ = ["Dispatcher", "run_elsewhere", "work"]

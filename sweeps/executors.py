@@ -18,7 +18,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from typing import Any
 
 from fastopt.errors import SpecError, did_you_mean
-from sweeps.engine.local import background_threads
+from sweeps.engine.local import threads
 from sweeps.shipping import pack
 
 __all__ = ["EXECUTORS", "Crew", "crew_of"]
@@ -112,7 +112,7 @@ class Threads(Crew):
     ahead = 1
 
     def __init__(self, n: int) -> None:
-        super().__init__(background_threads())
+        super().__init__(threads())
         self._n = n
 
     def room(self) -> int:

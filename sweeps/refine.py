@@ -121,16 +121,19 @@ def extend(
     from sweeps.run import sweep
 
     plan = plan_of(result, "extend")
-    space = larger(plan, axes)
+    space: Any = larger(plan, axes)
     options = plan.options
     settings = {**options.defaults, **{k: v for k, v in vars(options).items() if k != "defaults"}}
+    if "store" in result.info:
+        where = {"store": result.info["store"], "n_jobs": n_jobs, "progress": progress}
+        return sweep(plan.problem, space, **settings, **where)
     known = copy.copy(plan)
     known.space = space
     old = _reused(result, plan, space)
     missing = np.flatnonzero(old < 0)
     if not missing.size:
         return _merged(known, result, None, old, missing)
-    left: Any = space._selected(missing)
+    left = space._selected(missing)
     ran = sweep(plan.problem, left, n_jobs=n_jobs, progress=progress, **settings)
     return _merged(known, result, ran, old, missing)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,14 @@ import pandas as pd
 from fastopt.errors import SpecError, did_you_mean
 from sweeps import anova, pairs, plots, refine, stats
 from sweeps.axes import common_kind, kind_of
+from sweeps.engine.tables import STATES
+from sweeps.export import SUFFIXES, write
 from sweeps.space import Space
 
 if TYPE_CHECKING:
     from sweeps.engine.plan import Plan
 
 __all__ = ["STATES", "SUFFIXES", "SweepResult"]
-
-STATES = ("COMPLETE", "DIVERGED", "PRUNED", "FAILED")
-"""How a trial can end; the ``state`` column of a result holds positions in this tuple."""
 
 MISSING_BELOW_ZERO = ("steps_to_target", "diverged_step")
 """Integer columns in which -1 or NaN says that it never happened."""
@@ -33,9 +32,6 @@ NULLABLE: dict[str, Any] = {
     "boolean": pd.BooleanDtype(),
 }
 """Sort of value -> pandas dtype of a column with gaps."""
-
-SUFFIXES = (".parquet", ".csv")
-"""Files that :meth:`SweepResult.save` can write."""
 
 
 class SweepResult:
@@ -103,7 +99,8 @@ class SweepResult:
             )
         if mode not in ("min", "max"):
             raise SpecError(f"mode must be 'min' or 'max'; got {mode!r}")
-        self.columns = dict(columns)
+        # A store's columns stay where they are: each is read when it is looked at.
+        self.columns = columns if hasattr(columns, "select") else dict(columns)
         self.metric, self.mode, self.info = metric, mode, dict(info)
         self.axes = tuple(names[1 : names.index("state")])
         self.metrics = tuple(measured)
@@ -120,8 +117,55 @@ class SweepResult:
     extend = refine.extend
     zoom = refine.zoom
 
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        columns: Sequence[str] | None = None,
+        filters: Any = None,
+    ) -> SweepResult:
+        """Open the folder that was given as ``store``, whether its sweep is finished or runs yet.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder. It is not changed.
+        columns : sequence of str, optional
+            Columns wanted, beside the numbers, states and metric of the trials; all by default.
+            Either way, only what is looked at is read.
+        filters : optional
+            Which trials, as for :func:`pyarrow.parquet.read_table`, for example
+            ``[("lr", "<", 0.1), ("state", "==", "COMPLETE")]``. They are read at once.
+
+        Returns
+        -------
+        SweepResult
+            Its frame equals that of :func:`sweeps.sweep`, except that it cannot
+            :meth:`replay`, :meth:`extend` or :meth:`zoom`.
+
+        Raises
+        ------
+        StoreError
+            The folder is missing, holds no sweep, or is damaged.
+        SpecError
+            There is no such column, or the filter makes no sense.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from sweeps import problems, sweep
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, steps=2, store=folder)
+        ...     SweepResult.open(folder).best_params_
+        {'lr': 0.1}
+        """
+        from sweeps.store.reader import open_result
+
+        return open_result(path, columns, filters)
+
     def __len__(self) -> int:
-        return len(self.columns["trial_id"])
+        height = getattr(self.columns, "height", None)
+        return len(self.columns["trial_id"]) if height is None else height
 
     def to_frame(self) -> pd.DataFrame:
         """Return all finished trials as a DataFrame, one row a trial.
@@ -201,20 +245,23 @@ class SweepResult:
         OSError
             The file cannot be written; a file that was there before is untouched.
         """
-        path = Path(path)
-        if path.suffix not in SUFFIXES:
-            raise SpecError(f"a result is saved as {' or '.join(SUFFIXES)}; got {str(path)!r}")
-        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-        frame = self.to_frame()
-        try:
-            if path.suffix == ".csv":
-                frame.to_csv(draft, index=False)
-            else:
-                frame.to_parquet(draft, index=False)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-        return path
+        return write(self, Path(path))
+
+    def frames(self, rows: int = 1 << 16) -> Iterator[pd.DataFrame]:
+        """Yield :meth:`to_frame` in pieces of ``rows`` rows; of a store, one piece is in memory.
+
+        Examples
+        --------
+        >>> columns = {"trial_id": np.arange(5), "state": np.zeros(5, int), "loss": np.ones(5)}
+        >>> [len(piece) for piece in SweepResult(columns, None, "loss", "min", {}).frames(2)]
+        [2, 2, 1]
+        """
+        cuts = [slice(low, low + rows) for low in range(0, max(len(self), 1), rows)]
+        if hasattr(self.columns, "select"):
+            yield from (self._frame(cut) for cut in cuts)
+        else:
+            whole = self.to_frame()
+            yield from (whole.iloc[cut] for cut in cuts)
 
     def __repr__(self) -> str:
         planned = self.info.get("n_trials", len(self))
@@ -258,9 +305,11 @@ class SweepResult:
         return int(ranking[0])
 
     def _frame(self, rows: Any) -> pd.DataFrame:
-        return pd.DataFrame(
-            {name: self._typed(name, np.asarray(a)[rows]) for name, a in self.columns.items()}
-        )
+        if hasattr(self.columns, "select"):
+            cells = self.columns.select(rows)
+        else:
+            cells = {name: np.asarray(column)[rows] for name, column in self.columns.items()}
+        return pd.DataFrame({name: self._typed(name, a) for name, a in cells.items()})
 
     def _typed(self, name: str, cells: np.ndarray) -> Any:
         """Give a column the pandas dtype that fits all trials of the sweep, not just these."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,16 +15,7 @@ from fastopt.errors import ExecutorError, SpecError, SweepWarning
 from sweeps.callables import warn_of_failures
 from sweeps.collected import Collected
 from sweeps.dispatch import run_elsewhere
-from sweeps.engine.chunks import (
-    Chunk,
-    Chunks,
-    Rows,
-    better,
-    chunk_size,
-    launch_size,
-    run_chunk,
-    sampled,
-)
+from sweeps.engine.chunks import Chunk, Rows, better, chunk_size, run_chunk, sampled
 from sweeps.engine.lane_plan import LanePlan
 from sweeps.engine.local import Problem, worker_count
 from sweeps.engine.options import COMMON, Options
@@ -54,6 +46,7 @@ def sweep(
     diverge_above: float = math.inf,
     eval_every: int | None = None,
     curves: bool = False,
+    store: str | os.PathLike[str] | None = None,
     executor: Any = None,
     n_jobs: int = -1,
     progress: bool = True,
@@ -102,6 +95,9 @@ def sweep(
     curves : bool
         Record the metrics at every check (the value and the coordinates of a landscape), for
         :meth:`SweepResult.curves`.
+    store : path-like, optional
+        Folder to keep the sweep in. Each finished chunk is written at once, and the same call goes
+        on where it stopped, whatever stopped it; with more values on the axes, only new trials run.
     executor : str or object, optional
         Where trials run; by default in one parallel kernel of this process, the fastest on one
         machine. ``"threads"``, ``"processes"`` or ``"loky"``: so many workers here. ``"dask"``: the
@@ -127,6 +123,8 @@ def sweep(
         An axis, name or option is unknown, empty or makes no sense.
     HyperparameterError
         A hyperparameter is not finite or out of its range.
+    StoreError
+        The store cannot be written: missing, read-only or full. What is in it stays.
     ExecutorError
         The executor does not work, or its workers run other versions.
 
@@ -150,13 +148,13 @@ def sweep(
     began = time.perf_counter()
     workers = worker_count(n_jobs)
     checked = _check(problem, space, _common(locals()), hyper)
-    chunks = Chunks(checked.size, (launch_size if executor is None else chunk_size)(checked))
-    collected = Collected(checked)
-    total = _estimate(checked, workers).cost if progress else 0
+    collected = _collector(checked, store, executor)
+    left = 1.0 - collected.finished / checked.size
+    total = left * _estimate(checked, workers).cost if progress else 0
     bar = Progress(total, checked.size, enabled=progress)
     try:
         with bar:
-            finished = _run(checked, chunks, workers, executor, collected, bar)
+            finished = _run(checked, collected.todo(), workers, executor, collected, bar)
     except KeyboardInterrupt:
         finished = False
     except ExecutorError as error:
@@ -171,7 +169,14 @@ def sweep(
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep will take: the answer of :func:`plan`."""
+    """What a sweep will take: the answer of :func:`plan`.
+
+    Examples
+    --------
+    >>> from sweeps import plan, problems
+    >>> plan(problems.ellipse(), {"lr": [0.1]}, steps=5).n_trials
+    1
+    """
 
     n_trials: int
     n_steps: int
@@ -204,6 +209,13 @@ def plan(
     ------
     SpecError, HyperparameterError
         As :func:`sweep` would.
+
+    Examples
+    --------
+    >>> from sweeps import plan, problems
+    >>> estimate = plan(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="sgd", steps=50)
+    >>> estimate.n_trials, estimate.n_steps
+    (2, 100)
     """
     known = inspect.signature(sweep).parameters
     defaults = {
@@ -231,6 +243,15 @@ def _check(problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, An
     options = {name: common.pop(name) for name in _OPTIONS}
     made = plans[type(problem)]
     return made(problem, Space(space), Options(defaults=common | hyper, **options))
+
+
+def _collector(checked: Plan, store: str | os.PathLike[str] | None, executor: Any) -> Collected:
+    if store is None:
+        # Where nothing is sent, launches bound memory only, and the fewer the better.
+        return Collected(checked, None if executor is None else chunk_size(checked))
+    from sweeps.store.keeper import Keeper  # pyarrow takes 0.1 s to import
+
+    return Keeper(checked, store)
 
 
 def _estimate(checked: Plan, workers: int) -> Estimate:

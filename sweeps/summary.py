@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
+from rich.markup import escape
 from rich.table import Table
 
 from fastopt.rules import RULES
@@ -15,6 +16,7 @@ from fastopt.schedules import SCHEDULES
 from sweeps.problems import PROBLEMS
 from sweeps.resources import memory
 from sweeps.results import SweepResult
+from sweeps.studies import Findings
 
 __all__ = [
     "at_the_edge",
@@ -27,9 +29,13 @@ __all__ = [
     "planned",
     "problems",
     "schedules",
+    "stored",
+    "studies",
+    "study",
 ]
 
 BEST = 10
+VERDICTS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]"}
 SHOWN = ("train_loss", "test_loss", "test_accuracy", "steps_to_target")
 
 
@@ -74,6 +80,8 @@ def finished(result: SweepResult) -> Group:
     hint = at_the_edge(result)
     if hint:
         lines.append(hint)
+    if "store" in info:
+        lines.append(f"{info['reused']:,} of them were in {info['store']} already.")
     if info["interrupted"]:
         lines.append("Interrupted: the other trials did not run.")
     return Group(_best(result), *lines)
@@ -90,6 +98,25 @@ def planned(plan: Any) -> Table:
             "memory of the results": memory(plan.bytes),
         },
     )
+
+
+def stored(facts: Mapping[str, Any]) -> Table:
+    """Lay out how far a stored sweep is; ``facts`` come from :mod:`sweeps.store.status`."""
+    states = ", ".join(f"{n:,} {state}" for state, n in facts["states"].items() if n) or "none"
+    share = facts["finished"] / facts["trials"]
+    rows = {
+        "problem": facts["problem"],
+        "ranked by": f"{facts['metric']} ({facts['mode']})",
+        "trials": f"{facts['finished']:,} of {facts['trials']:,} finished ({share:.0%})",
+        "states": states,
+        "chunks": f"{facts['chunks_done']:,} of {facts['chunks']:,}, in {facts['parts']:,} parts",
+        "time of all cores": duration(facts["core_seconds"]),
+        "machines": ", ".join(facts["hosts"]) or "none",
+        "on disk": memory(facts["bytes"]),
+        "extended": f"{facts['sweeps'] - 1} times",
+        "set aside as damaged": ", ".join(facts["bad"]) or "nothing",
+    }
+    return pairs(facts["store"], rows)
 
 
 def at_the_edge(result: SweepResult) -> str:
@@ -136,6 +163,28 @@ def problems() -> Table:
     """Lay out :data:`sweeps.problems.PROBLEMS` with the first line of each doc string."""
     rows = ((name, (make.__doc__ or "").strip().split("\n")[0]) for name, make in PROBLEMS.items())
     return _table("Problems", ("problem", "data"), rows)
+
+
+def study(found: Findings) -> Group:
+    """Lay out what a study found: its tables, and every figure beside the published one."""
+    parts: list[Any] = [f"[bold]{found.name}[/bold]  {escape(found.title)}"]
+    for title, frame in found.tables.items():
+        rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
+        header = [str(name).replace("_", "\n") for name in frame.columns]
+        parts.append(_table(escape(title), header, rows))
+    rows = (
+        (*map(escape, (c.quantity, c.published, c.ours, c.tolerance)), VERDICTS[c.passed])
+        for c in found.checks
+    )
+    parts.append(_table("", ("quantity", "published", "ours", "tolerance", ""), rows))
+    good = sum(check.passed for check in found.checks)
+    parts.append(f"{good} of {len(found.checks)} agree; {duration(found.seconds)}\n")
+    return Group(*parts)
+
+
+def studies(titles: Mapping[str, str]) -> Table:
+    """Lay out the names of the studies and what they are about."""
+    return _table("Studies", ("study", "question"), ((n, escape(t)) for n, t in titles.items()))
 
 
 def _defaults(params: Mapping[str, Any]) -> str:

@@ -11,14 +11,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import make_moons
-from sklearn.model_selection import train_test_split
 
 import fastopt
 from fastopt import schedules
 from sweeps import linspace, logspace, problems, sweep, trace, zipped
 from tests import networks
 from tests.bowls import tilted
+from tests.moons import naive_moons, two_moons
 from tests.training import Trial
 
 run = functools.partial(sweep, progress=False)
@@ -132,13 +131,7 @@ def test_study_3_without_memory_the_sign_bounces_and_with_it_it_converges():
 
 @pytest.fixture(scope="module")
 def moons():
-    """Two moons of the tutorial: training and test rows, and the first parameters."""
-    X, y = make_moons(1000, noise=0.2, random_state=42)
-    X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, random_state=42)
-    np.random.seed(42)  # noqa: NPY002
-    w1, w2 = np.random.randn(2, 10), np.random.randn(10, 1)  # noqa: NPY002
-    theta0 = np.concatenate([w1.ravel(), np.zeros(10), w2.ravel(), np.zeros(1)])
-    return {"X": X, "y": y, "X_test": X_test, "y_test": y_test, "theta0": theta0}
+    return two_moons()
 
 
 def test_study_3_two_moons(moons):
@@ -156,21 +149,6 @@ def test_study_3_two_moons(moons):
         assert curve[epoch + 1] == pytest.approx(loss, abs=5e-6)
     (row,) = result.to_frame().iloc
     assert row.test_accuracy == pytest.approx(0.98, abs=1e-12)
-
-
-def naive_moons(theta, X, y, aux, grad):
-    """The tutorial's network and its loss as printed, log(1 - p) and all."""
-    w1, b1, w2, b2 = theta[:20].reshape(2, 10), theta[20:30], theta[30:40], theta[40]
-    h = np.tanh(np.dot(X, w1) + b1)
-    p = 1.0 / (1.0 + np.exp(-(np.dot(h, w2) + b2)))
-    error = p - y
-    back = error.reshape(-1, 1) * w2.reshape(1, -1) * (1.0 - h * h)
-    grad[:20] = np.dot(X.T, back).ravel()
-    grad[20:30] = back.sum(axis=0)
-    grad[30:40] = np.dot(h.T, error)
-    grad[40] = error.sum()
-    grad /= len(y)
-    return -np.mean(y * np.log(p) + (1.0 - y) * np.log(1.0 - p))
 
 
 def test_study_3_the_sign_slip_is_named_with_its_step(moons):

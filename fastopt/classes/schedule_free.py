@@ -23,6 +23,21 @@ class ScheduleFree(Optimizer):
     average :math:`x = y + (1 - 1 / \beta) (z - y)` in their place, and :meth:`train` puts
     :math:`y` back, bit for bit. The mode is in ``param_groups``, so a state dict remembers it.
 
+    Examples
+    --------
+    >>> import fastopt
+    >>> p = np.array([4.0])
+    >>> opt = fastopt.ScheduleFreeSGD(p, lr=0.5)
+    >>> for _ in range(3):
+    ...     opt.step(p.copy())
+    >>> at = p.copy()
+    >>> opt.eval()
+    >>> opt.training, bool(p[0] != at[0])
+    (False, True)
+    >>> opt.train()
+    >>> bool(p[0] == at[0])
+    True
+
     References
     ----------
     A. Defazio et al., *The road less scheduled*, arXiv:2405.15682.

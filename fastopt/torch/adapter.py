@@ -56,6 +56,18 @@ class Optimizer(torch.optim.Optimizer):
     ``state_dict`` has torch's entries, and ``clock`` (a tuple of floats) so that resuming here
     gives the same bits; torch's optimizers ignore it. ``foreach`` and ``fused`` are accepted for
     compatibility and change nothing.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.torch import SGD
+    >>> p = torch.nn.Parameter(torch.ones(2))
+    >>> p.grad = torch.tensor([2.0, 0.0])
+    >>> opt = SGD([p], lr=0.5)
+    >>> isinstance(opt, torch.optim.Optimizer), opt.step()
+    (True, None)
+    >>> p.tolist()
+    [0.0, 1.0]
     """
 
     _recipe: ClassVar[Callable[..., tuple[Rule, dict[str, Any]]]]

@@ -26,7 +26,7 @@ from sweeps.engine.plan import Block
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 
-__all__ = ["Problem", "background_threads", "compile_block", "run_block", "worker_count"]
+__all__ = ["Problem", "compile_block", "run_block", "threads", "worker_count"]
 
 Problem = DataProblem | Landscape
 
@@ -63,7 +63,7 @@ ONE_BLAS_THREAD = BlasLimit()
 
 
 @functools.cache
-def background_threads() -> ThreadPoolExecutor:
+def threads() -> ThreadPoolExecutor:
     """Return the background threads, kept for the life of the process.
 
     A thread that ends unwinds its stack and holds libgcc's lock on the table of compiled code
@@ -74,7 +74,7 @@ def background_threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1024, thread_name_prefix="fastopt-sweep")
 
 
-os.register_at_fork(after_in_child=background_threads.cache_clear)
+os.register_at_fork(after_in_child=threads.cache_clear)
 
 
 def worker_count(n_jobs: int) -> int:
@@ -144,10 +144,10 @@ def _start(
 ) -> list[Future]:
     """Run the trials on background threads: one for a parallel kernel, one each for serial ones."""
     if block.parallel and not serial:
-        return [background_threads().submit(_run_guarded, block, workers, control, order)]
+        return [threads().submit(_run_guarded, block, workers, control, order)]
     run = runner(block, False)
     data = (control, order, block.item_cost, block.trials, block.problem.aux)
-    return [background_threads().submit(run, 1, *data) for _ in range(workers)]
+    return [threads().submit(run, 1, *data) for _ in range(workers)]
 
 
 def _run_guarded(

@@ -42,6 +42,13 @@ class DataProblem:
         Floating-point operations to train on one row: the cost model's only input.
     theta0 : ndarray or None
         Fixed initial parameters; ``None`` draws them from the trial's seed.
+
+    Examples
+    --------
+    >>> from sweeps import problems
+    >>> problem = problems.iris(hidden=(8,))
+    >>> problem.n_params, problem.X.shape
+    (67, (112, 4))
     """
 
     name: str

@@ -278,6 +278,12 @@ def _dataset(name: str, load: Callable) -> Callable[..., DataProblem]:
     Returns
     -------
     DataProblem
+
+    Examples
+    --------
+    >>> problem = {name}(hidden=())
+    >>> problem.name, problem.has_test
+    ('{name}', True)
     """
     return build
 

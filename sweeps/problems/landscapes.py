@@ -52,6 +52,13 @@ class Landscape:
         Lows and highs of the box that every step is projected to.
     aux : tuple of ndarray
         Constant arrays for the function.
+
+    Examples
+    --------
+    >>> from sweeps import problems
+    >>> problem = problems.ellipse()
+    >>> problem.names, problem.dim, problem.optima.tolist()
+    (('x', 'y'), 2, [[0.0, 0.0]])
     """
 
     name: str

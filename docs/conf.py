@@ -1,0 +1,41 @@
+"""Sphinx: Markdown pages, and pages made from the tables and the public names."""
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+import pages  # noqa: E402
+
+project = "fastopt"
+author = "The fastopt developers"
+copyright = "The fastopt developers"
+release = version = importlib.metadata.version("fastopt")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build", "**/__pycache__"]
+
+autodoc_typehints = "none"  # the docstrings say them, with shapes and units
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "fastopt"
+html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+html_static_path: list[str] = []
+linkcheck_timeout = 20
+
+
+def setup(app):
+    """Write the generated pages before anything is read."""
+    app.connect("config-inited", lambda app, config: pages.write(HERE / "generated"))

@@ -1,0 +1,169 @@
+"""Pages of the documentation that are made from tables and ``__all__``, never typed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fastopt.rules import RULES
+from fastopt.schedules import SCHEDULES
+from sweeps.problems import PROBLEMS
+
+MODULES = {
+    "fastopt": "Optimizers, buffers, clipping and checkpoints over NumPy arrays.",
+    "fastopt.schedules": "Factors on the learning rate, by the number of completed steps.",
+    "fastopt.maths": "Functions that kernels turn into SIMD code.",
+    "fastopt.torch": "Every optimizer as a `torch.optim.Optimizer` over CPU tensors.",
+    "fastopt.errors": "What can go wrong.",
+    "sweeps": "Spaces, sweeps and their results.",
+    "sweeps.problems": "What can be trained.",
+}
+"""Public modules; their ``__all__`` is the interface."""
+
+
+def write(folder: Path) -> None:
+    """Write all pages into ``folder``, which is emptied first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "optimizers.md").write_text(catalogue())
+    (folder / "tables.md").write_text(tables())
+    for name in MODULES:
+        (folder / f"{name}.md").write_text(reference(name))
+    (folder / "reference.md").write_text(index())
+
+
+def catalogue() -> str:
+    """Return the optimizer catalogue: formula, defaults, memory, source of every rule."""
+    head = (
+        "# Optimizers\n\nEvery rule once, as it is computed. *Bytes* are what a float32 step moves "
+        "for one element: the gradient is read, the parameter and each slot are read and written. "
+        "Names of slots are torch's. Where torch, optax and Keras compute something else under the "
+        "same name, [a page of its own](../optimizer-semantics.md) says so.\n"
+    )
+    return "\n".join([head, overview(), *map(entry, RULES.values())])
+
+
+def overview() -> str:
+    """Return a table of all rules."""
+    rows = (
+        (f"[{rule.name}](#{rule.name.replace('_', '-')})", f"{moved(rule)}", ", ".join(rule.slots))
+        for rule in RULES.values()
+    )
+    return table(("rule", "bytes", "slots"), rows)
+
+
+def moved(rule: Any) -> int:
+    """Bytes that a float32 step moves for one element.
+
+    >>> moved(RULES["adamw"])
+    28
+    """
+    return 4 * (1 + 2 * (1 + len(rule.slots)))
+
+
+def entry(rule: Any) -> str:
+    """Return the section of one rule."""
+    rows = (
+        (f"`{name}`", default(kind), f"`{kind.range}`", kind.summary)
+        for name, kind in rule.hyper.items()
+    )
+    return "\n\n".join(
+        (
+            f"## {rule.name.replace('_', ' ')}",
+            f"$$ {rule.formula} $$",
+            f"Source: {rule.source}. Moves {moved(rule)} bytes an element in float32.",
+            table(("hyperparameter", "default", "range", "meaning"), rows),
+        )
+    )
+
+
+def default(kind: Any) -> str:
+    """Return a default as it is written in Python."""
+    return f"`{kind.default!r}`"
+
+
+def tables() -> str:
+    """Return the tables of schedules and problems."""
+    schedules = (
+        (f"`{name}`", ", ".join(f"`{p}`" for p in row.params) or "-", row.torch or "-")
+        for name, row in SCHEDULES.items()
+    )
+    problems = (
+        (f"`{name}`", (inspect.getdoc(make) or "").split("\n")[0])
+        for name, make in PROBLEMS.items()
+    )
+    return "\n\n".join(
+        (
+            "# Schedules and problems",
+            "## Schedules",
+            table(("schedule", "parameters", "in torch"), schedules),
+            "## Problems",
+            table(("problem", "what it is"), problems),
+        )
+    )
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    r"""Return a Markdown table.
+
+    >>> print(table(("a", "b"), [("1", "x|y")]))
+    | a | b |
+    |---|---|
+    | 1 | x\\|y |
+    """
+    header = tuple(header)
+    lines = [header, ("---",) * len(header), *rows]
+    cells = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
+    text = "\n".join(f"| {line} |" for line in cells)
+    return text.replace("| --- " * len(header) + "|", "|---" * len(header) + "|")
+
+
+def reference(module: str) -> str:
+    """Return the reference of a public module: every name of its ``__all__``."""
+    names = importlib.import_module(module).__all__
+    blocks = (directive(module, name) for name in sorted(names, key=str.lower))
+    return "\n\n".join((f"# {module}", MODULES[module], *blocks))
+
+
+def directive(module: str, name: str) -> str:
+    """Return the directive that documents one public name."""
+    value = getattr(importlib.import_module(module), name)
+    full = f"{module}.{name}"
+    if inspect.ismodule(value):
+        return f"## {name}\n\nA module: [{value.__name__}]({value.__name__}.md)."
+    if inspect.isclass(value):
+        kind, options = "autoclass", [":members:"]
+    elif callable(value):
+        kind, options = "autofunction", []
+    else:
+        kind, options = "autodata", [":no-value:"]
+    body = "\n".join((f".. {kind}:: {full}", *(f"   {option}" for option in options)))
+    return f"## {name}\n\n```{{eval-rst}}\n{body}\n```"
+
+
+def index() -> str:
+    """Return the contents of the reference."""
+    rows = ((f"[`{name}`]({name}.md)", text) for name, text in MODULES.items())
+    listing = "\n".join(MODULES)
+    return "\n\n".join(
+        (
+            "# Reference",
+            table(("module", "what it holds"), rows),
+            f"```{{toctree}}\n:hidden:\n\n{listing}\n```",
+        )
+    )
+
+
+def public_names() -> list[str]:
+    """Every public name, with its module.
+
+    >>> {"fastopt.AdamW", "sweeps.sweep"} <= set(public_names())
+    True
+    """
+    modules = ((name, importlib.import_module(name).__all__) for name in MODULES)
+    return list(itertools.chain.from_iterable([f"{m}.{n}" for n in names] for m, names in modules))

@@ -1,0 +1,68 @@
+"""From rows of trials to the columns of a result, whether they stay in memory or go to a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sweeps.engine.chunks import Rows, lengthened
+from sweeps.engine.plan import Plan
+from sweeps.engine.trial import COUNTS
+
+__all__ = ["STATES", "columns_of", "curves_of", "joined", "no_rows"]
+
+STATES = ("COMPLETE", "DIVERGED", "PRUNED", "FAILED")
+"""How a trial can end; the ``state`` column of a result holds positions in this tuple."""
+
+
+def no_rows(plan: Plan, points: int = 0) -> Rows:
+    """Return the rows of no trial."""
+    return Rows(
+        np.empty(0, np.int64),
+        np.empty(0, np.int8),
+        np.empty((0, len(plan.results))),
+        np.empty((0, points, len(plan.curve))),
+        0,
+    )
+
+
+def joined(plan: Plan, parts: list[Rows]) -> Rows:
+    """Put rows from several chunks in the order of their trial numbers."""
+    points = max((part.curves.shape[1] for part in parts), default=0)
+    every = [no_rows(plan, points), *parts]
+    ids = np.concatenate([part.ids for part in every])
+    order = np.argsort(ids, kind="stable")
+    return Rows(
+        ids[order],
+        np.concatenate([part.state for part in every])[order],
+        np.concatenate([part.out for part in every])[order],
+        np.concatenate([lengthened(part.curves, points) for part in every])[order],
+        sum(part.cost for part in every),
+        {i: reason for part in every for i, reason in part.errors.items()},
+    )
+
+
+def columns_of(plan: Plan, rows: Rows) -> dict[str, np.ndarray]:
+    """Return the columns of a result: numbers, axes, state, what was measured, and errors if any.
+
+    Counts are whole numbers, -1 where there is none; a best loss that was never finite is NaN.
+    """
+    columns: dict[str, np.ndarray] = {"trial_id": rows.ids, **plan.space.columns(rows.ids)}
+    columns["state"] = rows.state
+    for k, name in enumerate(plan.results):
+        cells = rows.out[:, k]
+        if name in COUNTS:
+            cells = np.nan_to_num(cells, nan=-1).astype(np.int64)
+        columns[name] = np.where(np.isinf(cells), np.nan, cells) if name == "best_loss" else cells
+    if rows.errors:
+        reasons = [rows.errors.get(i) for i in rows.ids.tolist()]
+        columns["error"] = np.array(reasons, object)
+    return columns
+
+
+def curves_of(plan: Plan, rows: Rows) -> Mapping[str, Any]:
+    """Return the curves of a result: trial numbers, and one ``(n, points)`` table a quantity."""
+    tables = {name: rows.curves[:, :, k] for k, name in enumerate(plan.curve)}
+    return {"trial_id": rows.ids, **tables}

@@ -1,0 +1,48 @@
+"""A result as one file, written in pieces: a store of any size needs the memory of one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastopt.errors import SpecError
+
+if TYPE_CHECKING:
+    from sweeps.results import SweepResult
+
+__all__ = ["SUFFIXES", "write"]
+
+
+def write(result: SweepResult, path: Path) -> Path:
+    """Write all trials to a ``.parquet`` or ``.csv`` file: see :meth:`sweeps.SweepResult.save`."""
+    if path.suffix not in SUFFIXES:
+        raise SpecError(f"a result is saved as {' or '.join(SUFFIXES)}; got {str(path)!r}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        SUFFIXES[path.suffix](result, draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def _write_csv(result: SweepResult, path: Path) -> None:
+    for k, frame in enumerate(result.frames()):
+        frame.to_csv(path, index=False, header=k == 0, mode="a" if k else "w")
+
+
+def _write_parquet(result: SweepResult, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    frames = result.frames()
+    first = pa.Table.from_pandas(next(frames), preserve_index=False)
+    with pq.ParquetWriter(path, first.schema, write_page_checksum=True) as file:
+        file.write_table(first)
+        for frame in frames:
+            file.write_table(pa.Table.from_pandas(frame, first.schema, preserve_index=False))
+
+
+SUFFIXES = {".parquet": _write_parquet, ".csv": _write_csv}
+"""Files a result can be saved as, and how."""

@@ -1,0 +1,1 @@
+"""Sweeps kept in a folder: nothing is lost, whatever stops them."""

@@ -1,0 +1,118 @@
+"""Many small parts become few large ones, in the same store, while it stays whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sweeps.store import fs
+from sweeps.store.decode import opened, read_table
+from sweeps.store.folder import CURVES, ROWS, Folder
+from sweeps.store.parts import Part, content, encoded, facts_of, named
+
+__all__ = ["Compacted", "compact"]
+
+MOST_BYTES = 1 << 25
+"""Size that parts are put together to, at most: they are made in memory."""
+
+ROW_GROUP = 1 << 16
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What :func:`compact` did: the number of parts and their bytes, before and after."""
+
+    parts_before: int
+    parts_after: int
+    bytes_before: int
+    bytes_after: int
+
+
+def compact(path: str | os.PathLike[str]) -> Compacted:
+    """Put the parts of neighbouring chunks together.
+
+    The large part is written, verified and published before the small ones are removed, so the
+    store is whole whenever it stops, and the same sweep still goes on with it.
+
+    Parameters
+    ----------
+    path : path-like
+        The store. Nobody should be reading it meanwhile.
+
+    Returns
+    -------
+    Compacted
+
+    Raises
+    ------
+    StoreError
+        The folder is missing, holds no sweep or cannot be written.
+
+    Warns
+    -----
+    SweepWarning
+        A part is damaged, and set aside.
+    """
+    folder = Folder(path)
+    folder.the_sweep()
+    folder.prepare()
+    before = _sizes(folder)
+    for stored in folder.sweeps():
+        for kind in (ROWS, CURVES):
+            whole = folder.whole(kind, stored.name)
+            for group in _groups(folder, kind, whole):
+                _merge(folder, kind, group)
+            _remove_covered(folder, kind, stored.name)
+    after = _sizes(folder)
+    return Compacted(len(before), len(after), sum(before), sum(after))
+
+
+def _groups(folder: Folder, kind: str, parts: list[Part]) -> Iterator[list[Part]]:
+    """Yield runs of parts whose chunks follow each other, small enough together."""
+    group: list[Part] = []
+    size = 0
+    for part in parts:
+        more = (folder.path / kind / str(part)).stat().st_size
+        follows = group and group[-1].chunks.stop == part.first
+        if group and not (follows and size + more <= MOST_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(part)
+        size += more
+    yield group
+
+
+def _merge(folder: Folder, kind: str, parts: list[Part]) -> None:
+    if len(parts) < 2:
+        return
+    paths = [folder.path / kind / str(part) for part in parts]
+    tables = [read_table(path).replace_schema_metadata() for path in paths]
+    first, count = parts[0].first, sum(part.count for part in parts)
+    said: dict[str, Any] = {"sweep": parts[0].sweep, "first": first, "count": count}
+    if kind == ROWS:
+        tallies = [facts_of(opened(path).metadata) for path in paths]
+        said["rows"] = sum(each["rows"] for each in tallies)
+        said["states"] = np.sum([each["states"] for each in tallies], axis=0).tolist()
+    data = encoded(pa.concat_tables(tables), said, ROW_GROUP)
+    fs.publish(folder.path / kind / str(Part(first, count, parts[0].sweep, content(data))), data)
+
+
+def _remove_covered(folder: Folder, kind: str, sweep: str) -> None:
+    """Remove parts whose chunks are in larger ones, from this time or one that was cut short."""
+    kept = set(folder.listed(kind, sweep))
+    every = [named(path.name) for path in (folder.path / kind).iterdir()]
+    covered = [part for part in every if part and part.sweep == sweep and part not in kept]
+    for part in covered:
+        fs.remove(folder.path / kind / str(part))
+    if covered:
+        fs.sync_folder(folder.path / kind)
+
+
+def _sizes(folder: Folder) -> list[int]:
+    paths = [path for kind in (ROWS, CURVES) for path in (folder.path / kind).iterdir()]
+    return [path.stat().st_size for path in paths if named(path.name)]

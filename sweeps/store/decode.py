@@ -1,0 +1,118 @@
+"""From the tables of a store back to arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fastopt.errors import StoreError
+from sweeps.engine.chunks import Rows
+from sweeps.engine.plan import Plan
+from sweeps.engine.tables import STATES
+from sweeps.engine.trial import COUNTS
+
+__all__ = ["cells_of", "curves_from", "opened", "read_table", "rows_from"]
+
+
+def opened(path: Path) -> pq.ParquetFile:
+    """Open a part; its pages are checked against their checksums as they are read.
+
+    Raises
+    ------
+    StoreError
+        It is damaged or cannot be read.
+    """
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return some columns of a part, or all.
+
+    Raises
+    ------
+    StoreError
+        It is damaged or cannot be read.
+    """
+    try:
+        with opened(path) as file:
+            return file.read(columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> StoreError:
+    """Return an error that says what to do about a part."""
+    if isinstance(error, StoreError):
+        return error
+    return StoreError(
+        f"{path} cannot be read ({error}). Run the command of the sweep again: it sets aside what "
+        "is damaged and runs those trials anew"
+    )
+
+
+def cells_of(name: str, column: pa.ChunkedArray, gaps: bool = False) -> np.ndarray:
+    """Return a column as an array: states as numbers, names and what has gaps as objects.
+
+    >>> cells_of("state", pa.chunked_array([["DIVERGED", "COMPLETE"]]))
+    array([1, 0], dtype=int8)
+    >>> cells_of("optimizer", pa.chunked_array([["sgd", None, "sgd"]]))
+    array(['sgd', None, 'sgd'], dtype=object)
+    """
+    if name == "state":
+        found = pc.index_in(column, value_set=pa.array(STATES))
+        return found.to_numpy().astype(np.int8)
+    if not gaps and not pa.types.is_string(column.type):
+        return column.to_numpy()
+    coded = column.combine_chunks().dictionary_encode()
+    if isinstance(coded, pa.ChunkedArray):
+        coded = coded.combine_chunks()
+    known = np.array([*coded.dictionary.to_pylist(), None], object)
+    return known[coded.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
+
+
+def rows_from(plan: Plan, table: pa.Table, curves: pa.Table | None) -> Rows:
+    """Return the rows that were stored, as if they had just run."""
+    ids = table["trial_id"].to_numpy()
+    out = np.empty((len(ids), len(plan.results)))
+    for k, name in enumerate(plan.results):
+        out[:, k] = table[name].to_numpy()
+        if name in COUNTS:
+            out[out[:, k] < 0, k] = np.nan
+    errors = {i: e for i, e in zip(ids.tolist(), table["error"].to_pylist()) if e is not None}
+    recorded = np.empty((len(ids), 0, len(plan.curve)))
+    if curves is not None:
+        tables = curves_from(curves, ids, plan.curve)
+        recorded = np.stack([tables[name] for name in plan.curve], axis=-1)
+    return Rows(ids, cells_of("state", table["state"]), out, recorded, 0, errors)
+
+
+def curves_from(table: pa.Table, ids: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Turn one row a trial and point into tables ``(n, points)``, NaN past the end of a trial.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        ``trial_id``, not decreasing, and ``names``.
+    ids : ndarray of int64, shape (n,)
+        Trials to return, increasing.
+    names : sequence of str
+    """
+    owner = table["trial_id"].to_numpy()
+    rows = np.minimum(np.searchsorted(ids, owner), len(ids) - 1)
+    wanted = ids[rows] == owner if len(ids) else np.zeros(len(owner), bool)
+    rows, owner = rows[wanted], owner[wanted]
+    point = np.arange(len(owner)) - np.searchsorted(owner, owner)
+    shape = (len(ids), int(point.max(initial=-1)) + 1)
+    tables = {}
+    for name in names:
+        tables[name] = np.full(shape, np.nan)
+        tables[name][rows, point] = table[name].to_numpy()[wanted]
+    return tables

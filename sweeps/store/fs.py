@@ -1,0 +1,208 @@
+"""Everything that changes a store on disk, one function an operation.
+
+Nothing else in this package touches files for writing, so a test can end the process before each
+operation in turn, or drop what was not yet synced, and see what the next run makes of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+import socket
+import time
+from pathlib import Path
+
+from fastopt.errors import StoreError
+
+__all__ = ["append", "make_folder", "move", "publish", "read", "remove", "sweep_drafts"]
+
+# A draft that another machine has not finished in this time (s) belongs to nobody.
+ABANDONED = 24 * 3600.0
+DRAFT = re.compile(r"\..+\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.[0-9a-f]+\.draft")
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Write a file so that under its name there is all of it or nothing, whatever happens.
+
+    It is written under another name, synced, read back, renamed, and the folder is synced. A file
+    that was there is replaced.
+
+    Raises
+    ------
+    StoreError
+        It cannot be written; nothing has changed.
+    """
+    draft = path.with_name(f".{path.name}.{host()}.{os.getpid()}.{secrets.token_hex(4)}.draft")
+    try:
+        file = create(draft)
+        try:
+            write(file, data)
+            sync(file)
+        finally:
+            os.close(file)
+        if read(draft) != data:
+            raise OSError(errno.EIO, "what was written is not what is read")
+        replace(draft, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            remove(draft)
+        raise failure(error, path, len(data)) from error
+
+
+def move(path: Path, to: Path) -> None:
+    """Move a file to another folder of the store; gone already is as good."""
+    try:
+        replace(path, to)
+        sync_folder(to.parent)
+        sync_folder(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise failure(error, to) from error
+
+
+def create(path: Path) -> int:
+    """Open a new file for writing."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def write(file: int, data: bytes) -> None:
+    """Write all of ``data``."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(file, left) :]
+
+
+def sync(file: int) -> None:
+    """Wait until what was written is on the disk."""
+    os.fsync(file)
+
+
+def replace(path: Path, to: Path) -> None:
+    """Rename a file, in one step for whoever looks."""
+    os.replace(path, to)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        # Some network file systems cannot, and keep names in order by themselves.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(file)
+
+
+def remove(path: Path) -> None:
+    """Remove a file; gone already is as good."""
+    path.unlink(missing_ok=True)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add a line to a file of facts, whose loss would not matter: not synced."""
+    with open(path, "ab", buffering=0) as file:
+        file.write(data)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, those it lies in included, and sync their names.
+
+    Raises
+    ------
+    StoreError
+        It cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        try:
+            make(folder)
+            sync_folder(folder.parent)
+        except OSError as error:
+            raise failure(error, folder) from error
+
+
+def make(folder: Path) -> None:
+    """Make one folder; there already is as good."""
+    folder.mkdir(exist_ok=True)
+
+
+def read(path: Path) -> bytes:
+    """Return the bytes of a file."""
+    return path.read_bytes()
+
+
+def host() -> str:
+    """Return this machine's name, of characters that a file name may have."""
+    return re.sub(r"[^\w-]", "-", socket.gethostname())[:64]
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Remove drafts of processes that are gone."""
+    for path in folder.glob(".*.draft"):
+        owner = DRAFT.fullmatch(path.name)
+        if owner and _is_gone(path, owner["host"], int(owner["pid"])):
+            with contextlib.suppress(OSError):
+                remove(path)
+
+
+def _is_gone(path: Path, owner: str, pid: int) -> bool:
+    if owner != host():
+        with contextlib.suppress(OSError):
+            return time.time() - path.stat().st_mtime > ABANDONED
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def failure(error: OSError, path: Path, size: int = 0) -> StoreError:
+    """Return an error that says which file, what it needs and what to do.
+
+    >>> print(failure(OSError(errno.EACCES, "Permission denied"), Path("runs/digits")))
+    runs/digits cannot be written: Permission denied. Make it writable, or name another folder for
+    the store. What is stored already is intact
+    """
+    need = f" ({size:,} bytes)" if size else ""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        need = f": it needs {size:,} bytes, and {_free(path):,} are free on that disk"
+    remedy = _REMEDIES.get(error.errno or 0, "See to it, or name another folder for the store")
+    return StoreError(
+        error.errno,
+        f"{path} cannot be written{need}: {error.strerror or error}. {remedy}. "
+        "What is stored already is intact",
+    )
+
+
+def _free(path: Path) -> int:
+    folder = next(folder for folder in path.absolute().parents if folder.is_dir())
+    return shutil.disk_usage(folder).free
+
+
+_AGAIN = "and run the same command again: it goes on where it stopped"
+_REMEDIES = {
+    errno.ENOSPC: f"Free some space {_AGAIN}",
+    errno.EDQUOT: f"Free some of your quota {_AGAIN}",
+    errno.EFBIG: f"Raise the limit on file sizes (ulimit -f) {_AGAIN}",
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "Make it writable, or name another folder for the store",
+    ),
+    **dict.fromkeys(
+        (errno.ENOTDIR, errno.EEXIST),
+        "A file is where a folder should be: name another folder for the store",
+    ),
+    errno.ENOENT: "The folder is gone: has it been removed or unmounted?",
+}

@@ -1,0 +1,179 @@
+"""What a stored sweep is, as plain JSON: enough to tell whether another one is the same.
+
+Arrays count with their content and functions with a digest of their code, so that two sweeps are
+the same if and only if their trials come to the same results. Provenance (versions, CPU, revision)
+stands beside it and decides nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import subprocess
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastopt.compile import fingerprint
+from fastopt.doctor import versions
+from fastopt.errors import SweepWarning
+from fastopt.schedules import Schedule
+from sweeps.axes import Points, Tied
+from sweeps.distributions import Choice, Draws, Independent, LogUniform, Uniform
+from sweeps.engine.plan import Plan
+from sweeps.samplers import Latin, Sobol
+from sweeps.space import Space
+
+__all__ = ["FORMAT", "described", "digest", "identity", "provenance", "restored"]
+
+FORMAT = 1
+"""Version of the layout of a store; a reader refuses what is newer than itself."""
+
+LISTED = 2**20
+"""Trials of a sample that are written down one by one; of more, only a digest."""
+
+
+def identity(plan: Plan, chunk: int) -> dict[str, Any]:
+    """Describe a checked sweep that is cut into chunks of ``chunk`` trials.
+
+    Returns
+    -------
+    dict
+        ``format``; ``problem``; ``options``; ``keywords`` (hyperparameters with one value);
+        ``space`` (``names``, ``parts``, ``selection``);
+        ``results`` and ``curve`` (columns of what is measured); ``trials``; ``chunk``.
+    """
+    options = {
+        field.name: described(getattr(plan.options, field.name))
+        for field in dataclasses.fields(plan.options)
+        if field.name != "defaults"
+    }
+    return {
+        "format": FORMAT,
+        "problem": described(plan.problem),
+        "options": options,
+        "keywords": described(plan.options.defaults),
+        "space": _space(plan.space),
+        "results": list(plan.results),
+        "curve": list(plan.curve),
+        "trials": plan.size,
+        "chunk": chunk,
+    }
+
+
+def digest(document: Any) -> str:
+    """Return a name for a JSON document: 16 hex digits that change with anything in it.
+
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+    True
+    """
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def provenance() -> dict[str, Any]:
+    """Return where results come from: versions, CPU, and the revision of the code around."""
+    return {**versions(), "git": _revision()}
+
+
+def described(value: Any) -> Any:
+    """Return a JSON document that says what a value is, the same in every process.
+
+    >>> described({"X": np.zeros(3), "lr": 0.1, "limit": math.inf})
+    {'X': 'float64[3] ...', 'lr': 0.1, 'limit': 'inf'}
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, np.ndarray):
+        content = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=8)
+        return f"{value.dtype}{list(value.shape)} {content.hexdigest()}"
+    if isinstance(value, Mapping):
+        return {str(key): described(item) for key, item in value.items()}
+    if isinstance(value, range):
+        return {"range": [value.start, value.stop, value.step]}
+    if isinstance(value, Schedule):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: described(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields}
+    if isinstance(value, Sequence | set | frozenset):
+        items = value if isinstance(value, Sequence) else sorted(value, key=repr)
+        return [described(item) for item in items]
+    return f"code {fingerprint(value)}"
+
+
+def _space(space: Space) -> dict[str, Any]:
+    return {
+        "names": list(space.names),
+        "parts": [described(part) for part in space.parts],
+        "selection": _selection(space),
+    }
+
+
+def _selection(space: Space) -> dict[str, Any] | None:
+    """Describe which trials of a grid a slice or a sample is; None for all of them."""
+    rows, total = space._rows, int(space._starts[-1])
+    if isinstance(rows, range) and rows == range(total):
+        return None
+    if isinstance(rows, np.ndarray) and rows.size <= LISTED:
+        return {"trials": space.size, "of": rows.tolist()}
+    return {"trials": space.size, "of": described(rows)}
+
+
+def restored(document: Mapping[str, Any]) -> Space:
+    """Make the space that a ``space`` document describes.
+
+    Schedules come back as their names, and a selection of more than a million trials as the whole.
+
+    Examples
+    --------
+    >>> from sweeps import logspace, uniform
+    >>> space = Space({"lr": logspace(1e-3, 1, 4), "seed": range(2), "x": uniform(0, 1, 2)})
+    >>> again = restored(json.loads(json.dumps(_space(space[:5]))))
+    >>> again, list(again) == list(space[:5])
+    (Space(5 of 16 trials: lr (4) x seed (2) x x (2)), True)
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SweepWarning)  # of repeated values: it was given once
+        space = Space([{k: _made(axis) for k, axis in part.items()} for part in document["parts"]])
+    space.names = tuple(document["names"])
+    rows = (document["selection"] or {}).get("of")
+    if isinstance(rows, list):
+        return space._selected(np.array(rows, np.int64))
+    return space._selected(_made(rows)) if isinstance(rows, Mapping) else space
+
+
+def _made(value: Any) -> Any:
+    """Undo :func:`described` for axes; what a name stands for is looked up in a closed table."""
+    if isinstance(value, list):
+        return tuple(map(_made, value))
+    if not isinstance(value, Mapping):
+        return value
+    if "range" in value:
+        return range(*value["range"])
+    fields = {name: _made(item) for name, item in value.items() if name != "kind"}
+    return _KINDS[value["kind"]](**fields)
+
+
+def _revision() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+_KINDS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (Points, Tied, Draws, Uniform, LogUniform, Choice, Independent, Latin, Sobol)
+}

@@ -1,0 +1,199 @@
+"""Parts: the immutable files of a store, named after their content.
+
+``00000012-<sweep>-<content>.parquet`` holds chunk 12 of the sweep whose identity has that digest;
+``00000016+8-...`` chunks 16 to 23, put together by :func:`sweeps.store.compact.compact`. The bytes
+are a function of the rows, so who writes a chunk again writes the same file. Whoever reads one
+checks its bytes against its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweeps.engine.chunks import Rows
+from sweeps.engine.plan import Plan
+from sweeps.engine.tables import STATES, columns_of, no_rows
+
+__all__ = [
+    "GIVEN",
+    "Part",
+    "content",
+    "curve_table",
+    "encoded",
+    "named",
+    "row_table",
+    "schema_of",
+    "tally",
+    "verified",
+]
+
+NAME = re.compile(
+    r"(?P<first>\d{8,})(\+(?P<count>\d+))?-(?P<sweep>[0-9a-f]{16})-(?P<content>[0-9a-f]{24})\.parquet"
+)
+KEY = b"fastopt"
+"""Metadata of a part: a JSON document: ``sweep``, ``first``, ``count``, ``rows``, ``states``."""
+
+GIVEN = ".given"
+"""Suffix of an axis that is also measured: ``steps.given`` were asked for, ``steps`` were taken."""
+
+TYPES = {"name": pa.string(), "integer": pa.int64(), "real": pa.float64(), "boolean": pa.bool_()}
+"""Sort of value -> type of its column."""
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """The name of a part: chunks ``first`` to ``first + count - 1`` of a sweep."""
+
+    first: int
+    count: int
+    sweep: str
+    content: str
+
+    def __str__(self) -> str:
+        several = f"+{self.count}" if self.count > 1 else ""
+        return f"{self.first:08d}{several}-{self.sweep}-{self.content}.parquet"
+
+    @property
+    def chunks(self) -> range:
+        """Numbers of the chunks in it."""
+        return range(self.first, self.first + self.count)
+
+
+def named(name: str) -> Part | None:
+    """Read a file's name; None if it is not that of a part.
+
+    >>> str(named("00000016+8-0123456789abcdef-0123456789abcdef01234567.parquet").chunks)
+    'range(16, 24)'
+    """
+    found = NAME.fullmatch(name)
+    if not found:
+        return None
+    first, count = int(found["first"]), int(found["count"] or 1)
+    return Part(first, count, found["sweep"], found["content"])
+
+
+def content(data: bytes) -> str:
+    """Return the digest of a file that stands in its name."""
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
+
+
+def schema_of(plan: Plan) -> pa.Schema:
+    """Return the columns of the parts of a sweep."""
+    space = plan.space
+    fields = [pa.field("trial_id", pa.int64())]
+    for name in space.names:
+        stored = name + GIVEN if name in plan.results else name
+        fields.append(pa.field(stored, TYPES[space.kinds[name]]))
+    fields.append(pa.field("state", pa.string()))
+    measured = columns_of(plan, no_rows(plan))
+    fields += [pa.field(name, pa.from_numpy_dtype(measured[name].dtype)) for name in plan.results]
+    return pa.schema([*fields, pa.field("error", pa.string())])
+
+
+def row_table(plan: Plan, schema: pa.Schema, rows: Rows) -> pa.Table:
+    """Lay rows out as a table: numbers, axes, state, what was measured, why it failed."""
+    cells: dict[str, Any] = columns_of(plan, rows)
+    if any(name.endswith(GIVEN) for name in schema.names):
+        axes = plan.space.columns(rows.ids)
+        cells |= {name + GIVEN: column for name, column in axes.items()}
+    cells["state"] = pa.DictionaryArray.from_arrays(rows.state, list(STATES)).dictionary_decode()
+    cells.setdefault("error", [None] * len(rows))
+    return pa.table([_array(cells[field.name], field) for field in schema], schema=schema)
+
+
+def _array(cells: Any, field: pa.Field) -> pa.Array:
+    if isinstance(cells, np.ndarray) and cells.dtype == object and field.type == pa.string():
+        codes, distinct = pd.factorize(cells)
+        names = pa.array([str(name) for name in distinct], pa.string())
+        return pa.DictionaryArray.from_arrays(
+            pa.array(codes, mask=codes < 0), names
+        ).dictionary_decode()
+    return pa.array(cells, field.type, from_pandas=False)
+
+
+def curve_table(plan: Plan, rows: Rows) -> pa.Table:
+    """Lay curves out as a table, one row a trial and point."""
+    kept = rows.curves[:, :, 0] >= 0  # the step; False for NaN, past the end of a trial
+    columns = {"trial_id": np.repeat(rows.ids, kept.sum(axis=1))}
+    for k, name in enumerate(plan.curve):
+        points = rows.curves[:, :, k][kept]
+        columns[name] = points.astype(np.int64) if name == "step" else points
+    return pa.table(columns)
+
+
+def encoded(table: pa.Table, facts: Mapping[str, Any], row_group: int | None = None) -> bytes:
+    """Return the bytes of a Parquet file: compressed, with a checksum a page.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+    facts : dict
+        ``sweep``, ``first``, ``count``, ...; what :func:`verified` compares with.
+    row_group : int, optional
+        Rows of a group; all by default.
+    """
+    table = table.replace_schema_metadata({KEY: json.dumps(dict(facts), sort_keys=True).encode()})
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=row_group or max(1, table.num_rows),
+        compression="zstd",
+        compression_level=1,
+        # Axes repeat, results do not; a dictionary of distinct floats costs time and saves nothing.
+        use_dictionary=[f.name for f in table.schema if f.type == pa.string()],
+        write_page_checksum=True,
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def tally(state: np.ndarray) -> dict[str, Any]:
+    """Return what a part says about its rows: how many there are, and how they ended.
+
+    >>> tally(np.array([0, 1, 0]))
+    {'rows': 3, 'states': [2, 1, 0, 0]}
+    """
+    counts = np.bincount(state, minlength=len(STATES)).tolist()
+    return {"rows": len(state), "states": counts}
+
+
+def facts_of(metadata: pq.FileMetaData) -> dict[str, Any]:
+    """Return what a part says about itself."""
+    return json.loads((metadata.metadata or {}).get(KEY, b"{}"))
+
+
+def verified(part: Part, data: bytes) -> str:
+    """Check the bytes of a part against its name; return what is wrong, or nothing.
+
+    Parameters
+    ----------
+    part : Part
+    data : bytes
+
+    Returns
+    -------
+    str
+        Empty if the part is whole and what its name says.
+    """
+    if not data:
+        return "it is empty"
+    if content(data) != part.content:
+        return "its bytes are not those that were written"
+    try:
+        facts = facts_of(pq.read_metadata(pa.BufferReader(data)))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return f"it cannot be read ({error})"
+    said = [facts.get(key) for key in ("sweep", "first", "count")]
+    if said != [part.sweep, part.first, part.count]:
+        return f"it says that it is chunk {said[1]} of sweep {said[0]}"
+    return ""

@@ -1,0 +1,248 @@
+"""Results that stay in their folder: a column is read when it is looked at, and only that one."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fastopt.errors import SpecError, did_you_mean
+from sweeps.engine.plan import Plan
+from sweeps.engine.trial import COUNTS
+from sweeps.results import SweepResult
+from sweeps.space import Space
+from sweeps.store.decode import cells_of, curves_from, damaged, opened, read_table
+from sweeps.store.folder import CURVES, ROWS, Folder, Stored
+from sweeps.store.identity import restored
+from sweeps.store.parts import facts_of
+
+__all__ = ["StoredColumns", "StoredCurves", "open_result", "result_of"]
+
+# Always read: without them a result cannot be ranked.
+NEEDED = ("trial_id", "state")
+
+
+def open_result(
+    path: str | os.PathLike[str], columns: Sequence[str] | None = None, filters: Any = None
+) -> SweepResult:
+    """Open a store: see :meth:`sweeps.SweepResult.open`."""
+    folder = Folder(path)
+    stored = folder.the_sweep()
+    result = result_of(folder, stored, {}, columns=columns, filters=filters)
+    identity = stored.identity
+    result.info |= {
+        "n_trials": identity["trials"],
+        "interrupted": filters is None and len(result) < identity["trials"],
+        "problem": identity["problem"]["name"],
+        "store": str(folder.path),
+    }
+    return result
+
+
+def result_of(
+    folder: Folder,
+    stored: Stored,
+    info: Mapping[str, Any],
+    plan: Plan | None = None,
+    columns: Sequence[str] | None = None,
+    filters: Any = None,
+) -> SweepResult:
+    """Return the finished trials of a stored sweep.
+
+    Parameters
+    ----------
+    folder : Folder
+    stored : Stored
+    info : dict
+        As for :class:`sweeps.SweepResult`.
+    plan : Plan, optional
+        The sweep itself, if the caller has it: then axes hold its own values.
+    columns, filters
+        As for :meth:`sweeps.SweepResult.open`.
+    """
+    options = stored.identity["options"]
+    space = restored(stored.identity["space"]) if plan is None else plan.space
+    held = StoredColumns(folder, stored, space, columns, plan is not None)
+    cells: Mapping[str, np.ndarray] = held if filters is None else held.matching(filters)
+    curves = StoredCurves(folder, stored, cells) if options["curves"] else None
+    return SweepResult(cells, curves, options["metric"], options["mode"], info, space, plan)
+
+
+class StoredColumns(Mapping[str, np.ndarray]):
+    """Columns of a stored sweep by name, each read at its first use and kept.
+
+    Parameters
+    ----------
+    folder : Folder
+    stored : Stored
+    space : Space
+    columns : sequence of str, optional
+        Those that are wanted; all by default. What a ranking needs is always there.
+    decode : bool
+        Compute axes from the trials' numbers instead of reading them: then schedules are objects.
+
+    Raises
+    ------
+    SpecError
+        There is no such column.
+    StoreError
+        A part is damaged.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        stored: Stored,
+        space: Space,
+        columns: Sequence[str] | None = None,
+        decode: bool = False,
+    ) -> None:
+        self._space, self._decode = space, decode
+        self.paths = [folder.path / ROWS / str(p) for p in folder.listed(ROWS, stored.name)]
+        said = [facts_of(opened(path).metadata) for path in self.paths]
+        self._ends = np.cumsum([0, *(facts["rows"] for facts in said)])
+        results, axes = stored.identity["results"], stored.identity["space"]["names"]
+        names = [NEEDED[0], *axes, NEEDED[1], *results]
+        if any(facts["states"][3] for facts in said):  # FAILED
+            names.append("error")
+        self._names = list(dict.fromkeys(names))
+        self._axes = [name for name in axes if name not in results]
+        self._dtypes = {name: c.dtype for name, c in space.columns([0]).items() if name in axes}
+        self._dtypes |= {"trial_id": np.dtype(np.int64), "state": np.dtype(np.int8)}
+        self._cache: dict[str, np.ndarray] = {}
+        if columns is not None:
+            self._restrict(columns, stored.identity["options"]["metric"])
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return a column, of all trials."""
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._cache:
+            self._cache |= self._cells(slice(0, self.height), [name])
+        return self._cache[name]
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+        return int(self._ends[-1])
+
+    def select(self, rows: Any) -> dict[str, np.ndarray]:
+        """Return all columns of some rows; no other part is read, and nothing is kept.
+
+        Parameters
+        ----------
+        rows : slice or ndarray of int
+            Positions, in any order.
+        """
+        return self._cells(rows, self._names)
+
+    def matching(self, filters: Any) -> dict[str, np.ndarray]:
+        """Return all columns of the rows that pass a filter of :func:`pyarrow.parquet.read_table`.
+
+        Raises
+        ------
+        SpecError
+            The filter makes no sense for these columns.
+        """
+        names = list(self._names)
+        if not self.paths:
+            return self._cells(slice(0, 0), names)
+        try:
+            table = pq.read_table(
+                self.paths, columns=names, filters=filters, page_checksum_verification=True
+            )
+        except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
+            raise SpecError(f"filters={filters!r}: {error}") from error
+        except OSError as error:
+            raise damaged(self.paths[0].parent, error) from error
+        table = table.sort_by("trial_id")
+        return {name: self._decoded(name, table[name]) for name in names}
+
+    def _restrict(self, columns: Sequence[str], metric: str) -> None:
+        known = list(self._names)
+        for name in columns:
+            if name not in known:
+                raise SpecError(
+                    f"there is no column {name!r}{did_you_mean(name, known)}; there are "
+                    f"{', '.join(known)}"
+                )
+        wanted = {*NEEDED, metric, *columns}
+        self._names = [name for name in known if name in wanted]
+
+    def _cells(self, rows: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(self.height))
+        decoded = [name for name in names if self._decode and name in self._axes]
+        read = [name for name in names if name not in decoded]
+        if decoded and "trial_id" not in read:
+            read.append("trial_id")
+        cells = self._read(rows, read)
+        if decoded:
+            axes = self._space.columns(cells["trial_id"])
+            cells |= {name: axes[name] for name in decoded}
+        return {name: cells[name] for name in names}
+
+    def _read(self, rows: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Read rows from the parts they are in, one part after the other."""
+        order = np.argsort(rows, kind="stable")
+        cuts = np.searchsorted(rows[order], self._ends)
+        pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        for k in np.flatnonzero(np.diff(cuts)).tolist():
+            inside = rows[order[cuts[k] : cuts[k + 1]]] - self._ends[k]
+            table = read_table(self.paths[k], names)
+            for name in names:
+                pieces[name].append(self._decoded(name, table[name])[inside])
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return {name: self._joined(name, found)[back] for name, found in pieces.items()}
+
+    def _joined(self, name: str, pieces: list[np.ndarray]) -> np.ndarray:
+        if pieces:
+            return np.concatenate(pieces)
+        return np.empty(0, np.int64 if name in COUNTS else self._dtypes.get(name, np.float64))
+
+    def _decoded(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
+        return cells_of(name, column, name in self._axes and self._dtypes[name].kind == "O")
+
+
+class StoredCurves(Mapping[str, np.ndarray]):
+    """Curves of a stored sweep, read when they are looked at."""
+
+    def __init__(self, folder: Folder, stored: Stored, rows: Mapping[str, np.ndarray]) -> None:
+        self._rows, self._names = rows, stored.identity["curve"]
+        self._paths = [folder.path / CURVES / str(p) for p in folder.listed(CURVES, stored.name)]
+
+    def __len__(self) -> int:
+        return 1 + len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["trial_id", *self._names])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._tables[name]
+
+    @functools.cached_property
+    def _tables(self) -> dict[str, np.ndarray]:
+        ids = np.asarray(self._rows["trial_id"])
+        return {"trial_id": ids, **curves_from(self._table(), ids, self._names)}
+
+    def _table(self) -> pa.Table:
+        columns = ["trial_id", *self._names]
+        empty = {
+            name: np.empty(0, np.int64 if name in ("trial_id", "step") else float)
+            for name in columns
+        }
+        return pa.concat_tables(
+            [pa.table(empty), *(read_table(p).replace_schema_metadata() for p in self._paths)]
+        )

@@ -1,0 +1,90 @@
+"""The Python of the README and of the documentation runs, and prints what the pages say it does."""
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+# The blocks of docs/adding-an-optimizer.md are files of the package: tests/test_docs.py runs them.
+PAGES = [
+    ROOT / "README.md",
+    *sorted(p for p in DOCS.glob("*.md") if p.stem != "adding-an-optimizer"),
+]
+BLOCK = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
+
+
+def words(text):
+    """Split ``text`` at white space, numbers as floats."""
+    return [
+        float(w) if re.fullmatch(r"-?\d+\.\d+", w) else w for w in re.split(r"[\s,\[\]]+", text)
+    ]
+
+
+def same(word, said):
+    """Trained accuracies move by an image or two where multiply-adds contract differently."""
+    if isinstance(said, float) and isinstance(word, float):
+        return word == pytest.approx(said, abs=0.01)
+    return word == said
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if BLOCK.search(p.read_text())], ids=lambda p: p.name
+)
+def test_snippets_print_what_the_page_says(page, tmp_path, monkeypatch):
+    """From top to bottom in one namespace, as a reader would paste them."""
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": page.stem}
+    for code, said in BLOCK.findall(page.read_text()):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(compile(code, page.name, "exec"), names)
+        printed = words(out.getvalue())
+        if said:
+            assert len(printed) == len(words(said)), out.getvalue()
+            assert all(map(same, printed, words(said))), out.getvalue()
+
+
+def test_every_snippet_of_the_readme_shows_its_output():
+    shown = [said for _, said in BLOCK.findall((ROOT / "README.md").read_text())]
+    assert len(shown) >= 2
+    assert all(shown)
+
+
+def test_the_comparison_can_fail():
+    assert not same(0.5, 0.6)
+    assert not same("a", "b")
+    assert same(0.973, 0.975)
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """The module that writes the generated pages."""
+    spec = importlib.util.spec_from_file_location("pages", DOCS / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["pages"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["pages"]
+
+
+def test_generated_pages_show_every_rule_and_every_public_name(pages, tmp_path):
+    pages.write(tmp_path / "generated")
+    text = {p.stem: p.read_text() for p in (tmp_path / "generated").glob("*.md")}
+    for rule in pages.RULES.values():
+        assert f"$$ {rule.formula} $$" in text["optimizers"]
+        assert all(f"`{name}`" in text["optimizers"] for name in rule.hyper)
+    for full in pages.public_names():
+        module, name = full.rsplit(".", 1)
+        assert f"## {name}\n" in text[module], full
+
+
+def test_every_page_is_in_the_contents():
+    contents = (DOCS / "index.md").read_text()
+    for page in DOCS.glob("*.md"):
+        assert page.stem == "index" or f"\n{page.stem}\n" in contents, page.name
