@@ -37,6 +37,9 @@ __all__ = [
 MAX_LENGTH = 2**63 - 1
 """Trial numbers are int64."""
 
+MOST_EXACT = 2**53
+"""Integers below this are floats as well."""
+
 
 class Computed(Sequence):
     """An axis whose values are computed one at a time, so that its length costs nothing.
@@ -87,6 +90,20 @@ class Points(Computed):
             return self.low * (1.0 - t) + self.high * t
         # libm's pow, not NumPy's, whose last bit depends on the SIMD width of the machine.
         return math.pow(10.0, math.log10(self.low) * (1.0 - t) + math.log10(self.high) * t)
+
+    def at(self, digits: np.ndarray) -> np.ndarray:
+        """Return the points at these positions ``(n,)``, with the bits of :meth:`__getitem__`."""
+        last = self.n - 1
+        if last >= MOST_EXACT:  # floats no longer hold every position
+            return np.array([self[k] for k in digits.tolist()], np.float64)
+        t = digits / max(last, 1)
+        if self.log:
+            exponents = math.log10(self.low) * (1.0 - t) + math.log10(self.high) * t
+            powers = map(math.pow, itertools.repeat(10.0), exponents.tolist())
+            points = np.fromiter(powers, np.float64, digits.size)
+        else:
+            points = self.low * (1.0 - t) + self.high * t
+        return np.where(digits == 0, self.low, np.where(digits == last, self.high, points))
 
     def __repr__(self) -> str:
         return f"{'logspace' if self.log else 'linspace'}({self.low!r}, {self.high!r}, {self.n})"
@@ -374,7 +391,9 @@ def telling(axis: Sequence) -> np.ndarray:
 
 
 def take(axis: Sequence, digits: np.ndarray) -> np.ndarray:
-    """Return ``axis[digit]`` for every digit; each distinct value is computed once.
+    """Return ``axis[digit]`` for every digit.
+
+    Of short axes each value is computed once, and so it is of long ones that are slow to compute.
 
     >>> take(("sgd", "adam"), np.array([1, 0, 1]))
     array(['adam', 'sgd', 'adam'], dtype=object)
@@ -382,6 +401,8 @@ def take(axis: Sequence, digits: np.ndarray) -> np.ndarray:
     axis = untied(axis)
     if isinstance(axis, range):
         return axis.start + axis.step * digits
+    if isinstance(axis, Points) and len(axis) > digits.size:
+        return axis.at(digits)
     if len(axis) <= digits.size:
         distinct, where = np.arange(len(axis)), digits
     else:

@@ -192,7 +192,7 @@ class Space:
             name: self._blank(name, ids.shape, (fill or {}).get(name)) for name in self.names
         }
         for k, part in enumerate(self.parts):
-            here = np.flatnonzero(parts == k)
+            here = slice(None) if len(self.parts) == 1 else np.flatnonzero(parts == k)
             rest = ids[here] - self._starts[k]
             for names, length in reversed(self._wheels[k].items()):
                 rest, digits = np.divmod(rest, length)
@@ -295,6 +295,8 @@ class Space:
         if array.size and not 0 <= array.min() <= array.max() < self.size:
             raise IndexError(f"trial numbers must lie in [0, {self.size}); got {ids!r}")
         array = self._trials(array.astype(np.int64))
+        if len(self.parts) == 1:
+            return array, np.zeros(array.size, np.int64)
         return array, np.searchsorted(self._starts, array, side="right") - 1
 
     def _trials(self, ids: np.ndarray) -> np.ndarray:

@@ -276,3 +276,18 @@ def test_names_are_checked_with_the_nearest_one_suggested():
 def test_repr_says_what_is_multiplied():
     space = Space([{"lr": logspace(1e-4, 1, 25), "seed": range(3)}, {"lr": 0.1}, {}])
     assert repr(space) == "Space(77 trials: lr (25) x seed (3) + lr (1) + no axes)"
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        logspace(1e-4, 1, 1000), logspace(3e-7, 11, 10**7), linspace(-3, 7.7, 12345),
+        linspace(1, 2, 1), logspace(1, 2, 2), linspace(0, 1, 2**53 + 7), logspace(1e-3, 1, 2**53),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_points_have_the_same_bits_one_at_a_time_and_many(axis):
+    digits = np.unique(
+        np.append(np.random.default_rng(0).integers(0, axis.n, 500), [0, axis.n - 1])
+    )
+    np.testing.assert_array_equal(axis.at(digits), [axis[k] for k in digits.tolist()])

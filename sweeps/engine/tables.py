@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,17 +32,22 @@ def no_rows(plan: Plan, points: int = 0) -> Rows:
 def joined(plan: Plan, parts: list[Rows]) -> Rows:
     """Put rows from several chunks in the order of their trial numbers."""
     points = max((part.curves.shape[1] for part in parts), default=0)
-    every = [no_rows(plan, points), *parts]
-    ids = np.concatenate([part.ids for part in every])
-    order = np.argsort(ids, kind="stable")
-    return Rows(
-        ids[order],
-        np.concatenate([part.state for part in every])[order],
-        np.concatenate([part.out for part in every])[order],
-        np.concatenate([lengthened(part.curves, points) for part in every])[order],
-        sum(part.cost for part in every),
-        {i: reason for part in every for i, reason in part.errors.items()},
+    # Chunks are runs of trials, so in the order of their first trials nearly all rows are in order.
+    apart = sorted((part for part in parts if len(part)), key=lambda part: int(part.ids[0]))
+    every = [no_rows(plan, points), *apart]
+    whole = Rows(
+        np.concatenate([part.ids for part in every]),
+        np.concatenate([part.state for part in every]),
+        np.concatenate([part.out for part in every]),
+        np.concatenate([lengthened(part.curves, points) for part in every]),
+        sum(part.cost for part in parts),
+        {i: reason for part in parts for i, reason in part.errors.items()},
     )
+    if (whole.ids[1:] > whole.ids[:-1]).all():
+        return whole
+    order = np.argsort(whole.ids, kind="stable")
+    rows = {name: getattr(whole, name)[order] for name in ("ids", "state", "out", "curves")}
+    return dataclasses.replace(whole, **rows)
 
 
 def columns_of(plan: Plan, rows: Rows) -> dict[str, np.ndarray]:
