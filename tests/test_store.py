@@ -277,9 +277,12 @@ def test_reading_reads_what_is_asked(tmp_path, monkeypatch):
     run(tmp_path / "store")
     asked = []
     original = reader.read_table
-    monkeypatch.setattr(
-        reader, "read_table", lambda p, c=None: asked.append((p.name[:8], c)) or original(p, c)
-    )
+
+    def noted(path, columns, group):
+        asked.append((path.name[:8], columns))
+        return original(path, columns, group)
+
+    monkeypatch.setattr(reader, "read_table", noted)
     result = SweepResult.open(tmp_path / "store")
     assert len(result) == 8
     assert not asked

@@ -15,12 +15,14 @@ from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES
 from sweeps.engine.trial import COUNTS
+from sweeps.store import fs
+from sweeps.store.parts import digest_of_footer, footer_length
 
 __all__ = ["cells_of", "curves_from", "opened", "read_table", "rows_from"]
 
 
 def opened(path: Path) -> pq.ParquetFile:
-    """Open a part; its pages are checked against their checksums as they are read.
+    """Open a part: its footer is checked now, its pages against their checksums as they are read.
 
     Raises
     ------
@@ -28,13 +30,18 @@ def opened(path: Path) -> pq.ParquetFile:
         It is damaged or cannot be read.
     """
     try:
+        footer = fs.read_end(path, footer_length(fs.read_end(path, 8)))
+        if digest_of_footer(footer) != path.stem[-8:]:
+            raise OSError("its footer is not what was written")
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, error) from error
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return some columns of a part, or all.
+def read_table(
+    path: Path, columns: Sequence[str] | None = None, group: int | None = None
+) -> pa.Table:
+    """Return some columns of a part, or all; of one group of its rows, or of all.
 
     Raises
     ------
@@ -43,7 +50,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     try:
         with opened(path) as file:
-            return file.read(columns=columns)
+            groups = range(file.num_row_groups) if group is None else [group]
+            return file.read_row_groups(list(groups), columns=columns)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, error) from error
 

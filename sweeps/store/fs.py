@@ -140,6 +140,13 @@ def read(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def read_end(path: Path, count: int) -> bytes:
+    """Return the last bytes of a file, ``count`` of them if it is as long as that."""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - count))
+        return file.read(count)
+
+
 def host() -> str:
     """Return this machine's name, of characters that a file name may have."""
     return re.sub(r"[^\w-]", "-", socket.gethostname())[:64]

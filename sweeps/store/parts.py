@@ -29,7 +29,10 @@ __all__ = [
     "Part",
     "content",
     "curve_table",
+    "digest_of_footer",
     "encoded",
+    "facts_of",
+    "footer_length",
     "named",
     "row_table",
     "schema_of",
@@ -83,8 +86,23 @@ def named(name: str) -> Part | None:
 
 
 def content(data: bytes) -> str:
-    """Return the digest of a file that stands in its name."""
-    return hashlib.blake2b(data, digest_size=12).hexdigest()
+    """Return the digests of a file that stand in its name: of all its bytes, and of its footer.
+
+    The footer says what lies where. Pages have checksums of their own, so a reader that checks the
+    footer need not read more of the file than it was asked for.
+    """
+    whole = hashlib.blake2b(data, digest_size=8).hexdigest()
+    return whole + digest_of_footer(data[-footer_length(data[-8:]) :])
+
+
+def digest_of_footer(footer: bytes) -> str:
+    """Return the part of a name that stands for the end of a file."""
+    return hashlib.blake2b(footer, digest_size=4).hexdigest()
+
+
+def footer_length(end: bytes) -> int:
+    """Return how long the end of a Parquet file says that its footer is, itself included."""
+    return 8 + int.from_bytes(end[:4], "little")
 
 
 def schema_of(plan: Plan) -> pa.Schema:

@@ -104,8 +104,16 @@ class StoredColumns(Mapping[str, np.ndarray]):
     ) -> None:
         self._space, self._decode = space, decode
         self.paths = [folder.path / ROWS / str(p) for p in folder.listed(ROWS, stored.name)]
-        said = [facts_of(opened(path).metadata) for path in self.paths]
-        self._ends = np.cumsum([0, *(facts["rows"] for facts in said)])
+        footers = [opened(path).metadata for path in self.paths]
+        said = [facts_of(footer) for footer in footers]
+        # What is read at once: groups of rows, of which a compacted part has many.
+        self._groups = [
+            (path, k)
+            for path, footer in zip(self.paths, footers)
+            for k in range(footer.num_row_groups)
+        ]
+        heights = [f.row_group(k).num_rows for f in footers for k in range(f.num_row_groups)]
+        self._ends = np.cumsum([0, *heights])
         results, axes = stored.identity["results"], stored.identity["space"]["names"]
         names = [NEEDED[0], *axes, NEEDED[1], *results]
         if any(facts["states"][3] for facts in said):  # FAILED
@@ -194,22 +202,25 @@ class StoredColumns(Mapping[str, np.ndarray]):
         return {name: cells[name] for name in names}
 
     def _read(self, rows: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Read rows from the parts they are in, one part after the other."""
-        order = np.argsort(rows, kind="stable")
-        cuts = np.searchsorted(rows[order], self._ends)
-        pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        """Read rows from the groups they are in, one after the other."""
+        increasing = bool((rows[1:] > rows[:-1]).all())
+        order: Any = slice(None) if increasing else np.argsort(rows, kind="stable")
+        wanted = rows[order]
+        cuts = np.searchsorted(wanted, self._ends)
+        cells: dict[str, np.ndarray] = {}
         for k in np.flatnonzero(np.diff(cuts)).tolist():
-            inside = rows[order[cuts[k] : cuts[k + 1]]] - self._ends[k]
-            table = read_table(self.paths[k], names)
+            here = slice(cuts[k], cuts[k + 1])
+            path, group = self._groups[k]
+            table = read_table(path, names, group)
             for name in names:
-                pieces[name].append(self._decoded(name, table[name])[inside])
-        back = np.empty_like(order)
-        back[order] = np.arange(len(order))
-        return {name: self._joined(name, found)[back] for name, found in pieces.items()}
+                found = self._decoded(name, table[name])[wanted[here] - self._ends[k]]
+                if name not in cells:
+                    cells[name] = np.empty(len(rows), found.dtype)
+                cells[name][here] = found
+        back = slice(None) if increasing else np.argsort(order)
+        return {name: cells[name][back] if cells else self._empty(name) for name in names}
 
-    def _joined(self, name: str, pieces: list[np.ndarray]) -> np.ndarray:
-        if pieces:
-            return np.concatenate(pieces)
+    def _empty(self, name: str) -> np.ndarray:
         return np.empty(0, np.int64 if name in COUNTS else self._dtypes.get(name, np.float64))
 
     def _decoded(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
