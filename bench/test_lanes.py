@@ -1,18 +1,11 @@
-"""Landscapes in SIMD lanes: a sweep from Python against C with OpenMP, and against JAX's ``vmap``.
-
-JAX runs in another interpreter, named in ``FASTOPT_JAX_PYTHON``, or in this one if it is installed
-here; without either its column is left out.
-"""
+"""Landscapes in SIMD lanes: a sweep from Python against C with OpenMP, and JAX's ``vmap``."""
 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,33 +58,6 @@ def c_twin(library: ctypes.CDLL, trials: int, steps: int) -> Callable[[], np.nda
     return run
 
 
-@pytest.fixture
-def jax(quick: bool) -> Iterator[Callable[[int, int], Callable[[], object] | None]]:
-    """Return ``jax(trials, steps)``: a call that runs them in JAX, None where there is no JAX."""
-    processes: list[subprocess.Popen] = []
-
-    def start(trials: int, steps: int) -> Callable[[], object] | None:
-        python = os.environ.get("FASTOPT_JAX_PYTHON")
-        if python is None and importlib.util.find_spec("jax") is None:
-            print("no JAX here and no FASTOPT_JAX_PYTHON: JAX is left out")
-            return None
-        command = [python or sys.executable, HERE / "jax_lanes.py", str(trials), str(steps)]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-        processes.append(process)
-
-        def run():
-            process.stdin.write("go\n")
-            assert process.stdout.readline() == "done\n"
-
-        return run
-
-    yield start
-    for process in processes:
-        process.communicate()  # closes its input, which ends it
-
-
 def test_adam_on_rosenbrock(benchmark, library, jax, quick):
     """8 192 trials of 2 000 steps in float64, everything from the space to the results."""
     trials, steps = (256, 50) if quick else (8192, 2000)
@@ -109,7 +75,7 @@ def test_adam_on_rosenbrock(benchmark, library, jax, quick):
             ("train_loss", "best_loss", "path_length"), sides["C + OpenMP + SIMD"]()
         ):
             assert np.median(np.abs(found[name] / row - 1.0)) < 1e-9
-    theirs = jax(trials, steps)
+    theirs = jax("lanes", trials, steps)
     if theirs is not None:
         sides["JAX vmap"] = theirs
     times = paired(sides, rounds=2 if quick else 15)

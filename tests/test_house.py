@@ -69,7 +69,7 @@ def modules_imported(node):
 # What may be used only where: name in the code, and the files allowed.
 HOMES = {
     "njit": r"fastopt/compile\.py",
-    "jit": r"fastopt/compile\.py|bench/jax_lanes\.py",  # there it is JAX's
+    "jit": r"fastopt/compile\.py|bench/jax_side\.py",  # there it is JAX's
     "vectorize": r"fastopt/compile\.py",
     "prange": r"fastopt/(loops|norms)\.py|sweeps/engine/queue\.py",
     "eval": r"(?!)",
