@@ -7,6 +7,7 @@ from sweeps.conditions import when
 from sweeps.diagnose import Diagnosis, diagnose
 from sweeps.distributions import choice, loguniform, randint, uniform
 from sweeps.multifidelity import halving_rungs, hyperband_brackets
+from sweeps.reducers import best, histogram
 from sweeps.results import SweepResult
 from sweeps.run import Estimate, plan, sweep
 from sweeps.samplers import draws, latin_hypercube, sobol
@@ -20,10 +21,12 @@ __all__ = [
     "Space",
     "Study",
     "SweepResult",
+    "best",
     "choice",
     "diagnose",
     "draws",
     "halving_rungs",
+    "histogram",
     "hyperband_brackets",
     "latin_hypercube",
     "linspace",

@@ -69,7 +69,7 @@ class Collected:
             "problem": self.plan.problem.name,
         }
 
-    def result(self, seconds: float, interrupted: bool) -> SweepResult:
+    def result(self, seconds: float, interrupted: bool) -> Any:
         """Return all rows in the order of the trial numbers."""
         plan, rows = self.plan, joined(self.plan, self._rows)
         options, info = plan.options, self.info(seconds, interrupted)

@@ -23,6 +23,7 @@ from sweeps.engine.plan import Plan
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 from sweeps.progress import Progress
+from sweeps.reducers import Reduced, Reducer
 from sweeps.results import SweepResult
 from sweeps.space import Space
 
@@ -48,6 +49,7 @@ def sweep(
     curves: bool = False,
     store: str | os.PathLike[str] | None = None,
     executor: Any = None,
+    reduce: Reducer | None = None,
     n_jobs: int = -1,
     progress: bool = True,
     **hyper: Any,
@@ -104,6 +106,10 @@ def sweep(
         workers of the current dask client, or of the scheduler at an address such as
         ``"tcp://10.0.0.1:8786"``. Or any object with ``submit`` of :mod:`concurrent.futures`, which
         is not shut down. Results are the same, bit for bit.
+    reduce : Reducer, optional
+        What to keep of sweeps too large for memory, :func:`sweeps.best` or
+        :func:`sweeps.histogram`: each chunk is folded into it and forgotten. The answer is then
+        the reducer's: a result of the best trials, or a DataFrame of counts.
     n_jobs : int
         Worker threads or processes; -1 for all cores. Results do not depend on it, bit for bit.
     progress : bool
@@ -148,7 +154,7 @@ def sweep(
     began = time.perf_counter()
     workers = worker_count(n_jobs)
     checked = _check(problem, space, _common(locals()), hyper)
-    collected = _collector(checked, store, executor)
+    collected = _collector(checked, store, executor, reduce)
     left = 1.0 - collected.finished / checked.size
     total = left * _estimate(checked, workers).cost if progress else 0
     bar = Progress(total, checked.size, enabled=progress)
@@ -163,7 +169,8 @@ def sweep(
         finished = False
         warnings.warn(f"the sweep ended early: {error}", SweepWarning, stacklevel=2)
     result = collected.result(time.perf_counter() - began, interrupted=not finished)
-    warn_of_failures(result)
+    if isinstance(result, SweepResult):
+        warn_of_failures(result)
     return result
 
 
@@ -245,10 +252,20 @@ def _check(problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, An
     return made(problem, Space(space), Options(defaults=common | hyper, **options))
 
 
-def _collector(checked: Plan, store: str | os.PathLike[str] | None, executor: Any) -> Collected:
+def _collector(
+    checked: Plan,
+    store: str | os.PathLike[str] | None,
+    executor: Any,
+    reduce: Reducer | None,
+) -> Collected:
+    if reduce is not None and store is not None:
+        raise SpecError("store=... keeps every trial and reduce=... keeps none: give one of them")
+    # Where nothing is sent, launches bound memory only, and the fewer the better.
+    at_once = None if executor is None else chunk_size(checked)
+    if reduce is not None:
+        return Reduced(checked, reduce, at_once)
     if store is None:
-        # Where nothing is sent, launches bound memory only, and the fewer the better.
-        return Collected(checked, None if executor is None else chunk_size(checked))
+        return Collected(checked, at_once)
     from sweeps.store.keeper import Keeper  # pyarrow takes 0.1 s to import
 
     return Keeper(checked, store)

@@ -34,7 +34,7 @@ from sweeps.space import Space, as_axis
 __all__ = ["Spec", "read_spec"]
 
 # The file says what is computed; where and how it is shown is the command line's business.
-NOT_OPTIONS = ("problem", "space", "store", "progress", "hyper")
+NOT_OPTIONS = ("problem", "space", "store", "progress", "reduce", "hyper")
 
 
 @dataclass(frozen=True)
