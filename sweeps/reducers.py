@@ -206,7 +206,8 @@ class Histogram:
         for state, column in zip(STATES, counts[:bins].T):
             table[state] = column
         missing = dict(zip(STATES, counts[bins].tolist()))
-        table.attrs = {**info, "column": self.column, "missing": missing}
+        table.attrs.update(info)
+        table.attrs |= {"column": self.column, "missing": missing}
         return table
 
 

@@ -81,7 +81,7 @@ def test_a_histogram_counts_what_numpy_counts(whole, column):
 def test_an_edge_belongs_to_the_bin_above_it():
     table = run(
         BOWL,
-        {"momentum": [0.0, 0.5, 0.5, 0.75]},
+        {"momentum": [0.0, 0.5, 0.6, 0.75]},
         lr=0.01,
         reduce=histogram("momentum", [0.5, 0.75]),
     )
