@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sweeps import cli_plots
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -30,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
 )
+app.add_typer(cli_plots.commands)
 
 
 def main() -> None:
@@ -254,6 +257,11 @@ def _messages() -> Iterator[None]:
                 warnings.simplefilter("always", category)
             warnings.showwarning = _shower(console, warnings.showwarning)
             yield
+    except ImportError as error:
+        if "fastopt[" not in str(error):
+            raise
+        _say(console, "error", "red", error)
+        raise typer.Exit(USAGE_ERROR) from None
     except (FastoptError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastopt.errors import SpecError
+from sweeps.files import note_of
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult
 
-__all__ = ["SUFFIXES", "write"]
+__all__ = ["SUFFIXES", "draft_of", "write"]
 
 
 def write(result: SweepResult, path: Path) -> Path:
     """Write all trials to a ``.parquet`` or ``.csv`` file: see :meth:`sweeps.SweepResult.save`."""
     if path.suffix not in SUFFIXES:
         raise SpecError(f"a result is saved as {' or '.join(SUFFIXES)}; got {str(path)!r}")
+    with draft_of(path) as draft:
+        SUFFIXES[path.suffix](result, draft)
+    return path
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """Hand out the name of a draft beside ``path``, which takes its place when all went well."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        SUFFIXES[path.suffix](result, draft)
+        yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    return path
 
 
 def _write_csv(result: SweepResult, path: Path) -> None:
@@ -38,7 +48,8 @@ def _write_parquet(result: SweepResult, path: Path) -> None:
 
     frames = result.frames()
     first = pa.Table.from_pandas(next(frames), preserve_index=False)
-    with pq.ParquetWriter(path, first.schema, write_page_checksum=True) as file:
+    said = first.schema.with_metadata({**first.schema.metadata, **note_of(result)})
+    with pq.ParquetWriter(path, said, write_page_checksum=True) as file:
         file.write_table(first)
         for frame in frames:
             file.write_table(pa.Table.from_pandas(frame, first.schema, preserve_index=False))

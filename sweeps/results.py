@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean
-from sweeps import anova, pairs, plots, refine, stats
+from sweeps import anova, files, pairs, plots, refine, report, stats
 from sweeps.axes import common_kind, kind_of
 from sweeps.engine.tables import STATES
 from sweeps.export import SUFFIXES, write
@@ -113,6 +113,7 @@ class SweepResult:
     compare = pairs.compare
     importance = anova.importance
     plot = property(plots.Plotter)
+    report = report.report
     replay = refine.replay
     extend = refine.extend
     zoom = refine.zoom
@@ -129,7 +130,7 @@ class SweepResult:
         Parameters
         ----------
         path : path-like
-            The folder. It is not changed.
+            The folder, or a Parquet file that :meth:`save` wrote. It is not changed.
         columns : sequence of str, optional
             Columns wanted, beside the numbers, states and metric of the trials; all by default.
             Either way, only what is looked at is read.
@@ -148,7 +149,7 @@ class SweepResult:
         StoreError
             The folder is missing, holds no sweep, or is damaged.
         SpecError
-            There is no such column, or the filter makes no sense.
+            There is no such file or column, or the filter makes no sense.
 
         Examples
         --------
@@ -161,7 +162,8 @@ class SweepResult:
         """
         from sweeps.store.reader import open_result
 
-        return open_result(path, columns, filters)
+        is_file = files.is_file(path)
+        return (files.open_file if is_file else open_result)(path, columns, filters)
 
     def __len__(self) -> int:
         height = getattr(self.columns, "height", None)
@@ -278,9 +280,9 @@ class SweepResult:
         return "\n  ".join(lines)
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from sweeps.report import notebook
 
-        return f"<pre>{escape(repr(self))}</pre>{self.best(10).to_html()}"
+        return notebook.cell(self)
 
     def counting(self, metric: str) -> np.ndarray:
         """Tell which trials are COMPLETE and have a finite value of ``metric``: bool ``(n,)``."""

@@ -286,11 +286,16 @@ def edges(result: SweepResult) -> pd.DataFrame:
         for name, value in result.best_params_.items():
             if name == "seed" or isinstance(value, bool) or not isinstance(value, int | float):
                 continue
-            axis = part[name] if part else [c for c in {*result.columns[name].tolist()} if c == c]
+            axis = part[name] if part else _present(result.columns[name])
             low, high = sorted(ends(axis))
             if len(axis) > 2 and value in (low, high):
                 rows.append((name, value, "low" if value == low else "high"))
     return pd.DataFrame.from_records(rows, columns=["axis", "value", "end"]).astype(object)
+
+
+def _present(column: np.ndarray) -> list[Any]:
+    """Return the distinct values of an axis, without the gaps of a union."""
+    return [cell for cell in {*column.tolist()} if cell is not None and cell == cell]
 
 
 def one_of(what: str, given: Any, allowed: Sequence[str]) -> None:

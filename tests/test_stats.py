@@ -454,3 +454,11 @@ def test_pairs_of_trials_are_all_combinations():
         and (result.space[a]["lr"], result.space[b]["lr"]) == (0.1, 10.0)
     ]
     assert result.compare("lr", 10.0, 0.1).differences.tolist() == expected
+
+
+def test_edges_of_a_union_without_its_space():
+    """A result from a file has gaps in its columns and no space to say what is whole."""
+    columns = {"trial_id": np.arange(4), "k": np.array([1, 2, None, 3], object)}
+    columns |= {"state": np.zeros(4, int), "loss": np.array([3.0, 2.0, 9.0, 1.0])}
+    found = SweepResult(columns, None, "loss", "min", {}).edges()
+    assert found.values.tolist() == [["k", 3, "high"]]

@@ -67,7 +67,7 @@ class Axis:
         return short if len({*short}) == len(short) else [str(v) for v in self.values.tolist()]
 
 
-def axis_of(name: str, column: np.ndarray, bins: int = BINS) -> Axis:
+def axis_of(name: str, column: np.ndarray, bins: int = BINS, finest: int = FINEST) -> Axis:
     """Lay the values of a column out along an axis.
 
     Every value has a cell of its own, in increasing order (names in the order in which they come),
@@ -80,6 +80,8 @@ def axis_of(name: str, column: np.ndarray, bins: int = BINS) -> Axis:
     column : (n,) array
         Numbers, booleans, names; NaN or None where a trial has no such axis.
     bins : int
+    finest : int
+        Evenly spaced numbers share cells, too, if there are more of them than this.
 
     Examples
     --------
@@ -103,7 +105,7 @@ def axis_of(name: str, column: np.ndarray, bins: int = BINS) -> Axis:
     places = np.append(np.argsort(order, kind="stable"), -1)
     codes = places[codes]
     scale = _spacing(values)
-    if len(values) > (bins if scale == "ordinal" else FINEST):
+    if len(values) > (bins if scale == "ordinal" else finest):
         return _binned(name, codes, values, bins)
     return Axis(name, codes, values, _edges(values, scale), scale)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.plots.axes import axis_of, label_of
-from sweeps.plots.lines import MOST_LINES
+from sweeps.plots.axes import label_of
 from sweeps.plots.style import MUTED, NOTHING, colours_of, new_axes, value_scale
 from sweeps.plots.tables import mode_of, varying
+from sweeps.plots.tuned import lines_of
 from sweeps.stats import one_of, scores
 
 if TYPE_CHECKING:
@@ -83,12 +83,7 @@ def curves(
         groups, labels = np.zeros(len(result), np.int64), [f"median of {len(result):,} trials"]
         colours = [MUTED]
     else:
-        one_of("axis", by, result.axes)
-        axis = axis_of(by, result.columns[by])
-        if len(axis) > MOST_LINES:
-            raise SpecError(
-                f"by={by!r} has {len(axis)} values; at most {MOST_LINES} lines can be told apart"
-            )
+        axis = lines_of(result, by)
         groups, labels, colours = axis.codes, axis.labels, colours_of(len(axis), axis.numeric)
     for k, (step, low, middle, high) in enumerate(bands(result, metric, groups, len(labels))):
         style: dict[str, Any] = {"color": colours[k], "zorder": 1.5}

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError
-from sweeps.plots.axes import Axis, axis_of
+from sweeps.plots.axes import Axis
 from sweeps.plots.style import (
     DIVERGED,
     MARKERS,
@@ -21,8 +20,8 @@ from sweeps.plots.style import (
     plain_numbers,
     value_scale,
 )
-from sweeps.plots.tables import SEED, main_axes, mode_of, pool
-from sweeps.stats import one_of
+from sweeps.plots.tables import main_axes
+from sweeps.plots.tuned import REACHED, Tuned, tuned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,10 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sensitivity", "steps_to_target"]
 
-BANDS = ("range", "std", "ci")
-MOST_LINES = 12
 BATCHES = "batch_size"
-REACHED = "steps_to_target"
 
 
 def sensitivity(
@@ -84,14 +80,12 @@ def sensitivity(
     >>> ax.get_lines()[0].get_ydata(), ax.get_ylabel()
     (array([2. , 5.5]), 'loss')
     """
-    one_of("band", band, BANDS)
     x = main_axes(result, 1)[0] if x is None else x
     metric = result.metric if metric is None else metric
-    best = _tuned(result, x, by, metric, mode_of(result, metric), band)
+    best = tuned(result, x, by, metric, band)
     ax = new_axes(ax)
-    axis, groups = best.axes
-    places = line_scale(ax, axis)
-    for style, row in _series(groups):
+    places = line_scale(ax, best.axis)
+    for style, row in _series(best.groups):
         _line(ax, places, best, row, style)
     value_scale(ax, best.middle)
     ax.set_ylabel(metric)
@@ -147,8 +141,8 @@ def steps_to_target(
         raise SpecError(
             "no trial reached a target; run sweep(..., target=...) with one that is easier to reach"
         )
-    best = _tuned(result, x, by, REACHED, "min", "range")
-    axis, groups = best.axes
+    best = tuned(result, x, by, REACHED)
+    axis = best.axis
     if not axis.numeric or axis.values[0] <= 0:
         raise SpecError(f"x must be an axis of positive numbers; {x} has {', '.join(axis.labels)}")
     ax = new_axes(ax)
@@ -156,7 +150,7 @@ def steps_to_target(
     ax.set_xscale("log")
     ax.set_yscale("log")
     line_scale(ax, axis)  # a new scale forgets its ticks
-    for style, row in _series(groups):
+    for style, row in _series(best.groups):
         _line(ax, places, best, row, style)
     start = np.flatnonzero(~np.isnan(best.middle).all(axis=0))[0]
     top = np.nanmin(best.middle[:, start])
@@ -169,71 +163,6 @@ def steps_to_target(
     return ax
 
 
-class _Tuned:
-    """At each value of ``x``, for each of ``by``: the best configuration, and its seeds."""
-
-    def __init__(self, axes: tuple[Axis, Axis | None]) -> None:
-        shape = (len(axes[1]) if axes[1] else 1, len(axes[0]))
-        self.axes = axes
-        self.middle, self.low, self.high = (np.full(shape, np.nan) for _ in range(3))
-        self.lost = np.zeros(shape[1], bool)
-
-
-def _tuned(
-    result: SweepResult, x: str, by: str | None, metric: str, mode: str, band: str
-) -> _Tuned:
-    for name in (x, by) if by else (x,):
-        one_of("axis", name, result.axes)
-    one_of("metric", metric, result.metrics)
-    spread = _over_seeds(result, metric, SEED not in (x, by))
-    axis = axis_of(x, result.columns[x])
-    groups = axis_of(by, result.columns[by]) if by else None
-    if groups is not None and len(groups) > MOST_LINES:
-        raise SpecError(
-            f"by={by!r} has {len(groups)} values; at most {MOST_LINES} lines can be told apart"
-        )
-    found = _Tuned((axis, groups))
-    at = axis.codes[spread["row"]]
-    row = groups.codes[spread["row"]] if groups is not None else np.zeros(len(at), np.int64)
-    good = (at >= 0) & (row >= 0) & ~np.isnan(spread["mean"])
-    if metric == REACHED:
-        good &= spread["n"] == spread["n_trials"]
-    order = np.flatnonzero(good)
-    order = order[np.argsort((1 if mode == "min" else -1) * spread["mean"][order], kind="stable")]
-    # The first of each cell is its best.
-    cells, first = np.unique(row[order] * len(axis) + at[order], return_index=True)
-    picked = order[first]
-    for name, side in zip(("middle", "low", "high"), ("mean", *_EDGES[band])):
-        getattr(found, name).flat[cells] = spread[side][picked]
-    diverged = np.asarray(result.columns["state"]) == 1
-    known = axis.codes >= 0
-    lost = np.bincount(axis.codes[known & diverged], minlength=len(axis))
-    found.lost = (lost > 0) & np.isnan(found.middle).all(axis=0)
-    return found
-
-
-_EDGES = {"range": ("min", "max"), "std": ("below", "above"), "ci": ("ci_low", "ci_high")}
-
-
-def _over_seeds(result: SweepResult, metric: str, pooled: bool) -> dict[str, np.ndarray]:
-    """Return the columns of :meth:`SweepResult.over_seeds`, and a trial of each row as ``row``."""
-    if not pooled or SEED not in result.axes:
-        score = np.where(result.counting(metric), result.columns[metric], np.nan).astype(float)
-        ones = np.ones(len(score), np.int64)
-        sides = dict.fromkeys(("mean", "min", "max", "below", "above", "ci_low", "ci_high"), score)
-        counts = {"n": ones * ~np.isnan(score), "n_trials": ones}
-        return {"row": np.arange(len(score)), **sides, **counts}
-    frame: pd.DataFrame = result.over_seeds(metrics=[metric])
-    short = {f"{name}_{metric}": name for name in ("mean", "std", "min", "max", "n", "ci_low")}
-    frame = frame.rename(columns={**short, f"ci_high_{metric}": "ci_high"})
-    names = [*short.values(), "ci_high", "n_trials"]
-    spread = {name: frame[name].to_numpy() for name in names}
-    spread["below"] = spread["mean"] - spread["std"]
-    spread["above"] = spread["mean"] + spread["std"]
-    spread["row"] = pool(result, metric).rows
-    return spread
-
-
 def _series(groups: Axis | None) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield the style and the row of every line."""
     count = len(groups) if groups else 1
@@ -244,7 +173,7 @@ def _series(groups: Axis | None) -> Iterator[tuple[dict[str, Any], int]]:
         yield {"color": colours[k], "marker": marker, "label": label}, k
 
 
-def _line(ax: Axes, places: np.ndarray, best: _Tuned, row: int, style: dict[str, Any]) -> None:
+def _line(ax: Axes, places: np.ndarray, best: Tuned, row: int, style: dict[str, Any]) -> None:
     known = ~np.isnan(best.middle[row])
     at, size = places[known], 4 if known.sum() <= 30 else 0
     ax.plot(at, best.middle[row, known], ms=size, lw=1.6, **style)

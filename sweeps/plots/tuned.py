@@ -1,0 +1,146 @@
+"""The best configuration at every value of an axis, and how its seeds spread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastopt.errors import SpecError
+from sweeps.plots.axes import Axis, axis_of
+from sweeps.plots.tables import SEED, mode_of, pool
+from sweeps.stats import one_of, scores
+
+if TYPE_CHECKING:
+    from sweeps.results import SweepResult
+
+__all__ = ["BANDS", "MOST_LINES", "REACHED", "Tuned", "lines_of", "over_seeds", "tuned"]
+
+BANDS = {"range": ("min", "max"), "std": ("below", "above"), "ci": ("ci_low", "ci_high")}
+"""Name of a band -> its lower and its upper side."""
+
+REACHED = "steps_to_target"
+MOST_LINES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """What :func:`tuned` finds.
+
+    Parameters
+    ----------
+    axis : Axis
+    groups : Axis or None
+        A line for each of its values; a single one without.
+    middle, low, high : (lines, len(axis)) arrays
+        Mean over seeds of the best configuration, and the sides of its band; NaN without one.
+    lost : (len(axis),) array of bool
+        Values at which trials diverged and none finished.
+    """
+
+    axis: Axis
+    groups: Axis | None
+    middle: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    lost: np.ndarray
+
+
+def tuned(
+    result: SweepResult,
+    x: str,
+    by: str | None,
+    metric: str,
+    band: str = "range",
+    spread: dict[str, np.ndarray] | None = None,
+) -> Tuned:
+    """Find the best configuration at each value of ``x``, for each value of ``by``.
+
+    For ``steps_to_target`` a configuration counts only if all of its seeds reached the target.
+
+    Parameters
+    ----------
+    result : SweepResult
+    x : str
+    by : str or None
+        An axis of at most 12 values.
+    metric : str
+    band : {"range", "std", "ci"}
+    spread : dict, optional
+        What :func:`over_seeds` returned, if that is known.
+
+    Raises
+    ------
+    SpecError
+        A name does not exist, or ``by`` has too many values.
+    """
+    one_of("axis", x, result.axes)
+    one_of("metric", metric, result.metrics)
+    one_of("band", band, tuple(BANDS))
+    axis = axis_of(x, result.columns[x])
+    groups = lines_of(result, by) if by else None
+    if spread is None:
+        spread = over_seeds(result, metric, SEED not in (x, by))
+    shape = (len(groups) if groups else 1, len(axis))
+    at = axis.codes[spread["row"]]
+    line = groups.codes[spread["row"]] if groups else np.zeros(len(at), np.int64)
+    good = (at >= 0) & (line >= 0) & ~np.isnan(spread["mean"])
+    if metric == REACHED:
+        good &= spread["n"] == spread["n_trials"]
+    chosen = np.flatnonzero(good)
+    sign = 1.0 if mode_of(result, metric) == "min" else -1.0
+    chosen = chosen[np.argsort(sign * spread["mean"][chosen], kind="stable")]
+    # In the order of the metric, the first of each cell is its best.
+    cells, first = np.unique(line[chosen] * shape[1] + at[chosen], return_index=True)
+    sides = []
+    for name in ("mean", *BANDS[band]):
+        side = np.full(shape, np.nan)
+        side.flat[cells] = spread[name][chosen[first]]
+        sides.append(side)
+    diverged = (np.asarray(result.columns["state"]) == 1) & (axis.codes >= 0)
+    some = np.bincount(axis.codes[diverged], minlength=shape[1]) > 0
+    middle, low, high = sides
+    lost = some & np.isnan(middle).all(axis=0)
+    return Tuned(axis, groups, middle, low, high, lost)
+
+
+def lines_of(result: SweepResult, by: str) -> Axis:
+    """Return the axis ``by``, if its values are few enough for a line each."""
+    one_of("axis", by, result.axes)
+    groups = axis_of(by, result.columns[by])
+    if len(groups) > MOST_LINES:
+        raise SpecError(
+            f"by={by!r} has {len(groups)} values; at most {MOST_LINES} lines can be told apart"
+        )
+    return groups
+
+
+def over_seeds(result: SweepResult, metric: str, pooled: bool = True) -> dict[str, np.ndarray]:
+    """Return what bands need of :meth:`SweepResult.over_seeds`, by column.
+
+    Parameters
+    ----------
+    result : SweepResult
+    metric : str
+    pooled : bool
+        Whether to summarise over ``seed``; else each trial is a configuration of its own.
+
+    Returns
+    -------
+    dict of str to (m,) array
+        ``row`` (the first trial of each configuration), ``n_trials``, ``n``, ``mean`` and the
+        sides of all bands.
+    """
+    if not pooled or SEED not in result.axes:
+        score = scores(result, metric)
+        ones = np.ones(len(score), np.int64)
+        same = dict.fromkeys(("mean", *(side for band in BANDS.values() for side in band)), score)
+        return {"row": np.arange(len(score)), "n_trials": ones, "n": ones, **same}
+    frame = result.over_seeds(metrics=[metric])
+    names = ("n", "mean", "std", "min", "max", "ci_low", "ci_high")
+    spread = {name: frame[f"{name}_{metric}"].to_numpy() for name in names}
+    spread["below"] = spread["mean"] - spread["std"]
+    spread["above"] = spread["mean"] + spread["std"]
+    spread |= {"row": pool(result, metric).rows, "n_trials": frame["n_trials"].to_numpy()}
+    return spread

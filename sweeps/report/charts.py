@@ -1,0 +1,208 @@
+"""What the charts of a report show, counted in advance: a few hundred kB for any number of trials.
+
+Every function returns plain lists and dicts for JSON; numbers have four significant digits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastopt.errors import SpecError
+from sweeps.plots.axes import Axis, axis_of, label_of
+from sweeps.plots.curves import bands, best_curves, recorded
+from sweeps.plots.tables import SEED, main_axes, mode_of, pool, tabulate, varying
+from sweeps.plots.tuned import MOST_LINES, over_seeds, tuned
+from sweeps.stats import scores
+
+if TYPE_CHECKING:
+    from sweeps.results import SweepResult
+
+__all__ = ["data", "heatmaps", "importance", "learning", "parallel", "sensitivity"]
+
+MOST_AXES = 8
+MOST_METRICS = 5
+MOST_NUMBERS = 500_000
+"""Numbers in all heatmaps together: 2 MB before compression."""
+
+FINEST = 48
+"""Cells of one axis."""
+
+FOLLOWED = ("train_loss", "test_loss", "test_accuracy", "steps_to_target", "distance", "best_loss")
+OVER = ("best", "mean")
+SHARE = "share of trials diverged"
+
+LINES = 400
+"""Trials drawn in parallel coordinates: the 100 best, and evenly spaced ones of the others."""
+
+
+def data(result: SweepResult) -> dict[str, Any]:
+    """Return all charts of a result by name; None in place of one that it has no data for."""
+    return {
+        "metric": result.metric,
+        "heatmaps": heatmaps(result),
+        "sensitivity": sensitivity(result),
+        "parallel": parallel(result),
+        "learning": learning(result),
+        "importance": importance(result),
+    }
+
+
+def heatmaps(result: SweepResult) -> dict[str, Any] | None:
+    """Return every pair of axes as a table of every metric; the reader chooses among them."""
+    names = main_axes(result, min(MOST_AXES, len(varying(result))))
+    if len(names) < 2:
+        return None
+    metrics = _metrics(result)
+    axes = _axes(result, names, 2 * len(metrics) + 1)
+    pools = {
+        (metric, with_seed): pool(result, metric, (SEED,) if with_seed else ())
+        for metric in metrics
+        for with_seed in {False, SEED in names}
+    }
+    tables: dict[str, Any] = {}
+    for (i, x), (j, y) in itertools.combinations(enumerate(axes), 2):
+        for metric, over in itertools.product(metrics, OVER):
+            found = tabulate(result, (y, x), pools[metric, SEED in (x.name, y.name)], over)
+            tables[f"{i},{j},{metric},{over}"] = _rounded(found.value)
+        share = _rounded(found.diverged)
+        tables |= {f"{i},{j},{SHARE},{over}": share for over in OVER[:1]}
+    return {
+        "axes": [{"name": axis.name, "labels": axis.labels} for axis in axes],
+        "metrics": [{"name": name, "mode": mode_of(result, name)} for name in metrics],
+        "over": list(OVER),
+        "share": SHARE,
+        "tables": tables,
+    }
+
+
+def sensitivity(result: SweepResult) -> dict[str, Any] | None:
+    """Return the best value of the metric along every axis, with the range over its seeds."""
+    names = [name for name in varying(result) if name != SEED]
+    if not names:
+        return None
+    groups = "optimizer" if "optimizer" in names else None
+    if groups and len(axis_of(groups, result.columns[groups])) > MOST_LINES:
+        groups = None
+    spread = over_seeds(result, result.metric)
+    axes = {}
+    for name in names:
+        by = None if name == groups else groups
+        found = tuned(result, name, by, result.metric, spread=spread)
+        axes[name] = {
+            "x": found.axis.values.tolist() if found.axis.numeric else found.axis.labels,
+            "log": found.axis.numeric and _wide(found.axis.values),
+            "numeric": found.axis.numeric,
+            "by": by,
+            "lines": [
+                {
+                    "name": found.groups.labels[k] if found.groups else "mean of seeds",
+                    "middle": _rounded(found.middle[k]),
+                    "low": _rounded(found.low[k]),
+                    "high": _rounded(found.high[k]),
+                }
+                for k in range(len(found.middle))
+            ],
+            "lost": np.flatnonzero(found.lost).tolist(),
+        }
+    return {"axes": axes, "log": _wide(np.array(spread["mean"]))}
+
+
+def parallel(result: SweepResult) -> dict[str, Any] | None:
+    """Return a few hundred trials as heights on upright axes, and their rank."""
+    names = [name for name in varying(result) if name != SEED][:MOST_AXES]
+    if not names:
+        return None
+    score, mode = scores(result, result.metric), mode_of(result, result.metric)
+    known = np.flatnonzero(~np.isnan(score))
+    order = known[np.argsort(score[known] if mode == "min" else -score[known], kind="stable")]
+    rest = order[100:]
+    some = np.unique(np.linspace(0, len(rest) - 1, min(len(rest), LINES - 100)).astype(int))
+    lost = np.flatnonzero(np.asarray(result.columns["state"]) == 1)
+    lost = lost[np.unique(np.linspace(0, len(lost) - 1, min(len(lost), 60)).astype(int))]
+    rows = np.concatenate([order[:100], rest[some], lost])
+    place = np.full(len(score), -1)
+    place[order] = np.arange(len(order))
+    axes = []
+    for name in names:
+        axis = axis_of(name, result.columns[name])
+        axes.append({"name": name, "labels": axis.labels, "codes": axis.codes[rows].tolist()})
+    return {
+        "axes": axes,
+        "rank": place[rows].tolist(),
+        "score": _rounded(score[rows]),
+        "ranked": len(order),
+    }
+
+
+def learning(result: SweepResult) -> dict[str, Any] | None:
+    """Return the curves of the five best trials, and quantiles of all, of every recorded metric."""
+    if result._curves is None or not len(result):
+        return None
+    every = np.zeros(len(result), np.int64)
+    charts = {}
+    for metric in recorded(result)[:MOST_METRICS]:
+        lines = [
+            {"name": label, "step": _thin(step).tolist(), "value": _rounded(_thin(value))}
+            for label, step, value in best_curves(result, metric, 5)
+        ]
+        ((step, *quantiles),) = bands(result, metric, every, 1)
+        band = dict(zip(("low", "middle", "high"), map(_rounded, quantiles)))
+        shown = [np.array(line["value"], float) for line in lines] + [quantiles[1]]
+        charts[metric] = {
+            "lines": lines,
+            "band": {"step": step.tolist(), **band},
+            "log": _wide(np.concatenate(shown)),
+        }
+    return {"axes": ", ".join(varying(result)), "charts": charts}
+
+
+def importance(result: SweepResult) -> dict[str, Any] | None:
+    """Return the shares of the variance that axes explain, or why they are not known."""
+    try:
+        frame = result.importance().head(12)
+    except SpecError as error:
+        return {"why": str(error)}
+    return {
+        "effect": frame["effect"].tolist(),
+        "order": frame["order"].tolist(),
+        "share": _rounded(frame["share"].to_numpy()),
+    }
+
+
+def _metrics(result: SweepResult) -> list[str]:
+    """Return the metrics to choose among: that of the sweep, then others that have values."""
+    others = [name for name in FOLLOWED if name in result.metrics and name != result.metric]
+    have = [name for name in others if result.counting(name).any()]
+    return [result.metric, *have][:MOST_METRICS]
+
+
+def _axes(result: SweepResult, names: list[str], tables: int) -> list[Axis]:
+    """Lay axes out with as many cells as the report has room for."""
+    finest = FINEST
+    while True:
+        axes = [axis_of(name, result.columns[name], finest, finest) for name in names]
+        pairs = itertools.combinations(map(len, axes), 2)
+        if tables * sum(i * j for i, j in pairs) <= MOST_NUMBERS or finest < 8:
+            return axes
+        finest //= 2
+
+
+def _wide(values: np.ndarray) -> bool:
+    known = np.asarray(values, float)
+    known = known[np.isfinite(known)]
+    return bool(known.size and known.min() > 0.0 and known.max() >= 10.0 * known.min())
+
+
+def _thin(a: np.ndarray, most: int = 300) -> np.ndarray:
+    return a if len(a) <= most else a[np.linspace(0, len(a) - 1, most).round().astype(int)]
+
+
+def _rounded(a: np.ndarray) -> Any:
+    """Return nested lists of numbers as short as four digits make them, None for NaN."""
+    if a.ndim > 1:
+        return [_rounded(row) for row in a]
+    return [float(label_of(float(v))) if math.isfinite(v) else None for v in a.tolist()]

@@ -1,0 +1,167 @@
+"""What a report says in words: summary, best trials, diagnosis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sweeps.plots.axes import axis_of, label_of
+from sweeps.plots.tables import SEED, table, varying
+from sweeps.plots.tuned import over_seeds
+from sweeps.results import STATES
+
+if TYPE_CHECKING:
+    from sweeps.results import SweepResult
+
+__all__ = ["best_trials", "diagnosis", "summary"]
+
+BEST = 15
+COMPLETE, DIVERGED = STATES.index("COMPLETE"), STATES.index("DIVERGED")
+
+
+def summary(result: SweepResult) -> dict[str, str]:
+    """Return the figures at the head of a report, by name."""
+    from sweeps.summary import duration
+
+    info = result.info
+    facts = {"trials": f"{len(result):,} of {info.get('n_trials', len(result)):,}"}
+    facts |= {state.lower(): f"{n:,}" for state, n in result.counts.items() if n}
+    if result.counting(result.metric).any():
+        facts[f"best {result.metric}"] = f"{result.best_score_:.5g}"
+    if "seconds" in info:
+        facts["time"] = duration(info["seconds"])
+    if "trials_per_second" in info:
+        facts["trials a second"] = f"{info['trials_per_second']:,.4g}"
+    return facts
+
+
+def best_trials(result: SweepResult) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of the best trials, as text."""
+    from sweeps.summary import number
+
+    frame = result.best(BEST).drop(columns="state").dropna(axis="columns", how="all")
+    constant = [name for name in result.axes if name in frame and name not in varying(result)]
+    frame = frame.drop(columns=constant)
+    rows = [[number(cell) for cell in row] for row in frame.itertuples(index=False)]
+    return list(frame.columns), rows
+
+
+def diagnosis(result: SweepResult) -> list[dict[str, str]]:
+    """Return remarks on a result: dicts of ``kind`` (``"good"``, ``"warn"``), ``head``, ``text``.
+
+    They say whether best values lie at the edge of the grid, from where on trials diverge, and
+    where seeds disagree.
+    """
+    if not result.counting(result.metric).any():
+        text = f"None of the {len(result):,} finished trials is complete with a finite "
+        return [_remark("warn", "No best trial", f"{text}{result.metric}: {result.counts}.")]
+    remarks = [_interrupted(result), *_edges(result), *_boundaries(result), *_seeds(result)]
+    return [remark for remark in remarks if remark]
+
+
+def _remark(kind: str, head: str, text: str) -> dict[str, str]:
+    return {"kind": kind, "head": head, "text": text}
+
+
+def _interrupted(result: SweepResult) -> dict[str, str]:
+    if not result.info.get("interrupted"):
+        return {}
+    left = result.info.get("n_trials", len(result)) - len(result)
+    return _remark("warn", "Interrupted", f"{left:,} trials did not run.")
+
+
+def _edges(result: SweepResult) -> list[dict[str, str]]:
+    edges = result.edges()
+    if edges.empty:
+        text = "The best value of every axis of three numbers or more lies inside of its range."
+        return [_remark("good", "Not at the edge of the grid", text)]
+    return [
+        _remark(
+            "warn",
+            "At the edge of the grid",
+            f"The best {name} = {label_of(value)} is the {_END[end]} of its axis: better ones may "
+            f'lie beyond. Try result.extend({{"{name}": [...]}}).',
+        )
+        for name, value, end in edges.itertuples(index=False)
+    ]
+
+
+_END = {"low": "smallest", "high": "largest"}
+
+
+def _boundaries(result: SweepResult) -> list[dict[str, str]]:
+    """Say for each optimizer from which learning rate on trials diverge."""
+    state = np.asarray(result.columns["state"])
+    lost, ended = int((state == DIVERGED).sum()), int((state <= DIVERGED).sum())
+    if not lost:
+        return [_remark("good", "Nothing diverged", f"All of {ended:,} trials stayed finite.")]
+    head = f"{100.0 * lost / ended:.3g} % of the trials diverged"
+    if "lr" not in varying(result) or not axis_of("lr", result.columns["lr"]).numeric:
+        return [_remark("warn", head, f"{lost:,} of {ended:,}.")]
+    split = "optimizer" in varying(result)
+    found = table(result, ["optimizer", "lr"] if split else ["lr"])
+    labels, lrs = found.axes[0].labels if split else [""], found.axes[-1]
+    parts = [
+        f"{label}{': ' if label else ''}{_boundary(lrs.labels, share)}"
+        for label, share in zip(labels, np.atleast_2d(found.diverged))
+    ]
+    return [_remark("warn", head, f"By learning rate, {'; '.join(parts)}.")]
+
+
+def _boundary(lrs: list[str], share: np.ndarray) -> str:
+    """Describe where along increasing learning rates trials begin to diverge."""
+    known = np.flatnonzero(~np.isnan(share))
+    some = known[share[known] > 0.0]
+    if not some.size:
+        return f"none up to {lrs[known[-1]]}" if known.size else "none finished"
+    whole = known[share[known] == 1.0]
+    text = f"the first at {lrs[some[0]]}"
+    # "All from" is true only if every larger one diverges altogether, too.
+    above = next((k for k in whole.tolist() if (share[known[known >= k]] == 1.0).all()), None)
+    if above is not None:
+        text = f"all from {lrs[above]}" if above == some[0] else f"{text}, all from {lrs[above]}"
+    return text
+
+
+def _seeds(result: SweepResult) -> list[dict[str, str]]:
+    """Say where seeds disagree: some diverge and some do not, or they spread more than the best."""
+    if SEED not in varying(result):
+        return [_remark("warn", "One seed", "How much results depend on the seed is not known.")]
+    spread = over_seeds(result, result.metric)
+    remarks = []
+    mixed = (spread["n"] > 0) & (spread["n"] < spread["n_trials"])
+    state = np.asarray(result.columns["state"])
+    if mixed.any() and (state == DIVERGED).any():
+        row = int(spread["row"][np.flatnonzero(mixed)[0]])
+        text = f"In {int(mixed.sum()):,} of {len(mixed):,} configurations some seeds finish with a "
+        text += (
+            f"finite {result.metric} and some do not, for example {_configuration(result, row)}."
+        )
+        remarks.append(_remark("warn", "Seeds that disagree", text))
+    return [*remarks, *_lead(result, spread)]
+
+
+def _lead(result: SweepResult, spread: dict[str, Any]) -> list[dict[str, str]]:
+    """Compare the lead of the best configuration with how far its seeds spread."""
+    mean = spread["mean"] if result.mode == "min" else -spread["mean"]
+    full = (spread["n"] == spread["n_trials"]) & np.isfinite(mean)
+    rows = np.flatnonzero(full)
+    if len(rows) < 2:
+        return []
+    first, *_ = rows[np.argsort(mean[rows], kind="stable")]
+    half = float(spread["std"][first]) if "std" in spread else float("nan")
+    close = int((mean[rows] <= mean[first] + half).sum()) - 1
+    best = f"{_configuration(result, int(spread['row'][first]))} has a mean {result.metric} of "
+    best += f"{spread['mean'][first]:.4g}, and its seeds a standard deviation of {half:.2g}. "
+    if not close:
+        return [_remark("good", "A clear winner", f"{best}No other configuration comes as close.")]
+    text = f"{best}{close:,} other configurations lie within it: more seeds would tell them apart."
+    return [_remark("warn", "The best is not alone", text)]
+
+
+def _configuration(result: SweepResult, row: int) -> str:
+    names = [name for name in varying(result) if name != SEED]
+    cells = {name: result.columns[name][row] for name in names}
+    shown = (f"{name} = {label_of(c)}" for name, c in cells.items() if c is not None and c == c)
+    return ", ".join(shown)
