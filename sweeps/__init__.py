@@ -7,6 +7,8 @@ from sweeps.conditions import when
 from sweeps.diagnose import Diagnosis, diagnose
 from sweeps.distributions import choice, loguniform, randint, uniform
 from sweeps.multifidelity import halving_rungs, hyperband_brackets
+from sweeps.pruned import PrunedResult, Regret, regret
+from sweeps.pruners import ASHA, Hyperband, MedianStopping, SuccessiveHalving
 from sweeps.reducers import best, histogram
 from sweeps.results import SweepResult
 from sweeps.run import Estimate, plan, sweep
@@ -16,10 +18,16 @@ from sweeps.study import Study
 from sweeps.trace import trace
 
 __all__ = [
+    "ASHA",
     "Diagnosis",
     "Estimate",
+    "Hyperband",
+    "MedianStopping",
+    "PrunedResult",
+    "Regret",
     "Space",
     "Study",
+    "SuccessiveHalving",
     "SweepResult",
     "best",
     "choice",
@@ -35,6 +43,7 @@ __all__ = [
     "plan",
     "problems",
     "randint",
+    "regret",
     "sobol",
     "sweep",
     "sweep_callable",

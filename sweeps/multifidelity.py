@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 from fastopt.errors import SpecError
@@ -21,12 +22,18 @@ class Rung(NamedTuple):
 
 
 def hyperband_brackets(
-    max_resource: int, factor: int = 3, *, rounding: str = "ceil"
+    max_resource: int,
+    factor: int = 3,
+    *,
+    rounding: str = "ceil",
+    min_resource: int = 1,
+    n_trials: int | None = None,
 ) -> dict[int, tuple[Rung, ...]]:
     r"""Return the rungs of every bracket of Hyperband.
 
-    With :math:`s_{max} = \lfloor \log_\eta R \rfloor`, bracket :math:`s = s_{max} \dots 0` begins
-    with :math:`n = \lceil (s_{max} + 1)\, \eta^s / (s + 1) \rceil` trials; rung :math:`i` keeps
+    With :math:`s_{max} = \lfloor \log_\eta R / r \rfloor`, bracket
+    :math:`s = s_{max} \dots 0` begins with
+    :math:`n = \lceil (s_{max} + 1)\, \eta^s / (s + 1) \rceil` trials; rung :math:`i` keeps
     :math:`\lfloor n \eta^{-i} \rfloor` of them until :math:`\lfloor R\, \eta^{i - s} \rfloor`.
 
     Parameters
@@ -38,6 +45,12 @@ def hyperband_brackets(
     rounding : {"ceil", "floor"}
         The formula above is the journal's. The table of the paper's first version rounds earlier,
         :math:`n = \lfloor (s_{max} + 1) / (s + 1) \rfloor \eta^s`.
+    min_resource : int
+        :math:`r`, what a trial may use at least; 1 in the paper, where it is the unit of :math:`R`.
+    n_trials : int, optional
+        Deal out this many trials instead, in the proportions of the brackets above: of ``total``
+        trials, bracket ``s`` has those from ``n_trials * before // total``, if the brackets before
+        it have ``before``. Each rung keeps at least one; a bracket without trials is left out.
 
     Returns
     -------
@@ -58,6 +71,8 @@ def hyperband_brackets(
     2 (15, 9) (5, 27) (1, 81)
     1 (8, 27) (2, 81)
     0 (5, 81)
+    >>> {s: rungs[0] for s, rungs in hyperband_brackets(81, n_trials=20).items()}[4]
+    Rung(n_candidates=11, n_resources=1)
 
     References
     ----------
@@ -68,17 +83,29 @@ def hyperband_brackets(
     factor = whole("factor", factor, 2, MOST)
     if rounding not in ROUNDINGS:
         raise SpecError(f"rounding must be one of {', '.join(ROUNDINGS)}; got {rounding!r}")
-    last = _log(max_resource, factor)
-    brackets = {}
+    last = _log(max_resource // whole("min_resource", min_resource, 1, max_resource), factor)
+    sizes = {}
     for s in range(last, -1, -1):
         if rounding == "ceil":
-            n = -(-(last + 1) * factor**s // (s + 1))
+            sizes[s] = -(-(last + 1) * factor**s // (s + 1))
         else:
-            n = (last + 1) // (s + 1) * factor**s
-        brackets[s] = tuple(
-            Rung(n // factor**i, max_resource // factor ** (s - i)) for i in range(s + 1)
+            sizes[s] = (last + 1) // (s + 1) * factor**s
+    if n_trials is not None:
+        sizes = _apportioned(sizes, whole("n_trials", n_trials, 1, MOST))
+    return {
+        s: tuple(
+            Rung(max(n // factor**i, 1), max_resource // factor ** (s - i)) for i in range(s + 1)
         )
-    return brackets
+        for s, n in sizes.items()
+        if n
+    }
+
+
+def _apportioned(sizes: dict[int, int], n: int) -> dict[int, int]:
+    """Split ``n`` in the proportions of ``sizes``."""
+    ends = list(itertools.accumulate(sizes.values(), initial=0))
+    bounds = [n * end // ends[-1] for end in ends]
+    return {s: high - low for s, (low, high) in zip(sizes, itertools.pairwise(bounds))}
 
 
 def halving_rungs(

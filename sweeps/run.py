@@ -23,6 +23,8 @@ from sweeps.engine.plan import Plan
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 from sweeps.progress import Progress
+from sweeps.pruners import Pruner, as_pruner, expected_share
+from sweeps.race import Race, full_length
 from sweeps.reducers import Reduced, Reducer
 from sweeps.results import SweepResult
 from sweeps.space import Space
@@ -47,6 +49,7 @@ def sweep(
     diverge_above: float = math.inf,
     eval_every: int | None = None,
     curves: bool = False,
+    pruner: Any = None,
     store: str | os.PathLike[str] | None = None,
     executor: Any = None,
     reduce: Reducer | None = None,
@@ -97,6 +100,12 @@ def sweep(
     curves : bool
         Record the metrics at every check (the value and the coordinates of a landscape), for
         :meth:`SweepResult.curves`.
+    pruner : Pruner, str or dict, optional
+        Stops trials that lose against others: :class:`sweeps.SuccessiveHalving`,
+        :class:`sweeps.Hyperband`, :class:`sweeps.ASHA`, :class:`sweeps.MedianStopping`, a name in
+        :data:`sweeps.pruners.PRUNERS`, or a dict of a ``name`` and arguments. Those that go on do
+        so where they paused. The result is a :class:`sweeps.PrunedResult`. What is kept of paused
+        trials is in the memory of this process: no ``store``, no ``executor`` and no ``reduce``.
     store : path-like, optional
         Folder to keep the sweep in. Each finished chunk is written at once, and the same call goes
         on where it stopped, whatever stopped it; with more values on the axes, only new trials run.
@@ -154,6 +163,9 @@ def sweep(
     began = time.perf_counter()
     workers = worker_count(n_jobs)
     checked = _check(problem, space, _common(locals()), hyper)
+    if pruner is not None:
+        _refuse_elsewhere(store=store, executor=executor, reduce=reduce)
+        return _race(checked, as_pruner(pruner), workers, progress)
     collected = _collector(checked, store, executor, reduce)
     left = 1.0 - collected.finished / checked.size
     total = left * _estimate(checked, workers).cost if progress else 0
@@ -231,7 +243,9 @@ def plan(
     hyper = {k: v for k, v in options.items() if k not in defaults}
     given = {k: v for k, v in options.items() if k in defaults}
     checked = _check(problem, space, _common(defaults | given), hyper)
-    return _estimate(checked, worker_count(n_jobs))
+    pruner = given.get("pruner")
+    chosen = None if pruner is None else as_pruner(pruner)
+    return _estimate(checked, worker_count(n_jobs), chosen)
 
 
 _OPTIONS = ("metric", "mode", "target", "diverge_above", "eval_every", "curves")
@@ -271,11 +285,26 @@ def _collector(
     return Keeper(checked, store)
 
 
-def _estimate(checked: Plan, workers: int) -> Estimate:
+def _estimate(checked: Plan, workers: int, pruner: Pruner | None = None) -> Estimate:
     seen, size = sampled(checked), checked.size
-    cost = seen.cost * size
-    seconds = cost / workers / 1e9
-    return Estimate(size, round(seen.steps * size), seconds, size * seen.row, round(cost))
+    share = 1.0 if pruner is None else expected_share(pruner, size, full_length(checked))
+    cost, steps = seen.cost * size * share, round(seen.steps * size * share)
+    return Estimate(size, steps, cost / workers / 1e9, size * seen.row, round(cost))
+
+
+def _refuse_elsewhere(**given: Any) -> None:
+    """Refuse places to run or keep a pruned sweep, whose rounds need all paused trials at hand."""
+    for name, value in given.items():
+        if value is not None:
+            raise SpecError(
+                f"a pruned sweep runs and is kept in this process, without {name}=...; "
+                f"got {value!r}. result.save(path) writes its frame"
+            )
+
+
+def _race(checked: Plan, pruner: Pruner, workers: int, progress: bool) -> SweepResult:
+    total = _estimate(checked, workers, pruner).cost if progress else 0
+    return Race(checked, pruner, workers, Progress(total, checked.size, enabled=progress)).run()
 
 
 def _run(

@@ -28,6 +28,7 @@ from sweeps.engine import lanes
 from sweeps.engine.decode import ALIASES
 from sweeps.engine.options import COMMON
 from sweeps.engine.trial import METRICS, SHUFFLES
+from sweeps.pruners import as_pruner
 from sweeps.run import sweep
 from sweeps.space import Space, as_axis
 
@@ -305,6 +306,11 @@ def _check(at: str, name: str, value: Any) -> None:
     elif name in _LEAST:
         if isinstance(value, bool) or not isinstance(value, int) or value < _LEAST[name]:
             raise SpecError(f"{at} must be an integer >= {_LEAST[name]}; got {value!r}")
+    elif name == "pruner":
+        try:
+            as_pruner(value)
+        except FastoptError as error:
+            raise SpecError(f"{at}: {error}") from None
     elif name in _ranges():
         try:
             _ranges()[name].pack(at, value)

@@ -30,6 +30,7 @@ __all__ = [
     "best_of",
     "chunk_size",
     "launch_size",
+    "run_blocks",
     "run_chunk",
     "sampled",
 ]
@@ -200,6 +201,32 @@ def run_chunk(
     plan : Plan
     ids : ndarray of int64, shape (n,)
         Trial numbers, increasing.
+    workers, watch, stop, serial
+        As for :func:`run_blocks`.
+
+    Returns
+    -------
+    Rows
+        The finished trials: fewer than ``ids`` only if it was told to stop.
+    """
+    return run_blocks(plan, plan.blocks(ids), workers, watch, stop, serial)
+
+
+def run_blocks(
+    plan: Plan,
+    blocks: Sequence[Block],
+    workers: int = 1,
+    watch: Callable[[int, int, float | None], Any] | None = None,
+    stop: threading.Event | None = None,
+    serial: bool = False,
+) -> Rows:
+    """Run trials that are laid out already.
+
+    Parameters
+    ----------
+    plan : Plan
+    blocks : list of Block
+        From ``plan.blocks()``; their results are written.
     workers : int
         Threads to use.
     watch : callable, optional
@@ -213,11 +240,10 @@ def run_chunk(
     Returns
     -------
     Rows
-        The finished trials: fewer than ``ids`` only if it was told to stop.
+        The finished trials: all but those that were left when it was told to stop.
     """
     began, clock = time.time(), time.perf_counter()
     compiling, cost, done = 0.0, 0, 0
-    blocks = plan.blocks(ids)
 
     def look(more_cost: int, more_done: int) -> None:
         if watch is not None:

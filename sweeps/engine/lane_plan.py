@@ -14,8 +14,7 @@ from fastopt.errors import SpecError
 from sweeps.engine import block, lanes, trial
 from sweeps.engine.decode import fill, find_rule, gaps_in, whole
 from sweeps.engine.options import COMMON, Options, check_watch
-from sweeps.engine.paused import unpaused
-from sweeps.engine.plan import Block, Plan
+from sweeps.engine.plan import Block, Plan, unpaused
 from sweeps.problems.landscapes import Landscape
 from sweeps.space import Space
 

@@ -8,27 +8,15 @@ arithmetic, and a few words (clock, counters, results, last loss).
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from sweeps.engine.plan import Block
+from sweeps.engine.chunks import lengthened
+from sweeps.engine.plan import Block
+from sweeps.engine.trial import DONE, STEPS
 
-__all__ = ["Paused", "unpaused"]
-
-
-def unpaused(dtype: np.dtype) -> dict[str, np.ndarray]:
-    """Return the columns of trials that run to their end: without rows, so that they cost nothing.
-
-    >>> {name: a.shape for name, a in unpaused(np.dtype(float)).items()}
-    {'until': (0,), 'words': (0, 0), 'memory': (0, 0)}
-    """
-    return {
-        "until": np.empty(0, np.int64),
-        "words": np.empty((0, 0)),
-        "memory": np.empty((0, 0), dtype),
-    }
+__all__ = ["Paused"]
 
 
 class Kept(NamedTuple):
@@ -76,7 +64,9 @@ class Paused:
             rows, points = rows[known], min(kept.curves.shape[1], trials.curves.shape[1])
             trials.words[known], trials.memory[known] = kept.words[rows], kept.memory[rows]
             trials.curves[known, :points] = kept.curves[rows, :points]
-        return dataclasses.replace(block, trials=trials)
+        share = (trials.until - trials.words[:, DONE]) / trials.plan[:, STEPS]
+        cost = np.maximum(1, block.cost * share).astype(np.int64)
+        return dataclasses.replace(block, trials=trials, cost=cost)
 
     def keep(self, block: Block, rows: np.ndarray) -> None:
         """Take over the state of paused trials.
@@ -106,13 +96,7 @@ class Paused:
             return
         if old is not None:
             points = max(old.curves.shape[1], new.curves.shape[1])
-            curves = [_padded(old.curves, points), _padded(new.curves, points)]
-            joined = [np.concatenate(pair) for pair in zip(old[:3], new[:3])]
-            new = Kept(*joined, np.concatenate(curves))
+            both = [kept._replace(curves=lengthened(kept.curves, points)) for kept in (old, new)]
+            new = Kept(*(np.concatenate(pair) for pair in zip(*both)))
         order = np.argsort(new.ids, kind="stable")
         self._kept[key] = Kept(*(array[order] for array in new))
-
-
-def _padded(curves: np.ndarray, points: int) -> np.ndarray:
-    more = points - curves.shape[1]
-    return np.pad(curves, ((0, 0), (0, more), (0, 0)), constant_values=np.nan)

@@ -27,11 +27,10 @@ from sweeps.engine.decode import (
     whole,
 )  # fmt: skip
 from sweeps.engine.options import COMMON, Options, check_names, check_watch
-from sweeps.engine.paused import unpaused
 from sweeps.problems.base import DataProblem
 from sweeps.space import Space
 
-__all__ = ["Block", "Plan"]
+__all__ = ["Block", "Plan", "unpaused"]
 
 
 @dataclass(frozen=True)
@@ -235,3 +234,16 @@ def cost_of(problem: DataProblem, plan: np.ndarray) -> np.ndarray:
     per_row = problem.flops_per_row / 25.0 + 10.0
     step = 1500.0 + 0.4 * problem.n_params + per_row * plan[:, trial.BATCH]
     return np.maximum(1, plan[:, trial.STEPS] * step).astype(np.int64)
+
+
+def unpaused(dtype: np.dtype) -> dict[str, np.ndarray]:
+    """Return the columns of trials that run to their end: without rows, so that they cost nothing.
+
+    >>> {name: a.shape for name, a in unpaused(np.dtype(float)).items()}
+    {'until': (0,), 'words': (0, 0), 'memory': (0, 0)}
+    """
+    return {
+        "until": np.empty(0, np.int64),
+        "words": np.empty((0, 0)),
+        "memory": np.empty((0, 0), dtype),
+    }

@@ -52,7 +52,7 @@ PENDING, COMPLETE, DIVERGED, PRUNED = -1, 0, 1, 2
 
 # What a trial counts as it goes: sum of minibatch losses and rows seen since the last check, checks
 # done; and, while it is paused, steps done, place in the epoch, epochs begun, last loss.
-SUM, SEEN, CHECKS, DONE, LOW, EPOCH, LAST = range(7)
+DONE, SUM, SEEN, CHECKS, LOW, EPOCH, LAST = range(7)
 COUNTERS = 7
 
 RESULTS = (
