@@ -100,7 +100,16 @@ def sweep_tables(rows: list[Row]) -> str:
     if lanes:
         caption = "Landscapes in SIMD lanes, float64: time of one step of one trial, whole sweeps."
         text += f"\n\n{caption}\n\n{against_ours(lanes, 'trials')}"
+    overhead = [row for row in rows if row["table"] == "overhead"]
+    if overhead:
+        caption = "The engine's own work: whole sweeps of trials of one step, time of a trial."
+        text += f"\n\n{caption}\n\n{against_ours(overhead, 'trials')}"
     for row in rows:
+        if row["table"] == "frame":
+            text += f"\n\nA result to a DataFrame, {row['case']}: {seconds(row['seconds'])}."
+        if row["table"] == "memory":
+            grown = f"{row['bytes'] / 1e6:.0f} MB"
+            text += f"\n\nMemory that {row['case']} add, a histogram being kept: {grown}."
         if row["table"] == "efficiency":
             text += f"\n\nParallel efficiency, {row['case']}: {row['efficiency']:.0%}."
     return text

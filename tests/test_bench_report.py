@@ -27,6 +27,9 @@ def results():
             ),
             stored(table="adamw", case="10,000", seconds={"ours": 4e-6, "NumPy": 3e-6}),
             stored(table="sweep", case="batch 8", baseline="NumPy", ours=4e-6, ratio=20.0),
+            stored(table="overhead", case="10,000", seconds={"ours": 5e-7}),
+            stored(table="frame", case="1,000 rows of 20 columns", seconds=0.25),
+            stored(table="memory", case="100,000,000 trials", bytes=12_400_000),
             stored(table="efficiency", case="mixed", efficiency=0.97),
         ]
     }
@@ -40,6 +43,9 @@ def test_tables_replace_what_stood_between_the_markers():
     assert "| 1,000 | 2 us | 4.50 | 0.50 |" in text
     assert "| 10,000 | 4 us | **0.75** | - |" in text  # the row we lose stands out
     assert "| batch 8 | 4 us | 20 |" in text
+    assert "| 10,000 | 500 ns |" in text
+    assert "DataFrame, 1,000 rows of 20 columns: 250 ms." in text
+    assert "Memory that 100,000,000 trials add, a histogram being kept: 12 MB." in text
     assert "mixed: 97%" in text
 
 
