@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -124,7 +124,8 @@ def sweep_callable(
         problem=getattr(function, "__name__", type(function).__name__),
     )
     result.info["trials_per_second"] = len(result) / max(seconds, 1e-9)
-    warn_of_failures(result)
+    failed = np.flatnonzero(np.asarray(result.columns["state"]) == STATES.index("FAILED"))
+    warn_of_failures({i: result.columns["error"][i] for i in failed.tolist()}, len(result))
     return result
 
 
@@ -161,13 +162,12 @@ def _returned(future: Future) -> Any:
     return future.result() if error is None else error
 
 
-def warn_of_failures(result: SweepResult) -> None:
-    """Warn on the line that called the caller if any trials FAILED."""
-    failed = np.flatnonzero(np.asarray(result.columns["state"]) == STATES.index("FAILED"))
-    if failed.size:
+def warn_of_failures(errors: Mapping[int, str], n_trials: int) -> None:
+    """Warn, on the line that called the caller, of trials that FAILED."""
+    if errors:
         warnings.warn(
-            f"{failed.size} of {len(result)} trials FAILED, the first with "
-            f"{result.columns['error'][failed[0]]}; the column 'error' has the reasons",
+            f"{len(errors)} of {n_trials} trials FAILED, the first with {errors[min(errors)]}; "
+            "the column 'error' has the reasons",
             SweepWarning,
             stacklevel=3,
         )

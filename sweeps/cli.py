@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 USAGE_ERROR = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+FAILURES = 3
 
 app = typer.Typer(
     name="fastopt",
@@ -69,7 +69,8 @@ def _out(path: Path | None) -> Path | None:
     "[bold]fastopt sweep examples/digits.toml[/bold]\n\n"
     "[bold]fastopt sweep examples/digits.toml --dry-run[/bold]\n\n"
     "[bold]fastopt sweep examples/digits.toml --out digits.parquet --jobs 2[/bold]\n\n"
-    "[bold]fastopt sweep examples/digits.toml --store runs/digits[/bold]"
+    "[bold]fastopt sweep examples/digits.toml --store runs/digits[/bold]\n\n"
+    "[bold]fastopt sweep examples/digits.toml --store runs/digits --shard 0/8[/bold]"
 )
 def sweep(
     spec: Annotated[Path, typer.Argument(help="TOML file that describes the sweep.")],
@@ -81,8 +82,18 @@ def sweep(
         Path | None,
         typer.Option(help="Folder to keep the sweep in; the same command again goes on with it."),
     ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to run: threads, processes, loky, or the address of a dask scheduler."
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="I/N: run part I of N, counted from 0; all parts share the store."),
+    ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Threads to use; all cores by default.", callback=_jobs)
+        int | None, typer.Option(help="Workers to use; all cores by default.", callback=_jobs)
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say how much work the sweep is.")
@@ -93,10 +104,12 @@ def sweep(
 ) -> None:
     """Run the sweep that a TOML file describes, and show its best trials.
 
-    Exit status: 0 finished, 2 wrong usage or spec, 130 interrupted (what is finished by then is
-    shown and saved all the same).
+    Exit status: 0 finished, 2 wrong usage or spec, 3 finished but for trials that FAILED, 130
+    interrupted (what is finished by then is shown and saved all the same).
     """
-    with _messages():
+    from sweeps.interrupt import INTERRUPTED, interruptible
+
+    with _messages(), interruptible():
         from rich.console import Console
 
         from sweeps import run, summary
@@ -104,16 +117,30 @@ def sweep(
 
         console = Console()
         checked = read_spec(spec)
-        threads = {} if jobs is None else {"n_jobs": jobs}
+        given = {"n_jobs": jobs, "executor": executor, "shard": shard, "store": store}
+        where = {name: value for name, value in given.items() if value is not None}
         if dry_run:
-            console.print(summary.planned(checked.call(run.plan, **threads)))
+            console.print(summary.planned(checked.call(run.plan, **where)))
             return
-        result = checked.call(run.sweep, **threads, store=store, progress=not no_progress)
+        result = checked.call(run.sweep, **where, progress=not no_progress)
         console.print(summary.finished(result))
         if out is not None:
             console.print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
-    if result.info["interrupted"]:
-        raise typer.Exit(INTERRUPTED)
+        if result.info["interrupted"]:
+            _say_how_to_go_on(store)
+            raise typer.Exit(INTERRUPTED)
+        if result.counts["FAILED"]:
+            raise typer.Exit(FAILURES)
+
+
+def _say_how_to_go_on(store: Path | None) -> None:
+    from rich.console import Console
+
+    from sweeps.interrupt import command
+
+    if store is not None:
+        Console(stderr=True).print("To go on:", highlight=False)
+        Console(stderr=True).print(command(), markup=False, highlight=False, soft_wrap=True)
 
 
 Store = Annotated[Path, typer.Argument(help="Folder that was given as --store.")]
@@ -248,7 +275,14 @@ def _messages() -> Iterator[None]:
     """Turn our own errors and warnings into one readable message each on stderr."""
     from rich.console import Console
 
-    from fastopt.errors import CacheWarning, FastoptError, StoreError, SweepWarning
+    from fastopt.errors import (
+        CacheWarning,
+        ExecutorError,
+        FastoptError,
+        StoreError,
+        SweepWarning,
+    )
+    from sweeps.interrupt import INTERRUPTED
 
     console = Console(stderr=True)
     try:
@@ -266,8 +300,11 @@ def _messages() -> Iterator[None]:
         if isinstance(error, BrokenPipeError):
             raise
         _say(console, "error", "red", error)
-        ours = isinstance(error, FastoptError) and not isinstance(error, StoreError)
-        raise typer.Exit(USAGE_ERROR if ours else 1) from None
+        outside = isinstance(error, StoreError | ExecutorError | OSError)
+        raise typer.Exit(1 if outside else USAGE_ERROR) from None
+    except KeyboardInterrupt:
+        _say(console, "interrupted", "yellow", "nothing more was written")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _shower(console: Console, usual: Any) -> Any:

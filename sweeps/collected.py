@@ -32,6 +32,8 @@ class Collected:
         The best metric so far.
     reused : int
         Trials among the finished ones that did not run, because a store had them.
+    errors : dict of int to str
+        Trial number -> why it FAILED in this run.
     """
 
     def __init__(self, plan: Plan, at_once: int | None = None) -> None:
@@ -39,7 +41,13 @@ class Collected:
         self.cost = self.finished = self.reused = 0
         self.compiling = 0.0
         self.best: float | None = None
+        self.errors: dict[int, str] = {}
         self._rows: list[Rows] = []
+
+    @property
+    def size(self) -> int:
+        """Number of trials to come in."""
+        return self.plan.size
 
     def todo(self) -> Iterable[Chunk]:
         """Return what is left to run: here all of it."""
@@ -54,6 +62,7 @@ class Collected:
         """Count rows that have run."""
         self.cost += rows.cost
         self.finished += len(rows)
+        self.errors |= rows.errors
         self.compiling += rows.facts.get("compile_seconds", 0.0)
         self.best = better(self.plan, self.best, best_of(self.plan, rows.state, rows.out))
 

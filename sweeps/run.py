@@ -8,25 +8,26 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fastopt.errors import ExecutorError, SpecError, SweepWarning
 from sweeps.callables import warn_of_failures
 from sweeps.collected import Collected
 from sweeps.dispatch import run_elsewhere
-from sweeps.engine.chunks import Chunk, Rows, better, chunk_size, run_chunk, sampled
+from sweeps.engine.chunks import Chunk, Rows, better, chunk_size, run_chunk
 from sweeps.engine.lane_plan import LanePlan
 from sweeps.engine.local import Problem, worker_count
 from sweeps.engine.options import COMMON, Options
 from sweeps.engine.plan import Plan
+from sweeps.estimate import Estimate, estimated, refuse_what_cannot_fit
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 from sweeps.progress import Progress
-from sweeps.pruners import Pruner, as_pruner, expected_share
-from sweeps.race import Race, full_length
+from sweeps.pruners import Pruner, as_pruner
+from sweeps.race import Race
 from sweeps.reducers import Reduced, Reducer
 from sweeps.results import SweepResult
+from sweeps.shards import shard_of
 from sweeps.space import Space
 
 __all__ = ["Estimate", "plan", "sweep"]
@@ -51,6 +52,7 @@ def sweep(
     curves: bool = False,
     pruner: Any = None,
     store: str | os.PathLike[str] | None = None,
+    shard: str | tuple[int, int] | None = None,
     executor: Any = None,
     reduce: Reducer | None = None,
     n_jobs: int = -1,
@@ -109,6 +111,9 @@ def sweep(
     store : path-like, optional
         Folder to keep the sweep in. Each finished chunk is written at once, and the same call goes
         on where it stopped, whatever stopped it; with more values on the axes, only new trials run.
+    shard : (i, n) or "i/n", optional
+        Run and return only chunks ``i``, ``i + n``, ``i + 2 n``, ...: one of ``n`` jobs that share
+        a store and need no coordinator. The same call without it runs what is left and returns all.
     executor : str or object, optional
         Where trials run; by default in one parallel kernel of this process, the fastest on one
         machine. ``"threads"``, ``"processes"`` or ``"loky"``: so many workers here. ``"dask"``: the
@@ -135,7 +140,8 @@ def sweep(
     Raises
     ------
     SpecError
-        An axis, name or option is unknown, empty or makes no sense.
+        An axis, name or option is unknown, empty or makes no sense, or the results do not fit in
+        memory or, with a store, on its disk.
     HyperparameterError
         A hyperparameter is not finite or out of its range.
     StoreError
@@ -163,13 +169,16 @@ def sweep(
     began = time.perf_counter()
     workers = worker_count(n_jobs)
     checked = _check(problem, space, _common(locals()), hyper)
+    part = shard_of(shard, store)
     if pruner is not None:
         _refuse_elsewhere(store=store, executor=executor, reduce=reduce)
         return _race(checked, as_pruner(pruner), workers, progress)
-    collected = _collector(checked, store, executor, reduce)
-    left = 1.0 - collected.finished / checked.size
-    total = left * _estimate(checked, workers).cost if progress else 0
-    bar = Progress(total, checked.size, enabled=progress)
+    if reduce is None:
+        refuse_what_cannot_fit(checked, store)
+    collected = _collector(checked, store, executor, reduce, part)
+    left = (collected.size - collected.finished) / checked.size
+    total = left * estimated(checked, workers).cost if progress else 0
+    bar = Progress(total, collected.size, enabled=progress)
     try:
         with bar:
             finished = _run(checked, collected.todo(), workers, executor, collected, bar)
@@ -181,27 +190,8 @@ def sweep(
         finished = False
         warnings.warn(f"the sweep ended early: {error}", SweepWarning, stacklevel=2)
     result = collected.result(time.perf_counter() - began, interrupted=not finished)
-    if isinstance(result, SweepResult):
-        warn_of_failures(result)
+    warn_of_failures(collected.errors, checked.size)
     return result
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a sweep will take: the answer of :func:`plan`.
-
-    Examples
-    --------
-    >>> from sweeps import plan, problems
-    >>> plan(problems.ellipse(), {"lr": [0.1]}, steps=5).n_trials
-    1
-    """
-
-    n_trials: int
-    n_steps: int
-    seconds: float
-    bytes: int
-    cost: int
 
 
 def plan(
@@ -211,7 +201,7 @@ def plan(
     n_jobs: int = -1,
     **options: Any,
 ) -> Estimate:
-    """Check a sweep without running it, and estimate its time and memory.
+    """Check a sweep without running it, and estimate its time, memory and disk.
 
     Parameters
     ----------
@@ -222,7 +212,8 @@ def plan(
     -------
     Estimate
         ``n_trials``, ``n_steps`` (training steps of all trials), ``seconds`` (by the cost model,
-        without compilation) and ``bytes`` (of results).
+        without compilation), ``bytes`` (of results in memory), ``disk`` (bytes in a store) and
+        ``n_chunks``.
 
     Raises
     ------
@@ -245,7 +236,7 @@ def plan(
     checked = _check(problem, space, _common(defaults | given), hyper)
     pruner = given.get("pruner")
     chosen = None if pruner is None else as_pruner(pruner)
-    return _estimate(checked, worker_count(n_jobs), chosen)
+    return estimated(checked, worker_count(n_jobs), chosen)
 
 
 _OPTIONS = ("metric", "mode", "target", "diverge_above", "eval_every", "curves")
@@ -271,6 +262,7 @@ def _collector(
     store: str | os.PathLike[str] | None,
     executor: Any,
     reduce: Reducer | None,
+    shard: tuple[int, int],
 ) -> Collected:
     if reduce is not None and store is not None:
         raise SpecError("store=... keeps every trial and reduce=... keeps none: give one of them")
@@ -282,14 +274,7 @@ def _collector(
         return Collected(checked, at_once)
     from sweeps.store.keeper import Keeper  # pyarrow takes 0.1 s to import
 
-    return Keeper(checked, store)
-
-
-def _estimate(checked: Plan, workers: int, pruner: Pruner | None = None) -> Estimate:
-    seen, size = sampled(checked), checked.size
-    share = 1.0 if pruner is None else expected_share(pruner, size, full_length(checked))
-    cost, steps = seen.cost * size * share, round(seen.steps * size * share)
-    return Estimate(size, steps, cost / workers / 1e9, size * seen.row, round(cost))
+    return Keeper(checked, store, shard)
 
 
 def _refuse_elsewhere(**given: Any) -> None:
@@ -303,7 +288,7 @@ def _refuse_elsewhere(**given: Any) -> None:
 
 
 def _race(checked: Plan, pruner: Pruner, workers: int, progress: bool) -> SweepResult:
-    total = _estimate(checked, workers, pruner).cost if progress else 0
+    total = estimated(checked, workers, pruner).cost if progress else 0
     return Race(checked, pruner, workers, Progress(total, checked.size, enabled=progress)).run()
 
 

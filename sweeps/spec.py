@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from fastopt.errors import FastoptError, SpecError, did_you_mean
+from fastopt.errors import ExecutorError, FastoptError, SpecError, StoreError, did_you_mean
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps import problems
@@ -35,7 +35,9 @@ from sweeps.space import Space, as_axis
 __all__ = ["Spec", "read_spec"]
 
 # The file says what is computed; where and how it is shown is the command line's business.
-NOT_OPTIONS = ("problem", "space", "store", "progress", "reduce", "hyper")
+NOT_OPTIONS = (
+    "problem", "space", "store", "shard", "executor", "progress", "reduce", "hyper",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Spec:
             raise SpecError(f"{self.source}: $.problem: {error}") from None
         try:
             return function(problem, self.space, **{**self.options, **more})
+        except (StoreError, ExecutorError):  # not the fault of the file
+            raise
         except FastoptError as error:
             raise SpecError(f"{self.source}: {error}") from None
 

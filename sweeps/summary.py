@@ -96,6 +96,7 @@ def planned(plan: Any) -> Table:
             "training steps": f"{plan.n_steps:,}",
             "time, about": f"{duration(plan.seconds)} (plus compiling, the first time)",
             "memory of the results": memory(plan.bytes),
+            "or disk in a store, about": f"{memory(plan.disk)} in {plan.n_chunks:,} parts",
         },
     )
 

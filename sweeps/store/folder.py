@@ -145,10 +145,11 @@ class Folder:
         # Of two different sweeps that begin in one empty folder at once, one must give way.
         return new if number > 1 or self.sweeps()[0].name == new.name else self.claim(identity)
 
-    def listed(self, kind: str, sweep: str) -> list[Part]:
+    def listed(self, kind: str, sweep: str, chunks: range | None = None) -> list[Part]:
         """Return the parts of a sweep by their names, each chunk once, in order of the chunks.
 
-        A part of several chunks goes before those of one that it was made of.
+        A part of several chunks goes before those of one that it was made of. With ``chunks``,
+        only parts that have some of these are returned.
         """
         found = [named(path.name) for path in self._list(self.path / kind)]
         parts = sorted(
@@ -160,10 +161,10 @@ class Folder:
             if covered.isdisjoint(part.chunks):
                 covered.update(part.chunks)
                 chosen.append(part)
-        return sorted(chosen)
+        return sorted(p for p in chosen if chunks is None or any(k in chunks for k in p.chunks))
 
-    def whole(self, kind: str, sweep: str) -> list[Part]:
-        """Return the parts of a sweep whose bytes are right; set the others aside.
+    def whole(self, kind: str, sweep: str, chunks: range | None = None) -> list[Part]:
+        """Return what is listed and has the right bytes; set the others aside.
 
         Warns
         -----
@@ -172,7 +173,7 @@ class Folder:
         """
         good: set[Part] = set()
         while True:
-            parts = self.listed(kind, sweep)
+            parts = self.listed(kind, sweep, chunks)
             wrong = {part: self._problem(kind, part) for part in parts if part not in good}
             for part, problem in wrong.items():
                 if problem:

@@ -17,6 +17,7 @@ from sweeps.engine.local import threads
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import joined
 from sweeps.results import SweepResult
+from sweeps.shards import EVERYTHING
 from sweeps.store import fs
 from sweeps.store.folder import CURVES, FACTS, ROWS, Folder
 from sweeps.store.identity import identity
@@ -37,6 +38,8 @@ class Keeper(Collected):
     plan : Plan
     path : path-like
         The folder; made if it is not there.
+    shard : tuple of int
+        ``(i, n)``: only chunks ``i``, ``i + n``, ... are looked at and run.
 
     Raises
     ------
@@ -51,12 +54,15 @@ class Keeper(Collected):
         Something in it is damaged, and set aside.
     """
 
-    def __init__(self, plan: Plan, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int] = EVERYTHING
+    ) -> None:
         super().__init__(plan)
         self.folder = Folder(path)
         self.folder.prepare()
         self.stored = self.folder.claim(identity(plan, chunk_size(plan)))
         self.chunks = Chunks(plan.size, self.stored.identity["chunk"])
+        self._mine = range(shard[0], len(self.chunks), shard[1])
         self._schema = schema_of(plan)
         self._done = self._finished_chunks()
         self._begun: dict[int, Rows] = {}
@@ -65,12 +71,20 @@ class Keeper(Collected):
         self.reused = sum(len(self.chunks[k].ids) for k in self._done)
         self.finished = self.reused
 
+    @property
+    def size(self) -> int:
+        """Number of trials in these chunks."""
+        last = len(self.chunks) - 1
+        short = last in self._mine and self.chunks.size - len(self.chunks[last].ids)
+        return len(self._mine) * self.chunks.size - int(short)
+
     def todo(self) -> Iterator[Chunk]:
         """Yield what is left to run: chunks with the numbers of the trials nobody has run yet."""
         known = None
-        for chunk in self.chunks:
-            if chunk.number in self._done:
+        for number in self._mine:
+            if number in self._done:
                 continue
+            chunk = self.chunks[number]
             if known is None:
                 known = self._known()
             rows = known.rows(chunk.ids)
@@ -103,12 +117,13 @@ class Keeper(Collected):
         self._wait()
         info = self.info(seconds, interrupted)
         info |= {"reused": self.reused, "store": str(self.folder.path)}
-        return result_of(self.folder, self.stored, info, self.plan)
+        return result_of(self.folder, self.stored, info, self.plan, chunks=self._mine)
 
     def _finished_chunks(self) -> set[int]:
         kinds = (ROWS, CURVES) if self.plan.options.curves else (ROWS,)
-        held = [self.folder.whole(kind, self.stored.name) for kind in kinds]
-        return set.intersection(*({k for part in parts for k in part.chunks} for parts in held))
+        held = [self.folder.whole(kind, self.stored.name, self._mine) for kind in kinds]
+        done = set.intersection(*({k for part in parts for k in part.chunks} for parts in held))
+        return {k for k in done if k in self._mine}
 
     def _known(self) -> Known:
         others = [other for other in self.folder.sweeps() if other.name != self.stored.name]

@@ -51,6 +51,7 @@ def result_of(
     plan: Plan | None = None,
     columns: Sequence[str] | None = None,
     filters: Any = None,
+    chunks: range | None = None,
 ) -> SweepResult:
     """Return the finished trials of a stored sweep.
 
@@ -64,12 +65,14 @@ def result_of(
         The sweep itself, if the caller has it: then axes hold its own values.
     columns, filters
         As for :meth:`sweeps.SweepResult.open`.
+    chunks : range, optional
+        Those to look at; all by default.
     """
     options = stored.identity["options"]
     space = restored(stored.identity["space"]) if plan is None else plan.space
-    held = StoredColumns(folder, stored, space, columns, plan is not None)
+    held = StoredColumns(folder, stored, space, columns, plan is not None, chunks)
     cells: Mapping[str, np.ndarray] = held if filters is None else held.matching(filters)
-    curves = StoredCurves(folder, stored, cells) if options["curves"] else None
+    curves = StoredCurves(folder, stored, cells, chunks) if options["curves"] else None
     return SweepResult(cells, curves, options["metric"], options["mode"], info, space, plan)
 
 
@@ -85,6 +88,8 @@ class StoredColumns(Mapping[str, np.ndarray]):
         Those that are wanted; all by default. What a ranking needs is always there.
     decode : bool
         Compute axes from the trials' numbers instead of reading them: then schedules are objects.
+    chunks : range, optional
+        Those to look at; all by default.
 
     Raises
     ------
@@ -101,9 +106,10 @@ class StoredColumns(Mapping[str, np.ndarray]):
         space: Space,
         columns: Sequence[str] | None = None,
         decode: bool = False,
+        chunks: range | None = None,
     ) -> None:
         self._space, self._decode = space, decode
-        self.paths = [folder.path / ROWS / str(p) for p in folder.listed(ROWS, stored.name)]
+        self.paths = [folder.path / ROWS / str(p) for p in folder.listed(ROWS, stored.name, chunks)]
         footers = [opened(path).metadata for path in self.paths]
         said = [facts_of(footer) for footer in footers]
         # What is read at once: groups of rows, of which a compacted part has many.
@@ -230,9 +236,16 @@ class StoredColumns(Mapping[str, np.ndarray]):
 class StoredCurves(Mapping[str, np.ndarray]):
     """Curves of a stored sweep, read when they are looked at."""
 
-    def __init__(self, folder: Folder, stored: Stored, rows: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        stored: Stored,
+        rows: Mapping[str, np.ndarray],
+        chunks: range | None = None,
+    ) -> None:
         self._rows, self._names = rows, stored.identity["curve"]
-        self._paths = [folder.path / CURVES / str(p) for p in folder.listed(CURVES, stored.name)]
+        parts = folder.listed(CURVES, stored.name, chunks)
+        self._paths = [folder.path / CURVES / str(part) for part in parts]
 
     def __len__(self) -> int:
         return 1 + len(self._names)
