@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sweeps.measure import numpy_adam
 from tests.cases import PLAIN
 
 
@@ -14,7 +15,7 @@ def in_place(name: str, n: int) -> Callable[[], object]:
     rng = np.random.default_rng(0)
     p, g = (rng.normal(size=n).astype(np.float32) for _ in range(2))
     if name in ADAMS:
-        return _adam(p, g, decay=ADAMS[name])
+        return numpy_adam(p, g, decay=ADAMS[name])
     return as_written(name, n)
 
 
@@ -35,30 +36,3 @@ def as_written(name: str, n: int) -> Callable[[], object]:
 
 
 ADAMS = {"adam": 0.0, "adamw": 1e-2}
-
-
-def _adam(p: np.ndarray, g: np.ndarray, decay: float, lr: float = 1e-6) -> Callable[[], object]:
-    m, v = np.zeros_like(p), np.zeros_like(p)
-    a, b = np.empty_like(p), np.empty_like(p)
-    steps = [0]
-
-    def step() -> None:
-        steps[0] += 1
-        t = steps[0]
-        if decay:
-            np.multiply(p, 1 - lr * decay, out=p)
-        np.multiply(m, 0.9, out=m)
-        np.multiply(g, 0.1, out=a)
-        np.add(m, a, out=m)
-        np.multiply(v, 0.999, out=v)
-        np.multiply(g, g, out=a)
-        np.multiply(a, 0.001, out=a)
-        np.add(v, a, out=v)
-        np.sqrt(v, out=a)
-        np.divide(a, np.sqrt(1 - 0.999**t), out=a)
-        np.add(a, 1e-8, out=a)
-        np.divide(m, a, out=b)
-        np.multiply(b, lr / (1 - 0.9**t), out=b)
-        np.subtract(p, b, out=p)
-
-    return step

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.paired import paired
 from bench.test_step import store
 from sweeps import Space, linspace, logspace, problems, sweep
+from sweeps.measure import paired
 
 HERE = Path(__file__).parent
 GCC = ("gcc", "-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast",

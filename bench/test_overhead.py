@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bench.machine import facts
-from bench.paired import paired
 from sweeps import histogram, linspace, problems, sweep
+from sweeps.measure import paired
 
 SIZES = (10_000, 1_000_000, 10_000_000)
 

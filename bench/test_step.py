@@ -12,11 +12,11 @@ import pytest
 import fastopt
 from bench.machine import facts
 from bench.numpy_steps import as_written, in_place
-from bench.paired import paired
 from fastopt.compile import inlinable
 from fastopt.loops import stepper
 from fastopt.rules import Rule
 from fastopt.rules.sgd import counted
+from sweeps.measure import paired
 from tests.cases import PLAIN, Case
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)

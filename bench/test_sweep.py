@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from bench.baselines import TRAINERS, sklearn_mlp
 from bench.machine import facts
-from bench.paired import paired
 from sweeps import logspace, problems, sweep
+from sweeps.measure import paired
 
 BATCHES = (8, 32, 128)
 EPOCHS = {8: 2, 32: 5, 128: 15}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps import cli_plots
+from sweeps import cli_plots, cli_tools
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.add_typer(cli_plots.commands)
+app.add_typer(cli_tools.commands)
 
 
 def main() -> None:

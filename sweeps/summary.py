@@ -120,6 +120,19 @@ def stored(facts: Mapping[str, Any]) -> Table:
     return pairs(facts["store"], rows)
 
 
+def speed(frame: Any, rate: float) -> Group:
+    """Lay out :func:`sweeps.measure.steps`, and trainings a second."""
+    header = [name for name in frame.columns if name != "seconds"]
+    header.insert(1, "ours")
+    rows = (
+        [f"{row['elements']:,}", f"{1e6 * row['seconds']:,.4g} us"]
+        + [f"{row[name]:.3g}" for name in header[2:]]
+        for row in frame.to_dict("records")
+    )
+    table = _table("AdamW, float32, one step", header, rows)
+    return Group(table, f"Digits 64-32-10, 5 epochs, batch 32: {rate:,.0f} trainings/s")
+
+
 def at_the_edge(result: SweepResult) -> str:
     """Say which axes have their best value at the end of the grid: :meth:`SweepResult.edges`."""
     edges = result.edges()

@@ -77,7 +77,7 @@ HOMES = {
     "NotImplementedError": r"(?!)",
 }
 IMPORTS = {
-    "torch": r"fastopt/torch(/.*|\.py)|bench/.*",
+    "torch": r"fastopt/torch(/.*|\.py)|sweeps/measure\.py|bench/.*",
     "sweeps": r"(sweeps|bench)/.*",
     "pandas": r"(sweeps|bench)/.*",
     "matplotlib": r"(sweeps|bench)/.*",
