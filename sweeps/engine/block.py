@@ -45,7 +45,7 @@ METRICS = RESULTS[:4]
 # Columns of what all trials are watched for.
 SIGN, TARGET, LIMIT, BY_DISTANCE = range(4)
 
-# Words of a paused trial, before its clock; the first as in sweeps.engine.trial.
+# Words of a paused trial, before its clock.
 DONE, LOSS, LAST, BEST, PATH, REACHED = range(6)
 COUNTERS = 6
 

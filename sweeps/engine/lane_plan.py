@@ -32,6 +32,7 @@ class LaneBlock(Block):
 
     trials: lanes.LaneTrials  # type: ignore[assignment]
     parallel: ClassVar[bool] = False
+    done: ClassVar[int] = block.DONE
 
     def parts(self) -> tuple:
         """Return the functions of the kernel."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from sweeps.engine.chunks import lengthened
 from sweeps.engine.plan import Block
-from sweeps.engine.trial import DONE, STEPS
+from sweeps.engine.trial import STEPS
 
 __all__ = ["Paused"]
 
@@ -64,7 +64,7 @@ class Paused:
             rows, points = rows[known], min(kept.curves.shape[1], trials.curves.shape[1])
             trials.words[known], trials.memory[known] = kept.words[rows], kept.memory[rows]
             trials.curves[known, :points] = kept.curves[rows, :points]
-        share = (trials.until - trials.words[:, DONE]) / trials.plan[:, STEPS]
+        share = (trials.until - trials.words[:, block.done]) / trials.plan[:, STEPS]
         cost = np.maximum(1, block.cost * share).astype(np.int64)
         return dataclasses.replace(block, trials=trials, cost=cost)
 

@@ -44,6 +44,8 @@ class Block:
     cost: np.ndarray  # int64, about nanoseconds on one core
     # Whether workers are Numba's threads; Python's need only the serial kernel: half the compiling.
     parallel: ClassVar[bool] = True
+    # Which word of a paused trial says how many steps it has taken.
+    done: ClassVar[int] = trial.DONE
 
     def parts(self) -> tuple:
         """Return the functions of the kernel."""
