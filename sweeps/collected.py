@@ -36,6 +36,9 @@ class Collected:
         Trial number -> why it FAILED in this run.
     """
 
+    # Where trials run unless the caller says so; None is all cores on one launch at a time.
+    executor: str | None = None
+
     def __init__(self, plan: Plan, at_once: int | None = None) -> None:
         self.plan, self._at_once = plan, at_once
         self.cost = self.finished = self.reused = 0

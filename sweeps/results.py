@@ -205,7 +205,10 @@ class SweepResult:
     @property
     def counts(self) -> dict[str, int]:
         """Number of finished trials by state."""
-        counted = np.bincount(np.asarray(self.columns["state"], np.int64), minlength=len(STATES))
+        counted = getattr(self.columns, "states", None)  # a store has counted them
+        if counted is None:
+            states = np.asarray(self.columns["state"], np.int64)
+            counted = np.bincount(states, minlength=len(STATES))
         return dict(zip(STATES, counted.tolist()))
 
     def curves(self) -> pd.DataFrame:

@@ -116,10 +116,10 @@ def sweep(
         a store and need no coordinator. The same call without it runs what is left and returns all.
     executor : str or object, optional
         Where trials run; by default in one parallel kernel of this process, the fastest on one
-        machine. ``"threads"``, ``"processes"`` or ``"loky"``: so many workers here. ``"dask"``: the
-        workers of the current dask client, or of the scheduler at an address such as
-        ``"tcp://10.0.0.1:8786"``. Or any object with ``submit`` of :mod:`concurrent.futures`, which
-        is not shut down. Results are the same, bit for bit.
+        machine, or with a store on threads, each with a chunk. ``"threads"``, ``"processes"`` or
+        ``"loky"``: so many workers here. ``"dask"``: the workers of the current dask client, or of
+        the scheduler at an address such as ``"tcp://10.0.0.1:8786"``. Or any object with ``submit``
+        of :mod:`concurrent.futures`, which is not shut down. Results are the same, bit for bit.
     reduce : Reducer, optional
         What to keep of sweeps too large for memory, :func:`sweeps.best` or
         :func:`sweeps.histogram`: each chunk is folded into it and forgotten. The answer is then
@@ -310,6 +310,7 @@ def _run(
         best = better(checked, collected.best, best)
         bar.update(collected.cost + cost, collected.finished + done, best)
 
+    executor = collected.executor if executor is None else executor
     if executor is not None:
         run_elsewhere(executor, workers, checked, chunks, keep)
         return True

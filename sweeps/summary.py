@@ -186,11 +186,11 @@ def study(found: Findings) -> Group:
         rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
         header = [str(name).replace("_", "\n") for name in frame.columns]
         parts.append(_table(escape(title), header, rows))
-    rows = (
+    lines = (
         (*map(escape, (c.quantity, c.published, c.ours, c.tolerance)), VERDICTS[c.passed])
         for c in found.checks
     )
-    parts.append(_table("", ("quantity", "published", "ours", "tolerance", ""), rows))
+    parts.append(_table("", ("quantity", "published", "ours", "tolerance", ""), lines))
     good = sum(check.passed for check in found.checks)
     parts.append(f"{good} of {len(found.checks)} agree; {duration(found.seconds)}\n")
     return Group(*parts)

@@ -16,7 +16,7 @@ import pytest
 from fastopt.errors import FastoptError, StoreError, SweepWarning
 from sweeps import SweepResult
 from sweeps.engine import chunks
-from sweeps.store import folder, fs
+from sweeps.store import folder, fs, keeper
 from sweeps.store.decode import read_table
 from sweeps.store.parts import Part, content, encoded, named, verified
 from tests.stores import files, run, same_frames, same_results
@@ -255,6 +255,7 @@ def test_a_full_disk_is_named_and_the_sweep_goes_on_when_there_is_space(expected
 def test_whatever_file_does_not_fit_is_named(expected, tmp_path, monkeypatch, k):
     """As on a full disk, for each of the files in turn: half of it is written."""
     store, count, write = tmp_path / "store", 0, fs.write
+    monkeypatch.setattr(keeper, "WRITERS", 1)  # files in one order
 
     def full(file, data):
         nonlocal count

@@ -27,6 +27,10 @@ from sweeps.store.reuse import Known
 
 __all__ = ["Keeper"]
 
+# Chunks written at a time: one waits for the disk while another is compressed. More would only
+# take memory, some 30 MB each.
+WRITERS = 2
+
 
 class Keeper(Collected):
     """Where the rows of a stored sweep go: what :class:`sweeps.collected.Collected` is to memory.
@@ -54,6 +58,9 @@ class Keeper(Collected):
         Something in it is damaged, and set aside.
     """
 
+    # A chunk a thread: a kill costs each at most one, and none waits for another's last trial.
+    executor = "threads"
+
     def __init__(
         self, plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int] = EVERYTHING
     ) -> None:
@@ -66,7 +73,7 @@ class Keeper(Collected):
         self._schema = schema_of(plan)
         self._done = self._finished_chunks()
         self._begun: dict[int, Rows] = {}
-        self._writing: Future | None = None
+        self._writing: list[Future] = []
         self._facts = f"{fs.host()}-{os.getpid()}-{time.time_ns()}.jsonl"
         self.reused = sum(len(self.chunks[k].ids) for k in self._done)
         self.finished = self.reused
@@ -130,16 +137,19 @@ class Keeper(Collected):
         return Known(self.folder, self.plan, others)
 
     def _store(self, chunk: Chunk, rows: Rows) -> None:
-        """Write in the background, one chunk at a time, while the next one runs."""
-        self._wait()
-        self._writing = threads().submit(self._write, chunk.number, rows)
+        """Write in the background, while the next chunks run."""
+        self._wait(WRITERS - 1)
+        self._writing.append(threads().submit(self._write, chunk.number, rows))
 
-    def _wait(self) -> None:
-        if self._writing is not None:
-            writing = self._writing
-            wait([writing])  # Ctrl-C meanwhile leaves it to be waited for again
-            self._writing = None
-            writing.result()
+    def _wait(self, at_most: int = 0) -> None:
+        """Wait until no more than so many chunks are being written; say what went wrong."""
+        while len(self._writing) > at_most:
+            first = self._writing[0]
+            wait([first])  # Ctrl-C meanwhile leaves it to be waited for again
+            self._writing.remove(first)
+            if first.exception() is not None:
+                wait(self._writing)  # nothing may be under way when the caller hears of it
+            first.result()
 
     def _write(self, number: int, rows: Rows) -> None:
         name = self.stored.name

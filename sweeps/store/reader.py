@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from fastopt.errors import SpecError, did_you_mean
 from sweeps.engine.plan import Plan
+from sweeps.engine.tables import STATES
 from sweeps.engine.trial import COUNTS
 from sweeps.results import SweepResult
 from sweeps.space import Space
@@ -120,9 +121,11 @@ class StoredColumns(Mapping[str, np.ndarray]):
         ]
         heights = [f.row_group(k).num_rows for f in footers for k in range(f.num_row_groups)]
         self._ends = np.cumsum([0, *heights])
+        self.states = np.sum([np.zeros(len(STATES), int), *(f["states"] for f in said)], axis=0)
+        """How many trials ended in each way, see :data:`sweeps.results.STATES`."""
         results, axes = stored.identity["results"], stored.identity["space"]["names"]
         names = [NEEDED[0], *axes, NEEDED[1], *results]
-        if any(facts["states"][3] for facts in said):  # FAILED
+        if self.states[STATES.index("FAILED")]:
             names.append("error")
         self._names = list(dict.fromkeys(names))
         self._axes = [name for name in axes if name not in results]
@@ -195,8 +198,6 @@ class StoredColumns(Mapping[str, np.ndarray]):
         self._names = [name for name in known if name in wanted]
 
     def _cells(self, rows: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
-        if isinstance(rows, slice):
-            rows = np.arange(*rows.indices(self.height))
         decoded = [name for name in names if self._decode and name in self._axes]
         read = [name for name in names if name not in decoded]
         if decoded and "trial_id" not in read:
@@ -207,24 +208,37 @@ class StoredColumns(Mapping[str, np.ndarray]):
             cells |= {name: axes[name] for name in decoded}
         return {name: cells[name] for name in names}
 
-    def _read(self, rows: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    def _read(self, rows: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Read rows from the groups they are in, one after the other."""
-        increasing = bool((rows[1:] > rows[:-1]).all())
-        order: Any = slice(None) if increasing else np.argsort(rows, kind="stable")
-        wanted = rows[order]
-        cuts = np.searchsorted(wanted, self._ends)
-        cells: dict[str, np.ndarray] = {}
-        for k in np.flatnonzero(np.diff(cuts)).tolist():
-            here = slice(cuts[k], cuts[k + 1])
+        size = len(range(*rows.indices(self.height))) if isinstance(rows, slice) else len(rows)
+        cells = {name: self._empty(name) for name in names}
+        for k, inside, place in self._pieces(rows):
             path, group = self._groups[k]
             table = read_table(path, names, group)
             for name in names:
-                found = self._decoded(name, table[name])[wanted[here] - self._ends[k]]
-                if name not in cells:
-                    cells[name] = np.empty(len(rows), found.dtype)
-                cells[name][here] = found
-        back = slice(None) if increasing else np.argsort(order)
-        return {name: cells[name][back] if cells else self._empty(name) for name in names}
+                found = self._decoded(name, table[name])[inside]
+                if not len(cells[name]):
+                    cells[name] = np.empty(size, found.dtype)
+                cells[name][place] = found
+        return cells
+
+    def _pieces(self, rows: Any) -> Iterator[tuple[int, Any, Any]]:
+        """Yield groups, which rows of them are wanted, and where in the answer they go."""
+        if isinstance(rows, slice) and rows.indices(self.height)[2] == 1:
+            low, high, _ = rows.indices(self.height)
+            first = int(np.searchsorted(self._ends, low, side="right")) - 1
+            for k in range(first, int(np.searchsorted(self._ends, high))):
+                start, stop = max(low, int(self._ends[k])), min(high, int(self._ends[k + 1]))
+                shift = int(self._ends[k])
+                yield k, slice(start - shift, stop - shift), slice(start - low, stop - low)
+            return
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(self.height))
+        order = np.argsort(rows, kind="stable")
+        cuts = np.searchsorted(rows[order], self._ends)
+        for k in np.flatnonzero(np.diff(cuts)).tolist():
+            place = order[cuts[k] : cuts[k + 1]]
+            yield k, rows[place] - self._ends[k], place
 
     def _empty(self, name: str) -> np.ndarray:
         return np.empty(0, np.int64 if name in COUNTS else self._dtypes.get(name, np.float64))
