@@ -22,6 +22,9 @@ __all__ = ["is_file", "note_of", "open_file", "provenance"]
 NOTE = b"fastopt"
 """Name of what a Parquet file says besides its columns: axes, metric, mode and provenance."""
 
+VOLATILE = ("seconds", "compile_seconds", "trials_per_second", "reused")
+"""Facts of one run of a sweep, not of its results."""
+
 FACTS = ("fastopt", "numpy", "numba", "scipy", "pandas", "Python", "system", "CPU", "cores", "BLAS")
 
 
@@ -39,7 +42,9 @@ def note_of(result: SweepResult) -> dict[bytes, bytes]:
     """Return what a Parquet file of a result says besides its columns."""
     plain = (str, int, float, bool)
     info = {name: value for name, value in result.info.items() if isinstance(value, plain)}
-    info.pop("store", None)  # a place on this machine
+    if info.pop("store", None):  # a place on this machine
+        # Exports of a stored sweep are the same to the last byte, however often it was stopped.
+        info = {name: value for name, value in info.items() if name not in VOLATILE}
     note = {
         "axes": list(result.axes),
         "metric": result.metric,

@@ -27,14 +27,14 @@ def same_results(actual, expected, tmp_path):
     same_frames(actual.to_frame(), expected.to_frame())
     if actual._curves is not None:
         same_frames(actual.curves(), expected.curves())
-    assert exported(actual, tmp_path) == exported(expected, tmp_path)
+    # Parquet files also say how long a run in memory took.
+    stored = "store" in actual.info and "store" in expected.info
+    for end in (".csv", ".parquet") if stored else (".csv",):
+        assert exported(actual, tmp_path / f"a{end}") == exported(expected, tmp_path / f"b{end}")
 
 
-def exported(result, tmp_path):
-    return [
-        hashlib.sha256(result.save(tmp_path / f"out{end}").read_bytes()).hexdigest()
-        for end in (".csv", ".parquet")
-    ]
+def exported(result, path):
+    return hashlib.sha256(result.save(path).read_bytes()).hexdigest()
 
 
 def files(store, kind="parts"):
