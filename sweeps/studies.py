@@ -224,6 +224,8 @@ def load(path: Path) -> ModuleType:
     ------
     SpecError
         It has no function ``study``.
+    ImportError
+        It needs a package that is not installed.
 
     Examples
     --------
@@ -236,7 +238,13 @@ def load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Numba's disk cache looks the functions of a script up by the name of their module.
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"{path.name} needs {error.name}, which is not installed; what the studies of this "
+            'package need comes with: pip install "fastopt[studies]"'
+        ) from error
     if not callable(getattr(module, "study", None)):
         raise SpecError(f"{str(path)!r} defines no study(full=False)")
     return module
