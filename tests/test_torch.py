@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import weakref
 from collections import defaultdict
 
 import numpy as np
@@ -587,39 +588,85 @@ def test_mixed_dtypes():
         close([p for p in ours if p.dtype == dtype], [p for p in theirs if p.dtype == dtype])
 
 
-MEMORY = {
-    "contiguous": (lambda: torch.ones(3, 4), True),
-    "view": (lambda: torch.ones(8, 4)[3:6], True),
-    "sizes_of_one": (lambda: torch.ones(12).as_strided((1, 12, 1), (5, 1, 7)), True),
-    "parameter": (lambda: torch.nn.Parameter(torch.ones(12)), True),
-    "transposed": (lambda: torch.ones(3, 4).t(), False),
-    "holes": (lambda: torch.ones(12, 2)[:, 0], False),
-    "expanded": (lambda: torch.ones(1).expand(12), False),
-    "longer": (lambda: torch.ones(13), False),
-    "float64": (lambda: torch.ones(12, dtype=torch.float64), False),
-    "int32": (lambda: torch.ones(12, dtype=torch.int32), False),
-    "meta": (lambda: torch.ones(12, device="meta"), False),
-    "sparse": (lambda: torch.eye(4)[:3].to_sparse(), False),
-}
-
-
 @pytest.fixture(params=["dlpack", "python"])
 def reader(request, monkeypatch):
     """Both ways of reading tensors; older versions of torch have only Python's."""
     if request.param == "python":
-        monkeypatch.setattr(memory, "_interface", lambda: None)
-    elif memory._interface() is None:
+        monkeypatch.setattr(memory, "interface", lambda: None)
+    elif memory.interface() is None:
         pytest.skip("this torch has no DLPack C interface")
 
 
+GRADIENTS = {
+    "contiguous": (lambda: torch.ones(3, 4), True),
+    "view": (lambda: torch.ones(8, 4)[3:6], True),
+    "parameter": (lambda: torch.nn.Parameter(torch.ones(3, 4)), True),
+    "transposed": (lambda: torch.ones(4, 3).t(), False),
+    "holes": (lambda: torch.ones(3, 4, 2)[..., 0], False),
+    "expanded": (lambda: torch.ones(1).expand(3, 4), False),
+    "sparse": (lambda: torch.eye(4)[:3].to_sparse(), False),
+    "zero": (lambda: torch._efficientzerotensor(3, 4), False),
+}
+PARAMETERS = {
+    "longer": lambda: torch.ones(13),
+    "flat": lambda: torch.ones(12),
+    "transposed": lambda: torch.ones(4, 3).t(),
+    "float64": lambda: torch.ones(3, 4, dtype=torch.float64),
+    "moved": lambda: torch.ones(3, 4),
+}
+
+
+def good_and_changing():
+    """Return two parameters, the first with a gradient, and what finds their memory."""
+    params = [torch.nn.Parameter(torch.zeros(shape)) for shape in [(5,), (3, 4)]]
+    params[0].grad = torch.ones(5)
+    table = np.zeros((2, 2), np.int64)
+    pairs = memory.Pairs(params, table)
+    assert pairs.read() == 1
+    assert table[0].tolist() == [params[0].grad.data_ptr(), memory.MISSING]
+    assert table[1].tolist() == [p.data_ptr() for p in params]
+    return params, table, pairs
+
+
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks")
-@pytest.mark.parametrize(("make", "is_plain"), MEMORY.values(), ids=MEMORY)
-def test_only_plain_memory_is_read_as_it_is(make, is_plain, reader):
-    good, tensor = torch.zeros(5), make()
-    found = memory.plain_addresses([good, tensor], np.array([5, 12]), torch.float32)
-    assert (found is not None) == is_plain
-    if is_plain:
-        assert found.tolist() == [good.data_ptr(), tensor.data_ptr()]
+@pytest.mark.parametrize(("make", "is_plain"), GRADIENTS.values(), ids=GRADIENTS)
+def test_only_gradients_stored_as_their_parameter_are_read_as_they_are(make, is_plain):
+    params, table, pairs = good_and_changing()
+    params[1].grad = make()
+    assert pairs.read() == (2 if is_plain else -1)
+    assert not is_plain or table[0, 1] == params[1].grad.data_ptr()
+
+
+@pytest.mark.parametrize("make", PARAMETERS.values(), ids=PARAMETERS)
+def test_parameters_that_changed_are_noticed(make):
+    params, _, pairs = good_and_changing()
+    params[1].data = make()
+    assert pairs.read() == -1
+
+
+def test_gradients_are_let_go_after_the_step():
+    """Held while the kernel runs, in case another thread drops them; not longer."""
+    (p,) = parameters(shapes=[(33,)])
+    optimizer = fastopt.torch.SGD([p], lr=0.1)
+    for _ in range(3):
+        p.grad = torch.ones(33)
+        optimizer.step()
+        (alive,) = [weakref.ref(p.grad)]
+        p.grad = None
+        assert alive() is None
+
+
+@pytest.mark.parametrize("make", [lambda: torch.ones(1), lambda: torch.ones(())])
+def test_lazily_negated_gradients_of_one_number(make):
+    """Autograd makes them as parts of complex numbers, where one element passes for dense."""
+    p = torch.nn.Parameter(torch.zeros_like(make()))
+    optimizer = fastopt.torch.SGD([p], lr=1.0)
+    p.grad = torch._neg_view(make())
+    optimizer.step()
+    assert p.item() == 1.0
+    p.grad = make()
+    optimizer.step()
+    assert p.item() == 0.0
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16])

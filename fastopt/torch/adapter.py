@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
+from torch.optim.optimizer import _global_optimizer_post_hooks as global_post_hooks
+from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hooks
 
 from fastopt.errors import FastoptError, HyperparameterError, StateError
 from fastopt.recipes import named
@@ -165,6 +167,22 @@ class Optimizer(torch.optim.Optimizer):
         All checks are done before the first byte is written. A parameter whose gradient is None is
         not touched, and its step count does not advance.
         """
+        # A class with a step of its own has had torch run the hooks around it already.
+        is_bare = type(self).step is not Optimizer.step or not self._is_observed()
+        step = self._step if is_bare else self._observed_step
+        return step() if closure is None else step(closure)
+
+    def _is_observed(self) -> bool:
+        """Tell whether hooks or a profiler are there: torch's wrapper costs a tenth of a step."""
+        return bool(
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or global_pre_hooks
+            or global_post_hooks
+            or torch.autograd._profiler_enabled()
+        )
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -174,6 +192,9 @@ class Optimizer(torch.optim.Optimizer):
             plan = None
         self._plan = planned(plan, self._make_plan)
         return loss
+
+    _observed_step = torch.optim.Optimizer.profile_hook_step(_step)
+    step.hooked = True  # torch would wrap it otherwise
 
     def _at_rest(self) -> defaultdict[torch.Tensor, Any]:
         """Return the state with what is needed to continue with the same bits, here or in torch."""

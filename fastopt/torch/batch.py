@@ -16,7 +16,7 @@ from fastopt.rules.base import PARAMETER as COPY_OF_P
 from fastopt.rules.base import ZERO
 from fastopt.torch.entry import Entry
 from fastopt.torch.groups import Row
-from fastopt.torch.memory import Held, addresses, ids, plain_addresses, plain_pairs
+from fastopt.torch.memory import MISSING, Pairs, addresses
 from fastopt.torch.tensors import (
     KINDS,
     check_gradient,
@@ -41,21 +41,18 @@ class Stale(Exception):
 class Work(NamedTuple):
     """What :meth:`Batch.match` found, all of it checked.
 
-    ``memory`` and ``grads`` are what the kernel runs over: the parameters and gradients, or
-    contiguous copies of them; ``places`` and ``sources`` are their addresses. Nobody reads
-    ``grads``: it keeps them alive.
+    ``memory`` is what the kernel runs over: the parameters, or contiguous copies of some. Nobody
+    reads ``grads``: it keeps copies of gradients alive.
     """
 
     active: np.ndarray
     params: Tensors
     memory: Tensors
-    grads: Tensors | Held
-    places: np.ndarray
-    sources: np.ndarray
+    grads: Tensors | None = None
 
 
 def _signature(p: torch.Tensor) -> tuple:
-    return p.dtype, p.shape, p.stride(), p.device
+    return p.dtype, p.shape, p.stride(), p.device, p.is_neg()
 
 
 @torch.no_grad()
@@ -98,18 +95,18 @@ class Batch:
         self.params = [plan.params[k] for k in numbers]
         self.signatures = [_signature(p) for p in self.params]
         self.spreads = [spread(p) for p in self.params]
-        self.is_plain = all(p.is_contiguous() for p in self.params)
-        self.places, self._ids = addresses(self.params), ids(self.params)
         p = self.params[0]
-        self.dtype = p.dtype
         sizes = [p.numel() for p in self.params]
         groups = [plan.group_of[k] for k in numbers]
         self.many = Many(rule, KINDS[p.dtype], KINDS[slot_dtype(p)], sizes, groups)
+        self.pairs = Pairs(self.params, self.many.table[GRADIENT : PARAMETER + 1])
+        self._is_dense = "gappy" not in self.spreads
         self.waiting = np.ones(len(numbers), bool)
         # Views of the state: its memory lives on even if someone swaps it by `slot.data = ...`.
         self._kept: Tensors = []
         for k in range(len(numbers)):
             self._resume(k)
+        self._are_waiting = bool(self.waiting.any())
 
     def row(self, k: int) -> Row:
         """Return the hyperparameters of parameter ``k``."""
@@ -184,6 +181,8 @@ class Batch:
 
     def admit(self, active: np.ndarray) -> bool:
         """Make the state of parameters that get their first gradient; tell whether any did."""
+        if not self._are_waiting:
+            return False
         fresh = active[self.waiting[active]]
         for k in fresh:
             p, h = self.params[k], self.row(k).h
@@ -194,6 +193,7 @@ class Batch:
                 entry["step"] = torch.zeros((), dtype=torch.float32)
             entry |= {name: _started(self.rule, h, p, name) for name in self.rule.slots}
             self._install(k, entry)
+        self._are_waiting = bool(self.waiting.any())
         return bool(fresh.size)
 
     def match(self) -> Work | None:
@@ -206,53 +206,45 @@ class Batch:
         ArrayTypeError, ArrayError
             A gradient is sparse, or not of its parameter's dtype and shape.
         """
-        pairs = plain_pairs(self._ids, self.many.sizes, self.dtype) if self.is_plain else None
-        if pairs is None:
+        count = self.pairs.read() if self._is_dense else -1
+        if count < 0:
             return self._matched_one_by_one()
-        places, sources, held = pairs
-        active = self.many.everything
-        self._check_place(active, self.params, places)
-        return Work(active, self.params, self.params, held, places, sources)
+        if count == len(self.params):
+            return Work(self.many.everything, self.params, self.params)
+        active = np.flatnonzero(self.many.table[GRADIENT] != MISSING)
+        params = [self.params[k] for k in active]
+        return Work(active, params, params) if params else None
 
     def _matched_one_by_one(self) -> Work | None:
-        given = [p.grad for p in self.params]
-        grads = [g for g in given if g is not None]
-        if not grads:
-            return None
-        active = np.array([k for k, g in enumerate(given) if g is not None])
-        params, sizes = [self.params[k] for k in active], self.many.sizes[active]
-        places = plain_addresses(params, sizes, self.dtype) if self.is_plain else None
-        sources = plain_addresses(grads, sizes, self.dtype) if self.is_plain else None
-        if places is None or sources is None:
-            return self._prepared(active, params, grads)
-        self._check_place(active, params, places)
-        return Work(active, params, params, grads, places, sources)
-
-    def _check_place(self, active: np.ndarray, params: Tensors, places: np.ndarray) -> None:
-        """Check parameters again if any of them has other memory than at the last step."""
-        if np.array_equal(places, self.places[active]):
-            return
-        if any(_signature(p) != self.signatures[k] for k, p in zip(active, params)):
-            raise Stale
-        self.plan.check_disjoint()
-        self.places[active] = places
-
-    def _prepared(self, active: np.ndarray, params: Tensors, grads: Tensors) -> Work:
         """Find for each pair memory that one loop can run over: theirs, or copies."""
-        pairs = []
-        for k, p, g in zip(active, params, grads):
+        given = [(k, p, p.grad) for k, p in enumerate(self.params)]
+        active = [k for k, _, g in given if g is not None]
+        if not active:
+            return None
+        params, pairs = [], []
+        for k, p, g in given:
+            if g is None:
+                continue
             if _signature(p) != self.signatures[k]:
                 raise Stale
             check_gradient(self.name(k), p, g)
+            params.append(p)
             pairs.append(linear(p, g, self.spreads[k]))
-        self._check_place(active, params, addresses(params))
+        places = addresses(params)
+        if not np.array_equal(places, self.pairs.places[active]):
+            self.plan.check_disjoint()
+            self.pairs.places[active] = places
         memory, grads = [a for a, _ in pairs], [g for _, g in pairs]
-        return Work(active, params, memory, grads, addresses(memory), addresses(grads))
+        table = self.many.table
+        table[GRADIENT, active], table[PARAMETER, active] = addresses(grads), addresses(memory)
+        return Work(np.array(active), params, memory, grads)
 
     def run(self, work: Work, hyper: np.ndarray) -> None:
         """Step what :meth:`match` found, in place."""
-        active, table = work.active, self.many.table
-        table[GRADIENT, active], table[PARAMETER, active] = work.sources, work.places
+        # Without this, a backward pass through the old values would go wrong unnoticed. Just read,
+        # the parameters are still in the caches.
+        torch.autograd.graph.increment_version(work.params)
+        active = work.active
         while (wrong := self.many.step(hyper, active)) >= 0:
             # Someone wrote to `step`, and what it says counts: the clock follows it.
             k = int(active[wrong])
@@ -260,8 +252,6 @@ class Batch:
             rewind(self.rule, self.row(k).h, t, self.many.clocks[k])
         if work.memory is not work.params:
             _copy_back(work.params, work.memory)
-        # Without this, a backward pass through the old values would go wrong unnoticed.
-        torch.autograd.graph.increment_version(work.params)
 
     def rewind(self, groups: Iterable[int]) -> None:
         """Make the clocks of these groups anew, as if their hyperparameters had always been so."""

@@ -1,27 +1,36 @@
-"""Where tensors lie: the addresses of many tensors, and whether each is what a kernel expects.
-
-Each attribute of a tensor takes Python 60 ns to read, and a step needs four or five of each
-parameter and gradient: half of its time for 160 tensors of 1 000 elements. DLPack's C interface
-gives all of them in one call from compiled code; where torch does not have it yet, Python reads.
-"""
+"""Where parameters and their gradients lie, read by compiled code: one call for all of them."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
-from operator import attrgetter
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from fastopt.access import arrays_at
 from fastopt.compile import jitable, kernel
+from fastopt.torch.cpython import (
+    CLEAR,
+    DROP,
+    FILL,
+    GET,
+    GRAD,
+    INVOKE,
+    IS_NEG,
+    IS_TRUE,
+    ITEM,
+    NEXT,
+    NONE,
+    call,
+    find,
+    interface,
+    locked,
+    python,
+)
 
-__all__ = ["Held", "addresses", "ids", "plain_addresses", "plain_pairs"]
+__all__ = ["MISSING", "Pairs", "Roster", "addresses"]
 
 # DLDataType as one number: type code, bits and lanes.
 _CODES = {
@@ -32,257 +41,263 @@ _CODES = {
 _CPU = 1
 # Words of a DLTensor; the third holds the number of dimensions and the data type.
 _DATA, _DEVICE, _TYPE, _SHAPE, _STRIDES, _OFFSET, _WORDS = range(7)
-# Words of a DLPackExchangeAPI: its version, and the function that fills in a DLTensor.
-_VERSION, _FILL, _API_WORDS = 0, 5, 7
-# What compiled code gets: these functions, the one above, and two objects of Python.
-_FUNCTIONS = (
-    "PyGILState_Ensure", "PyGILState_Release", "PyErr_Clear", "PyObject_GetAttr", "Py_DecRef",
-)  # fmt: skip
-_LOCK, _UNLOCK, _CLEAR, _GET, _DROP, _FILL_IN, _GRAD, _NONE = range(8)
-_GRAD_NAME = "grad"
+# Rows of the table of a `Pairs`.
+_OBJECT, _ELEMENTS, _FIRST, _PLACE, _HELD, _ROWS = range(6)
+
+MISSING = -1
+"""Address of a gradient that is None (that of an empty tensor may be 0)."""
 
 _LIKE = (np.empty(0, np.int64), np.empty(0, np.int64))
-
-_data_ptr = torch.Tensor.data_ptr
-_is_contiguous = torch.Tensor.is_contiguous
-_nbytes = attrgetter("nbytes")
-_dtype = attrgetter("dtype")
 
 
 def addresses(tensors: list[torch.Tensor]) -> np.ndarray:
     """Return the address of the first element of each tensor."""
-    return np.fromiter(map(_data_ptr, tensors), np.int64, len(tensors))
+    return np.fromiter(map(torch.Tensor.data_ptr, tensors), np.int64, len(tensors))
 
 
-def _emit(builder, args, width):
-    """Call the C function at the address ``args[0]`` with two pointers; an integer comes back."""
-    pointer = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.IntType(width), [pointer, pointer])
-    function = builder.inttoptr(args[0], kind.as_pointer())
-    return builder.call(function, [builder.inttoptr(a, pointer) for a in args[1:]])
+def _ids(objects: list) -> np.ndarray:
+    """Return the addresses of Python's objects, which live on as long as the list does."""
+    return np.fromiter(map(id, objects), np.int64, len(objects))
 
 
-@intrinsic
-def _call(typingctx, function, first, second):
-    """Call ``int function(void *, void *)``; 0 means success."""
+def stored_at():
+    """Return the address of a tensor's elements, or -1 if it is not stored as ``layout`` says."""
 
-    def codegen(context, builder, signature, args):
-        return _emit(builder, args, 32)
-
-    return types.int32(types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
-def _find(typingctx, function, first, second):
-    """Call ``void *function(void *, void *)``; NULL means failure."""
-
-    def codegen(context, builder, signature, args):
-        return _emit(builder, args, 64)
-
-    return types.int64(types.int64, types.int64, types.int64), codegen
-
-
-def _reading(call, find):
-    """Read tensor after tensor; return the number of the first one that is not plain, or -1.
-
-    ``objects`` are addresses of Python objects, which may only be used with the GIL; kernels run
-    without, so it is taken again. With ``held``, it is the gradients that are read, and ``held``
-    gets a reference to each, which someone has to give back.
-    """
-
-    def address(api, item, size, code, record, like):
-        if call(api[_FILL_IN], item, record.ctypes.data) != 0:
-            call(api[_CLEAR], 0, 0)
+    def address(api, item, code, elements, layout, first, ndim, record, like):
+        if call(api[FILL], (item, record.ctypes.data)) != 0:
+            call(api[CLEAR], (0,))
             return -1
-        ndim, kind = record[_TYPE, 0] & 0xFFFFFFFF, record[_TYPE, 0] >> 32
-        if record[_DEVICE, 0] != _CPU or kind != code:
+        if record[_DEVICE, 0] != _CPU or record[_TYPE, 0] != ndim | code << 32:
             return -1
         shape, strides = arrays_at(record, _SHAPE, 0, ndim, like)
-        count = 1
-        for axis in range(ndim - 1, -1, -1):
-            if shape[axis] != 1 and strides[axis] != count and size > 0:
+        for axis in range(ndim):
+            size = layout[first + axis, 0]
+            if shape[axis] != size:
                 return -1
-            count *= shape[axis]
-        return record[_DATA, 0] + record[_OFFSET, 0] if count == size else -1
+            if size != 1 and elements > 0 and strides[axis] != layout[first + axis, 1]:
+                return -1
+        # Tensors that are known to be zero have no memory.
+        return record[_DATA, 0] + record[_OFFSET, 0] if record[_DATA, 0] or not elements else -1
 
-    address_of = jitable(address)
-
-    def read(api, objects, sizes, code, record, like, found, held):
-        for k in range(objects.size):
-            item = objects[k]
-            if held.size > 0:
-                item = find(api[_GET], item, api[_GRAD])
-                held[k] = item
-                if item == 0:
-                    call(api[_CLEAR], 0, 0)
-                if item == 0 or item == api[_NONE]:  # "in" would make a tuple
-                    return k
-            found[k] = address_of(api, item, sizes[k], code, record, like)
-            if found[k] == -1:
-                return k
-        return -1
-
-    inner = jitable(read)
-
-    def locked(api, objects, sizes, code, record, like, found, held):
-        state = call(api[_LOCK], 0, 0)
-        wrong = inner(api, objects, sizes, code, record, like, found, held)
-        call(api[_UNLOCK], state, 0)
-        return wrong
-
-    return locked
+    return jitable(address)
 
 
-def _releasing(call):
+def is_as_it_is():
+    """Tell whether a tensor's numbers are those in its memory, not their negatives."""
+
+    def plain(api, item, elements, record):
+        # Autograd makes lazily negated tensors as every second number of complex ones, so only
+        # one of a single element can pass for dense.
+        if elements != 1:
+            return True
+        record[0, 0] = item
+        answer = find(api[INVOKE], (api[IS_NEG], record.ctypes.data, 1, 0))
+        wrong = 1 if answer == 0 else call(api[IS_TRUE], (answer,))
+        call(api[DROP], (answer,)) if answer else call(api[CLEAR], (0,))
+        return wrong == 0
+
+    return jitable(plain)
+
+
+def reading():
+    """Read all pairs; return how many gradients there are, or -1 if any is not as expected.
+
+    ``table`` gets the addresses of gradients and parameters; ``pairs[_HELD]`` a reference to every
+    gradient, which someone has to give back.
+    """
+    stored, is_plain = stored_at(), is_as_it_is()
+
+    def read(api, pairs, more):
+        layout, code, record, like, table = more
+        found = 0
+        for k in range(pairs.shape[1]):
+            elements, first = pairs[_ELEMENTS, k], pairs[_FIRST, k]
+            ndim = pairs[_FIRST, k + 1] - first if k + 1 < pairs.shape[1] else len(layout) - first
+            p = pairs[_OBJECT, k]
+            place = stored(api, p, code, elements, layout, first, ndim, record, like)
+            if place == -1 or place != pairs[_PLACE, k]:
+                return -1
+            g = find(api[GET], (p, api[GRAD]))
+            pairs[_HELD, k] = g
+            if g == 0:
+                call(api[CLEAR], (0,))
+                return -1
+            table[0, k], table[1, k] = MISSING, place
+            if g != api[NONE]:
+                source = stored(api, g, code, elements, layout, first, ndim, record, like)
+                if source == -1 or not is_plain(api, g, elements, record):
+                    return -1
+                table[0, k] = source
+                found += 1
+        return found
+
+    return locked(read)
+
+
+def releasing():
     """Give back references to Python objects."""
 
-    def release(api, held):
-        state = call(api[_LOCK], 0, 0)
-        for item in held:
+    def release(api, held, _):
+        for k in range(held.size):
+            item, held[k] = held[k], 0
             if item != 0:
-                call(api[_DROP], item, 0)
-        call(api[_UNLOCK], state, 0)
+                call(api[DROP], (item,))
 
-    return release
-
-
-@functools.cache
-def _interface() -> np.ndarray | None:
-    """Return addresses of the C functions and objects that :func:`_reading` uses, in its order."""
-    capsule = getattr(torch.Tensor, "__dlpack_c_exchange_api__", None)
-    if capsule is None:
-        return None
-    pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer_of.restype, pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    words = (ctypes.c_uint64 * _API_WORDS).from_address(pointer_of(capsule, b"dlpack_exchange_api"))
-    if words[_VERSION] & 0xFFFFFFFF != 1 or not words[_FILL]:
-        return None
-    functions = (
-        ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
-        for name in _FUNCTIONS
-    )
-    return np.array([*functions, words[_FILL], id(_GRAD_NAME), id(None)], np.int64)
+    return locked(release)
 
 
-class Held:
-    """References to gradients that compiled code took; given back when this goes away."""
+class Pairs:
+    """Parameters and their gradients, found again at every step.
 
-    __slots__ = ("objects",)
+    Parameters
+    ----------
+    params : list of Tensor
+        Without holes, all of one dtype.
+    table : ndarray of int64, shape (2, parameters)
+        Gets the addresses of gradients (or :data:`MISSING`) and of parameters.
 
-    def __init__(self, count: int) -> None:
-        self.objects = np.zeros(count, np.int64)
+    Attributes
+    ----------
+    places : ndarray of int64
+        Where the parameters lay when that was last checked; written by whoever checks.
+
+    Examples
+    --------
+    >>> p = torch.nn.Parameter(torch.zeros(3, 4))
+    >>> table = np.zeros((2, 1), np.int64)
+    >>> pairs = Pairs([p], table)
+    >>> pairs.read()
+    0
+    >>> p.grad = torch.ones(3, 4)
+    >>> pairs.read(), table.tolist() == [[p.grad.data_ptr()], [p.data_ptr()]]
+    (1, True)
+    >>> p.grad = torch.ones(4, 3).t()
+    >>> pairs.read()
+    -1
+    """
+
+    _holds = False
+
+    def __init__(self, params: list[torch.Tensor], table: np.ndarray) -> None:
+        self._params = params
+        self._api = interface()
+        self._table = np.zeros((_ROWS, len(params)), np.int64)
+        self._table[_OBJECT] = _ids(params)
+        self._table[_ELEMENTS] = [p.numel() for p in params]
+        dims = np.array([p.ndim for p in params])
+        self._table[_FIRST] = np.cumsum(dims) - dims
+        self._table[_PLACE] = addresses(params)
+        layout = [pair for p in params for pair in zip(p.shape, p.stride())]
+        self._more = (
+            np.array(layout, np.int64).reshape(-1, 2), _CODES[params[0].dtype],
+            np.zeros((_WORDS, 1), np.int64), _LIKE, table,
+        )  # fmt: skip
+        self._held = self._table[_HELD]
+        self.places = self._table[_PLACE]
+
+    def read(self) -> int:
+        """Find all pairs; hold the gradients until :meth:`release`.
+
+        Returns
+        -------
+        int
+            Number of gradients; or -1 if a parameter is not stored as when this was made, or a
+            gradient is not stored as its parameter, or torch cannot tell.
+        """
+        if self._api is None:
+            return -1
+        self.release()
+        self._holds = True
+        return _reader()(self._api, self._table, self._more)
+
+    def release(self) -> None:
+        """Let go of the gradients."""
+        if self._holds:
+            self._holds = False
+            _releaser()(self._api, self._held, ())
 
     def __del__(self) -> None:
-        _releaser()(_interface(), self.objects)
+        self.release()
 
 
-_NOTHING = np.empty(0, np.int64)
+def comparing():
+    """Tell whether lists and a dict hold the same objects as they did."""
+
+    def same(api, lists, more):
+        counts, items, mapping, values, record = more
+        k = 0
+        for i in range(lists.size):
+            for j in range(counts[i]):
+                if find(api[ITEM], (lists[i], j)) != items[k]:
+                    return False
+                k += 1
+        # Position, key and value of PyDict_Next.
+        record[0, 0], at = 0, record.ctypes.data
+        for value in values:
+            if call(api[NEXT], (mapping, at, at + 8, at + 16)) == 0 or record[2, 0] != value:
+                return False
+        return True
+
+    return locked(same)
 
 
-def plain_addresses(
-    tensors: list[torch.Tensor], sizes: np.ndarray, dtype: torch.dtype
-) -> np.ndarray | None:
-    """Return the addresses of tensors that a kernel can run over as they are.
-
-    Parameters
-    ----------
-    tensors : list of Tensor
-        What is to be read.
-    sizes : ndarray of int64
-        How many elements each should have.
-    dtype : torch.dtype
-        Of all of them.
-
-    Returns
-    -------
-    ndarray of int64, or None
-        None if any is not contiguous, on the CPU, of that size and of that dtype.
-
-    Examples
-    --------
-    >>> t = torch.zeros(3, 4)
-    >>> plain_addresses([t], np.array([12]), torch.float32).tolist() == [t.data_ptr()]
-    True
-    >>> plain_addresses([t.T], np.array([12]), torch.float32) is None
-    True
-    """
-    interface = _interface()
-    if interface is None:
-        return _read_by_python(tensors, sizes, dtype)
-    return _read(interface, ids(tensors), sizes, dtype, _NOTHING)
-
-
-def ids(tensors: list[torch.Tensor]) -> np.ndarray:
-    """Return the addresses of Python's objects, which live on as long as the list does."""
-    return np.fromiter(map(id, tensors), np.int64, len(tensors))
-
-
-def plain_pairs(
-    objects: np.ndarray, sizes: np.ndarray, dtype: torch.dtype
-) -> tuple[np.ndarray, np.ndarray, Held] | None:
-    """Return the addresses of parameters and of their gradients, if a kernel can use all of them.
+class Roster:
+    """The parameters of all groups and the values of a dict, to notice what is replaced.
 
     Parameters
     ----------
-    objects : ndarray of int64
-        From :func:`ids`.
-    sizes, dtype
-        As for :func:`plain_addresses`.
-
-    Returns
-    -------
-    places, sources : ndarray of int64
-        Where parameters and gradients lie.
-    held : Held
-        Keeps the gradients alive.
+    lists : list of list
+        Of any objects.
+    mapping : dict
+        Of any objects.
 
     Examples
     --------
-    >>> p = torch.nn.Parameter(torch.zeros(3))
-    >>> plain_pairs(ids([p]), np.array([3]), torch.float32) is None  # there is no gradient
+    >>> groups, state = [["a", "b"], []], {"a": {}, "b": {}}
+    >>> roster = Roster(groups, state)
+    >>> roster.is_current(groups, state)
     True
+    >>> state["a"] = {}
+    >>> roster.is_current(groups, state)
+    False
     """
-    interface = _interface()
-    if interface is None:
-        return None
-    places = _read(interface, objects, sizes, dtype, _NOTHING)
-    if places is None:
-        return None
-    held = Held(objects.size)
-    sources = _read(interface, objects, sizes, dtype, held.objects)
-    return None if sources is None else (places, sources, held)
 
+    def __init__(self, lists: list[list], mapping: dict) -> None:
+        # Held, so that an object with the same address is the same object.
+        self._lists, self._members = lists, list(chain.from_iterable(lists))
+        self._values = list(mapping.values())
+        self._counts = list(map(len, lists))
+        self._more = (
+            np.array(self._counts, np.int64), _ids(self._members), id(mapping),
+            _ids(self._values), np.zeros((3, 1), np.int64),
+        )  # fmt: skip
+        self._places = _ids(lists)
+        self._mapping = mapping
+        # Python's function is for lists only; torch makes them, but anyone may put a tuple there.
+        self._are_lists = all(isinstance(each, list) for each in lists)
 
-def _read(
-    interface: np.ndarray,
-    objects: np.ndarray,
-    sizes: np.ndarray,
-    dtype: torch.dtype,
-    held: np.ndarray,
-) -> np.ndarray | None:
-    found = np.empty(objects.size, np.int64)
-    record = np.empty((_WORDS, 1), np.int64)
-    wrong = _reader()(interface, objects, sizes, _CODES[dtype], record, _LIKE, found, held)
-    return found if wrong < 0 else None
+    def is_current(self, lists: list[list], mapping: dict) -> bool:
+        """Tell whether these are the same lists and dict, with the same objects in them."""
+        return (
+            self._are_lists
+            and mapping is self._mapping
+            and len(mapping) == len(self._values)
+            and list(map(id, lists)) == list(map(id, self._lists))
+            and list(map(len, lists)) == self._counts
+            and _comparer()(python(), self._places, self._more)
+        )
 
 
 @functools.cache
 def _reader() -> Any:
-    return kernel(_reading, _call, _find)
+    return kernel(reading)
 
 
 @functools.cache
 def _releaser() -> Any:
-    return kernel(_releasing, _call)
+    return kernel(releasing)
 
 
-def _read_by_python(
-    tensors: list[torch.Tensor], sizes: np.ndarray, dtype: torch.dtype
-) -> np.ndarray | None:
-    is_plain = (
-        all(map(_is_contiguous, tensors))
-        and set(map(_dtype, tensors)) <= {dtype}
-        and list(map(_nbytes, tensors)) == (sizes * dtype.itemsize).tolist()
-        and all(t.device.type == "cpu" for t in tensors)
-    )
-    return addresses(tensors) if is_plain else None
+@functools.cache
+def _comparer() -> Any:
+    return kernel(comparing)

@@ -22,6 +22,7 @@ from fastopt.rules import Rule
 from fastopt.torch.batch import Batch, Stale
 from fastopt.torch.entry import Entry
 from fastopt.torch.groups import Change, Row, name_of
+from fastopt.torch.memory import Roster
 from fastopt.torch.tensors import check_disjoint, check_tensor
 
 __all__ = ["Clocks", "Manner", "Plan"]
@@ -61,10 +62,6 @@ class Manner(NamedTuple):
 
 def _values(entries: list[dict[str, Any]]) -> Iterable[Any]:
     return chain.from_iterable(map(dict.values, entries))
-
-
-def _same(these: Iterable, those: Iterable) -> bool:
-    return all(map(is_, these, those))
 
 
 class Plan:
@@ -123,29 +120,25 @@ class Plan:
 
     def is_current(self, groups: list, state: Any) -> bool:
         """Tell whether all dicts and tensors are still those that the plan was made for."""
-        members = [group["params"] for group in groups]
         return (
-            state is self.state
+            not self._watch[0]
             and not self._has_lazy
-            and sum(map(len, members)) == len(self.params)
             and len(groups) == len(self.groups)
-            and len(state) == len(self._entries)
-            and _same(chain.from_iterable(members), self.params)
-            and _same(groups, self.groups)
-            and not self._watch[0]
-            and _same(state.values(), self._entries)
+            and all(map(is_, groups, self.groups))
+            and self._roster.is_current([group["params"] for group in groups], state)
             and (not self._foreign or [*map(id, _values(self._foreign))] == self._ids)
         )
 
     def _look(self) -> None:
         """Remember the state as it is, in order to notice what is replaced in it."""
         self._watch = [False]
-        self._entries = list(self.state.values())
-        for entry in self._entries:
+        self._roster = Roster([group["params"] for group in self.groups], self.state)
+        entries = list(self.state.values())
+        for entry in entries:
             if isinstance(entry, Entry):
                 entry.watch = self._watch
         # Dicts that someone else put there do not tell; their tensors are held, so ids stay theirs.
-        self._foreign = [entry for entry in self._entries if not isinstance(entry, Entry)]
+        self._foreign = [entry for entry in entries if not isinstance(entry, Entry)]
         self._held = list(_values(self._foreign))
         self._ids = list(map(id, self._held))
 
@@ -172,6 +165,13 @@ class Plan:
         changes = {k: change for k, change in enumerate(pending) if change is not None}
         if any(rule is not self.rows[k].rule for k, (rule, _) in changes.items()):
             raise Stale
+        try:
+            self._run(changes)
+        finally:
+            for batch in self.batches:
+                batch.pairs.release()
+
+    def _run(self, changes: dict[int, Change]) -> None:
         work = [(batch, batch.match()) for batch in self.batches]
         if changes:
             self._adopt(changes)
