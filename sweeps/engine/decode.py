@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 from collections.abc import Mapping
@@ -11,12 +12,14 @@ import numpy as np
 import pandas as pd
 
 from fastopt import schedules
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import HyperparameterError, SpecError, did_you_mean
 from fastopt.rules import RULES, Rule
+from fastopt.rules.base import Real
 
 __all__ = [
-    "ALIASES", "accepts", "aliases", "alike", "choose", "fill", "find_rule", "gaps_in", "missing",
-    "packed_schedule", "rows_with", "schedule_parameters", "steps_of", "whole",
+    "ALIASES", "accepts", "aliases", "alike", "choose", "constant", "fill", "find_rule", "gaps_in",
+    "missing", "packed", "packed_schedule", "rows_of", "rows_with", "schedule_parameters",
+    "steps_of", "whole",
 ]  # fmt: skip
 
 # beta1 is the decay of the first moment, which heavy-ball users know as momentum.
@@ -39,10 +42,15 @@ def missing(value: Any) -> bool:
 
 
 def fill(column: np.ndarray | None, default: Any, n: int) -> np.ndarray:
-    """Return the axis where it has values, and ``default`` elsewhere."""
+    """Return the axis where it has values, and ``default`` elsewhere.
+
+    Without an axis that is one value in memory, shown n times: see :func:`constant`.
+    """
     if column is None:
-        listed = isinstance(default, list | tuple)  # stays one value, to be refused by name
-        return np.fromiter([default] * n, object, n) if listed else np.repeat(default, n)
+        one = np.empty(1, object)  # a list stays one value, to be refused by name
+        one[0] = default
+        listed = isinstance(default, list | tuple)
+        return np.broadcast_to(one if listed else np.atleast_1d(default), n)
     gaps = gaps_in(column)
     if not gaps.any():
         return column
@@ -51,8 +59,26 @@ def fill(column: np.ndarray | None, default: Any, n: int) -> np.ndarray:
     return filled
 
 
+def constant(column: np.ndarray) -> bool:
+    """Tell a column that is one value in memory: what 65 536 trials share is looked at once.
+
+    >>> constant(fill(None, "adam", 1000)), constant(np.zeros(1000))
+    (True, False)
+    """
+    return column.strides == (0,) and len(column) > 1
+
+
+def rows_of(column: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
+    """Return some rows of a column; of a constant one they are constant, too."""
+    if constant(column) and not isinstance(rows, slice):
+        return np.broadcast_to(column[:1], len(rows))
+    return column[rows]
+
+
 def gaps_in(column: np.ndarray) -> np.ndarray:
     """Where a decoded axis has no value: this part of the union does not have it."""
+    if constant(column):
+        return np.broadcast_to(gaps_in(column[:1].copy()), len(column))
     if column.dtype == object:
         return np.fromiter(map(missing, column), bool, len(column))
     return np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
@@ -73,17 +99,21 @@ def alike(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     groups, count = np.zeros(len(columns[0]), np.int64), 1
     for column in columns:
-        if not (column == column[:1]).all():
+        if not (constant(column) or (column == column[:1]).all()):
             own, distinct = pd.factorize(column, use_na_sentinel=False)
             if count > 1:
                 own, distinct = pd.factorize(groups * len(distinct) + own)
             groups, count = own, len(distinct)
+    if count == 1:
+        return np.zeros(min(1, len(groups)), np.int64), groups
     # Groups are numbered in the order in which they appear.
     return np.flatnonzero(np.diff(np.maximum.accumulate(groups), prepend=-1)), groups
 
 
 def whole(name: str, column: np.ndarray, least: int) -> np.ndarray:
     """Return a column of integers >= ``least``, or say which value is not one."""
+    if column.dtype == np.int64 and len(column) and least <= column.min() and column.max() < 2**62:
+        return column
     for value in column[alike(column)[0]].tolist():
         number = not isinstance(value, bool) and isinstance(value, numbers.Real)
         # NaN and infinity are out of the range, so int() is not asked for them.
@@ -94,8 +124,7 @@ def whole(name: str, column: np.ndarray, least: int) -> np.ndarray:
 
 def steps_of(steps: np.ndarray, epochs: np.ndarray, per_epoch: np.ndarray) -> np.ndarray:
     """Training steps of each trial, from steps or epochs, whichever was given."""
-    by_steps = np.array([not missing(v) for v in steps.tolist()])
-    by_epochs = np.array([not missing(v) for v in epochs.tolist()])
+    by_steps, by_epochs = ~gaps_in(steps), ~gaps_in(epochs)
     if (by_steps & by_epochs).any():
         raise SpecError("a trial is as long as its epochs or its steps: give one, not both")
     if not (by_steps | by_epochs).all():
@@ -106,6 +135,22 @@ def steps_of(steps: np.ndarray, epochs: np.ndarray, per_epoch: np.ndarray) -> np
     total[by_steps] = whole("steps", steps[by_steps], 1)
     total[by_epochs] = whole("epochs", epochs[by_epochs], 1) * per_epoch[by_epochs]
     return total
+
+
+def packed(where: str, kind: Any, column: np.ndarray) -> np.ndarray:
+    """Check a column of a hyperparameter; return it as floats.
+
+    Of numbers the smallest and the largest tell whether all are in the range of the
+    hyperparameter; of anything else, and to name what is wrong, each distinct value is checked.
+    """
+    if isinstance(kind, Real) and column.dtype.kind in "if" and len(column):
+        reals = column.astype(np.float64)
+        with contextlib.suppress(HyperparameterError):
+            for end in (float(reals.min()), float(reals.max())):  # NaN is both
+                kind.pack(where, end)
+            return reals
+    first, inverse = alike(column)
+    return np.array([kind.pack(where, v) for v in column[first].tolist()])[inverse]
 
 
 def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:

@@ -20,6 +20,7 @@ from sweeps.engine.decode import (
     fill,
     find_rule,
     gaps_in,
+    packed,
     packed_schedule,
     rows_with,
     schedule_parameters,
@@ -176,9 +177,9 @@ class Plan:
         plan[:, trial.SEED] = whole("seed", get["seed"], 0)
         for k, name in enumerate(get["shuffle"].tolist()):
             plan[k, trial.SHUFFLE] = choose("shuffle", name, trial.SHUFFLES)
-        packed = self._schedules(get["schedule"], values, steps)
-        plan[:, trial.SCHEDULE] = packed[:, 0]
-        return plan, np.ascontiguousarray(packed[:, 1:])
+        scheduled = self._schedules(get["schedule"], values, steps)
+        plan[:, trial.SCHEDULE] = scheduled[:, 0]
+        return plan, np.ascontiguousarray(scheduled[:, 1:])
 
     def _schedules(self, names: np.ndarray, values: dict, steps: np.ndarray) -> np.ndarray:
         """Kind and parameters of each trial's schedule; trials that agree are packed once."""
@@ -190,23 +191,21 @@ class Plan:
         known = np.empty((len(first), 1 + schedules.WIDTH))
         for k, row in enumerate(zip(*(c[first].tolist() for c in (names, steps, *columns)))):
             known[k] = packed_schedule(row[0], dict(zip(parameters, row[2:])), row[1])
-        return known[inverse]
+        # Most sweeps have one schedule, and a row of it is copied faster than it is looked up.
+        return known[inverse] if len(known) > 1 else np.repeat(known, len(names), axis=0)
 
     def _hyper(self, names: np.ndarray, values: dict[str, np.ndarray]) -> np.ndarray:
-        """Columns of hyperparameters; each distinct value of an axis is checked once."""
+        """Columns of hyperparameters, every value checked."""
         rule = find_rule(names[0])
-        n = len(names)
-        columns = np.empty((len(rule.hyper), n))
+        h = np.empty((len(names), len(rule.hyper)))
         distinct = names[alike(names)[0]].tolist()
         for name in distinct:
             rows = rows_with(names, [name]) if len(distinct) > 1 else slice(None)
             own = find_rule(name)
             for row, (key, kind) in enumerate(own.hyper.items()):
                 column = self._column(own, key, kind.default, values, rows)
-                first, inverse = alike(column)
-                packed = [kind.pack(f"{name}: {key}", v) for v in column[first].tolist()]
-                columns[row, rows] = np.array(packed)[inverse]
-        return np.ascontiguousarray(columns.T)
+                h[rows, row] = packed(f"{name}: {key}", kind, column)
+        return h
 
     def _column(
         self, rule: Rule, key: str, default: Any, values: dict[str, np.ndarray], rows: Any
