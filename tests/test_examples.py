@@ -38,6 +38,12 @@ def test_sklearn_mlp():
     assert abs(ours - theirs) < 0.03
 
 
+def test_resume():
+    same, reused = run("resume")
+    assert same
+    assert 0 < reused < 120_000
+
+
 def test_torch_loop():
     """The same curve: steps agree to two ulps, and 100 of them amplify that a thousandfold."""
     theirs, ours = run("torch_loop")
