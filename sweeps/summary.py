@@ -14,6 +14,7 @@ from rich.table import Table
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps.problems import PROBLEMS
+from sweeps.pruned import PrunedResult
 from sweeps.resources import memory
 from sweeps.results import SweepResult
 from sweeps.studies import Findings
@@ -77,6 +78,8 @@ def finished(result: SweepResult) -> Group:
         f"{duration(info['seconds'])} in all, {duration(info['compile_seconds'])} of it compiling; "
         f"{info['trials_per_second']:,.4g} trials/s",
     ]
+    if isinstance(result, PrunedResult):
+        lines.append(f"{info['pruner']}: {result.share_of_steps_:.1%} of full-length steps")
     hint = at_the_edge(result)
     if hint:
         lines.append(hint)

@@ -1,10 +1,12 @@
 """Pruned sweeps: every rung against shorter runs, every finished trial against the full grid."""
 
 import functools
+import io
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from fastopt.errors import SpecError
 from sweeps import (
@@ -22,6 +24,7 @@ from sweeps.engine import chunks
 from sweeps.results import STATES
 from sweeps.samplers import random_order
 from sweeps.spec import read_spec
+from sweeps.summary import finished
 from tests.test_multifidelity import JOURNAL
 
 run = functools.partial(sweep, progress=False)
@@ -320,6 +323,10 @@ def test_a_spec_names_its_pruner(tmp_path, pruner):
     pruned = read_spec(path).call(sweep, progress=False)
     assert pruned.counts["PRUNED"] > 0
     assert "factor=4" in pruned.info["pruner"] or pruner == '"asha"'
+    console = Console(file=io.StringIO(), width=120)
+    console.print(finished(pruned))
+    share = f"{pruned.share_of_steps_:.1%} of full-length steps"
+    assert f"{pruned.info['pruner']}: {share}" in console.file.getvalue()
 
 
 @pytest.mark.parametrize(
