@@ -38,11 +38,11 @@ def summary(result: SweepResult) -> dict[str, str]:
 
 def best_trials(result: SweepResult) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of the table of the best trials, as text."""
-    from sweeps.summary import number
+    from sweeps.summary import SHOWN, number
 
-    frame = result.best(BEST).drop(columns="state").dropna(axis="columns", how="all")
-    constant = [name for name in result.axes if name in frame and name not in varying(result)]
-    frame = frame.drop(columns=constant)
+    measured = [name for name in result.metrics if name in SHOWN or name == result.metric]
+    frame = result.best(BEST)[["trial_id", *varying(result), *measured]]
+    frame = frame.dropna(axis="columns", how="all")
     rows = [[number(cell) for cell in row] for row in frame.itertuples(index=False)]
     return list(frame.columns), rows
 
