@@ -22,6 +22,7 @@ MODULES = {
     "fastopt.errors": "What can go wrong.",
     "sweeps": "Spaces, sweeps and their results.",
     "sweeps.problems": "What can be trained.",
+    "sweeps.plots": "Pictures of results and runs.",
 }
 """Public modules; their ``__all__`` is the interface."""
 
