@@ -1,5 +1,6 @@
 """Stored sweeps: the frames of those in memory; resumed, extended, refused, read, exported."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from sweeps.store.identity import described, digest
 from sweeps.store.reuse import codes_of, hashes_of
 from sweeps.store.status import status
 from tests.stores import SPACE, files, run, same_frames, same_results
+from tests.test_chunks import planned
 
 ROOT = Path(__file__).parents[1]
 
@@ -238,7 +240,6 @@ def test_arrays_and_code_are_part_of_the_problem():
 def test_ranges_and_draws_grow_without_being_listed(tmp_path):
     from sweeps.store.compare import differences
     from sweeps.store.identity import identity
-    from tests.test_chunks import planned
 
     def unlike(old, new):
         return differences(*(identity(planned({"lr": 0.1, **s}), 4) for s in (old, new)))
@@ -269,6 +270,46 @@ def test_other_versions_are_said_and_do_not_stop(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "provenance", lambda: {"numba": "0.69.0", "git": "def"})
     with pytest.warns(SweepWarning, match="begun with numba 0.68.1 -> 0.69.0"):
         assert run(tmp_path / "store").info["reused"] == 8
+
+
+def test_failed_trials_keep_their_reasons(tmp_path):
+    from sweeps.engine.chunks import run_chunk
+    from sweeps.store.keeper import Keeper
+
+    sweep_of = planned(SPACE, steps=15)
+    keeper = Keeper(sweep_of, tmp_path / "store")
+    first, second = keeper.todo()
+    keeper.add(first, run_chunk(sweep_of, first.ids))
+    rows = run_chunk(sweep_of, second.ids)
+    state, out = rows.state.copy(), rows.out.copy()
+    state[1], out[1] = 3, np.nan
+    keeper.add(second, dataclasses.replace(rows, state=state, out=out, errors={5: "killed"}))
+    for result in (keeper.result(1.0, False), SweepResult.open(tmp_path / "store")):
+        frame = result.to_frame()
+        assert result.counts["FAILED"] == 1
+        assert frame["error"].isna().tolist() == [k != 5 for k in range(8)]
+        assert frame["error"][5] == "killed"
+        assert frame["state"][5] == "FAILED"
+    grown = Keeper(planned({**SPACE, "seed": range(3)}, steps=15), tmp_path / "store")
+    for chunk in grown.todo():
+        grown.add(chunk, run_chunk(grown.plan, chunk.ids))
+    frame = grown.result(1.0, False).to_frame()
+    assert frame["error"].dropna().tolist() == ["killed"]
+    assert frame.loc[frame["state"] == "FAILED", ["lr", "seed"]].values.tolist() == [[0.5, 1]]
+
+
+def test_a_chunk_that_was_stopped_in_the_middle_is_not_stored(tmp_path):
+    from sweeps.engine.chunks import run_chunk
+    from sweeps.store.keeper import Keeper
+
+    sweep_of = planned(SPACE, steps=15)
+    keeper = Keeper(sweep_of, tmp_path / "store")
+    first, second = keeper.todo()
+    keeper.add(first, run_chunk(sweep_of, first.ids))
+    keeper.add(second, run_chunk(sweep_of, second.ids[:2]))
+    result = keeper.result(1.0, True)
+    assert result.to_frame()["trial_id"].tolist() == [0, 1, 2, 3]
+    assert result.info["interrupted"]
 
 
 def test_reading_reads_what_is_asked(tmp_path, monkeypatch):
