@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench import traffic
 from fastopt import fused
 from fastopt.loops import stepper
 from fastopt.rules import RULES
@@ -97,3 +98,10 @@ def test_links_of_the_docs_lead_somewhere():
         # Pages that are generated are there after a build only; tests/test_pages.py makes them.
         for target in re.findall(r"\]\((?!https?:|generated/)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_bytes_an_element_are_those_of_the_rules_and_of_torchs_passes():
+    """``python -m bench.traffic`` prints both tables."""
+    page = (DOCS / "performance.md").read_text()
+    assert traffic.every_rule() in page
+    assert traffic.against_torch() in page
