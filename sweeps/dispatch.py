@@ -28,6 +28,7 @@ from sweeps.engine.local import compile_block
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES, joined
 from sweeps.executors import Crew, crew_of
+from sweeps.interrupt import check
 from sweeps.shipping import unpack
 
 __all__ = ["Dispatcher", "run_elsewhere", "work"]
@@ -225,7 +226,7 @@ class Dispatcher:
         for attempt in range(TRIES):
             hello = self._send(versions)
             while not wait([hello], POLL).done:
-                pass
+                check()
             error = _failure(hello)
             if error is None:
                 break
@@ -243,6 +244,7 @@ class Dispatcher:
 
     def _take(self) -> None:
         """Wait a while for a task to end, and take it."""
+        check()
         try:
             future = self._done.get(timeout=POLL)
         except queue.Empty:

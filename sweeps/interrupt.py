@@ -8,14 +8,29 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["INTERRUPTED", "command", "interruptible"]
+__all__ = ["INTERRUPTED", "check", "command", "interruptible"]
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_PRESSED = threading.Event()
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt again if the first one was lost; long work calls this now and then.
+
+    An exception that a signal raises inside a callback of C code or of the garbage collector is
+    printed and forgotten by Python: one Ctrl-C of seven at random moments was.
+
+    >>> check()  # nobody has pressed anything
+    """
+    if _PRESSED.is_set():
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -33,14 +48,13 @@ def interruptible() -> Iterator[None]:
     ...         print("stopped")
     stopped
     """
-    seen: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
-        if seen:
+        if _PRESSED.is_set():
             for worker in multiprocessing.active_children():
                 worker.kill()
             os._exit(INTERRUPTED)
-        seen.append(number)
+        _PRESSED.set()
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
@@ -49,6 +63,7 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _PRESSED.clear()
 
 
 def command() -> str:

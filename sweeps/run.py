@@ -20,6 +20,7 @@ from sweeps.engine.local import Problem, worker_count
 from sweeps.engine.options import COMMON, Options
 from sweeps.engine.plan import Plan
 from sweeps.estimate import Estimate, estimated, refuse_what_cannot_fit
+from sweeps.interrupt import check
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 from sweeps.progress import Progress
@@ -307,6 +308,7 @@ def _run(
         bar.update(collected.cost, collected.finished, collected.best)
 
     def watch(cost: int, done: int, best: float | None) -> None:
+        check()
         best = better(checked, collected.best, best)
         bar.update(collected.cost + cost, collected.finished + done, best)
 

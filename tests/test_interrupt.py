@@ -1,0 +1,197 @@
+"""Ctrl-C, SIGTERM and kill -9 at any moment: nothing is lost, nothing is left behind."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Adam on the ellipse, a kernel that other tests compile too: 0.4 ms a trial, 20 ms a chunk.
+COMMON = """
+    import multiprocessing, os, random, signal, sys, threading, time
+    from pathlib import Path
+    import pandas as pd
+    import pyarrow.parquet
+    from sweeps import logspace, problems, sweep
+    from sweeps.engine import chunks
+    from sweeps.interrupt import interruptible
+
+    chunks.LEAST = chunks.MOST = 20_000_000
+    times, n = int(sys.argv[1]), int(sys.argv[2])
+    random.seed(times)
+
+    def run(store=None, **more):
+        space = {"lr": logspace(1e-3, 1e-1, n)}
+        options = {"steps": 100_000, "n_jobs": 2, "progress": False, "store": store, **more}
+        return sweep(problems.ellipse(), space, **options)
+
+    def finished(store):
+        return len(list(Path(store).glob("parts/*.parquet")))
+
+    def same_in_the_end(store):
+        result = run(store)
+        assert not result.info["interrupted"] and len(result) == n
+        pd.testing.assert_frame_equal(result.to_frame(), run().to_frame(), check_exact=True)
+        strange = [p for p in Path(store).rglob("*") if p.is_file() and "draft" in p.name]
+        assert not strange, strange
+        assert not multiprocessing.active_children()
+"""
+
+PRESSED = """
+    executor = None if sys.argv[3] == "None" else sys.argv[3]
+    slowest = 0.0
+    before = set(threading.enumerate())
+
+    def press():
+        pressed.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    for k in range(times):
+        have, pressed = finished("store"), []
+        # With processes the first second or more is their start: those moments count, too.
+        timer = threading.Timer(random.uniform(0.0, 0.4 if executor != "processes" else 6.0), press)
+        timer.start()
+        try:
+            with interruptible():
+                result = run("store", executor=executor)
+                while not pressed:
+                    time.sleep(0.01)
+            assert result.info["interrupted"] == (len(result) < n)
+        except KeyboardInterrupt:  # it came while the sweep was not running
+            pass
+        back = time.monotonic() - pressed[0]
+        timer.join()
+        slowest = max(slowest, back)
+        assert finished("store") >= have
+        assert not multiprocessing.active_children()
+    same_in_the_end("store")
+    strays = {t.name for t in set(threading.enumerate()) - before}
+    assert all(name.startswith("fastopt-sweep") for name in strays), strays
+    print(slowest)
+"""
+
+KILLED = """
+    def attempt(seconds):
+        # Nothing has run here, so the child inherits no thread, and no lock that one might hold.
+        child = os.fork()
+        if child == 0:
+            run("store")
+            os._exit(0)
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+    have = 0
+    for k in range(times):
+        attempt(random.uniform(0.05, 0.5))
+        now = finished("store") if Path("store").exists() else 0
+        assert now >= have
+        have = now
+    same_in_the_end("store")
+    print(have)
+"""
+
+TWICE = """
+    with interruptible():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
+    print("still here")
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    """Run a scenario in a process and a folder of its own."""
+
+    def run(code, *args):
+        return subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                textwrap.dedent(COMMON) + textwrap.dedent(code),
+                *map(str, args),
+            ],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=280,
+            cwd=tmp_path,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("executor", "times", "n"),
+    [
+        ("None", 3, 2000),
+        ("threads", 3, 2000),
+        ("processes", 1, 2000),
+        pytest.param("None", 30, 20_000, marks=pytest.mark.soak),
+        pytest.param("threads", 30, 20_000, marks=pytest.mark.soak),
+        pytest.param("processes", 10, 20_000, marks=pytest.mark.soak),
+    ],
+)
+def test_ctrl_c_at_random_moments(scenario, executor, times, n):
+    done = scenario(PRESSED, times, n, executor)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 5.0, "slow to stop"
+
+
+@pytest.mark.parametrize(
+    ("times", "n"), [(3, 2000), pytest.param(50, 30_000, marks=pytest.mark.soak)]
+)
+def test_killed_at_random_moments(scenario, times, n):
+    done = scenario(KILLED, times, n)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 0
+
+
+def test_the_second_signal_ends_at_once(scenario):
+    done = scenario(TWICE, 0, 0)
+    assert (done.returncode, done.stdout) == (130, "")
+
+
+SPEC = """
+[problem]
+name = "ellipse"
+
+[space]
+lr = { logspace = [1e-3, 1e-1, 100000] }
+
+[sweep]
+steps = 100000
+"""
+
+
+def test_the_command_says_how_to_go_on(tmp_path):
+    """SIGTERM after the first stored chunk; the printed command, on less work, ends the sweep."""
+    spec, store = tmp_path / "long.toml", tmp_path / "a folder"
+    spec.write_text(SPEC)
+    command = [sys.executable, "-m", "sweeps.cli", "sweep", str(spec), "--store", str(store)]
+    options = {
+        "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "cwd": ROOT, "text": True,
+        "stdout": subprocess.PIPE, "stderr": subprocess.PIPE,
+    }  # fmt: skip
+    with subprocess.Popen(command, **options) as process:
+        try:
+            end = time.monotonic() + 120
+            while not list(store.glob("parts/*.parquet")) and time.monotonic() < end:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130, err
+    assert "Interrupted" in out
+    assert shlex.split(err.splitlines()[-1]) == command
+    assert list(store.glob("parts/*.parquet"))
+    assert not [path for path in store.rglob("*") if "draft" in path.name]
