@@ -60,7 +60,7 @@ def columns_of(plan: Plan, rows: Rows) -> dict[str, np.ndarray]:
     for k, name in enumerate(plan.results):
         cells = rows.out[:, k]
         if name in COUNTS:
-            cells = np.nan_to_num(cells, nan=-1).astype(np.int64)
+            cells = np.where(np.isnan(cells), -1.0, cells).astype(np.int64)
         columns[name] = np.where(np.isinf(cells), np.nan, cells) if name == "best_loss" else cells
     if rows.errors:
         reasons = [rows.errors.get(i) for i in rows.ids.tolist()]
