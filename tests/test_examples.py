@@ -44,6 +44,14 @@ def test_resume():
     assert 0 < reused < 120_000
 
 
+def test_dask_run():
+    assert run("dask_run")
+
+
+def test_shard_run():
+    assert run("shard_run") == (True, 120_000)
+
+
 def test_torch_loop():
     """The same curve: steps agree to two ulps, and 100 of them amplify that a thousandfold."""
     theirs, ours = run("torch_loop")
