@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweeps.engine.chunks import Chunks, chunk_size, sampled
 from sweeps.engine.plan import Plan
-from sweeps.pruners import Pruner, expected_share
+from sweeps.pruners import Pruner, expected
 from sweeps.race import full_length
 from sweeps.resources import check_fits
 
@@ -58,7 +58,7 @@ def estimated(checked: Plan, workers: int, pruner: Pruner | None = None) -> Esti
     8e-06
     """
     seen, size = sampled(checked), checked.size
-    share = 1.0 if pruner is None else expected_share(pruner, size, full_length(checked))
+    share = 1.0 if pruner is None else expected(pruner, size, full_length(checked)).share
     cost = seen.cost * size * share
     return Estimate(
         n_trials=size,

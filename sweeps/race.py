@@ -16,7 +16,8 @@ from sweeps.engine.plan import Block, Plan
 from sweeps.engine.trial import BATCH, DIVERGED, PENDING, PRUNED, STEPS
 from sweeps.progress import Progress
 from sweeps.pruned import PrunedResult
-from sweeps.pruners import Pruner, Round, play
+from sweeps.pruners import Pruner, Round, expected, play
+from sweeps.resources import free_memory, memory
 
 __all__ = ["Race", "full_length"]
 
@@ -93,6 +94,14 @@ class Race:
         self._rounds = pruner.rounds(plan.size, self.most)
         words, numbers = np.max([block.state_size for block in _some(plan)], axis=0).tolist()
         self._at_once = max(1, min(launch_size(plan), MOST_STATE // (8 * (words + numbers))))
+        paused = expected(pruner, plan.size, self.most).paused
+        needed = paused * (8 * words + plan.problem.dtype.itemsize * numbers)
+        if needed > (free := free_memory()):
+            raise SpecError(
+                f"up to {paused:,} trials pause at once, and what is kept of them takes "
+                f"{memory(needed)} of memory, of which {memory(free)} are free: sweep a sample of "
+                "the space, or see which pruner has smaller rungs (Hyperband, MedianStopping)"
+            )
         self._column = plan.results.index(plan.options.metric)
         self._state = np.full(plan.size, PENDING, np.int8)
         self._value = np.full(plan.size, math.nan)

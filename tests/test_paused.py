@@ -4,6 +4,8 @@ import functools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastopt import schedules
 from sweeps import problems, sweep
@@ -96,6 +98,12 @@ def test_a_data_trial_goes_on_where_it_paused(iris):
             np.testing.assert_array_equal(block.trials.out[:, k], expected)
 
 
+def test_float32_is_kept_in_float32():
+    space = {"lr": [0.01, 0.1], "seed": [0, 1]}
+    how = {"optimizer": "adam", "steps": 12, "batch_size": 50}
+    assert_same(run(problems.iris(hidden=(8,)), space, **how), [3, 7])
+
+
 def test_averages_and_slots_that_start_at_the_parameters_are_kept(iris):
     space = {"lr": [0.01, 0.1], "seed": [0, 1]}
     how = {"optimizer": "schedule_free_adamw", "steps": 12, "batch_size": 50, "curves": True}
@@ -142,6 +150,13 @@ def test_a_lane_at_a_pause_is_a_shorter_run():
     ended, _ = in_stretches(short.plan, [])
     for row, i in enumerate(block.ids):
         np.testing.assert_array_equal(block.trials.out[row], ended[i][1])
+
+
+@given(st.lists(st.integers(1, 120), max_size=9, unique=True).map(sorted))
+def test_it_does_not_matter_where_lanes_pause(stops):
+    space = {"lr": np.geomspace(1e-3, 1.0, 40).tolist(), "steps": [50, 121]}
+    result = run(problems.ellipse(), space, optimizer="sgd", curves=True, eval_every=11, target=1.0)
+    assert_same(result, stops)
 
 
 def test_functions_of_an_array_go_on_where_they_paused():

@@ -356,6 +356,9 @@ def test_what_makes_no_sense_is_refused(iris, monkeypatch):
         run(BOWL, {"lr": [0.1]}, steps=20, pruner="asha", store="runs/bowl")
     with pytest.raises(SpecError, match=r"without executor=...; got 'dask'"):
         run(BOWL, {"lr": [0.1]}, steps=20, pruner="asha", executor="dask")
+    monkeypatch.setattr(race, "free_memory", lambda: 10**6)
+    with pytest.raises(SpecError, match=r"up to 9,999 trials pause at once, .* of memory"):
+        run(BOWL, {"seed": range(9999)}, steps=20, pruner="asha")
     with pytest.raises(SpecError, match="did you mean 'asha'"):
         plan(BOWL, {"lr": [0.1]}, steps=20, pruner="ahsa")
     assert STATES[2] == "PRUNED"

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastopt.errors import SpecError, did_you_mean
 from sweeps.pruners.asha import ASHA
-from sweeps.pruners.base import Pruner, Round, Rounds, expected_share, play
+from sweeps.pruners.base import Pruner, Round, Rounds, expected, play
 from sweeps.pruners.halving import Hyperband, SuccessiveHalving
 from sweeps.pruners.median import MedianStopping
 
@@ -26,7 +26,7 @@ __all__ = [
     "Rounds",
     "SuccessiveHalving",
     "as_pruner",
-    "expected_share",
+    "expected",
     "play",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import bisect
+import heapq
 import itertools
 import math
 from collections.abc import Sequence
@@ -111,16 +111,21 @@ def promoted(losses: Sequence[float], factor: int) -> list[int]:
     >>> promoted([3.0, 1.0, 2.0, 0.5, 4.0, 5.0], factor=3)
     [0, 1, 3]
     """
-    ranking: list[tuple[float, int]] = []
+    best: list[tuple[float, int]] = []  # negated, so that the worst of them comes first
+    rest: list[tuple[float, int]] = []
     chosen: dict[int, None] = {}  # for its order
     for m, loss in enumerate(losses):
-        places, place = max(1, (m + 1) // factor), math.inf
         if loss < math.inf:
-            place = bisect.bisect_left(ranking, (loss, m))
-            ranking.insert(place, (loss, m))
+            heapq.heappush(rest, (loss, m))
         # One more place, or one better trial: never is there more than one to promote.
-        if place < places:
-            chosen[m] = None
-        elif ranking:
-            chosen.setdefault(ranking[min(places, len(ranking)) - 1][1])
+        if len(best) >= max(1, (m + 1) // factor) and rest and rest[0] < _negated(best[0]):
+            heapq.heappush(rest, _negated(heapq.heappop(best)))
+        if len(best) < max(1, (m + 1) // factor) and rest:
+            entered = heapq.heappop(rest)
+            heapq.heappush(best, _negated(entered))
+            chosen[entered[1]] = None
     return list(chosen)
+
+
+def _negated(entry: tuple[float, int]) -> tuple[float, int]:
+    return -entry[0], -entry[1]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Pruner", "Round", "Rounds", "best_of", "expected_share", "play"]
+__all__ = ["Expected", "Pruner", "Round", "Rounds", "best_of", "expected", "play"]
 
 
 class Round(NamedTuple):
@@ -86,20 +86,31 @@ def best_of(losses: np.ndarray, n: int) -> np.ndarray:
     return np.sort(order[np.isfinite(losses[order])][:n])
 
 
-def expected_share(pruner: Pruner, n_trials: int, max_resources: int) -> float:
-    """Estimate the share of all steps that a pruned sweep takes, by pruning random losses.
+class Expected(NamedTuple):
+    """What pruning random losses takes: share of all steps, and trials paused at once at most."""
+
+    share: float
+    paused: int
+
+
+def expected(pruner: Pruner, n_trials: int, max_resources: int) -> Expected:
+    """Estimate what a pruned sweep takes.
 
     Examples
     --------
     >>> from sweeps.pruners import SuccessiveHalving
-    >>> round(expected_share(SuccessiveHalving(1), n_trials=81, max_resources=81), 3)
-    0.045
+    >>> share, paused = expected(SuccessiveHalving(1), n_trials=81, max_resources=81)
+    >>> round(share, 3), paused
+    (0.045, 81)
     """
     losses, used = np.random.default_rng(0).random(n_trials), np.zeros(n_trials, np.int64)
+    paused = [0]
 
     def train(asked: Round) -> np.ndarray:
         used[asked.trials] = asked.n_resources
+        if asked.n_resources < max_resources:
+            paused.append(len(asked.trials))
         return losses[asked.trials]
 
     play(pruner.rounds(n_trials, max_resources), train)
-    return float(used.mean() / max_resources)
+    return Expected(float(used.mean() / max_resources), max(paused))
