@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastopt import schedules
@@ -152,6 +152,7 @@ def test_a_lane_at_a_pause_is_a_shorter_run():
         np.testing.assert_array_equal(block.trials.out[row], ended[i][1])
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 120), max_size=9, unique=True).map(sorted))
 def test_it_does_not_matter_where_lanes_pause(stops):
     space = {"lr": np.geomspace(1e-3, 1.0, 40).tolist(), "steps": [50, 121]}
