@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean
-from sweeps.stats import bca, configurations, fraction, one_of, scores
+from sweeps.stats import bca, configurations, fraction, mode_of, one_of, scores
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult
@@ -144,13 +144,14 @@ def compare(
     if differences.size > 1:
         lows, highs = bca(differences[None], confidence, n_resamples, random_state)
         low, high = float(lows[0]), float(highs[0])
-    gain = differences if result.mode == "max" else -differences
+    mode = mode_of(result, metric)
+    gain = differences if mode == "max" else -differences
     return Comparison(
         axis=axis,
         a=a,
         b=b,
         metric=metric,
-        mode=result.mode,
+        mode=mode,
         n_pairs=int(both.sum()),
         n_dropped=int((~both).sum()),
         mean_a=float(x.mean()),

@@ -7,6 +7,7 @@ inference; it is imported when first needed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,41 @@ if TYPE_CHECKING:
     from sweeps.results import SweepResult
 
 __all__ = [
-    "bca", "configurations", "edges", "fraction", "means", "one_of", "over_seeds", "scores",
+    "bca", "configurations", "edges", "fraction", "means", "mode_of", "one_of", "over_seeds",
+    "scores",
 ]  # fmt: skip
+
+NAMED = {
+    "max": re.compile("accuracy"),
+    "min": re.compile("loss|steps|distance|path_length|error"),
+}
+"""Names of metrics that tell what is good."""
 
 INTERVALS = ("student", "bca")
 DIVERGED_AS = ("exclude", "worst")
 # Numbers that a vectorised bootstrap holds at once: 64 MB.
 BATCH = 1 << 23
+
+
+def mode_of(result: SweepResult, metric: str) -> str:
+    """Tell whether a small or a large value of a metric is good: ``"min"`` or ``"max"``.
+
+    The sweep says so for its own metric and, where a name does not tell, for all.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(1), "state": np.zeros(1, int), "train_loss": np.ones(1),
+    ...            "test_accuracy": np.ones(1), "reward": np.ones(1)}
+    >>> result = SweepResult(columns, None, "train_loss", "min", {})
+    >>> [mode_of(result, name) for name in result.metrics]
+    ['min', 'max', 'min']
+    """
+    if metric != result.metric:
+        for mode, names in NAMED.items():
+            if names.search(metric):
+                return mode
+    return result.mode
 
 
 def scores(result: SweepResult, metric: str, diverged: str = "exclude") -> np.ndarray:
@@ -62,7 +91,7 @@ def scores(result: SweepResult, metric: str, diverged: str = "exclude") -> np.nd
     counts = result.counting(metric)
     cells = np.where(counts, np.asarray(result.columns[metric], np.float64), math.nan)
     if diverged == "worst" and counts.any():
-        worst = np.nanmax(cells) if result.mode == "min" else np.nanmin(cells)
+        worst = np.nanmax(cells) if mode_of(result, metric) == "min" else np.nanmin(cells)
         # COMPLETE and DIVERGED are the first two states.
         cells[~counts & (np.asarray(result.columns["state"]) <= 1)] = worst
     return cells

@@ -13,7 +13,8 @@ from fastopt.schedules import SCHEDULES, cosine
 from sweeps import Space, SweepResult, logspace, plots, problems, trace
 from sweeps.plots import PLOTS, Plotter, style
 from sweeps.plots.axes import axis_of, is_log
-from sweeps.plots.tables import main_axes, mode_of, table
+from sweeps.plots.tables import main_axes, table
+from sweeps.stats import mode_of
 from tests.pictured import BATCHES, DIVERGED, LRS, SEEDS, SPACE, made
 
 NAN = math.nan
@@ -525,3 +526,33 @@ def test_without_matplotlib_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r'pip install "fastopt\[plot\]"'):
         RESULT.plot.heatmap("lr", "batch_size")
+
+
+def test_nothing_to_draw_is_said():
+    columns = {"trial_id": np.zeros(0, int), "a": np.zeros(0), "b": np.zeros(0)}
+    columns |= {"state": np.zeros(0, int), "loss": np.zeros(0)}
+    empty = SweepResult(columns, None, "loss", "min", {})
+    for draw in (empty.plot.heatmap, empty.plot.phase):
+        with pytest.raises(SpecError, match="no trial has finished"):
+            draw("a", "b")
+    assert not pyplot.get_fignums()
+
+
+def test_one_trial_is_one_cell():
+    columns = {"trial_id": np.arange(1), "a": np.ones(1), "b": np.array(["x"], object)}
+    one = SweepResult(
+        columns | {"state": np.zeros(1, int), "loss": np.ones(1)}, None, "loss", "min", {}
+    )
+    assert cells(one.plot.heatmap("a", "b")).filled(NAN).tolist() == [[1.0]]
+    assert one.plot.sensitivity("a").get_lines()[0].get_ydata().tolist() == [1.0]
+    assert legend(one.plot.parallel_coordinates(["a", "b"])) == ["best trial"]
+
+
+def test_the_colour_bar_says_what_was_picked_from_others():
+    """An axis that varies only far behind in the frame counts as one, too."""
+    space = Space({"k": [0, 1], "a": range(40), "b": range(40)})
+    columns = {"trial_id": np.arange(3200), **space.columns(np.arange(3200))}
+    columns |= {"state": np.zeros(3200, int), "loss": np.random.default_rng(0).random(3200)}
+    result = SweepResult(columns, None, "loss", "min", {}, space)
+    assert result.plot.heatmap("a", "b").figure.axes[1].get_ylabel() == "best loss"
+    assert result.plot.heatmap("a", "b", facet="k")[0].figure.axes[2].get_ylabel() == "loss"

@@ -462,3 +462,14 @@ def test_edges_of_a_union_without_its_space():
     columns |= {"state": np.zeros(4, int), "loss": np.array([3.0, 2.0, 9.0, 1.0])}
     found = SweepResult(columns, None, "loss", "min", {}).edges()
     assert found.values.tolist() == [["k", 3, "high"]]
+
+
+def test_a_diverged_trial_has_the_worst_accuracy_of_a_sweep_ranked_by_loss():
+    """What is good is a matter of the metric, not of what the sweep ranks by."""
+    state = np.array([COMPLETE, COMPLETE, COMPLETE, DIVERGED])
+    accuracy = np.array([0.9, 0.8, 0.7, np.nan])
+    space = {"optimizer": ["sgd", "adam"], "lr": [0.1, 1.0]}
+    result = result_of(space, [1.0, 2.0, 3.0, np.nan], state, test_accuracy=accuracy)
+    assert scores(result, "test_accuracy", "worst").tolist() == [0.9, 0.8, 0.7, 0.7]
+    found = result.compare("optimizer", "sgd", "adam", metric="test_accuracy", diverged="worst")
+    assert (found.wins, found.losses, found.mode) == (2, 0, "max")

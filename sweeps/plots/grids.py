@@ -18,7 +18,8 @@ from sweeps.plots.style import (
     new_axes,
     plain_numbers,
 )
-from sweeps.plots.tables import Table, main_axes, mode_of, table
+from sweeps.plots.tables import Table, main_axes, table, varying
+from sweeps.stats import mode_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,10 +187,7 @@ def _two(result: SweepResult, x: str | None, y: str | None) -> tuple[str, str]:
 
 def _pooled(result: SweepResult, names: list[str]) -> bool:
     """Tell whether axes that vary are not in the picture."""
-    return any(
-        name not in names and len({*np.asarray(result.columns[name])[:1000].tolist()}) > 1
-        for name in result.axes
-    )
+    return bool({*varying(result)} - {*names})
 
 
 def _panels(found: Table, facet: str | None, ax: Any) -> list[Any]:

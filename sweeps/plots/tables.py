@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,13 +11,13 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.plots.axes import BINS, Axis, axis_of
-from sweeps.stats import configurations, means, one_of, scores
+from sweeps.stats import configurations, means, mode_of, one_of, scores
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult
 
 __all__ = [
-    "OVER", "SEED", "Pool", "Table", "main_axes", "mode_of", "pool", "table", "tabulate", "varying",
+    "OVER", "SEED", "Pool", "Table", "main_axes", "pool", "table", "tabulate", "varying",
 ]  # fmt: skip
 
 OVER = ("best", "mean", "worst")
@@ -28,9 +27,6 @@ SEED = "seed"
 """The axis that is averaged over before anything else: the best of many seeds is luck."""
 
 DIVERGED = 1  # after COMPLETE, before PRUNED and FAILED, in the order of STATES
-
-SMALL = re.compile("loss|steps|distance|path_length|error")
-LARGE = re.compile("accuracy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,19 +71,6 @@ class Table:
         return np.isnan(self.value) & (self.diverged > 0.0)
 
 
-def mode_of(result: SweepResult, metric: str) -> str:
-    """Tell whether a small or a large value of a metric is good: ``"min"`` or ``"max"``.
-
-    The sweep says so for its own metric and, where a name does not tell, for all.
-    """
-    if metric != result.metric:
-        if LARGE.search(metric):
-            return "max"
-        if SMALL.search(metric):
-            return "min"
-    return result.mode
-
-
 def pool(result: SweepResult, metric: str, kept: Collection[str] = ()) -> Pool:
     """Average a metric over seeds, unless ``seed`` is among the axes kept."""
     score, mode = scores(result, metric), mode_of(result, metric)
@@ -128,7 +111,7 @@ def table(
     Raises
     ------
     SpecError
-        A name does not exist or comes twice.
+        A name does not exist or comes twice, or no trial has finished.
 
     Examples
     --------
@@ -142,6 +125,8 @@ def table(
     """
     for name in names:
         one_of("axis", name, result.axes)
+    if not len(result):
+        raise SpecError("there is nothing to draw: no trial has finished")
     if len({*names}) < len(names):
         raise SpecError(f"the axes of a picture must be different ones; got {', '.join(names)}")
     one_of("over", over, OVER)

@@ -9,8 +9,8 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.plots.axes import Axis, axis_of
-from sweeps.plots.tables import SEED, mode_of, pool
-from sweeps.stats import one_of, scores
+from sweeps.plots.tables import SEED, pool
+from sweeps.stats import mode_of, one_of, scores
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult
