@@ -36,6 +36,19 @@ def publish(path: Path, data: bytes) -> None:
     StoreError
         It cannot be written; nothing has changed.
     """
+    try:
+        try:
+            _publish(path, data)
+        except FileNotFoundError:
+            # Machines that share a name, as containers do, may take each other's drafts for dead.
+            if not path.parent.is_dir():
+                raise
+            _publish(path, data)
+    except OSError as error:
+        raise failure(error, path, len(data)) from error
+
+
+def _publish(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.{host()}.{os.getpid()}.{secrets.token_hex(4)}.draft")
     try:
         file = create(draft)
@@ -48,10 +61,10 @@ def publish(path: Path, data: bytes) -> None:
             raise OSError(errno.EIO, "what was written is not what is read")
         replace(draft, path)
         sync_folder(path.parent)
-    except OSError as error:
+    except OSError:
         with contextlib.suppress(OSError):
             remove(draft)
-        raise failure(error, path, len(data)) from error
+        raise
 
 
 def move(path: Path, to: Path) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from fastopt.compile import fingerprint
 from fastopt.doctor import versions
-from fastopt.errors import SweepWarning
+from fastopt.errors import StoreError, SweepWarning
 from fastopt.schedules import Schedule
 from sweeps.axes import Points, Tied
 from sweeps.distributions import Choice, Draws, Independent, LogUniform, Uniform
@@ -133,6 +133,11 @@ def restored(document: Mapping[str, Any]) -> Space:
 
     Schedules come back as their names, and a selection of more than a million trials as the whole.
 
+    Raises
+    ------
+    StoreError
+        It describes no space.
+
     Examples
     --------
     >>> from sweeps import logspace, uniform
@@ -141,6 +146,13 @@ def restored(document: Mapping[str, Any]) -> Space:
     >>> again, list(again) == list(space[:5])
     (Space(5 of 16 trials: lr (4) x seed (2) x x (2)), True)
     """
+    try:
+        return _restored(document)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"the store describes no space: {type(error).__name__}: {error}") from None
+
+
+def _restored(document: Mapping[str, Any]) -> Space:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SweepWarning)  # of repeated values: it was given once
         space = Space([{k: _made(axis) for k, axis in part.items()} for part in document["parts"]])
