@@ -95,7 +95,8 @@ class Race:
         words, numbers = np.max([block.state_size for block in _some(plan)], axis=0).tolist()
         self._at_once = max(1, min(launch_size(plan), MOST_STATE // (8 * (words + numbers))))
         paused = expected(pruner, plan.size, self.most).paused
-        needed = paused * (8 * words + plan.problem.dtype.itemsize * numbers)
+        # Twice, while what several launches have left is put together.
+        needed = 2 * paused * (8 * words + plan.problem.dtype.itemsize * numbers)
         if needed > (free := free_memory()):
             raise SpecError(
                 f"up to {paused:,} trials pause at once, and what is kept of them takes "

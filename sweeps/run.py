@@ -289,6 +289,7 @@ def _refuse_elsewhere(**given: Any) -> None:
 
 
 def _race(checked: Plan, pruner: Pruner, workers: int, progress: bool) -> SweepResult:
+    refuse_what_cannot_fit(checked, None)
     total = estimated(checked, workers, pruner).cost if progress else 0
     return Race(checked, pruner, workers, Progress(total, checked.size, enabled=progress)).run()
 

@@ -351,7 +351,9 @@ def test_what_makes_no_sense_is_refused(iris, monkeypatch):
     with pytest.raises(SpecError, match=r"min_resources .* from 1 to 20; got 50"):
         run(BOWL, {"lr": [0.1, 0.2]}, steps=20, pruner=SuccessiveHalving(50))
     with pytest.raises(SpecError, match=r"at most 134,217,728; this space has 1,000,000,000"):
-        run(BOWL, {"seed": range(10**9)}, steps=20, pruner="asha")
+        plan(BOWL, {"seed": range(10**9)}, steps=20, pruner="asha")
+    with pytest.raises(SpecError, match="the results of 1,000,000,000,000 trials take"):
+        run(BOWL, {"seed": range(10**12)}, steps=20, pruner="asha")
     with pytest.raises(SpecError, match=r"in this process, without store=...; got 'runs/bowl'"):
         run(BOWL, {"lr": [0.1]}, steps=20, pruner="asha", store="runs/bowl")
     with pytest.raises(SpecError, match=r"without executor=...; got 'dask'"):

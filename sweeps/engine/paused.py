@@ -8,6 +8,7 @@ arithmetic, and a few words (clock, counters, results, last loss).
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -32,12 +33,13 @@ class Paused:
     """What is kept of paused trials, by their number."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[int, int], Kept] = {}
+        self._kept: dict[tuple[int, int], list[Kept]] = {}
 
     @property
     def nbytes(self) -> int:
         """Memory in use."""
-        return sum(array.nbytes for kept in self._kept.values() for array in kept)
+        parts = itertools.chain.from_iterable(self._kept.values())
+        return sum(array.nbytes for kept in parts for array in kept)
 
     def stretched(self, block: Block, until: np.ndarray) -> Block:
         """Return ``block`` with trials that go on where they paused, and pause at ``until``.
@@ -57,7 +59,7 @@ class Paused:
             words=np.zeros((n, words)),
             memory=np.empty((n, numbers), trials.memory.dtype),
         )
-        kept = self._kept.get(block.state_size)
+        kept = self._table(block.state_size)
         if kept is not None:
             rows = np.minimum(np.searchsorted(kept.ids, block.ids), len(kept.ids) - 1)
             known = kept.ids[rows] == block.ids
@@ -74,29 +76,35 @@ class Paused:
         Parameters
         ----------
         block : Block
-            From :meth:`stretched`, after it has run.
+            From :meth:`stretched`, after it has run; its trial numbers increase.
         rows : array of int
             Those to keep.
         """
         trials = block.trials
         new = Kept(block.ids, trials.words, trials.memory, trials.curves)
-        self._merge(block.state_size, Kept(*(array[rows] for array in new)))
+        if len(rows):
+            parts = self._kept.setdefault(block.state_size, [])
+            parts.append(Kept(*(array[rows] for array in new)))
 
     def retain(self, ids: np.ndarray) -> None:
         """Forget every trial but these."""
-        for key, kept in list(self._kept.items()):
-            rows = np.isin(kept.ids, ids)
-            self._kept[key] = Kept(*(array[rows] for array in kept))
-            if not rows.any():
-                del self._kept[key]
+        for key, parts in list(self._kept.items()):
+            left = []
+            for kept in parts:
+                rows = np.flatnonzero(np.isin(kept.ids, ids))
+                if len(rows):
+                    left.append(Kept(*(array[rows] for array in kept)))
+            self._kept[key] = left
 
-    def _merge(self, key: tuple[int, int], new: Kept) -> None:
-        old = self._kept.get(key)
-        if not len(new.ids):
-            return
-        if old is not None:
-            points = max(old.curves.shape[1], new.curves.shape[1])
-            both = [kept._replace(curves=lengthened(kept.curves, points)) for kept in (old, new)]
-            new = Kept(*(np.concatenate(pair) for pair in zip(*both)))
-        order = np.argsort(new.ids, kind="stable")
-        self._kept[key] = Kept(*(array[order] for array in new))
+    def _table(self, size: tuple[int, int]) -> Kept | None:
+        """Put what came from several launches together, once, when it is needed."""
+        parts = self._kept.get(size)
+        if not parts:
+            return None
+        if len(parts) > 1:
+            points = max(kept.curves.shape[1] for kept in parts)
+            even = [kept._replace(curves=lengthened(kept.curves, points)) for kept in parts]
+            whole = Kept(*(np.concatenate(arrays) for arrays in zip(*even)))
+            order = np.argsort(whole.ids, kind="stable")
+            self._kept[size] = [Kept(*(array[order] for array in whole))]
+        return self._kept[size][0]
