@@ -61,6 +61,7 @@ class PrunedResult(SweepResult):
         columns = {**result.columns, "bracket": places[:, 0], "rung": places[:, 1]}
         known = result.space, result.plan
         super().__init__(columns, result._curves, result.metric, result.mode, result.info, *known)
+        self.metrics = result.metrics  # where a trial came to is not what it measured
         self._played = list(played)
 
     def rungs(self) -> pd.DataFrame:

@@ -175,6 +175,7 @@ def test_large_is_good_in_mode_max(iris):
     kept, left = (table.train_accuracy[table.promoted == flag] for flag in (True, False))
     assert len(kept) == 3
     assert kept.min() >= left.max()
+    assert "mean_rung" not in pruned.over_seeds()
     assert pruned.best_score_ == pruned.to_frame().query("state == 'COMPLETE'").train_accuracy.max()
 
 
