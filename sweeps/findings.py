@@ -69,7 +69,7 @@ class Findings:
         self.tables: dict[str, pd.DataFrame] = {}
         self.draw: Callable[[Figure], Any] | None = None
         self.name = self.title = self.text = ""
-        self.seconds = float("nan")
+        self.seconds, self.full = float("nan"), False
 
     def check(
         self, quantity: str, published: Any, ours: Any, tolerance: float | None = None

@@ -135,6 +135,7 @@ def run(name: str, *, full: bool = False) -> Findings:
     start = time.perf_counter()
     found = module.study(full=full)
     found.seconds = time.perf_counter() - start
+    found.full = full
     found.name = path.stem
     found.title, _, found.text = (module.__doc__ or path.stem).strip().partition("\n")
     found.text = found.text.strip()
@@ -152,29 +153,31 @@ def index(results: Sequence[Findings]) -> str:
     >>> print(index([found]))
     # Studies
     ...
-    | [pi](#pi) | What pi is. | 1 of 1 | 0.2 |
+    | [pi](#pi) | What pi is. | 1 of 1 | quick | 0.2 |
     ...
     | pi | 3.14 | 3.14 | 0.005 | pass |
     """
     lines = [
         "# Studies",
         "",
-        "Written by `fastopt study --all --full --out DIR`. The times include compiling.",
+        "Written by `fastopt study --out DIR`; `--full` gives the published size. The times are",
+        "those of the run that wrote this page, with compiling and whatever else the machine did.",
         "",
-        "| study | question | passed | seconds |",
-        "|---|---|---|---|",
+        "| study | question | passed | size | seconds |",
+        "|---|---|---|---|---|",
     ]
     for found in results:
         good = sum(check.passed for check in found.checks)
         lines.append(
             f"| [{found.name}](#{found.name.replace('_', '-')}) | {found.title} "
-            f"| {good} of {len(found.checks)} | {found.seconds:.1f} |"
+            f"| {good} of {len(found.checks)} | {'full' if found.full else 'quick'} "
+            f"| {found.seconds:.1f} |"
         )
     for found in results:
         lines += ["", f"## {found.name.replace('_', '-')}", "", f"**{found.title}**"]
         lines += ["", found.text] if found.text else []
         if found.draw is not None:
-            lines += ["", f"![{found.title}]({found.name}.png)"]
+            lines += ["", f"![{found.title}](studies/{found.name}.png)"]
         lines += ["", "| quantity | published | ours | tolerance | |", "|---|---|---|---|---|"]
         for c in found.checks:
             verdict = "pass" if c.passed else "**fail**"
@@ -197,13 +200,13 @@ def write(results: Sequence[Findings], folder: str | os.PathLike[str]) -> Path:
     Returns
     -------
     Path
-        The page, ``studies.md``; figures are called ``NAME.png``.
+        The page, ``studies.md``, by name; figures are called ``studies/NAME.png``.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    results[-1].save(folder / f"{results[-1].name}.png")
+    (folder / "studies").mkdir(parents=True, exist_ok=True)
+    results[-1].save(folder / "studies" / f"{results[-1].name}.png")
     page = folder / "studies.md"
-    page.write_text(index(results), "utf-8")
+    page.write_text(index(sorted(results, key=lambda found: found.name)), "utf-8")
     return page
 
 
