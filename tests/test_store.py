@@ -22,8 +22,9 @@ from sweeps.engine import chunks
 from sweeps.space import Space
 from sweeps.store import folder
 from sweeps.store.compact import compact
-from sweeps.store.identity import described, digest
-from sweeps.store.reuse import codes_of, hashes_of
+from sweeps.store.compare import differences
+from sweeps.store.identity import described, digest, identity
+from sweeps.store.reuse import codes_of, hashes_of, settled
 from sweeps.store.status import status
 from tests.stores import SPACE, files, run, same_frames, same_results
 from tests.test_chunks import planned
@@ -131,7 +132,7 @@ def test_a_larger_grid_reuses_finished_trials_by_their_values(name, curves, tmp_
     store, space = tmp_path / "store", GROWN[name]
     run(store, curves=curves)
     result = run(store, space, curves=curves)
-    assert result.info["reused"] == (0 if name == "a new axis" else 8)
+    assert result.info["reused"] == 8
     same_results(result, run(None, space, curves=curves), tmp_path)
     same_results(SweepResult.open(store), run(None, space, curves=curves), tmp_path)
     before = run(store, curves=curves)  # the smaller one is still there
@@ -139,6 +140,20 @@ def test_a_larger_grid_reuses_finished_trials_by_their_values(name, curves, tmp_
     same_results(before, run(curves=curves), tmp_path)
     compact(store)
     assert run(store, space, curves=curves).info["reused"] == result.info["n_trials"]
+
+
+def test_what_trials_without_an_axis_have():
+    """A keyword, else the default of the rule; nothing where rules or other names may differ."""
+
+    def settings(space, names, **keywords):
+        return settled(identity(planned({**space, "lr": 0.1}, **keywords), 4), names)
+
+    assert settings({}, ["beta1", "seed"])["beta1"] == 0.9
+    assert settings({"optimizer": ["adam", "nadam"]}, ["beta2"])["beta2"] == 0.999
+    assert "weight_decay" not in settings({"optimizer": ["adam", "adamw"]}, ["weight_decay"])
+    # The decay of heavy-ball's moment is momentum, and beta1 sets it, too.
+    assert settings({"optimizer": "momentum"}, ["momentum"])["momentum"] == 0.9
+    assert "momentum" not in settings({"optimizer": "momentum", "beta1": [0.5]}, ["momentum"])
 
 
 def test_an_unfinished_grid_can_grow(tmp_path):
@@ -238,9 +253,6 @@ def test_arrays_and_code_are_part_of_the_problem():
 
 
 def test_ranges_and_draws_grow_without_being_listed(tmp_path):
-    from sweeps.store.compare import differences
-    from sweeps.store.identity import identity
-
     def unlike(old, new):
         return differences(*(identity(planned({"lr": 0.1, **s}), 4) for s in (old, new)))
 

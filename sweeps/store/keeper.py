@@ -134,7 +134,7 @@ class Keeper(Collected):
 
     def _known(self) -> Known:
         others = [other for other in self.folder.sweeps() if other.name != self.stored.name]
-        return Known(self.folder, self.plan, others)
+        return Known(self.folder, self.plan, self.stored, others)
 
     def _store(self, chunk: Chunk, rows: Rows) -> None:
         """Write in the background, while the next chunks run."""

@@ -16,15 +16,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fastopt.rules import RULES
 from sweeps.engine.chunks import Rows
-from sweeps.engine.decode import fill, missing
+from sweeps.engine.decode import aliases, fill, missing
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import joined, no_rows
 from sweeps.store.decode import cells_of, read_table, rows_from
 from sweeps.store.folder import CURVES, ROWS, Folder, Stored
 from sweeps.store.parts import GIVEN, Part
 
-__all__ = ["Known", "codes_of", "hashes_of"]
+__all__ = ["Known", "codes_of", "hashes_of", "settled"]
 
 ROW_BITS = 32
 """Bits of a position that count rows of a part; the others count parts."""
@@ -41,12 +42,16 @@ class Known:
     folder : Folder
     plan : Plan
         The sweep that asks.
+    asking : Stored
+        The same, as the store knows it.
     others : sequence of Stored
         Those whose trials it may use; problem, options and results are the same.
     """
 
-    def __init__(self, folder: Folder, plan: Plan, others: Sequence[Stored]) -> None:
-        self.folder, self.plan = folder, plan
+    def __init__(
+        self, folder: Folder, plan: Plan, asking: Stored, others: Sequence[Stored]
+    ) -> None:
+        self.folder, self.plan, self.asking = folder, plan, asking
         names = dict.fromkeys([n for other in others for n in other.identity["space"]["names"]])
         self.names = list(dict.fromkeys([*plan.space.names, *names]))
         self._parts = [(o, part) for o in others for part in folder.whole(ROWS, o.name)]
@@ -72,7 +77,7 @@ class Known:
         if not len(self):
             return no_rows(self.plan)
         columns = self.plan.space.columns(ids)
-        codes = codes_of(columns, self.names, self.plan.options.defaults, len(ids))
+        codes = codes_of(columns, self.names, settled(self.asking.identity, self.names), len(ids))
         hashes = hashes_of(codes)
         at = np.minimum(np.searchsorted(self._hashes, hashes), len(self) - 1)
         found = np.flatnonzero(self._hashes[at] == hashes)
@@ -113,7 +118,30 @@ class Known:
         stored = {name: name + GIVEN if name in results else name for name in names}
         table = read_table(self.folder.path / ROWS / str(part), ["trial_id", *stored.values()])
         columns = {n: cells_of(n, table[s], table[s].null_count > 0) for n, s in stored.items()}
-        return codes_of(columns, self.names, owner.identity["keywords"], table.num_rows)
+        return codes_of(columns, self.names, settled(owner.identity, self.names), table.num_rows)
+
+
+def settled(identity: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return what trials without such an axis have: a keyword, or the default of their rules.
+
+    Parameters
+    ----------
+    identity : dict
+        See :func:`sweeps.store.identity.identity`.
+    names : sequence of str
+    """
+    keywords = {name: v for name, v in identity["keywords"].items() if v is not None}
+    parts = identity["space"]["parts"]
+    listed = [part.get("optimizer", [keywords.get("optimizer")]) for part in parts]
+    if not all(isinstance(optimizers, list) for optimizers in listed):
+        return keywords  # drawn
+    rules = [RULES[name] for name in {name for optimizers in listed for name in optimizers}]
+    given = {*keywords, *identity["space"]["names"]}
+    for name in [name for name in names if name not in keywords]:
+        found = {rule.hyper[name].default if name in rule.hyper else None for rule in rules}
+        if len(found) == 1 and not any(a in given for rule in rules for a in aliases(rule, name)):
+            keywords[name] = found.pop()
+    return keywords
 
 
 def codes_of(
