@@ -1,5 +1,6 @@
 """The command line: what it prints, saves and returns, from plain use to interruption."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -347,3 +348,42 @@ def test_any_outcome_can_be_shown(spec, monkeypatch, loss):
     counts = [f"{finite} COMPLETE"] * (finite > 0) + ["1 DIVERGED"] * (finite < len(loss))
     assert f"{len(loss)} of 4 trials finished: {', '.join(counts) or 'none'}" in done.stdout
     assert "1 min 15 s in all, 2.5 s of it compiling; 1,234 trials/s" in done.stdout
+
+
+def in_place_of_sweep(monkeypatch, function):
+    """Specs look up what options there are in the signature."""
+    monkeypatch.setattr(sweeps.run, "sweep", functools.wraps(sweeps.run.sweep)(function))
+
+
+def test_trials_that_failed_have_an_exit_status_of_their_own(spec, monkeypatch):
+    result = numbers([0.5, 0.2, 0.3, 0.4])
+    result.info["interrupted"] = False
+    in_place_of_sweep(monkeypatch, lambda *args, **options: result)
+    assert call("sweep", spec).exit_code == 0
+    result.columns["state"][2] = 3
+    done = call("sweep", spec)
+    assert done.exit_code == 3
+    assert "3 COMPLETE, 1 FAILED" in done.stdout
+
+
+def test_where_to_run_is_handed_on(spec, tmp_path, monkeypatch):
+    seen = {}
+    in_place_of_sweep(monkeypatch, lambda *args, **options: seen.update(options) or numbers([]))
+    call("sweep", spec, "--store", tmp_path, "--shard", "1/4", "--executor", "threads")
+    assert (seen["store"], seen["shard"], seen["executor"]) == (tmp_path, "1/4", "threads")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--shard", "1/4"), "shards meet in a folder"),
+        (("--shard", "4/4", "--store", "there"), "shard must be i/n"),
+        (("--executor", "thread"), "did you mean 'threads'"),
+    ],
+)
+def test_places_that_are_none(spec, args, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call("sweep", spec, *args)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not (tmp_path / "there").exists()
