@@ -279,6 +279,32 @@ def test_strides_do_not_matter(case, layout, shape, like_p):
         assert torch.equal(resumed.state[strided][name], slot), name
 
 
+@pytest.mark.parametrize("layout", [lambda p: p.detach().clone(), transposed, with_holes])
+def test_large_slots_keep_out_of_each_others_way(layout):
+    """At offsets of their own in a page; and everything else is as with small ones."""
+    (plain,) = parameters(shapes=[(513, 1031)])
+    p = torch.nn.Parameter(layout(plain))
+    optimizer, reference = (fastopt.torch.AdamW([each]) for each in (p, plain))
+    for t in range(2):
+        give_gradients(t, [p], [plain])
+        optimizer.step()
+        reference.step()
+    slots = [slot for slot in optimizer.state[p].values() if slot.ndim]
+    assert len({slot.data_ptr() % 4096 for slot in slots}) == len(slots) == 2
+    saved = io.BytesIO()
+    torch.save(optimizer.state_dict(), saved)
+    assert saved.tell() < 2 * plain.nbytes + 10_000
+    resumed, again = copy.deepcopy((optimizer, p))
+    loaded = fastopt.torch.AdamW([torch.nn.Parameter(p.detach().clone())])
+    loaded.load_state_dict(optimizer.state_dict())
+    others = [again, loaded.param_groups[0]["params"][0]]
+    give_gradients(5, [p], [plain], *([q] for q in others))
+    for each in (optimizer, reference, resumed, loaded):
+        each.step()
+    for q in (p, *others):
+        assert torch.equal(q, plain)
+
+
 def test_holes_are_not_written():
     (p,) = parameters(shapes=[(37, 65)])
     strided = torch.nn.Parameter(with_holes(p))

@@ -329,4 +329,6 @@ def fitted(
             )
     copied = {name: a.clone() if isinstance(a, torch.Tensor) else a for name, a in entry.items()}
     with torch.no_grad():
-        return copied | {name: empty_slot(p).copy_(entry[name]) for name in found}
+        return copied | {
+            name: empty_slot(p, slots.index(name)).copy_(entry[name]) for name in found
+        }

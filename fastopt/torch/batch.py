@@ -65,8 +65,8 @@ def _copy_back(params: Tensors, memory: Tensors) -> None:
 @torch.no_grad()
 def _started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
     """Return a slot as it is before the first step."""
-    slot = empty_slot(p)
-    source = rule.starts[1 + rule.slots.index(name)]
+    place = rule.slots.index(name)
+    slot, source = empty_slot(p, place), rule.starts[1 + place]
     if source == COPY_OF_P:
         return slot.copy_(p)
     return slot.fill_(0.0 if source == ZERO else h[source])
@@ -162,7 +162,7 @@ class Batch:
         fits = slot.is_contiguous() if is_linear else slot.stride() == p.stride()
         if fits and slot.dtype == slot_dtype(p) and slot.device == p.device:
             return slot
-        return empty_slot(p).copy_(slot)
+        return empty_slot(p, self.rule.slots.index(name)).copy_(slot)
 
     def _install(self, k: int, entry: dict[str, Any]) -> None:
         """Write the addresses of the state of parameter ``k`` to the kernel's table."""
