@@ -23,12 +23,16 @@ from fastopt.errors import HyperparameterError, NonFiniteError
 from fastopt.threads import Twins
 
 __all__ = [
+    "CHUNK",
+    "add",
     "all_finite",
+    "chunk_fold",
     "clip_coefficient",
     "clip_grad_norm_",
     "clip_grad_value_",
     "flat_norm",
     "global_norm",
+    "square",
 ]
 
 # Eight registers of eight doubles hide the latency of loading, adding and storing each.
@@ -74,8 +78,8 @@ def largest(total, term):
     return term if term > total or term != term else total
 
 
-def chunked(term, fold):
-    """Fold ``term(a[i], order)`` over a flat array, chunk by chunk."""
+def chunk_fold(term, fold):
+    """Return ``over_chunk(a, order)``, which folds ``term(a[i], order)`` over one chunk."""
 
     @jitable
     def over_chunk(a, order):
@@ -93,6 +97,13 @@ def chunked(term, fold):
                 lanes[lane] = fold(lanes[lane], lanes[lane + width])
             width //= 2
         return lanes[0]
+
+    return over_chunk
+
+
+def chunked(term, fold):
+    """Fold ``term(a[i], order)`` over a flat array, chunk by chunk."""
+    over_chunk = chunk_fold(term, fold)
 
     def reduce(a, order):
         chunks = (a.size + CHUNK - 1) // CHUNK
@@ -182,6 +193,7 @@ def flat_norm(flats: list[np.ndarray]) -> float:
     return _norm(flats, 2.0)
 
 
+@inlinable
 def clip_coefficient(norm: float, max_norm: float) -> float:
     r"""Return :math:`\min(1, \mathrm{max\_norm} / (\lVert g \rVert + 10^{-6}))`; NaN stays NaN.
 

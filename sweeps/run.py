@@ -45,12 +45,19 @@ def sweep(
     seed: int = 0,
     schedule: str = "constant",
     shuffle: str = "epoch",
+    hidden: int | str | None = None,
+    clip_norm: float | None = None,
+    init_scale: float = 1.0,
+    patience: int | None = None,
+    seed_mode: str = "common",
+    stop_at_target: bool = False,
     target: float | None = None,
     metric: str = "train_loss",
     mode: str = "min",
     diverge_above: float = math.inf,
-    eval_every: int | None = None,
+    eval_every: int | str | None = None,
     curves: bool = False,
+    measure: Sequence[str] = (),
     pruner: Any = None,
     store: str | os.PathLike[str] | None = None,
     shard: str | tuple[int, int] | None = None,
@@ -60,7 +67,7 @@ def sweep(
     progress: bool = True,
     **hyper: Any,
 ) -> SweepResult:
-    """Train one model for every point of a grid, each a whole run inside a compiled kernel.
+    r"""Train one model for every point of a grid, each a whole run inside a compiled kernel.
 
     Parameters
     ----------
@@ -72,8 +79,9 @@ def sweep(
     space : dict or list of dict
         Axes by name, each with its values; a dict is their product, a list of dicts the union of
         products. Any hyperparameter of the optimizers can be an axis, and so can ``optimizer``,
-        ``batch_size``, ``epochs``, ``steps``, ``seed``, ``schedule``, ``shuffle`` and the
-        parameters of schedules. ``beta1`` sets the momentum of optimizers that have no beta1.
+        ``batch_size``, ``epochs``, ``steps``, ``seed``, ``schedule``, ``shuffle``, ``hidden``,
+        ``clip_norm``, ``init_scale``, ``patience`` and the parameters of schedules. ``beta1`` sets
+        the momentum of optimizers that have no beta1.
     optimizer : str
         Name in :data:`fastopt.rules.RULES`.
     epochs, steps : int, optional
@@ -81,12 +89,30 @@ def sweep(
     batch_size : int
         Rows a step; at most all of them. The last batch of an epoch may be smaller.
     seed : int
-        Decides initial parameters and the order of the rows. Trials that share a seed share both.
+        Decides initial parameters and the order of the rows; see ``seed_mode``.
     schedule : str
         Name in :data:`fastopt.schedules.SCHEDULES`; its length defaults to the trial's.
     shuffle : {"epoch", "once", "none", "replacement"}
         New order every epoch, one order for all epochs, the order given, or drawing with
         replacement.
+    hidden : int or str, optional
+        Hidden layers of a network, in place of the problem's own: one width for all of them, or
+        all widths joined by hyphens, ``"32-16"``.
+    clip_norm : float, optional
+        Largest norm of a minibatch gradient; a longer one is scaled to it before the step, as by
+        :func:`fastopt.clip_grad_norm_`. 0 or None: no clipping.
+    init_scale : float
+        Multiplies the initial parameters, drawn or fixed.
+    patience : int, optional
+        A trial ends after so many checks in a row whose ``metric`` is not better than the best
+        one before: ``COMPLETE``, with fewer ``steps`` than planned. 0 or None: it goes on.
+    seed_mode : {"common", "independent"}
+        Trials with one seed share their random numbers, which makes comparisons paired; or each
+        trial draws its own, from the seed and all that the trial is: its settings, not its number,
+        so it has the same bits alone, in any part of the grid and in any larger grid.
+    stop_at_target : bool
+        A trial ends at the first check that reaches the target: ``COMPLETE``, and ``steps`` equals
+        ``steps_to_target``.
     target : float, optional
         ``steps_to_target`` is the first check at which ``metric`` is at least as good.
     metric : {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
@@ -97,12 +123,22 @@ def sweep(
         Whether smaller or larger is better.
     diverge_above : float
         A trial whose minibatch loss exceeds this, or is not finite, stops as ``DIVERGED``.
-    eval_every : int, optional
-        Steps between checks; an epoch by default. For landscapes, steps between the points of
-        curves; by default so many that there are about 1 000 points at most.
+    eval_every : int or "log", optional
+        Steps between checks; an epoch by default. ``"log"``: at steps 1, 2, ..., 8, 10, 12, 15, 18,
+        22, ..., about ten a decade. The end of a trial is always a check. Landscapes are checked
+        for the points of curves and for patience (their target is looked for at every step), by
+        default about 1 000 times at most.
     curves : bool
         Record the metrics at every check (the value and the coordinates of a landscape), for
         :meth:`SweepResult.curves`.
+    measure : sequence of {"grad_norm", "grad_variance", "update_norm"}
+        More columns of the frame and of curves. Over the steps since the previous check:
+        ``grad_norm`` is the mean norm of the minibatch gradients g before clipping, ``update_norm``
+        that of the steps taken, and ``grad_variance`` the variance across k minibatches,
+        :math:`\frac{1}{k - 1} \sum_t \frac{B_t}{B} \lVert g_t - \bar g \rVert^2`, of
+        :math:`B_t` rows each, B being the batch size; NaN for one minibatch. It has the expectation
+        :math:`\sigma^2 / B` where parameters stand still (``lr=0``). The norms of a landscape are
+        those of its gradient there and of its last step.
     pruner : Pruner, str or dict, optional
         Stops trials that lose against others: :class:`sweeps.SuccessiveHalving`,
         :class:`sweeps.Hyperband`, :class:`sweeps.ASHA`, :class:`sweeps.MedianStopping`, a name in
@@ -240,7 +276,10 @@ def plan(
     return estimated(checked, worker_count(n_jobs), chosen)
 
 
-_OPTIONS = ("metric", "mode", "target", "diverge_above", "eval_every", "curves")
+_OPTIONS = (
+    "metric", "mode", "target", "diverge_above", "eval_every", "curves", "seed_mode",
+    "stop_at_target", "measure",
+)  # fmt: skip
 
 
 def _common(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,8 +26,9 @@ from sweeps import problems
 from sweeps.axes import ends, linspace, logspace
 from sweeps.engine import lanes
 from sweeps.engine.decode import ALIASES
-from sweeps.engine.options import COMMON
-from sweeps.engine.trial import METRICS, SHUFFLES
+from sweeps.engine.options import COMMON, LOG, SEED_MODES
+from sweeps.engine.rows import SHUFFLES
+from sweeps.engine.trial import METRICS
 from sweeps.pruners import as_pruner
 from sweeps.run import sweep
 from sweeps.space import Space, as_axis
@@ -296,20 +297,27 @@ _CHOICES: dict[str, Sequence[str]] = {
     "optimizer": tuple(RULES),
     "schedule": tuple(SCHEDULES),
     "shuffle": tuple(SHUFFLES),
+    "seed_mode": SEED_MODES,
     "metric": tuple(dict.fromkeys((*METRICS, *lanes.METRICS))),
     "mode": ("min", "max"),
 }
 
-_LEAST = {"epochs": 1, "steps": 1, "batch_size": 1, "seed": 0, "eval_every": 1}
+_LEAST = {"epochs": 1, "steps": 1, "batch_size": 1, "seed": 0, "eval_every": 1, "patience": 0}
+_WORDS = {"eval_every": LOG}  # a name that may stand for the number
+_NOT_NEGATIVE = ("clip_norm", "init_scale")
 
 
 def _check(at: str, name: str, value: Any) -> None:
     """Check one value by the table that knows its name."""
     if name in _CHOICES:
         _one_of(at, value, _CHOICES[name])
-    elif name in _LEAST:
+    elif name in _LEAST and value != _WORDS.get(name, 0):
         if isinstance(value, bool) or not isinstance(value, int) or value < _LEAST[name]:
-            raise SpecError(f"{at} must be an integer >= {_LEAST[name]}; got {value!r}")
+            word = f', or "{_WORDS[name]}"' if name in _WORDS else ""
+            raise SpecError(f"{at} must be an integer >= {_LEAST[name]}{word}; got {value!r}")
+    elif name in _NOT_NEGATIVE:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            raise SpecError(f"{at} must be a number >= 0; got {value!r}")
     elif name == "pruner":
         try:
             as_pruner(value)

@@ -20,9 +20,10 @@ from fastopt.schedules import SCHEDULES, factor
 from sweeps.engine import trial
 from sweeps.engine.local import ONE_BLAS_THREAD, Problem, compile_block, run_block
 from sweeps.engine.plan import Block, Plan
+from sweeps.minibatches import Batches, begun_at, calling, shortened
 from sweeps.problems.base import DataProblem
 
-__all__ = ["alone", "calling", "history", "trace"]
+__all__ = ["alone", "history", "trace"]
 
 CORRECTED = {"exp_avg": "m_hat", "exp_avg_sq": "v_hat"}
 """What papers call the bias-corrected value of a slot; other slots add ``_hat`` to their name."""
@@ -110,12 +111,7 @@ def trace(
     return history(checked, 0, vectors)
 
 
-def calling(function: Callable) -> Callable:
-    """Template of a kernel that only calls ``function``."""
-    return lambda *args: function(*args)
-
-
-def alone(plan: Plan, i: int, **changes: Any) -> Block:
+def alone(plan: Plan, i: int, steps: int | None = None, **changes: Any) -> Block:
     """Run trial ``i`` of a sweep by itself; return its block, of one row, with the results.
 
     Parameters
@@ -123,12 +119,16 @@ def alone(plan: Plan, i: int, **changes: Any) -> Block:
     plan : Plan
     i : int
         Trial number.
+    steps : int, optional
+        End there, with no regard to patience.
     **changes
         Other options than those of the sweep, such as ``curves=True``.
     """
     again = copy.copy(plan)
     again.options = dataclasses.replace(plan.options, **changes)
     (block,) = again.blocks(np.array([i]))
+    if steps is not None:
+        block.trials.plan[0, [trial.STEPS, trial.PATIENCE]] = steps, 0
     compile_block(block)
     if not run_block(block, 1, lambda cost, done: None):
         raise KeyboardInterrupt
@@ -147,7 +147,10 @@ def history(plan: Plan, i: int, vectors: bool = False) -> pd.DataFrame:
     vectors : bool
         As for :func:`trace`.
     """
-    block = alone(plan, i, curves=True, eval_every=1)
+    ran = alone(plan, i)
+    final = dict(zip(plan.results, ran.trials.out[0].tolist()))
+    # Looked at after every step it could end elsewhere, by its patience or its target.
+    block = alone(plan, i, int(final["steps"]), curves=True, eval_every=1, stop_at_target=False)
     curve = block.trials.curves[0]
     curve = curve[~np.isnan(curve[:, 0])]
     with np.errstate(all="ignore"):
@@ -156,7 +159,7 @@ def history(plan: Plan, i: int, vectors: bool = False) -> pd.DataFrame:
         else:
             frame = _landscape_rows(plan, block, curve)
     frame.attrs["state"] = ("COMPLETE", "DIVERGED")[int(block.trials.state[0])]
-    frame.attrs["final"] = dict(zip(plan.results, block.trials.out[0].tolist()))
+    frame.attrs["final"] = final
     return frame
 
 
@@ -251,6 +254,7 @@ def corrections(rule: Rule) -> dict[str, int]:
 
 def _landscape_rows(plan: Plan, block: Block, curve: np.ndarray) -> pd.DataFrame:
     problem, trials = plan.problem, block.trials
+    curve = curve[:, : 2 + problem.dim]
     walk = Walk(block, trials.start[0].copy())  # type: ignore[attr-defined]
     value_and_grad = _gradient(problem, block)
     diverged = int(trials.state[0]) == trial.DIVERGED
@@ -273,7 +277,7 @@ def _landscape_rows(plan: Plan, block: Block, curve: np.ndarray) -> pd.DataFrame
                 "effective_lr": walk.effective_lr,
             }
         )
-        walk.step(k, grad, problem.bounds)
+        walk.step(k, shortened(block, grad), problem.bounds)
     columns: dict[str, Any] = {"step": np.arange(len(rows))}
     for name in rows[0]:
         table = np.array([row[name] for row in rows], np.float64)
@@ -314,8 +318,8 @@ def _gradient(problem: Any, block: Block) -> Callable[[np.ndarray, int], tuple]:
 
 
 def _data_rows(plan: Plan, block: Block, curve: np.ndarray, vectors: bool) -> pd.DataFrame:
-    problem, trials = plan.problem, block.trials
-    walk = Walk(block, begun_at(problem, int(trials.plan[0, trial.SEED])))
+    problem, trials = block.problem, block.trials
+    walk = Walk(block, begun_at(problem, trials))
     batches = Batches(problem, block)
     limit = min(plan.options.diverge_above, np.finfo(np.float64).max)
     rows: list[dict[str, Any]] = []
@@ -324,7 +328,7 @@ def _data_rows(plan: Plan, block: Block, curve: np.ndarray, vectors: bool) -> pd
             loss, grad = batches.next(walk.x[0])
             row = {"step": step, "batch_size": batches.size, "loss": loss, "grad": grad}
             if abs(loss) <= limit:
-                walk.step(step - 1, grad)
+                walk.step(step - 1, shortened(block, grad))
                 row |= {"theta": walk.x[0].copy(), "update": walk.update, "lr": walk.lr}
                 row |= _copies(walk, step)
             rows.append(_summary(row, walk, vectors))
@@ -355,43 +359,3 @@ def _summary(row: Mapping[str, Any], walk: Walk, vectors: bool) -> dict[str, Any
         size = float(np.linalg.norm(walk.direction.astype(np.float64)))
         kept["effective_lr"] = kept["update_norm"] / size if size > 0.0 else math.nan
     return kept
-
-
-def begun_at(problem: DataProblem, seed: int) -> np.ndarray:
-    """Return the initial parameters of a trial, ``(n_params,)``."""
-    theta = np.zeros(problem.n_params, problem.dtype)
-    if problem.theta0 is None:
-        kernel(calling, problem.init)(theta, problem.aux, np.uint64(seed))
-    else:
-        theta[:] = problem.theta0
-    return theta
-
-
-class Batches:
-    """The minibatches of one trial, in its order, and their gradients."""
-
-    def __init__(self, problem: DataProblem, block: Block) -> None:
-        plan = block.trials.plan[0]
-        self.problem, self.batch = problem, int(plan[trial.BATCH])
-        self.kind, self.seed = plan[trial.SHUFFLE], plan[trial.SEED]
-        self.order = np.empty(len(problem.X), np.int64)
-        self.work = np.empty(int(block.trials.sizes[-1]), problem.dtype)
-        self.low, self.epoch, self.size = len(problem.X), 0, 0
-
-    def next(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return loss and gradient of the next minibatch."""
-        problem, rows = self.problem, len(self.problem.X)
-        X, y = problem.X, problem.y
-        if self.low >= rows:
-            if self.batch < rows:
-                kernel(calling, trial.reorder)(self.order, self.kind, self.seed, self.epoch)
-            self.low, self.epoch = 0, self.epoch + 1
-        high = min(self.low + self.batch, rows)
-        if high - self.low < rows:
-            chosen = self.order[self.low : high]
-            X, y = X[chosen], y[chosen]
-        self.low = high
-        self.size = len(X)
-        grad = np.empty_like(theta)
-        run = kernel(calling, problem.loss_and_grad)
-        return float(run(theta, X, y, problem.aux, grad, self.work)), grad

@@ -12,8 +12,9 @@ import pandas as pd
 from sweeps.engine import trial
 from sweeps.engine.local import ONE_BLAS_THREAD, Problem
 from sweeps.engine.plan import Plan
+from sweeps.minibatches import Batches, begun_at, shortened
 from sweeps.problems.base import DataProblem
-from sweeps.trace import Batches, Walk, alone, begun_at, trace
+from sweeps.trace import Walk, alone, trace
 
 __all__ = ["Walked", "walked"]
 
@@ -84,9 +85,9 @@ def _through_data(problem: DataProblem, optimizer: str, settings: dict[str, Any]
 
 
 def _steps(plan: Plan) -> Walked:
-    problem: Any = plan.problem
     block = alone(plan, 0)
-    walk = Walk(block, begun_at(problem, int(block.trials.plan[0, trial.SEED])))
+    problem = block.problem
+    walk = Walk(block, begun_at(problem, block.trials))
     batches = Batches(problem, block)
     limit = min(plan.options.diverge_above, np.finfo(np.float64).max)
     alive = np.zeros(problem.n_params, bool)
@@ -100,7 +101,7 @@ def _steps(plan: Plan) -> Walked:
                 rows.append((step, loss, _norm(grad), math.nan, theta))
                 culprit = _culprit(walk.x[0], grad)
                 break
-            walk.step(step - 1, grad)
+            walk.step(step - 1, shortened(block, grad))
             rows.append((step, loss, _norm(grad), _norm(walk.update), theta))
     names = ["step", "loss", "grad_norm", "update_norm", "theta_norm"]
     return Walked(pd.DataFrame(rows, columns=names), 1.0 - float(alive.mean()), culprit)

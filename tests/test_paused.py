@@ -164,3 +164,28 @@ def test_functions_of_an_array_go_on_where_they_paused():
     problem = problems.random_quadratic(12, condition=20.0)
     result = run(problem, {"lr": np.geomspace(1e-3, 0.5, 40).tolist()}, optimizer="sgd", steps=90)
     assert_same(result, [1, 33])
+
+
+def test_all_that_a_data_trial_watches_goes_on(iris):
+    """Checks and pauses fall on different steps; some trials end early, between two pauses."""
+    space = {"patience": [0, 2], "clip_norm": [0.0, 0.3], "hidden": [4, 8], "lr": [0.02, 1.0]}
+    measure = ("grad_norm", "grad_variance", "update_norm")
+    how = {"optimizer": "adam", "batch_size": 25, "curves": True, "measure": measure}
+    for eval_every in (4, "log"):
+        result = run(iris, space, steps=33, eval_every=eval_every, **how)
+        assert (result.columns["steps"] < 33).any()
+        assert_same(result, [1, 4, 5, 7, 14, 30])
+
+
+def test_all_that_a_lane_watches_goes_on():
+    space = {
+        "patience": [0, 2],
+        "clip_norm": [0.0, 0.7],
+        "lr": np.geomspace(1e-3, 1.0, 12).tolist(),
+    }
+    how = {"optimizer": "adam", "steps": 200, "curves": True, "measure": "grad_norm"}
+    how |= {"target": 3.0, "stop_at_target": True}
+    for eval_every in (7, "log"):
+        result = run(BANANA, space, eval_every=eval_every, **how)
+        assert result.to_frame().steps.nunique() > 10
+        assert_same(result, [1, 14, 39, 129])

@@ -74,11 +74,15 @@ def batches(rows, batch, steps, seed):
 class Trial:
     """One training run in float64 NumPy: what the engine must compute, written the plain way."""
 
-    def __init__(self, problem, optimizer, batch=32, steps=None, epochs=None, seed=0, **hyper):
+    def __init__(
+        self, problem, optimizer, batch=32, steps=None, epochs=None, seed=0,
+        clip_norm=math.inf, init_scale=1.0, **hyper,
+    ):  # fmt: skip
         self.problem, self.batch = problem, min(batch, len(problem.X))
         self.per_epoch = math.ceil(len(problem.X) / self.batch)
         self.steps = steps or epochs * self.per_epoch
         self.optimizer, self.seed = optimizer, seed
+        self.clip_norm, self.init_scale = clip_norm, init_scale
         kinds = RULES[optimizer].hyper
         self.h = {name: kind.default for name, kind in kinds.items()} | hyper
         self.slots = len(RULES[optimizer].slots)
@@ -86,15 +90,20 @@ class Trial:
     def train(self, factor=lambda t: 1.0):
         """Run all steps; ``factor(t)`` scales the learning rate after ``t`` steps."""
         problem, facts = self.problem, networks.facts_of(self.problem)
-        x = (initial(problem, self.seed), *[np.zeros(problem.n_params)] * self.slots)
-        self.losses, self.sizes = [], []
+        theta = self.init_scale * initial(problem, self.seed)
+        x = (theta, *[np.zeros(problem.n_params)] * self.slots)
+        self.losses, self.sizes, self.grads, self.moves = [], [], [], []
         for rows in batches(len(problem.X), self.batch, self.steps, self.seed):
             loss, g = networks.loss_and_grad(x[0], *facts, problem.X[rows], problem.y[rows])
             self.losses.append(loss)
             self.sizes.append(len(rows))
+            self.grads.append(g)
+            g = g * min(1.0, self.clip_norm / (np.linalg.norm(g) + 1e-6))
+            before = x[0]
             t = len(self.losses)
             h = self.h | {"lr": self.h["lr"] * factor(t - 1)}
             x = REFERENCE[self.optimizer](h, t, x[0], g, *x[1:])
+            self.moves.append(np.linalg.norm(x[0] - before))
         self.theta = x[0]
         return self
 

@@ -12,12 +12,16 @@ import numpy as np
 
 from fastopt.access import load
 from fastopt.compile import inlinable, jitable
+from fastopt.norms import clip_coefficient
 from fastopt.schedules import SCHEDULES, factor
+from sweeps.engine.measures import next_check, worn_out
 from sweeps.engine.trial import (
+    CLIP_NORM,
     COMPLETE,
     DIVERGED,
     EVERY,
     NO_SCHEDULE,
+    PATIENCE,
     PRUNED,
     SCHEDULE,
     SEED,
@@ -25,8 +29,8 @@ from sweeps.engine.trial import (
 )
 
 __all__ = [
-    "COUNTERS", "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "Lanes", "attend", "compare",
-    "load_block", "pause", "record", "resume", "scale_rates",
+    "COUNTERS", "MEASURES", "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "Lanes",
+    "attend", "clip_lanes", "compare", "load_block", "pause", "record", "resume", "scale_rates",
 ]  # fmt: skip
 
 WIDTH = 32
@@ -41,29 +45,33 @@ RESULTS = (
 )  # fmt: skip
 TRAIN_LOSS, BEST_LOSS, DISTANCE, PATH_LENGTH, STEPS_DONE, STEPS_TO_TARGET, DIVERGED_STEP = range(7)
 METRICS = RESULTS[:4]
+MEASURES = ("grad_norm", "update_norm")
+"""What ``measure=`` of a sweep over a landscape may name, in the order of their columns."""
 
 # Columns of what all trials are watched for.
-SIGN, TARGET, LIMIT, BY_DISTANCE = range(4)
+SIGN, TARGET, LIMIT, BY_DISTANCE, BY_BEST, ENDS_AT_TARGET, GRAD_NORM, UPDATE_NORM = range(8)
 
 # Words of a paused trial, before its clock.
-DONE, LOSS, LAST, BEST, PATH, REACHED = range(6)
-COUNTERS = 6
+DONE, LOSS, LAST, BEST, PATH, REACHED, TOP, DUE, CHECKS, STALE = range(10)
+COUNTERS = 10
 
 
 class LaneTrials(NamedTuple):
     """Everything a chunk of landscape trials reads and writes, in the order the kernel takes it."""
 
     h: np.ndarray  # float64 (n, len(rule.hyper))
-    plan: np.ndarray  # int64 (n, 6): columns as in sweeps.engine.trial
+    plan: np.ndarray  # int64 (n, PLAN_WIDTH): columns as in sweeps.engine.trial
+    extra: np.ndarray  # float64 (n, 2): columns as in sweeps.engine.trial
     schedule: np.ndarray  # float64 (n, 6): the schedule's parameters
     start: np.ndarray  # (n, dim) of the dtype of the arithmetic
     optima: np.ndarray  # float64 (m, dim); no rows when unknown
     bounds: np.ndarray  # (2, dim) of the dtype of the arithmetic: lows, highs
     lanes: np.ndarray  # int64 (blocks * WIDTH,): the trial in each lane, -1 for none
-    watch: np.ndarray  # float64 (4,): SIGN (+1 max, -1 min), TARGET, LIMIT, BY_DISTANCE
-    out: np.ndarray  # float64 (n, len(RESULTS) + dim): results, then the final coordinates
+    # float64 (8,): SIGN (+1 max, -1 min), TARGET, ..., and the columns of `out` for MEASURES or -1
+    watch: np.ndarray
+    out: np.ndarray  # float64: results, then the final coordinates, then measures
     state: np.ndarray  # int8 (n,)
-    curves: np.ndarray  # float64 (n, points, 2 + dim): step, loss, coordinates
+    curves: np.ndarray  # float64: (n, points) times step, loss, coordinates, measures
     until: np.ndarray  # int64 (n,): step to pause at; no rows when trials run to their end
     words: np.ndarray  # float64 (n, k): counters and clock of paused trials, or no rows
     memory: np.ndarray  # (n, (slots + 2) * dim) of the arithmetic's dtype, or no rows
@@ -87,16 +95,21 @@ class Lanes(NamedTuple):
     scale: np.ndarray  # factor of the schedule
     reached: np.ndarray  # step of the target, or NEVER
     diverged: np.ndarray  # step of the divergence, or NEVER
+    clip: np.ndarray  # largest norm of the gradient, or infinity
+    top: np.ndarray  # best score at a check
     row: np.ndarray  # int64: the trial, -1 once it has ended
     source: np.ndarray  # int64: the trial; lanes without one copy the first lane's
     seed: np.ndarray  # int64
     same: np.ndarray  # int64: 1 where the schedule is that of the lane before
+    due: np.ndarray  # int64: step of the next check
+    checks: np.ndarray  # int64: how many there have been
+    stale: np.ndarray  # int64: how many since the best one
 
 
 @jitable
 def load_block(b, s, t):
-    """Copy trials to lanes; return whether any has a schedule that changes."""
-    varies = False
+    """Copy trials to lanes; return whether any has a schedule that changes, or clips."""
+    varies, clips = False, False
     for k in range(WIDTH):
         row = t.lanes[b * WIDTH + k]
         i = row if row >= 0 else t.lanes[b * WIDTH]
@@ -107,13 +120,35 @@ def load_block(b, s, t):
             s.p[d * WIDTH + k] = t.start[i, d]
         s.last[k], s.best[k], s.path[k], s.moved[k], s.scale[k] = np.nan, np.inf, 0.0, 0.0, 1.0
         s.reached[k] = s.diverged[k] = NEVER
+        s.clip[k], s.top[k] = t.extra[i, CLIP_NORM], -np.inf
+        s.due[k], s.checks[k], s.stale[k] = 0, 0, 0
+        clips = clips or s.clip[k] < np.inf
         before = s.source[max(k - 1, 0)]
         same = k > 0 and t.plan[i, SCHEDULE] == t.plan[before, SCHEDULE]
         for a in range(t.schedule.shape[1]):
             same = same and t.schedule[i, a] == t.schedule[before, a]
         s.same[k] = same
         varies = varies or t.plan[i, SCHEDULE] != CONSTANT
-    return varies
+    return varies, clips
+
+
+@jitable
+def clip_lanes(s, n):
+    """Scale the gradient of every lane that clips, as :func:`fastopt.clip_grad_norm_` does."""
+    for k in range(WIDTH):
+        if s.clip[k] < np.inf:
+            c = s.g.dtype.type(clip_coefficient(norm_of(s.g, k, n), s.clip[k]))
+            for j in range(k, k + n * WIDTH, WIDTH):
+                s.g[j] *= c
+
+
+@jitable
+def norm_of(g, k, n):
+    """Euclidean norm of the ``n`` coordinates of lane ``k``."""
+    square = 0.0
+    for j in range(k, k + n * WIDTH, WIDTH):
+        square += np.float64(g[j]) * np.float64(g[j])
+    return math.sqrt(square)
 
 
 @jitable
@@ -129,6 +164,8 @@ def pause(b, s, x, t, n, step):
         words, memory = t.words[i], t.memory[i]
         words[DONE], words[LOSS], words[LAST] = step, s.loss[k], s.last[k]
         words[BEST], words[PATH], words[REACHED] = s.best[k], s.path[k], s.reached[k]
+        words[TOP], words[DUE] = s.top[k], s.due[k]
+        words[CHECKS], words[STALE] = s.checks[k], s.stale[k]
         for a in range(words.size - COUNTERS):
             words[COUNTERS + a] = s.clock[a * WIDTH + k]
         for d in range(n):
@@ -148,6 +185,8 @@ def resume(b, s, x, t, n):
         words, memory = t.words[s.source[k]], t.memory[s.source[k]]
         s.loss[k], s.last[k] = words[LOSS], words[LAST]
         s.best[k], s.path[k], s.reached[k] = words[BEST], words[PATH], words[REACHED]
+        s.top[k], s.due[k] = words[TOP], int(words[DUE])
+        s.checks[k], s.stale[k] = int(words[CHECKS]), int(words[STALE])
         for a in range(words.size - COUNTERS):
             s.clock[a * WIDTH + k] = words[COUNTERS + a]
         for d in range(n):
@@ -199,20 +238,28 @@ def record(s, k, loss, now, limit):
 
 @inlinable
 def compare(s, t, now):
-    """Take note of the lanes that reach the target, if there is one, after ``now`` steps."""
+    """Take note of the lanes that reach the target, if there is one, after ``now`` steps.
+
+    Return whether one of them ends here, because it has.
+    """
     sign, target = t.watch[SIGN], t.watch[TARGET]
     if math.isnan(target):
-        return
+        return False
     by_distance = t.watch[BY_DISTANCE] != 0.0
     for k in range(WIDTH):
         score = distance(s, t, k) if by_distance else s.loss[k]
         hit = now if sign * score >= sign * target else NEVER
         hit = hit if s.diverged[k] < 0.0 else NEVER
         s.reached[k] = hit if s.reached[k] < 0.0 else s.reached[k]
+    ends = False
+    if t.watch[ENDS_AT_TARGET] != 0.0:
+        for k in range(WIDTH):
+            ends = ends or (s.reached[k] == now and s.row[k] >= 0)
+    return ends
 
 
 @jitable
-def finish(s, t, k, step):
+def finish(s, t, k, step, complete):
     """Write the results of lane ``k``, at its end or after its divergence, and close it."""
     i = s.row[k]
     diverged = s.diverged[k] >= 0.0
@@ -226,7 +273,8 @@ def finish(s, t, k, step):
         t.out[i, DISTANCE], t.out[i, PATH_LENGTH] = distance(s, t, k), s.path[k]
         for d in range(t.start.shape[1]):
             t.out[i, len(RESULTS) + d] = s.q[d * WIDTH + k]
-    ended = COMPLETE if step == t.plan[i, STEPS] else PRUNED
+        measure(s, t, k)
+    ended = COMPLETE if complete else PRUNED
     t.state[i] = DIVERGED if diverged else ended
     s.row[k] = -1
 
@@ -234,31 +282,62 @@ def finish(s, t, k, step):
 @jitable
 def draw_curve(s, t, k, step):
     """Write one point of the curve of lane ``k``."""
-    i, every, steps = s.row[k], t.plan[s.row[k], EVERY], t.plan[s.row[k], STEPS]
-    if step % every == 0 or step == steps:
-        point = (step + every - 1) // every
-        t.curves[i, point, 0], t.curves[i, point, 1] = step, s.loss[k]
-        for d in range(t.start.shape[1]):
-            t.curves[i, point, 2 + d] = s.q[d * WIDTH + k]
+    i, dim = s.row[k], t.start.shape[1]
+    point = t.curves[i, s.checks[k]]
+    point[0], point[1] = step, s.loss[k]
+    for d in range(dim):
+        point[2 + d] = s.q[d * WIDTH + k]
+    measure(s, t, k)
+    for m in range(len(RESULTS) + dim, t.out.shape[1]):
+        point[2 + m - len(RESULTS)] = t.out[i, m]
+
+
+@jitable
+def measure(s, t, k):
+    """Write the norms of lane ``k`` that are wanted, of its gradient here and of its last step."""
+    for column, norm in (
+        (int(t.watch[GRAD_NORM]), norm_of(s.g, k, t.start.shape[1])),
+        (int(t.watch[UPDATE_NORM]), math.sqrt(s.moved[k])),
+    ):
+        if column >= 0:
+            t.out[s.row[k], column] = norm
+
+
+@jitable
+def check(s, t, k, step):
+    """Look at lane ``k``: its curve, and whether its patience has come to an end."""
+    i = s.row[k]
+    if t.curves.shape[1] > 0:
+        draw_curve(s, t, k, step)
+    score = s.best[k] if t.watch[BY_BEST] != 0.0 else s.loss[k]
+    score = distance(s, t, k) if t.watch[BY_DISTANCE] != 0.0 else score
+    s.checks[k] += 1
+    s.due[k] = next_check(step, t.plan[i, EVERY])
+    s.top[k], s.stale[k], worn = worn_out(
+        t.watch[SIGN] * score, s.top[k], s.stale[k], t.plan[i, PATIENCE]
+    )
+    return worn
 
 
 @jitable
 def attend(s, t, step):
     """Close the lanes that end here and draw curves; return the step of the next event, or -1."""
     following = -1
-    drawn = t.curves.shape[1] > 0
     for k in range(WIDTH):
         i = s.row[k]
         if i < 0:
             continue
-        if drawn and s.diverged[k] < 0.0:
-            draw_curve(s, t, k, step)
+        looked_at = t.curves.shape[1] > 0 or t.plan[i, PATIENCE] > 0
+        hit = t.watch[ENDS_AT_TARGET] != 0.0 and s.reached[k] >= 0.0
+        ends = s.diverged[k] >= 0.0 or step == t.plan[i, STEPS] or hit
+        if looked_at and s.diverged[k] < 0.0 and (ends or step == s.due[k]):
+            ends = check(s, t, k, step) or ends
         until = t.until[i] if t.until.shape[0] else t.plan[i, STEPS]
-        if s.diverged[k] >= 0.0 or step == until:
-            finish(s, t, k, step)
+        if ends or step == until:
+            finish(s, t, k, step, ends)
             continue
         event = min(until, step + STRIDE)
-        if drawn:
-            event = min(event, (step // t.plan[i, EVERY] + 1) * t.plan[i, EVERY])
+        if looked_at:
+            event = min(event, s.due[k])
         following = event if following < 0 else min(following, event)
     return following

@@ -15,11 +15,12 @@ from fastopt import schedules
 from fastopt.errors import HyperparameterError, SpecError, did_you_mean
 from fastopt.rules import RULES, Rule
 from fastopt.rules.base import Real
+from sweeps.engine.measures import next_check
 
 __all__ = [
-    "ALIASES", "accepts", "aliases", "alike", "choose", "constant", "fill", "find_rule", "gaps_in",
-    "missing", "packed", "packed_schedule", "rows_of", "rows_with", "schedule_parameters",
-    "steps_of", "whole",
+    "ALIASES", "accepts", "aliases", "alike", "check_counts", "choose", "constant", "fill",
+    "filled", "find_rule", "gaps_in", "missing", "packed", "packed_schedule", "reals", "rows_of",
+    "rows_with", "schedule_parameters", "steps_of", "whole",
 ]  # fmt: skip
 
 # beta1 is the decay of the first moment, which heavy-ball users know as momentum.
@@ -57,6 +58,11 @@ def fill(column: np.ndarray | None, default: Any, n: int) -> np.ndarray:
     filled = column.astype(object)
     filled[gaps] = fill(None, default, int(gaps.sum()))
     return filled
+
+
+def filled(column: np.ndarray | None, default: Any, absent: Any, n: int) -> np.ndarray:
+    """Return the axis, ``default`` where it has no value, and ``absent`` if that is None."""
+    return fill(column, absent if default is None else default, n)
 
 
 def constant(column: np.ndarray) -> bool:
@@ -120,6 +126,29 @@ def whole(name: str, column: np.ndarray, least: int) -> np.ndarray:
         if not (number and least <= value < 2**62 and value == int(value)):
             raise SpecError(f"{name} must be an integer >= {least}; got {value!r}")
     return column.astype(np.int64)
+
+
+def reals(name: str, column: np.ndarray, most: float = math.inf) -> np.ndarray:
+    """Return a column of numbers from 0 to ``most``, or say which value is not one."""
+    for value in column[alike(column)[0]].tolist():
+        number = not isinstance(value, bool) and isinstance(value, numbers.Real)
+        if not (number and 0.0 <= value <= most):
+            finite = "" if most == math.inf else " and finite"
+            raise SpecError(f"{name} must be a number >= 0{finite}; got {value!r}")
+    return column.astype(np.float64)
+
+
+def check_counts(steps: np.ndarray, every: np.ndarray) -> np.ndarray:
+    """Count the checks of each trial after its start: see :func:`next_check`.
+
+    >>> check_counts(np.array([7, 10, 41, 42]), np.array([5, 5, 0, 0]))
+    array([ 2,  2, 16, 17])
+    """
+    times, last = [next_check(0, 0)], int(steps.max(initial=1))
+    while times[-1] < last:
+        times.append(next_check(times[-1], 0))
+    even = -(-steps // np.maximum(every, 1))
+    return np.where(every > 0, even, np.searchsorted(times, steps) + 1)
 
 
 def steps_of(steps: np.ndarray, epochs: np.ndarray, per_epoch: np.ndarray) -> np.ndarray:

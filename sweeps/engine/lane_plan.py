@@ -6,22 +6,22 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.engine import block, lanes, trial
-from sweeps.engine.decode import fill, find_rule, gaps_in, whole
+from sweeps.engine.decode import check_counts, fill, find_rule, gaps_in, whole
 from sweeps.engine.options import COMMON, Options, check_watch
-from sweeps.engine.plan import Block, Plan, unpaused
+from sweeps.engine.plan import Block, Plan, spacing, unpaused
 from sweeps.problems.landscapes import Landscape
 from sweeps.space import Space
 
 __all__ = ["LaneBlock", "LanePlan"]
 
 # What a landscape has no use for: it has no rows of data.
-WITHOUT = ("batch_size", "epochs", "shuffle")
+WITHOUT = ("batch_size", "epochs", "shuffle", "hidden", "init_scale")
 # Points of a curve, at most, if nobody says how far apart they should be.
 POINTS = 1000
 
@@ -69,11 +69,17 @@ class LanePlan(Plan):
     """
 
     metrics = lanes.METRICS
+    measures = lanes.MEASURES
 
     def __init__(self, problem: Landscape, space: Space, options: Options) -> None:
         defaults = dict(options.defaults)
         if defaults.pop("epochs") is not None:
             raise SpecError(f"{problem.name} has no rows of data, so no epochs: give steps=...")
+        if defaults.get("hidden") is not None or defaults.get("init_scale", 1.0) != 1.0:
+            raise SpecError(
+                f"{problem.name} has no layers and no random start: hidden=... and init_scale=... "
+                f"mean nothing to it. Its starts are {', '.join(problem.start_axes)}"
+            )
         for name in WITHOUT:
             defaults.pop(name, None)
         self.common = (*(n for n in COMMON if n not in WITHOUT), *problem.start_axes)
@@ -87,19 +93,28 @@ class LanePlan(Plan):
         check_watch(options, self.metrics)
         if options.metric == "distance" and not len(problem.optima):
             raise SpecError(f"metric 'distance' needs an optimum, and {problem.name} has none")
-        if options.target is not None and options.metric == "path_length":
-            raise SpecError("a target is a loss or a distance; metric 'path_length' has none")
+        if options.metric == "path_length":
+            if options.target is not None:
+                raise SpecError("a target is a loss or a distance; metric 'path_length' has none")
+            if options.defaults.get("patience") or "patience" in self.space.names:
+                raise SpecError("patience waits for a loss or a distance, not for 'path_length'")
 
-    def _block(self, names: np.ndarray, ids: np.ndarray, values: dict, results: bool) -> Block:
+    def _block(
+        self, problem: Any, names: np.ndarray, ids: np.ndarray, values: dict, results: bool
+    ) -> Block:
         plan, schedule = self._plan(values, len(ids))
-        points = 1 - (-plan[:, trial.STEPS] // plan[:, trial.EVERY])
-        rows, problem = len(ids) if results else 0, self.problem
+        h, extra = self._hyper(names, values), self._extra(values, len(ids))
+        start = self._start(values, len(ids))
+        self._mix_seeds(plan, names, "", h, schedule, extra, start)
+        points = 1 + check_counts(plan[:, trial.STEPS], plan[:, trial.EVERY])
+        rows = len(ids) if results else 0
         anywhere = np.full((2, problem.dim), math.nan, problem.dtype)
         trials = lanes.LaneTrials(
-            h=self._hyper(names, values),
+            h=h,
             plan=plan,
+            extra=extra,
             schedule=schedule,
-            start=self._start(values, len(ids)),
+            start=start,
             optima=problem.optima,
             bounds=anywhere if problem.bounds is None else problem.bounds,
             lanes=dealt(plan),
@@ -121,6 +136,9 @@ class LanePlan(Plan):
                 math.nan if options.target is None else options.target,
                 min(options.diverge_above, float(np.finfo(np.float64).max)),
                 options.metric == "distance",
+                options.metric == "best_loss",
+                options.stop_at_target,
+                *self._measure_columns(),
             ],
             np.float64,
         )
@@ -132,7 +150,9 @@ class LanePlan(Plan):
             raise SpecError("how long is a trial? Give steps=..., as a keyword or an axis")
         plan = np.zeros((n, trial.PLAN_WIDTH), np.int64)
         plan[:, trial.STEPS] = whole("steps", steps, 1)
-        plan[:, trial.EVERY] = self.options.eval_every or -(-plan[:, trial.STEPS] // POINTS)
+        even = -(-plan[:, trial.STEPS] // POINTS)
+        plan[:, trial.EVERY] = spacing(self.options.eval_every, even)
+        plan[:, trial.PATIENCE] = self._patience(values, n)
         plan[:, trial.SEED] = whole("seed", fill(values.get("seed"), defaults["seed"], n), 0)
         names = fill(values.get("schedule"), defaults["schedule"], n)
         packed = self._schedules(names, values, plan[:, trial.STEPS])

@@ -25,6 +25,7 @@ from fastopt.rules import Rule
 from fastopt.rules.base import begun
 from sweeps.engine.block import (
     LIMIT,
+    MEASURES,
     METRICS,
     RESULTS,
     STRIDE,
@@ -32,6 +33,7 @@ from sweeps.engine.block import (
     Lanes,
     LaneTrials,
     attend,
+    clip_lanes,
     compare,
     load_block,
     pause,
@@ -41,11 +43,12 @@ from sweeps.engine.block import (
 )
 from sweeps.engine.columns import column, put_column, stacked
 from sweeps.engine.queue import DONE, STOP, fetch_add, peek
-from sweeps.engine.trial import at_lr, rows_of
+from sweeps.engine.rows import rows_of
+from sweeps.engine.trial import at_lr
 
-__all__ = ["METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "lane_parts", "parts"]
+__all__ = ["MEASURES", "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "lane_parts", "parts"]
 
-ONE, TWO, THREE, FOUR, EIGHT = ((0,) * count for count in (1, 2, 3, 4, 8))
+ONE, TWO, THREE, SEVEN, TEN = ((0,) * count for count in (1, 2, 3, 7, 10))
 
 
 class Scratch(NamedTuple):
@@ -65,6 +68,11 @@ def loading():
 def scaling():
     """Template of :func:`scale_rates`."""
     return lambda s, t, step: scale_rates(s, t, step)
+
+
+def clipping():
+    """Template of :func:`clip_lanes`."""
+    return lambda s, n: clip_lanes(s, n)
 
 
 def attending():
@@ -96,7 +104,7 @@ def lane_parts(
     # What does not depend on the function is compiled, and cached, apart: with it a user's new
     # function took 10 s instead of 5 in a fresh process.
     load_lanes, scale_lanes, attend_lanes = kernel(loading), kernel(scaling), kernel(attending)
-    pause_lanes, resume_lanes = kernel(pausing), kernel(resuming)
+    pause_lanes, resume_lanes, shorten = kernel(pausing), kernel(resuming), kernel(clipping)
 
     @inlinable
     def begin_slots(s, x, n):
@@ -158,7 +166,7 @@ def lane_parts(
 
     @inlinable
     def run(b, s, x, n, w, control, t, aux):
-        varies, step = load_lanes(b, s, t), resume_lanes(b, s, x, t, n)
+        (varies, clips), step = load_lanes(b, s, t), resume_lanes(b, s, x, t, n)
         if step == 0:
             begin_slots(s, x, n)
             look(s, x, t, n, aux, w, 0.0)
@@ -170,10 +178,13 @@ def lane_parts(
             while step < following:
                 if varies:
                     scale_lanes(s, t, step)
+                if clips:
+                    shorten(s, n)
                 advance(s, x, t, n)
                 step += 1
                 look(s, x, t, n, aux, w, float(step))
-                compare(s, t, float(step))
+                if compare(s, t, float(step)):
+                    break
             following = attend_lanes(s, t, step)
         if t.words.shape[0]:
             pause_lanes(b, s, x, t, n, step)
@@ -192,7 +203,7 @@ def lane_parts(
         x, (q, g, spare) = stacked(like, t.start, size), stacked(THREE, t.start, size)
         q = x[0] if answer is None else q
         c, h = stacked(ONE, t.start, most), stacked(TWO, t.h, most)
-        v, rows = stacked(EIGHT, t.h, WIDTH), stacked(FOUR, t.lanes, WIDTH)
+        v, rows = stacked(TEN, t.h, WIDTH), stacked(SEVEN, t.lanes, WIDTH)
         s = Lanes(x[0], q, g, spare, *c, *h, *v, *rows)
         return run(b, s, x, dim, w, control, t, aux)
 
@@ -210,7 +221,7 @@ def lane_parts(
         q, g, spare = w.more
         q = w.x[0] if answer is None else q
         c, h = stacked(ONE, t.start, most), stacked(TWO, t.h, most)
-        v, rows = stacked(EIGHT, t.h, WIDTH), stacked(FOUR, t.lanes, WIDTH)
+        v, rows = stacked(TEN, t.h, WIDTH), stacked(SEVEN, t.lanes, WIDTH)
         s = Lanes(w.x[0], q, g, spare, *c, *h, *v, *rows)
         return run(b, s, w.x, t.start.shape[1], w, control, t, aux)
 

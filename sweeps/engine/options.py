@@ -16,10 +16,15 @@ from sweeps.axes import possible
 from sweeps.engine.decode import ALIASES, accepts, choose, find_rule, schedule_parameters, whole
 from sweeps.space import Space
 
-__all__ = ["COMMON", "Options", "check_names", "check_watch"]
+__all__ = ["COMMON", "LOG", "SEED_MODES", "Options", "check_measures", "check_names", "check_watch"]
 
 # What every trial has beside its rule's hyperparameters; each is an axis or a keyword of sweep().
-COMMON = ("optimizer", "batch_size", "epochs", "steps", "seed", "schedule", "shuffle")
+COMMON = (
+    "optimizer", "batch_size", "epochs", "steps", "seed", "schedule", "shuffle",
+    "hidden", "clip_norm", "init_scale", "patience",
+)  # fmt: skip
+SEED_MODES = ("common", "independent")
+LOG = "log"  # what eval_every says of checks at log-spaced steps
 
 
 @dataclass(frozen=True)
@@ -31,22 +36,41 @@ class Options:
     mode: str
     target: float | None
     diverge_above: float
-    eval_every: int | None
+    eval_every: int | str | None
     curves: bool
+    seed_mode: str = "common"
+    stop_at_target: bool = False
+    measure: Sequence[str] = ()
 
 
 def check_watch(options: Options, metrics: Collection[str]) -> None:
     """Raise unless the metric is one of these and the options around it make sense."""
     choose("metric", options.metric, dict.fromkeys(metrics))
     choose("mode", options.mode, {"min": -1, "max": 1})
-    if options.eval_every is not None:
+    choose("seed_mode", options.seed_mode, dict.fromkeys(SEED_MODES))
+    if isinstance(options.eval_every, str):
+        choose("eval_every", options.eval_every, {LOG: 0})
+    elif options.eval_every is not None:
         whole("eval_every", np.array([options.eval_every], object), 1)
     if options.target is not None and not (
         isinstance(options.target, numbers.Real) and math.isfinite(options.target)
     ):
         raise SpecError(f"target must be a finite number or None; got {options.target!r}")
+    if options.stop_at_target and options.target is None:
+        raise SpecError("stop_at_target=True needs a target to stop at: give target=...")
     if not (isinstance(options.diverge_above, numbers.Real) and options.diverge_above > 0):
         raise SpecError(f"diverge_above must be a number > 0; got {options.diverge_above!r}")
+
+
+def check_measures(given: Any, allowed: Collection[str]) -> tuple[str, ...]:
+    """Return the names of ``measure=``, or say which is unknown or there twice."""
+    listed = isinstance(given, list | tuple)
+    names = tuple(given) if listed else (given,)
+    for k, name in enumerate(names):
+        choose("measure", name, dict.fromkeys(allowed))
+        if name in names[:k]:
+            raise SpecError(f"measure names {name!r} twice; once is enough")
+    return names
 
 
 def check_names(space: Space, options: Options, common: Sequence[str] = COMMON) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,18 +17,25 @@ from sweeps.engine import trial
 from sweeps.engine.decode import (
     aliases,
     alike,
+    check_counts,
     choose,
     fill,
+    filled,
     find_rule,
     gaps_in,
     packed,
     packed_schedule,
+    reals,
+    rows_of,
     rows_with,
     schedule_parameters,
     steps_of,
     whole,
 )  # fmt: skip
-from sweeps.engine.options import COMMON, Options, check_names, check_watch
+from sweeps.engine.identity import mixed_seeds
+from sweeps.engine.measures import MEASURES
+from sweeps.engine.options import COMMON, LOG, Options, check_measures, check_names, check_watch
+from sweeps.engine.rows import SHUFFLES
 from sweeps.problems.base import DataProblem
 from sweeps.space import Space
 
@@ -56,8 +64,10 @@ class Block:
     @property
     def state_size(self) -> tuple[int, int]:
         """Words and numbers of the state of one paused trial."""
-        words = trial.COUNTERS + len(trial.RESULTS) + len(self.rule.clock0(self.rule.pack()))
-        return words, len(self.rule.starts) * self.problem.n_params
+        trials, n_params = self.trials, self.problem.n_params
+        words = trial.COUNTERS + trials.out.shape[1] + len(self.rule.clock0(self.rule.pack()))
+        mean = n_params if trials.watch[trial.GRAD_VARIANCE] >= 0.0 else 0
+        return words + mean, len(self.rule.starts) * n_params
 
     @property
     def item_cost(self) -> np.ndarray:
@@ -84,12 +94,19 @@ class Plan:
 
     common: tuple[str, ...] = COMMON
     metrics: Collection[str] = trial.METRICS
+    measures: tuple[str, ...] = MEASURES
     results: tuple[str, ...] = trial.RESULTS
     curve: tuple[str, ...] = trial.CURVE
 
     def __init__(self, problem: Any, space: Space, options: Options) -> None:
         self.problem, self.space, self.options = problem, space, options
+        self._shapes: dict[Any, Any] = {}
+        if options.defaults.get("hidden") is not None:
+            self.problem.with_hidden(options.defaults["hidden"])
         self.check_metric()
+        self.measure = check_measures(options.measure, self.measures)
+        self.options = dataclasses.replace(options, measure=self.measure)
+        self.results, self.curve = (*self.results, *self.measure), (*self.curve, *self.measure)
         check_names(space, options, self.common)
         # Raises for a value out of its range; optimizer and schedule decide what is allowed.
         self.blocks(space.every_value(("optimizer", "schedule")), results=False)
@@ -108,33 +125,47 @@ class Plan:
         return self.space.size
 
     def blocks(self, ids: np.ndarray, results: bool = True) -> list[Block]:
-        """Decode trial numbers and group them by kernel, one block for each update function.
+        """Decode trial numbers and group them: one block for each kernel and shape of the layers.
 
         Blocks without ``results`` are for looking at, not for running: curves take memory.
         """
         columns = self.space.columns(ids)
-        names = fill(columns.get("optimizer"), self.options.defaults["optimizer"], len(ids))
-        groups: dict[Any, list[str]] = {}
-        for name in names[alike(names)[0]].tolist():
-            rule = find_rule(name)
-            groups.setdefault(rule.kernel_parts, []).append(name)
-        groups_of_rows = [rows_with(names, members) for members in groups.values()]
-        return [
-            self._block(names[rows], ids[rows], {k: c[rows] for k, c in columns.items()}, results)
-            for rows in groups_of_rows
-        ]
+        defaults = self.options.defaults
+        names = fill(columns.get("optimizer"), defaults["optimizer"], len(ids))
+        hidden = fill(columns.get("hidden"), defaults.get("hidden"), len(ids))
+        kinds, kind = grouped(names, hidden)
+        blocks = []
+        for k, layers in enumerate(kinds):
+            rows = np.flatnonzero(kind == k)
+            own = {name: column[rows] for name, column in columns.items()}
+            shown = rows_of(names, rows), ids[rows]
+            blocks.append(self._block(self._shaped(layers), *shown, own, results))
+        return blocks
 
-    def _block(self, names: np.ndarray, ids: np.ndarray, values: dict, results: bool) -> Block:
+    def _shaped(self, hidden: Any) -> Any:
+        """Return the problem with these hidden layers."""
+        if hidden is None:
+            return self.problem
+        if hidden not in self._shapes:
+            self._shapes[hidden] = self.problem.with_hidden(hidden)
+        return self._shapes[hidden]
+
+    def _block(
+        self, problem: Any, names: np.ndarray, ids: np.ndarray, values: dict, results: bool
+    ) -> Block:
         plan, schedule = self._plan(values, len(ids))
-        problem, checks = self.problem, -(-plan[:, trial.STEPS] // plan[:, trial.EVERY])
+        h, extra = self._hyper(names, values), self._extra(values, len(ids))
+        self._mix_seeds(plan, names, f" {problem.hidden}", h, schedule, extra)
+        checks = check_counts(plan[:, trial.STEPS], plan[:, trial.EVERY])
         points = int(checks.max()) if self.options.curves else 0
         rows = len(ids) if results else 0
         batch = int(plan[:, trial.BATCH].max())
         # Evaluation goes in blocks of rows of its own.
         work = problem.work_per_row * max(batch, problem.work_rows)
         trials = trial.Trials(
-            h=self._hyper(names, values),
+            h=h,
             plan=plan,
+            extra=extra,
             schedule=schedule,
             X=problem.X,
             y=problem.y,
@@ -143,9 +174,9 @@ class Plan:
             theta0=np.empty(0, problem.dtype) if problem.theta0 is None else problem.theta0,
             sizes=np.array([problem.n_params, batch, work], np.int64),
             watch=self._watch(),
-            out=np.full((rows, len(trial.RESULTS)), np.nan),
+            out=np.full((rows, len(self.results)), np.nan),
             state=np.full(rows, trial.PENDING, np.int8),
-            curves=np.full((rows, points, len(trial.CURVE)), np.nan),
+            curves=np.full((rows, points, len(self.curve)), np.nan),
             **unpaused(problem.dtype),
         )
         return Block(problem, find_rule(names[0]), ids, trials, cost_of(problem, plan))
@@ -160,9 +191,40 @@ class Plan:
                 min(options.diverge_above, float(np.finfo(np.float64).max)),
                 problem.has_test and (options.curves or options.metric.startswith("test")),
                 options.metric == "train_accuracy",
+                options.stop_at_target,
+                *self._measure_columns(),
             ],
             np.float64,
         )
+
+    def _measure_columns(self) -> list[int]:
+        """Return the column of the results for each measure there is, -1 for none."""
+        return [self.results.index(name) if name in self.measure else -1 for name in self.measures]
+
+    def _extra(self, values: dict[str, np.ndarray], n: int) -> np.ndarray:
+        """Lay out what is a real number and no hyperparameter of the rule."""
+        defaults, extra = self.options.defaults, np.ones((n, 2))
+        column = filled(values.get("clip_norm"), defaults["clip_norm"], 0.0, n)
+        limit = reals("clip_norm", column)
+        extra[:, trial.CLIP_NORM] = np.where(limit > 0.0, limit, math.inf)
+        if "init_scale" in self.common:
+            column = filled(values.get("init_scale"), defaults["init_scale"], 1.0, n)
+            extra[:, trial.INIT_SCALE] = reals("init_scale", column, float(np.finfo(float).max))
+        return extra
+
+    def _mix_seeds(
+        self, plan: np.ndarray, names: np.ndarray, shape: str, *tables: np.ndarray
+    ) -> None:
+        """Give every trial a seed of its own, of all that it is, if seeds are to be independent."""
+        if self.options.seed_mode == "independent":
+            # When a trial is looked at is not part of what it is.
+            own = np.delete(plan, trial.EVERY, axis=1)
+            known = [f"{name}{shape}" for name in names.tolist()]
+            plan[:, trial.SEED] = mixed_seeds(known, [own, *tables])
+
+    def _patience(self, values: dict[str, np.ndarray], n: int) -> np.ndarray:
+        column = filled(values.get("patience"), self.options.defaults["patience"], 0, n)
+        return whole("patience", column, 0)
 
     def _plan(self, values: dict[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
         defaults, rows = self.options.defaults, len(self.problem.X)
@@ -173,10 +235,11 @@ class Plan:
         plan = np.empty((n, trial.PLAN_WIDTH), np.int64)
         plan[:, trial.BATCH] = batch
         plan[:, trial.STEPS] = steps
-        plan[:, trial.EVERY] = self.options.eval_every or per_epoch
+        plan[:, trial.EVERY] = spacing(self.options.eval_every, per_epoch)
+        plan[:, trial.PATIENCE] = self._patience(values, n)
         plan[:, trial.SEED] = whole("seed", get["seed"], 0)
         for k, name in enumerate(get["shuffle"].tolist()):
-            plan[k, trial.SHUFFLE] = choose("shuffle", name, trial.SHUFFLES)
+            plan[k, trial.SHUFFLE] = choose("shuffle", name, SHUFFLES)
         scheduled = self._schedules(get["schedule"], values, steps)
         plan[:, trial.SCHEDULE] = scheduled[:, 0]
         return plan, np.ascontiguousarray(scheduled[:, 1:])
@@ -224,6 +287,20 @@ class Plan:
             if name in self.options.defaults:
                 return self.options.defaults[name]
         return default
+
+
+def grouped(names: np.ndarray, hidden: np.ndarray) -> tuple[list[Any], np.ndarray]:
+    """Group trials by kernel and layers: the layers of each group, and the group of each trial."""
+    first, alikes = alike(names, hidden)
+    kernels = [find_rule(name).kernel_parts for name in names[first].tolist()]
+    keys = list(zip(kernels, hidden[first].tolist()))
+    distinct = list(dict.fromkeys(keys))
+    return [layers for _, layers in distinct], np.array([distinct.index(k) for k in keys])[alikes]
+
+
+def spacing(eval_every: Any, default: Any) -> Any:
+    """Return steps between checks as the kernel is told."""
+    return trial.LOG_SPACED if eval_every == LOG else eval_every or default
 
 
 def cost_of(problem: DataProblem, plan: np.ndarray) -> np.ndarray:

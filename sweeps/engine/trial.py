@@ -12,15 +12,23 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba.extending import overload
 
-from fastopt.compile import inlinable, jitable
+from fastopt.compile import inlinable, jitable, kernel
 from fastopt.loops import adapted, cast, load, put, store, take
 from fastopt.rules import Rule
 from fastopt.rules.base import begun
 from fastopt.schedules import WIDTH, factor
+from sweeps.engine.measures import (
+    TALLIED,
+    clipping,
+    measuring_gradients,
+    measuring_moves,
+    next_check,
+    tallied,
+    worn_out,
+)
 from sweeps.engine.queue import STOP, peek
-from sweeps.philox import DRAW, permute, uniforms
+from sweeps.engine.rows import ONCE, gather, reorder, rows_like, rows_of
 
 __all__ = [
     "COMPLETE",
@@ -31,29 +39,32 @@ __all__ = [
     "PENDING",
     "PRUNED",
     "RESULTS",
-    "SHUFFLES",
     "Trials",
     "parts",
     "trial_parts",
 ]
 
 # Columns of the integer plan of a trial.
-BATCH, STEPS, EVERY, SCHEDULE, SEED, SHUFFLE = range(6)
-PLAN_WIDTH = 6
+BATCH, STEPS, EVERY, SCHEDULE, SEED, SHUFFLE, PATIENCE = range(7)
+PLAN_WIDTH = 7
+LOG_SPACED = 0  # what EVERY says of checks at log-spaced steps
+# Columns of its real numbers.
+CLIP_NORM, INIT_SCALE = range(2)
 NO_SCHEDULE = (0.0,) * WIDTH  # as many parameters as every schedule has
-SHUFFLES = {"epoch": 0, "once": 1, "none": 2, "replacement": 3}
-ONCE, NONE, REPLACEMENT = SHUFFLES["once"], SHUFFLES["none"], SHUFFLES["replacement"]
 
 # Columns of what all trials are watched for.
-METRIC, SIGN, TARGET, LIMIT, CHECK_TEST, CHECK_TRAIN = range(6)
+METRIC, SIGN, TARGET, LIMIT, CHECK_TEST, CHECK_TRAIN, ENDS_AT_TARGET = range(7)
+GRAD_NORM, GRAD_VARIANCE, UPDATE_NORM = range(7, 10)  # as MEASURES
 
 # States of a trial; the order is that of the categories in the frame.
 PENDING, COMPLETE, DIVERGED, PRUNED = -1, 0, 1, 2
 
 # What a trial counts as it goes: sum of minibatch losses and rows seen since the last check, checks
-# done; and, while it is paused, steps done, place in the epoch, epochs begun, last loss.
-DONE, SUM, SEEN, CHECKS, LOW, EPOCH, LAST = range(7)
-COUNTERS = 7
+# done, the best score at one and how many there have been since; before them, what is measured.
+# While it is paused: steps done, place in the epoch, epochs begun, last loss, step of next check.
+DONE = 0
+SUM, SEEN, CHECKS, BEST, STALE, LOW, EPOCH, LAST, DUE = range(TALLIED, TALLIED + 9)
+COUNTERS = TALLIED + 9
 
 RESULTS = (
     "train_loss", "train_accuracy", "test_loss", "test_accuracy",
@@ -73,7 +84,8 @@ class Trials(NamedTuple):
     """Everything a chunk of trials reads and writes, in the order the kernel takes it."""
 
     h: np.ndarray  # float64 (n, len(rule.hyper))
-    plan: np.ndarray  # int64 (n, 6): BATCH, STEPS, EVERY, SCHEDULE, SEED, SHUFFLE
+    plan: np.ndarray  # int64 (n, PLAN_WIDTH): BATCH, STEPS, EVERY, ...
+    extra: np.ndarray  # float64 (n, 2): CLIP_NORM, INIT_SCALE
     schedule: np.ndarray  # float64 (n, WIDTH): the schedule's parameters
     X: np.ndarray
     y: np.ndarray
@@ -81,12 +93,14 @@ class Trials(NamedTuple):
     y_test: np.ndarray
     theta0: np.ndarray  # (n_params,) or (0,): draw from the seed
     sizes: np.ndarray  # int64: n_params, largest batch, length of work
-    watch: np.ndarray  # float64 (6,): METRIC, SIGN (+1 max, -1 min), TARGET, LIMIT, CHECK_*
-    out: np.ndarray  # float64 (n, len(RESULTS))
+    # float64 (10,): METRIC, SIGN (+1 max, -1 min), TARGET, LIMIT, ..., and the column of `out`
+    # for each of MEASURES, -1 for none
+    watch: np.ndarray
+    out: np.ndarray  # float64 (n, len(RESULTS) + measures)
     state: np.ndarray  # int8 (n,)
-    curves: np.ndarray  # float64 (n, points, len(CURVE)); zero points when not recorded
+    curves: np.ndarray  # float64 (n, points, len(CURVE) + measures); no points if not recorded
     until: np.ndarray  # int64 (n,): step to pause at; no rows when trials run to their end
-    words: np.ndarray  # float64 (n, k): counters, results and clock of paused trials, or no rows
+    words: np.ndarray  # float64 (n, k): what is kept of paused trials, or no rows
     memory: np.ndarray  # (n, slots * n_params) of the dtype of X: parameters and slots, or no rows
 
 
@@ -101,74 +115,8 @@ class Scratch(NamedTuple):
     y: np.ndarray
     work: np.ndarray
     sums: np.ndarray  # float64 (COUNTERS,)
-
-
-def rows_of(table, like, n):
-    """Split a matrix into a tuple of its first ``len(like)`` rows, each cut to ``n`` elements."""
-    return tuple(table[k, :n] for k in range(len(like)))
-
-
-@overload(rows_of)
-def _rows_of(table, like, n):
-    if len(like) == 1:
-        return lambda table, like, n: (table[0][:n],)
-    return lambda table, like, n: (table[0][:n],) + rows_of(table[1:], like[1:], n)  # noqa: RUF005
-
-
-def rows_like(n, a):
-    """Allocate ``n`` rows shaped like those of ``a``."""
-    return np.empty((n, *a.shape[1:]), a.dtype)
-
-
-@overload(rows_like)
-def _rows_like(n, a):
-    if a.ndim == 1:
-        return lambda n, a: np.empty(n, a.dtype)
-    return lambda n, a: np.empty((n, a.shape[1]), a.dtype)
-
-
-def copy_row(target, i, source, j):
-    """Copy row ``j`` of ``source`` to row ``i`` of ``target`` (or one element, in 1-D)."""
-    target[i] = source[j]
-
-
-@overload(copy_row)
-def _copy_row(target, i, source, j):
-    if target.ndim == 1:
-
-        def copy_element(target, i, source, j):
-            target[i] = source[j]
-
-        return copy_element
-
-    def copy_columns(target, i, source, j):
-        for k in range(source.shape[1]):
-            target[i, k] = source[j, k]
-
-    return copy_columns
-
-
-@jitable
-def reorder(order, kind, seed, epoch):
-    """Write the order in which the rows are visited in this epoch."""
-    n = order.size
-    if kind == REPLACEMENT:
-        for i in range(n):
-            u = uniforms(np.uint64(seed), DRAW, np.uint64(epoch), np.uint64(i))[0]
-            order[i] = int(u * n)
-    elif kind == NONE:
-        for i in range(n):
-            order[i] = i
-    elif kind != ONCE or epoch == 0:
-        permute(order, np.uint64(seed), np.uint64(epoch))
-
-
-@jitable
-def gather(s, X, y, low, high):
-    """Copy rows ``order[low:high]`` to the front of the minibatch buffers."""
-    for i in range(low, high):
-        copy_row(s.X, i - low, X, s.order[i])
-        copy_row(s.y, i - low, y, s.order[i])
+    mean: np.ndarray  # float64: mean gradient since the last check, where it is measured
+    before: np.ndarray  # parameters before the step, where it is measured
 
 
 @inlinable
@@ -195,6 +143,9 @@ def trial_parts(
 ) -> tuple:
     """Close the two functions of :func:`sweeps.engine.queue.workers` over a problem and a rule."""
     like, like_h, answered = (0,) * len(starts), (0,) * n_hyper, answering(answer)
+    # What depends on neither is compiled, and cached, apart.
+    order_rows, record, clip = kernel(ordering), kernel(recording), kernel(clipping)
+    note_gradient, note_move = kernel(measuring_gradients), kernel(measuring_moves)
 
     @jitable
     def scratch(t):
@@ -210,6 +161,8 @@ def trial_parts(
             rows_like(batch, t.y),
             np.empty(work, t.X.dtype),
             np.zeros(COUNTERS),
+            np.zeros(n_params if t.watch[GRAD_VARIANCE] >= 0.0 else 0),
+            np.empty(n_params if t.watch[UPDATE_NORM] >= 0.0 else 0, t.X.dtype),
         )
 
     @jitable
@@ -222,6 +175,10 @@ def trial_parts(
                 s.x[0][j] = t.theta0[j]
         else:
             init(s.x[0], aux, np.uint64(t.plan[i, SEED]))
+        scale = t.extra[i, INIT_SCALE]
+        if scale != 1.0:
+            for j in range(s.grad.size):
+                s.x[0][j] *= scale
         h = load(t.h[i], like_h)
         for k in range(1, len(s.x)):
             for j in range(s.grad.size):
@@ -229,6 +186,10 @@ def trial_parts(
         for k in range(s.sums.size):
             s.sums[k] = 0.0
         s.sums[LOW], s.sums[LAST] = t.X.shape[0], np.nan
+        s.sums[BEST] = -np.inf
+        s.sums[DUE] = min(max(t.plan[i, EVERY], 1), t.plan[i, STEPS])
+        for j in range(s.mean.size):
+            s.mean[j] = 0.0
         t.out[i, BEST_LOSS] = np.inf
         return clock0(h)
 
@@ -241,6 +202,8 @@ def trial_parts(
         for k in range(t.out.shape[1]):
             words[COUNTERS + k] = t.out[i, k]
         store(words[COUNTERS + t.out.shape[1] :], clock)
+        for j in range(s.mean.size):
+            words[words.size - s.mean.size + j] = s.mean[j]
         for k in range(len(s.x)):
             for j in range(n):
                 t.memory[i, k * n + j] = s.x[k][j]
@@ -253,13 +216,15 @@ def trial_parts(
             s.sums[k] = words[k]
         for k in range(t.out.shape[1]):
             t.out[i, k] = words[COUNTERS + k]
+        for j in range(s.mean.size):
+            s.mean[j] = words[words.size - s.mean.size + j]
         for k in range(len(s.x)):
             for j in range(n):
                 s.x[k][j] = t.memory[i, k * n + j]
         if t.plan[i, BATCH] < t.X.shape[0]:
             kind = t.plan[i, SHUFFLE]
             epoch = 0 if kind == ONCE else int(s.sums[EPOCH]) - 1
-            reorder(s.order, kind, t.plan[i, SEED], epoch)
+            order_rows(s.order, kind, t.plan[i, SEED], epoch)
         return load(words[COUNTERS + t.out.shape[1] :], clock0(load(t.h[i], like_h)))
 
     @jitable
@@ -288,32 +253,18 @@ def trial_parts(
 
     @jitable
     def check(i, s, t, aux, step):
-        """Record the mean minibatch loss since the last check, the curve and the target."""
-        metric = int(t.watch[METRIC])
+        """Look at the trial; return the step of the next check, or 0 if it ends here."""
         for train in range(2):
             if t.watch[CHECK_TEST + train] != 0.0:
                 measure(i, s, t, aux, train == 1)
-        mean = s.sums[SUM] / s.sums[SEEN]
-        s.sums[SUM], s.sums[SEEN] = 0.0, 0.0
-        t.out[i, TRAIN_LOSS] = mean
-        t.out[i, BEST_LOSS] = min(t.out[i, BEST_LOSS], mean)
-        point = int(s.sums[CHECKS])
-        s.sums[CHECKS] += 1.0
-        if point < t.curves.shape[1]:
-            t.curves[i, point, 0] = step
-            for k in range(4):
-                t.curves[i, point, 1 + k] = t.out[i, k]
-        reached = t.watch[SIGN] * t.out[i, metric] >= t.watch[SIGN] * t.watch[TARGET]
-        if reached and math.isnan(t.out[i, STEPS_TO_TARGET]):
-            t.out[i, STEPS_TO_TARGET] = step
+        return record(i, step, s.sums, s.mean, t.plan, t.watch, t.out, t.curves)
 
     @jitable
-    def finish(i, s, t, aux, step, last):
+    def finish(i, s, t, aux, step, last, ended):
         """Evaluate the parameters; at the end, a loss that is not finite is a divergence."""
         for train in range(2):
             if train == 1 or t.X_test.shape[0]:
                 loss = measure(i, s, t, aux, train == 1)
-        ended = step == t.plan[i, STEPS]
         if ended and not abs(loss) < np.inf:
             return diverge(i, t, step, last)
         t.out[i, STEPS_DONE] = step
@@ -322,20 +273,22 @@ def trial_parts(
 
     @jitable
     def item(i, s, control, t, aux):
-        batch, steps, every = t.plan[i, BATCH], t.plan[i, STEPS], t.plan[i, EVERY]
+        batch, steps, limit = t.plan[i, BATCH], t.plan[i, STEPS], t.extra[i, CLIP_NORM]
         seed, kind = t.plan[i, SEED], t.plan[i, SHUFFLE]
         until = t.until[i] if t.until.shape[0] else steps
         paused = t.words.shape[0] > 0 and t.words[i, DONE] > 0.0
         clock = resume(i, s, t) if paused else start(i, s, t, aux)
         h, a = load(t.h[i], like_h), load(t.schedule[i], NO_SCHEDULE)
-        rows, done, low = t.X.shape[0], int(s.sums[DONE]), int(s.sums[LOW])
-        epoch, last = int(s.sums[EPOCH]), s.sums[LAST]
+        rows, low = t.X.shape[0], int(s.sums[LOW])
+        epoch, last, due = int(s.sums[EPOCH]), s.sums[LAST], int(s.sums[DUE])
+        done = step = int(s.sums[DONE])
+        measured = t.watch[GRAD_NORM] >= 0.0 or t.watch[GRAD_VARIANCE] >= 0.0
         for step in range(done + 1, until + 1):
             if peek(control, STOP) != 0:
                 return False
             if low >= rows:
                 if batch < rows:
-                    reorder(s.order, kind, seed, epoch)
+                    order_rows(s.order, kind, seed, epoch)
                 low, epoch = 0, epoch + 1
             high = min(low + batch, rows)
             loss = minibatch(s, t, aux, low, high)
@@ -344,18 +297,69 @@ def trial_parts(
             last = loss
             s.sums[SUM] += loss * (high - low)
             s.sums[SEEN] += high - low
+            if measured:
+                note_gradient(s.sums, s.mean, s.grad, high - low)
+            if limit < np.inf:
+                clip(s.grad, limit)
             scale = factor(t.plan[i, SCHEDULE], float(step - 1), a)
             clock, c = tick(at_lr(h, scale), clock)
+            for j in range(s.before.size):
+                s.before[j] = s.x[0][j]
             descend(s, cast(adapt(c, s.grad, s.x), s.grad))
+            if s.before.size:
+                note_move(s.sums, s.before, s.x[0])
             low = high
-            if step % every == 0 or step == steps:
-                check(i, s, t, aux, step)
-        if until < steps:
-            s.sums[DONE], s.sums[LOW], s.sums[EPOCH], s.sums[LAST] = until, low, epoch, last
+            if step == due:
+                due = check(i, s, t, aux, step)
+                if due == 0:
+                    break
+        ended = due == 0 or step == steps
+        if not ended:
+            s.sums[DONE], s.sums[LOW], s.sums[EPOCH] = step, low, epoch
+            s.sums[LAST], s.sums[DUE] = last, due
             pause(i, s, t, clock)
-        return finish(i, s, t, aux, until, last)
+        return finish(i, s, t, aux, step, last, ended)
 
     return scratch, item
+
+
+def ordering():
+    """Template of :func:`reorder`."""
+    return lambda order, kind, seed, epoch: reorder(order, kind, seed, epoch)
+
+
+def recording():
+    """Template of the part of a check that knows neither problem nor rule."""
+
+    def record(i, step, sums, mean, plan, watch, out, curves):
+        """Write means, measures, curve and target; return the step of the next check, or 0."""
+        out[i, TRAIN_LOSS] = sums[SUM] / sums[SEEN]
+        out[i, BEST_LOSS] = min(out[i, BEST_LOSS], out[i, TRAIN_LOSS])
+        sums[SUM], sums[SEEN] = 0.0, 0.0
+        if out.shape[1] > len(RESULTS):
+            measured = tallied(sums, mean, plan[i, BATCH])
+            for k in range(len(measured)):
+                if watch[GRAD_NORM + k] >= 0.0:
+                    out[i, int(watch[GRAD_NORM + k])] = measured[k]
+        point = int(sums[CHECKS])
+        sums[CHECKS] += 1.0
+        if point < curves.shape[1]:
+            curves[i, point, 0] = step
+            for k in range(BEST_LOSS):
+                curves[i, point, 1 + k] = out[i, k]
+            for k in range(len(RESULTS), out.shape[1]):
+                curves[i, point, len(CURVE) + k - len(RESULTS)] = out[i, k]
+        score = watch[SIGN] * out[i, int(watch[METRIC])]
+        reached = score >= watch[SIGN] * watch[TARGET]
+        if reached and math.isnan(out[i, STEPS_TO_TARGET]):
+            out[i, STEPS_TO_TARGET] = step
+        best, stale, worn = worn_out(score, sums[BEST], sums[STALE], plan[i, PATIENCE])
+        sums[BEST], sums[STALE] = best, stale
+        if worn or (reached and watch[ENDS_AT_TARGET] != 0.0):
+            return 0
+        return min(next_check(step, plan[i, EVERY]), plan[i, STEPS])
+
+    return record
 
 
 @jitable

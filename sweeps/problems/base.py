@@ -42,6 +42,10 @@ class DataProblem:
         Floating-point operations to train on one row: the cost model's only input.
     theta0 : ndarray or None
         Fixed initial parameters; ``None`` draws them from the trial's seed.
+    hidden : tuple of int
+        Widths of the hidden layers, if it has any.
+    reshape : callable, optional
+        ``reshape(problem, hidden)`` returns it with other hidden layers, on the same data.
 
     Examples
     --------
@@ -66,6 +70,8 @@ class DataProblem:
     flops_per_row: float = 0.0
     theta0: np.ndarray | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    hidden: tuple[int, ...] = ()
+    reshape: Callable[[DataProblem, tuple[int, ...]], DataProblem] | None = None
 
     def __repr__(self) -> str:
         test = f", {len(self.X_test)} test" if len(self.X_test) else ""
@@ -73,6 +79,35 @@ class DataProblem:
             f"{self.name}: {len(self.X)} training rows{test}, {self.n_params} parameters, "
             f"{self.X.dtype}"
         )
+
+    def with_hidden(self, hidden: int | str) -> DataProblem:
+        """Return this problem with other hidden layers: a value of the axis ``hidden``.
+
+        Parameters
+        ----------
+        hidden : int or str
+            The width of every hidden layer there is, or all widths joined by hyphens: ``"32-16"``.
+
+        Raises
+        ------
+        SpecError
+            The problem has no layers, or fixed initial parameters; or this is not a width.
+
+        Examples
+        --------
+        >>> from sweeps import problems
+        >>> problem = problems.iris(hidden=(8, 8))
+        >>> problem.with_hidden(4).hidden, problem.with_hidden("16").hidden
+        ((4, 4), (16,))
+        """
+        if self.reshape is None:
+            raise SpecError(f"hidden={hidden!r}: {self.name} is not a network of layers")
+        if self.theta0 is not None:
+            raise SpecError(
+                f"hidden={hidden!r}: the initial parameters (theta0) of {self.name} are fixed, and "
+                f"fit its own layers {self.hidden}; leave theta0 out to have them drawn"
+            )
+        return self.reshape(self, widths_of(self, hidden))
 
     @property
     def has_test(self) -> bool:
@@ -83,6 +118,27 @@ class DataProblem:
     def dtype(self) -> np.dtype:
         """The dtype of data, parameters and arithmetic."""
         return self.X.dtype
+
+
+def widths_of(problem: DataProblem, hidden: Any) -> tuple[int, ...]:
+    """Return the widths that a value of the axis ``hidden`` stands for."""
+    if isinstance(hidden, str) and all(part.isdecimal() for part in hidden.split("-")):
+        widths = tuple(map(int, hidden.split("-")))
+    elif isinstance(hidden, int | np.integer) and not isinstance(hidden, bool):
+        widths = (int(hidden),) * len(problem.hidden)
+        if not widths:
+            raise SpecError(
+                f"hidden={hidden!r}: {problem.name} has no hidden layer whose width this could be; "
+                f'a name gives it layers: "{hidden}"'
+            )
+    else:
+        widths = (0,)
+    if min(widths) < 1:
+        raise SpecError(
+            "hidden must be a width >= 1 for all hidden layers, or the widths joined by hyphens "
+            f'such as "32-16"; got {hidden!r}'
+        )
+    return widths
 
 
 def as_dataset(name: str, X: Any, dtype: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -89,7 +90,8 @@ def mlp(
     if standardize:
         X, X_test = _standardized(X, X_test)
     y, y_test, outputs = _targets(loss, y, y_test, X.dtype)
-    sizes = (X.shape[1], *_widths(hidden), outputs)
+    widths = _widths(hidden)
+    sizes = (X.shape[1], *widths, outputs)
     if activation not in net.ACTIVATIONS:
         raise SpecError(
             f"activation must be one of {', '.join(net.ACTIVATIONS)}; got {activation!r}"
@@ -105,13 +107,29 @@ def mlp(
         y=y,
         X_test=X_test,
         y_test=y_test,
-        aux=(np.array(sizes, np.int64), np.array([net.ACTIVATIONS[activation]], np.int64)),
-        n_params=net.n_parameters(sizes),
-        work_per_row=net.work_per_row(sizes),
         work_rows=net.BLOCK,
-        flops_per_row=6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
         theta0=_initial(theta0, net.n_parameters(sizes), X.dtype),
+        hidden=widths,
+        reshape=_reshaped,
+        **_sized(sizes, np.array([net.ACTIVATIONS[activation]], np.int64)),
     )
+
+
+def _sized(sizes: tuple[int, ...], activation: np.ndarray) -> dict[str, Any]:
+    """Return what a problem says of its layers."""
+    return {
+        "aux": (np.array(sizes, np.int64), activation),
+        "n_params": net.n_parameters(sizes),
+        "work_per_row": net.work_per_row(sizes),
+        "flops_per_row": 6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
+    }
+
+
+def _reshaped(problem: DataProblem, hidden: tuple[int, ...]) -> DataProblem:
+    sizes, activation = problem.aux
+    ends = sizes.tolist()
+    layers = _sized((ends[0], *hidden, ends[-1]), activation)
+    return dataclasses.replace(problem, hidden=hidden, **layers)
 
 
 def softmax_regression(
