@@ -311,7 +311,7 @@ def _check(at: str, name: str, value: Any) -> None:
     """Check one value by the table that knows its name."""
     if name in _CHOICES:
         _one_of(at, value, _CHOICES[name])
-    elif name in _LEAST and value != _WORDS.get(name, 0):
+    elif name in _LEAST and value != _WORDS.get(name, ""):
         if isinstance(value, bool) or not isinstance(value, int) or value < _LEAST[name]:
             word = f', or "{_WORDS[name]}"' if name in _WORDS else ""
             raise SpecError(f"{at} must be an integer >= {_LEAST[name]}{word}; got {value!r}")

@@ -204,11 +204,11 @@ class Plan:
     def _extra(self, values: dict[str, np.ndarray], n: int) -> np.ndarray:
         """Lay out what is a real number and no hyperparameter of the rule."""
         defaults, extra = self.options.defaults, np.ones((n, 2))
-        column = filled(values.get("clip_norm"), defaults["clip_norm"], 0.0, n)
+        column = filled(values.get("clip_norm"), defaults.get("clip_norm"), 0.0, n)
         limit = reals("clip_norm", column)
         extra[:, trial.CLIP_NORM] = np.where(limit > 0.0, limit, math.inf)
         if "init_scale" in self.common:
-            column = filled(values.get("init_scale"), defaults["init_scale"], 1.0, n)
+            column = filled(values.get("init_scale"), defaults.get("init_scale"), 1.0, n)
             extra[:, trial.INIT_SCALE] = reals("init_scale", column, float(np.finfo(float).max))
         return extra
 
@@ -223,12 +223,12 @@ class Plan:
             plan[:, trial.SEED] = mixed_seeds(known, [own, *tables])
 
     def _patience(self, values: dict[str, np.ndarray], n: int) -> np.ndarray:
-        column = filled(values.get("patience"), self.options.defaults["patience"], 0, n)
+        column = filled(values.get("patience"), self.options.defaults.get("patience"), 0, n)
         return whole("patience", column, 0)
 
     def _plan(self, values: dict[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
         defaults, rows = self.options.defaults, len(self.problem.X)
-        get = {name: fill(values.get(name), defaults[name], n) for name in COMMON}
+        get = {name: fill(values.get(name), defaults.get(name), n) for name in COMMON}
         batch = np.minimum(whole("batch_size", get["batch_size"], 1), rows)
         per_epoch = -(-rows // batch)
         steps = steps_of(get["steps"], get["epochs"], per_epoch)
