@@ -114,6 +114,15 @@ class StoreError(FastoptError, OSError):
     """The folder a sweep is stored in is missing, not writable, full or damaged.
 
     ``errno`` is the system's number where there is one.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> try:
+    ...     SweepResult.open("no such folder")
+    ... except OSError as error:
+    ...     print(type(error).__name__)
+    StoreError
     """
 
     def __str__(self) -> str:
@@ -137,7 +146,13 @@ class NonFiniteError(FastoptError, FloatingPointError):
 
 
 class ExecutorError(FastoptError, RuntimeError):
-    """Workers cannot run a sweep: it cannot be sent to them, or none of them answers."""
+    """Workers cannot run a sweep: it cannot be sent to them, or none of them answers.
+
+    Examples
+    --------
+    >>> issubclass(ExecutorError, RuntimeError)
+    True
+    """
 
 
 class CacheWarning(UserWarning):

@@ -62,6 +62,13 @@ class Diagnosis:
         The trainings at other learning rates, one row each.
     steps : DataFrame
         ``step``, ``loss``, ``grad_norm``, ``update_norm``, ``theta_norm`` of the training itself.
+
+    Examples
+    --------
+    >>> from sweeps import problems
+    >>> found = diagnose(problems.ellipse(), "sgd", lr=1.0, steps=100)
+    >>> found.state, found.diverged_step is None
+    ('DIVERGED', False)
     """
 
     title: str

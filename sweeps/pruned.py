@@ -189,6 +189,16 @@ class Regret:
         COMPLETE trials of the full grid.
     share : float
         Steps that the pruned sweep took, over those of the full one.
+
+    Examples
+    --------
+    >>> from sweeps import SuccessiveHalving, problems, regret, sweep
+    >>> space, settings = {"lr": [0.01, 0.03, 0.1]}, {"optimizer": "sgd", "steps": 30}
+    >>> full = sweep(problems.ellipse(), space, progress=False, **settings)
+    >>> pruner = SuccessiveHalving(min_resources=10)
+    >>> pruned = sweep(problems.ellipse(), space, progress=False, pruner=pruner, **settings)
+    >>> regret(pruned, full).rank
+    1
     """
 
     metric: str

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import importlib.util
+import inspect
 import io
 import re
 import sys
@@ -82,6 +83,17 @@ def test_generated_pages_show_every_rule_and_every_public_name(pages, tmp_path):
     for full in pages.public_names():
         module, name = full.rsplit(".", 1)
         assert f"## {name}\n" in text[module], full
+
+
+def test_every_public_name_is_documented_by_an_example(pages):
+    """Tables are documented where they stand."""
+    without = []
+    for full in pages.public_names():
+        module, name = full.rsplit(".", 1)
+        value = getattr(importlib.import_module(module), name)
+        if callable(value) and ">>> " not in (inspect.getdoc(value) or ""):
+            without.append(full)
+    assert not without
 
 
 def test_every_page_is_in_the_contents():

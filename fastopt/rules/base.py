@@ -144,6 +144,15 @@ class Rule:
     -----
     The three functions are plain Python functions registered with
     :func:`fastopt.compile.inlinable`; called on NumPy arrays, they are their own reference.
+
+    Examples
+    --------
+    >>> from fastopt.rules import RULES
+    >>> rule = RULES["sgd"]
+    >>> h = rule.pack({"lr": 0.5})
+    >>> clock, c = rule.tick(h, rule.clock0(h))
+    >>> rule.update(c, 2.0, (3.0,))
+    (2.0,)
     """
 
     name: str

@@ -21,7 +21,13 @@ REQUIRED = math.nan
 
 @dataclass(frozen=True)
 class Steps(Real):
-    """A whole number of steps; without a default it must be given or, if it may, inherited."""
+    """A whole number of steps; without a default it must be given or, if it may, inherited.
+
+    Examples
+    --------
+    >>> Steps().pack("warmup_steps", 100)
+    100.0
+    """
 
     default: float = REQUIRED
     low: float = 1.0
@@ -54,6 +60,13 @@ class ScheduleRow:
         The schedulers of ``torch.optim.lr_scheduler`` that compute the same.
     optax : str
         The schedules of ``optax`` that compute the same.
+
+    Examples
+    --------
+    >>> from fastopt.schedules import SCHEDULES
+    >>> row = SCHEDULES["exponential"]
+    >>> row.function(2.0, row.pack({"gamma": 0.5}))
+    0.25
     """
 
     name: str

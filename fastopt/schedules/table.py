@@ -276,7 +276,15 @@ def _switch(functions: list[Callable]) -> Callable:
 
     @jitable
     def factor(kind, t, a):
-        """Return the factor of schedule number ``kind`` after ``t`` steps; usable in kernels."""
+        """Return the factor of schedule number ``kind`` after ``t`` steps; usable in kernels.
+
+        Examples
+        --------
+        >>> from fastopt.schedules import factor, pack
+        >>> kind, a = pack("exponential", {"gamma": 0.5}, None)
+        >>> factor(kind, 2.0, a)
+        0.25
+        """
         return first(t, a) if kind == 0 else others(kind - 1, t, a)
 
     return factor if rest else last
