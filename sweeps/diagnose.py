@@ -66,9 +66,9 @@ class Diagnosis:
     Examples
     --------
     >>> from sweeps import problems
-    >>> found = diagnose(problems.ellipse(), "sgd", lr=1.0, steps=100)
-    >>> found.state, found.diverged_step is None
-    ('DIVERGED', False)
+    >>> found = diagnose(problems.ellipse(), "sgd", lr=1.0, steps=500)
+    >>> found.state, found.diverged_step
+    ('DIVERGED', 162)
     """
 
     title: str
