@@ -46,6 +46,8 @@ def expected():
 def cluster():
     """Two dask workers, which are processes of one thread each."""
     with (
+        # Else a worker that takes 15 s to come back, on a busy machine, is given up for good.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "120s"}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
         ) as workers,
