@@ -136,7 +136,7 @@ class Plan:
         kinds, kind = grouped(names, hidden)
         blocks = []
         for k, layers in enumerate(kinds):
-            rows = np.flatnonzero(kind == k)
+            rows = np.flatnonzero(kind == k) if len(kinds) > 1 else slice(None)
             own = {name: column[rows] for name, column in columns.items()}
             shown = rows_of(names, rows), ids[rows]
             blocks.append(self._block(self._shaped(layers), *shown, own, results))
@@ -238,8 +238,9 @@ class Plan:
         plan[:, trial.EVERY] = spacing(self.options.eval_every, per_epoch)
         plan[:, trial.PATIENCE] = self._patience(values, n)
         plan[:, trial.SEED] = whole("seed", get["seed"], 0)
-        for k, name in enumerate(get["shuffle"].tolist()):
-            plan[k, trial.SHUFFLE] = choose("shuffle", name, SHUFFLES)
+        first, inverse = alike(get["shuffle"])
+        kinds = [choose("shuffle", name, SHUFFLES) for name in get["shuffle"][first].tolist()]
+        plan[:, trial.SHUFFLE] = np.array(kinds)[inverse]
         scheduled = self._schedules(get["schedule"], values, steps)
         plan[:, trial.SCHEDULE] = scheduled[:, 0]
         return plan, np.ascontiguousarray(scheduled[:, 1:])
