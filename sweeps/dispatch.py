@@ -51,7 +51,7 @@ _HERE: dict[str, tuple[Plan, threading.Event]] = {}
 
 
 def work(key: str, parcel: bytes, ids: np.ndarray) -> Rows:
-    """Run trials in a worker: on one thread, with the serial kernels.
+    """Run trials in a worker: on one thread.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def work(key: str, parcel: bytes, ids: np.ndarray) -> Rows:
         The plan cannot be unpacked here.
     """
     plan, stop = _HERE.get(key) or (unpack(parcel), None)
-    return run_chunk(plan, ids, stop=stop, serial=True)
+    return run_chunk(plan, ids, stop=stop)
 
 
 def run_elsewhere(
@@ -103,7 +103,7 @@ def run_elsewhere(
     try:
         # Here first: what does not compile shows as usual, and workers of this machine find it.
         for block in plan.blocks(plan.space.every_value(("optimizer",)), results=False):
-            compile_block(block, serial=True)
+            compile_block(block)
         Dispatcher(crew, plan, deliver).run(chunks)
         ended = True
     finally:

@@ -132,9 +132,14 @@ def provenance(result: SweepResult) -> dict[str, str]:
         spec |= {f"axis {name}": _axis_text(result.space, name) for name in result.axes}
     machine = facts()
     return {
-        **{name: str(value) for name, value in spec.items() if value is not None},
+        **{name: _text(value) for name, value in spec.items() if value not in (None, (), [])},
         **{name: machine[name] for name in FACTS},
     }
+
+
+def _text(value: Any) -> str:
+    """Write a setting down, lists and tuples alike: a store knows lists only."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _settings(result: SweepResult) -> dict[str, Any]:

@@ -71,7 +71,7 @@ HOMES = {
     "njit": r"fastopt/compile\.py",
     "jit": r"fastopt/compile\.py|bench/jax_side\.py",  # there it is JAX's
     "vectorize": r"fastopt/compile\.py",
-    "prange": r"fastopt/(loops|norms)\.py|sweeps/engine/queue\.py",
+    "prange": r"fastopt/(loops|norms)\.py",
     "eval": r"(?!)",
     "exec": r"(?!)",
     "NotImplementedError": r"(?!)",

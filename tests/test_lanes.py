@@ -325,7 +325,10 @@ def array_banana(x, grad):
     return value
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "lamb", "schedule_free_sgd"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adam", *(pytest.param(r, marks=pytest.mark.soak) for r in ("lamb", "schedule_free_sgd"))],
+)
 @pytest.mark.parametrize("dim", [2, 5])
 def test_functions_of_an_array_are_functions_of_scalars(optimizer, dim):
     scalars = problems.rosenbrock(dim)

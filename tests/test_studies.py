@@ -14,8 +14,7 @@ from sweeps.cli import app
 FOLDER = Path(__file__).parents[1] / "examples" / "studies"
 # What the default run can afford: seconds each on kernels that other tests compile, too.
 QUICK = (
-    "batch_size", "bowl", "checklist", "heavy_ball", "hyperband", "layerwise", "local_minimum",
-    "moons", "shootout", "thresholds",
+    "batch_size", "bowl", "heavy_ball", "hyperband", "layerwise", "shootout", "thresholds",
 )  # fmt: skip
 LONG = [name for name in studies.names() if name not in QUICK]
 

@@ -119,6 +119,7 @@ def test_a_trial_of_a_mixed_grid_is_the_trial_alone(iris, seed_mode):
         assert_same_bits(frame(iris, {}, **{**how, **own}), one, names)
 
 
+@pytest.mark.soak  # compiles two more kernels
 def test_float32_has_options_too():
     problem = problems.iris(hidden=(8,), dtype="float32")
     space = {"clip_norm": [0.0, 0.2], "init_scale": [0.5, 1.0], "hidden": [4, 8]}

@@ -192,7 +192,6 @@ def run_chunk(
     workers: int = 1,
     watch: Callable[[int, int, float | None], Any] | None = None,
     stop: threading.Event | None = None,
-    serial: bool = False,
 ) -> Rows:
     """Run trials on this machine; the answer does not depend on what else runs, or where.
 
@@ -201,7 +200,7 @@ def run_chunk(
     plan : Plan
     ids : ndarray of int64, shape (n,)
         Trial numbers, increasing.
-    workers, watch, stop, serial
+    workers, watch, stop
         As for :func:`run_blocks`.
 
     Returns
@@ -209,7 +208,7 @@ def run_chunk(
     Rows
         The finished trials: fewer than ``ids`` only if it was told to stop.
     """
-    return run_blocks(plan, plan.blocks(ids), workers, watch, stop, serial)
+    return run_blocks(plan, plan.blocks(ids), workers, watch, stop)
 
 
 def run_blocks(
@@ -218,7 +217,6 @@ def run_blocks(
     workers: int = 1,
     watch: Callable[[int, int, float | None], Any] | None = None,
     stop: threading.Event | None = None,
-    serial: bool = False,
 ) -> Rows:
     """Run trials that are laid out already.
 
@@ -234,8 +232,6 @@ def run_blocks(
         these trials that are finished, and their best metric so far.
     stop : threading.Event, optional
         Set it from elsewhere to end early; Ctrl-C on the main thread does the same.
-    serial : bool
-        Use the serial kernel: for workers that are threads or processes themselves.
 
     Returns
     -------
@@ -251,9 +247,9 @@ def run_blocks(
 
     for block in blocks:
         start = time.perf_counter()
-        compile_block(block, serial)
+        compile_block(block)
         compiling += time.perf_counter() - start
-        finished = run_block(block, workers, look, stop, serial)
+        finished = run_block(block, workers, look, stop)
         ended = block.trials.state != PENDING
         cost += int(block.cost[ended].sum())
         done += int(ended.sum())

@@ -31,7 +31,7 @@ class LaneBlock(Block):
     """Trials of one kernel; the work queue hands out the blocks of lanes, not the trials."""
 
     trials: lanes.LaneTrials  # type: ignore[assignment]
-    parallel: ClassVar[bool] = False
+    calls_blas: ClassVar[bool] = False
     done: ClassVar[int] = block.DONE
 
     def parts(self) -> tuple:

@@ -1,7 +1,9 @@
 """Run blocks of trials on this machine's cores: one compiled kernel, one BLAS thread a worker.
 
-The kernel runs on a background thread with the GIL released, so the calling thread is free to
-draw progress and to receive Ctrl-C, which raises the kernel's stop flag.
+Each worker is a background thread of Python's that runs the kernel with the GIL released, so the
+calling thread is free to draw progress and to receive Ctrl-C, which raises the kernel's stop flag.
+Threads of Numba's would do the same, and cost a second kernel: a parallel one took 37 s to compile
+where the serial one, which workers of an executor need anyway, takes half of that.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numba
@@ -20,7 +22,6 @@ from threadpoolctl import threadpool_limits
 
 from fastopt.compile import kernel
 from fastopt.errors import SpecError
-from fastopt.threads import enter_parallel, leave_parallel
 from sweeps.engine import queue
 from sweeps.engine.plan import Block
 from sweeps.problems.base import DataProblem
@@ -85,15 +86,15 @@ def worker_count(n_jobs: int) -> int:
     return most if n_jobs == -1 else min(n_jobs, most)
 
 
-def runner(block: Block, parallel: bool) -> Callable:
+def runner(block: Block) -> Callable:
     """Return the (lazily compiled) work-queue kernel for these trials."""
-    return kernel(queue.workers, *block.parts(), parallel=parallel)
+    return kernel(queue.workers, *block.parts())
 
 
-def compile_block(block: Block, serial: bool = False) -> None:
+def compile_block(block: Block) -> None:
     """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
     nothing = np.empty(0, np.int64)
-    _run_guarded(block, 1, queue.controls(), nothing, serial)
+    runner(block)(queue.controls(), nothing, block.item_cost, block.trials, block.problem.aux)
 
 
 def run_block(
@@ -101,7 +102,6 @@ def run_block(
     workers: int,
     watch: Callable[[int, int], Any],
     stop: threading.Event | None = None,
-    serial: bool = False,
 ) -> bool:
     """Run the trials of ``block``, filling its results; return False when interrupted.
 
@@ -115,15 +115,13 @@ def run_block(
         Called about 20 times a second with the cost and the number of trials done so far.
     stop : threading.Event, optional
         Set from another thread, it ends the run as Ctrl-C does.
-    serial : bool
-        Run the serial kernel: for callers that are workers themselves, whose threads would
-        multiply.
     """
     control = queue.controls()
     order = np.argsort(-block.item_cost, kind="stable")
     finished, stop = False, threading.Event() if stop is None else stop
-    with ONE_BLAS_THREAD if block.parallel else contextlib.nullcontext():
-        running = _start(block, workers, control, order, serial)
+    data = (control, order, block.item_cost, block.trials, block.problem.aux)
+    with ONE_BLAS_THREAD if block.calls_blas else contextlib.nullcontext():
+        running = [threads().submit(runner(block), *data) for _ in range(workers)]
         try:
             while wait(running, POLL).not_done and not stop.is_set():
                 watch(int(control[queue.COST]), int(control[queue.DONE]))
@@ -137,26 +135,3 @@ def run_block(
     for worker in running:
         worker.result()
     return finished
-
-
-def _start(
-    block: Block, workers: int, control: np.ndarray, order: np.ndarray, serial: bool
-) -> list[Future]:
-    """Run the trials on background threads: one for a parallel kernel, one each for serial ones."""
-    if block.parallel and not serial:
-        return [threads().submit(_run_guarded, block, workers, control, order)]
-    run = runner(block, False)
-    data = (control, order, block.item_cost, block.trials, block.problem.aux)
-    return [threads().submit(run, 1, *data) for _ in range(workers)]
-
-
-def _run_guarded(
-    block: Block, workers: int, control: np.ndarray, order: np.ndarray, serial: bool = False
-) -> None:
-    token = enter_parallel() if block.parallel and not serial else False
-    try:
-        parallel = token is not False
-        run, aux = runner(block, parallel), block.problem.aux
-        run(workers if parallel else 1, control, order, block.item_cost, block.trials, aux)
-    finally:
-        leave_parallel(token)

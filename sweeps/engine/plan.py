@@ -51,8 +51,8 @@ class Block:
     ids: np.ndarray
     trials: trial.Trials
     cost: np.ndarray  # int64, about nanoseconds on one core
-    # Whether workers are Numba's threads; Python's need only the serial kernel: half the compiling.
-    parallel: ClassVar[bool] = True
+    # Whether the kernel calls BLAS, which is then held to one thread a worker.
+    calls_blas: ClassVar[bool] = True
     # Which word of a paused trial says how many steps it has taken.
     done: ClassVar[int] = trial.DONE
 

@@ -1,14 +1,14 @@
-"""The work queue: dynamic balance, live progress and cancellation inside one parallel kernel.
+"""The work queue: dynamic balance, live progress and cancellation inside compiled code.
 
-``prange`` splits its range statically; a cost-sorted grid of trials then keeps one core idle a
-third of the time (measured 67 % against 96-98 % efficiency). So the range is over workers, and
-each worker takes the next item by an atomic add, until none is left or the stop flag is set.
+Split statically, a cost-sorted grid of trials keeps one core idle a third of the time (measured
+67 % against 96-98 % efficiency). So each worker takes the next item by an atomic add, until none
+is left or the stop flag is set.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
@@ -54,23 +54,21 @@ def peek(typingctx, counters, index):
 
 
 def workers(scratch, item):
-    """Template of the driver: ``run(n_workers, control, order, cost, table, aux)``.
+    """Template of the driver: ``run(control, order, cost, table, aux)``, called by every worker.
 
     ``scratch(table)`` allocates what one worker reuses for all of its items; ``item(i, scratch,
     control, table, aux)`` does the work of item ``i`` and returns whether it was finished.
-    ``table`` and ``aux`` are tuples of arrays, two because a parallel region takes no nested ones.
     """
 
-    def run(n_workers, control, order, cost, table, aux):
-        for _ in prange(n_workers):
-            mine = scratch(table)
-            while peek(control, STOP) == 0:
-                k = fetch_add(control, NEXT, 1)
-                if k >= order.size:
-                    break
-                i = order[k]
-                if item(i, mine, control, table, aux):
-                    fetch_add(control, DONE, 1)
-                fetch_add(control, COST, cost[i])
+    def run(control, order, cost, table, aux):
+        mine = scratch(table)
+        while peek(control, STOP) == 0:
+            k = fetch_add(control, NEXT, 1)
+            if k >= order.size:
+                break
+            i = order[k]
+            if item(i, mine, control, table, aux):
+                fetch_add(control, DONE, 1)
+            fetch_add(control, COST, cost[i])
 
     return run
