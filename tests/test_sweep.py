@@ -192,12 +192,12 @@ def test_blas_threads_are_one_during_a_sweep_and_as_before_after_it(iris, monkey
     before, during = blas_threads(), []
     original = chunks_module.run_block
 
-    def watched(block, workers, watch, stop, serial):
+    def watched(block, workers, watch, stop):
         def look(*progress):
             during.append(set(blas_threads().values()))
             watch(*progress)
 
-        return original(block, workers, look, stop, serial)
+        return original(block, workers, look, stop)
 
     monkeypatch.setattr(chunks_module, "run_block", watched)
     # Some 0.2 s: a sweep that ends before the first look would show nothing.
