@@ -95,6 +95,7 @@ def flat_measured(clock0, tick, measure, trust, update):
     return step
 
 
+@functools.cache
 def adapted(measure, trust):
     """Return ``adapt(c, g, x) -> c`` of a rule, for a caller with a loop of its own (a sweep).
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastopt.compile import kernel
 from sweeps.engine import trial
+from sweeps.engine.links import ordering, own
 from sweeps.engine.measures import clipping
 from sweeps.engine.plan import Block
 from sweeps.problems.base import DataProblem
@@ -35,8 +36,8 @@ def begun_at(problem: DataProblem, trials: trial.Trials) -> np.ndarray:
     """Return the initial parameters of the first of these trials, ``(n_params,)``."""
     theta = np.zeros(problem.n_params, problem.dtype)
     if problem.theta0 is None:
-        seed = np.uint64(trials.plan[0, trial.SEED])
-        kernel(calling, problem.init)(theta, problem.aux, seed)
+        functions = own(problem)
+        functions.init(theta, functions.words, np.uint64(trials.plan[0, trial.SEED]))
     else:
         theta[:] = problem.theta0
     scale = float(trials.extra[0, trial.INIT_SCALE])
@@ -51,7 +52,8 @@ class Batches:
         self.problem, self.batch = problem, int(plan[trial.BATCH])
         self.kind, self.seed = plan[trial.SHUFFLE], plan[trial.SEED]
         self.order = np.empty(len(problem.X), np.int64)
-        self.work = np.empty(int(block.trials.sizes[-1]), problem.dtype)
+        self.work = np.empty(int(block.trials.sizes[trial.WORK]), problem.dtype)
+        self.own = own(problem)
         self.low, self.epoch, self.size = len(problem.X), 0, 0
 
     def next(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -60,7 +62,7 @@ class Batches:
         X, y = problem.X, problem.y
         if self.low >= rows:
             if self.batch < rows:
-                kernel(trial.ordering)(self.order, self.kind, self.seed, self.epoch)
+                kernel(ordering)(self.order, self.kind, self.seed, self.epoch)
             self.low, self.epoch = 0, self.epoch + 1
         high = min(self.low + self.batch, rows)
         if high - self.low < rows:
@@ -69,5 +71,4 @@ class Batches:
         self.low = high
         self.size = len(X)
         grad = np.empty_like(theta)
-        run = kernel(calling, problem.loss_and_grad)
-        return float(run(theta, X, y, problem.aux, grad, self.work)), grad
+        return self.own.loss(theta, X, y, self.own.words, grad, self.work), grad

@@ -18,7 +18,6 @@ from sweeps.engine.measures import next_check, worn_out
 from sweeps.engine.trial import (
     CLIP_NORM,
     COMPLETE,
-    DIVERGED,
     EVERY,
     NO_SCHEDULE,
     PATIENCE,
@@ -27,15 +26,24 @@ from sweeps.engine.trial import (
     SEED,
     STEPS,
 )
+from sweeps.engine.trial import DIVERGED as DIVERGED_STATE
 
 __all__ = [
     "COUNTERS", "MEASURES", "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "Lanes",
-    "attend", "clip_lanes", "compare", "load_block", "pause", "record", "resume", "scale_rates",
+    "attend", "clipping", "comparing", "load_block", "pause", "record", "resume", "scaling",
 ]  # fmt: skip
 
 WIDTH = 32
 # Steps between looks at the stop flag and at whether a block has diverged altogether.
 STRIDE = 128
+# What there is of each lane: lane `k` of a quantity is element `QUANTITY + k` of `v` of Lanes.
+# The hyperparameters follow from H on, and after them the clock.
+LOSS, LAST, BEST, PATH, MOVED, SCALE, REACHED, DIVERGED, CLIP, TOP, H = range(0, 11 * WIDTH, WIDTH)
+# And of `r`: the trial, -1 once it has ended; the trial, which lanes without one share with the
+# first lane; its seed; whether its schedule is that of the lane before; the step of its next check,
+# how many there have been, and how many since the best one.
+ROW, SOURCE, SEEDED, SAME, DUE, CHECKS, STALE, WHOLE = range(0, 8 * WIDTH, WIDTH)
+
 CONSTANT = list(SCHEDULES).index("constant")
 NEVER = -1.0
 
@@ -51,9 +59,11 @@ MEASURES = ("grad_norm", "update_norm")
 # Columns of what all trials are watched for.
 SIGN, TARGET, LIMIT, BY_DISTANCE, BY_BEST, ENDS_AT_TARGET, GRAD_NORM, UPDATE_NORM = range(8)
 
-# Words of a paused trial, before its clock.
-DONE, LOSS, LAST, BEST, PATH, REACHED, TOP, DUE, CHECKS, STALE = range(10)
-COUNTERS = 10
+# Words of a paused trial, before its clock: steps done, then what there is of it in `v` and `r`.
+DONE = 0
+KEPT = LOSS, LAST, BEST, PATH, REACHED, TOP
+KEPT_WHOLE = DUE, CHECKS, STALE
+COUNTERS = 1 + len(KEPT) + len(KEPT_WHOLE)
 
 
 class LaneTrials(NamedTuple):
@@ -64,6 +74,7 @@ class LaneTrials(NamedTuple):
     extra: np.ndarray  # float64 (n, 2): columns as in sweeps.engine.trial
     schedule: np.ndarray  # float64 (n, 6): the schedule's parameters
     start: np.ndarray  # (n, dim) of the dtype of the arithmetic
+    sizes: np.ndarray  # int64 (2,): rows of the parameter and its slots, length of the clock
     optima: np.ndarray  # float64 (m, dim); no rows when unknown
     bounds: np.ndarray  # (2, dim) of the dtype of the arithmetic: lows, highs
     lanes: np.ndarray  # int64 (blocks * WIDTH,): the trial in each lane, -1 for none
@@ -78,68 +89,60 @@ class LaneTrials(NamedTuple):
 
 
 class Lanes(NamedTuple):
-    """State of one block; lane ``k`` of quantity ``q`` is element ``q * WIDTH + k``."""
+    """State of one block.
 
-    p: np.ndarray  # coordinates (dim * WIDTH,), where gradients are taken
-    q: np.ndarray  # coordinates where the loss is measured: p, or another point if the rule says so
-    g: np.ndarray  # gradient
-    spare: np.ndarray  # a gradient that nobody reads
-    c: np.ndarray  # coefficients of the step
-    h: np.ndarray  # from here on float64
-    clock: np.ndarray
-    loss: np.ndarray  # from here on (WIDTH,)
-    last: np.ndarray  # last loss before the divergence
-    best: np.ndarray
-    path: np.ndarray
-    moved: np.ndarray  # square of the length of the last step
-    scale: np.ndarray  # factor of the schedule
-    reached: np.ndarray  # step of the target, or NEVER
-    diverged: np.ndarray  # step of the divergence, or NEVER
-    clip: np.ndarray  # largest norm of the gradient, or infinity
-    top: np.ndarray  # best score at a check
-    row: np.ndarray  # int64: the trial, -1 once it has ended
-    source: np.ndarray  # int64: the trial; lanes without one copy the first lane's
-    seed: np.ndarray  # int64
-    same: np.ndarray  # int64: 1 where the schedule is that of the lane before
-    due: np.ndarray  # int64: step of the next check
-    checks: np.ndarray  # int64: how many there have been
-    stale: np.ndarray  # int64: how many since the best one
+    ``x`` are rows of ``dim * WIDTH`` numbers: the coordinates where gradients are taken, the rule's
+    slots, the gradient, and the coordinates where the loss is measured, which are the first ones
+    unless the rule says otherwise. Lane ``k`` of coordinate ``d`` is element ``d * WIDTH + k``.
+    """
+
+    x: np.ndarray  # of the dtype of the arithmetic
+    v: np.ndarray  # float64: LOSS, ..., hyperparameters, clock; of WIDTH each
+    r: np.ndarray  # int64: ROW, ...; of WIDTH each
 
 
 @jitable
 def load_block(b, s, t):
     """Copy trials to lanes; return whether any has a schedule that changes, or clips."""
+    x, v, r = s
     varies, clips = False, False
     for k in range(WIDTH):
         row = t.lanes[b * WIDTH + k]
         i = row if row >= 0 else t.lanes[b * WIDTH]
-        s.row[k], s.source[k], s.seed[k] = row, i, t.plan[i, SEED]
+        r[ROW + k], r[SOURCE + k], r[SEEDED + k] = row, i, t.plan[i, SEED]
         for a in range(t.h.shape[1]):
-            s.h[a * WIDTH + k] = t.h[i, a]
+            v[H + a * WIDTH + k] = t.h[i, a]
         for d in range(t.start.shape[1]):
-            s.p[d * WIDTH + k] = t.start[i, d]
-        s.last[k], s.best[k], s.path[k], s.moved[k], s.scale[k] = np.nan, np.inf, 0.0, 0.0, 1.0
-        s.reached[k] = s.diverged[k] = NEVER
-        s.clip[k], s.top[k] = t.extra[i, CLIP_NORM], -np.inf
-        s.due[k], s.checks[k], s.stale[k] = 0, 0, 0
-        clips = clips or s.clip[k] < np.inf
-        before = s.source[max(k - 1, 0)]
+            x[0, d * WIDTH + k] = t.start[i, d]
+        v[LOSS + k], v[LAST + k], v[BEST + k] = np.nan, np.nan, np.inf
+        v[PATH + k], v[MOVED + k], v[SCALE + k] = 0.0, 0.0, 1.0
+        v[REACHED + k] = v[DIVERGED + k] = NEVER
+        v[CLIP + k], v[TOP + k] = t.extra[i, CLIP_NORM], -np.inf
+        r[DUE + k], r[CHECKS + k], r[STALE + k] = 0, 0, 0
+        clips = clips or v[CLIP + k] < np.inf
+        before = r[SOURCE + max(k - 1, 0)]
         same = k > 0 and t.plan[i, SCHEDULE] == t.plan[before, SCHEDULE]
         for a in range(t.schedule.shape[1]):
             same = same and t.schedule[i, a] == t.schedule[before, a]
-        s.same[k] = same
+        r[SAME + k] = same
         varies = varies or t.plan[i, SCHEDULE] != CONSTANT
     return varies, clips
 
 
-@jitable
-def clip_lanes(s, n):
-    """Scale the gradient of every lane that clips, as :func:`fastopt.clip_grad_norm_` does."""
-    for k in range(WIDTH):
-        if s.clip[k] < np.inf:
-            c = s.g.dtype.type(clip_coefficient(norm_of(s.g, k, n), s.clip[k]))
-            for j in range(k, k + n * WIDTH, WIDTH):
-                s.g[j] *= c
+def clipping():
+    """Template of ``clip(g, v, n)``: scale the gradient of every lane that clips, in place.
+
+    As :func:`fastopt.clip_grad_norm_` does, of ``n`` coordinates.
+    """
+
+    def clip(g, v, n):
+        for k in range(WIDTH):
+            if v[CLIP + k] < np.inf:
+                c = g.dtype.type(clip_coefficient(norm_of(g, k, n), v[CLIP + k]))
+                for j in range(k, k + n * WIDTH, WIDTH):
+                    g[j] *= c
+
+    return clip
 
 
 @jitable
@@ -152,141 +155,153 @@ def norm_of(g, k, n):
 
 
 @jitable
-def pause(b, s, x, t, n, step):
+def pause(b, s, t, step):
     """Copy the state of the lanes that pause to their rows of ``words`` and ``memory``.
 
     Those of a block pause at one step, its last: a lane that is closed keeps computing.
     """
+    x, v, r = s
+    clock, n = H + t.h.shape[1] * WIDTH, t.start.shape[1]
     for k in range(WIDTH):
         i = t.lanes[b * WIDTH + k]
         if i < 0 or t.state[i] != PRUNED:
             continue
         words, memory = t.words[i], t.memory[i]
-        words[DONE], words[LOSS], words[LAST] = step, s.loss[k], s.last[k]
-        words[BEST], words[PATH], words[REACHED] = s.best[k], s.path[k], s.reached[k]
-        words[TOP], words[DUE] = s.top[k], s.due[k]
-        words[CHECKS], words[STALE] = s.checks[k], s.stale[k]
+        words[DONE], at = step, 1
+        for quantity in KEPT:
+            words[at], at = v[quantity + k], at + 1
+        for quantity in KEPT_WHOLE:
+            words[at], at = r[quantity + k], at + 1
         for a in range(words.size - COUNTERS):
-            words[COUNTERS + a] = s.clock[a * WIDTH + k]
-        for d in range(n):
-            for m in range(len(x)):
-                memory[m * n + d] = x[m][d * WIDTH + k]
-            memory[len(x) * n + d] = s.g[d * WIDTH + k]
-            memory[(len(x) + 1) * n + d] = s.q[d * WIDTH + k]
+            words[COUNTERS + a] = v[clock + a * WIDTH + k]
+        for m in range(x.shape[0]):
+            for d in range(n):
+                memory[m * n + d] = x[m, d * WIDTH + k]
 
 
 @jitable
-def resume(b, s, x, t, n):
-    """Copy the state of paused lanes back; return the step they paused at, 0 if they are new."""
+def resume(b, s, t):
+    """Copy the state of paused lanes back; return the step they paused at, -1 if they are new."""
+    x, v, r = s
+    clock, n = H + t.h.shape[1] * WIDTH, t.start.shape[1]
     first = t.lanes[b * WIDTH]
     if t.words.shape[0] == 0 or t.words[first, DONE] == 0.0:
-        return 0
+        return -1
     for k in range(WIDTH):
-        words, memory = t.words[s.source[k]], t.memory[s.source[k]]
-        s.loss[k], s.last[k] = words[LOSS], words[LAST]
-        s.best[k], s.path[k], s.reached[k] = words[BEST], words[PATH], words[REACHED]
-        s.top[k], s.due[k] = words[TOP], int(words[DUE])
-        s.checks[k], s.stale[k] = int(words[CHECKS]), int(words[STALE])
+        words, memory = t.words[r[SOURCE + k]], t.memory[r[SOURCE + k]]
+        at = 1
+        for quantity in KEPT:
+            v[quantity + k], at = words[at], at + 1
+        for quantity in KEPT_WHOLE:
+            r[quantity + k], at = int(words[at]), at + 1
         for a in range(words.size - COUNTERS):
-            s.clock[a * WIDTH + k] = words[COUNTERS + a]
-        for d in range(n):
-            for m in range(len(x)):
-                x[m][d * WIDTH + k] = memory[m * n + d]
-            s.g[d * WIDTH + k] = memory[len(x) * n + d]
-            s.q[d * WIDTH + k] = memory[(len(x) + 1) * n + d]
+            v[clock + a * WIDTH + k] = words[COUNTERS + a]
+        for m in range(x.shape[0]):
+            for d in range(n):
+                x[m, d * WIDTH + k] = memory[m * n + d]
     return int(t.words[first, DONE])
 
 
-@jitable
-def scale_rates(s, t, step):
-    """Evaluate the schedules, once for neighbours that share one."""
-    for k in range(WIDTH):
-        if s.same[k] == 1:
-            s.scale[k] = s.scale[k - 1]
-        else:
-            i = s.source[k]
-            a = load(t.schedule[i], NO_SCHEDULE)
-            s.scale[k] = factor(t.plan[i, SCHEDULE], float(step), a)
+def scaling():
+    """Template of ``scale(v, r, plan, schedule, step)``: evaluate the schedules.
+
+    Once for neighbours that share one.
+    """
+
+    def scale(v, r, plan, schedule, step):
+        for k in range(WIDTH):
+            if r[SAME + k] == 1:
+                v[SCALE + k] = v[SCALE + k - 1]
+            else:
+                i = r[SOURCE + k]
+                a = load(schedule[i], NO_SCHEDULE)
+                v[SCALE + k] = factor(plan[i, SCHEDULE], step, a)
+
+    return scale
 
 
 @inlinable
-def distance(s, t, k):
+def distance(q, optima, k):
     """Distance of lane ``k`` to the nearest optimum; NaN if none is known."""
     nearest = np.nan
-    for m in range(t.optima.shape[0]):
+    for m in range(optima.shape[0]):
         square = 0.0
-        for d in range(t.optima.shape[1]):
-            away = s.q[d * WIDTH + k] - t.optima[m, d]
+        for d in range(optima.shape[1]):
+            away = q[d * WIDTH + k] - optima[m, d]
             square += away * away
         nearest = nearest if nearest <= square else square
     return math.sqrt(nearest)
 
 
 @inlinable
-def record(s, k, loss, now, limit):
+def record(v, k, loss, now, limit):
     """Take note of the loss of lane ``k`` after ``now`` steps: divergence, best loss and path."""
-    diverged, best = s.diverged[k], s.best[k]
+    diverged, best = v[DIVERGED + k], v[BEST + k]
     # `abs(NaN) <= limit` is false as well.
     checked = diverged if abs(loss) <= limit else now
     diverged = checked if diverged < 0.0 else diverged
     lower = loss if loss < best else best
-    s.diverged[k], s.loss[k] = diverged, loss
-    s.last[k] = loss if diverged < 0.0 else s.last[k]
-    s.best[k] = lower if diverged < 0.0 else best
-    s.path[k] += math.sqrt(s.moved[k])
+    v[DIVERGED + k], v[LOSS + k] = diverged, loss
+    v[LAST + k] = loss if diverged < 0.0 else v[LAST + k]
+    v[BEST + k] = lower if diverged < 0.0 else best
+    v[PATH + k] += math.sqrt(v[MOVED + k])
 
 
-@inlinable
-def compare(s, t, now):
-    """Take note of the lanes that reach the target, if there is one, after ``now`` steps.
+def comparing():
+    """Template of ``compare(q, v, r, optima, watch, now)``: note which lanes reach the target.
 
-    Return whether one of them ends here, because it has.
+    It returns 1 if one of them ends here, because it has; else 0.
     """
-    sign, target = t.watch[SIGN], t.watch[TARGET]
-    if math.isnan(target):
-        return False
-    by_distance = t.watch[BY_DISTANCE] != 0.0
-    for k in range(WIDTH):
-        score = distance(s, t, k) if by_distance else s.loss[k]
-        hit = now if sign * score >= sign * target else NEVER
-        hit = hit if s.diverged[k] < 0.0 else NEVER
-        s.reached[k] = hit if s.reached[k] < 0.0 else s.reached[k]
-    ends = False
-    if t.watch[ENDS_AT_TARGET] != 0.0:
+
+    def compare(q, v, r, optima, watch, now):
+        sign, target = watch[SIGN], watch[TARGET]
+        by_distance = watch[BY_DISTANCE] != 0.0
         for k in range(WIDTH):
-            ends = ends or (s.reached[k] == now and s.row[k] >= 0)
-    return ends
+            score = distance(q, optima, k) if by_distance else v[LOSS + k]
+            hit = now if sign * score >= sign * target else NEVER
+            hit = hit if v[DIVERGED + k] < 0.0 else NEVER
+            v[REACHED + k] = hit if v[REACHED + k] < 0.0 else v[REACHED + k]
+        ends = 0
+        if watch[ENDS_AT_TARGET] != 0.0:
+            for k in range(WIDTH):
+                ends |= v[REACHED + k] == now and r[ROW + k] >= 0
+        return ends
+
+    return compare
 
 
 @jitable
 def finish(s, t, k, step, complete):
     """Write the results of lane ``k``, at its end or after its divergence, and close it."""
-    i = s.row[k]
-    diverged = s.diverged[k] >= 0.0
-    t.out[i, BEST_LOSS] = s.best[k]
-    t.out[i, STEPS_TO_TARGET] = s.reached[k] if s.reached[k] >= 0.0 else np.nan
+    x, v, r = s
+    i = r[ROW + k]
+    diverged = v[DIVERGED + k] >= 0.0
+    t.out[i, BEST_LOSS] = v[BEST + k]
+    t.out[i, STEPS_TO_TARGET] = v[REACHED + k] if v[REACHED + k] >= 0.0 else np.nan
     if diverged:
-        t.out[i, TRAIN_LOSS] = s.last[k]
-        t.out[i, STEPS_DONE] = t.out[i, DIVERGED_STEP] = s.diverged[k]
+        t.out[i, TRAIN_LOSS] = v[LAST + k]
+        t.out[i, STEPS_DONE] = t.out[i, DIVERGED_STEP] = v[DIVERGED + k]
     else:
-        t.out[i, TRAIN_LOSS], t.out[i, STEPS_DONE] = s.loss[k], step
-        t.out[i, DISTANCE], t.out[i, PATH_LENGTH] = distance(s, t, k), s.path[k]
+        q = x[x.shape[0] - 1]
+        t.out[i, TRAIN_LOSS], t.out[i, STEPS_DONE] = v[LOSS + k], step
+        t.out[i, DISTANCE], t.out[i, PATH_LENGTH] = distance(q, t.optima, k), v[PATH + k]
         for d in range(t.start.shape[1]):
-            t.out[i, len(RESULTS) + d] = s.q[d * WIDTH + k]
+            t.out[i, len(RESULTS) + d] = q[d * WIDTH + k]
         measure(s, t, k)
     ended = COMPLETE if complete else PRUNED
-    t.state[i] = DIVERGED if diverged else ended
-    s.row[k] = -1
+    t.state[i] = DIVERGED_STATE if diverged else ended
+    r[ROW + k] = -1
 
 
 @jitable
 def draw_curve(s, t, k, step):
     """Write one point of the curve of lane ``k``."""
-    i, dim = s.row[k], t.start.shape[1]
-    point = t.curves[i, s.checks[k]]
-    point[0], point[1] = step, s.loss[k]
+    i, dim = s.r[ROW + k], t.start.shape[1]
+    q = s.x[s.x.shape[0] - 1]
+    point = t.curves[i, s.r[CHECKS + k]]
+    point[0], point[1] = step, s.v[LOSS + k]
     for d in range(dim):
-        point[2 + d] = s.q[d * WIDTH + k]
+        point[2 + d] = q[d * WIDTH + k]
     measure(s, t, k)
     for m in range(len(RESULTS) + dim, t.out.shape[1]):
         point[2 + m - len(RESULTS)] = t.out[i, m]
@@ -295,26 +310,26 @@ def draw_curve(s, t, k, step):
 @jitable
 def measure(s, t, k):
     """Write the norms of lane ``k`` that are wanted, of its gradient here and of its last step."""
-    for column, norm in (
-        (int(t.watch[GRAD_NORM]), norm_of(s.g, k, t.start.shape[1])),
-        (int(t.watch[UPDATE_NORM]), math.sqrt(s.moved[k])),
-    ):
-        if column >= 0:
-            t.out[s.row[k], column] = norm
+    i, g = s.r[ROW + k], s.x[s.x.shape[0] - 2]
+    if t.watch[GRAD_NORM] >= 0.0:
+        t.out[i, int(t.watch[GRAD_NORM])] = norm_of(g, k, t.start.shape[1])
+    if t.watch[UPDATE_NORM] >= 0.0:
+        t.out[i, int(t.watch[UPDATE_NORM])] = math.sqrt(s.v[MOVED + k])
 
 
 @jitable
 def check(s, t, k, step):
     """Look at lane ``k``: its curve, and whether its patience has come to an end."""
-    i = s.row[k]
+    x, v, r = s
+    i = r[ROW + k]
     if t.curves.shape[1] > 0:
         draw_curve(s, t, k, step)
-    score = s.best[k] if t.watch[BY_BEST] != 0.0 else s.loss[k]
-    score = distance(s, t, k) if t.watch[BY_DISTANCE] != 0.0 else score
-    s.checks[k] += 1
-    s.due[k] = next_check(step, t.plan[i, EVERY])
-    s.top[k], s.stale[k], worn = worn_out(
-        t.watch[SIGN] * score, s.top[k], s.stale[k], t.plan[i, PATIENCE]
+    score = v[BEST + k] if t.watch[BY_BEST] != 0.0 else v[LOSS + k]
+    score = distance(x[x.shape[0] - 1], t.optima, k) if t.watch[BY_DISTANCE] != 0.0 else score
+    r[CHECKS + k] += 1
+    r[DUE + k] = next_check(step, t.plan[i, EVERY])
+    v[TOP + k], r[STALE + k], worn = worn_out(
+        t.watch[SIGN] * score, v[TOP + k], r[STALE + k], t.plan[i, PATIENCE]
     )
     return worn
 
@@ -322,15 +337,16 @@ def check(s, t, k, step):
 @jitable
 def attend(s, t, step):
     """Close the lanes that end here and draw curves; return the step of the next event, or -1."""
+    _, v, r = s
     following = -1
     for k in range(WIDTH):
-        i = s.row[k]
+        i = r[ROW + k]
         if i < 0:
             continue
         looked_at = t.curves.shape[1] > 0 or t.plan[i, PATIENCE] > 0
-        hit = t.watch[ENDS_AT_TARGET] != 0.0 and s.reached[k] >= 0.0
-        ends = s.diverged[k] >= 0.0 or step == t.plan[i, STEPS] or hit
-        if looked_at and s.diverged[k] < 0.0 and (ends or step == s.due[k]):
+        hit = t.watch[ENDS_AT_TARGET] != 0.0 and v[REACHED + k] >= 0.0
+        ends = v[DIVERGED + k] >= 0.0 or step == t.plan[i, STEPS] or hit
+        if looked_at and v[DIVERGED + k] < 0.0 and (ends or step == r[DUE + k]):
             ends = check(s, t, k, step) or ends
         until = t.until[i] if t.until.shape[0] else t.plan[i, STEPS]
         if ends or step == until:
@@ -338,6 +354,6 @@ def attend(s, t, step):
             continue
         event = min(until, step + STRIDE)
         if looked_at:
-            event = min(event, s.due[k])
+            event = min(event, r[DUE + k])
         following = event if following < 0 else min(following, event)
     return following

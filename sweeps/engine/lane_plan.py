@@ -36,9 +36,11 @@ class LaneBlock(Block):
 
     def parts(self) -> tuple:
         """Return the functions of the kernel."""
-        problem = self.problem
-        dim = 0 if problem.vector else problem.dim
-        return lanes.parts(problem.value_and_grad, dim, problem.bounds is not None, self.rule)
+        return lanes.parts()
+
+    def constants(self) -> np.ndarray:
+        """Return what the kernel takes beside the trials."""
+        return lanes.linked(self.problem, self.rule)
 
     @property
     def state_size(self) -> tuple[int, int]:
@@ -109,12 +111,14 @@ class LanePlan(Plan):
         points = 1 + check_counts(plan[:, trial.STEPS], plan[:, trial.EVERY])
         rows = len(ids) if results else 0
         anywhere = np.full((2, problem.dim), math.nan, problem.dtype)
+        rule = find_rule(names[0])
         trials = lanes.LaneTrials(
             h=h,
             plan=plan,
             extra=extra,
             schedule=schedule,
             start=start,
+            sizes=np.array([len(rule.starts), len(rule.clock0(rule.pack()))], np.int64),
             optima=problem.optima,
             bounds=anywhere if problem.bounds is None else problem.bounds,
             lanes=dealt(plan),
@@ -126,7 +130,7 @@ class LanePlan(Plan):
             ),
             **unpaused(problem.dtype),
         )
-        return LaneBlock(problem, find_rule(names[0]), ids, trials, cost_of(problem, plan))
+        return LaneBlock(problem, rule, ids, trials, cost_of(problem, plan))
 
     def _watch(self) -> np.ndarray:
         options = self.options

@@ -7,6 +7,10 @@ has ended or diverged keeps computing in its lane and nobody reads it, and a blo
 have all ended stops. A lane reads and writes its own column of the state only, so a trial has the
 same bits in any lane, in any company.
 
+What knows the function and the rule is one function, the stretch of steps between two events. The
+kernel that runs the blocks takes its address, and is compiled once for each dtype: with stretches
+inside, a user's new function took 13 s to compile.
+
 Measured with Rosenbrock, Adam and float64: blocks of 16, 32 and 64 lanes are equally fast, and one
 loop over everything is a tenth slower than the short ones.
 """
@@ -14,12 +18,16 @@ loop over everything is a tenth slower than the short ones.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
+import numba
 import numpy as np
+from numba import types
 
 from fastopt.access import cast, put, take
+from fastopt.calls import address_of, call, unpacked, words_of
 from fastopt.compile import inlinable, jitable, kernel
 from fastopt.rules import Rule
 from fastopt.rules.base import begun
@@ -27,112 +35,121 @@ from sweeps.engine.block import (
     LIMIT,
     MEASURES,
     METRICS,
+    MOVED,
     RESULTS,
+    SCALE,
+    SEEDED,
     STRIDE,
+    TARGET,
+    WHOLE,
     WIDTH,
+    H,
     Lanes,
     LaneTrials,
     attend,
-    clip_lanes,
-    compare,
+    clipping,
+    comparing,
     load_block,
     pause,
     record,
     resume,
-    scale_rates,
+    scaling,
 )
 from sweeps.engine.columns import column, put_column, stacked
+from sweeps.engine.links import NUMBERS, WORDS, at_lr
 from sweeps.engine.queue import DONE, STOP, fetch_add, peek
 from sweeps.engine.rows import rows_of
-from sweeps.engine.trial import at_lr
+from sweeps.problems.landscapes import Landscape
 
-__all__ = ["MEASURES", "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "lane_parts", "parts"]
+__all__ = ["MEASURES", "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "linked", "parts"]
 
-ONE, TWO, THREE, SEVEN, TEN = ((0,) * count for count in (1, 2, 3, 7, 10))
-
-
-class Scratch(NamedTuple):
-    """What one worker reuses for all of its blocks, for functions of an array."""
-
-    x: tuple
-    more: tuple  # q, g and spare of Lanes
-    point: np.ndarray  # (dim,): coordinates of one trial
-    slope: np.ndarray
+# Where the links are; the words of the landscape's constants follow.
+SCALING, CLIPPING, COMPARING, STRETCH, CONSTANTS = range(5)
+# What is true of some lane of a block: its schedule changes, its gradient is clipped.
+VARIES, CLIPS = 1, 2
+ONE, ENDS, THREE = (0,), (0, 0), (0, 0, 0)
 
 
-def loading():
-    """Template of :func:`load_block`."""
-    return lambda b, s, t: load_block(b, s, t)
+@functools.cache
+def parts() -> tuple:
+    """Return the two functions of :func:`sweeps.engine.queue.workers` that run blocks of lanes."""
+
+    @jitable
+    def scratch(t):
+        rows, clock, n = t.sizes[0], t.sizes[1], t.start.shape[1]
+        x = np.zeros((rows + 2, n * WIDTH), t.start.dtype)
+        return Lanes(x, np.zeros(H + (t.h.shape[1] + clock) * WIDTH), np.zeros(WHOLE, np.int64))
+
+    @jitable
+    def stretch(s, t, links, step, following, flags):
+        looked_at = t.bounds, t.optima, t.watch, t.plan, t.schedule
+        return call(links[STRETCH], 0, (s.x, s.v, s.r, *looked_at, links, step, following, flags))
+
+    @jitable
+    def item(b, s, control, t, links):
+        varies, clips = load_block(b, s, t)
+        flags = (VARIES if varies else 0) + (CLIPS if clips else 0)
+        step = resume(b, s, t)
+        if step < 0:
+            step = stretch(s, t, links, -1, 0, flags)
+        following = attend(s, t, step)
+        while following >= 0:
+            if peek(control, STOP) != 0:
+                return False
+            step = stretch(s, t, links, step, following, flags)
+            following = attend(s, t, step)
+        if t.words.shape[0]:
+            pause(b, s, t, step)
+        filled = 0
+        for k in range(WIDTH):
+            filled += t.lanes[b * WIDTH + k] >= 0
+        fetch_add(control, DONE, filled - 1)  # the queue counts the item itself as one
+        return True
+
+    return scratch, item
 
 
-def scaling():
-    """Template of :func:`scale_rates`."""
-    return lambda s, t, step: scale_rates(s, t, step)
-
-
-def clipping():
-    """Template of :func:`clip_lanes`."""
-    return lambda s, n: clip_lanes(s, n)
-
-
-def attending():
-    """Template of :func:`attend`."""
-    return lambda s, t, step: attend(s, t, step)
-
-
-def pausing():
-    """Template of :func:`pause`."""
-    return lambda b, s, x, t, n, step: pause(b, s, x, t, n, step)
-
-
-def resuming():
-    """Template of :func:`resume`."""
-    return lambda b, s, x, t, n: resume(b, s, x, t, n)
-
-
-def lane_parts(
-    evaluate, adapt, clock0, tick, update, answer,
+def stretching(
+    evaluate, unpack, adapt, clock0, tick, update, answer,
     dim, n_hyper, n_clock, n_coefficients, starts, bounded,
-) -> tuple:  # fmt: skip
-    """Close the two functions of :func:`sweeps.engine.queue.workers` over a landscape and a rule.
+):  # fmt: skip
+    """Template of ``stretch(x, v, r, ..., step, following, flags)``: steps until ``following``.
 
-    ``dim`` is the number of coordinates, 0 for functions of an array, which have any.
+    It returns the step it came to, which is earlier if a trial ends at its target. From -1 to 0
+    it only begins: sets slots and clocks, and evaluates the start. ``dim`` is the number of
+    coordinates, 0 for functions of an array, which have any.
     """
     like, like_h, like_clock = (0,) * len(starts), (0,) * n_hyper, (0,) * n_clock
-    like_c = (0,) * n_coefficients
-    size, most = dim * WIDTH, max(n_hyper, n_clock, n_coefficients) * WIDTH
-    # What does not depend on the function is compiled, and cached, apart: with it a user's new
-    # function took 10 s instead of 5 in a fresh process.
-    load_lanes, scale_lanes, attend_lanes = kernel(loading), kernel(scaling), kernel(attending)
-    pause_lanes, resume_lanes, shorten = kernel(pausing), kernel(resuming), kernel(clipping)
+    like_c, clocks = (0,) * n_coefficients, H + n_hyper * WIDTH
+    size, numbers, coefficients = dim * WIDTH, clocks + n_clock * WIDTH, n_coefficients * WIDTH
+    elsewhere = answer is not None
 
     @inlinable
-    def begin_slots(s, x, n):
+    def begin(x, v, n):
         """Set the clocks and slots to what they are before the first step."""
         for k in range(WIDTH):
-            put_column(s.clock, k, WIDTH, clock0(column(s.h, k, WIDTH, like_h)))
+            put_column(v, clocks + k, WIDTH, clock0(column(v, H + k, WIDTH, like_h)))
         for m in range(1, len(x)):
             for j in range(n * WIDTH):
-                x[m][j] = begun(starts[m], column(s.h, j % WIDTH, WIDTH, like_h), s.p[j])
+                x[m][j] = begun(starts[m], column(v, H + j % WIDTH, WIDTH, like_h), x[0][j])
 
     @inlinable
-    def advance(s, x, t, n):
+    def advance(x, g, c, v, bounds, n):
         """One step of every lane: tick, update each coordinate, project."""
         for k in range(WIDTH):
-            h = at_lr(column(s.h, k, WIDTH, like_h), s.scale[k])
-            clock, c = tick(h, column(s.clock, k, WIDTH, like_clock))
-            put_column(s.clock, k, WIDTH, clock)
-            put_column(s.c, k, WIDTH, adapt(c, s.g, x, k, n, s.loss))
-            s.moved[k] = 0.0
-        point, gradient = (s.p,), (s.g,)
+            h = at_lr(column(v, H + k, WIDTH, like_h), v[SCALE + k])
+            clock, now = tick(h, column(v, clocks + k, WIDTH, like_clock))
+            put_column(v, clocks + k, WIDTH, clock)
+            put_column(c, k, WIDTH, adapt(now, g, x, k, n, v))
+            v[MOVED + k] = 0.0
+        point, gradient = x[:1], (g,)
         for d in range(n):
-            low, high = t.bounds[0, d], t.bounds[1, d]
+            low, high = bounds[0, d], bounds[1, d]
             for k in range(WIDTH):
                 # take and put: an index into an array may be negative, which SIMD cannot bear.
                 j = d * WIDTH + k
                 before = take(x, j)
-                c = column(s.c, k, WIDTH, like_c)
-                put(x, j, update(c, take(gradient, j)[0], before))
+                put(x, j, update(column(c, k, WIDTH, like_c), take(gradient, j)[0], before))
                 p = take(x, j)[0]
                 if bounded:
                     # Written so that NaN passes: a divergence must show.
@@ -140,92 +157,89 @@ def lane_parts(
                     p = high if p > high else p
                     put(point, j, (p,))
                 step = p - before[0]
-                s.moved[k] += step * step
+                v[MOVED + k] += step * step
 
     @inlinable
-    def evaluate_lanes(s, x, t, n, aux, w, now):
-        step, limit = cast((now,), s.g)[0], t.watch[LIMIT]
-        for k in range(WIDTH):
-            loss = evaluate(s.p, s.g, k, step, np.uint64(s.seed[k]), aux, w)
-            record(s, k, loss, now, limit)
-
-    @inlinable
-    def evaluate_answers(s, x, t, n, aux, w, now):
-        step, limit, point = cast((now,), s.g)[0], t.watch[LIMIT], (s.q,)
-        for k in range(WIDTH):
-            evaluate(s.p, s.g, k, step, np.uint64(s.seed[k]), aux, w)
-        for d in range(n):
+    def look(x, g, q, spare, v, r, limit, aux, ends, n, now):
+        """Take gradients, and the loss, there or where the rule says."""
+        step = cast((now,), g)[0]
+        if elsewhere:
+            point = (q,)
             for k in range(WIDTH):
-                j = d * WIDTH + k
-                put(point, j, (answer(column(s.h, k, WIDTH, like_h), take(x, j)),))
-        for k in range(WIDTH):
-            loss = evaluate(s.q, s.spare, k, step, np.uint64(s.seed[k]), aux, w)
-            record(s, k, loss, now, limit)
-
-    look = evaluate_lanes if answer is None else evaluate_answers
+                evaluate(x[0], g, k, step, np.uint64(r[SEEDED + k]), aux, ends)
+            for d in range(n):
+                for k in range(WIDTH):
+                    j = d * WIDTH + k
+                    put(point, j, (answer(column(v, H + k, WIDTH, like_h), take(x, j)),))
+            for k in range(WIDTH):
+                loss = evaluate(q, spare, k, step, np.uint64(r[SEEDED + k]), aux, ends)
+                record(v, k, loss, now, limit)
+        else:
+            for k in range(WIDTH):
+                loss = evaluate(x[0], g, k, step, np.uint64(r[SEEDED + k]), aux, ends)
+                record(v, k, loss, now, limit)
 
     @inlinable
-    def run(b, s, x, n, w, control, t, aux):
-        (varies, clips), step = load_lanes(b, s, t), resume_lanes(b, s, x, t, n)
-        if step == 0:
-            begin_slots(s, x, n)
-            look(s, x, t, n, aux, w, 0.0)
-            compare(s, t, 0.0)
-        following = attend_lanes(s, t, step)
-        while following >= 0:
-            if peek(control, STOP) != 0:
-                return False
-            while step < following:
-                if varies:
-                    scale_lanes(s, t, step)
-                if clips:
-                    shorten(s, n)
-                advance(s, x, t, n)
-                step += 1
-                look(s, x, t, n, aux, w, float(step))
-                if compare(s, t, float(step)):
-                    break
-            following = attend_lanes(s, t, step)
-        if t.words.shape[0]:
-            pause_lanes(b, s, x, t, n, step)
-        filled = 0
-        for k in range(WIDTH):
-            filled += t.lanes[b * WIDTH + k] >= 0
-        fetch_add(control, DONE, filled - 1)  # the queue counts the item itself as one
-        return True
+    def run(x, more, v, r, bounds, optima, watch, plan, schedule, links, step, following, flags, n):
+        q, g, spare = more
+        q = q if elsewhere else x[0]
+        (c,) = stacked(ONE, g, coefficients)
+        aux, limit, aimed = unpack(links[CONSTANTS:]), watch[LIMIT], not math.isnan(watch[TARGET])
+        ends = np.empty((2, 0 if dim else n), g.dtype)
+        if step < 0:
+            begin(x, v, n)
+        while step < following:
+            if step >= 0:
+                if flags & VARIES:
+                    call(links[SCALING], None, (v, r, plan, schedule, float(step)))
+                if flags & CLIPS:
+                    call(links[CLIPPING], None, (g, v, n))
+                advance(x, g, c, v, bounds, n)
+            step += 1
+            look(x, g, q, spare, v, r, limit, aux, ends, n, float(step))
+            if aimed and call(links[COMPARING], 0, (q, v, r, optima, watch, float(step))) != 0:
+                break
+        return step
 
-    @jitable
-    def no_scratch(t):
-        return 0
+    def on_stack(table, v, r, bounds, optima, watch, plan, schedule, links, step, following, flags):
+        x, more = stacked(like, table, size), stacked(THREE, table, size)
+        (mine,) = stacked(ONE, v, numbers)
+        for j in range(numbers):
+            mine[j] = v[j]
+        for m in range(len(x)):
+            for j in range(size):
+                x[m][j] = table[m, j]
+        for j in range(size):
+            more[1][j] = table[len(x), j]
+        seen = bounds, optima, watch, plan, schedule, links
+        step = run(x, more, mine, r, *seen, step, following, flags, dim)
+        for j in range(numbers):
+            v[j] = mine[j]
+        for m in range(len(x)):
+            for j in range(size):
+                table[m, j] = x[m][j]
+        for j in range(size):
+            table[len(x), j] = more[1][j]
+            table[len(x) + 1, j] = more[0][j] if elsewhere else x[0][j]
+        return step
 
-    @jitable
-    def on_stack(b, w, control, t, aux):
-        x, (q, g, spare) = stacked(like, t.start, size), stacked(THREE, t.start, size)
-        q = x[0] if answer is None else q
-        c, h = stacked(ONE, t.start, most), stacked(TWO, t.h, most)
-        v, rows = stacked(TEN, t.h, WIDTH), stacked(SEVEN, t.lanes, WIDTH)
-        s = Lanes(x[0], q, g, spare, *c, *h, *v, *rows)
-        return run(b, s, x, dim, w, control, t, aux)
+    def on_heap(table, v, r, bounds, optima, watch, plan, schedule, links, step, following, flags):
+        n = table.shape[1] // WIDTH
+        x, (g, q) = rows_of(table, like, n * WIDTH), rows_of(table[len(like) :], ENDS, n * WIDTH)
+        (mine,) = stacked(ONE, v, numbers)
+        for j in range(numbers):
+            mine[j] = v[j]
+        spare = np.empty(n * WIDTH if elsewhere else 0, g.dtype)
+        seen = bounds, optima, watch, plan, schedule, links
+        step = run(x, (q, g, spare), mine, r, *seen, step, following, flags, n)
+        for j in range(numbers):
+            v[j] = mine[j]
+        if not elsewhere:
+            for j in range(n * WIDTH):
+                q[j] = x[0][j]
+        return step
 
-    @jitable
-    def scratch(t):
-        n = t.start.shape[1]
-        table = np.empty((len(like) + 3, n * WIDTH), t.start.dtype)
-        ends = np.empty((2, n), t.start.dtype)
-        x = rows_of(table, like, n * WIDTH)
-        more = rows_of(table[len(like) :], THREE, n * WIDTH)
-        return Scratch(x, more, ends[0], ends[1])
-
-    @jitable
-    def on_heap(b, w, control, t, aux):
-        q, g, spare = w.more
-        q = w.x[0] if answer is None else q
-        c, h = stacked(ONE, t.start, most), stacked(TWO, t.h, most)
-        v, rows = stacked(TEN, t.h, WIDTH), stacked(SEVEN, t.lanes, WIDTH)
-        s = Lanes(w.x[0], q, g, spare, *c, *h, *v, *rows)
-        return run(b, s, w.x, t.start.shape[1], w, control, t, aux)
-
-    return (no_scratch, on_stack) if dim else (scratch, on_heap)
+    return on_stack if dim else on_heap
 
 
 def at_scalars(value_and_grad: Callable, dim: int) -> Callable:
@@ -233,7 +247,7 @@ def at_scalars(value_and_grad: Callable, dim: int) -> Callable:
     like = (0,) * dim
 
     @inlinable
-    def evaluate(p, g, k, now, seed, aux, w):
+    def evaluate(p, g, k, now, seed, aux, ends):
         value, grad = value_and_grad(column(p, k, WIDTH, like), now, seed, aux)
         put_column(g, k, WIDTH, grad)
         return value
@@ -245,12 +259,13 @@ def at_array(value_and_grad: Callable) -> Callable:
     """Evaluate a function of an array in one lane, on a copy of its coordinates."""
 
     @inlinable
-    def evaluate(p, g, k, now, seed, aux, w):
-        for d in range(w.point.size):
-            w.point[d] = p[d * WIDTH + k]
-        value = value_and_grad(w.point, w.slope, now, seed, aux)
-        for d in range(w.point.size):
-            g[d * WIDTH + k] = w.slope[d]
+    def evaluate(p, g, k, now, seed, aux, ends):
+        point, slope = ends[0], ends[1]
+        for d in range(point.size):
+            point[d] = p[d * WIDTH + k]
+        value = value_and_grad(point, slope, now, seed, aux)
+        for d in range(point.size):
+            g[d * WIDTH + k] = slope[d]
         return value
 
     return evaluate
@@ -277,10 +292,13 @@ def adapted_lane(measure: Callable | None, trust: Callable | None) -> Callable:
 
 
 @functools.cache
-def parts(value_and_grad: Callable, dim: int, bounded: bool, rule: Rule) -> tuple:
-    """Return :func:`lane_parts` of a landscape and a rule, the same object each time.
+def stretch_of(
+    value_and_grad: Callable, constants: Any, dim: int, bounded: bool, rule: Rule
+) -> Any:
+    """Return the (lazily compiled) stretch of a function and a rule.
 
-    ``dim`` is 0 for functions of an array.
+    ``constants`` is the Numba type of what the function takes besides; ``dim`` is 0 for functions
+    of an array.
     """
     evaluate = at_scalars(value_and_grad, dim) if dim else at_array(value_and_grad)
     h = rule.pack()
@@ -288,4 +306,29 @@ def parts(value_and_grad: Callable, dim: int, bounded: bool, rule: Rule) -> tupl
     sizes = dim, len(h), len(clock), len(rule.tick(h, clock)[1])
     adapt = adapted_lane(rule.measure, rule.trust)
     own = rule.clock0, rule.tick, rule.update, rule.answer
-    return lane_parts(evaluate, adapt, *own, *sizes, rule.starts, bounded)
+    made = evaluate, unpacked(constants), adapt, *own, *sizes, rule.starts, bounded
+    return kernel(stretching, *made)
+
+
+@functools.cache
+def addresses(stretch: Any, dtype: Any) -> tuple[int, ...]:
+    """Return all links of a stretch over coordinates of this Numba type."""
+    flat, table, none = types.Array(dtype, 1, "C"), types.Array(dtype, 2, "C"), types.none
+    whole, real = types.int64, types.float64
+    plan, numbers = types.Array(whole, 2, "C"), types.Array(real, 2, "C")
+    looked_at = table, numbers, NUMBERS, plan, numbers
+    return (
+        address_of(kernel(scaling), none, NUMBERS, WORDS, plan, numbers, real),
+        address_of(kernel(clipping), none, flat, NUMBERS, whole),
+        address_of(kernel(comparing), whole, flat, NUMBERS, WORDS, numbers, NUMBERS, real),
+        address_of(stretch, whole, table, NUMBERS, WORDS, *looked_at, WORDS, whole, whole, whole),
+    )
+
+
+def linked(problem: Landscape, rule: Rule) -> np.ndarray:
+    """Return what the kernel takes beside trials of this problem and rule; compile it first."""
+    dim = 0 if problem.vector else problem.dim
+    constants, bounded = numba.typeof(problem.aux), problem.bounds is not None
+    stretch = stretch_of(problem.value_and_grad, constants, dim, bounded, rule)
+    links = addresses(stretch, numba.from_dtype(problem.dtype))
+    return np.concatenate([np.array(links, np.int64), words_of(problem.aux)])

@@ -94,7 +94,7 @@ def runner(block: Block) -> Callable:
 def compile_block(block: Block) -> None:
     """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
     nothing = np.empty(0, np.int64)
-    runner(block)(queue.controls(), nothing, block.item_cost, block.trials, block.problem.aux)
+    runner(block)(queue.controls(), nothing, block.item_cost, block.trials, block.constants())
 
 
 def run_block(
@@ -119,7 +119,7 @@ def run_block(
     control = queue.controls()
     order = np.argsort(-block.item_cost, kind="stable")
     finished, stop = False, threading.Event() if stop is None else stop
-    data = (control, order, block.item_cost, block.trials, block.problem.aux)
+    data = (control, order, block.item_cost, block.trials, block.constants())
     with ONE_BLAS_THREAD if block.calls_blas else contextlib.nullcontext():
         running = [threads().submit(runner(block), *data) for _ in range(workers)]
         try:

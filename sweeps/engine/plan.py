@@ -58,8 +58,11 @@ class Block:
 
     def parts(self) -> tuple:
         """Return the functions of the kernel."""
-        problem = self.problem
-        return trial.parts(problem.init, problem.loss_and_grad, problem.evaluate, self.rule)
+        return trial.parts()
+
+    def constants(self) -> np.ndarray:
+        """Return what the kernel takes beside the trials."""
+        return trial.linked(self.problem, self.rule)
 
     @property
     def state_size(self) -> tuple[int, int]:
@@ -162,6 +165,8 @@ class Plan:
         batch = int(plan[:, trial.BATCH].max())
         # Evaluation goes in blocks of rows of its own.
         work = problem.work_per_row * max(batch, problem.work_rows)
+        rule = find_rule(names[0])
+        clock = len(rule.clock0(rule.pack()))
         trials = trial.Trials(
             h=h,
             plan=plan,
@@ -172,14 +177,14 @@ class Plan:
             X_test=problem.X_test,
             y_test=problem.y_test,
             theta0=np.empty(0, problem.dtype) if problem.theta0 is None else problem.theta0,
-            sizes=np.array([problem.n_params, batch, work], np.int64),
+            sizes=np.array([problem.n_params, batch, work, len(rule.starts), clock], np.int64),
             watch=self._watch(),
             out=np.full((rows, len(self.results)), np.nan),
             state=np.full(rows, trial.PENDING, np.int8),
             curves=np.full((rows, points, len(self.curve)), np.nan),
             **unpaused(problem.dtype),
         )
-        return Block(problem, find_rule(names[0]), ids, trials, cost_of(problem, plan))
+        return Block(problem, rule, ids, trials, cost_of(problem, plan))
 
     def _watch(self) -> np.ndarray:
         problem, options = self.problem, self.options

@@ -1,4 +1,8 @@
-"""One trial: a whole training run, compiled from a problem, a rule and the schedule switch.
+"""One trial: a whole training run, in a kernel that knows neither the problem nor the rule.
+
+What it calls of them it is given by address (see :mod:`sweeps.engine.links`), so it is compiled
+once for each dtype and kind of targets. With problem and rule inside, the kernel of a small network
+and Adam took 28 s to compile, and the next rule took as long again.
 
 A trial reads its own row of the table of trials and writes its own row of the results, nothing
 else, so it computes the same bits alone or among millions, on any thread.
@@ -8,27 +12,35 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from fastopt.compile import inlinable, jitable, kernel
-from fastopt.loops import adapted, cast, load, put, store, take
+from fastopt.access import load
+from fastopt.calls import call
+from fastopt.compile import jitable
 from fastopt.rules import Rule
-from fastopt.rules.base import begun
-from fastopt.schedules import WIDTH, factor
-from sweeps.engine.measures import (
-    TALLIED,
-    clipping,
-    measuring_gradients,
-    measuring_moves,
-    next_check,
-    tallied,
-    worn_out,
+from fastopt.schedules import WIDTH
+from sweeps.engine import links as linking
+from sweeps.engine.links import (
+    ADVANCE,
+    ANSWER,
+    BEGIN,
+    CLIP,
+    CONSTANTS,
+    EVALUATE,
+    INIT,
+    LOSS,
+    NOTE_GRADIENT,
+    NOTE_MOVE,
+    ORDER,
+    RECORD,
+    SCALE,
 )
+from sweeps.engine.measures import TALLIED, next_check, tallied, worn_out
 from sweeps.engine.queue import STOP, peek
-from sweeps.engine.rows import ONCE, gather, reorder, rows_like, rows_of
+from sweeps.engine.rows import ONCE, gather, rows_like
+from sweeps.problems.base import DataProblem
 
 __all__ = [
     "COMPLETE",
@@ -40,8 +52,8 @@ __all__ = [
     "PRUNED",
     "RESULTS",
     "Trials",
+    "linked",
     "parts",
-    "trial_parts",
 ]
 
 # Columns of the integer plan of a trial.
@@ -55,6 +67,9 @@ NO_SCHEDULE = (0.0,) * WIDTH  # as many parameters as every schedule has
 # Columns of what all trials are watched for.
 METRIC, SIGN, TARGET, LIMIT, CHECK_TEST, CHECK_TRAIN, ENDS_AT_TARGET = range(7)
 GRAD_NORM, GRAD_VARIANCE, UPDATE_NORM = range(7, 10)  # as MEASURES
+
+# Lengths of what a worker allocates: parameters, the largest batch, work, rows of x, the clock.
+N_PARAMS, MOST_ROWS, WORK, ROWS, CLOCK = range(5)
 
 # States of a trial; the order is that of the categories in the frame.
 PENDING, COMPLETE, DIVERGED, PRUNED = -1, 0, 1, 2
@@ -92,7 +107,7 @@ class Trials(NamedTuple):
     X_test: np.ndarray
     y_test: np.ndarray
     theta0: np.ndarray  # (n_params,) or (0,): draw from the seed
-    sizes: np.ndarray  # int64: n_params, largest batch, length of work
+    sizes: np.ndarray  # int64 (5,): N_PARAMS, MOST_ROWS, WORK, ROWS, CLOCK
     # float64 (10,): METRIC, SIGN (+1 max, -1 min), TARGET, LIMIT, ..., and the column of `out`
     # for each of MEASURES, -1 for none
     watch: np.ndarray
@@ -107,7 +122,8 @@ class Trials(NamedTuple):
 class Scratch(NamedTuple):
     """What one worker reuses for all of its trials."""
 
-    x: tuple  # theta and the rule's slots
+    x: np.ndarray  # rows of n_params and some more: theta and the rule's slots
+    clock: np.ndarray  # float64
     answer: np.ndarray  # theta to evaluate with, where that is not x[0]
     grad: np.ndarray
     order: np.ndarray
@@ -119,41 +135,17 @@ class Scratch(NamedTuple):
     before: np.ndarray  # parameters before the step, where it is measured
 
 
-@inlinable
-def at_lr(h, scale):
-    """Return the hyperparameters with the learning rate, their first, scaled."""
-    return (h[0] * scale,) + h[1:]  # noqa: RUF005
-
-
-def answering(answer: Callable | None) -> Callable:
-    """Return ``answered(h, x, spare)``: the parameters to evaluate with, ``x[0]`` or ``spare``."""
-    if answer is None:
-        return jitable(lambda h, x, spare: x[0])
-
-    def answered(h, x, spare):
-        for j in range(spare.size):
-            spare[j] = answer(h, take(x, j))
-        return spare
-
-    return jitable(answered)
-
-
-def trial_parts(
-    init, loss_and_grad, evaluate, clock0, tick, adapt, update, answer, n_hyper, starts
-) -> tuple:
-    """Close the two functions of :func:`sweeps.engine.queue.workers` over a problem and a rule."""
-    like, like_h, answered = (0,) * len(starts), (0,) * n_hyper, answering(answer)
-    # What depends on neither is compiled, and cached, apart.
-    order_rows, record, clip = kernel(ordering), kernel(recording), kernel(clipping)
-    note_gradient, note_move = kernel(measuring_gradients), kernel(measuring_moves)
+@functools.cache
+def parts() -> tuple:
+    """Return the two functions of :func:`sweeps.engine.queue.workers` that run trials."""
 
     @jitable
     def scratch(t):
-        n_params, batch, work = t.sizes[0], t.sizes[1], t.sizes[2]
+        n_params, batch, work = t.sizes[N_PARAMS], t.sizes[MOST_ROWS], t.sizes[WORK]
         # Rows padded to 64 bytes, so that every slot starts on a cache line.
-        table = np.empty((len(like), (n_params + 15) // 16 * 16), t.X.dtype)
         return Scratch(
-            rows_of(table, like, n_params),
+            np.empty((t.sizes[ROWS], (n_params + 15) // 16 * 16), t.X.dtype),
+            np.empty(t.sizes[CLOCK]),
             np.empty(n_params, t.X.dtype),
             np.empty(n_params, t.X.dtype),
             np.empty(t.X.shape[0], np.int64),
@@ -166,23 +158,22 @@ def trial_parts(
         )
 
     @jitable
-    def start(i, s, t, aux):
+    def start(i, s, t, links):
         """Set parameters, slots and results to what they are before the first step."""
-        for j in range(s.grad.size):
-            s.x[0][j] = 0.0
+        theta = s.x[0][: s.grad.size]
+        for j in range(theta.size):
+            theta[j] = 0.0
         if t.theta0.size:
             for j in range(t.theta0.size):
-                s.x[0][j] = t.theta0[j]
+                theta[j] = t.theta0[j]
         else:
-            init(s.x[0], aux, np.uint64(t.plan[i, SEED]))
+            seed = np.uint64(t.plan[i, SEED])
+            call(links[INIT], None, (theta, links[CONSTANTS:], seed))
         scale = t.extra[i, INIT_SCALE]
         if scale != 1.0:
-            for j in range(s.grad.size):
-                s.x[0][j] *= scale
-        h = load(t.h[i], like_h)
-        for k in range(1, len(s.x)):
-            for j in range(s.grad.size):
-                s.x[k][j] = begun(starts[k], h, s.x[0][j])
+            for j in range(theta.size):
+                theta[j] *= scale
+        call(links[BEGIN], None, (t.h[i], s.clock, s.x, theta.size))
         for k in range(s.sums.size):
             s.sums[k] = 0.0
         s.sums[LOW], s.sums[LAST] = t.X.shape[0], np.nan
@@ -191,80 +182,82 @@ def trial_parts(
         for j in range(s.mean.size):
             s.mean[j] = 0.0
         t.out[i, BEST_LOSS] = np.inf
-        return clock0(h)
 
     @jitable
-    def pause(i, s, t, clock):
+    def pause(i, s, t):
         """Copy what the next stretch of the run needs to the trial's ``words`` and ``memory``."""
         words, n = t.words[i], s.grad.size
         for k in range(COUNTERS):
             words[k] = s.sums[k]
         for k in range(t.out.shape[1]):
             words[COUNTERS + k] = t.out[i, k]
-        store(words[COUNTERS + t.out.shape[1] :], clock)
+        for k in range(s.clock.size):
+            words[COUNTERS + t.out.shape[1] + k] = s.clock[k]
         for j in range(s.mean.size):
             words[words.size - s.mean.size + j] = s.mean[j]
-        for k in range(len(s.x)):
+        for k in range(s.x.shape[0]):
             for j in range(n):
-                t.memory[i, k * n + j] = s.x[k][j]
+                t.memory[i, k * n + j] = s.x[k, j]
 
     @jitable
-    def resume(i, s, t):
+    def resume(i, s, t, links):
         """Copy it back; only the order of the rows is made again, as it was made before."""
         words, n = t.words[i], s.grad.size
         for k in range(COUNTERS):
             s.sums[k] = words[k]
         for k in range(t.out.shape[1]):
             t.out[i, k] = words[COUNTERS + k]
+        for k in range(s.clock.size):
+            s.clock[k] = words[COUNTERS + t.out.shape[1] + k]
         for j in range(s.mean.size):
             s.mean[j] = words[words.size - s.mean.size + j]
-        for k in range(len(s.x)):
+        for k in range(s.x.shape[0]):
             for j in range(n):
-                s.x[k][j] = t.memory[i, k * n + j]
+                s.x[k, j] = t.memory[i, k * n + j]
         if t.plan[i, BATCH] < t.X.shape[0]:
             kind = t.plan[i, SHUFFLE]
             epoch = 0 if kind == ONCE else int(s.sums[EPOCH]) - 1
-            order_rows(s.order, kind, t.plan[i, SEED], epoch)
-        return load(words[COUNTERS + t.out.shape[1] :], clock0(load(t.h[i], like_h)))
+            call(links[ORDER], None, (s.order, kind, t.plan[i, SEED], epoch))
 
     @jitable
-    def minibatch(s, t, aux, low, high):
+    def minibatch(s, t, links, low, high):
         """Loss and gradient of rows ``low:high`` of the epoch's order."""
-        if high - low == t.X.shape[0]:  # the full batch needs no copy, and no order
-            return loss_and_grad(s.x[0], t.X, t.y, aux, s.grad, s.work)
-        gather(s, t.X, t.y, low, high)
-        rows = high - low
-        return loss_and_grad(s.x[0], s.X[:rows], s.y[:rows], aux, s.grad, s.work)
+        X, y, rows = t.X, t.y, high - low
+        if rows < X.shape[0]:  # the full batch needs no copy, and no order
+            gather(s, X, y, low, high)
+            X, y = s.X[:rows], s.y[:rows]
+        theta = s.x[0][: s.grad.size]
+        return call(links[LOSS], 0.0, (theta, X, y, links[CONSTANTS:], s.grad, s.work))
 
     @jitable
-    def descend(s, c):
-        for j in range(s.grad.size):
-            put(s.x, j, update(c, s.grad[j], take(s.x, j)))
-
-    @jitable
-    def measure(i, s, t, aux, train):
+    def measure(i, s, t, links, train):
         """Evaluate the current parameters; write the loss and accuracy, return the loss."""
         column = TRAIN_LOSS if train else TEST_LOSS
         X, y = (t.X, t.y) if train else (t.X_test, t.y_test)
-        theta = answered(load(t.h[i], like_h), s.x, s.answer)
-        loss, accuracy = evaluate(theta, X, y, aux, s.grad, s.work)
+        theta = s.x[0][: s.grad.size]
+        if links[ANSWER] != 0:
+            call(links[ANSWER], None, (t.h[i], s.x, s.answer))
+            theta = s.answer
+        arguments = theta, X, y, links[CONSTANTS:], s.grad, s.work
+        loss, accuracy = call(links[EVALUATE], (0.0, 0.0), arguments)
         t.out[i, column], t.out[i, column + 1] = loss, accuracy
         return loss
 
     @jitable
-    def check(i, s, t, aux, step):
+    def check(i, s, t, links, step):
         """Look at the trial; return the step of the next check, or 0 if it ends here."""
         for train in range(2):
             if t.watch[CHECK_TEST + train] != 0.0:
-                measure(i, s, t, aux, train == 1)
-        return record(i, step, s.sums, s.mean, t.plan, t.watch, t.out, t.curves)
+                measure(i, s, t, links, train == 1)
+        arguments = i, step, s.sums, s.mean, t.plan, t.watch, t.out, t.curves
+        return call(links[RECORD], 0, arguments)
 
     @jitable
-    def finish(i, s, t, aux, step, last, ended):
+    def finish(i, s, t, links, step, last, ended):
         """Evaluate the parameters; at the end, a loss that is not finite is a divergence."""
         for train in range(2):
             if train == 1 or t.X_test.shape[0]:
-                loss = measure(i, s, t, aux, train == 1)
+                loss = measure(i, s, t, links, train == 1)
         if ended and not abs(loss) < np.inf:
             return diverge(i, t, step, last)
         t.out[i, STEPS_DONE] = step
@@ -272,13 +265,15 @@ def trial_parts(
         return True
 
     @jitable
-    def item(i, s, control, t, aux):
+    def item(i, s, control, t, links):
         batch, steps, limit = t.plan[i, BATCH], t.plan[i, STEPS], t.extra[i, CLIP_NORM]
         seed, kind = t.plan[i, SEED], t.plan[i, SHUFFLE]
         until = t.until[i] if t.until.shape[0] else steps
-        paused = t.words.shape[0] > 0 and t.words[i, DONE] > 0.0
-        clock = resume(i, s, t) if paused else start(i, s, t, aux)
-        h, a = load(t.h[i], like_h), load(t.schedule[i], NO_SCHEDULE)
+        if t.words.shape[0] > 0 and t.words[i, DONE] > 0.0:
+            resume(i, s, t, links)
+        else:
+            start(i, s, t, links)
+        a = load(t.schedule[i], NO_SCHEDULE)
         rows, low = t.X.shape[0], int(s.sums[LOW])
         epoch, last, due = int(s.sums[EPOCH]), s.sums[LAST], int(s.sums[DUE])
         done = step = int(s.sums[DONE])
@@ -288,44 +283,38 @@ def trial_parts(
                 return False
             if low >= rows:
                 if batch < rows:
-                    order_rows(s.order, kind, seed, epoch)
+                    call(links[ORDER], None, (s.order, kind, seed, epoch))
                 low, epoch = 0, epoch + 1
             high = min(low + batch, rows)
-            loss = minibatch(s, t, aux, low, high)
+            loss = minibatch(s, t, links, low, high)
             if not abs(loss) <= t.watch[LIMIT]:  # false for NaN as well
                 return diverge(i, t, step, last)
             last = loss
             s.sums[SUM] += loss * (high - low)
             s.sums[SEEN] += high - low
             if measured:
-                note_gradient(s.sums, s.mean, s.grad, high - low)
+                call(links[NOTE_GRADIENT], None, (s.sums, s.mean, s.grad, high - low))
             if limit < np.inf:
-                clip(s.grad, limit)
-            scale = factor(t.plan[i, SCHEDULE], float(step - 1), a)
-            clock, c = tick(at_lr(h, scale), clock)
+                call(links[CLIP], None, (s.grad, limit))
+            scale = call(links[SCALE], 0.0, (t.plan[i, SCHEDULE], float(step - 1), a))
             for j in range(s.before.size):
-                s.before[j] = s.x[0][j]
-            descend(s, cast(adapt(c, s.grad, s.x), s.grad))
+                s.before[j] = s.x[0, j]
+            call(links[ADVANCE], None, (t.h[i], scale, s.clock, s.grad, s.x))
             if s.before.size:
-                note_move(s.sums, s.before, s.x[0])
+                call(links[NOTE_MOVE], None, (s.sums, s.before, s.x[0][: s.grad.size]))
             low = high
             if step == due:
-                due = check(i, s, t, aux, step)
+                due = check(i, s, t, links, step)
                 if due == 0:
                     break
         ended = due == 0 or step == steps
         if not ended:
             s.sums[DONE], s.sums[LOW], s.sums[EPOCH] = step, low, epoch
             s.sums[LAST], s.sums[DUE] = last, due
-            pause(i, s, t, clock)
-        return finish(i, s, t, aux, step, last, ended)
+            pause(i, s, t)
+        return finish(i, s, t, links, step, last, ended)
 
     return scratch, item
-
-
-def ordering():
-    """Template of :func:`reorder`."""
-    return lambda order, kind, seed, epoch: reorder(order, kind, seed, epoch)
 
 
 def recording():
@@ -374,9 +363,6 @@ def diverge(i, t, step, last):
     return True
 
 
-@functools.cache
-def parts(init: Callable, loss_and_grad: Callable, evaluate: Callable, rule: Rule) -> tuple:
-    """Return :func:`trial_parts` of a problem's functions and a rule, the same object each time."""
-    adapt = adapted(rule.measure, rule.trust)
-    own = rule.clock0, rule.tick, adapt, rule.update, rule.answer, len(rule.hyper), rule.starts
-    return trial_parts(init, loss_and_grad, evaluate, *own)
+def linked(problem: DataProblem, rule: Rule) -> np.ndarray:
+    """Return what the kernel takes beside the trials of this problem and rule; compile it first."""
+    return linking.linked(recording, problem, rule)
