@@ -270,7 +270,7 @@ def comparing():
     return compare
 
 
-@jitable
+@inlinable
 def finish(s, t, k, step, complete):
     """Write the results of lane ``k``, at its end or after its divergence, and close it."""
     x, v, r = s
@@ -293,21 +293,21 @@ def finish(s, t, k, step, complete):
     r[ROW + k] = -1
 
 
-@jitable
+@inlinable
 def draw_curve(s, t, k, step):
     """Write one point of the curve of lane ``k``."""
-    i, dim = s.r[ROW + k], t.start.shape[1]
-    q = s.x[s.x.shape[0] - 1]
-    point = t.curves[i, s.r[CHECKS + k]]
-    point[0], point[1] = step, s.v[LOSS + k]
+    x, curves, out = s.x, t.curves, t.out
+    i, dim, at, q = s.r[ROW + k], t.start.shape[1], s.r[CHECKS + k], x.shape[0] - 1
+    curves[i, at, 0], curves[i, at, 1] = step, s.v[LOSS + k]
     for d in range(dim):
-        point[2 + d] = q[d * WIDTH + k]
-    measure(s, t, k)
-    for m in range(len(RESULTS) + dim, t.out.shape[1]):
-        point[2 + m - len(RESULTS)] = t.out[i, m]
+        curves[i, at, 2 + d] = x[q, d * WIDTH + k]
+    if out.shape[1] > len(RESULTS) + dim:
+        measure(s, t, k)
+    for m in range(len(RESULTS) + dim, out.shape[1]):
+        curves[i, at, 2 + m - len(RESULTS)] = out[i, m]
 
 
-@jitable
+@inlinable
 def measure(s, t, k):
     """Write the norms of lane ``k`` that are wanted, of its gradient here and of its last step."""
     i, g = s.r[ROW + k], s.x[s.x.shape[0] - 2]
@@ -317,7 +317,7 @@ def measure(s, t, k):
         t.out[i, int(t.watch[UPDATE_NORM])] = math.sqrt(s.v[MOVED + k])
 
 
-@jitable
+@inlinable
 def check(s, t, k, step):
     """Look at lane ``k``: its curve, and whether its patience has come to an end."""
     x, v, r = s
@@ -334,7 +334,7 @@ def check(s, t, k, step):
     return worn
 
 
-@jitable
+@inlinable
 def attend(s, t, step):
     """Close the lanes that end here and draw curves; return the step of the next event, or -1."""
     _, v, r = s

@@ -213,7 +213,9 @@ def stretching(
             more[1][j] = table[len(x), j]
         seen = bounds, optima, watch, plan, schedule, links
         step = run(x, more, mine, r, *seen, step, following, flags, dim)
-        for j in range(numbers):
+        for j in range(H):
+            v[j] = mine[j]
+        for j in range(clocks, numbers):
             v[j] = mine[j]
         for m in range(len(x)):
             for j in range(size):
@@ -232,7 +234,9 @@ def stretching(
         spare = np.empty(n * WIDTH if elsewhere else 0, g.dtype)
         seen = bounds, optima, watch, plan, schedule, links
         step = run(x, (q, g, spare), mine, r, *seen, step, following, flags, n)
-        for j in range(numbers):
+        for j in range(H):
+            v[j] = mine[j]
+        for j in range(clocks, numbers):
             v[j] = mine[j]
         if not elsewhere:
             for j in range(n * WIDTH):

@@ -53,6 +53,26 @@ def peek(typingctx, counters, index):
     return types.int64(counters, types.intp), codegen
 
 
+@intrinsic
+def borrowed(typingctx, arrays):
+    """Return a (named) tuple of arrays without their owners: views that nobody counts.
+
+    Counting references takes an atomic addition, of which two workers on one array each wait for
+    the other's. The arrays must be kept alive by another reference.
+    """
+
+    def codegen(context, builder, signature, args):
+        kinds, views = signature.args[0], []
+        for k, kind in enumerate(kinds):
+            view = make_array(kind)(context, builder, builder.extract_value(args[0], k))
+            view.meminfo = cgutils.get_null_value(view.meminfo.type)
+            view.parent = cgutils.get_null_value(view.parent.type)
+            views.append(view._getvalue())
+        return context.make_tuple(builder, kinds, views)
+
+    return arrays(arrays), codegen
+
+
 def workers(scratch, item):
     """Template of the driver: ``run(control, order, cost, table, aux)``, called by every worker.
 
@@ -61,7 +81,8 @@ def workers(scratch, item):
     """
 
     def run(control, order, cost, table, aux):
-        mine = scratch(table)
+        owned = scratch(table)
+        mine, table = borrowed(owned), borrowed(table)
         while peek(control, STOP) == 0:
             k = fetch_add(control, NEXT, 1)
             if k >= order.size:
@@ -70,5 +91,6 @@ def workers(scratch, item):
             if item(i, mine, control, table, aux):
                 fetch_add(control, DONE, 1)
             fetch_add(control, COST, cost[i])
+        return owned[0].size  # which keeps it alive until here
 
     return run
