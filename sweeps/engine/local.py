@@ -2,8 +2,8 @@
 
 Each worker is a background thread of Python's that runs the kernel with the GIL released, so the
 calling thread is free to draw progress and to receive Ctrl-C, which raises the kernel's stop flag.
-Threads of Numba's would do the same, and cost a second kernel: the parallel one of digits and Adam
-took 37 s to compile; the serial one, which workers of an executor need anyway, takes 29 s.
+Threads of Numba's would do the same, and cost a second kernel, parallel, beside the serial one that
+workers of an executor need.
 """
 
 from __future__ import annotations

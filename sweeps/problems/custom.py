@@ -102,8 +102,7 @@ def custom(
         y=y,
         X_test=X_test,
         y_test=y_test,
-        # Numba cannot type an empty tuple of arrays in a parallel region.
-        aux=aux or (np.zeros(0, theta0.dtype),),
+        aux=aux,
         n_params=theta0.size,
         flops_per_row=6.0 * theta0.size,
         theta0=theta0,

@@ -228,8 +228,7 @@ def landscape(
         start=point,
         optima=_optima(title, optimum, point.size),
         bounds=_bounds(title, bounds, point),
-        # Numba cannot type an empty tuple of arrays in a parallel region.
-        aux=aux or (np.zeros(0),),
+        aux=aux,
     )
     if with_grad:
         _check_gradient(problem)
