@@ -18,6 +18,7 @@ from fastopt.rules import Rule
 from fastopt.rules.base import begin
 from fastopt.schedules import SCHEDULES, factor
 from sweeps.engine import trial
+from sweeps.engine.links import at_lr
 from sweeps.engine.local import ONE_BLAS_THREAD, Problem, compile_block, run_block
 from sweeps.engine.plan import Block, Plan
 from sweeps.minibatches import Batches, begun_at, calling, shortened
@@ -185,7 +186,7 @@ class Walk:
         scale = (
             1.0 if self.kind == CONSTANT else kernel(calling, factor)(self.kind, float(t), self.a)
         )
-        h = trial.at_lr(self.h, scale)
+        h = at_lr(self.h, scale)
         before = self.x[0].copy()
         stepper(self.rule)(grad.size, h, self.clock, grad, self.x)
         if bounds is not None:

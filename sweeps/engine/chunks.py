@@ -42,8 +42,9 @@ LEAST, MOST = 200_000_000, 1_000_000_000
 ENOUGH = 64
 # Trials, and bytes of results with curves, that a chunk or launch may have: bounds memory.
 MOST_TRIALS, MOST_BYTES = 1 << 16, 1 << 25
-# Trials looked at to estimate the cost of a sweep.
-LOOKED_AT = 1 << 14
+# Trials looked at to estimate the cost of a sweep; and where they may all have other layers, each
+# set of which takes a millisecond to lay out.
+LOOKED_AT, SHAPES = 1 << 14, 1 << 9
 
 
 class Chunk(NamedTuple):
@@ -145,7 +146,8 @@ class Sample:
 
 def sampled(plan: Plan) -> Sample:
     """Look at all trials of a small sweep, or at evenly spaced ones of a large one."""
-    ids = np.unique(np.linspace(0, plan.size - 1, min(plan.size, LOOKED_AT)).astype(np.int64))
+    most = SHAPES if "hidden" in plan.space.names else LOOKED_AT
+    ids = np.unique(np.linspace(0, plan.size - 1, min(plan.size, most)).astype(np.int64))
     steps = points = 0
     costs: list[int] = []
     for block in plan.blocks(ids, results=False):

@@ -300,8 +300,8 @@ def grouped(names: np.ndarray, hidden: np.ndarray) -> tuple[list[Any], np.ndarra
     first, alikes = alike(names, hidden)
     kernels = [find_rule(name).kernel_parts for name in names[first].tolist()]
     keys = list(zip(kernels, hidden[first].tolist()))
-    distinct = list(dict.fromkeys(keys))
-    return [layers for _, layers in distinct], np.array([distinct.index(k) for k in keys])[alikes]
+    distinct = {key: k for k, key in enumerate(dict.fromkeys(keys))}
+    return [layers for _, layers in distinct], np.array([distinct[key] for key in keys])[alikes]
 
 
 def spacing(eval_every: Any, default: Any) -> Any:
