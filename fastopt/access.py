@@ -11,14 +11,16 @@ An array of uint16 holds the bits of bfloat16 numbers: they are computed with as
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import from_dtype, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import load_item, make_array, populate_array, store_item
 
-__all__ = ["arrays_at", "cast", "load", "put", "store", "take"]
+__all__ = ["arrays_at", "arrays_of", "cast", "load", "put", "store", "take"]
 
 
 def _pointer(context, builder, kind, array, index):
@@ -154,6 +156,31 @@ def cast(typingctx, values, a):
     return types.UniTuple(_number(a), len(values))(values, a), codegen
 
 
+def _arrays(context, builder, signature, args, kinds):
+    """Arrays of the types ``kinds``, for an intrinsic of ``(table, row, column, size, ...)``."""
+    kind = signature.args[0]
+    view = make_array(kind)(context, builder, args[0])
+    row, column, size = (
+        context.cast(builder, args[k], signature.args[k], types.intp) for k in (1, 2, 3)
+    )
+    arrays = []
+    for k, item in enumerate(kinds):
+        place = [builder.add(row, row.type(k)), column]
+        pointer = cgutils.get_item_pointer(context, builder, kind, view, place, wraparound=False)
+        array = make_array(item)(context, builder)
+        width = context.get_constant(types.intp, item.dtype.bitwidth // 8)
+        populate_array(
+            array,
+            data=builder.inttoptr(builder.load(pointer), array.data.type),
+            shape=[size],
+            strides=[width],
+            itemsize=width,
+            meminfo=None,
+        )
+        arrays.append(array._getvalue())
+    return context.make_tuple(builder, signature.return_type, arrays)
+
+
 @intrinsic
 def arrays_at(typingctx, table, row, column, size, like):
     """Return 1-D arrays of ``size`` elements, found by address, typed as the tuple ``like``.
@@ -162,28 +189,20 @@ def arrays_at(typingctx, table, row, column, size, like):
     """
 
     def codegen(context, builder, signature, args):
-        kind = signature.args[0]
-        view = make_array(kind)(context, builder, args[0])
-        row, column, size = (
-            context.cast(builder, args[k], signature.args[k], types.intp) for k in (1, 2, 3)
-        )
-        arrays = []
-        for k, item in enumerate(signature.args[4]):
-            place = [builder.add(row, row.type(k)), column]
-            pointer = cgutils.get_item_pointer(
-                context, builder, kind, view, place, wraparound=False
-            )
-            array = make_array(item)(context, builder)
-            width = context.get_constant(types.intp, item.dtype.bitwidth // 8)
-            populate_array(
-                array,
-                data=builder.inttoptr(builder.load(pointer), array.data.type),
-                shape=[size],
-                strides=[width],
-                itemsize=width,
-                meminfo=None,
-            )
-            arrays.append(array._getvalue())
-        return context.make_tuple(builder, signature.return_type, arrays)
+        return _arrays(context, builder, signature, args, signature.args[4])
 
     return like(table, row, column, size, like), codegen
+
+
+def arrays_of(dtypes: tuple[np.dtype, ...]) -> Any:
+    """Return :func:`arrays_at` for arrays of these dtypes, which needs no ``like``."""
+    kinds = types.Tuple([types.Array(from_dtype(dtype), 1, "C") for dtype in dtypes])
+
+    @intrinsic
+    def at(typingctx, table, row, column, size):
+        def codegen(context, builder, signature, args):
+            return _arrays(context, builder, signature, args, kinds)
+
+        return kinds(table, row, column, size), codegen
+
+    return at

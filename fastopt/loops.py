@@ -12,14 +12,15 @@ from collections.abc import Callable
 import numpy as np
 from numba import prange
 
-from fastopt.access import arrays_at, cast, load, put, store, take
+from fastopt.access import arrays_of, cast, load, put, store, take
+from fastopt.calls import call
 from fastopt.compile import inlinable, jitable
 from fastopt.rules import Rule
 from fastopt.threads import Twins
 
 __all__ = [
-    "adapted", "cast", "flat", "flat_measured", "load", "put", "scattered", "scattered_measured",
-    "step_parts", "stepper", "store", "take",
+    "adapted", "cast", "flat", "flat_measured", "load", "put", "scattered", "spanning",
+    "step_parts", "stepper", "store", "summing", "take", "ticking", "trusting",
 ]  # fmt: skip
 
 
@@ -116,104 +117,112 @@ def adapted(measure, trust):
     return jitable(adapt)
 
 
-def ticks(clock0, tick):
-    """Tick the clock of every active array once; the coefficients are the rows of a matrix.
+def ticking(clock0, tick, n_hyper):
+    """Template of ``tick_at(h, clock, c)``: advance the clock, write the coefficients."""
+    like_h = (0,) * n_hyper
 
-    Nothing is written, and the position of the array is returned, if a step counter kept outside
-    (torch's ``step``) does not agree with its clock; -1 when all of them do.
+    def tick_at(h, clock, c):
+        hyper = load(h, like_h)
+        now, made = tick(hyper, load(clock, clock0(hyper)))
+        store(clock, now)
+        store(c, made)
+
+    return tick_at
+
+
+def spanning(update, n_coefficients, kinds):
+    """Template of ``span(c, table, s, low, high)``: update some elements of array ``s``.
+
+    ``kinds`` are the dtypes of gradient, parameter and slots.
     """
+    gradient_at, arrays_at = arrays_of(kinds[:1]), arrays_of(kinds[1:])
+    like_c = (0,) * n_coefficients
 
-    def run(like, like_h, hyper, groups, clocks, table, active):
-        coefficients = np.empty((active.size, len(tick(like_h, clock0(like_h))[1])))
-        for k in range(active.size):
-            if table[0, active[k]] != 0:
-                (counter,) = arrays_at(table, 0, active[k], 1, like)
-                if counter[0] != np.float32(clocks[active[k], 0]):
-                    return k, coefficients
-        for k in range(active.size):
-            s = active[k]
-            h = load(hyper[groups[s]], like_h)
-            now, c = tick(h, load(clocks[s], clock0(h)))
-            store(clocks[s], now)
-            store(coefficients[k], c)
-            if table[0, s] != 0:
-                (counter,) = arrays_at(table, 0, s, 1, like)
-                counter[0] = now[0]
-        return -1, coefficients
+    def span(c, table, s, low, high):
+        g, x = gradient_at(table, 1, s, high), arrays_at(table, 2, s, high)
+        now = cast(load(c, like_c), g[0])
+        for i in range(low, high):
+            put(x, i, update(now, take(g, i)[0], take(x, i)))
 
-    return jitable(run)
+    return span
 
 
-def work_items(update):
-    """Update what lies between the start of one work item and that of the next."""
+def summing(measure, n_coefficients, kinds):
+    """Template of ``sums(c, table, s, size, low)``: measure one chunk of array ``s``."""
+    gradient_at, arrays_at = arrays_of(kinds[:1]), arrays_of(kinds[1:])
+    like_c, over_chunk = (0,) * n_coefficients, chunk_sums(measure)
 
-    def run(item, like, c0, coefficients, sizes, table, active, segment, offset):
-        for k in range(segment[item], segment[item + 1] + 1):
-            low = offset[item] if k == segment[item] else 0
-            high = offset[item + 1] if k == segment[item + 1] else sizes[active[k]]
-            if low < high:
-                c = cast(load(coefficients[k], c0), like[1])
-                g = arrays_at(table, 1, active[k], high, like[1:2])
-                x = arrays_at(table, 2, active[k], high, like[2:])
-                for i in range(low, high):
-                    put(x, i, update(c, take(g, i)[0], take(x, i)))
+    def sums(c, table, s, size, low):
+        g, x = gradient_at(table, 1, s, size), arrays_at(table, 2, s, size)
+        return over_chunk(load(c, like_c), g[0], x, low)
 
-    return jitable(run)
+    return sums
 
 
-def scattered(clock0, tick, update):
+def trusting(trust, n_coefficients):
+    """Template of ``adapt(c, a, b, n)``: adapt the coefficients to the sums over ``n`` elements."""
+    like_c = (0,) * n_coefficients
+
+    def adapt(c, a, b, n):
+        store(c, trust(load(c, like_c), (a, b), n))
+
+    return adapt
+
+
+# Where :func:`scattered` finds what it calls; there are no sums to take if SUMS is 0.
+TICK, SPAN, SUMS, TRUST = range(4)
+
+
+def scattered():
     """One step over separate arrays found by address, in one parallel region.
 
     ``table[:, s]`` holds the addresses of array ``s``: step counter (or 0), gradient, parameter,
-    slots; ``like`` one empty array of the type of each. ``hyper[groups[s]]`` are its
-    hyperparameters, ``clocks[s]`` its clock. Only arrays in ``active`` are touched. Work item ``k``
-    goes from element ``offset[k]`` of ``active[segment[k]]`` to where item ``k + 1`` starts.
+    slots. ``hyper[groups[s]]`` are its hyperparameters, ``clocks[s]`` its clock. Only arrays in
+    ``active`` are touched. Work item ``k`` is from element ``offset[k]`` of ``active[segment[k]]``
+    to where item ``k + 1`` starts. What depends on the rule is called by the addresses ``links``:
+    :func:`ticking`, :func:`spanning`, :func:`summing`, :func:`trusting`; sums are taken in the
+    chunks of :func:`flat_measured`, so that both give the same bits.
+
+    Nothing is written, and the position of the array in ``active`` is returned, if a step counter
+    kept outside (torch's ``step``) does not agree with its clock; -1 when all of them do.
     """
-    tick_all, work = ticks(clock0, tick), work_items(update)
+    counter_at = arrays_of((np.dtype(np.float32),))
 
-    def step(like, like_h, hyper, groups, clocks, sizes, table, active, segment, offset):
-        wrong, coefficients = tick_all(like[:1], like_h, hyper, groups, clocks, table, active)
-        if wrong >= 0:
-            return wrong
-        c0 = tick(like_h, clock0(like_h))[1]
-        for item in prange(segment.size - 1):
-            work(item, like, c0, coefficients, sizes, table, active, segment, offset)
-        return wrong
-
-    return step
-
-
-def scattered_measured(clock0, tick, measure, trust, update):
-    """Like :func:`scattered`, for rules that adapt to sums over each array first.
-
-    The sums have the chunks of :func:`flat_measured`, so that both give the same bits.
-    """
-    tick_all, work, over_chunk = ticks(clock0, tick), work_items(update), chunk_sums(measure)
-
-    def step(like, like_h, hyper, groups, clocks, sizes, table, active, segment, offset):
-        wrong, coefficients = tick_all(like[:1], like_h, hyper, groups, clocks, table, active)
-        if wrong >= 0:
-            return wrong
-        c0 = tick(like_h, clock0(like_h))[1]
-        first = np.zeros(active.size + 1, np.int64)
+    def step(links, n_coefficients, hyper, groups, clocks, sizes, table, active, segment, offset):
         for k in range(active.size):
-            first[k + 1] = first[k] + (sizes[active[k]] + CHUNK - 1) // CHUNK
-        left, right = np.zeros(first[-1]), np.zeros(first[-1])
-        for chunk in prange(first[-1]):
-            k = np.searchsorted(first, chunk, "right") - 1
-            g = arrays_at(table, 1, active[k], sizes[active[k]], like[1:2])[0]
-            x = arrays_at(table, 2, active[k], sizes[active[k]], like[2:])
-            c = load(coefficients[k], c0)
-            left[chunk], right[chunk] = over_chunk(c, g, x, (chunk - first[k]) * CHUNK)
+            if table[0, active[k]] != 0:
+                (counter,) = counter_at(table, 0, active[k], 1)
+                if counter[0] != np.float32(clocks[active[k], 0]):
+                    return k
+        c = np.empty((active.size, n_coefficients))
         for k in range(active.size):
-            a, b = 0.0, 0.0
-            for chunk in range(first[k], first[k + 1]):
-                a += left[chunk]
-                b += right[chunk]
-            store(coefficients[k], trust(load(coefficients[k], c0), (a, b), sizes[active[k]]))
+            s = active[k]
+            call(links[TICK], None, (hyper[groups[s]], clocks[s], c[k]))
+            if table[0, s] != 0:
+                (counter,) = counter_at(table, 0, s, 1)
+                counter[0] = clocks[s, 0]
+        if links[SUMS] != 0:
+            first = np.zeros(active.size + 1, np.int64)
+            for k in range(active.size):
+                first[k + 1] = first[k] + (sizes[active[k]] + CHUNK - 1) // CHUNK
+            left, right = np.zeros(first[-1]), np.zeros(first[-1])
+            for chunk in prange(first[-1]):
+                k = np.searchsorted(first, chunk, "right") - 1
+                where = c[k], table, active[k], sizes[active[k]], (chunk - first[k]) * CHUNK
+                left[chunk], right[chunk] = call(links[SUMS], (0.0, 0.0), where)
+            for k in range(active.size):
+                a, b = 0.0, 0.0
+                for chunk in range(first[k], first[k + 1]):
+                    a += left[chunk]
+                    b += right[chunk]
+                call(links[TRUST], None, (c[k], a, b, sizes[active[k]]))
         for item in prange(segment.size - 1):
-            work(item, like, c0, coefficients, sizes, table, active, segment, offset)
-        return wrong
+            for k in range(segment[item], segment[item + 1] + 1):
+                low = offset[item] if k == segment[item] else 0
+                high = offset[item + 1] if k == segment[item + 1] else sizes[active[k]]
+                if low < high:
+                    call(links[SPAN], None, (c[k], table, active[k], low, high))
+        return -1
 
     return step
 

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numba import types
 
+from fastopt.calls import address_of
 from fastopt.clocks import new_clock
-from fastopt.loops import PARALLEL_FROM, scattered, scattered_measured
+from fastopt.compile import kernel
+from fastopt.loops import PARALLEL_FROM, scattered, spanning, summing, ticking, trusting
 from fastopt.rules import Rule
 from fastopt.threads import Twins
 
@@ -61,13 +64,32 @@ def work_items(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.cache
-def _stepper(rule: Rule) -> Twins:
-    if rule.measure is None:
-        parts: tuple[Any, ...] = (scattered, rule.clock0, rule.tick, rule.update)
-    else:
-        functions = rule.clock0, rule.tick, rule.measure, rule.trust, rule.update
-        parts = (scattered_measured, *functions)
-    return Twins(*parts, threshold=PARALLEL_FROM)
+def _stepper() -> Twins:
+    return Twins(scattered, threshold=PARALLEL_FROM)
+
+
+@functools.cache
+def _links(rule: Rule, kinds: tuple[np.dtype, ...]) -> tuple[np.ndarray, int]:
+    """Compile what the step calls for gradients, parameters and slots of these dtypes.
+
+    Returns
+    -------
+    links : ndarray of int64, shape (4,)
+        See :func:`fastopt.loops.scattered`.
+    n_coefficients : int
+    """
+    h = rule.pack()
+    n = len(rule.tick(h, rule.clock0(h))[1])
+    real, whole, none = types.float64, types.int64, types.none
+    row, table = types.Array(real, 1, "C"), types.Array(whole, 2, "C")
+    sums = trust = 0
+    if rule.measure is not None:
+        pair = types.UniTuple(real, 2)
+        sums = address_of(kernel(summing, rule.measure, n, kinds), pair, row, table, *[whole] * 3)
+        trust = address_of(kernel(trusting, rule.trust, n), none, row, real, real, whole)
+    tick = address_of(kernel(ticking, rule.clock0, rule.tick, len(h)), none, row, row, row)
+    span = address_of(kernel(spanning, rule.update, n, kinds), none, row, table, *[whole] * 3)
+    return np.array([tick, span, sums, trust]), n
 
 
 class Many:
@@ -127,10 +149,9 @@ class Many:
         self.table = np.zeros((SLOTS + len(rule.slots), self.sizes.size), np.int64)
         h = rule.pack()
         self.clocks = np.tile(new_clock(rule, h), (self.sizes.size, 1))
-        kinds = (np.float32, kind, kind, *(slot_kind for _ in rule.slots))
-        self._like = tuple(np.empty(0, each) for each in kinds)
-        self._like_h = h
-        self._stepper = _stepper(rule)
+        kinds = kind, kind, *(slot_kind for _ in rule.slots)
+        self._links = _links(rule, tuple(map(np.dtype, kinds)))
+        self._stepper = _stepper()
         self._select(self.everything)
 
     def step(self, hyper: np.ndarray, active: np.ndarray) -> int:
@@ -152,8 +173,8 @@ class Many:
         if active is not self._active and not np.array_equal(active, self._active):
             self._select(active)
         return self._stepper(
-            self._weight, self._like, self._like_h, hyper, self.groups, self.clocks, self.sizes,
-            self.table, active, self._segment, self._offset,
+            self._weight, *self._links, hyper, self.groups, self.clocks, self.sizes, self.table,
+            active, self._segment, self._offset,
         )  # fmt: skip
 
     def _select(self, active: np.ndarray) -> None:
