@@ -132,17 +132,32 @@ def test_neighbours_and_gradient_are_not_written(case, dtype, twin):
 
 DUMP = """
 import numpy as np
+from fastopt.compile import kernel
+from fastopt.loops import spanning, stepper
+from fastopt.many import Many
 from tests.cases import ELEMENTWISE, fresh
-from fastopt.loops import stepper
+from tests.test_kernels import PARALLEL
 for case in ELEMENTWISE:
-    for dtype in (np.float32, np.float64):
-        for twin in ("serial", "parallel")[: 1 + (dtype is np.float32)]:
-            kernel, state = getattr(stepper(case.rule), twin), fresh(case, 64, dtype)
-            kernel(state.h, state.clock, state.p.copy(), state.x)
-            (signature,) = [s for s in kernel.signatures if np.dtype(dtype).name in str(s[2])]
-            assembly = kernel.inspect_asm(signature)
-            print(f"@@@ {case} {np.dtype(dtype)} {twin}", assembly, sep="\\n")
+    for dtype in map(np.dtype, ("float32", "float64")):
+        twins, state = stepper(case.rule), fresh(case, 64, dtype)
+        for twin in ("serial", "parallel")[: 1 + (dtype == "float32" and case in PARALLEL)]:
+            run = getattr(twins, twin)
+            run(state.h, state.clock, state.p.copy(), state.x)
+            (signature,) = [s for s in run.signatures if dtype.name in str(s[2])]
+            print(f"@@@ {case} {dtype} {twin}", run.inspect_asm(signature), sep="\\n")
+for case in PARALLEL:
+    kinds = (np.dtype("float32"),) * (2 + len(case.rule.slots))
+    Many(case.rule, *kinds[:2], [], [])
+    c = case.rule.tick(case.rule.pack(), case.rule.clock0(case.rule.pack()))[1]
+    span = kernel(spanning, case.rule.update, len(c), kinds)
+    print(f"@@@ {case} float32 span", *span.inspect_asm().values(), sep="\\n")
 """
+# Beside the serial loops of all rules, those of the parallel twin and of separate arrays; from rule
+# to rule these differ by nothing that those do not, and each takes a second or so to compile.
+PARALLEL = [case for case in ELEMENTWISE if case.rule.name in ("sgd", "momentum", "adam", "adan")]
+FLOAT32 = [(case, "float32 serial") for case in ELEMENTWISE]
+FLOAT32 += [(case, f"float32 {way}") for case in PARALLEL for way in ("parallel", "span")]
+FLOAT64 = [(case, "float64 serial") for case in ELEMENTWISE]
 
 
 @pytest.fixture(scope="module")
@@ -191,11 +206,10 @@ WIDENING = re.compile(r"\bv?cvt(?:ps2pd|ss2sd)\b")
 
 
 @x86
-@elementwise
-@pytest.mark.parametrize("twin", ["serial", "parallel"])
-def test_float32_stays_float32(case, twin, assembly):
+@pytest.mark.parametrize(("case", "code"), FLOAT32, ids=str)
+def test_float32_stays_float32(case, code, assembly):
     """No element is widened; the coefficients, ticked in float64, are narrowed before the loop."""
-    text = assembly[f"{case} float32 {twin}"]
+    text = assembly[f"{case} {code}"]
     assert not WIDENING.search(text)
     used = {kind for loop in hot_loops(text, "ps") for kind in ARITHMETIC.findall(loop)}
     assert "ps" in used
@@ -203,8 +217,7 @@ def test_float32_stays_float32(case, twin, assembly):
 
 
 @x86
-@elementwise
-@pytest.mark.parametrize("code", ["float32 serial", "float32 parallel", "float64 serial"])
+@pytest.mark.parametrize(("case", "code"), FLOAT32 + FLOAT64, ids=str)
 def test_hot_loop_is_packed_and_calls_nothing(case, code, assembly):
     packed = {"float32": "ps", "float64": "pd"}[code.split()[0]]
     text = assembly[f"{case} {code}"]
