@@ -20,8 +20,27 @@ DTYPES = [np.float32, np.float64]
 STEPS = 3
 both = pytest.mark.parametrize("dtype", DTYPES)
 # Hyperparameters are data: the defaults of a rule run the same machine code as all its flags.
-every_rule = pytest.mark.parametrize("case", PLAIN, ids=str)
 elementwise = pytest.mark.parametrize("case", ELEMENTWISE, ids=str)
+# Parallel twins are one template that takes 1 to 3 s to compile for each rule and dtype: by default
+# one rule of each shape, by number of slots and with sums or without.
+SHAPES = {(len(c.rule.slots), c.rule.measure is None): c.rule.name for c in PLAIN}.values()
+
+
+def parallel(*given):
+    """Return the parameters of a test of a parallel twin, a soak but for some rules in float32."""
+    few = given[0].rule.name in SHAPES and given[1] is np.float32
+    return pytest.param(*given, marks=() if few else pytest.mark.soak)
+
+
+every_twin = pytest.mark.parametrize(
+    ("case", "dtype"), [parallel(case, dtype) for case in PLAIN for dtype in DTYPES], ids=str
+)
+every_loop = pytest.mark.parametrize(
+    ("case", "dtype", "twin"),
+    [(case, dtype, "serial") for case in PLAIN for dtype in DTYPES]
+    + [parallel(case, dtype, "parallel") for case in PLAIN for dtype in DTYPES],
+    ids=str,
+)
 
 
 def gradients(n, dtype):
@@ -46,8 +65,7 @@ def threads():
     numba.set_num_threads(before)
 
 
-@both
-@every_rule
+@every_twin
 def test_twins_and_thread_counts_agree(case, dtype, threads):
     twins = stepper(case.rule)
     for n in EDGES:
@@ -58,8 +76,7 @@ def test_twins_and_thread_counts_agree(case, dtype, threads):
             assert bits(run(twins.parallel, fresh(case, n, dtype), gs)) == serial, (n, count)
 
 
-@both
-@every_rule
+@every_twin
 def test_guard_picks_a_twin_without_changing_the_result(case, dtype):
     twins = stepper(case.rule)
     for n in (twins.threshold - 1, twins.threshold):
@@ -88,9 +105,7 @@ def test_pieces_give_the_bits_of_the_whole(case, dtype):
         assert bits(state) == bits(whole)
 
 
-@both
-@every_rule
-@pytest.mark.parametrize("twin", ["serial", "parallel"])
+@every_loop
 def test_alignment_does_not_matter(case, dtype, twin):
     """Views that start at any of the first 18 elements, each array at another one."""
     n, kernel = 1025, getattr(stepper(case.rule), twin)
@@ -112,9 +127,7 @@ def test_alignment_does_not_matter(case, dtype, twin):
         assert bits(run(kernel, state, views)) == expected, offset
 
 
-@both
-@every_rule
-@pytest.mark.parametrize("twin", ["serial", "parallel"])
+@every_loop
 def test_neighbours_and_gradient_are_not_written(case, dtype, twin):
     n, kernel = 1023, getattr(stepper(case.rule), twin)
     state, g = fresh(case, n, dtype), gradients(n, dtype)[0]
@@ -138,7 +151,7 @@ from fastopt.many import Many
 from tests.cases import ELEMENTWISE, fresh
 from tests.test_kernels import PARALLEL
 for case in ELEMENTWISE:
-    for dtype in map(np.dtype, ("float32", "float64")):
+    for dtype in map(np.dtype, ("float32", "float64")[: 1 + (case in PARALLEL)]):
         twins, state = stepper(case.rule), fresh(case, 64, dtype)
         for twin in ("serial", "parallel")[: 1 + (dtype == "float32" and case in PARALLEL)]:
             run = getattr(twins, twin)
@@ -152,12 +165,12 @@ for case in PARALLEL:
     span = kernel(spanning, case.rule.update, len(c), kinds)
     print(f"@@@ {case} float32 span", *span.inspect_asm().values(), sep="\\n")
 """
-# Beside the serial loops of all rules, those of the parallel twin and of separate arrays; from rule
-# to rule these differ by nothing that those do not, and each takes a second or so to compile.
+# Beside the serial loops of all rules in float32, for some rules those in float64, of the parallel
+# twin and of separate arrays: they differ by nothing, and each takes a second or so to compile.
 PARALLEL = [case for case in ELEMENTWISE if case.rule.name in ("sgd", "momentum", "adam", "adan")]
 FLOAT32 = [(case, "float32 serial") for case in ELEMENTWISE]
 FLOAT32 += [(case, f"float32 {way}") for case in PARALLEL for way in ("parallel", "span")]
-FLOAT64 = [(case, "float64 serial") for case in ELEMENTWISE]
+FLOAT64 = [(case, "float64 serial") for case in PARALLEL]
 
 
 @pytest.fixture(scope="module")

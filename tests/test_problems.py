@@ -13,6 +13,7 @@ from sklearn import metrics
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from sweeps import problems
+from sweeps.engine.links import own
 from sweeps.problems.data import DATASETS
 from sweeps.problems.mlp import ACTIVATIONS, LOSSES
 from tests import networks
@@ -57,8 +58,10 @@ def gradient(problem, theta, X, y, way="compiled"):
     rows = max(len(X), problem.work_rows)
     work, canaries = guarded(problem.work_per_row * rows, problem.dtype)
     before = [a.copy() for a in (theta, X, y)]
-    run = both(problem.loss_and_grad)[way]
-    loss = run(theta, X, y, problem.aux, grad, work)
+    if way == "compiled":
+        loss = own(problem).loss(theta, X, y, own(problem).words, grad, work)
+    else:
+        loss = problem.loss_and_grad(theta, X, y, problem.aux, grad, work)
     np.testing.assert_array_equal(canaries, CANARY)
     for a, b in zip((theta, X, y), before):
         np.testing.assert_array_equal(a, b)
@@ -68,7 +71,7 @@ def gradient(problem, theta, X, y, way="compiled"):
 def evaluate(problem, theta, X, y):
     grad = np.empty(problem.n_params, problem.dtype)
     work, canaries = guarded(problem.work_per_row * problem.work_rows, problem.dtype)
-    result = both(problem.evaluate)["compiled"](theta, X, y, problem.aux, grad, work)
+    result = own(problem).evaluate(theta, X, y, own(problem).words, grad, work)
     np.testing.assert_array_equal(canaries, CANARY)
     return result
 

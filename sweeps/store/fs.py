@@ -61,7 +61,7 @@ def _publish(path: Path, data: bytes) -> None:
             raise OSError(errno.EIO, "what was written is not what is read")
         replace(draft, path)
         sync_folder(path.parent)
-    except OSError:
+    except BaseException:  # Ctrl-C as well leaves nothing behind
         with contextlib.suppress(OSError):
             remove(draft)
         raise
