@@ -137,7 +137,9 @@ def answering(answer, n_slots, n_hyper):
 
 
 @functools.cache
-def compiled(loss_and_grad: Callable, evaluate: Callable, init: Callable, constants: Any) -> tuple:
+def compiled(
+    loss_and_grad: Callable, evaluate: Callable, init: Callable, constants: Any
+) -> tuple[Any, Any, Any]:
     """Return the (lazily compiled) functions of a problem with constants of this Numba type."""
     unpack = unpacked(constants)
     return (
@@ -150,8 +152,8 @@ def compiled(loss_and_grad: Callable, evaluate: Callable, init: Callable, consta
 def own(problem: DataProblem) -> Own:
     """Return the functions of a problem, to be called with arrays like its own."""
     functions = problem.loss_and_grad, problem.evaluate, problem.init
-    made = compiled(*functions, numba.typeof(problem.aux))
-    return Own(*made, words_of(problem.aux))
+    loss, evaluate, init = compiled(*functions, numba.typeof(problem.aux))
+    return Own(loss, evaluate, init, words_of(problem.aux))
 
 
 @functools.cache
