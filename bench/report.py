@@ -1,6 +1,6 @@
 """Turn benchmark JSON into the tables of README.md, between its ``<!-- bench:... -->`` markers.
 
-python -m pytest bench --benchmark-only --benchmark-json=bench/results.json
+python -m pytest bench --benchmark-enable --benchmark-json=bench/results.json
 python -m bench.report bench/results.json README.md
 """
 
