@@ -26,7 +26,7 @@ from numba.extending import register_jitable
 
 from fastopt.errors import CacheWarning
 
-__all__ = ["inlinable", "jitable", "kernel", "registration", "told_apart"]
+__all__ = ["cache_folder", "inlinable", "jitable", "kernel", "registration", "told_apart"]
 
 # contract allows a*b + c to become one FMA. Never `True`: nnan/ninf delete NaN checks (numba#2919).
 FASTMATH = frozenset({"contract"})
@@ -250,6 +250,19 @@ class KernelCache(FunctionCache):
             CacheWarning,
             stacklevel=2,
         )
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """Return the folder that compiled code is cached in, None if there is none."""
+    cache = getattr(kernel(_any_loop), "_cache", None)
+    folder = getattr(cache, "_cache_path", None)
+    return None if folder is None else Path(folder)
+
+
+def _any_loop() -> Callable:
+    """Stand in for a template: all kernels of this package have one folder."""
+    return lambda: None
 
 
 def _attach_cache(dispatcher: Any, function: Callable) -> None:

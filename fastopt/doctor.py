@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fastopt.compile import kernel
+from fastopt.compile import cache_folder
 
 __all__ = ["cpu_quota", "facts", "versions"]
 
@@ -126,21 +126,10 @@ def _library(lib: dict[str, Any]) -> str:
 
 
 def _cache() -> str:
-    cache = getattr(kernel(_template), "_cache", None)
-    folder = getattr(cache, "_cache_path", None)
+    folder = cache_folder()
     if folder is None:
         return "none; name a writable folder in NUMBA_CACHE_DIR"
-    folder = Path(folder)
     known = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(known, os.W_OK):
         return f"{folder}, not writable; name a writable folder in NUMBA_CACHE_DIR"
     return f"{folder}, writable"
-
-
-def _template() -> Any:
-    """Stand in for a loop: the cache folder of any kernel of this package will do."""
-
-    def nothing() -> None:
-        return None
-
-    return nothing

@@ -13,6 +13,7 @@ import numpy as np
 from fastopt.errors import ArrayError, SpecError, did_you_mean
 from sweeps.problems import mlp as net
 from sweeps.problems.base import DataProblem, as_dataset, check_rows, no_rows
+from sweeps.problems.prepared import prepared
 
 __all__ = [
     "DATASETS",
@@ -243,6 +244,16 @@ def _moons() -> tuple[np.ndarray, np.ndarray]:
     return make_moons(1000, noise=0.2, random_state=42)
 
 
+def _split(load: Callable, test_size: float, split_seed: int) -> list[Any]:
+    from sklearn.model_selection import train_test_split
+
+    X, y = load()
+    if not test_size:
+        return [X, None, y, None]
+    labels = y if y.dtype.kind in "iu" else None
+    return train_test_split(X, y, test_size=test_size, random_state=split_seed, stratify=labels)
+
+
 def _dataset(name: str, load: Callable) -> Callable[..., DataProblem]:
     """Make the constructor of a named dataset."""
 
@@ -257,17 +268,12 @@ def _dataset(name: str, load: Callable) -> Callable[..., DataProblem]:
         dtype: str = "float32",
         theta0: Any = None,
     ) -> DataProblem:
-        from sklearn.model_selection import train_test_split
-
         if not 0.0 <= test_size < 1.0:
             raise SpecError(f"test_size must be in [0, 1); got {test_size!r}")
-        X, y = load()
-        parts: list[Any] = [X, None, y, None]
-        if test_size:
-            labels = y if y.dtype.kind in "iu" else None
-            parts = train_test_split(
-                X, y, test_size=test_size, random_state=split_seed, stratify=labels
-            )
+        split = functools.partial(_split, load, test_size, split_seed)
+        # Anything but a number may split otherwise every time.
+        is_fixed = isinstance(split_seed, int | np.integer)
+        parts = prepared(name, split, test_size, int(split_seed)) if is_fixed else split()
         train, test, target, target_test = parts
         shape = {"hidden": hidden, "activation": activation, "loss": loss, "theta0": theta0}
         return mlp(
