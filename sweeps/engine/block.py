@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastopt.access import load
+from fastopt.calls import call
 from fastopt.compile import inlinable, jitable
 from fastopt.norms import clip_coefficient
-from fastopt.schedules import SCHEDULES, factor
+from fastopt.schedules import SCHEDULES
 from sweeps.engine.measures import next_check, worn_out
 from sweeps.engine.trial import (
     CLIP_NORM,
@@ -203,19 +204,19 @@ def resume(b, s, t):
 
 
 def scaling():
-    """Template of ``scale(v, r, plan, schedule, step)``: evaluate the schedules.
+    """Template of ``scale(factor, v, r, plan, schedule, step)``: evaluate the schedules.
 
-    Once for neighbours that share one.
+    Once for neighbours that share one, by the function at the address ``factor``.
     """
 
-    def scale(v, r, plan, schedule, step):
+    def scale(factor, v, r, plan, schedule, step):
         for k in range(WIDTH):
             if r[SAME + k] == 1:
                 v[SCALE + k] = v[SCALE + k - 1]
             else:
                 i = r[SOURCE + k]
                 a = load(schedule[i], NO_SCHEDULE)
-                v[SCALE + k] = factor(plan[i, SCHEDULE], step, a)
+                v[SCALE + k] = call(factor, 0.0, (plan[i, SCHEDULE], step, a))
 
     return scale
 

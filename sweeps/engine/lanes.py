@@ -56,7 +56,7 @@ from sweeps.engine.block import (
     scaling,
 )
 from sweeps.engine.columns import column, put_column, stacked
-from sweeps.engine.links import NUMBERS, WORDS, at_lr
+from sweeps.engine.links import NUMBERS, WORDS, at_lr, scale_address
 from sweeps.engine.queue import DONE, STOP, fetch_add, peek
 from sweeps.engine.rows import rows_of
 from sweeps.problems.landscapes import Landscape
@@ -64,7 +64,7 @@ from sweeps.problems.landscapes import Landscape
 __all__ = ["MEASURES", "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "linked", "parts"]
 
 # Where the links are; the words of the landscape's constants follow.
-SCALING, CLIPPING, COMPARING, STRETCH, CONSTANTS = range(5)
+FACTOR, SCALING, CLIPPING, COMPARING, STRETCH, CONSTANTS = range(6)
 # What is true of some lane of a block: its schedule changes, its gradient is clipped.
 VARIES, CLIPS = 1, 2
 ONE, ENDS, THREE = (0,), (0, 0), (0, 0, 0)
@@ -191,7 +191,8 @@ def stretching(
         while step < following:
             if step >= 0:
                 if flags & VARIES:
-                    call(links[SCALING], None, (v, r, plan, schedule, float(step)))
+                    scheduled = links[FACTOR], v, r, plan, schedule, float(step)
+                    call(links[SCALING], None, scheduled)
                 if flags & CLIPS:
                     call(links[CLIPPING], None, (g, v, n))
                 advance(x, g, c, v, bounds, n)
@@ -322,7 +323,8 @@ def addresses(stretch: Any, dtype: Any) -> tuple[int, ...]:
     plan, numbers = types.Array(whole, 2, "C"), types.Array(real, 2, "C")
     looked_at = table, numbers, NUMBERS, plan, numbers
     return (
-        address_of(kernel(scaling), none, NUMBERS, WORDS, plan, numbers, real),
+        scale_address(),
+        address_of(kernel(scaling), none, whole, NUMBERS, WORDS, plan, numbers, real),
         address_of(kernel(clipping), none, flat, NUMBERS, whole),
         address_of(kernel(comparing), whole, flat, NUMBERS, WORDS, numbers, NUMBERS, real),
         address_of(stretch, whole, table, NUMBERS, WORDS, *looked_at, WORDS, whole, whole, whole),

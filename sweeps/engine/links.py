@@ -31,7 +31,7 @@ from sweeps.problems.base import DataProblem
 
 __all__ = [
     "ADVANCE", "ANSWER", "BEGIN", "CLIP", "CONSTANTS", "EVALUATE", "INIT", "LOSS", "NOTE_GRADIENT",
-    "NOTE_MOVE", "ORDER", "RECORD", "SCALE", "at_lr", "linked", "ordering", "own",
+    "NOTE_MOVE", "ORDER", "RECORD", "SCALE", "at_lr", "linked", "ordering", "own", "scale_address",
 ]  # fmt: skip
 
 # Where the links are: the kernel's own parts, the problem, the rule; then the constants' words.
@@ -60,6 +60,12 @@ def at_lr(h, scale):
 def scaling():
     """Template of the schedules' factor."""
     return lambda kind, step, a: factor(kind, step, a)
+
+
+def scale_address() -> int:
+    """Return the address of the schedules' factor: ``(kind, step, parameters) -> factor``."""
+    real = types.float64
+    return address_of(kernel(scaling), real, types.int64, real, types.UniTuple(real, WIDTH))
 
 
 def ordering():
@@ -198,7 +204,7 @@ def of_engine(recording: Callable, dtype: Any) -> tuple[int, ...]:
     plan, none = types.Array(whole, 2, "C"), types.none
     watched = NUMBERS, NUMBERS, plan, NUMBERS, table, curves
     return (
-        address_of(kernel(scaling), real, whole, real, types.UniTuple(real, WIDTH)),
+        scale_address(),
         address_of(kernel(ordering), none, WORDS, whole, whole, whole),
         address_of(kernel(recording), whole, whole, whole, *watched),
         address_of(kernel(clipping), none, flat, real),
