@@ -14,26 +14,25 @@ N, ROWS = 8, 72  # inputs and hidden units; examples, as many as parameters
 
 
 def network(x, grad, aux):
-    X, y, W, H, scale = aux[0], aux[1], aux[2].copy(), np.empty(N), aux[3][int(x[-1] + 0.5)]
+    X, y, W, scale = aux[0], aux[1], aux[2].copy(), aux[3][int(x[-1] + 0.5)]
     for j in range(ROWS):
         W[j] += (scale if j < N * N else 1.0) * x[j]
-    loss, grad[:] = 0.0, 0.0
+    V, H = W[N * N :], np.dot(X, W[: N * N].reshape(N, N))
+    flat, grad[:] = H.reshape(-1), 0.0
+    for j in range(ROWS * N):
+        flat[j] = maths.tanh(flat[j])
+    error = np.dot(H, V) / N - y
     for i in range(ROWS):
-        error = -y[i]
+        share = 2.0 * error[i] / (N * ROWS)
         for k in range(N):
-            H[k] = maths.tanh(np.dot(X[i], W[k * N : k * N + N]))
-            error += H[k] * W[N * N + k] / N
-        loss += error * error / ROWS
-        for k in range(N):
-            grad[N * N + k] += 2.0 * error * H[k] / (N * ROWS)
-            back = 2.0 * error * W[N * N + k] * (1.0 - H[k] * H[k]) / (N * ROWS)
-            for j in range(N):
-                grad[k * N + j] += scale * back * X[i, j]
-    return loss
+            grad[N * N + k] += share * H[i, k]
+            H[i, k] = scale * share * V[k] * (1.0 - H[i, k] * H[i, k])
+    np.dot(X.T, H, grad[: N * N].reshape(N, N))
+    return np.dot(error, error) / ROWS
 
 
 def by_numpy(X, y, start, lr0, lr1):
-    W, V = start[:-N].reshape(N, N).T, start[-N:]
+    W, V = start[:-N].reshape(N, N), start[-N:]
     for _ in range(300):
         H = np.tanh(X @ W)
         d = 2 * (H @ V / N - y) / (N * ROWS)
