@@ -18,7 +18,8 @@ def study(full=False):
     mu, lr = np.linspace(0.0, 0.99, n), np.linspace(0.45 / n, 0.45, n)
     loss = frame.train_loss.where(frame.state == "COMPLETE", np.inf).to_numpy().reshape(n, n)
     stable = loss < 55.0  # that of the start
-    edge, cell = stable.sum(axis=1) * 0.45 / n, 0.45 / n
+    cell = 0.45 / n
+    edge = (stable.sum(axis=1) + 0.5) * cell  # between the last stable lr and the next
     error = np.abs(edge - (2 + 2 * mu) / 10) / cell
     found.at_most("largest distance of the edge from (2 + 2 mu) / 10, in cells", 1.0, error.max())
     found.check("rows with a single edge", n, int((np.diff(stable) != 0).sum(axis=1).max() * n))
