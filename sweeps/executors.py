@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.context import SpawnContext
 from typing import Any
 
 from fastopt.errors import SpecError, did_you_mean
@@ -176,20 +176,35 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
+class Spawned(SpawnContext):
+    """Starts processes, and knows them all.
+
+    A pool forgets the worker that it was starting when Ctrl-C came: 1 of 10 stayed behind.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[Any] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Make a process."""
+        self.made.append(SpawnContext.Process(*args, **kwargs))
+        return self.made[-1]
+
+
 def _processes(n: int) -> Crew:
     """Make workers of the standard library, spawned: a forked one inherits locks of OpenMP."""
-    context = multiprocessing.get_context("spawn")
-    return Pool(
-        functools.partial(
-            ProcessPoolExecutor, n, mp_context=context, initializer=_begin, initargs=(os.getpid(),)
-        ),
-        _end_processes,
-    )
+
+    def pool() -> Executor:
+        begin = {"initializer": _begin, "initargs": (os.getpid(),)}
+        return ProcessPoolExecutor(n, mp_context=Spawned(), **begin)
+
+    return Pool(pool, _end_processes)
 
 
 def _end_processes(pool: Any, now: bool) -> None:
-    workers = list((pool._processes or {}).values())
     pool.shutdown(wait=not now, cancel_futures=True)
+    workers = [worker for worker in pool._mp_context.made if worker.pid is not None]
     if now:
         for worker in workers:
             worker.terminate()
