@@ -196,8 +196,9 @@ def _processes(n: int) -> Crew:
     """Make workers of the standard library, spawned: a forked one inherits locks of OpenMP."""
 
     def pool() -> Executor:
-        begin = {"initializer": _begin, "initargs": (os.getpid(),)}
-        return ProcessPoolExecutor(n, mp_context=Spawned(), **begin)
+        return ProcessPoolExecutor(
+            n, mp_context=Spawned(), initializer=_begin, initargs=(os.getpid(),)
+        )
 
     return Pool(pool, _end_processes)
 
