@@ -14,6 +14,7 @@ import fastopt
 from fastopt import RULES, ArrayError, ArrayTypeError, HyperparameterError
 from fastopt.arrays import address
 from fastopt.loops import stepper
+from tests.cases import ONE_OF_A_SHAPE
 
 STEPS = 20
 
@@ -48,12 +49,9 @@ def test_a_users_loop_is_adamw_step_for_step(n, dtype):
     np.testing.assert_array_equal(slots[1], entry["exp_avg_sq"])
 
 
-# One of each shape, by number of slots and with sums or without; the others take a second each.
-SHAPES = {(len(r.slots), r.measure is None): r.name for r in RULES.values()}.values()
-
-
+# The others take a second each to compile.
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in SHAPES else pytest.mark.soak) for n in RULES]
+    "name", [pytest.param(n, marks=() if n in ONE_OF_A_SHAPE else pytest.mark.soak) for n in RULES]
 )
 def test_every_rule_can_be_embedded(name):
     """One loop serves all rules; each moves downhill on a parabola by the rule's own kernel."""

@@ -28,7 +28,7 @@ from fastopt import (
 )
 from fastopt.loops import stepper
 from fastopt.rules import RULES
-from tests.cases import signed
+from tests.cases import ONE_OF_A_SHAPE, signed
 from tests.makers import arrays, every_maker, everything, gradients
 
 DTYPES = [np.float32, np.float64]
@@ -187,11 +187,7 @@ def test_average_is_torchs():
 ALL = {"grad_scale": 8.0, "max_norm": 1.0, "clip_value": 0.01, "zero_grad": True}
 
 
-# One a shape of kernel: number of slots, with sums over the tensor or without.
-SHAPES_OF_RULES = {(len(r.slots), r.measure is None): r.name for r in RULES.values()}.values()
-
-
-@pytest.mark.parametrize("name", SHAPES_OF_RULES)
+@pytest.mark.parametrize("name", ONE_OF_A_SHAPE)
 @pytest.mark.parametrize("n", [0, 1, 33, 4097, 25_001])
 def test_twins_agree_with_everything_on(name, n):
     """Serial and parallel, aligned and one element off: the same bits."""

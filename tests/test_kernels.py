@@ -14,21 +14,19 @@ import numpy as np
 import pytest
 
 from fastopt.loops import stepper
-from tests.cases import EDGES, ELEMENTWISE, PLAIN, fresh, signed
+from tests.cases import EDGES, ELEMENTWISE, ONE_OF_A_SHAPE, PLAIN, fresh, signed
 
 DTYPES = [np.float32, np.float64]
 STEPS = 3
 both = pytest.mark.parametrize("dtype", DTYPES)
 # Hyperparameters are data: the defaults of a rule run the same machine code as all its flags.
 elementwise = pytest.mark.parametrize("case", ELEMENTWISE, ids=str)
-# Parallel twins are one template that takes 1 to 3 s to compile for each rule and dtype: by default
-# one rule of each shape, by number of slots and with sums or without.
-SHAPES = {(len(c.rule.slots), c.rule.measure is None): c.rule.name for c in PLAIN}.values()
 
 
+# Parallel twins are one template that takes 1 to 3 s to compile for each rule and dtype.
 def parallel(*given):
     """Return the parameters of a test of a parallel twin, a soak but for some rules in float32."""
-    few = given[0].rule.name in SHAPES and given[1] is np.float32
+    few = given[0].rule.name in ONE_OF_A_SHAPE and given[1] is np.float32
     return pytest.param(*given, marks=() if few else pytest.mark.soak)
 
 

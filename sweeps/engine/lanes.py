@@ -183,41 +183,41 @@ def stretching(
     def run(x, more, v, r, bounds, optima, watch, plan, schedule, links, step, following, flags, n):
         q, g, spare = more
         q = q if elsewhere else x[0]
-        (c,) = stacked(ONE, g, coefficients)
+        (c,), (mine,) = stacked(ONE, g, coefficients), stacked(ONE, v, numbers)
+        for j in range(numbers):
+            mine[j] = v[j]
         aux, limit, aimed = unpack(links[CONSTANTS:]), watch[LIMIT], not math.isnan(watch[TARGET])
         ends = np.empty((2, 0 if dim else n), g.dtype)
         if step < 0:
-            begin(x, v, n)
+            begin(x, mine, n)
         while step < following:
             if step >= 0:
                 if flags & VARIES:
-                    scheduled = links[FACTOR], v, r, plan, schedule, float(step)
+                    scheduled = links[FACTOR], mine, r, plan, schedule, float(step)
                     call(links[SCALING], None, scheduled)
                 if flags & CLIPS:
-                    call(links[CLIPPING], None, (g, v, n))
-                advance(x, g, c, v, bounds, n)
+                    call(links[CLIPPING], None, (g, mine, n))
+                advance(x, g, c, mine, bounds, n)
             step += 1
-            look(x, g, q, spare, v, r, limit, aux, ends, n, float(step))
-            if aimed and call(links[COMPARING], 0, (q, v, r, optima, watch, float(step))) != 0:
+            look(x, g, q, spare, mine, r, limit, aux, ends, n, float(step))
+            if aimed and call(links[COMPARING], 0, (q, mine, r, optima, watch, float(step))) != 0:
                 break
+        # The hyperparameters between them are as they were.
+        for j in range(H):
+            v[j] = mine[j]
+        for j in range(clocks, numbers):
+            v[j] = mine[j]
         return step
 
     def on_stack(table, v, r, bounds, optima, watch, plan, schedule, links, step, following, flags):
         x, more = stacked(like, table, size), stacked(THREE, table, size)
-        (mine,) = stacked(ONE, v, numbers)
-        for j in range(numbers):
-            mine[j] = v[j]
         for m in range(len(x)):
             for j in range(size):
                 x[m][j] = table[m, j]
         for j in range(size):
             more[1][j] = table[len(x), j]
         seen = bounds, optima, watch, plan, schedule, links
-        step = run(x, more, mine, r, *seen, step, following, flags, dim)
-        for j in range(H):
-            v[j] = mine[j]
-        for j in range(clocks, numbers):
-            v[j] = mine[j]
+        step = run(x, more, v, r, *seen, step, following, flags, dim)
         for m in range(len(x)):
             for j in range(size):
                 table[m, j] = x[m][j]
@@ -229,16 +229,9 @@ def stretching(
     def on_heap(table, v, r, bounds, optima, watch, plan, schedule, links, step, following, flags):
         n = table.shape[1] // WIDTH
         x, (g, q) = rows_of(table, like, n * WIDTH), rows_of(table[len(like) :], ENDS, n * WIDTH)
-        (mine,) = stacked(ONE, v, numbers)
-        for j in range(numbers):
-            mine[j] = v[j]
         spare = np.empty(n * WIDTH if elsewhere else 0, g.dtype)
         seen = bounds, optima, watch, plan, schedule, links
-        step = run(x, (q, g, spare), mine, r, *seen, step, following, flags, n)
-        for j in range(H):
-            v[j] = mine[j]
-        for j in range(clocks, numbers):
-            v[j] = mine[j]
+        step = run(x, (q, g, spare), v, r, *seen, step, following, flags, n)
         if not elsewhere:
             for j in range(n * WIDTH):
                 q[j] = x[0][j]
