@@ -109,7 +109,7 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
         groups.append(_group_record(k, group))
     record = Record(VERSION, type(opt).__name__, opt.steps, opt.skipped, groups)
     metadata = {KEY: msgspec.json.encode(record).decode()}
-    with _replacing(Path(path)) as temporary:
+    with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata)
 
 
@@ -198,7 +198,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Give a name beside ``path`` to write to, then rename that file, once it is on the disk."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")

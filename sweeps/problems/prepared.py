@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
-import secrets
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fastopt.checkpoint import replacing
 from fastopt.compile import cache_folder
 
 __all__ = ["prepared"]
@@ -49,17 +47,7 @@ def prepared(name: str, make: Callable[[], Sequence[Any]], *made_by: Any) -> lis
     parts = list(make())
     arrays = {f"part{k}": part for k, part in enumerate(parts) if part is not None}
     with contextlib.suppress(OSError):
-        _write(path, {"count": np.array(len(parts)), **arrays})
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft, open(draft, "wb") as file:
+            np.savez(file, count=np.array(len(parts)), **arrays)
     return parts
-
-
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write all at once, so that no reader sees a half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.draft")
-    try:
-        with open(draft, "xb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
