@@ -199,6 +199,25 @@ def test_good_is_bright_whether_small_or_large():
         assert to_hex(mesh.get_facecolor()[best]) == to_hex(pyplot.colormaps["viridis"](1.0))
 
 
+@pytest.mark.parametrize(
+    ("values", "mode", "ends", "beyond"),
+    [
+        ([0.1, 0.7, 0.8, 0.9], "max", (0.45, 0.9), "min"),  # 3 x (0.9 - 0.75) below the best
+        ([0.5, 0.7, 0.8, 0.9], "max", (0.5, 0.9), "neither"),
+        ([1.0, 2.0, 4.0, 8.0, 9.9], "min", (1.0, 9.9), "neither"),
+        ([1.0, 2.0, 3.0, 9.0], "min", (1.0, 5.5), "max"),
+        ([1.0, 10.0, 1e9], "min", (1.0, 1e3), "max"),  # three decades: the scale is logarithmic
+        ([5.0, 5.0, 5.0, 1.0], "max", (1.0, 5.0), "neither"),  # most are the best
+        ([NAN, 2.0], "min", (2.0, 2.0), "neither"),
+        ([NAN], "min", (0.0, 1.0), "neither"),
+    ],
+)
+def test_a_few_bad_cells_do_not_take_the_colours_of_all(values, mode, ends, beyond):
+    norm, found = style.colour_norm(np.array(values), mode)
+    assert (norm.vmin, norm.vmax) == pytest.approx(ends)
+    assert found == beyond
+
+
 def test_nothing_finished():
     columns = {k: a[SPACE.columns(np.arange(48))["lr"] == 1.0] for k, a in RESULT.columns.items()}
     columns["state"] = np.full_like(columns["state"], DIVERGED)
@@ -411,16 +430,27 @@ def test_films(bowl, walked, tmp_path):
         first = np.asarray(film.convert("L")).astype(int)
         film.seek(4)
         assert (np.abs(np.asarray(film.convert("L")).astype(int) - first) > 50).sum() > 100
-    assert ax.get_title() == f"step {len(walked) - 1}"
+    assert ax.get_title(loc="left") == f"step {len(walked) - 1}"
     with pytest.raises(SpecError, match=r"a film is written as \.gif or \.mp4"):
         plots.animate_paths(bowl, walked, tmp_path / "walk.avi")
 
 
-def test_a_film_without_ffmpeg_is_refused(bowl, walked, tmp_path, monkeypatch):
-    from matplotlib.animation import FFMpegWriter
+def test_films_for_phones(bowl, walked, tmp_path):
+    """Frames and size of an MP4 as ffmpeg reads them back; by the package where it is needed."""
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path / "walk.mp4"
+    plots.animate_paths(bowl, {"adam": walked}, path, fps=5, seconds=1.0)
+    assert path.read_bytes()[4:8] == b"ftyp"
+    assert imageio_ffmpeg.count_frames_and_secs(path) == (5, 1.0)
+    assert pyplot.rcParams["animation.ffmpeg_path"] == "ffmpeg"  # nobody else's setting is changed
 
-    monkeypatch.setattr(FFMpegWriter, "isAvailable", classmethod(lambda cls: False))
-    with pytest.raises(SpecError, match=r"\.mp4 needs the program ffmpeg"):
+
+def test_a_film_without_ffmpeg_is_refused(bowl, walked, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(pyplot.rcParams, "animation.ffmpeg_path", "no-such-program")
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(SpecError, match=r"\.mp4 needs ffmpeg: .*`pip install imageio-ffmpeg`"):
         plots.animate_paths(bowl, walked, tmp_path / "walk.mp4")
     assert not pyplot.get_fignums()
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sweeps import SweepResult, logspace, problems, sweep
+from sweeps.plots.style import colour_norm
 from sweeps.plots.tables import table
 from sweeps.report import charts, facts
 from tests import browser
@@ -130,6 +131,22 @@ def test_many_axes_of_many_values_stay_small(tmp_path):
     assert "full grid" in charts.importance(result)["why"]
 
 
+def test_the_best_configurations_are_those_of_which_every_seed_finished():
+    header, rows = {name: table for name, *_, table in facts.best(RESULT)}["configurations"]
+    assert header == ["optimizer", "lr", "batch_size", "seeds", "mean", "standard deviation",
+                      "smallest", "largest"]  # fmt: skip
+    by = FRAME.groupby(["optimizer", "lr", "batch_size"], observed=True)
+    loss = by["train_loss"].agg(["count", "mean", "std", "min", "max"])
+    loss = loss[loss["count"] == by.size()].sort_values("mean", kind="stable").reset_index()
+    assert len(rows) == min(10, len(loss))
+    for row, expected in zip(rows, loss.itertuples(index=False)):
+        assert row[:3] == [expected.optimizer, f"{expected.lr:g}", str(expected.batch_size)]
+        assert [float(cell) for cell in row[3:]] == pytest.approx(list(expected[3:]), rel=1e-3)
+    one = {k: a[RESULT.columns["seed"] == 0] for k, a in RESULT.columns.items()}
+    alone = SweepResult(one, None, "train_loss", "min", {})
+    assert [name for name, *_ in facts.best(alone)] == ["best"]
+
+
 def said(result):
     return {remark["head"]: remark["text"] for remark in facts.diagnosis(result)}
 
@@ -141,17 +158,18 @@ def test_diagnosis_of_the_divergence_boundary():
         {"lr": lrs, "k": np.arange(8) % 2, "state": state, "loss": np.where(state, NAN, lrs)}
     )
     text = said(result)["62.5 % of the trials diverged"]
-    assert text == "By learning rate, the first at 0.1, all from 1."
+    assert text == "first at lr = 0.1, all from lr = 1 on."
 
 
 def test_diagnosis_by_optimizer():
     text = said(RESULT)[next(head for head in said(RESULT) if "diverged" in head)]
-    for part, name in zip(text.removeprefix("By learning rate, ").split("; "), ("sgd", "adam")):
+    for part, name in zip(text.split("; "), ("sgd", "adam")):
         here = FRAME[(FRAME["optimizer"] == name) & (FRAME["state"] != "FAILED")]
         share = here.groupby("lr")["state"].agg(lambda s: (s == "DIVERGED").mean())
         first = share[share > 0].index[0]
         assert f"{name}: " in part
-        assert (f"all from {first:g}" if share[first] == 1.0 else f"the first at {first:g}") in part
+        begins = "all from" if share[first] == 1.0 else "first at"
+        assert f"{begins} lr = {first:g}" in part
 
 
 def test_diagnosis_of_edges_and_seeds():
@@ -160,7 +178,7 @@ def test_diagnosis_of_edges_and_seeds():
     loss = np.array([3.0, 3.1, 3.2, 2.0, 2.1, 2.2, 1.0, 2.0, 3.0])
     columns = {"lr": lrs, "seed": seeds, "state": np.zeros(9, int), "loss": loss}
     found = said(of(columns))
-    assert "lr = 0.3 is the largest of its axis" in found["At the edge of the grid"]
+    assert "lr = 0.3, the largest of its axis" in found["At the edge of the grid"]
     # The mean is 2 with a standard deviation of 1: that of lr = 0.2, 2.1, lies within it.
     assert (
         "a mean loss of 2, and its seeds a standard deviation of 1"
@@ -349,6 +367,7 @@ def test_the_report_of_digits_in_chromium(driver, digits, tmp_path):
     assert len(driver.find_elements("css selector", "#diagnosis .remark")) >= 3
 
     _fits(driver, 1280)
+    _sides_have_numbers(driver)
     _selectors_change_the_heatmap(driver, digits)
     _dark_windows_have_dark_pages(driver)
     for name in ("sensitivity-axis", "parallel-share", "learning-metric"):
@@ -364,6 +383,14 @@ def _selectors_change_the_heatmap(driver, result):
         return [v for row in cells(driver) for v in row]
 
     assert actual() == pytest.approx(expected("lr", "batch_size"))
+    norm, _ = colour_norm(table(result, ["batch_size", "lr"]).value, result.mode)
+    drawn_ends = (
+        "const c = document.getElementById('heatmap-chart').data[2]; return [c.zmin, c.zmax]"
+    )
+    ends = [norm.vmin, norm.vmax]
+    if type(norm).__name__ == "LogNorm":
+        ends = [math.log10(v) for v in ends]
+    assert driver.execute_script(drawn_ends) == pytest.approx(ends, rel=2e-3)
     choose(driver, "y", "optimizer")
     assert actual() == pytest.approx(expected("lr", "optimizer"))
     choose(driver, "over", "mean")
@@ -375,6 +402,13 @@ def _selectors_change_the_heatmap(driver, result):
     choose(driver, "metric", "share of trials diverged")
     shares = table(result, ["lr", "optimizer"]).diverged
     assert actual() == pytest.approx([v for row in short(shares.tolist()) for v in row])
+
+
+def _sides_have_numbers(driver):
+    """Check that axes which choose their ticks by their scale have three or more."""
+    for chart, side in (("sensitivity", "x"), ("sensitivity", "y"), ("learning", "y")):
+        ticks = f"#{chart}-chart .{side}tick text"
+        assert len([t for t in driver.find_elements("css selector", ticks) if t.text]) >= 3, ticks
 
 
 def _every_choice_draws(driver, name):

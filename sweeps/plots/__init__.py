@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from sweeps.plots.curves import curves
 from sweeps.plots.effects import importance, parallel_coordinates
+from sweeps.plots.films import animate_paths
 from sweeps.plots.grids import heatmap, phase
 from sweeps.plots.lines import sensitivity, steps_to_target
-from sweeps.plots.runs import animate_paths, internals, paths, schedules
+from sweeps.plots.runs import internals, paths, schedules
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult

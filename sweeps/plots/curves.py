@@ -28,6 +28,9 @@ SAMPLE = 10_000
 
 QUANTILES = (0.1, 0.5, 0.9)
 
+ABOVE = 10.0
+"""How far a log scale goes above where the median line begins."""
+
 
 def curves(
     result: SweepResult,
@@ -90,7 +93,11 @@ def curves(
         ax.plot(step, middle, lw=1.6, ls="--" if by is None else "-", label=labels[k], **style)
         band = "10 % to 90 %" if by is None else None
         ax.fill_between(step, low, high, alpha=0.2, lw=0, label=band, **style)
-    value_scale(ax, np.concatenate([line.get_ydata() for line in ax.get_lines()] or [np.ones(1)]))
+    drawn = [line.get_ydata() for line in ax.get_lines() if len(line.get_ydata())]
+    value_scale(ax, np.concatenate(drawn or [np.ones(1)]))
+    if drawn and ax.get_yscale() == "log":
+        # Losses on their way to infinity would press all others into one line.
+        ax.set_ylim(top=min(ax.get_ylim()[1], ABOVE * float(np.median([y[0] for y in drawn]))))
     ax.set_xlabel("step")
     ax.set_ylabel(metric)
     ax.grid(color=NOTHING, lw=0.5)

@@ -164,8 +164,9 @@ def _rank(score: np.ndarray, mode: str) -> np.ndarray:
     """Return how good each trial is, from 0 for the worst to 1 for the best; NaN where unknown."""
     rank = np.full(len(score), np.nan)
     known = np.flatnonzero(~np.isnan(score))
-    order = known[np.argsort(score[known] if mode == "max" else -score[known], kind="stable")]
-    rank[order] = np.arange(len(order)) / max(1, len(order) - 1)
+    # Of equal trials the first is the better one, as for SweepResult.best.
+    order = known[np.argsort(-score[known] if mode == "max" else score[known], kind="stable")]
+    rank[order] = np.linspace(1.0, 0.0, len(order))
     return rank
 
 

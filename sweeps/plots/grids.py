@@ -49,7 +49,8 @@ def heatmap(
     """Colour the cells of two axes by a metric; diverged cells have a colour of their own.
 
     Good is bright, whether small or large values are. The best cell has a ring. Values that are
-    evenly spaced on a log scale get one, and so do the colours if values span a decade.
+    evenly spaced on a log scale get one, and so do the colours if values span a decade. Colours
+    end three times as far from the best cell as the median one; the colour bar then has an arrow.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def heatmap(
     panels = found.value[None] if facet is None else found.value
     places = _panels(found, facet, ax)
     mode = mode_of(result, metric)
-    norm, best = colour_norm(found.value), _best(found.value, mode)
+    (norm, beyond), best = colour_norm(found.value, mode), _best(found.value, mode)
     cmap = matplotlib().colormaps["viridis_r" if mode == "min" else "viridis"]
     mesh = None
     for k, (place, value) in enumerate(zip(places, panels)):
@@ -114,7 +115,7 @@ def heatmap(
             place.label_outer()
     if best is not None:
         shown = f"{over} {metric}" if _pooled(result, names) else metric
-        bar = places[0].figure.colorbar(mesh, ax=list(places), label=shown)
+        bar = places[0].figure.colorbar(mesh, ax=list(places), label=shown, extend=beyond)
         plain_numbers(bar.ax.yaxis)
     _legend(places, found, best is not None)
     return places[0] if facet is None else np.asarray(places, object)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import pandas as pd
 
 from fastopt.errors import SpecError
 from fastopt.schedules import Schedule
+from sweeps.plots.ground import Traces, contours, coordinates, marks, view_of
 from sweeps.plots.style import (
     MARKERS,
     NOTHING,
@@ -26,14 +25,10 @@ if TYPE_CHECKING:
 
     from sweeps.problems.landscapes import Landscape
 
-__all__ = ["animate_paths", "internals", "paths", "schedules"]
+__all__ = ["internals", "paths", "schedules"]
 
-GRID = 120  # points a side of the contours' grid: 14 400 calls in plain Python, 0.1 s
-LEVELS = 24
 MOST_POINTS = 2000
 """Points of a path that are drawn; more are one pixel."""
-
-Traces = Mapping[str, pd.DataFrame]
 
 
 def paths(
@@ -78,102 +73,17 @@ def paths(
     >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
     ('x', ['adam', 'optimum'])
     """
-    lines = _coordinates(problem, traces)
+    lines = coordinates(problem, traces)
     ax = new_axes(ax, 6.0, 4.8)
-    _contours(ax, problem, view or _view(problem, lines))
+    contours(ax, problem, view or view_of(problem, lines))
     for k, (label, line) in enumerate(lines.items()):
-        line = line[:: max(1, len(line) // MOST_POINTS)]
-        colour = _path_colours(len(lines))[k]
+        line = line[np.unique(np.linspace(0, len(line) - 1, MOST_POINTS).round().astype(int))]
+        colour = colours_of(len(lines), ordered=False)[k]
         ax.plot(*line.T, "-", color="white", lw=3.0, label="_halo")
         ax.plot(*line.T, "-", color=colour, lw=1.6, label=label)
         ax.plot(*line[-1], MARKERS[k % len(MARKERS)], color=colour, mec="white", label="_end")
-    _marks(ax, problem, lines)
+    marks(ax, problem, lines)
     return ax
-
-
-def animate_paths(
-    problem: Landscape,
-    traces: Traces | pd.DataFrame,
-    path: str | os.PathLike[str],
-    *,
-    fps: int = 20,
-    seconds: float = 5.0,
-    view: tuple[tuple[float, float], tuple[float, float]] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Write a film of optimizers on their way over the contours of a function.
-
-    Parameters
-    ----------
-    problem, traces, view, ax
-        As for :func:`paths`.
-    path : str or path-like
-        Ending in ``.gif``, or in ``.mp4`` if the program ffmpeg is installed.
-    fps : int
-        Frames a second.
-    seconds : float
-        Length; steps are spread over it evenly, and a frame holds at least one.
-
-    Returns
-    -------
-    Axes
-        As drawn in the last frame.
-
-    Raises
-    ------
-    SpecError
-        The file has another suffix, there is no ffmpeg for it, or as for :func:`paths`.
-    ImportError
-        matplotlib is not installed.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from sweeps import problems, trace
-    >>> bowl = problems.ellipse()
-    >>> frame = trace(bowl, "adam", lr=0.5, steps=4)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     ax = animate_paths(bowl, {"adam": frame}, Path(folder, "bowl.gif"), seconds=0.2)
-    ...     Path(folder, "bowl.gif").read_bytes()[:6]
-    b'GIF89a'
-    """
-    path = Path(path)
-    lines = _coordinates(problem, traces)
-    matplotlib()
-    from matplotlib import animation
-
-    if path.suffix not in WRITERS:
-        raise SpecError(f"a film is written as {' or '.join(WRITERS)}; got {str(path)!r}")
-    writer = getattr(animation, WRITERS[path.suffix])
-    if not writer.isAvailable():
-        raise SpecError(f"{path.suffix} needs the program ffmpeg; install it, or write a .gif")
-    ax = new_axes(ax, 6.0, 4.8)
-    _contours(ax, problem, view or _view(problem, lines))
-    drawn, heads = [], []
-    for k, (label, line) in enumerate(lines.items()):
-        colour = _path_colours(len(lines))[k]
-        drawn += ax.plot(*line[:1].T, "-", color=colour, lw=1.8, label=label)
-        heads += ax.plot(*line[0], MARKERS[k % len(MARKERS)], color=colour, mec="white", ms=7)
-    _marks(ax, problem, lines)
-    steps = max(map(len, lines.values()))
-    frames = np.unique(np.linspace(1, steps, max(1, round(fps * seconds))).round().astype(int))
-    clock = ax.set_title("")
-
-    def show(upto: int) -> list[Any]:
-        for line, trail, head in zip(lines.values(), drawn, heads):
-            trail.set_data(*line[:upto].T)
-            head.set_data(*line[min(upto, len(line)) - 1, :, None])
-        clock.set_text(f"step {upto - 1}")
-        return [*drawn, *heads, clock]
-
-    figure: Any = ax.get_figure(root=True)
-    film = animation.FuncAnimation(figure, show, frames=frames.tolist(), init_func=lambda: [])
-    film.save(path, writer=writer(fps=fps), dpi=100)
-    return ax
-
-
-WRITERS = {".gif": "PillowWriter", ".mp4": "FFMpegWriter"}
-"""Suffix of a film -> the class of matplotlib that writes it."""
 
 
 def schedules(
@@ -282,71 +192,6 @@ def internals(
     return places
 
 
-def _coordinates(problem: Landscape, traces: Traces | pd.DataFrame) -> dict[str, np.ndarray]:
-    if getattr(problem, "dim", None) != 2:
-        raise SpecError(f"paths need a landscape of two coordinates; got {problem!r}")
-    labelled = {"path": traces} if isinstance(traces, pd.DataFrame) else dict(traces)
-    lines = {}
-    for label, frame in labelled.items():
-        missing = [name for name in problem.names if name not in frame]
-        if missing:
-            raise SpecError(
-                f"trace {label!r} has no column {missing[0]!r}; it has {', '.join(frame.columns)}"
-            )
-        line = frame[list(problem.names)].to_numpy(np.float64)
-        lines[label] = line[np.isfinite(line).all(axis=1)]
-    if not lines or not all(map(len, lines.values())):
-        raise SpecError("paths need one trace or more, each with one finite point or more")
-    return lines
-
-
-def _view(problem: Landscape, lines: dict[str, np.ndarray]) -> list[tuple[float, float]]:
-    """Return the box to look at: all paths, but not how far a diverging one flies."""
-    fixed = np.concatenate([*(line[:1] for line in lines.values()), problem.optima])
-    low, high = fixed.min(axis=0), fixed.max(axis=0)
-    far = 10.0 * max(float(np.max(high - low)), 1e-3)
-    points = np.clip(np.concatenate([fixed, *lines.values()]), low - far, high + far)
-    low, high = points.min(axis=0), points.max(axis=0)
-    # A path along one axis still needs a plane to lie in.
-    margin = np.maximum(0.12 * (high - low), 0.06 * float(np.max(high - low)) + 1e-9)
-    return [(float(a), float(b)) for a, b in zip(low - margin, high + margin)]
-
-
-def _contours(ax: Any, problem: Landscape, view: Sequence[tuple[float, float]]) -> None:
-    x, y = (np.linspace(*side, GRID) for side in view)
-    z = np.array([[problem(a, b)[0] for a in x.tolist()] for b in y.tolist()])
-    above = np.ma.masked_invalid(z - np.nanmin(z[np.isfinite(z)]))
-    top = float(above.max())
-    least = max(float(np.quantile(above.compressed(), 0.01)), 1e-12 * top)
-    if top <= 0.0 or least >= top:
-        least, top = 1e-12, 1.0
-    levels = np.geomspace(least, top, LEVELS)
-    from matplotlib.colors import LogNorm
-
-    filled = ax.contourf(
-        x, y, np.ma.clip(above, least, top), levels, norm=LogNorm(least, top), cmap="Greys"
-    )
-    filled.set_alpha(0.75)
-    ax.contour(x, y, above, levels[::2], colors="black", linewidths=0.3, alpha=0.5)
-    ax.set_xlim(view[0])
-    ax.set_ylim(view[1])
-    ax.set_xlabel(problem.names[0])
-    ax.set_ylabel(problem.names[1])
-
-
-def _path_colours(count: int) -> list[Any]:
-    return colours_of(count, ordered=False)
-
-
-def _marks(ax: Any, problem: Landscape, lines: dict[str, np.ndarray]) -> None:
-    start = next(iter(lines.values()))[0]
-    ax.plot(*start, "o", color="white", mec="black", ms=7, zorder=4, label="_start")
-    if len(problem.optima):
-        style = {"ls": "none", "marker": "*", "ms": 12, "color": "white", "mec": "black"}
-        ax.plot(*problem.optima.T, zorder=4, label="optimum", **style)
-    ax.legend(loc="best", fontsize="small", framealpha=0.9)
-
-
 def _quantities(frame: pd.DataFrame, wanted: Sequence[str] | None) -> dict[str, list[str]]:
     """Return the quantities to draw, each with its columns."""
     columns = [name for name in frame.columns if name not in ("step", "batch_size", "lr")]
@@ -375,7 +220,8 @@ def _column(count: int, ax: Any) -> np.ndarray:
     from matplotlib import pyplot
 
     height = 0.8 + 1.4 * count
-    _, places = pyplot.subplots(
+    figure, places = pyplot.subplots(
         count, 1, figsize=(6.4, height), sharex=True, squeeze=False, layout="constrained"
     )
+    figure.align_ylabels()
     return places.ravel()

@@ -49,9 +49,10 @@ def report(result: SweepResult, path: str | os.PathLike[str], *, title: str | No
 
     Notes
     -----
-    The report holds a summary, the best trials, a diagnosis (edges of the grid, divergence, seeds
-    that disagree), a heatmap of any two axes, the sensitivity to each axis, parallel coordinates,
-    learning curves if they were recorded, the importance of axes, and where it all comes from.
+    The report holds a summary, a diagnosis (edges of the grid, divergence, seeds that disagree), a
+    heatmap of any two axes, the best configurations and trials, the sensitivity to each axis,
+    parallel coordinates, learning curves if they were recorded, the importance of axes, and where
+    it all comes from.
     It is about 2 MB: what charts show is counted into cells, so ten million trials take no more
     room than a thousand.
 
@@ -83,14 +84,13 @@ def _page(result: SweepResult, title: str | None) -> str:
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     data = charts.data(result)
-    header, rows = facts.best_trials(result)
     return environment.from_string(_text("page.html")).render(
         title=title or str(result.info.get("problem", "Sweep")),
         metric=result.metric,
         mode=result.mode,
         summary=facts.summary(result),
-        header=header,
-        rows=rows,
+        lead=facts.lead(result),
+        best=facts.best(result),
         remarks=facts.diagnosis(result),
         provenance=provenance(result),
         charts={name for name, chart in data.items() if chart},

@@ -96,6 +96,7 @@ def sensitivity(result: SweepResult) -> dict[str, Any] | None:
             "x": found.axis.values.tolist() if found.axis.numeric else found.axis.labels,
             "log": found.axis.numeric and _wide(found.axis.values),
             "numeric": found.axis.numeric,
+            "wide": _wide(found.middle),
             "by": by,
             "lines": [
                 {
@@ -108,7 +109,7 @@ def sensitivity(result: SweepResult) -> dict[str, Any] | None:
             ],
             "lost": np.flatnonzero(found.lost).tolist(),
         }
-    return {"axes": axes, "log": _wide(np.array(spread["mean"]))}
+    return {"axes": axes}
 
 
 def parallel(result: SweepResult) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from sweeps.plots.axes import axis_of, label_of
 from sweeps.plots.tables import SEED, table, varying
@@ -14,9 +15,10 @@ from sweeps.results import STATES
 if TYPE_CHECKING:
     from sweeps.results import SweepResult
 
-__all__ = ["best_trials", "diagnosis", "summary"]
+__all__ = ["best", "diagnosis", "lead", "summary"]
 
 BEST = 15
+Table = tuple[list[str], list[list[str]]]
 COMPLETE, DIVERGED = STATES.index("COMPLETE"), STATES.index("DIVERGED")
 
 
@@ -36,12 +38,50 @@ def summary(result: SweepResult) -> dict[str, str]:
     return facts
 
 
-def best_trials(result: SweepResult) -> tuple[list[str], list[list[str]]]:
+def lead(result: SweepResult) -> str:
+    """Say in a sentence what was swept and what is good."""
+    sizes = {name: len({*result.columns[name]}) for name in varying(result)}
+    swept = " x ".join(f"{name} ({size:,})" for name, size in sizes.items()) or "no axis"
+    good = "smallest" if result.mode == "min" else "largest"
+    good = f"the {good} {result.metric}"
+    return f"Each trial is a whole training run. Swept: {swept}. The best has {good}."
+
+
+def best(result: SweepResult) -> list[tuple[str, str, str, Table]]:
+    """Return the tables of what is best: id, title, a note, and header with rows as text."""
+    tables = [("best", "Best trials", "", best_trials(result))]
+    if SEED in varying(result) and result.counting(result.metric).any():
+        note = ", averaged over seeds: the best single trial of many owes part of its lead to luck"
+        table = best_configurations(result)
+        tables.insert(0, ("configurations", "Best configurations", note, table))
+    return tables
+
+
+def best_trials(result: SweepResult) -> Table:
     """Return header and rows of the table of the best trials, as text."""
-    from sweeps.summary import SHOWN, number
+    from sweeps.summary import SHOWN
 
     measured = [name for name in result.metrics if name in SHOWN or name == result.metric]
-    frame = result.best(BEST)[["trial_id", *varying(result), *measured]]
+    return _table(result.best(BEST)[["trial_id", *varying(result), *measured]])
+
+
+def best_configurations(result: SweepResult) -> Table:
+    """Return header and rows of the best means over seeds of which every trial finished."""
+    frame = result.over_seeds(metrics=[result.metric])
+    of = {"mean": "mean", "std": "standard deviation", "min": "smallest", "max": "largest"}
+    whole = frame[frame[f"n_{result.metric}"] == frame["n_trials"]]
+    whole = whole.sort_values(
+        f"mean_{result.metric}", ascending=result.mode == "min", kind="stable"
+    )
+    whole = whole.rename(columns={f"{key}_{result.metric}": name for key, name in of.items()})
+    axes = [name for name in varying(result) if name != SEED]
+    whole = whole.rename(columns={"n_trials": "seeds"})
+    return _table(whole[[*axes, "seeds", *of.values()]].head(10))
+
+
+def _table(frame: pd.DataFrame) -> Table:
+    from sweeps.summary import number
+
     frame = frame.dropna(axis="columns", how="all")
     rows = [[number(cell) for cell in row] for row in frame.itertuples(index=False)]
     return list(frame.columns), rows
@@ -80,8 +120,8 @@ def _edges(result: SweepResult) -> list[dict[str, str]]:
         _remark(
             "warn",
             "At the edge of the grid",
-            f"The best {name} = {label_of(value)} is the {_END[end]} of its axis: better ones may "
-            f'lie beyond. Try result.extend({{"{name}": [...]}}).',
+            f"The best trial has {name} = {label_of(value)}, the {_END[end]} of its axis: better "
+            f'ones may lie beyond. Try result.extend({{"{name}": [...]}}).',
         )
         for name, value, end in edges.itertuples(index=False)
     ]
@@ -106,7 +146,7 @@ def _boundaries(result: SweepResult) -> list[dict[str, str]]:
         f"{label}{': ' if label else ''}{_boundary(lrs.labels, share)}"
         for label, share in zip(labels, np.atleast_2d(found.diverged))
     ]
-    return [_remark("warn", head, f"By learning rate, {'; '.join(parts)}.")]
+    return [_remark("warn", head, f"{'; '.join(parts)}.")]
 
 
 def _boundary(lrs: list[str], share: np.ndarray) -> str:
@@ -114,13 +154,14 @@ def _boundary(lrs: list[str], share: np.ndarray) -> str:
     known = np.flatnonzero(~np.isnan(share))
     some = known[share[known] > 0.0]
     if not some.size:
-        return f"none up to {lrs[known[-1]]}" if known.size else "none finished"
+        return f"none up to lr = {lrs[known[-1]]}" if known.size else "none finished"
     whole = known[share[known] == 1.0]
-    text = f"the first at {lrs[some[0]]}"
+    text = f"first at lr = {lrs[some[0]]}"
     # "All from" is true only if every larger one diverges altogether, too.
     above = next((k for k in whole.tolist() if (share[known[known >= k]] == 1.0).all()), None)
     if above is not None:
-        text = f"all from {lrs[above]}" if above == some[0] else f"{text}, all from {lrs[above]}"
+        text = "" if above == some[0] else f"{text}, "
+        text += f"all from lr = {lrs[above]} on"
     return text
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cell"]
 
+_FOUR = "{:.4g}".format
 MOST = 2_000_000  # trials of which a notebook draws a picture unasked: it takes two seconds
 
 
@@ -32,10 +33,11 @@ def cell(result: SweepResult) -> str:
     (False, True)
     """
     best = result.best(10).dropna(axis="columns", how="all")
+    table = best.to_html(index=False, border=0, float_format=_FOUR)
     parts = [
         f"<pre>{escape(repr(result))}</pre>",
         '<div style="display:flex;flex-wrap:wrap;gap:1.5em;align-items:flex-start">',
-        f'<div style="overflow-x:auto">{best.to_html(index=False)}</div>',
+        f'<div style="overflow-x:auto">{table}</div>',
         _picture(result),
         "</div>",
     ]

@@ -47,11 +47,24 @@
     const table = heat.tables[`${Math.min(i, j)},${Math.max(i, j)},${metric},${over}`];
     return i < j ? table : turned(table);
   };
-  const scaleOf = (values, share) => {
+  const scaleOf = (values) => {
     const known = values.flat().filter((v) => v !== null);
-    if (share || !known.length) return { log: false, low: 0, high: 1 };
+    if (!known.length) return { log: false, low: 0, high: 1 };
     const [low, high] = [known.reduce((a, b) => Math.min(a, b)), known.reduce((a, b) => Math.max(a, b))];
     return { log: low > 0 && high >= 10 * low, low, high };
+  };
+  // Colours end three times as far from the best cell as the median one: colour_norm of the pictures.
+  const colourScale = (values, good) => {
+    const { log, low, high } = scaleOf(values);
+    const known = values.flat().filter((v) => v !== null).map((v) => (log ? Math.log(v) : v)).sort((a, b) => a - b);
+    if (!known.length) return { log, low, high, beyond: false };
+    const middle = 0.5 * (known[Math.floor((known.length - 1) / 2)] + known[Math.ceil((known.length - 1) / 2)]);
+    const [least, most] = [known[0], known[known.length - 1]];
+    const reach = 3 * (good === "max" ? most - middle : middle - least);
+    if (!(reach > 0 && reach < most - least)) return { log, low, high, beyond: false };
+    const end = good === "max" ? most - reach : least + reach;
+    const value = log ? Math.exp(end) : end;
+    return { log, low: good === "max" ? value : low, high: good === "max" ? high : value, beyond: true };
   };
   // 0.01, 0.02, 0.05, ... on a log scale of few decades; plotly would write 2, 5, 0.1, 2, 5.
   const marks = (low, high) => {
@@ -70,8 +83,18 @@
     const shown = marks(scale.low, scale.high);
     return { tickvals: shown.map(Math.log10), ticktext: shown.map(String) };
   };
+  // Of more labels than there is room for: the round numbers among them, or evenly spaced ones.
+  const some = (labels, most) => {
+    const places = [...labels.keys()];
+    if (labels.length <= most) return places;
+    const round = places.filter((k) => /^(0\.0*)?[1-9]0*(e[+-]?\d+)?$/.test(labels[k]));
+    const even = round.every((k, i) => i < 2 || k - round[i - 1] === round[1] - round[0]);
+    if (round.length >= 3 && round.length <= most && even) return round;
+    const every = Math.ceil(labels.length / most);
+    return places.filter((k) => k % every === 0);
+  };
   const logAxis = (values) => {
-    const { low, high } = scaleOf([values.filter((v) => v > 0)], false);
+    const { low, high } = scaleOf([values.filter((v) => v > 0)]);
     const shown = marks(low / 2, 2 * high);
     return { type: "log", tickvals: shown, ticktext: shown.map(String) };
   };
@@ -84,7 +107,8 @@
     const lost = lookUp(x, y, heat.share, heat.over[0]);
     const [xs, ys] = [x, y].map((name) => heat.axes[names.indexOf(name)].labels.map(safe));
     const good = share ? "min" : heat.metrics.find((m) => m.name === metric).mode;
-    const scale = scaleOf(values, share);
+    const scale = share ? { log: false, low: 0, high: 1, beyond: false } : colourScale(values, good);
+    by("heatmap-beyond").hidden = !scale.beyond;
     const z = values.map((row) => row.map((v) => (v === null ? null : scale.log ? Math.log10(v) : v)));
     const text = values.map((row, i) => row.map((v, j) =>
       `${safe(x)} = ${xs[j]}<br>${safe(y)} = ${ys[i]}<br>${safe(metric)}: ${show(v)}` +
@@ -112,9 +136,9 @@
       traces.push({ type: "scatter", mode: "markers", x: [xs[best.j]], y: [ys[best.i]], hoverinfo: "skip", showlegend: false,
         marker: { size: 15, color: "rgba(0,0,0,0)", line: { width: 1.5, color: "#FFFFFF" } } });
     }
-    const side = (name, labels) => ({ type: "category", title: { text: safe(name) }, categoryarray: labels,
-      categoryorder: "array", showgrid: false, nticks: narrow() ? 7 : 14 });
-    return draw("heatmap-chart", traces, { xaxis: side(x, xs), yaxis: side(y, ys) });
+    const side = (name, labels, most) => ({ type: "category", title: { text: safe(name) }, categoryarray: labels,
+      categoryorder: "array", showgrid: false, tickvals: some(labels, most) });
+    return draw("heatmap-chart", traces, { xaxis: side(x, xs, narrow() ? 6 : 14), yaxis: side(y, ys, 14) });
   };
   if (heat) {
     const metrics = [...heat.metrics.map((m) => m.name), heat.share];
@@ -160,7 +184,7 @@
     const few = axis.numeric && x.length <= 9 ? { tickvals: x, ticktext: x.map(String) } : {};
     return draw("sensitivity-chart", traces, {
       xaxis: { ...(axis.log ? logAxis(x) : { type: axis.numeric ? "linear" : "category" }), title: { text: safe(name) }, ...few },
-      yaxis: { ...(data.sensitivity.log ? logAxis(axis.lines.flatMap((line) => line.middle)) : {}), title: { text: safe(data.metric) } },
+      yaxis: { ...(axis.wide ? logAxis(axis.lines.flatMap((line) => line.middle)) : {}), title: { text: safe(data.metric) } },
       yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
       legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, margin: { l: 56, r: 12, t: 30, b: 44 },
     });
@@ -177,7 +201,7 @@
       text: found.share.map((s) => `${(100 * s).toPrecision(3)} %`), textposition: "outside",
       marker: { color: found.order.map((order) => colours[order]) },
     }], {
-      yaxis: { autorange: "reversed", type: "category", ticksuffix: " " }, margin: { l: 40, r: 46, t: 12, b: 44 },
+      yaxis: { autorange: "reversed", type: "category", ticksuffix: " ", showgrid: false }, margin: { l: 40, r: 46, t: 12, b: 44 },
       xaxis: { title: { text: "share of the variance" }, rangemode: "tozero" },
     });
   };
@@ -203,12 +227,16 @@
     });
     const colours = [DIVERGED, ...VIRIDIS];
     const traces = lines.map((line, k) => ({ ...line, type: "scatter", mode: "lines", hoverinfo: "skip",
-      line: { color: colours[k], width: k === bins ? 1.8 : 1 }, opacity: k === bins ? 0.9 : 0.5 }));
+      line: { color: colours[k], width: 1 }, opacity: k === bins ? 0.55 : 0.4 }));
+    const best = rank.indexOf(0);
+    if (best >= 0) {
+      traces.push({ x: [...axes.keys(), axes.length], y: [...axes.map((axis) => height(axis, best)), 1], type: "scatter",
+        mode: "lines+markers", hoverinfo: "skip", line: { color: css("--ink"), width: 2.5 }, marker: { size: 6 } });
+    }
     const last = axes.length;
     const notes = axes.flatMap((axis, i) => {
-      const every = Math.ceil(axis.labels.length / (narrow() ? 6 : 10));
-      return axis.labels.map((label, k) => ({ label, k })).filter(({ k }) => k % every === 0).map(({ label, k }) => ({
-        x: i, y: axis.labels.length < 2 ? 0.5 : k / (axis.labels.length - 1), text: safe(label), xanchor: "left", xshift: 3,
+      return some(axis.labels, narrow() ? 6 : 10).map((k) => ({
+        x: i, y: axis.labels.length < 2 ? 0.5 : k / (axis.labels.length - 1), text: safe(axis.labels[k]), xanchor: "left", xshift: 3,
       }));
     });
     notes.push(...[[1, "best"], [0.5, "median"], [0, "worst"]].map(([y, text]) => ({ x: last, y, text, xanchor: "right", xshift: -3 })));
@@ -217,7 +245,7 @@
       showlegend: false, shapes, margin: { l: 20, r: 30, t: 8, b: narrow() ? 64 : 30 },
       annotations: notes.map((note) => ({ ...note, showarrow: false, bgcolor: css("--ground"), borderpad: 1, font: { size: 10 }, opacity: 0.9 })),
       xaxis: { tickvals: [...axes.keys(), last], ticktext: [...axes.map((axis) => safe(axis.name)), "rank"], showgrid: false,
-        zeroline: false, range: [-0.08, last + 0.08], tickangle: narrow() ? -40 : 0, fixedrange: true },
+        zeroline: false, range: [-0.08, last + 0.08], tickangle: narrow() ? 40 : 0, fixedrange: true },
       yaxis: { visible: false, range: [-0.12, 1.05], fixedrange: true },
     });
   };
@@ -233,9 +261,17 @@
     band[1] = { ...band[1], mode: "lines", line: { color: "#8A8A8A", width: 2, dash: "dash" } };
     const lines = chart.lines.map((line, k) => ({ x: line.step, y: line.value, type: "scatter", mode: "lines",
       name: safe(line.name), line: { color: COLOURS[k], width: 2 } }));
+    const shown = [...chart.lines.map((line) => line.value), chart.band.middle].filter((value) => value.length);
+    const log = chart.log ? logAxis(shown.flat()) : {};
+    if (chart.log) {
+      // Losses on their way to infinity would press all others into one line.
+      const { low, high } = scaleOf([shown.flat().filter((v) => v > 0)]);
+      const starts = shown.map((value) => value[0]).sort((a, b) => a - b);
+      log.range = [Math.log10(low / 1.3), Math.log10(Math.min(1.3 * high, 10 * starts[Math.floor(starts.length / 2)]))];
+    }
     return draw("learning-chart", [...band, ...lines], {
       xaxis: { title: { text: "step" } },
-      yaxis: { ...(chart.log ? logAxis([...chart.lines.flatMap((line) => line.value), ...chart.band.middle]) : {}),
+      yaxis: { ...log,
         title: { text: safe(by("learning-metric").value) } },
       legend: narrow() ? { orientation: "h", y: -0.25, yanchor: "top", font: { size: 10 } } : { title: { text: safe(data.learning.axes) } },
     });
