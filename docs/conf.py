@@ -20,7 +20,9 @@ extensions = [
     "sphinx.ext.mathjax",
     "numpydoc",
 ]
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+# Not sphinx-gallery: without running the scripts (13 minutes) it shows neither their figures nor
+# their numbers, and adds only what studies.md has: thumbnails, titles, scripts to download.
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "html_image"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "**/__pycache__"]
 

@@ -68,7 +68,7 @@ class Findings:
         self.checks: list[Check] = []
         self.tables: dict[str, pd.DataFrame] = {}
         self.draw: Callable[[Figure], Any] | None = None
-        self.name = self.title = self.text = ""
+        self.name = self.script = self.title = self.text = ""
         self.seconds, self.full = float("nan"), False
 
     def check(
@@ -157,6 +157,9 @@ class Findings:
             figure = Figure(figsize=(8.0, 4.5), layout="constrained", dpi=100)
             FigureCanvasAgg(figure)
             self.draw(figure)
+            for axes in figure.axes:
+                style.plain_numbers(axes.xaxis)
+                style.plain_numbers(axes.yaxis)
             figure.savefig(path)
         return Path(path)
 

@@ -123,7 +123,8 @@ def run(name: str, *, full: bool = False) -> Findings:
     Returns
     -------
     Findings
-        With its ``name``, ``title``, ``text`` (the rest of the doc string) and ``seconds``.
+        With its ``name``, ``script``, ``title``, ``text`` (the rest of the doc string) and
+        ``seconds``.
 
     Raises
     ------
@@ -136,14 +137,20 @@ def run(name: str, *, full: bool = False) -> Findings:
     found = module.study(full=full)
     found.seconds = time.perf_counter() - start
     found.full = full
-    found.name = path.stem
+    found.name, found.script = path.stem, str(path.resolve())
     found.title, _, found.text = (module.__doc__ or path.stem).strip().partition("\n")
     found.text = found.text.strip()
     return found
 
 
-def index(results: Sequence[Findings]) -> str:
-    """Write a page in Markdown: every study, what it is about, and its table.
+def index(results: Sequence[Findings], folder: str | os.PathLike[str] = ".") -> str:
+    """Write a page in Markdown: every study with picture and question, then its text and table.
+
+    Parameters
+    ----------
+    results : sequence of Findings
+    folder : path
+        Where the page will lie; links to scripts begin there.
 
     Examples
     --------
@@ -168,17 +175,26 @@ def index(results: Sequence[Findings]) -> str:
     ]
     for found in results:
         good = sum(check.passed for check in found.checks)
+        anchor = found.name.replace("_", "-")
+        small = f'<img src="studies/{found.name}.png" alt="" width="160"><br>' if found.draw else ""
+        size = "full" if found.full else "quick"
         lines.append(
-            f"| [{found.name}](#{found.name.replace('_', '-')}) | {found.title} "
-            f"| {good} of {len(found.checks)} | {'full' if found.full else 'quick'} "
-            f"| {found.seconds:.1f} |"
+            f"| [{small}{found.name}](#{anchor}) | {found.title} | {good} of {len(found.checks)} "
+            f"| {size} | {found.seconds:.1f} |"
         )
     for found in results:
         lines += ["", f"## {found.name.replace('_', '-')}", "", f"**{found.title}**"]
         lines += ["", found.text] if found.text else []
+        if found.script:
+            script = os.path.relpath(found.script, folder)
+            lines += ["", f"`fastopt study {found.name}`, script: [{found.name}.py]({script})."]
         if found.draw is not None:
             lines += ["", f"![{found.title}](studies/{found.name}.png)"]
-        lines += ["", "| quantity | published | ours | tolerance | |", "|---|---|---|---|---|"]
+        lines += [
+            "",
+            "| quantity | published, or by NumPy | ours | tolerance | |",
+            "|---|---|---|---|---|",
+        ]
         for c in found.checks:
             verdict = "pass" if c.passed else "**fail**"
             cells = (c.quantity, c.published, c.ours, c.tolerance, verdict)
@@ -206,7 +222,7 @@ def write(results: Sequence[Findings], folder: str | os.PathLike[str]) -> Path:
     (folder / "studies").mkdir(parents=True, exist_ok=True)
     results[-1].save(folder / "studies" / f"{results[-1].name}.png")
     page = folder / "studies.md"
-    page.write_text(index(sorted(results, key=lambda found: found.name)), "utf-8")
+    page.write_text(index(sorted(results, key=lambda found: found.name), folder), "utf-8")
     return page
 
 

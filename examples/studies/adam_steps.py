@@ -46,11 +46,12 @@ def study(full=False):
 
     @found.figure
     def draw(figure):
-        for ax, column in zip(figure.subplots(1, 3), ("exp_avg_w11", "v_hat_w11", "w11")):
-            for name, frame in frames.items():
-                ax.plot(frame.step, frame[column], "o-", label=name)
-            ax.set(xlabel="step", title=column)
-        ax.legend(fontsize="small")
+        shown = {"exp_avg_w11": "m", "v_hat_w11": "v corrected", "w11": "W"}
+        for ax, (column, title) in zip(figure.subplots(1, 3), shown.items()):
+            for k, (name, frame) in enumerate(frames.items()):
+                ax.plot(frame.step, frame[column], "o-", lw=5 - 2 * k, ms=9 - 2 * k, label=name)
+            ax.set(xlabel="step", title=f"{title}, first weight")
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
     return found
 

@@ -47,7 +47,7 @@ def study(full=False):
         z, levels = (1 - x) ** 2 + 100 * (y - x * x) ** 2, np.logspace(-1, 3, 20)
         axes.contour(x, y, z, levels, cmap="Greys_r", linewidths=0.7)
         for name, path in paths.items():
-            axes.plot(path.x, path.y, label=name)
+            axes.plot(path.x, path.y, lw=2, label=f"{name}, 2 000 steps")
         axes.plot(1, 1, "k*", ms=14, label="minimum")
         axes.set(xlabel="x", ylabel="y"), axes.legend(loc="lower right")
 

@@ -46,7 +46,8 @@ def study(full=False):
         left, right = figure.subplots(1, 2)
         for batch, (_, curve) in zip(BATCHES, result.curves().groupby("trial_id")):
             left.loglog(curve.step * batch, curve.test_loss, lw=1, label=f"batch {batch}")
-        left.axhline(0.3, color="k", ls=":"), left.legend()
+        left.axhline(0.3, color="k", ls=":")
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         left.set(xlabel="rows seen", ylabel="loss of all rows")
         right.loglog(some.batch_size, some.variance, "o", label="measured")
         right.loglog(BATCHES, one.var(axis=0).sum() / np.array(BATCHES), label="one row's / B")

@@ -48,7 +48,8 @@ def study(full=False):
         for ax, ((b1, b2), pair) in zip(figure.subplots(2, 3, sharey=True).flat, losses.items()):
             for name, loss in zip(("with correction", "without"), pair.values()):
                 ax.loglog(lr, loss.clip(1e-4, 1e2), label=name)
-            ax.set(title=f"β₁ = {b1}, β₂ = {b2}", xlabel="lr")
+            ax.set(title=f"β₁ = {b1}, β₂ = {b2}")
+        figure.supxlabel("learning rate"), figure.supylabel("loss after three epochs")
         ax.legend()
 
     return found

@@ -47,7 +47,7 @@ def study(full=False):
     def draw(figure):
         left, right = figure.subplots(1, 2)
         left.barh(single.effect, single.share)
-        left.set(xlabel="share of the variance of test loss")
+        left.set(xlabel="share of the variance of test loss"), left.invert_yaxis()
         for lr, curve in curves.items():
             right.semilogy(curve.step, curve.grad_norm, lw=1, label=f"lr {lr:g}")
         right.set(xlabel="step", ylabel="gradient norm, SGD"), right.legend()

@@ -21,7 +21,7 @@ def study(full=False):
     found, (X, y), curves, critical = Findings(), load_digits(return_X_y=True), {}, []
     data = X[:1024] / 16, y[:1024], X[1024:] / 16, y[1024:]  # no batch is short
     problem = problems.softmax_regression(*data, standardize=False)
-    batches = 2 ** np.arange(0, 11, 1 if full else 2)
+    batches, fine = 2 ** np.arange(0, 11, 1 if full else 2), np.geomspace(1, 1024, 100)
     common = {"lr": logspace(0.25, 32.0, 29 if full else 15), "seed": range(5 if full else 2)}
     space = [{"batch_size": [b], "steps": [max(100, 2000 // b)]} | common for b in batches]
     how = {"metric": "test_loss", "eval_every": 1, "optimizer": "sgd", "progress": False}
@@ -39,7 +39,7 @@ def study(full=False):
         low, high = np.diff(np.log(S))[[0, -1]] / np.diff(np.log(batches))[[0, -1]]
         found.check(f"target {target}: slope at the smallest batches", -1.0, low, 0.2)
         found.check(f"target {target}: slope at the largest batches", 0.0, high, 0.2)
-        curves[target] = S, np.exp(law(np.log(batches), *fit))
+        curves[target] = S, np.exp(law(np.log(fine), *fit))
     found.at_least("B_crit grows as the target falls: ratio", 1.0, critical[1] / critical[0])
 
     @found.figure
@@ -47,9 +47,10 @@ def study(full=False):
         axes = figure.subplots()
         for k, (target, (S, fitted)) in enumerate(curves.items()):
             axes.loglog(batches, S, "o", color=f"C{k}", label=f"loss {target}")
-            axes.loglog(batches, fitted, color=f"C{k}", lw=1)
+            axes.loglog(fine, fitted, color=f"C{k}", lw=1)
             axes.axvline(critical[k], color=f"C{k}", ls=":", lw=1)
-        axes.set(xlabel="batch size (dotted: critical)", ylabel="steps, best lr"), axes.legend()
+        axes.set(xlabel="batch size (dotted: the critical one)"), axes.legend()
+        axes.set(ylabel="steps to the loss at the best lr")
 
     return found
 

@@ -50,7 +50,8 @@ def study(full=False):
         for k, (lr, curve) in enumerate(curves.items()):
             axes.plot(range(0, steps, steps // 120), curve, color=f"C{k}", label=f"lr {lr}")
             axes.axhline(2 / lr, color=f"C{k}", ls=":")
-        axes.set(xlabel="step", ylabel="sharpness (dotted: 2 / lr)", ylim=0), axes.legend()
+        axes.set(xlabel="step", ylabel="sharpness (dotted: 2 / lr)")
+        axes.legend(loc="upper right", ncols=3), axes.set_ylim(1.5, 6)
 
     return found
 

@@ -33,7 +33,7 @@ def study(full=False):
         image = axes.pcolormesh(lr, mu, shown, cmap="cividis", rasterized=True)
         axes.plot((2 + 2 * mu) / 10, mu, "w--", label="(2 + 2 mu) / 10")
         figure.colorbar(image, label="log10 of the loss after 2 000 steps")
-        axes.set(xlabel="lr", ylabel="momentum", facecolor="0.7")
+        axes.set(xlabel="lr (grey: diverged)", ylabel="momentum", facecolor="0.7")
         axes.legend(loc="upper left")
 
     return found

@@ -50,7 +50,7 @@ def study(full=False):
         axes = figure.subplots()
         for s, part in table.groupby("bracket"):
             axes.loglog(part.epochs, part.trials, "o-", label=f"bracket {s}")
-        axes.set(xlabel="epochs a trial", ylabel="trials"), axes.legend()
+        axes.set(xlabel="epochs a trial", ylabel="trials that go on"), axes.legend()
 
     return found
 

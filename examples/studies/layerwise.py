@@ -50,7 +50,8 @@ def study(full=False):
         axes = figure.subplots()
         for name, size in sizes.items():
             axes.plot(range(1, 6), size * 1e3, "o-", label=f"{name} gradients")
-        axes.set(xlabel="step", ylabel="size of Adam's step / 10⁻³", ylim=0), axes.legend()
+        axes.set(xlabel="step", ylabel="size of Adam's step / 10⁻³", ylim=0)
+        axes.set_xticks(range(1, 6)), axes.legend()
 
     return found
 

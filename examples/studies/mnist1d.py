@@ -41,7 +41,7 @@ def study(full=False):
         left, right = figure.subplots(1, 2)
         for digit in range(10):
             left.plot(data["x"][data["y"] == digit][0] - 5 * digit, "k", lw=1)
-        left.set(title="one row of each class", yticks=[])
+        left.set(title="one row of each class", xlabel="position", yticks=[])
         for name, result in (("linear", linear), ("network", network)):
             one = result.curves().query("trial_id == 0")
             right.plot(one.step, one.test_accuracy, lw=1, label=name)

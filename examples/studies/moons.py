@@ -8,9 +8,11 @@ import numpy as np
 from sklearn.datasets import make_moons
 from sklearn.model_selection import train_test_split
 
-from sweeps import problems, sweep, trace
+from fastopt import maths
+from sweeps import plots, problems, sweep, trace
 from sweeps.studies import Findings, main
 
+RAVINE = {"sgd": 0.45, "momentum": 0.1, "adam": 0.1}  # optimizer: lr
 FORGETFUL = {"beta1": 0.0, "beta2": 0.0}
 LOSSES = {0: "1.67888", 100: "0.30518", 500: "0.14301", 900: "0.08496"}
 NET = {"hidden": (10,), "activation": "tanh", "loss": "logistic", "dtype": "float64"}
@@ -23,6 +25,11 @@ def two_moons():
     theta0 = np.concatenate([draws.randn(20), np.zeros(10), draws.randn(10), np.zeros(1)])
     net = problems.mlp(X, y, X_test, y_test, theta0=theta0, standardize=False, **NET)
     return problems.summed(net)
+
+
+def ravine(phi0, phi1):  # no gradient: the engine takes differences
+    along, across = 0.5 * (phi0 - 0.7), 2.0 * phi1
+    return 1.0 - maths.exp(-0.5 * across * across) * maths.exp(-0.5 * along * along)
 
 
 def study(full=False):
@@ -42,12 +49,20 @@ def study(full=False):
     found.check("with the sign slip, and losses above 10 refused", "DIVERGED", slip.state)
     found.at_most("with the sign slip: diverged at step", 100, slip.diverged_step)
 
+    surface = problems.landscape(ravine, start=(-1.5, 0.9), optimum=(0.7, 0.0))
+    paths = {name: trace(surface, name, lr=lr, steps=300) for name, lr in RAVINE.items()}
+    for name, path in paths.items():
+        away = np.hypot(path.phi0.iloc[-1] - 0.7, path.phi1.iloc[-1])
+        found.at_most(f"ravine, {name}: distance after 300 steps", 1e-2, away)
+
     @found.figure
     def draw(figure):
-        left, right = figure.subplots(1, 2)
+        figure.set_size_inches(11, 4)
+        left, middle, right = figure.subplots(1, 3)
+        plots.paths(surface, paths, ax=middle)
         left.plot(bouncing.step, bouncing.x, lw=1, label="m = g, v = g²")
         left.plot(settled.step, settled.x, label="Adam")
-        right.semilogy(loss, label="2-10-1 network on two moons")
+        right.semilogy(loss, label="two moons")
         right.plot([*LOSSES], [float(v) for v in LOSSES.values()], "k*", ms=12, label="published")
         left.set(xlabel="step", ylabel="x, in a bowl"), left.legend()
         right.set(xlabel="epoch", ylabel="loss"), right.legend()

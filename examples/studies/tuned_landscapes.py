@@ -52,13 +52,14 @@ def study(full=False):
 
     @found.figure
     def draw(figure):
-        axes = figure.subplots(1, table.function.nunique(), squeeze=False)[0]
+        figure.set_size_inches(8, 2.5 + 0.15 * table.optimizer.nunique())
+        axes = figure.subplots(1, table.function.nunique(), sharey=True, squeeze=False)[0]
         for ax, (title, part) in zip(axes, table.groupby("function")):
             ax.semilogx(part["TPE's"].clip(1e-12), part.optimizer, "o", label="200 trials of TPE")
             ax.semilogx(part.distance.clip(1e-12), part.optimizer, "*", label="grid of 10 000")
             ax.set(title=title, xlabel="distance after 100 steps")
-            ax.tick_params(axis="y", labelsize="small" if len(part) < 9 else 5)
-            ax.legend(fontsize="small")
+            ax.tick_params(axis="y", labelsize="small"), ax.grid(axis="y", lw=0.3)
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
     return found
 
