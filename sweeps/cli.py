@@ -71,7 +71,8 @@ def _out(path: Path | None) -> Path | None:
     "[bold]fastopt sweep examples/digits.toml --dry-run[/bold]\n\n"
     "[bold]fastopt sweep examples/digits.toml --out digits.parquet --jobs 2[/bold]\n\n"
     "[bold]fastopt sweep examples/digits.toml --store runs/digits[/bold]\n\n"
-    "[bold]fastopt sweep examples/digits.toml --store runs/digits --shard 0/8[/bold]"
+    "[bold]fastopt sweep examples/digits.toml --store runs/digits --shard 0/8[/bold]",
+    rich_help_panel="Run and keep",
 )
 def sweep(
     spec: Annotated[Path, typer.Argument(help="TOML file that describes the sweep.")],
@@ -144,13 +145,16 @@ def _say_how_to_go_on(store: Path | None) -> None:
         Console(stderr=True).print(command(), markup=False, highlight=False, soft_wrap=True)
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Store = Annotated[Path, typer.Argument(help="Folder that was given as --store.")]
 
 
-@app.command(epilog="Example: [bold]fastopt status runs/digits[/bold]")
+@app.command(
+    epilog="Example: [bold]fastopt status runs/digits[/bold]", rich_help_panel="Run and keep"
+)
 def status(
     store: Store,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    json: Json = False,
 ) -> None:
     """Show how far a stored sweep is; it may be running."""
     with _messages():
@@ -166,7 +170,10 @@ def status(
             Console().print(summary.stored(facts))
 
 
-@app.command(epilog="Example: [bold]fastopt export runs/digits digits.parquet[/bold]")
+@app.command(
+    epilog="Example: [bold]fastopt export runs/digits digits.parquet[/bold]",
+    rich_help_panel="Run and keep",
+)
 def export(
     store: Store,
     out: Annotated[Path, typer.Argument(help="FILE.parquet or FILE.csv.", callback=_out)],
@@ -181,7 +188,9 @@ def export(
         Console().print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
 
 
-@app.command(epilog="Example: [bold]fastopt compact runs/digits[/bold]")
+@app.command(
+    epilog="Example: [bold]fastopt compact runs/digits[/bold]", rich_help_panel="Run and keep"
+)
 def compact(store: Store) -> None:
     """Put the many small files of a stored sweep together, while nobody reads it."""
     with _messages():
@@ -197,8 +206,8 @@ def compact(store: Store) -> None:
         )
 
 
-@app.command()
-def doctor() -> None:
+@app.command(epilog="Example: [bold]fastopt doctor --json[/bold]", rich_help_panel="Check")
+def doctor(json: Json = False) -> None:
     """Show the facts about this machine and installation that speed and results depend on."""
     with _messages():
         from rich.console import Console
@@ -206,14 +215,18 @@ def doctor() -> None:
         from fastopt.doctor import facts
         from sweeps import summary
 
-        Console().print(summary.pairs("This machine", facts()))
+        if json:
+            Console().print_json(data=facts())
+        else:
+            Console().print(summary.pairs("This machine", facts()))
 
 
 @app.command(
     epilog="Examples:\n\n"
     "[bold]fastopt study --list[/bold]\n\n"
     "[bold]fastopt study shootout --out figures[/bold]\n\n"
-    "[bold]fastopt study --all --full --out gallery[/bold]"
+    "[bold]fastopt study --all --full --out gallery[/bold]",
+    rich_help_panel="Check",
 )
 def study(
     names: Annotated[
@@ -254,14 +267,17 @@ def study(
         raise typer.Exit(1)
 
 
-@app.command("list")
-def list_() -> None:
+@app.command("list", epilog="Example: [bold]fastopt list --json[/bold]", rich_help_panel="Start")
+def list_(json: Json = False) -> None:
     """List the optimizers, hyperparameters, schedules and problems that a spec can name."""
     with _messages():
         from rich.console import Console
 
         from sweeps import summary
 
+        if json:
+            Console().print_json(data=summary.names())
+            return
         tables = (
             summary.optimizers(),
             summary.hyperparameters(),

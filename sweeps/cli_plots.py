@@ -17,10 +17,12 @@ PICTURES = (".png", ".svg", ".pdf")
 commands = typer.Typer(rich_markup_mode="rich")
 
 
-def _file(*suffixes: str) -> Callable[[Path], Path]:
+def _file(*suffixes: str) -> Callable[[Path | None], Path | None]:
     """Return a check of an output file that fails before the work, not after it."""
 
-    def checked(path: Path) -> Path:
+    def checked(path: Path | None) -> Path | None:
+        if path is None:
+            return None
         folder = path.absolute().parent
         if path.suffix not in suffixes:
             raise typer.BadParameter(f"must end in {' or '.join(suffixes)}; got {str(path)!r}")
@@ -45,7 +47,8 @@ Result = Annotated[
 @commands.command(
     epilog="Examples:\n\n"
     "[bold]fastopt plot digits.parquet heatmap --x lr --y batch_size --out heatmap.png[/bold]\n\n"
-    "[bold]fastopt plot digits.parquet sensitivity --x lr --by optimizer --out lr.svg[/bold]"
+    "[bold]fastopt plot digits.parquet sensitivity --x lr --by optimizer --out lr.svg[/bold]",
+    rich_help_panel="Look",
 )
 def plot(
     result: Result,
@@ -97,12 +100,21 @@ def plot(
         _written(out)
 
 
-@commands.command(epilog="Example: [bold]fastopt report runs/digits digits.html[/bold]")
+@commands.command(
+    epilog="Examples:\n\n"
+    "[bold]fastopt report runs/digits[/bold]\n\n"
+    "[bold]fastopt report digits.parquet report.html --title 'Handwritten digits'[/bold]",
+    rich_help_panel="Look",
+)
 def report(
     result: Result,
     out: Annotated[
-        Path, typer.Argument(help="The page: FILE.html.", callback=_file(".html", ".htm"))
-    ],
+        Path | None,
+        typer.Argument(
+            help="The page: FILE.html; here, named after the result, if not given.",
+            callback=_file(".html", ".htm"),
+        ),
+    ] = None,
     title: Annotated[
         str | None, typer.Option(help="Headline; the problem's name if not given.")
     ] = None,
@@ -113,7 +125,8 @@ def report(
     with _messages():
         from sweeps.results import SweepResult
 
-        _written(SweepResult.open(result).report(out, title=title))
+        page = out or Path(f"{result.absolute().stem}.html")
+        _written(SweepResult.open(result).report(page, title=title))
 
 
 def _taken(kind: str, function: Callable, options: dict[str, Any]) -> dict[str, Any]:

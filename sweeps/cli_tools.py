@@ -42,7 +42,7 @@ seed = {{ range = 3 }}
 """The spec that ``fastopt init`` writes, with the file's name left out."""
 
 
-@commands.command(epilog="Example: [bold]fastopt init first.toml[/bold]")
+@commands.command(epilog="Example: [bold]fastopt init first.toml[/bold]", rich_help_panel="Start")
 def init(
     spec: Annotated[Path, typer.Argument(help="The file to write: FILE.toml.")] = Path(
         "sweep.toml"
@@ -61,7 +61,7 @@ def init(
     typer.echo(f"Wrote {spec}. Run it: fastopt sweep {spec}")
 
 
-@commands.command(epilog="Example: [bold]fastopt bench --json[/bold]")
+@commands.command(epilog="Example: [bold]fastopt bench --json[/bold]", rich_help_panel="Check")
 def bench(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quick: Annotated[

@@ -37,6 +37,13 @@ class Check:
         By how much they may differ, or ``at most`` or ``at least``.
     passed : bool
         Whether they agree.
+
+    Examples
+    --------
+    >>> found = Findings()
+    >>> found.check("pi", "3.14", 3.14159)
+    >>> found.checks[0]
+    Check(quantity='pi', published='3.14', ours='3.14', tolerance='0.005', passed=True)
     """
 
     quantity: str

@@ -179,6 +179,16 @@ class SweepResult:
             nullable twins where a union leaves gaps; ``state`` Categorical over :data:`STATES`;
             losses and accuracies as measured; ``steps_to_target`` and ``diverged_step`` nullable
             Int64; ``error`` str. The dtypes do not depend on how many trials finished.
+
+        Examples
+        --------
+        >>> columns = {"trial_id": np.arange(2), "lr": np.array([0.1, 1.0]),
+        ...            "state": np.array([0, 1]), "loss": np.array([0.5, np.nan])}
+        >>> result = SweepResult(columns, None, "loss", "min", {})
+        >>> result.to_frame()
+           trial_id   lr     state  loss
+        0         0  0.1  COMPLETE   0.5
+        1         1  1.0  DIVERGED   NaN
         """
         return self._frame(slice(None))
 
@@ -186,6 +196,14 @@ class SweepResult:
         """Return the ``n`` best COMPLETE trials with a finite metric, best first.
 
         Equal trials are in the order of their numbers.
+
+        Examples
+        --------
+        >>> columns = {"trial_id": np.arange(2), "lr": np.array([0.1, 1.0]),
+        ...            "state": np.array([0, 1]), "loss": np.array([0.5, np.nan])}
+        >>> result = SweepResult(columns, None, "loss", "min", {})
+        >>> result.best(5)["lr"].tolist(), result.best_params_, result.best_score_, len(result)
+        ([0.1], {'lr': 0.1}, 0.5, 2)
         """
         return self._frame(self._ranking(n)).reset_index(drop=True)
 
@@ -249,6 +267,14 @@ class SweepResult:
             The file has another suffix.
         OSError
             The file cannot be written; a file that was there before is untouched.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> columns = {"trial_id": np.arange(2), "state": np.zeros(2, int), "loss": np.ones(2)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     SweepResult(columns, None, "loss", "min", {}).save(f"{folder}/a.csv").read_text().split()
+        ['trial_id,state,loss', '0,COMPLETE,1.0', '1,COMPLETE,1.0']
         """
         return write(self, Path(path))
 
@@ -288,7 +314,16 @@ class SweepResult:
         return notebook.cell(self)
 
     def counting(self, metric: str) -> np.ndarray:
-        """Tell which trials are COMPLETE and have a finite value of ``metric``: bool ``(n,)``."""
+        """Tell which trials are COMPLETE and have a finite value of ``metric``: bool ``(n,)``.
+
+        Examples
+        --------
+        >>> columns = {"trial_id": np.arange(2), "lr": np.array([0.1, 1.0]),
+        ...            "state": np.array([0, 1]), "loss": np.array([0.5, np.nan])}
+        >>> result = SweepResult(columns, None, "loss", "min", {})
+        >>> result.counting("loss"), result.counts["DIVERGED"]
+        (array([ True, False]), 1)
+        """
         score = np.asarray(self.columns[metric], np.float64)
         fit = np.isfinite(score) & (np.asarray(self.columns["state"]) == 0)
         return fit & (score >= 0) if metric in MISSING_BELOW_ZERO else fit

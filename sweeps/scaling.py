@@ -49,6 +49,13 @@ class Scale:
         Bytes of the names of all files in one folder: what each process reads when it starts.
     requests_a_second : float
         To a file system that all nodes share.
+
+    Examples
+    --------
+    >>> from sweeps import plan, problems
+    >>> estimate = plan(problems.ellipse(), {"lr": [0.1], "seed": range(10**9)}, steps=1000)
+    >>> at_scale(estimate, nodes=10, cores=64).cores
+    640
     """
 
     nodes: int

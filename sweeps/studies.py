@@ -130,6 +130,12 @@ def run(name: str, *, full: bool = False) -> Findings:
     ------
     SpecError
         There is no such study.
+
+    Examples
+    --------
+    >>> found = run("hyperband")
+    >>> found.passed, found.checks[0].quantity
+    (True, 'Hyperband, bracket 4')
     """
     path = find(name)
     module = load(path)
@@ -217,6 +223,14 @@ def write(results: Sequence[Findings], folder: str | os.PathLike[str]) -> Path:
     -------
     Path
         The page, ``studies.md``, by name; figures are called ``studies/NAME.png``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = write([run("hyperband")], folder)
+    ...     page.name, [figure.name for figure in page.parent.glob("studies/*")]
+    ('studies.md', ['hyperband.png'])
     """
     folder = Path(folder)
     (folder / "studies").mkdir(parents=True, exist_ok=True)
@@ -233,6 +247,17 @@ def main(path: str) -> None:
     ----------
     path : str
         The script's ``__file__``.
+
+    Examples
+    --------
+    The last two lines of a script::
+
+        if __name__ == "__main__":
+            main(__file__)
+
+    >>> main("nowhere.py")
+    Traceback (most recent call last):
+    SystemExit: 2
     """
     from sweeps.cli import app
 

@@ -24,6 +24,7 @@ __all__ = [
     "duration",
     "finished",
     "hyperparameters",
+    "names",
     "number",
     "optimizers",
     "pairs",
@@ -180,6 +181,36 @@ def problems() -> Table:
     """Lay out :data:`sweeps.problems.PROBLEMS` with the first line of each doc string."""
     rows = ((name, (make.__doc__ or "").strip().split("\n")[0]) for name, make in PROBLEMS.items())
     return _table("Problems", ("problem", "data"), rows)
+
+
+def names() -> dict[str, Any]:
+    """Return what the tables of optimizers, schedules and problems say, for JSON.
+
+    A hyperparameter without a default, or one that is the length of the run, has ``None``.
+
+    >>> names()["optimizers"]["sgd"]["hyperparameters"]["lr"]
+    {'default': 0.001, 'range': '[0.0, inf)'}
+    """
+
+    def said(params: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: {
+                "default": None if kind.default != kind.default else kind.default,
+                "range": str(kind.range),
+            }
+            for name, kind in params.items()
+        }
+
+    return {
+        "optimizers": {
+            rule.name: {"hyperparameters": said(rule.hyper), "source": rule.source}
+            for rule in RULES.values()
+        },
+        "schedules": {name: {"parameters": said(row.params)} for name, row in SCHEDULES.items()},
+        "problems": {
+            name: (make.__doc__ or "").strip().split("\n")[0] for name, make in PROBLEMS.items()
+        },
+    }
 
 
 def study(found: Findings) -> Group:

@@ -1,6 +1,7 @@
 """The command line: what it prints, saves and returns, from plain use to interruption."""
 
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -268,6 +269,19 @@ def test_list_names_all_there_is():
     assert hyper | {p for row in SCHEDULES.values() for p in row.params} <= {*words}
     assert "eps=1e-08" in done.stdout
     assert "[0.0, 1.0)" in done.stdout
+
+
+def test_lists_and_facts_for_scripts():
+    named = json.loads(call("list", "--json").stdout)
+    assert [*named["optimizers"]] == [*RULES]
+    adam = named["optimizers"]["adam"]["hyperparameters"]
+    assert {name: kind["default"] for name, kind in adam.items()} == {
+        name: kind.default for name, kind in RULES["adam"].hyper.items()
+    }
+    assert [*named["schedules"]] == [*SCHEDULES]
+    assert named["schedules"]["cosine"]["parameters"]["total_steps"]["default"] is None
+    assert [*named["problems"]] == [*PROBLEMS]
+    assert json.loads(call("doctor", "--json").stdout) == doctor.facts()
 
 
 def test_doctor_shows_the_facts():

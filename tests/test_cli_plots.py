@@ -1,6 +1,7 @@
 """``fastopt plot`` and ``fastopt report``."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,14 @@ def test_a_report_is_written(saved, tmp_path):
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"Wrote {out} (")
     assert "<title>My &lt;sweep&gt;</title>" in out.read_text()
+
+
+def test_a_report_without_a_name_lies_here(saved, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    done = call("report", saved)
+    assert done.exit_code == 0, done.output
+    assert [p.name for p in Path().iterdir()] == [f"{saved.stem}.html"]
 
 
 def test_a_store_is_shown_as_a_file_is(tmp_path):

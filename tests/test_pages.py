@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from sweeps import SweepResult
+from sweeps.plots import Plotter
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # The blocks of docs/adding-an-optimizer.md are files of the package: tests/test_docs.py runs them.
@@ -94,6 +97,13 @@ def test_every_public_name_is_documented_by_an_example(pages):
         if callable(value) and ">>> " not in (inspect.getdoc(value) or ""):
             without.append(full)
     assert not without
+
+
+@pytest.mark.parametrize("cls", [SweepResult, Plotter], ids=lambda cls: cls.__name__)
+def test_every_method_of_a_result_is_documented_by_an_example(cls):
+    methods = [k for k, v in inspect.getmembers(cls) if callable(v) and not k.startswith("_")]
+    assert len(methods) >= 7
+    assert [k for k in methods if ">>> " not in inspect.getdoc(getattr(cls, k))] == []
 
 
 def test_every_page_is_in_the_contents():
