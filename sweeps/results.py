@@ -272,8 +272,9 @@ class SweepResult:
         --------
         >>> import tempfile
         >>> columns = {"trial_id": np.arange(2), "state": np.zeros(2, int), "loss": np.ones(2)}
+        >>> result = SweepResult(columns, None, "loss", "min", {})
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     SweepResult(columns, None, "loss", "min", {}).save(f"{folder}/a.csv").read_text().split()
+        ...     result.save(f"{folder}/all.csv").read_text().split()
         ['trial_id,state,loss', '0,COMPLETE,1.0', '1,COMPLETE,1.0']
         """
         return write(self, Path(path))
