@@ -197,7 +197,7 @@ def over_seeds(
     rest = [name for name in result.axes if name != axis]
     codes = configurations(result.columns, rest)
     _, first = np.unique(codes, return_index=True)
-    table = result.to_frame().iloc[first][rest].reset_index(drop=True)
+    table = result._frame(first)[rest]
     size = len(first)
     table["n_trials"] = np.bincount(codes, minlength=size)
     diverged = np.asarray(result.columns["state"]) == 1
