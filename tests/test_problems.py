@@ -310,6 +310,20 @@ def test_arrays_are_copied_and_their_flags_do_not_matter():
         assert not np.shares_memory(a, y)
 
 
+@pytest.mark.parametrize("kind", [object, str, list])
+def test_labels_may_be_names(kind):
+    """As in a CSV file: numbered in alphabetical order over both sets, as scikit-learn does."""
+    from sklearn.preprocessing import LabelEncoder
+
+    given = ["no", "yes", "perhaps", "no"], ["maybe", "yes"]
+    made = [list(part) if kind is list else np.array(part, kind) for part in given]
+    problem = problems.mlp(ROWS_OF_TWO, made[0], ROWS_OF_TWO[:2], made[1])
+    encoder = LabelEncoder().fit(given[0] + given[1])
+    np.testing.assert_array_equal(problem.y, encoder.transform(given[0]))
+    np.testing.assert_array_equal(problem.y_test, encoder.transform(given[1]))
+    assert problem.loss_and_grad is problems.mlp(ROWS_OF_TWO, LABELS).loss_and_grad
+
+
 ROWS_OF_TWO, LABELS = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
 HOLE = np.array([[1.0, 2.0], [np.nan, 4.0], [5.0, 6.0], [7.0, 8.0]])
 

@@ -150,7 +150,10 @@ def as_dataset(name: str, X: Any, dtype: Any) -> np.ndarray:
         # A copy: read-only arrays (pandas hands them out) would be types of their own to Numba.
         array = np.array(X, dtype=kind, order="C")
     except (TypeError, ValueError) as error:
-        raise ArrayTypeError(f"{name} cannot be read as an array of {kind}: {error}") from None
+        raise ArrayTypeError(
+            f"{name} cannot be read as an array of {kind}: {error}. Columns of text become numbers "
+            "by pandas.get_dummies(table, dtype=float)"
+        ) from None
     if array.ndim != 2:
         raise ArrayError(f"{name} must have shape (rows, features); got {array.shape}")
     if not np.isfinite(array).all():

@@ -44,7 +44,8 @@ def mlp(
     ----------
     X : array_like, shape (n, features)
     y : array_like, shape (n,) or (n, outputs)
-        Integer labels 0, 1, ... or floating-point targets.
+        Labels: integers 0, 1, ... or names, which are numbered in alphabetical order. Or
+        floating-point targets.
     X_test, y_test : array_like, optional
         Rows that are evaluated, never trained on.
     hidden : sequence of int
@@ -79,10 +80,10 @@ def mlp(
     >>> mlp(rng.normal(size=(20, 3)), rng.integers(0, 2, 20), hidden=(4, 4))
     mlp: 20 training rows, 46 parameters, float32
     """
-    X, y = as_dataset("X", X, dtype), np.asarray(y)
+    X, (y, y_test) = as_dataset("X", X, dtype), _numbered(y, y_test)
     loss = loss or ("softmax_cross_entropy" if y.dtype.kind in "iub" else "squared_error")
     X_test = no_rows(X) if X_test is None else as_dataset("X_test", X_test, dtype)
-    y_test = no_rows(y) if y_test is None else np.asarray(y_test)
+    y_test = no_rows(y) if y_test is None else y_test
     check_rows(X, y, name)
     if len(X_test) or len(y_test):
         check_rows(X_test, y_test, f"{name} (test)")
@@ -198,6 +199,20 @@ def _standardized(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.nda
     deviation = X.std(axis=0, dtype=np.float64)
     deviation[deviation == 0] = 1.0  # a constant feature stays at zero
     return tuple(((a - mean) / deviation).astype(X.dtype) for a in (X, X_test))
+
+
+def _numbered(y: Any, y_test: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return both as arrays, with numbers for labels that are names.
+
+    >>> _numbered(["yes", "no", "yes"], ["no"])
+    (array([1, 0, 1]), array([0]))
+    """
+    y, y_test = np.asarray(y), None if y_test is None else np.asarray(y_test)
+    both = y if y_test is None else np.concatenate([y, y_test]) if y.ndim == y_test.ndim else y
+    if both.dtype.kind not in "OU" or not all(isinstance(name, str) for name in both.flat):
+        return y, y_test
+    names = np.unique(both.astype(str))
+    return tuple(a if a is None else np.searchsorted(names, a.astype(str)) for a in (y, y_test))
 
 
 def _targets(loss: str, y: np.ndarray, y_test: np.ndarray, dtype: np.dtype) -> tuple:
