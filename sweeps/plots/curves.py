@@ -93,7 +93,7 @@ def curves(
         ax.plot(step, middle, lw=1.6, ls="--" if by is None else "-", label=labels[k], **style)
         band = "10 % to 90 %" if by is None else None
         ax.fill_between(step, low, high, alpha=0.2, lw=0, label=band, **style)
-    drawn = [line.get_ydata() for line in ax.get_lines() if len(line.get_ydata())]
+    drawn = [y for y in (np.asarray(line.get_ydata()) for line in ax.get_lines()) if y.size]
     value_scale(ax, np.concatenate(drawn or [np.ones(1)]))
     if drawn and ax.get_yscale() == "log":
         # Losses on their way to infinity would press all others into one line.

@@ -211,8 +211,8 @@ def _numbered(y: Any, y_test: Any) -> tuple[np.ndarray, np.ndarray | None]:
     both = y if y_test is None else np.concatenate([y, y_test]) if y.ndim == y_test.ndim else y
     if both.dtype.kind not in "OU" or not all(isinstance(name, str) for name in both.flat):
         return y, y_test
-    names = np.unique(both.astype(str))
-    return tuple(a if a is None else np.searchsorted(names, a.astype(str)) for a in (y, y_test))
+    _, numbers = np.unique(both.astype(str), return_inverse=True)
+    return numbers[: len(y)], None if y_test is None else numbers[len(y) :]
 
 
 def _targets(loss: str, y: np.ndarray, y_test: np.ndarray, dtype: np.dtype) -> tuple:
