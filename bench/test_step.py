@@ -13,9 +13,9 @@ import fastopt
 from bench.machine import facts
 from bench.numpy_steps import as_written, in_place
 from fastopt.compile import inlinable
-from fastopt.loops import stepper
 from fastopt.rules import Rule
 from fastopt.rules.sgd import counted
+from fastopt.steps import stepper
 from sweeps.measure import paired
 from tests.cases import PLAIN, Case
 

@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import load_item, make_array, populate_array, store_item
 
-__all__ = ["arrays_at", "arrays_of", "cast", "load", "put", "store", "take"]
+__all__ = ["arrays_at", "arrays_of", "cast", "load", "locate", "put", "store", "take"]
 
 
 def _pointer(context, builder, kind, array, index):
@@ -192,6 +192,28 @@ def arrays_at(typingctx, table, row, column, size, like):
         return _arrays(context, builder, signature, args, signature.args[4])
 
     return like(table, row, column, size, like), codegen
+
+
+@intrinsic
+def locate(typingctx, table, row, column, arrays):
+    """Write the address of array ``k`` of a tuple to ``table[row + k, column]``."""
+
+    def codegen(context, builder, signature, args):
+        kind = signature.args[0]
+        view = make_array(kind)(context, builder, args[0])
+        row, column = (
+            context.cast(builder, args[k], signature.args[k], types.intp) for k in (1, 2)
+        )
+        for k, item in enumerate(signature.args[3]):
+            array = make_array(item)(context, builder, builder.extract_value(args[3], k))
+            place = [builder.add(row, row.type(k)), column]
+            pointer = cgutils.get_item_pointer(
+                context, builder, kind, view, place, wraparound=False
+            )
+            builder.store(builder.ptrtoint(array.data, row.type), pointer)
+        return context.get_dummy_value()
+
+    return types.void(table, row, column, arrays), codegen
 
 
 def arrays_of(dtypes: tuple[np.dtype, ...]) -> Any:

@@ -28,10 +28,10 @@ import numpy as np
 from fastopt.arrays import check_disjoint
 from fastopt.compile import inlinable
 from fastopt.errors import ArrayError, HyperparameterError
-from fastopt.loops import stepper
 from fastopt.norms import clip_coefficient
 from fastopt.rules import Real, Rule
 from fastopt.rules.parts import lerp
+from fastopt.steps import stepper
 from fastopt.threads import Twins
 
 __all__ = [

@@ -12,26 +12,29 @@ from collections.abc import Callable
 import numpy as np
 from numba import prange
 
-from fastopt.access import arrays_of, cast, load, put, store, take
+from fastopt.access import arrays_of, cast, load, locate, put, store, take
 from fastopt.calls import call
 from fastopt.compile import inlinable, jitable
 from fastopt.rules import Rule
-from fastopt.threads import Twins
 
 __all__ = [
-    "adapted", "cast", "flat", "flat_measured", "load", "put", "scattered", "spanning",
-    "step_parts", "stepper", "store", "summing", "take", "ticking", "trusting",
+    "LINE", "adapted", "alone", "cast", "each", "flat", "flat_measured", "load", "measuring", "put",
+    "scattered", "span_item", "spanning", "step_parts", "store", "summing", "sums_item", "take",
+    "ticking", "trusting",
 ]  # fmt: skip
 
 
 def flat(clock0, tick, update):
-    """One step over flat buffers: tick the clock once, then update every element in one pass."""
+    """One step over flat buffers: tick the clock once, then update every element in one pass.
+
+    It contains the rule, for a user's own compiled loop; steps called from Python go by address.
+    """
 
     def step(h, clock, g, x):
         now, c = tick(h, load(clock, clock0(h)))
         store(clock, now)
         c = cast(c, g)
-        for i in prange(g.size):
+        for i in range(g.size):
             put(x, i, update(c, g[i], take(x, i)))
 
     return step
@@ -76,21 +79,13 @@ def chunk_sums(measure):
 
 def flat_measured(clock0, tick, measure, trust, update):
     """One step that first sums ``measure`` over the tensor and lets ``trust`` adapt to the sums."""
-    over_chunk = chunk_sums(measure)
+    adapt = adapted(measure, trust)
 
     def step(h, clock, g, x):
         now, c = tick(h, load(clock, clock0(h)))
         store(clock, now)
-        chunks = (g.size + CHUNK - 1) // CHUNK
-        left, right = np.zeros(chunks), np.zeros(chunks)
-        for k in prange(chunks):
-            left[k], right[k] = over_chunk(c, g, x, k * CHUNK)
-        a, b = 0.0, 0.0
-        for k in range(chunks):
-            a += left[k]
-            b += right[k]
-        c = cast(trust(c, (a, b), g.size), g)
-        for i in prange(g.size):
+        c = cast(adapt(c, g, x), g)
+        for i in range(g.size):
             put(x, i, update(c, g[i], take(x, i)))
 
     return step
@@ -98,9 +93,9 @@ def flat_measured(clock0, tick, measure, trust, update):
 
 @functools.cache
 def adapted(measure, trust):
-    """Return ``adapt(c, g, x) -> c`` of a rule, for a caller with a loop of its own (a sweep).
+    """Return ``adapt(c, g, x) -> c``: sum ``measure`` over the arrays, let ``trust`` adapt to it.
 
-    Without ``measure`` it returns ``c`` as it is; with it, what :func:`flat_measured` computes.
+    Without ``measure`` it returns ``c`` as it is.
     """
     if measure is None:
         return jitable(lambda c, g, x: c)
@@ -169,8 +164,76 @@ def trusting(trust, n_coefficients):
     return adapt
 
 
-# Where :func:`scattered` finds what it calls; there are no sums to take if SUMS is 0.
-TICK, SPAN, SUMS, TRUST = range(4)
+# Where :func:`scattered` finds what it calls; the last four are 0 for a rule that measures nothing.
+TICK, SPAN, EACH, SPAN_ITEM, ADAPT, SUMS, SUMS_ITEM, TRUST = range(8)
+
+
+def each():
+    """Run all items of work, in the parallel twin in parallel: the one such region of all rules.
+
+    What an item does is called by its address, which leaves so little that it compiles in a second;
+    with the loop over elements in it, it took 2 to 3 s for each rule and dtype.
+    """
+
+    def run(work, n, code, c, table, active, sizes, items, sums):
+        for k in prange(n):
+            call(work, None, (k, code, c, table, active, sizes, items, sums))
+
+    return run
+
+
+def span_item():
+    """Item ``k`` of updates: from element ``items[1, k]`` of array ``items[0, k]`` to the next."""
+
+    def run(k, code, c, table, active, sizes, items, sums):
+        for s in range(items[0, k], items[0, k + 1] + 1):
+            low = items[1, k] if s == items[0, k] else 0
+            high = items[1, k + 1] if s == items[0, k + 1] else sizes[active[s]]
+            if low < high:
+                call(code, None, (c[s], table, active[s], low, high))
+
+    return run
+
+
+def sums_item():
+    """Item ``k`` of sums: the chunk from element ``items[1, k]`` of array ``items[0, k]`` on."""
+
+    def run(k, code, c, table, active, sizes, items, sums):
+        s = items[0, k]
+        where = c[s], table, active[s], sizes[active[s]], items[1, k]
+        sums[0, k], sums[1, k] = call(code, (0.0, 0.0), where)
+
+    return run
+
+
+def measuring():
+    """Template of ``adapt(links, c, table, active, sizes)``: adapt ``c`` to the sums of each array.
+
+    Sums are taken in the chunks of :func:`adapted`, so that both give the same bits.
+    """
+
+    def adapt(links, c, table, active, sizes):
+        chunks = 0
+        for s in active:
+            chunks += (sizes[s] + CHUNK - 1) // CHUNK
+        items, sums = np.empty((2, chunks), np.int64), np.empty((2, chunks))
+        n = 0
+        for k in range(active.size):
+            for low in range(0, sizes[active[k]], CHUNK):
+                items[0, n], items[1, n] = k, low
+                n += 1
+        where = links[SUMS_ITEM], n, links[SUMS], c, table, active, sizes, items, sums
+        call(links[EACH], None, where)
+        n = 0
+        for k in range(active.size):
+            a, b = 0.0, 0.0
+            for _ in range(0, sizes[active[k]], CHUNK):
+                a += sums[0, n]
+                b += sums[1, n]
+                n += 1
+            call(links[TRUST], None, (c[k], a, b, sizes[active[k]]))
+
+    return adapt
 
 
 def scattered():
@@ -178,17 +241,18 @@ def scattered():
 
     ``table[:, s]`` holds the addresses of array ``s``: step counter (or 0), gradient, parameter,
     slots. ``hyper[groups[s]]`` are its hyperparameters, ``clocks[s]`` its clock. Only arrays in
-    ``active`` are touched. Work item ``k`` is from element ``offset[k]`` of ``active[segment[k]]``
-    to where item ``k + 1`` starts. What depends on the rule is called by the addresses ``links``:
-    :func:`ticking`, :func:`spanning`, :func:`summing`, :func:`trusting`; sums are taken in the
-    chunks of :func:`flat_measured`, so that both give the same bits.
+    ``active`` are touched. Work item ``k`` is from element ``items[1, k]`` of
+    ``active[items[0, k]]`` to where item ``k + 1`` starts. What depends on the rule, and whether
+    items run in parallel, is called by the addresses ``links``: :func:`ticking`, :func:`spanning`,
+    :func:`each`, :func:`span_item`, :func:`measuring`, :func:`summing`, :func:`sums_item`,
+    :func:`trusting`.
 
     Nothing is written, and the position of the array in ``active`` is returned, if a step counter
     kept outside (torch's ``step``) does not agree with its clock; -1 when all of them do.
     """
     counter_at = arrays_of((np.dtype(np.float32),))
 
-    def step(links, n_coefficients, hyper, groups, clocks, sizes, table, active, segment, offset):
+    def step(links, n_coefficients, hyper, groups, clocks, sizes, table, active, items):
         for k in range(active.size):
             if table[0, active[k]] != 0:
                 (counter,) = counter_at(table, 0, active[k], 1)
@@ -201,58 +265,47 @@ def scattered():
             if table[0, s] != 0:
                 (counter,) = counter_at(table, 0, s, 1)
                 counter[0] = clocks[s, 0]
-        if links[SUMS] != 0:
-            first = np.zeros(active.size + 1, np.int64)
-            for k in range(active.size):
-                first[k + 1] = first[k] + (sizes[active[k]] + CHUNK - 1) // CHUNK
-            left, right = np.zeros(first[-1]), np.zeros(first[-1])
-            for chunk in prange(first[-1]):
-                k = np.searchsorted(first, chunk, "right") - 1
-                where = c[k], table, active[k], sizes[active[k]], (chunk - first[k]) * CHUNK
-                left[chunk], right[chunk] = call(links[SUMS], (0.0, 0.0), where)
-            for k in range(active.size):
-                a, b = 0.0, 0.0
-                for chunk in range(first[k], first[k + 1]):
-                    a += left[chunk]
-                    b += right[chunk]
-                call(links[TRUST], None, (c[k], a, b, sizes[active[k]]))
-        for item in prange(segment.size - 1):
-            for k in range(segment[item], segment[item + 1] + 1):
-                low = offset[item] if k == segment[item] else 0
-                high = offset[item + 1] if k == segment[item + 1] else sizes[active[k]]
-                if low < high:
-                    call(links[SPAN], None, (c[k], table, active[k], low, high))
+        if links[ADAPT] != 0:
+            call(links[ADAPT], None, (links, c, table, active, sizes))
+        n = items.shape[1] - 1
+        where = links[SPAN_ITEM], n, links[SPAN], c, table, active, sizes, items, c
+        call(links[EACH], None, where)
         return -1
 
     return step
 
 
-# float32 on 2 cores the twins cross at 16 000 elements (AdamW), 24 000 (momentum), 32 000 (SGD).
-PARALLEL_FROM = 20_000
+# Pieces of an array start on whole cache lines.
+LINE = 64
+
+
+def alone():
+    """One step over one array, in ``pieces``: :func:`scattered`, with a table of one column.
+
+    ``h``, of shape (1, hyperparameters), ``clock``, of shape (1, length), ``g`` and ``x`` are those
+    of :func:`fastopt.steps.stepper`; :func:`scattered` is found at the address ``driver``.
+    """
+
+    def step(driver, links, n_coefficients, pieces, h, clock, g, x):
+        table = np.empty((2 + len(x), 1), np.int64)
+        table[0, 0] = 0
+        locate(table, 1, 0, (g, *x))
+        size = (g.size // pieces + LINE) // LINE * LINE
+        n = (g.size + size - 1) // size
+        items = np.empty((2, n + 1), np.int64)
+        for k in range(n):
+            items[0, k], items[1, k] = 0, k * size
+        items[0, n], items[1, n] = 1, 0
+        only, sizes = np.empty(1, np.int64), np.empty(1, np.int64)
+        only[0], sizes[0] = 0, g.size
+        where = links, n_coefficients, h, only, clock, sizes, table, only, items
+        call(driver, 0, where)
+
+    return step
 
 
 def step_parts(rule: Rule) -> tuple[Callable, ...]:
-    """Return the template of one step of ``rule`` and the functions it is to be closed over."""
+    """Return the template of a step that contains ``rule``, and what it is to be closed over."""
     if rule.measure is None or rule.trust is None:
         return flat, rule.clock0, rule.tick, rule.update
     return flat_measured, rule.clock0, rule.tick, rule.measure, rule.trust, rule.update
-
-
-@functools.cache
-def stepper(rule: Rule) -> Twins:
-    """Return the step kernel of ``rule``, called as ``stepper(rule)(n, h, clock, g, x)``.
-
-    Parameters of the call
-    ----------------------
-    n : int
-        Number of elements, which picks the serial or the parallel twin.
-    h : tuple of float
-        Hyperparameters from :meth:`fastopt.rules.Rule.pack`.
-    clock : ndarray of float64
-        The rule's clock; advanced by one step, in place.
-    g : ndarray, shape (n,)
-        Gradient; only read.
-    x : tuple of ndarray, each of shape (n,)
-        ``(p, *slots)``, C-contiguous, of the dtype of ``g``, not overlapping; updated in place.
-    """
-    return Twins(*step_parts(rule), threshold=PARALLEL_FROM)

@@ -8,17 +8,16 @@ region, cut in work items of equal size whatever the sizes of the arrays.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numba import types
 
-from fastopt.calls import address_of
 from fastopt.clocks import new_clock
 from fastopt.compile import kernel
-from fastopt.loops import scattered, spanning, summing, ticking, trusting
+from fastopt.loops import LINE, scattered
 from fastopt.rules import Rule
+from fastopt.steps import links_of
 from fastopt.threads import Twins
 
 __all__ = ["BFLOAT16", "COUNTER", "GRADIENT", "PARAMETER", "Many", "work_items"]  # fmt: skip
@@ -32,11 +31,9 @@ COUNTER, GRADIENT, PARAMETER, SLOTS = range(4)
 ITEM = 8192
 # Finding an array and its coefficients takes as long as this many elements.
 OVERHEAD = 128
-# Work items start on whole cache lines of an array.
-LINE = 64
 
 
-def work_items(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def work_items(sizes: np.ndarray) -> np.ndarray:
     """Cut arrays, one behind the other, in work items that take equally long.
 
     Parameters
@@ -46,21 +43,22 @@ def work_items(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    segment, offset : ndarray of int64
-        Item ``k`` starts at element ``offset[k]`` of array ``segment[k]`` and ends where item
+    items : ndarray of int64, shape (2, number of items + 1)
+        Item ``k`` starts at element ``items[1, k]`` of array ``items[0, k]`` and ends where item
         ``k + 1`` starts; the last pair is where everything ends.
 
     Examples
     --------
     >>> work_items(np.array([5, 0, 10_000, 3]))
-    (array([0, 2, 4]), array([   0, 7744,    0]))
+    array([[   0,    2,    4],
+           [   0, 7744,    0]])
     """
     ends = np.cumsum(sizes + OVERHEAD)
     starts = np.arange(0, ends[-1] if ends.size else 0, ITEM)
     segment = np.searchsorted(ends, starts, side="right")
     inside = starts - (ends - sizes)[segment]
     offset = np.maximum(inside, 0) // LINE * LINE
-    return np.append(segment, sizes.size), np.append(offset, 0)
+    return np.array([np.append(segment, sizes.size), np.append(offset, 0)])
 
 
 # Of a whole step called from Python, not of the kernel alone: its workers go on spinning for a
@@ -71,32 +69,12 @@ PARALLEL_FROM = 400_000
 
 
 @functools.cache
-def _stepper() -> Twins:
-    return Twins(scattered, threshold=PARALLEL_FROM)
+def _stepper(rule: Rule, kinds: tuple[np.dtype, ...]) -> Twins:
+    def twin(parallel: bool) -> Callable:
+        # Linked when first called: a parallel loop starts threads, which a process may never need.
+        return lambda *args: kernel(scattered)(*links_of(rule, kinds, parallel), *args)
 
-
-@functools.cache
-def _links(rule: Rule, kinds: tuple[np.dtype, ...]) -> tuple[np.ndarray, int]:
-    """Compile what the step calls for gradients, parameters and slots of these dtypes.
-
-    Returns
-    -------
-    links : ndarray of int64, shape (4,)
-        See :func:`fastopt.loops.scattered`.
-    n_coefficients : int
-    """
-    h = rule.pack()
-    n = len(rule.tick(h, rule.clock0(h))[1])
-    real, whole, none = types.float64, types.int64, types.none
-    row, table = types.Array(real, 1, "C"), types.Array(whole, 2, "C")
-    sums = trust = 0
-    if rule.measure is not None:
-        pair = types.UniTuple(real, 2)
-        sums = address_of(kernel(summing, rule.measure, n, kinds), pair, row, table, *[whole] * 3)
-        trust = address_of(kernel(trusting, rule.trust, n), none, row, real, real, whole)
-    tick = address_of(kernel(ticking, rule.clock0, rule.tick, len(h)), none, row, row, row)
-    span = address_of(kernel(spanning, rule.update, n, kinds), none, row, table, *[whole] * 3)
-    return np.array([tick, span, sums, trust]), n
+    return Twins(twin(False), twin(True), PARALLEL_FROM)
 
 
 class Many:
@@ -124,7 +102,7 @@ class Many:
     Notes
     -----
     Nothing is checked: no address may be wrong, and no two written arrays may overlap. Results have
-    the bits that :func:`fastopt.loops.stepper` gives for each array alone.
+    the bits that :func:`fastopt.steps.stepper` gives for each array alone.
 
     Examples
     --------
@@ -157,8 +135,7 @@ class Many:
         h = rule.pack()
         self.clocks = np.tile(new_clock(rule, h), (self.sizes.size, 1))
         kinds = kind, kind, *(slot_kind for _ in rule.slots)
-        self._links = _links(rule, tuple(map(np.dtype, kinds)))
-        self._stepper = _stepper()
+        self._stepper = _stepper(rule, tuple(map(np.dtype, kinds)))
         self._select(self.everything)
 
     def step(self, hyper: np.ndarray, active: np.ndarray) -> int:
@@ -180,12 +157,12 @@ class Many:
         if active is not self._active and not np.array_equal(active, self._active):
             self._select(active)
         return self._stepper(
-            self._weight, *self._links, hyper, self.groups, self.clocks, self.sizes, self.table,
-            active, self._segment, self._offset,
+            self._weight, hyper, self.groups, self.clocks, self.sizes, self.table, active,
+            self._items,
         )  # fmt: skip
 
     def _select(self, active: np.ndarray) -> None:
         sizes = self.sizes[active]
         self._active = active
-        self._segment, self._offset = work_items(sizes)
+        self._items = work_items(sizes)
         self._weight = int(sizes.sum()) + OVERHEAD * sizes.size

@@ -20,7 +20,7 @@ from fastopt.arena import Buffer
 from fastopt.arrays import check_array, check_disjoint, named
 from fastopt.compile import inlinable, jitable
 from fastopt.errors import HyperparameterError, NonFiniteError
-from fastopt.threads import Twins
+from fastopt.threads import Twins, twins
 
 __all__ = [
     "CHUNK",
@@ -130,12 +130,12 @@ def scaled():
 
 @functools.cache
 def _reducer(term: Callable, fold: Callable) -> Twins:
-    return Twins(chunked, term, fold, threshold=PARALLEL_FROM)
+    return twins(chunked, term, fold, threshold=PARALLEL_FROM)
 
 
 @functools.cache
 def _scaler() -> Twins:
-    return Twins(scaled, threshold=PARALLEL_FROM)
+    return twins(scaled, threshold=PARALLEL_FROM)
 
 
 def _terms(order: float) -> tuple[Callable, Callable]:

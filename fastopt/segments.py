@@ -19,9 +19,9 @@ from fastopt.arrays import Extents, aligned_zeros, check_array, check_like, is_l
 from fastopt.clocks import new_clock, rewind
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean
 from fastopt.fused import AVERAGE
-from fastopt.loops import stepper
 from fastopt.rules import Rule
 from fastopt.rules.base import begin
+from fastopt.steps import stepper
 
 __all__ = ["Change", "Group", "Piece", "Segment", "are_groups"]
 

@@ -19,7 +19,7 @@ from numba.np.ufunc import parallel as numba_parallel
 
 from fastopt.compile import kernel
 
-__all__ = ["Twins", "enter_parallel", "leave_parallel"]
+__all__ = ["Twins", "enter_parallel", "leave_parallel", "twins"]
 
 _THREADSAFE_LAYERS = ("omp", "tbb")
 _lock = threading.Lock()
@@ -68,20 +68,18 @@ def leave_parallel(token: threading.Lock | bool) -> None:
 
 
 class Twins:
-    """A template compiled twice: serial for small arrays, parallel for large ones.
+    """A loop in two forms: serial for small arrays, parallel for large ones.
 
     Parameters
     ----------
-    template, *parts
-        As for :func:`fastopt.compile.kernel`.
+    serial, parallel : callable
+        Take the same arguments and compute the same bits.
     threshold : int
         Number of elements from which the parallel twin is faster.
     """
 
-    def __init__(self, template: Callable, *parts: Any, threshold: int) -> None:
-        self.serial = kernel(template, *parts)
-        self.parallel = kernel(template, *parts, parallel=True)
-        self.threshold = threshold
+    def __init__(self, serial: Callable, parallel: Callable, threshold: int) -> None:
+        self.serial, self.parallel, self.threshold = serial, parallel, threshold
 
     def __call__(self, n: int, *args: Any) -> Any:
         """Run the twin that is faster for ``n`` elements and allowed right now."""
@@ -94,3 +92,9 @@ class Twins:
             return self.parallel(*args)
         finally:
             leave_parallel(token)
+
+
+def twins(template: Callable, *parts: Any, threshold: int) -> Twins:
+    """Return both forms of a template; arguments as for :func:`fastopt.compile.kernel`."""
+    serial, parallel = (kernel(template, *parts, parallel=spread) for spread in (False, True))
+    return Twins(serial, parallel, threshold)

@@ -13,10 +13,10 @@ import pandas as pd
 
 from fastopt.clocks import new_clock
 from fastopt.compile import kernel
-from fastopt.loops import stepper
 from fastopt.rules import Rule
 from fastopt.rules.base import begin
 from fastopt.schedules import SCHEDULES, factor
+from fastopt.steps import stepper
 from sweeps.engine import trial
 from sweeps.engine.links import at_lr
 from sweeps.engine.local import ONE_BLAS_THREAD, Problem, compile_block, run_block

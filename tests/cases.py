@@ -324,10 +324,10 @@ PLAIN = [case for case in CASES if not case.hyper]
 """One case a rule, at its defaults."""
 
 ELEMENTWISE = [case for case in PLAIN if case.rule.measure is None]
+"""Those of which every element goes its own way: no norm of the tensor enters."""
 
 # One rule of each shape of kernel, by number of slots and with sums over the tensor or without.
 ONE_OF_A_SHAPE = {(len(r.slots), r.measure is None): r.name for r in RULES.values()}.values()
-"""Those of which every element goes its own way: no norm of the tensor enters."""
 
 # Below, at and above the widths of SIMD blocks (4-16), of unrolled blocks (32-128) and of pages.
 EDGES = (

@@ -4,44 +4,78 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from fastopt.compile import fingerprint, inlinable, kernel
-from fastopt.loops import stepper
+from fastopt.loops import SPAN, TICK, ticking
 from fastopt.rules import RULES
+from fastopt.rules.sgd import counted, sgd_tick
+from fastopt.steps import links_of
 from tests.conftest import ROOT
 
-FEW_RULES = """
-import numpy as np
-from fastopt.loops import stepper
-from fastopt.rules import RULES
+# Prints which kernels are compiled, and not loaded, without what they are made of.
+COMPILED = """
+from numba.core import event
 
-kernels = set()
+class Compiled(event.Listener):
+    depth, names = 0, []
+
+    def on_start(self, started):
+        if not self.depth:
+            name = started.data["dispatcher"].py_func.__qualname__
+            self.names.append(name.split("_")[0])
+        self.depth += 1
+
+    def on_end(self, _):
+        self.depth -= 1
+
+compiled = Compiled()
+event.register("numba:compile", compiled)
+"""
+
+FEW_RULES = (
+    COMPILED
+    + """
+import numpy as np
+from fastopt.rules import RULES
+from fastopt.steps import stepper
+
 for rule in map(RULES.get, ("sgd", "adam", "adamw")):
     for dtype in (np.float32, np.float64):
         for twin in (stepper(rule).serial, stepper(rule).parallel):
             h, x = rule.pack(), tuple(np.ones(9, dtype) for _ in ("p", *rule.slots))
             twin(h, np.array(rule.clock0(h)), np.ones(9, dtype), x)
-            kernels.add(twin)
-misses, hits = (sum(sum(getattr(k.stats, what).values()) for k in kernels)
-                for what in ("cache_misses", "cache_hits"))
-print(misses, hits)
+print(*sorted(compiled.names))
 """
+)
 
 # One SGD step with lr = 0.5: 3 - 0.5 * 2 = 2.
-ONE_STEP = """
+ONE_STEP = (
+    COMPILED
+    + """
+import numpy as np
+from fastopt.rules import RULES
+from fastopt.steps import stepper
+rule, p = RULES["sgd"], np.full(9, 3.0)
+stepper(rule).serial(rule.pack({"lr": 0.5}), np.zeros(1), np.full(9, 2.0), (p,))
+print(p[0], *sorted(compiled.names))
+"""
+)
+
+# One small kernel: 4 * 0.5 = 2.
+SCALED = """
 import warnings
 import numpy as np
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    from fastopt.loops import stepper
-    from fastopt.rules import RULES
-    rule, p = RULES["sgd"], np.full(9, 3.0)
-    k = stepper(rule).serial
-    k(rule.pack({"lr": 0.5}), np.zeros(1), np.full(9, 2.0), (p,))
-print(p[0], sum(k.stats.cache_misses.values()), *{w.category.__name__ for w in caught})
+    from fastopt.compile import kernel
+    from fastopt.norms import scaled
+    k, a = kernel(scaled), np.full(9, 4.0)
+    k(a, np.array([0.5]))
+print(a[0], sum(k.stats.cache_misses.values()), *{w.category.__name__ for w in caught})
 """
 
 
@@ -50,37 +84,49 @@ def printed(done):
 
 
 def test_second_process_compiles_nothing(python, tmp_path):
-    misses, hits = map(int, printed(python(FEW_RULES, NUMBA_CACHE_DIR=str(tmp_path))))
-    assert misses == 8  # two formulas (adamw is adam's) x two dtypes x two twins
-    assert hits == 0
+    names = printed(python(FEW_RULES, NUMBA_CACHE_DIR=str(tmp_path)))
+    # Two formulas (adamw is adam's), in two dtypes; what they have in common once.
+    assert Counter(names) == {
+        "spanning": 4, "ticking": 2, "alone": 4, "scattered": 1, "each": 2, "span": 1
+    }  # fmt: skip
     files = sorted(tmp_path.rglob("*"))
-    assert printed(python(FEW_RULES, NUMBA_CACHE_DIR=str(tmp_path))) == ["0", str(misses)]
+    assert printed(python(FEW_RULES, NUMBA_CACHE_DIR=str(tmp_path))) == []
     assert sorted(tmp_path.rglob("*")) == files
 
 
+OF_A_RULE = ["spanning", "ticking"]
+OF_ARRAYS = ["alone", "scattered", *OF_A_RULE]
+ALL = sorted([*OF_ARRAYS, "each", "span"])
+
+
 @pytest.mark.parametrize(
-    ("file", "old", "new", "result"),
+    ("file", "old", "new", "result", "again"),
     [
-        ("rules/sgd.py", "- lr * (s * g", "- (lr + lr) * (s * g", 1.0),
-        ("access.py", "kind, value, pointer)", "kind, builder.fneg(value), pointer)", -2.0),
+        ("rules/sgd.py", "- lr * (s * g", "- (lr + lr) * (s * g", "1.0", OF_A_RULE),
+        (
+            "access.py",
+            "kind, value, pointer)",
+            "kind, builder.fneg(value), pointer)",
+            "-2.0",
+            OF_ARRAYS,
+        ),
     ],
     ids=["rule", "intrinsic"],
 )
-def test_an_edit_in_another_file_is_noticed(python, tmp_path, file, old, new, result):
+def test_an_edit_in_another_file_is_noticed(python, tmp_path, file, old, new, result, again):
     """Numba's own cache runs the old code here: it looks at the file of the loop only."""
     shutil.copytree(
         ROOT / "fastopt", tmp_path / "fastopt", ignore=shutil.ignore_patterns("__pycache__")
     )
     cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == ["2.0", "1"]
-    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == ["2.0", "0"]
+    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == ["2.0", *ALL]
     source = tmp_path / "fastopt" / file
     text = source.read_text()
     assert text.count(old) == 1
     source.write_text(text.replace(old, new))
-    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == [str(result), "1"]
+    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == [result, *again]
     source.write_text(text)
-    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == ["2.0", "0"]  # both are kept
+    assert printed(python(ONE_STEP, (tmp_path,), **cache)) == ["2.0"]  # both are kept
 
 
 USERS_LOOP = """
@@ -141,14 +187,14 @@ DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
 def test_damaged_cache_is_a_warning(python, tmp_path, damage, suffix):
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
-    assert printed(python(ONE_STEP, **cache)) == ["2.0", "1"]
+    assert printed(python(SCALED, **cache)) == ["2.0", "1"]
     files = list(tmp_path.rglob(f"*.{suffix}"))
     assert files
     for file in files:
         damage(file)
-    assert printed(python(ONE_STEP, **cache))[::2] == ["2.0", "CacheWarning"]
+    assert printed(python(SCALED, **cache))[::2] == ["2.0", "CacheWarning"]
     if damage is not _replace_by_folder:
-        assert printed(python(ONE_STEP, **cache)) == ["2.0", "0"]  # it was written anew
+        assert printed(python(SCALED, **cache)) == ["2.0", "0"]  # it was written anew
 
 
 FULL_DISK = """
@@ -159,7 +205,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 def test_full_disk_is_a_warning(python, tmp_path):
     """A file may be made but not written to: Numba's check of the folder passes, its save fails."""
-    done = python(FULL_DISK + ONE_STEP, NUMBA_CACHE_DIR=str(tmp_path))
+    done = python(FULL_DISK + SCALED, NUMBA_CACHE_DIR=str(tmp_path))
     assert printed(done) == ["2.0", "1", "CacheWarning"]
 
 
@@ -179,7 +225,7 @@ def test_no_writable_folder_is_a_warning(python, tmp_path):
     try:
         for folder in folders:
             folder.chmod(0o555)
-        done = python(NO_PRIVILEGES + ONE_STEP, (tmp_path,), **nowhere)
+        done = python(NO_PRIVILEGES + SCALED, (tmp_path,), **nowhere)
     finally:
         for folder in folders:
             folder.chmod(0o755)
@@ -207,19 +253,23 @@ def test_import_is_light_and_compiles_nothing(python, tmp_path):
 
 
 def test_names_say_what_a_kernel_is(python, tmp_path):
-    rule = RULES["adamw"]
-    for twin in ("serial", "parallel"):
-        name = getattr(stepper(rule), twin).py_func.__qualname__
+    for parallel, twin in ((False, "serial"), (True, "parallel")):
+        name = kernel(ticking, counted, sgd_tick, 4, parallel=parallel).py_func.__qualname__
         label, _, digest = name.rpartition("_")
-        assert label == f"flat_adam_clock_adam_tick_adam_{twin}"
+        assert label == f"ticking_counted_sgd_tick_4_{twin}"
         assert len(digest) == 16
-    python(ONE_STEP, NUMBA_CACHE_DIR=str(tmp_path))
-    assert all("flat_counted_sgd_tick_sgd_serial_" in file.name for file in tmp_path.rglob("*.nb?"))
+    python(SCALED, NUMBA_CACHE_DIR=str(tmp_path))
+    assert all("scale_scaled_serial_" in file.name for file in tmp_path.rglob("*.nb?"))
 
 
 def test_same_formula_is_one_kernel():
-    assert stepper(RULES["adam"]).serial is stepper(RULES["adamw"]).serial
-    assert stepper(RULES["adam"]).serial is not stepper(RULES["adam"]).parallel
+    kind = np.dtype(np.float64)
+    adam, adamw, sgd = (links_of(RULES[name], (kind,) * 4)[0] for name in ("adam", "adamw", "sgd"))
+    np.testing.assert_array_equal(adam, adamw)
+    assert (adam[[TICK, SPAN]] != sgd[[TICK, SPAN]]).all()
+    assert kernel(ticking, counted, sgd_tick, 4) is not kernel(
+        ticking, counted, sgd_tick, 4, parallel=True
+    )
 
 
 def shifted(by, *, factor=2.0):

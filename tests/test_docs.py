@@ -14,8 +14,8 @@ import torch
 
 from bench import traffic
 from fastopt import fused
-from fastopt.loops import stepper
 from fastopt.rules import RULES
+from fastopt.steps import stepper
 from tests.cases import Case, fresh, signed
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -13,7 +13,7 @@ import pytest
 import fastopt
 from fastopt import RULES, ArrayError, ArrayTypeError, HyperparameterError
 from fastopt.arrays import address
-from fastopt.loops import stepper
+from fastopt.steps import stepper
 from tests.cases import ONE_OF_A_SHAPE
 
 STEPS = 20

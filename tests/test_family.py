@@ -119,7 +119,7 @@ def test_copies_and_pickles_continue(opt_class):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", MEASURED, ids=str)
 def test_measured_step_has_the_same_bits_for_any_number_of_threads(case, dtype):
-    kernel = fastopt.loops.stepper(case.rule)
+    kernel = fastopt.steps.stepper(case.rule)
     for n in (*EDGES, 8191, 8193):
         g = signed(np.random.default_rng(n), n, dtype)
         serial, parallel = fresh(case, n, dtype), fresh(case, n, dtype)

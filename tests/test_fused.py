@@ -26,8 +26,8 @@ from fastopt import (
     fused,
     global_norm,
 )
-from fastopt.loops import stepper
 from fastopt.rules import RULES
+from fastopt.steps import stepper
 from tests.cases import ONE_OF_A_SHAPE, signed
 from tests.makers import arrays, every_maker, everything, gradients
 

@@ -13,8 +13,8 @@ import numba
 import numpy as np
 import pytest
 
-from fastopt.loops import stepper
-from tests.cases import EDGES, ELEMENTWISE, ONE_OF_A_SHAPE, PLAIN, fresh, signed
+from fastopt.steps import stepper
+from tests.cases import EDGES, ELEMENTWISE, PLAIN, fresh, signed
 
 DTYPES = [np.float32, np.float64]
 STEPS = 3
@@ -23,22 +23,8 @@ both = pytest.mark.parametrize("dtype", DTYPES)
 elementwise = pytest.mark.parametrize("case", ELEMENTWISE, ids=str)
 
 
-# Parallel twins are one template that takes 1 to 3 s to compile for each rule and dtype.
-def parallel(*given):
-    """Return the parameters of a test of a parallel twin, a soak but for some rules in float32."""
-    few = given[0].rule.name in ONE_OF_A_SHAPE and given[1] is np.float32
-    return pytest.param(*given, marks=() if few else pytest.mark.soak)
-
-
-every_twin = pytest.mark.parametrize(
-    ("case", "dtype"), [parallel(case, dtype) for case in PLAIN for dtype in DTYPES], ids=str
-)
-every_loop = pytest.mark.parametrize(
-    ("case", "dtype", "twin"),
-    [(case, dtype, "serial") for case in PLAIN for dtype in DTYPES]
-    + [parallel(case, dtype, "parallel") for case in PLAIN for dtype in DTYPES],
-    ids=str,
-)
+plain = pytest.mark.parametrize("case", PLAIN, ids=str)
+every_twin = pytest.mark.parametrize("twin", ["serial", "parallel"])
 
 
 def gradients(n, dtype):
@@ -63,7 +49,8 @@ def threads():
     numba.set_num_threads(before)
 
 
-@every_twin
+@both
+@plain
 def test_twins_and_thread_counts_agree(case, dtype, threads):
     twins = stepper(case.rule)
     for n in EDGES:
@@ -74,7 +61,8 @@ def test_twins_and_thread_counts_agree(case, dtype, threads):
             assert bits(run(twins.parallel, fresh(case, n, dtype), gs)) == serial, (n, count)
 
 
-@every_twin
+@both
+@plain
 def test_guard_picks_a_twin_without_changing_the_result(case, dtype):
     twins = stepper(case.rule)
     for n in (twins.threshold - 1, twins.threshold):
@@ -103,7 +91,9 @@ def test_pieces_give_the_bits_of_the_whole(case, dtype):
         assert bits(state) == bits(whole)
 
 
-@every_loop
+@every_twin
+@both
+@plain
 def test_alignment_does_not_matter(case, dtype, twin):
     """Views that start at any of the first 18 elements, each array at another one."""
     n, kernel = 1025, getattr(stepper(case.rule), twin)
@@ -125,7 +115,9 @@ def test_alignment_does_not_matter(case, dtype, twin):
         assert bits(run(kernel, state, views)) == expected, offset
 
 
-@every_loop
+@every_twin
+@both
+@plain
 def test_neighbours_and_gradient_are_not_written(case, dtype, twin):
     n, kernel = 1023, getattr(stepper(case.rule), twin)
     state, g = fresh(case, n, dtype), gradients(n, dtype)[0]
@@ -144,36 +136,26 @@ def test_neighbours_and_gradient_are_not_written(case, dtype, twin):
 DUMP = """
 import numpy as np
 from fastopt.compile import kernel
-from fastopt.loops import spanning, stepper
-from fastopt.many import Many
-from tests.cases import ELEMENTWISE, fresh
-from tests.test_kernels import PARALLEL
+from fastopt.loops import spanning
+from fastopt.steps import links_of
+from tests.cases import ELEMENTWISE
+from tests.test_kernels import DOUBLE
 for case in ELEMENTWISE:
-    for dtype in map(np.dtype, ("float32", "float64")[: 1 + (case in PARALLEL)]):
-        twins, state = stepper(case.rule), fresh(case, 64, dtype)
-        for twin in ("serial", "parallel")[: 1 + (dtype == "float32" and case in PARALLEL)]:
-            run = getattr(twins, twin)
-            run(state.h, state.clock, state.p.copy(), state.x)
-            (signature,) = [s for s in run.signatures if dtype.name in str(s[2])]
-            print(f"@@@ {case} {dtype} {twin}", run.inspect_asm(signature), sep="\\n")
-for case in PARALLEL:
-    kinds = (np.dtype("float32"),) * (2 + len(case.rule.slots))
-    Many(case.rule, *kinds[:2], [], [])
-    c = case.rule.tick(case.rule.pack(), case.rule.clock0(case.rule.pack()))[1]
-    span = kernel(spanning, case.rule.update, len(c), kinds)
-    print(f"@@@ {case} float32 span", *span.inspect_asm().values(), sep="\\n")
+    for dtype in map(np.dtype, ("float32", "float64")[: 1 + (case in DOUBLE)]):
+        kinds = (dtype,) * (2 + len(case.rule.slots))
+        _, n = links_of(case.rule, kinds)
+        (text,) = kernel(spanning, case.rule.update, n, kinds).inspect_asm().values()
+        print(f"@@@ {case} {dtype}", text, sep="\\n")
 """
-# Beside the serial loops of all rules in float32, for some rules those in float64, of the parallel
-# twin and of separate arrays: they differ by nothing, and each takes a second or so to compile.
-PARALLEL = [case for case in ELEMENTWISE if case.rule.name in ("sgd", "momentum", "adam", "adan")]
-FLOAT32 = [(case, "float32 serial") for case in ELEMENTWISE]
-FLOAT32 += [(case, f"float32 {way}") for case in PARALLEL for way in ("parallel", "span")]
-FLOAT64 = [(case, "float64 serial") for case in PARALLEL]
+# Beside the loops of all rules in float32, those of some rules in float64.
+DOUBLE = [case for case in ELEMENTWISE if case.rule.name in ("sgd", "momentum", "adam", "adan")]
+FLOAT32 = [(case, "float32") for case in ELEMENTWISE]
+FLOAT64 = [(case, "float64") for case in DOUBLE]
 
 
 @pytest.fixture(scope="module")
 def assembly(python, tmp_path_factory):
-    """Assembly by ``"rule dtype twin"``; Numba keeps none of cached code, so from a fresh cache."""
+    """Assembly by ``"rule dtype"``; Numba keeps none of cached code, so from a fresh cache."""
     done = python(DUMP, NUMBA_CACHE_DIR=str(tmp_path_factory.mktemp("cache")))
     parts = re.split(r"^@@@ (.*)\n", done.stdout, flags=re.M)
     return dict(zip(parts[1::2], parts[2::2]))
@@ -230,7 +212,7 @@ def test_float32_stays_float32(case, code, assembly):
 @x86
 @pytest.mark.parametrize(("case", "code"), FLOAT32 + FLOAT64, ids=str)
 def test_hot_loop_is_packed_and_calls_nothing(case, code, assembly):
-    packed = {"float32": "ps", "float64": "pd"}[code.split()[0]]
+    packed = {"float32": "ps", "float64": "pd"}[code]
     text = assembly[f"{case} {code}"]
     hot = hot_loops(text, packed)
     assert hot

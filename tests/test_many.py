@@ -10,7 +10,6 @@ import torch
 
 from fastopt.access import put, take
 from fastopt.compile import kernel
-from fastopt.loops import stepper
 from fastopt.many import (
     BFLOAT16,
     COUNTER,
@@ -23,6 +22,7 @@ from fastopt.many import (
     work_items,
 )
 from fastopt.rules import RULES
+from fastopt.steps import stepper
 
 SIZES = {
     "none": [],

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastopt.loops import stepper
+from fastopt.steps import stepper
 from tests.cases import CASES, EDGES, ELEMENTWISE, PLAIN, fresh, signed
 from tests.reference import terms, ulps
 

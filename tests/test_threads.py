@@ -19,7 +19,7 @@ COMMON = """
     import numba
     import numpy as np
     from fastopt import AdamW, clip_grad_norm_
-    from fastopt.loops import PARALLEL_FROM
+    from fastopt.steps import PARALLEL_FROM
 
     N, STEPS = 100_000, 40
     assert N > PARALLEL_FROM and numba.get_num_threads() == 2
