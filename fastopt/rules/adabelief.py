@@ -12,17 +12,24 @@ As in the paper :math:`\epsilon` enters twice; optax has a number for each place
 from __future__ import annotations
 
 from fastopt.compile import inlinable
-from fastopt.rules.adam import ADAM, descend
+from fastopt.rules.adam import ADAM, adam_tick, descend
 from fastopt.rules.parts import lerp, mean_square
 
 __all__ = ["ADABELIEF"]
 
 
 @inlinable
-def adabelief(c, g, x):
-    """AdaBelief step of one element, ``x = (p, m, s)``, with the coefficients of Adam.
+def adabelief_tick(h, clock):
+    """Coefficients of Adam, then ``eps``."""
+    now, c = adam_tick(h, clock)
+    return now, (*c, h[3])
 
-    >>> adabelief((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 1.0, 0.0), 4.0, (1.0, 0.0, 0.0))
+
+@inlinable
+def adabelief(c, g, x):
+    """AdaBelief step of one element, ``x = (p, m, s)``.
+
+    >>> adabelief((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 0.0, 0.0), 4.0, (1.0, 0.0, 0.0))
     (0.0, 2.0, 1.0)
     """
     sign, l2, _, b1, a1, b2, a2, _, _, eps = c
@@ -30,11 +37,12 @@ def adabelief(c, g, x):
     g = sign * g + l2 * p
     m = lerp(m, g, b1, a1)
     s = mean_square(s, g - m, b2, a2) + eps
-    return descend(c, p, m, s), m, s
+    return descend(c[:9], p, m, s), m, s
 
 
 ADABELIEF = ADAM.but("adabelief", eps=1e-16, decoupled=True).using(
     slots=("exp_avg", "exp_avg_var"),
+    tick=adabelief_tick,
     update=adabelief,
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat s} + \epsilon)",
     source="J. Zhuang et al., AdaBelief optimizer: adapting stepsizes by the belief in observed "

@@ -44,7 +44,7 @@ def cautious_adam_tick(h, clock):
 def cautious_adam_measure(c, g, x):
     """Count the elements whose first moment agrees with the gradient."""
     s, l2 = c[0], c[1]
-    m, _ = moments(c[:10], g, x)
+    m, _ = moments(c[:9], g, x)
     return (1.0 if m * (s * g + l2 * x[0]) > 0.0 else 0.0), 0.0
 
 
@@ -58,15 +58,15 @@ def cautious_adam_trust(c, sums, n):
 def cautious_adam(c, g, x):
     """Cautious AdamW step of one element, ``x = (p, m, v)``.
 
-    >>> c = (1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.25, 1.0, 0.0, 0.0)
+    >>> c = (1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.25, 0.0, 0.0)
     >>> cautious_adam(c, 4.0, (1.0, 0.0, 0.0)), cautious_adam(c, 4.0, (1.0, -8.0, 0.0))
     ((0.75, 2.0, 4.0), (1.0, -2.0, 4.0))
     """
-    s, l2, shrink, _, _, _, _, step, scale, eps, zero = c
+    s, l2, shrink, _, _, _, _, step, floor, zero = c
     p = x[0]
-    m, v = moments(c[:10], g, x)
+    m, v = moments(c[:9], g, x)
     move = agreeing(step * m, m * (s * g + l2 * p), zero)
-    return p - shrink * p - move / (math.sqrt(v) * scale + eps), m, v
+    return p - shrink * p - move / (math.sqrt(v) + floor), m, v
 
 
 @inlinable

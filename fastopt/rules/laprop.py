@@ -13,15 +13,25 @@ from __future__ import annotations
 import math
 
 from fastopt.compile import inlinable
-from fastopt.rules.adam import ADAM
-from fastopt.rules.parts import lerp, mean_square
+from fastopt.rules.adam import ADAM, counted_biases
+from fastopt.rules.parts import intake, lerp, mean_square
 
 __all__ = ["LAPROP"]
 
 
 @inlinable
+def laprop_tick(h, clock):
+    """Coefficients ``(s, l2, shrink, b1, 1-b1, b2, 1-b2, step, scale, eps)`` of :func:`laprop`."""
+    lr, beta1, beta2, eps, weight_decay, decoupled, maximize = h
+    now, bias1, bias2 = counted_biases(beta1, beta2, clock)
+    s, l2, shrink = intake(lr, weight_decay, decoupled, maximize)
+    weights = beta1, 1.0 - beta1, beta2, 1.0 - beta2
+    return now, (s, l2, shrink, *weights, lr / bias1, 1.0 / math.sqrt(bias2), eps)
+
+
+@inlinable
 def laprop(c, g, x):
-    """LaProp step of one element, ``x = (p, m, v)``, with the coefficients of Adam.
+    """LaProp step of one element, ``x = (p, m, v)``.
 
     >>> laprop((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 1.0, 0.0), 4.0, (1.0, 0.0, 0.0))
     (0.5, 1.0, 4.0)
@@ -35,6 +45,7 @@ def laprop(c, g, x):
 
 
 LAPROP = ADAM.but("laprop", lr=4e-4, eps=1e-15, decoupled=True).using(
+    tick=laprop_tick,
     update=laprop,
     formula=r"p \leftarrow p - \alpha \hat m,\quad "
     r"m = \mathrm{EMA}(g / (\sqrt{\hat v} + \epsilon))",

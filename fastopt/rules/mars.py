@@ -34,7 +34,7 @@ def mars_tick(h, clock):
 def mars_gradient(c, g, x):
     """Return the gradient, and the one of reduced variance before it is clipped."""
     g = c[0] * g + c[1] * x[0]
-    return g, g + c[10] * (g - x[3])
+    return g, g + c[9] * (g - x[3])
 
 
 @inlinable
@@ -49,23 +49,23 @@ def mars_trust(c, sums, n):
     """Set the last coefficient so that the reduced gradient's norm is at most one."""
     norm = math.sqrt(sums[0])
     clip = 1.0 if norm <= 1.0 else 1.0 / norm
-    return (*c[:11], clip)
+    return (*c[:10], clip)
 
 
 @inlinable
 def mars(c, g, x):
     """MARS-AdamW step of one element, ``x = (p, m, v, last g)``.
 
-    >>> c = (1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 1.0, 0.0, 0.5, 1.0)
+    >>> c = (1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 0.0, 0.5, 1.0)
     >>> mars(c, 4.0, (1.0, 0.0, 0.0, 4.0))
     (0.5, 2.0, 4.0, 4.0)
     """
     b1, a1, b2, a2 = c[3], c[4], c[5], c[6]
     p, m, v, _ = x
     g, reduced = mars_gradient(c, g, x)
-    reduced = c[11] * reduced
+    reduced = c[10] * reduced
     m, v = lerp(m, reduced, b1, a1), mean_square(v, reduced, b2, a2)
-    return descend(c[:10], p, m, v), m, v, g
+    return descend(c[:9], p, m, v), m, v, g
 
 
 MARS = Rule(

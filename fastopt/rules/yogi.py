@@ -29,10 +29,10 @@ def yogi_tick(h, clock):
 def yogi(c, g, x):
     """Yogi step of one element, ``x = (p, m, v)``, with the coefficients of Adam.
 
-    >>> yogi((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 1.0, 0.0), 4.0, (1.0, 0.0, 0.0))
+    >>> yogi((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 0.0), 4.0, (1.0, 0.0, 0.0))
     (0.5, 2.0, 4.0)
     """
-    s, l2, _, b1, a1, _, a2, _, _, _ = c
+    s, l2, _, b1, a1, _, a2, _, _ = c
     p, m, v = x
     g = s * g + l2 * p
     m, square = lerp(m, g, b1, a1), g * g

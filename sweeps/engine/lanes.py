@@ -64,7 +64,7 @@ from sweeps.problems.landscapes import Landscape
 __all__ = ["MEASURES", "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "linked", "parts"]
 
 # Where the links are; the words of the landscape's constants follow.
-FACTOR, SCALING, CLIPPING, COMPARING, STRETCH, CONSTANTS = range(6)
+FACTOR, SCALING, CLIPPING, COMPARING, BEGIN, TICKING, STRETCH, CONSTANTS = range(8)
 # What is true of some lane of a block: its schedule changes, its gradient is clipped.
 VARIES, CLIPS = 1, 2
 ONE, ENDS, THREE = (0,), (0, 0), (0, 0, 0)
@@ -91,6 +91,7 @@ def parts() -> tuple:
         flags = (VARIES if varies else 0) + (CLIPS if clips else 0)
         step = resume(b, s, t)
         if step < 0:
+            call(links[BEGIN], None, (s.x, s.v))
             step = stretch(s, t, links, -1, 0, flags)
         following = attend(s, t, step)
         while following >= 0:
@@ -109,38 +110,64 @@ def parts() -> tuple:
     return scratch, item
 
 
+def beginning(clock0, starts, n_hyper):
+    """Template of ``begin(x, v)``: set clocks and slots to what they are before the first step."""
+    like, like_h, clocks = (0,) * len(starts), (0,) * n_hyper, H + n_hyper * WIDTH
+
+    def begin(table, v):
+        x = rows_of(table, like, table.shape[1])
+        for k in range(WIDTH):
+            put_column(v, clocks + k, WIDTH, clock0(column(v, H + k, WIDTH, like_h)))
+        for m in range(1, len(x)):
+            for j in range(table.shape[1]):
+                x[m][j] = begun(starts[m], column(v, H + j % WIDTH, WIDTH, like_h), x[0][j])
+
+    return begin
+
+
+def ticking(tick, n_hyper, n_clock):
+    """Template of ``tick(v)``: advance the clock of every lane, write its coefficients behind.
+
+    It knows the rule alone, so a new function does not compile it again. All it works on is one
+    array, in which LLVM sees what overlaps: of two it would have to ask at run time.
+    """
+    like_h, like_clock = (0,) * n_hyper, (0,) * n_clock
+    clocks = H + n_hyper * WIDTH
+    coefficients = clocks + n_clock * WIDTH
+
+    def run(v):
+        for k in range(WIDTH):
+            h = at_lr(column(v, H + k, WIDTH, like_h), v[SCALE + k])
+            clock, c = tick(h, column(v, clocks + k, WIDTH, like_clock))
+            put_column(v, clocks + k, WIDTH, clock)
+            put_column(v, coefficients + k, WIDTH, c)
+
+    return run
+
+
 def stretching(
-    evaluate, unpack, adapt, clock0, tick, update, answer,
-    dim, n_hyper, n_clock, n_coefficients, starts, bounded,
+    evaluate, unpack, adapt, update, answer, n_slots,
+    dim, n_hyper, n_clock, n_coefficients, bounded,
 ):  # fmt: skip
     """Template of ``stretch(x, v, r, ..., step, following, flags)``: steps until ``following``.
 
     It returns the step it came to, which is earlier if a trial ends at its target. From -1 to 0
-    it only begins: sets slots and clocks, and evaluates the start. ``dim`` is the number of
-    coordinates, 0 for functions of an array, which have any.
+    it only evaluates the start. ``dim`` is the number of coordinates, 0 for functions of an array,
+    which have any.
     """
-    like, like_h, like_clock = (0,) * len(starts), (0,) * n_hyper, (0,) * n_clock
-    like_c, clocks = (0,) * n_coefficients, H + n_hyper * WIDTH
+    like, like_h, like_c = (0,) * n_slots, (0,) * n_hyper, (0,) * n_coefficients
+    clocks = H + n_hyper * WIDTH
     size, numbers, coefficients = dim * WIDTH, clocks + n_clock * WIDTH, n_coefficients * WIDTH
+    everything = numbers + coefficients
     elsewhere = answer is not None
 
     @inlinable
-    def begin(x, v, n):
-        """Set the clocks and slots to what they are before the first step."""
+    def advance(x, g, v, bounds, n):
+        """One step of every lane, after the tick: update each coordinate, project."""
         for k in range(WIDTH):
-            put_column(v, clocks + k, WIDTH, clock0(column(v, H + k, WIDTH, like_h)))
-        for m in range(1, len(x)):
-            for j in range(n * WIDTH):
-                x[m][j] = begun(starts[m], column(v, H + j % WIDTH, WIDTH, like_h), x[0][j])
-
-    @inlinable
-    def advance(x, g, c, v, bounds, n):
-        """One step of every lane: tick, update each coordinate, project."""
-        for k in range(WIDTH):
-            h = at_lr(column(v, H + k, WIDTH, like_h), v[SCALE + k])
-            clock, now = tick(h, column(v, clocks + k, WIDTH, like_clock))
-            put_column(v, clocks + k, WIDTH, clock)
-            put_column(c, k, WIDTH, adapt(now, g, x, k, n, v))
+            if adapt is not None:
+                now = column(v, numbers + k, WIDTH, like_c)
+                put_column(v, numbers + k, WIDTH, adapt(now, g, x, k, n, v))
             v[MOVED + k] = 0.0
         point, gradient = x[:1], (g,)
         for d in range(n):
@@ -148,8 +175,8 @@ def stretching(
             for k in range(WIDTH):
                 # take and put: an index into an array may be negative, which SIMD cannot bear.
                 j = d * WIDTH + k
-                before = take(x, j)
-                put(x, j, update(column(c, k, WIDTH, like_c), take(gradient, j)[0], before))
+                before, c = take(x, j), column(v, numbers + k, WIDTH, like_c)
+                put(x, j, update(c, take(gradient, j)[0], before))
                 p = take(x, j)[0]
                 if bounded:
                     # Written so that NaN passes: a divergence must show.
@@ -183,13 +210,11 @@ def stretching(
     def run(x, more, v, r, bounds, optima, watch, plan, schedule, links, step, following, flags, n):
         q, g, spare = more
         q = q if elsewhere else x[0]
-        (c,), (mine,) = stacked(ONE, g, coefficients), stacked(ONE, v, numbers)
+        (mine,) = stacked(ONE, v, everything)
         for j in range(numbers):
             mine[j] = v[j]
         aux, limit, aimed = unpack(links[CONSTANTS:]), watch[LIMIT], not math.isnan(watch[TARGET])
         ends = np.empty((2, 0 if dim else n), g.dtype)
-        if step < 0:
-            begin(x, mine, n)
         while step < following:
             if step >= 0:
                 if flags & VARIES:
@@ -197,7 +222,8 @@ def stretching(
                     call(links[SCALING], None, scheduled)
                 if flags & CLIPS:
                     call(links[CLIPPING], None, (g, mine, n))
-                advance(x, g, c, mine, bounds, n)
+                call(links[TICKING], None, (mine,))
+                advance(x, g, mine, bounds, n)
             step += 1
             look(x, g, q, spare, mine, r, limit, aux, ends, n, float(step))
             if aimed and call(links[COMPARING], 0, (q, mine, r, optima, watch, float(step))) != 0:
@@ -269,13 +295,13 @@ def at_array(value_and_grad: Callable) -> Callable:
     return evaluate
 
 
-def adapted_lane(measure: Callable | None, trust: Callable | None) -> Callable:
-    """Return ``adapt(c, g, x, k, n, like) -> c`` of a rule for lane ``k``.
+def adapted_lane(measure: Callable | None, trust: Callable | None) -> Callable | None:
+    """Return ``adapt(c, g, x, k, n, like) -> c`` of a rule for lane ``k``, None if it has none.
 
     Its ``n`` coordinates count as one tensor. ``like`` is an array of float64.
     """
     if measure is None or trust is None:
-        return inlinable(lambda c, g, x, k, n, like: c)
+        return None
 
     @inlinable
     def adapt(c, g, x, k, n, like):
@@ -292,8 +318,8 @@ def adapted_lane(measure: Callable | None, trust: Callable | None) -> Callable:
 @functools.cache
 def stretch_of(
     value_and_grad: Callable, constants: Any, dim: int, bounded: bool, rule: Rule
-) -> Any:
-    """Return the (lazily compiled) stretch of a function and a rule.
+) -> tuple[Any, Any, Any]:
+    """Return the (lazily compiled) beginning and tick of a rule, and its stretch of a function.
 
     ``constants`` is the Numba type of what the function takes besides; ``dim`` is 0 for functions
     of an array.
@@ -303,13 +329,16 @@ def stretch_of(
     clock = rule.clock0(h)
     sizes = dim, len(h), len(clock), len(rule.tick(h, clock)[1])
     adapt = adapted_lane(rule.measure, rule.trust)
-    own = rule.clock0, rule.tick, rule.update, rule.answer
-    made = evaluate, unpacked(constants), adapt, *own, *sizes, rule.starts, bounded
-    return kernel(stretching, *made)
+    own = rule.update, rule.answer, len(rule.starts)
+    return (
+        kernel(beginning, rule.clock0, rule.starts, len(h)),
+        kernel(ticking, rule.tick, len(h), len(clock)),
+        kernel(stretching, evaluate, unpacked(constants), adapt, *own, *sizes, bounded),
+    )
 
 
 @functools.cache
-def addresses(stretch: Any, dtype: Any) -> tuple[int, ...]:
+def addresses(begin: Any, tick: Any, stretch: Any, dtype: Any) -> tuple[int, ...]:
     """Return all links of a stretch over coordinates of this Numba type."""
     flat, table, none = types.Array(dtype, 1, "C"), types.Array(dtype, 2, "C"), types.none
     whole, real = types.int64, types.float64
@@ -320,6 +349,8 @@ def addresses(stretch: Any, dtype: Any) -> tuple[int, ...]:
         address_of(kernel(scaling), none, whole, NUMBERS, WORDS, plan, numbers, real),
         address_of(kernel(clipping), none, flat, NUMBERS, whole),
         address_of(kernel(comparing), whole, flat, NUMBERS, WORDS, numbers, NUMBERS, real),
+        address_of(begin, none, table, NUMBERS),
+        address_of(tick, none, NUMBERS),
         address_of(stretch, whole, table, NUMBERS, WORDS, *looked_at, WORDS, whole, whole, whole),
     )
 
@@ -328,6 +359,6 @@ def linked(problem: Landscape, rule: Rule) -> np.ndarray:
     """Return what the kernel takes beside trials of this problem and rule; compile it first."""
     dim = 0 if problem.vector else problem.dim
     constants, bounded = numba.typeof(problem.aux), problem.bounds is not None
-    stretch = stretch_of(problem.value_and_grad, constants, dim, bounded, rule)
-    links = addresses(stretch, numba.from_dtype(problem.dtype))
+    own = stretch_of(problem.value_and_grad, constants, dim, bounded, rule)
+    links = addresses(*own, numba.from_dtype(problem.dtype))
     return np.concatenate([np.array(links, np.int64), words_of(problem.aux)])
