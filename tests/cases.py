@@ -31,7 +31,8 @@ class Case:
     hyper: Mapping[str, Any] = field(default_factory=dict)
     # ulp of a step larger than its parameter; None: by number of slots. More for schedule-free:
     # late, c and 1 - c round, and c (z - y) is not small where y is; and for LaProp,
-    # which averages quotients and then multiplies once more.
+    # which averages quotients and then multiplies once more; and for cautious AdamW, whose step is
+    # stretched by one quotient more.
     light: int | None = None
     # ulp of a slot: coefficient, product, sum, and the same again for a coupled decay in g; more
     # where a slot averages quotients, each of a root, a sum and a division.
@@ -278,9 +279,9 @@ CASES += [
     Case("mars_adamw", norms.mars, None, slot=9),
     Case("mars_adamw", norms.mars, None, {**_HOT, "gamma": 0.1, **_UP}, slot=9),
     Case("mars_adamw", norms.mars, None, {"weight_decay": 0.1, "decoupled": False}, slot=9),
-    Case("cautious_adamw", norms.cautious_adamw, None),
-    Case("cautious_adamw", norms.cautious_adamw, None, {**_HOT, **_UP}),
-    Case("cautious_adamw", norms.cautious_adamw, None, {"decoupled": False}),
+    Case("cautious_adamw", norms.cautious_adamw, None, light=6),
+    Case("cautious_adamw", norms.cautious_adamw, None, {**_HOT, **_UP}, light=6),
+    Case("cautious_adamw", norms.cautious_adamw, None, {"decoupled": False}, light=6),
     Case("cautious_lion", norms.cautious_lion, None),
     Case(
         "cautious_lion", norms.cautious_lion, None, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, **_UP}
