@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import pickle
 import weakref
 from collections import defaultdict
@@ -103,6 +104,48 @@ def test_state_dicts_load_both_ways(case):
     close(ours_next, theirs, steps=3)
     close(theirs_next, ours, steps=3)
     assert resumed.param_groups[0]["lr"] == twin.param_groups[0]["lr"]
+
+
+@pytest.mark.parametrize("count", [float, int], ids=["float", "int"])
+def test_a_step_that_was_saved_as_a_number_counts(count):
+    """As torch saved it before version 1.12."""
+    ours = parameters()
+    theirs = twins_of(ours)
+    twin = torch.optim.AdamW(theirs, lr=0.02, foreach=False)
+    for t in range(4):
+        give_gradients(t, theirs)
+        twin.step()
+    with torch.no_grad():
+        for p, q in zip(ours, theirs):
+            p.copy_(q)
+    saved = copy.deepcopy(twin.state_dict())
+    for entry in saved["state"].values():
+        entry["step"] = count(entry["step"])
+    resumed = fastopt.torch.AdamW(ours)
+    resumed.load_state_dict(saved)
+    for t in range(3):
+        give_gradients(10 + t, ours, theirs)
+        resumed.step()
+        twin.step()
+    close(ours, theirs, steps=3)
+
+
+def test_named_parameters_keep_their_names():
+    """In the groups and in state dicts, which torch's optimizer of the same parameters loads."""
+    model = torch.nn.Linear(3, 2)
+    optimizer = fastopt.torch.AdamW(model.named_parameters(), lr=0.02)
+    twin = torch.optim.AdamW(model.named_parameters(), lr=0.02)
+    assert optimizer.param_groups[0]["param_names"] == ["weight", "bias"]
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    saved = optimizer.state_dict()
+    assert saved["param_groups"][0]["param_names"] == ["weight", "bias"]
+    twin.load_state_dict(saved)
+    assert int(twin.state[model.weight]["step"]) == 1
+    optimizer.load_state_dict(twin.state_dict())
+    model.weight.grad = torch.ones(2, 3).to_sparse()
+    with pytest.raises(ArrayTypeError, match="weight"):
+        optimizer.step()
 
 
 def saved_and_loaded(state_dict):
@@ -542,6 +585,22 @@ def test_pytorch_191763_bfloat16_sgd_updates_every_element():
             p.grad = torch.ones_like(p)
             optimizer.step()
         assert (p == 1 - 0.25 - 0.375).all(), n
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("before", [0, 5])
+def test_more_elements_than_32_bits_count(before):
+    """Positions are of 64 bits, in an array and behind others (torch's test of large tensors)."""
+    n = 2**31 + 33
+    if os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < 6 * n:
+        pytest.skip("needs 13 GB of free memory")
+    params = [torch.nn.Parameter(torch.ones(k, dtype=torch.bfloat16)) for k in (before, n)]
+    for p in params:
+        p.grad = torch.ones_like(p)
+    fastopt.torch.SGD(params, lr=0.25).step()
+    for p in params:
+        for part in p.detach().split(2**28):
+            assert (part == 0.75).all()
 
 
 def test_a_step_is_seen_by_autograd():
