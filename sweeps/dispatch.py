@@ -28,7 +28,7 @@ from sweeps.engine.local import compile_block
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES, joined
 from sweeps.executors import Crew, crew_of
-from sweeps.interrupt import check
+from sweeps.interrupt import POLL, awaited, check
 from sweeps.shipping import unpack
 
 __all__ = ["Dispatcher", "run_elsewhere", "work"]
@@ -39,8 +39,6 @@ TRIES = 3
 SURE = 2
 # Failed trials without a single finished one: then it is not the trials.
 HOPELESS = 64
-# Seconds between looks at the number of workers, and at Ctrl-C.
-POLL = 0.1
 # Seconds that threads of this process get to hand over what they have finished.
 GRACE = 0.5
 
@@ -225,9 +223,7 @@ class Dispatcher:
         """Wait for a worker to answer, so that what is wrong with all of them shows here."""
         for attempt in range(TRIES):
             hello = self._send(versions)
-            while not wait([hello], POLL).done:
-                check()
-            error = _failure(hello)
+            error = _failure(awaited(hello))
             if error is None:
                 break
             if attempt + 1 == TRIES or not _is_lost(error):
@@ -308,7 +304,7 @@ class Dispatcher:
     def _rescue(self) -> None:
         """Deliver what is finished, drop what is not."""
         for future in self._running:
-            future.cancel()
+            self._crew.drop(future)
         if self._crew.is_here:
             wait(self._running, GRACE)
         tasks = [*self._running.values(), *self._again, *self._suspects]

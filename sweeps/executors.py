@@ -7,25 +7,23 @@ To add one write a function of the number of workers that returns a :class:`Crew
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing.context import SpawnContext
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 from fastopt.errors import SpecError, did_you_mean
 from sweeps.engine.local import threads
+from sweeps.interrupt import awaited
 from sweeps.shipping import pack
+from sweeps.workers import Processes, begin, deaf
 
 __all__ = ["EXECUTORS", "Crew", "crew_of"]
 
 # Chunks in flight with an executor that does not say how many workers it has.
 UNKNOWN = 256
-# Seconds between looks at how many workers a cluster has now, and whether a parent is alive.
+# Seconds between looks at how many workers a cluster has now.
 LOOK = 2.0
 
 
@@ -47,6 +45,10 @@ class Crew:
     def submit(self, function: Callable, *args: Any) -> Future:
         """Hand a call to the executor."""
         return self.executor.submit(function, *args)
+
+    def drop(self, future: Future) -> None:
+        """Cancel a call, if it does not run yet."""
+        future.cancel()
 
     def room(self) -> int:
         """Return how many chunks may be in flight: few, so that 10^6 do not flood a scheduler."""
@@ -73,30 +75,56 @@ class Crew:
         """Let go of the executor; if ``now``, without waiting for what it still runs."""
 
 
-class Pool(Crew):
-    """A pool of processes of our own.
+class Spawned(Crew):
+    """Processes of our own.
 
     Parameters
     ----------
-    make : callable
-        Returns a new pool.
-    end : callable
-        ``end(pool, now)`` ends one.
+    n : int
+        How many of them.
     """
 
-    def __init__(self, make: Callable[[], Executor], end: Callable[[Any, bool], None]) -> None:
-        super().__init__(make())
-        self._make, self._end = make, end
+    def __init__(self, n: int) -> None:
+        super().__init__(Processes(n))
+
+    def close(self, now: bool) -> None:
+        """End the workers: in good time they have nothing left to run."""
+        self.executor.shutdown(cancel_futures=True)
+
+
+class Loky(Crew):
+    """A pool of loky's.
+
+    Parameters
+    ----------
+    n : int
+        How many workers.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n, self._loky = n, _imported("loky", "loky")
+        super().__init__(self._pool())
+
+    def _pool(self) -> Executor:
+        return self._loky.ProcessPoolExecutor(self._n, initializer=begin, initargs=(os.getpid(),))
+
+    def submit(self, function: Callable, *args: Any) -> Future:
+        """Hand a call to the pool, which may start workers."""
+        with deaf():
+            return super().submit(function, *args)
+
+    def drop(self, future: Future) -> None:
+        """Leave it to :meth:`close`: loky's thread stumbles over calls that were cancelled."""
 
     def mend(self) -> bool:
         """Put a new pool in the place of a broken one."""
-        self._end(self.executor, True)
-        self.executor = self._make()
+        self.close(now=True)
+        self.executor = self._pool()
         return True
 
     def close(self, now: bool) -> None:
         """End the workers."""
-        self._end(self.executor, now)
+        self.executor.shutdown(wait=True, kill_workers=now)
 
 
 class Threads(Crew):
@@ -163,64 +191,6 @@ class Dask(Crew):
             self._client.close()
 
 
-def _begin(parent: int) -> None:
-    """Start a worker: Ctrl-C is for the parent, and nobody outlives it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    # A pool whose parent was killed waits for its queue for good (python/cpython#111873).
-    while os.getppid() == parent:
-        time.sleep(LOOK)
-    os._exit(1)
-
-
-class Spawned(SpawnContext):
-    """Starts processes, and knows them all.
-
-    A pool forgets the worker that it was starting when Ctrl-C came: 1 of 10 stayed behind.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: list[Any] = []
-
-    def Process(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Make a process."""
-        self.made.append(SpawnContext.Process(*args, **kwargs))
-        return self.made[-1]
-
-
-def _processes(n: int) -> Crew:
-    """Make workers of the standard library, spawned: a forked one inherits locks of OpenMP."""
-
-    def pool() -> Executor:
-        return ProcessPoolExecutor(
-            n, mp_context=Spawned(), initializer=_begin, initargs=(os.getpid(),)
-        )
-
-    return Pool(pool, _end_processes)
-
-
-def _end_processes(pool: Any, now: bool) -> None:
-    pool.shutdown(wait=not now, cancel_futures=True)
-    workers = [worker for worker in pool._mp_context.made if worker.pid is not None]
-    if now:
-        for worker in workers:
-            worker.terminate()
-    for worker in workers:
-        worker.join()
-
-
-def _loky(n: int) -> Crew:
-    loky = _imported("loky", "loky")
-    return Pool(
-        functools.partial(loky.ProcessPoolExecutor, n, initializer=_begin, initargs=(os.getpid(),)),
-        lambda pool, now: pool.shutdown(wait=True, kill_workers=now),
-    )
-
-
 def _dask(n: int) -> Crew:
     distributed = _imported("distributed", "dask")
     try:
@@ -235,10 +205,15 @@ def _dask(n: int) -> Crew:
 
 def _dask_at(address: str) -> Crew:
     distributed = _imported("distributed", "dask")
+    connecting = threads().submit(distributed.Client, address, set_as_default=False)
     try:
-        return Dask(distributed.Client(address, set_as_default=False), ours=True)
+        client = awaited(connecting).result()
     except (OSError, ValueError) as error:
         raise SpecError(f"there is no dask scheduler at {address!r}: {error}") from None
+    except KeyboardInterrupt:
+        connecting.add_done_callback(lambda late: late.exception() or late.result().close())
+        raise
+    return Dask(client, ours=True)
 
 
 def _imported(module: str, extra: str) -> Any:
@@ -291,8 +266,8 @@ def crew_of(executor: Any, workers: int) -> Crew:
 
 EXECUTORS: dict[str, Callable[[int], Crew]] = {
     "threads": Threads,
-    "processes": _processes,
-    "loky": _loky,
+    "processes": Spawned,
+    "loky": Loky,
     "dask": _dask,
 }
 """Name -> the crew of so many workers."""

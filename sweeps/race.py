@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -14,6 +15,7 @@ from sweeps.engine.chunks import Chunk, Rows, launch_size, run_blocks
 from sweeps.engine.paused import Paused
 from sweeps.engine.plan import Block, Plan
 from sweeps.engine.trial import BATCH, DIVERGED, PENDING, PRUNED, STEPS
+from sweeps.interrupt import held
 from sweeps.progress import Progress
 from sweeps.pruned import PrunedResult
 from sweeps.pruners import Pruner, Round, expected, play
@@ -116,12 +118,9 @@ class Race:
 
     def run(self) -> PrunedResult:
         """Play all rounds; after Ctrl-C the result has the trials whose fate is known."""
-        began = time.perf_counter()
-        try:
-            with self.bar:
-                finished = play(self._rounds, self.train)
-        except KeyboardInterrupt:
-            finished = False
+        began, finished = time.perf_counter(), False
+        with contextlib.suppress(KeyboardInterrupt), held(), self.bar:
+            finished = play(self._rounds, self.train)
         return self._result(time.perf_counter() - began, interrupted=not finished)
 
     def train(self, asked: Round) -> np.ndarray | None:

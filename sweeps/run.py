@@ -20,7 +20,7 @@ from sweeps.engine.local import Problem, worker_count
 from sweeps.engine.options import COMMON, Options
 from sweeps.engine.plan import Plan
 from sweeps.estimate import Estimate, estimated, refuse_what_cannot_fit
-from sweeps.interrupt import check
+from sweeps.interrupt import held
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 from sweeps.progress import Progress
@@ -216,15 +216,15 @@ def sweep(
     left = (collected.size - collected.finished) / checked.size
     total = left * estimated(checked, workers).cost if progress else 0
     bar = Progress(total, collected.size, enabled=progress)
+    finished = False
     try:
-        with bar:
+        with held(), bar:
             finished = _run(checked, collected.todo(), workers, executor, collected, bar)
     except KeyboardInterrupt:
-        finished = False
+        pass
     except ExecutorError as error:
         if collected.best is None:
             raise
-        finished = False
         warnings.warn(f"the sweep ended early: {error}", SweepWarning, stacklevel=2)
     result = collected.result(time.perf_counter() - began, interrupted=not finished)
     warn_of_failures(collected.errors, checked.size)
@@ -348,7 +348,6 @@ def _run(
         bar.update(collected.cost, collected.finished, collected.best)
 
     def watch(cost: int, done: int, best: float | None) -> None:
-        check()
         best = better(checked, collected.best, best)
         bar.update(collected.cost + cost, collected.finished + done, best)
 

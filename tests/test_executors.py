@@ -1,13 +1,11 @@
 """Chunks on other workers: the same frame wherever they run, and whatever dies meanwhile."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from multiprocessing.context import SpawnProcess
 
 import dask
 import distributed
@@ -273,22 +271,3 @@ def test_nothing_is_left_behind():
     assert not dispatch._HERE
     np.testing.assert_array_equal(run("threads").columns["trial_id"], np.arange(N))
     assert not dispatch._HERE
-
-
-def test_a_worker_that_was_starting_when_ctrl_c_came_is_ended(monkeypatch):
-    """The pool does not know it yet."""
-    start = SpawnProcess.start
-
-    def pressed(self):
-        start(self)
-        raise KeyboardInterrupt
-
-    crew, others = crew_of("processes", 1), set(multiprocessing.active_children())
-    monkeypatch.setattr(SpawnProcess, "start", pressed)
-    with pytest.raises(KeyboardInterrupt):
-        crew.executor.submit(os.getpid)
-    monkeypatch.setattr(SpawnProcess, "start", start)
-    left = set(multiprocessing.active_children()) - others
-    crew.close(now=True)
-    assert len(left) == 1
-    assert not left & set(multiprocessing.active_children())

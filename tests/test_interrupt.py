@@ -48,14 +48,19 @@ PRESSED = """
     slowest = 0.0
     before = set(threading.enumerate())
 
+    def strays():
+        new = set(threading.enumerate()) - before
+        return [t.name for t in new if not t.name.startswith("fastopt-sweep") and t is not timer]
+
     def press():
         pressed.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), random.choice([signal.SIGINT, signal.SIGTERM]))
 
     for k in range(times):
         have, pressed = finished("store"), []
         # With processes the first second or more is their start: those moments count, too.
-        timer = threading.Timer(random.uniform(0.0, 0.4 if executor != "processes" else 6.0), press)
+        latest = 6.0 if executor in ("processes", "loky") else 0.4
+        timer = threading.Timer(random.uniform(0.0, latest), press)
         timer.start()
         try:
             with interruptible():
@@ -70,10 +75,64 @@ PRESSED = """
         slowest = max(slowest, back)
         assert finished("store") >= have
         assert not multiprocessing.active_children()
+        end = time.monotonic() + 2.0  # a thread of loky's lives some 0.1 s longer
+        while strays() and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not strays(), strays()
     same_in_the_end("store")
-    strays = {t.name for t in set(threading.enumerate()) - before}
-    assert all(name.startswith("fastopt-sweep") for name in strays), strays
     print(slowest)
+"""
+
+# Ctrl-C at a line of ours, by number: every so many of them, or all.
+LINES = """
+    import contextlib
+    from sweeps import dispatch, interrupt
+
+    chunks.LEAST = chunks.MOST = 60_000
+    executor, stride = None if sys.argv[3] == "None" else sys.argv[3], int(sys.argv[4])
+
+    def tracer(at, seen):
+        # Not in handlers of signals, which Python enters one at a time.
+        def trace(frame, event, argument):
+            path = frame.f_code.co_filename
+            if "/sweeps/" not in path or frame.f_code.co_name in ("_put_off", "handle"):
+                return None
+            if event == "line":
+                seen[0] += 1
+                if seen[0] == at:
+                    sys.settrace(None)
+                    signal.raise_signal(signal.SIGINT)
+            return trace
+        return trace
+
+    def pressed_at(line, store):
+        seen = [0]
+        sys.settrace(tracer(line, seen))
+        with contextlib.suppress(KeyboardInterrupt):
+            result = run(store, executor=executor, steps=100)
+            assert result.info["interrupted"] == (len(result) < n)
+        sys.settrace(None)
+        return seen[0]
+
+    def same_at_last(store):
+        pd.testing.assert_frame_equal(run(store, steps=100).to_frame(), whole, check_exact=True)
+
+    whole = run(steps=100).to_frame()
+    lines = pressed_at(0, "all")
+    before = set(threading.enumerate())
+    for line in range(1 + times % stride, lines, stride):
+        store = None if line % 2 else str(line)
+        pressed_at(line, store)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert not interrupt._NOW.held
+        assert not dispatch._HERE
+        assert not multiprocessing.active_children()
+        new = {t.name for t in set(threading.enumerate()) - before}
+        assert all(name.startswith("fastopt-sweep") for name in new), (line, new)
+        if store and Path(store).exists():
+            assert not list(Path(store).rglob("*.draft")), line
+            same_at_last(store)
+    print(lines)
 """
 
 KILLED = """
@@ -122,7 +181,7 @@ def scenario(tmp_path):
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=1500,
             cwd=tmp_path,
         )
 
@@ -137,13 +196,32 @@ def scenario(tmp_path):
         ("processes", 1, 2000),
         pytest.param("None", 30, 20_000, marks=pytest.mark.soak),
         pytest.param("threads", 30, 20_000, marks=pytest.mark.soak),
-        pytest.param("processes", 10, 20_000, marks=pytest.mark.soak),
+        pytest.param("processes", 100, 200_000, marks=pytest.mark.soak),
+        pytest.param("loky", 30, 200_000, marks=pytest.mark.soak),
     ],
 )
+@pytest.mark.timeout(1600)
 def test_ctrl_c_at_random_moments(scenario, executor, times, n):
     done = scenario(PRESSED, times, n, executor)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 5.0, "slow to stop"
+
+
+@pytest.mark.parametrize(
+    ("executor", "stride"),
+    [
+        ("None", 150),
+        ("threads", 150),
+        pytest.param("None", 3, marks=pytest.mark.soak),
+        pytest.param("threads", 3, marks=pytest.mark.soak),
+        pytest.param("processes", 40, marks=pytest.mark.soak),
+    ],
+)
+@pytest.mark.timeout(1600)
+def test_ctrl_c_at_any_line(scenario, executor, stride):
+    done = scenario(LINES, 5, 60, executor, stride)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10 * stride
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,10 @@ def run_blocks(
 
     for block in blocks:
         start = time.perf_counter()
-        compile_block(block)
+        try:
+            compile_block(block)
+        except KeyboardInterrupt:  # trials of the blocks before are finished
+            break
         compiling += time.perf_counter() - start
         finished = run_block(block, workers, look, stop)
         ended = block.trials.state != PENDING

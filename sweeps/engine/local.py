@@ -13,7 +13,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numba
@@ -24,6 +24,7 @@ from fastopt.compile import kernel
 from fastopt.errors import SpecError
 from sweeps.engine import queue
 from sweeps.engine.plan import Block
+from sweeps.interrupt import check, exposed
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 
@@ -94,7 +95,8 @@ def runner(block: Block) -> Callable:
 def compile_block(block: Block) -> None:
     """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
     nothing = np.empty(0, np.int64)
-    runner(block)(queue.controls(), nothing, block.item_cost, block.trials, block.constants())
+    with exposed():
+        runner(block)(queue.controls(), nothing, block.item_cost, block.trials, block.constants())
 
 
 def run_block(
@@ -121,9 +123,12 @@ def run_block(
     finished, stop = False, threading.Event() if stop is None else stop
     data = (control, order, block.item_cost, block.trials, block.constants())
     with ONE_BLAS_THREAD if block.calls_blas else contextlib.nullcontext():
-        running = [threads().submit(runner(block), *data) for _ in range(workers)]
+        running: list[Future] = []
         try:
+            for _ in range(workers):
+                running.append(threads().submit(runner(block), *data))
             while wait(running, POLL).not_done and not stop.is_set():
+                check()
                 watch(int(control[queue.COST]), int(control[queue.DONE]))
             watch(int(control[queue.COST]), int(control[queue.DONE]))
             finished = not stop.is_set()
