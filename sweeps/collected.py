@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import Future
 from typing import Any
 
 from sweeps.engine.chunks import Chunk, Chunks, Rows, best_of, better, launch_size
@@ -56,10 +57,14 @@ class Collected:
         """Return what is left to run: here all of it."""
         return Chunks(self.plan.size, self._at_once or launch_size(self.plan))
 
-    def add(self, chunk: Chunk, rows: Rows) -> None:
-        """Keep the rows that chunk ``chunk`` came to; they may be fewer than it has trials."""
+    def add(self, chunk: Chunk, rows: Rows) -> Future | None:
+        """Keep the rows that chunk ``chunk`` came to; they may be fewer than it has trials.
+
+        Returns a future that is done when they are, or None if they are kept already.
+        """
         self._rows.append(rows)
         self.count(rows)
+        return None
 
     def count(self, rows: Rows) -> None:
         """Count rows that have run."""

@@ -44,6 +44,8 @@ GRACE = 0.5
 
 FAILED = STATES.index("FAILED")
 
+Deliver = Callable[[Chunk, Rows], Future | None]
+
 # Sweeps that this process runs: its own threads need no copy of them, and can be told to stop.
 _HERE: dict[str, tuple[Plan, threading.Event]] = {}
 
@@ -74,7 +76,7 @@ def run_elsewhere(
     workers: int,
     plan: Plan,
     chunks: Iterable[Chunk],
-    deliver: Callable[[Chunk, Rows], Any],
+    deliver: Deliver,
 ) -> None:
     """Run chunks on an executor.
 
@@ -87,7 +89,8 @@ def run_elsewhere(
     plan, chunks
         What to run.
     deliver : callable
-        ``deliver(chunk, rows)``, called on this thread as chunks come in, in any order.
+        ``deliver(chunk, rows)``, called on this thread as chunks come in, in any order. What it
+        returns is None, or a future that is done when the chunk is stored.
 
     Raises
     ------
@@ -147,10 +150,12 @@ class Dispatcher:
     crew : Crew
     plan : Plan
     deliver : callable
-        ``deliver(chunk, rows)``, called on this thread when all trials of a chunk are in.
+        ``deliver(chunk, rows)``, called on this thread when all trials of a chunk are in. A chunk
+        is under way until the future that it may return is done, so that a kill costs each worker
+        one chunk and no more.
     """
 
-    def __init__(self, crew: Crew, plan: Plan, deliver: Callable[[Chunk, Rows], Any]) -> None:
+    def __init__(self, crew: Crew, plan: Plan, deliver: Deliver) -> None:
         self._crew, self._plan, self._deliver = crew, plan, deliver
         self._fresh: Iterator[Chunk] = iter(())
         self._again: deque[_Task] = deque()
@@ -158,6 +163,7 @@ class Dispatcher:
         self._suspects: deque[_Task] = deque()
         self._alone: _Task | None = None
         self._running: dict[Future, _Task] = {}
+        self._storing: set[Future] = set()
         self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._finished = self._failed = 0
         self._key, self._parcel = "", b""
@@ -187,7 +193,7 @@ class Dispatcher:
 
     def _fill(self) -> bool:
         """Send as many tasks as there is room for; return whether any are under way."""
-        while len(self._running) < self._crew.room():
+        while len(self._running) + len(self._storing) < self._crew.room():
             task = self._next()
             if task is None:
                 break
@@ -195,7 +201,7 @@ class Dispatcher:
             task.sent_to = self._crew.executor
             self._running[future] = task
             future.add_done_callback(self._done.put)
-        return bool(self._running)
+        return bool(self._running or self._storing)
 
     def _next(self) -> _Task | None:
         if self._alone is not None:
@@ -245,6 +251,9 @@ class Dispatcher:
             future = self._done.get(timeout=POLL)
         except queue.Empty:
             return
+        if future in self._storing:
+            self._storing.remove(future)
+            return
         self._settle(self._running.pop(future), future)
 
     def _settle(self, task: _Task, future: Future) -> None:
@@ -293,8 +302,10 @@ class Dispatcher:
         whole.parts.append(rows)
         whole.missing -= len(rows)
         self._finished += len(rows) - len(rows.errors)
-        if not whole.missing:
-            self._deliver(whole.chunk, self._joined(whole))
+        stored = None if whole.missing else self._deliver(whole.chunk, self._joined(whole))
+        if stored is not None:
+            self._storing.add(stored)
+            stored.add_done_callback(self._done.put)
 
     def _joined(self, whole: _Whole) -> Rows:
         # The facts of a chunk that came in pieces are those of the last one.

@@ -8,6 +8,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from fastopt.errors import ExecutorError, SpecError, SweepWarning
@@ -343,9 +344,10 @@ def _run(
 ) -> bool:
     """Run chunks elsewhere, or here, all workers on one at a time; return False when stopped."""
 
-    def keep(chunk: Chunk, rows: Rows) -> None:
-        collected.add(chunk, rows)
+    def keep(chunk: Chunk, rows: Rows) -> Future | None:
+        stored = collected.add(chunk, rows)
         bar.update(collected.cost, collected.finished, collected.best)
+        return stored
 
     def watch(cost: int, done: int, best: float | None) -> None:
         best = better(checked, collected.best, best)

@@ -87,6 +87,54 @@ def test_dask_workers_are_killed_and_the_frame_is_the_same(cluster, expected, ki
     assert os.getpid() not in killer
 
 
+@contextlib.contextmanager
+def killing(monkeypatch, every, most):
+    """Kill a worker that has brought a chunk, every so many seconds, so many times at most."""
+    brought, killed, ended, add = set(), [], threading.Event(), Collected.add
+
+    def noted(self, chunk, rows):
+        brought.add(rows.facts["pid"])
+        return add(self, chunk, rows)
+
+    def kill():
+        while len(killed) < most and not ended.wait(every):
+            for pid in brought - {os.getpid(), *killed}:
+                killed.append(pid)
+                os.kill(pid, signal.SIGKILL)
+                break
+
+    monkeypatch.setattr(Collected, "add", noted)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield killed
+    finally:
+        ended.set()
+        killer.join()
+
+
+@pytest.mark.parametrize(
+    ("name", "every", "most", "steps"),
+    [
+        ("dask", 0.1, 2, 20_000),
+        pytest.param("dask", 1.0, 1000, 3_000_000, marks=pytest.mark.soak),
+        pytest.param("processes", 1.0, 1000, 3_000_000, marks=pytest.mark.soak),
+    ],
+)
+@pytest.mark.timeout(1200)
+def test_a_worker_is_killed_again_and_again(name, every, most, steps, cluster, monkeypatch):
+    """And those that take their places start no threads of Numba's."""
+    for bound in ("LEAST", "MOST"):
+        monkeypatch.setattr(chunks, bound, 6 * steps * 4)
+    expected = run(steps=steps).to_frame()
+    with killing(monkeypatch, every, most) as killed, cluster.as_current():
+        result = run(name, steps=steps)
+    pd.testing.assert_frame_equal(result.to_frame(), expected, check_exact=True)
+    assert len(killed) >= min(most, 5)
+    if name == "dask":
+        assert set(cluster.run(lambda: numba_parallel._is_initialized).values()) <= {False}
+
+
 def test_dask_by_the_address_of_its_scheduler(cluster, expected):
     result = run(cluster.scheduler.address)
     pd.testing.assert_frame_equal(result.to_frame(), expected, check_exact=True)

@@ -136,24 +136,46 @@ LINES = """
 """
 
 KILLED = """
-    def attempt(seconds):
+    from sweeps import dispatch
+
+    run_chunk = dispatch.run_chunk
+
+    def noted(*args, **options):
+        # One byte a chunk that is begun in the store, by whichever process.
+        with open("begun", "ab", buffering=0) as file:
+            file.write(b".")
+        return run_chunk(*args, **options)
+
+    dispatch.run_chunk = noted
+
+    shards = int(sys.argv[3])
+
+    def attempt(shard, parts, seconds):
         # Nothing has run here, so the child inherits no thread, and no lock that one might hold.
         child = os.fork()
         if child == 0:
-            run("store")
+            run("store", shard=shard)
             os._exit(0)
+        end = time.monotonic() + 60
+        while finished("store") < parts and time.monotonic() < end:
+            time.sleep(0.001)
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
         return os.waitpid(child, 0)[1] == signal.SIGKILL
 
     have = 0
     for k in range(times):
-        attempt(random.uniform(0.05, 0.5))
-        now = finished("store") if Path("store").exists() else 0
+        # Before the first chunk of a run, or when it has stored some; each chunk takes 20 ms.
+        shard = k % shards, shards
+        assert attempt(shard, have + random.randint(0, 4), random.uniform(0.0, 0.04))
+        now = finished("store")
         assert now >= have
         have = now
+    assert have
     same_in_the_end("store")
-    print(have)
+    again = Path("begun").stat().st_size - finished("store")
+    assert 0 <= again <= times * 2, again  # workers
+    print(again)
 """
 
 TWICE = """
@@ -225,12 +247,19 @@ def test_ctrl_c_at_any_line(scenario, executor, stride):
 
 
 @pytest.mark.parametrize(
-    ("times", "n"), [(3, 2000), pytest.param(50, 30_000, marks=pytest.mark.soak)]
+    ("times", "n", "shards"),
+    [
+        (3, 2000, 1),
+        pytest.param(50, 20_000, 1, marks=pytest.mark.soak),
+        pytest.param(50, 20_000, 2, marks=pytest.mark.soak),
+    ],
 )
-def test_killed_at_random_moments(scenario, times, n):
-    done = scenario(KILLED, times, n)
+@pytest.mark.timeout(1600)
+def test_killed_at_random_moments(scenario, times, n, shards):
+    """Each kill costs each worker one chunk at most."""
+    done = scenario(KILLED, times, n, shards)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 0
+    assert int(done.stdout) > 0, "no kill ever cost a chunk"
 
 
 def test_the_second_signal_ends_at_once(scenario):

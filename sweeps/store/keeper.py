@@ -105,8 +105,10 @@ class Keeper(Collected):
             else:
                 self._store(chunk, joined(self.plan, [self._begun.pop(chunk.number)]))
 
-    def add(self, chunk: Chunk, rows: Rows) -> None:
+    def add(self, chunk: Chunk, rows: Rows) -> Future | None:
         """Store the rows of a chunk; if it was stopped in the middle, nothing of it is kept.
+
+        Returns a future that is done when they are on the disk.
 
         Raises
         ------
@@ -115,9 +117,9 @@ class Keeper(Collected):
         """
         known = self._begun.pop(chunk.number, None)
         if len(rows) < len(chunk.ids):
-            return
+            return None
         self.count(rows)
-        self._store(chunk, rows if known is None else joined(self.plan, [known, rows]))
+        return self._store(chunk, rows if known is None else joined(self.plan, [known, rows]))
 
     def result(self, seconds: float, interrupted: bool) -> SweepResult:
         """Return what is stored, to be read when it is looked at."""
@@ -136,10 +138,11 @@ class Keeper(Collected):
         others = [other for other in self.folder.sweeps() if other.name != self.stored.name]
         return Known(self.folder, self.plan, self.stored, others)
 
-    def _store(self, chunk: Chunk, rows: Rows) -> None:
-        """Write in the background, while the next chunks run."""
+    def _store(self, chunk: Chunk, rows: Rows) -> Future:
+        """Write in the background, while other chunks run."""
         self._wait(WRITERS - 1)
         self._writing.append(threads().submit(self._write, chunk.number, rows))
+        return self._writing[-1]
 
     def _wait(self, at_most: int = 0) -> None:
         """Wait until no more than so many chunks are being written; say what went wrong."""
