@@ -112,6 +112,11 @@ def sweep_tables(rows: list[Row]) -> str:
             text += f"\n\nMemory that {row['case']} add, a histogram being kept: {grown}."
         if row["table"] == "efficiency":
             text += f"\n\nParallel efficiency, {row['case']}: {row['efficiency']:.0%}."
+        if row["table"] == "executors":
+            text += (
+                f"\n\nTwo workers of {row['baseline']}, {row['case']} (0.5 s): {row['share']:.0%} "
+                f"of the throughput of two threads; {row['share_with_start']:.0%} with their start."
+            )
     return text
 
 

@@ -124,7 +124,11 @@ def sweep(
         if dry_run:
             console.print(summary.planned(checked.call(run.plan, **where)))
             return
-        result = checked.call(run.sweep, **where, progress=not no_progress)
+        try:
+            result = checked.call(run.sweep, **where, progress=not no_progress)
+        except KeyboardInterrupt:  # before the first chunk, or after the last
+            _say_how_to_go_on(store)
+            raise
         console.print(summary.finished(result))
         if out is not None:
             console.print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)

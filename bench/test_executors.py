@@ -1,0 +1,70 @@
+"""Sweeps on workers that are processes, against the threads of this one."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import distributed
+import pytest
+
+from bench.machine import facts
+from sweeps import logspace, problems, sweep
+from sweeps.engine import chunks
+from sweeps.measure import paired
+from sweeps.workers import Processes
+
+STEPS = 100_000
+MODEL = 4 * STEPS  # ns a trial: the unit in which chunks are cut
+
+
+def trials(n, executor=None, workers=2):
+    """Go down the ellipse ``n`` times."""
+    space, options = {"lr": logspace(1e-3, 1e-1, n)}, {"n_jobs": workers, "progress": False}
+    assert len(sweep(problems.ellipse(), space, steps=STEPS, executor=executor, **options)) == n
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """Return ``elsewhere(name)``, which begins two workers of one thread each."""
+    with contextlib.ExitStack() as running:
+
+        def begin(name):
+            if name == "processes":
+                pool = Processes(2)
+                running.callback(pool.shutdown)
+                return pool
+            options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+            cluster = running.enter_context(distributed.LocalCluster(**options, silence_logs=50))
+            return running.enter_context(distributed.Client(cluster, set_as_default=False))
+
+        yield begin
+
+
+@pytest.mark.parametrize("name", ["processes", "dask"])
+def test_share_of_the_local_throughput(benchmark, monkeypatch, name, elsewhere, quick):
+    """Trials a second on two workers, in chunks of half a second, over those of two threads here.
+
+    Workers are warm; ``share_with_start`` counts the start of the first as well.
+    """
+    few = 4 if quick else 400
+    trials(few, workers=1)
+    began = time.perf_counter()
+    trials(few, workers=1)
+    half = max(1, round((0.005 if quick else 0.5) * few / (time.perf_counter() - began)))
+    for bound in ("LEAST", "MOST"):
+        monkeypatch.setattr(chunks, bound, half * MODEL)
+    n = half * (4 if quick else 40)
+    began = time.perf_counter()
+    workers = elsewhere(name)
+    trials(n, workers)
+    first = time.perf_counter() - began
+    sides = {"here": lambda: trials(n), name: lambda: trials(n, workers)}
+    times = paired(sides, rounds=2 if quick else 5)
+    benchmark.extra_info.update(
+        facts(), table="executors", case=f"{n // half} chunks of {half} trials", baseline=name,
+        seconds=times, share=times["here"] / times[name], share_with_start=times["here"] / first,
+    )  # fmt: skip
+    print(f"{name}: {benchmark.extra_info['share']:.1%} of the local throughput, "
+          f"{benchmark.extra_info['share_with_start']:.1%} with the start")  # fmt: skip
+    benchmark.pedantic(sides[name], rounds=1)
