@@ -22,6 +22,7 @@ from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.utils import _dynamic_modname, _dynamic_module
 from numba.extending import register_jitable
 
 from fastopt.errors import CacheWarning
@@ -34,6 +35,10 @@ FASTMATH = frozenset({"contract"})
 # in explicit lanes instead.
 
 _OWN_PACKAGES = ("fastopt", "sweeps")
+
+# Cached code of a function whose module cannot be imported - typed in a notebook, made by exec -
+# names this one, which Numba imports when it loads the code, and does not find.
+sys.modules.setdefault(_dynamic_modname, _dynamic_module)
 _MARK = "__fastopt_registration__"
 
 

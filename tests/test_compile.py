@@ -166,6 +166,28 @@ def test_an_edited_constant_of_a_user_is_noticed(python, tmp_path):
         assert printed(python(USERS_CALL, (tmp_path,), **cache)) == [str(factor), str(misses)]
 
 
+FROM_NOWHERE = """
+import warnings
+import numpy as np
+from fastopt.compile import inlinable, kernel
+from users_loop import over
+warnings.simplefilter("error")
+names = {"__name__": "a_page_that_is_no_module"}
+exec("def twice(x):\\n    return 2.0 * x", names)
+x = np.ones(3)
+k = kernel(over, inlinable(names["twice"]))
+k(x)
+print(x[0], sum(k.stats.cache_misses.values()))
+"""
+
+
+def test_code_of_a_function_without_a_module_is_loaded(python, tmp_path):
+    (tmp_path / "users_loop.py").write_text(USERS_LOOP)
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    for misses in (1, 0):
+        assert printed(python(FROM_NOWHERE, (tmp_path,), **cache)) == ["2.0", str(misses)]
+
+
 def _truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 

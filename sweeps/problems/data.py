@@ -208,8 +208,11 @@ def _numbered(y: Any, y_test: Any) -> tuple[np.ndarray, np.ndarray | None]:
     (array([1, 0, 1]), array([0]))
     """
     y, y_test = np.asarray(y), None if y_test is None else np.asarray(y_test)
-    both = y if y_test is None else np.concatenate([y, y_test]) if y.ndim == y_test.ndim else y
-    if both.dtype.kind not in "OU" or not all(isinstance(name, str) for name in both.flat):
+    given = [y] if y_test is None else [y, y_test]
+    if not all(a.ndim == 1 and a.dtype.kind in "OU" for a in given):
+        return y, y_test
+    both = np.concatenate(given)
+    if not all(isinstance(name, str) for name in both):
         return y, y_test
     _, numbers = np.unique(both.astype(str), return_inverse=True)
     return numbers[: len(y)], None if y_test is None else numbers[len(y) :]
