@@ -27,6 +27,10 @@ __all__ = ["product"]
 ROWS = 4
 REGISTERS = 2  # a row of a tile; with four rows enough sums are under way to hide the latency
 FOUR, ONE = (0,) * ROWS, (0,)
+# What a tile may read and write: whole registers; its columns only; or it reads its columns and
+# writes whole registers, the end of which the next row then writes over. AMD's masked stores take
+# 12 cycles and more, so of the 64 rows of a layer's gradient two use them, not all.
+INSIDE, BOUNDED, SPILLING = range(3)
 WORD, INDEX = ir.IntType(64), ir.IntType(32)
 CONTRACT = ("contract",)  # a*b + c in one rounding, where the machine has it
 
@@ -51,8 +55,8 @@ def width_of(typingctx, a):
 class Tile:
     """Emits the code of a tile: some rows from ``i`` and ``width`` columns from ``j``."""
 
-    def __init__(self, context, builder, signature, args, masked):
-        self.builder, self.masked = builder, masked
+    def __init__(self, context, builder, signature, args, edge):
+        self.builder, self.edge = builder, edge
         self.element = context.get_data_type(signature.args[0].dtype)
         self.bytes = signature.args[0].dtype.bitwidth // 8
         self.lanes = register_bytes() // self.bytes
@@ -154,28 +158,30 @@ class Tile:
 
     def emit(self, rows):
         """Emit everything."""
-        masks = self.masks(self.width) if self.masked else [None] * REGISTERS
+        anywhere = [None] * REGISTERS
+        masks = anywhere if self.edge == INSIDE else self.masks(self.width)
         sums = self.begun(rows)
         self.accumulate(sums, masks)
         by_row = self.strides(self.c)[0]
         c = self.moved(self.base(self.c), self.j, WORD(self.bytes))
+        bounds = masks if self.edge == BOUNDED else anywhere
         for r, row in enumerate(sums):
             places = self.registers(self.moved(c, self.builder.add(self.i, WORD(r)), by_row))
-            for place, memory, mask in zip(places, row, masks):
+            for place, memory, mask in zip(places, row, bounds):
                 self.write(place, self.builder.load(memory), mask)
 
 
 @intrinsic(prefer_literal=True)
-def tile(typingctx, a, b, c, start, i, j, width, like, masked):
+def tile(typingctx, a, b, c, start, i, j, width, like, edge):
     """Write ``len(like)`` rows from ``i`` and ``width`` columns from ``j`` of ``c``."""
-    count, is_masked = len(like), bool(masked.literal_value)
+    count, kind = len(like), edge.literal_value
     integers = types.intp, types.intp, types.intp
 
     def codegen(context, builder, signature, args):
-        Tile(context, builder, signature, args, is_masked).emit(count)
+        Tile(context, builder, signature, args, kind).emit(count)
         return context.get_dummy_value()
 
-    return types.void(a, b, c, start, *integers, like, masked), codegen
+    return types.void(a, b, c, start, *integers, like, edge), codegen
 
 
 def product(a, b, c, start):
@@ -199,18 +205,23 @@ def product(a, b, c, start):
 def _product(a, b, c, start):
     def run(a, b, c, start):
         rows, columns = c.shape
-        most, whole = width_of(c), rows // ROWS * ROWS
+        most, whole, spilling = width_of(c), rows // ROWS * ROWS, 0
+        if columns < most and c.strides[0] == columns * c.itemsize:
+            # So many rows, and some more, lie whole registers before the end of the matrix.
+            spilling = max(0, rows + 1 - (most + columns - 1) // columns) // ROWS * ROWS
         for j in range(0, columns, most):
             width = min(most, columns - j)
             if width == most:
                 for i in range(0, whole, ROWS):
-                    tile(a, b, c, start, i, j, width, FOUR, False)
+                    tile(a, b, c, start, i, j, width, FOUR, INSIDE)
                 for i in range(whole, rows):
-                    tile(a, b, c, start, i, j, width, ONE, False)
+                    tile(a, b, c, start, i, j, width, ONE, INSIDE)
             else:
-                for i in range(0, whole, ROWS):
-                    tile(a, b, c, start, i, j, width, FOUR, True)
+                for i in range(0, spilling, ROWS):
+                    tile(a, b, c, start, i, j, width, FOUR, SPILLING)
+                for i in range(spilling, whole, ROWS):
+                    tile(a, b, c, start, i, j, width, FOUR, BOUNDED)
                 for i in range(whole, rows):
-                    tile(a, b, c, start, i, j, width, ONE, True)
+                    tile(a, b, c, start, i, j, width, ONE, BOUNDED)
 
     return run
