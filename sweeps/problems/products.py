@@ -6,6 +6,10 @@ first, which pays for large matrices only. Measured on AVX2 in float32, against 
 thread: 32 x 64 by 64 x 32 takes 0.49 of its time, 32 x 10 by 10 x 32 takes 0.35, 512 x 64 by
 64 x 32, transposed, 1.1.
 
+One trial at a time: eight trials side by side in the lanes of a register, on a minibatch that they
+share, took 4.3 us each for softmax regression on 32 digits and 14.9 for 64-32-10, in C; a trial
+alone takes 2.5 and 6.2 here, since its weights stay in the first-level cache.
+
 Every number of a result is one sum in the order of the inner dimension, so its bits depend neither
 on the tiles nor on the other rows.
 """
@@ -25,7 +29,8 @@ from numba.np.arrayobj import make_array
 __all__ = ["product"]
 
 ROWS = 4
-REGISTERS = 2  # a row of a tile; with four rows enough sums are under way to hide the latency
+# A row of a tile; with four rows enough sums are under way to hide the latency (six: no faster).
+REGISTERS = 2
 FOUR, ONE = (0,) * ROWS, (0,)
 # What a tile may read and write: whole registers; its columns only; or it reads its columns and
 # writes whole registers, the end of which the next row then writes over. AMD's masked stores take
