@@ -217,17 +217,18 @@ def sweep(
     left = (collected.size - collected.finished) / checked.size
     total = left * estimated(checked, workers).cost if progress else 0
     bar = Progress(total, collected.size, enabled=progress)
-    finished = False
     try:
         with held(), bar:
-            finished = _run(checked, collected.todo(), workers, executor, collected, bar)
+            _run(checked, collected.todo(), workers, executor, collected, bar)
     except KeyboardInterrupt:
         pass
     except ExecutorError as error:
         if collected.best is None:
             raise
         warnings.warn(f"the sweep ended early: {error}", SweepWarning, stacklevel=2)
-    result = collected.result(time.perf_counter() - began, interrupted=not finished)
+    # Not whether anybody pressed: it may come when the last trial is in.
+    missing = collected.finished < collected.size
+    result = collected.result(time.perf_counter() - began, interrupted=missing)
     warn_of_failures(collected.errors, checked.size)
     return result
 
@@ -341,8 +342,8 @@ def _run(
     executor: Any,
     collected: Collected,
     bar: Progress,
-) -> bool:
-    """Run chunks elsewhere, or here, all workers on one at a time; return False when stopped."""
+) -> None:
+    """Run chunks elsewhere, or here, all workers on one at a time."""
 
     def keep(chunk: Chunk, rows: Rows) -> Future | None:
         stored = collected.add(chunk, rows)
@@ -356,10 +357,9 @@ def _run(
     executor = collected.executor if executor is None else executor
     if executor is not None:
         run_elsewhere(executor, workers, checked, chunks, keep)
-        return True
+        return
     for chunk in chunks:
         rows = run_chunk(checked, chunk.ids, workers, watch)
         keep(chunk, rows)
-        if len(rows) < len(chunk.ids):
-            return False
-    return True
+        if len(rows) < len(chunk.ids):  # stopped
+            return
