@@ -213,8 +213,8 @@ def scenario(tmp_path):
 @pytest.mark.parametrize(
     ("executor", "times", "n"),
     [
-        ("None", 3, 2000),
-        ("threads", 3, 2000),
+        ("None", 2, 2000),
+        ("threads", 2, 2000),
         ("processes", 1, 2000),
         pytest.param("None", 30, 20_000, marks=pytest.mark.soak),
         pytest.param("threads", 30, 20_000, marks=pytest.mark.soak),
@@ -232,8 +232,8 @@ def test_ctrl_c_at_random_moments(scenario, executor, times, n):
 @pytest.mark.parametrize(
     ("executor", "stride"),
     [
-        ("None", 150),
-        ("threads", 150),
+        ("None", 300),
+        ("threads", 300),
         pytest.param("None", 3, marks=pytest.mark.soak),
         pytest.param("threads", 3, marks=pytest.mark.soak),
         pytest.param("processes", 40, marks=pytest.mark.soak),

@@ -137,14 +137,18 @@ DUMP = """
 import numpy as np
 from fastopt.compile import kernel
 from fastopt.loops import spanning
-from fastopt.steps import links_of
+from numba import float64, int64
 from tests.cases import ELEMENTWISE
 from tests.test_kernels import DOUBLE
+NUMBERS, ADDRESSES = float64[::1], int64[:, ::1]
 for case in ELEMENTWISE:
     for dtype in map(np.dtype, ("float32", "float64")[: 1 + (case in DOUBLE)]):
         kinds = (dtype,) * (2 + len(case.rule.slots))
-        _, n = links_of(case.rule, kinds)
-        (text,) = kernel(spanning, case.rule.update, n, kinds).inspect_asm().values()
+        h = case.rule.pack()
+        n = len(case.rule.tick(h, case.rule.clock0(h))[1])
+        span = kernel(spanning, case.rule.update, n, kinds)
+        span.compile((NUMBERS, ADDRESSES, int64, int64, int64))
+        (text,) = span.inspect_asm().values()
         print(f"@@@ {case} {dtype}", text, sep="\\n")
 """
 # Beside the loops of all rules in float32, those of some rules in float64.
