@@ -126,21 +126,19 @@ def beginning(clock0, starts, n_hyper):
 
 
 def ticking(tick, n_hyper, n_clock):
-    """Template of ``tick(v)``: advance the clock of every lane, write its coefficients behind.
+    """Template of ``tick(v, c)``: advance the clock of every lane, write its coefficients to ``c``.
 
-    It knows the rule alone, so a new function does not compile it again. All it works on is one
-    array, in which LLVM sees what overlaps: of two it would have to ask at run time.
+    It knows the rule alone, so a new function does not compile it again.
     """
     like_h, like_clock = (0,) * n_hyper, (0,) * n_clock
     clocks = H + n_hyper * WIDTH
-    coefficients = clocks + n_clock * WIDTH
 
-    def run(v):
+    def run(v, c):
         for k in range(WIDTH):
             h = at_lr(column(v, H + k, WIDTH, like_h), v[SCALE + k])
-            clock, c = tick(h, column(v, clocks + k, WIDTH, like_clock))
+            clock, now = tick(h, column(v, clocks + k, WIDTH, like_clock))
             put_column(v, clocks + k, WIDTH, clock)
-            put_column(v, coefficients + k, WIDTH, c)
+            put_column(c, k, WIDTH, now)
 
     return run
 
@@ -158,16 +156,15 @@ def stretching(
     like, like_h, like_c = (0,) * n_slots, (0,) * n_hyper, (0,) * n_coefficients
     clocks = H + n_hyper * WIDTH
     size, numbers, coefficients = dim * WIDTH, clocks + n_clock * WIDTH, n_coefficients * WIDTH
-    everything = numbers + coefficients
     elsewhere = answer is not None
 
     @inlinable
-    def advance(x, g, v, bounds, n):
+    def advance(x, g, c, v, bounds, n):
         """One step of every lane, after the tick: update each coordinate, project."""
         for k in range(WIDTH):
             if adapt is not None:
-                now = column(v, numbers + k, WIDTH, like_c)
-                put_column(v, numbers + k, WIDTH, adapt(now, g, x, k, n, v))
+                now = column(c, k, WIDTH, like_c)
+                put_column(c, k, WIDTH, adapt(now, g, x, k, n, v))
             v[MOVED + k] = 0.0
         point, gradient = x[:1], (g,)
         for d in range(n):
@@ -175,8 +172,8 @@ def stretching(
             for k in range(WIDTH):
                 # take and put: an index into an array may be negative, which SIMD cannot bear.
                 j = d * WIDTH + k
-                before, c = take(x, j), column(v, numbers + k, WIDTH, like_c)
-                put(x, j, update(c, take(gradient, j)[0], before))
+                before = take(x, j)
+                put(x, j, update(column(c, k, WIDTH, like_c), take(gradient, j)[0], before))
                 p = take(x, j)[0]
                 if bounded:
                     # Written so that NaN passes: a divergence must show.
@@ -210,7 +207,7 @@ def stretching(
     def run(x, more, v, r, bounds, optima, watch, plan, schedule, links, step, following, flags, n):
         q, g, spare = more
         q = q if elsewhere else x[0]
-        (mine,) = stacked(ONE, v, everything)
+        (c,), (mine,) = stacked(ONE, g, coefficients), stacked(ONE, v, numbers)
         for j in range(numbers):
             mine[j] = v[j]
         aux, limit, aimed = unpack(links[CONSTANTS:]), watch[LIMIT], not math.isnan(watch[TARGET])
@@ -222,8 +219,8 @@ def stretching(
                     call(links[SCALING], None, scheduled)
                 if flags & CLIPS:
                     call(links[CLIPPING], None, (g, mine, n))
-                call(links[TICKING], None, (mine,))
-                advance(x, g, mine, bounds, n)
+                call(links[TICKING], None, (mine, c))
+                advance(x, g, c, mine, bounds, n)
             step += 1
             look(x, g, q, spare, mine, r, limit, aux, ends, n, float(step))
             if aimed and call(links[COMPARING], 0, (q, mine, r, optima, watch, float(step))) != 0:
@@ -350,7 +347,7 @@ def addresses(begin: Any, tick: Any, stretch: Any, dtype: Any) -> tuple[int, ...
         address_of(kernel(clipping), none, flat, NUMBERS, whole),
         address_of(kernel(comparing), whole, flat, NUMBERS, WORDS, numbers, NUMBERS, real),
         address_of(begin, none, table, NUMBERS),
-        address_of(tick, none, NUMBERS),
+        address_of(tick, none, NUMBERS, flat),
         address_of(stretch, whole, table, NUMBERS, WORDS, *looked_at, WORDS, whole, whole, whole),
     )
 
