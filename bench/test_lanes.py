@@ -70,11 +70,12 @@ def test_adam_on_rosenbrock(benchmark, library, jax, quick):
     if library is not None:
         sides["C + OpenMP + SIMD"] = c_twin(library, trials, steps)
         found = ours().to_frame()
-        # Rounding differs (FMA), and a few of these trials are chaotic: compare the typical one.
+        # Rounding differs (FMA, Adam's order), and a few of these trials are chaotic: compare the
+        # typical one.
         for name, row in zip(
             ("train_loss", "best_loss", "path_length"), sides["C + OpenMP + SIMD"]()
         ):
-            assert np.median(np.abs(found[name] / row - 1.0)) < 1e-9
+            assert np.median(np.abs(found[name] / row - 1.0)) < 1e-8
     theirs = jax("lanes", trials, steps)
     if theirs is not None:
         sides["JAX vmap"] = theirs

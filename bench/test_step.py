@@ -11,7 +11,7 @@ import pytest
 
 import fastopt
 from bench.machine import facts
-from bench.numpy_steps import as_written, in_place
+from bench.numpy_steps import as_written, in_place, slots_of
 from fastopt.compile import inlinable
 from fastopt.rules import Rule
 from fastopt.rules.sgd import counted
@@ -66,7 +66,7 @@ def step_of(rule: Rule, n: int) -> Callable[[], object]:
     rng = np.random.default_rng(0)
     buffer = fastopt.flatten([rng.normal(size=n).astype(np.float32)])
     g = rng.normal(size=n).astype(np.float32)
-    slots = [fastopt.flatten([rng.random(n).astype(np.float32)]) for _ in rule.slots]
+    slots = [fastopt.flatten([slot]) for slot in slots_of(rule, n, rng)]
     x = tuple(b.flat[:n] for b in (buffer, *slots))
     h = rule.pack({"lr": 1e-6})
     clock = np.zeros(max(1, len(rule.clock0(h))))
