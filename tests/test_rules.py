@@ -107,7 +107,8 @@ def test_step_is_the_papers_and_torchs(case, dtype):
     light = case.light or LIGHT.get(len(case.rule.slots), 5)
     for n in EDGES:
         for t, before, g, after in single_steps(case, n, dtype):
-            if n > 10_000 and (t not in (1, 2, 1000) or case.hyper):
+            # Of large arrays a few steps, of the largest without flags: what they add are sizes.
+            if n > 4_000 and (t not in (1, 2, 1000) or (n > 10_000 and case.hyper)):
                 continue
             yardstick, where = Yardstick(case, t, before, g), f"n={n} t={t}"
             yardstick.check(after.x, yardstick.exact, where, light)
