@@ -156,17 +156,21 @@ def cast(typingctx, values, a):
     return types.UniTuple(_number(a), len(values))(values, a), codegen
 
 
-def _arrays(context, builder, signature, args, kinds):
-    """Arrays of the types ``kinds``, for an intrinsic of ``(table, row, column, size, ...)``."""
+def _entries(context, builder, signature, args, kinds):
+    """Pair type ``k`` with where ``table[row + k, column]`` is; ``args`` begin with those three."""
     kind = signature.args[0]
     view = make_array(kind)(context, builder, args[0])
-    row, column, size = (
-        context.cast(builder, args[k], signature.args[k], types.intp) for k in (1, 2, 3)
-    )
-    arrays = []
+    row, column = (context.cast(builder, args[k], signature.args[k], types.intp) for k in (1, 2))
     for k, item in enumerate(kinds):
-        place = [builder.add(row, row.type(k)), column]
-        pointer = cgutils.get_item_pointer(context, builder, kind, view, place, wraparound=False)
+        at = [builder.add(row, row.type(k)), column]
+        yield item, cgutils.get_item_pointer(context, builder, kind, view, at, wraparound=False)
+
+
+def _arrays(context, builder, signature, args, kinds):
+    """Arrays of the types ``kinds``, for an intrinsic of ``(table, row, column, size, ...)``."""
+    size = context.cast(builder, args[3], signature.args[3], types.intp)
+    arrays = []
+    for item, pointer in _entries(context, builder, signature, args, kinds):
         array = make_array(item)(context, builder)
         width = context.get_constant(types.intp, item.dtype.bitwidth // 8)
         populate_array(
@@ -199,18 +203,10 @@ def locate(typingctx, table, row, column, arrays):
     """Write the address of array ``k`` of a tuple to ``table[row + k, column]``."""
 
     def codegen(context, builder, signature, args):
-        kind = signature.args[0]
-        view = make_array(kind)(context, builder, args[0])
-        row, column = (
-            context.cast(builder, args[k], signature.args[k], types.intp) for k in (1, 2)
-        )
-        for k, item in enumerate(signature.args[3]):
+        entries = _entries(context, builder, signature, args, signature.args[3])
+        for k, (item, pointer) in enumerate(entries):
             array = make_array(item)(context, builder, builder.extract_value(args[3], k))
-            place = [builder.add(row, row.type(k)), column]
-            pointer = cgutils.get_item_pointer(
-                context, builder, kind, view, place, wraparound=False
-            )
-            builder.store(builder.ptrtoint(array.data, row.type), pointer)
+            builder.store(builder.ptrtoint(array.data, pointer.type.pointee), pointer)
         return context.get_dummy_value()
 
     return types.void(table, row, column, arrays), codegen

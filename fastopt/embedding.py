@@ -14,9 +14,8 @@ import numpy as np
 
 from fastopt.arrays import aligned_zeros, check_array
 from fastopt.clocks import new_clock
-from fastopt.compile import jitable
 from fastopt.errors import HyperparameterError, did_you_mean
-from fastopt.loops import step_parts
+from fastopt.loops import contained
 from fastopt.rules import RULES, Rule
 from fastopt.rules.base import begin
 
@@ -87,8 +86,7 @@ def embed(name: str) -> Embedded:
 
 @functools.cache
 def _embedded(rule: Rule) -> Embedded:
-    template, *parts = step_parts(rule)
-    return Embedded(rule, jitable(template(*parts)))
+    return Embedded(rule, contained(rule))
 
 
 def hyper(name: str, **values: Any) -> tuple[float, ...]:

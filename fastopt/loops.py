@@ -18,26 +18,10 @@ from fastopt.compile import inlinable, jitable
 from fastopt.rules import Rule
 
 __all__ = [
-    "LINE", "adapted", "alone", "cast", "each", "flat", "flat_measured", "load", "measuring", "put",
-    "scattered", "span_item", "spanning", "step_parts", "store", "summing", "sums_item", "take",
-    "ticking", "trusting",
+    "LINE", "adapted", "alone", "cast", "contained", "each", "load", "measuring", "put",
+    "scattered", "span_item", "spanning", "store", "summing", "sums_item", "take", "ticking",
+    "trusting",
 ]  # fmt: skip
-
-
-def flat(clock0, tick, update):
-    """One step over flat buffers: tick the clock once, then update every element in one pass.
-
-    It contains the rule, for a user's own compiled loop; steps called from Python go by address.
-    """
-
-    def step(h, clock, g, x):
-        now, c = tick(h, load(clock, clock0(h)))
-        store(clock, now)
-        c = cast(c, g)
-        for i in range(g.size):
-            put(x, i, update(c, g[i], take(x, i)))
-
-    return step
 
 
 # Sums are cut in chunks of a fixed size, each summed in float64 in a fixed number of lanes, so that
@@ -77,20 +61,6 @@ def chunk_sums(measure):
     return jitable(over_chunk)
 
 
-def flat_measured(clock0, tick, measure, trust, update):
-    """One step that first sums ``measure`` over the tensor and lets ``trust`` adapt to the sums."""
-    adapt = adapted(measure, trust)
-
-    def step(h, clock, g, x):
-        now, c = tick(h, load(clock, clock0(h)))
-        store(clock, now)
-        c = cast(adapt(c, g, x), g)
-        for i in range(g.size):
-            put(x, i, update(c, g[i], take(x, i)))
-
-    return step
-
-
 @functools.cache
 def adapted(measure, trust):
     """Return ``adapt(c, g, x) -> c``: sum ``measure`` over the arrays, let ``trust`` adapt to it.
@@ -110,6 +80,25 @@ def adapted(measure, trust):
         return trust(c, (a, b), g.size)
 
     return jitable(adapt)
+
+
+@functools.cache
+def contained(rule: Rule) -> Callable:
+    """Return ``step(h, clock, g, x)`` of a rule, for compiled code that is to contain it.
+
+    That is a user's own loop, and a sweep's; steps called from Python go by address.
+    """
+    clock0, tick, update = rule.clock0, rule.tick, rule.update
+    adapt = adapted(rule.measure, rule.trust)
+
+    def step(h, clock, g, x):
+        now, c = tick(h, load(clock, clock0(h)))
+        store(clock, now)
+        c = cast(adapt(c, g, x), g)
+        for i in range(g.size):
+            put(x, i, update(c, g[i], take(x, i)))
+
+    return jitable(step)
 
 
 def ticking(clock0, tick, n_hyper):
@@ -164,8 +153,9 @@ def trusting(trust, n_coefficients):
     return adapt
 
 
-# Where :func:`scattered` finds what it calls; the last four are 0 for a rule that measures nothing.
-TICK, SPAN, EACH, SPAN_ITEM, ADAPT, SUMS, SUMS_ITEM, TRUST = range(8)
+# Where links are: how many coefficients there are, then addresses of what :func:`alone` and
+# :func:`scattered` call; the last four are 0 for a rule that measures nothing.
+COEFFICIENTS, SCATTERED, TICK, SPAN, EACH, SPAN_ITEM, ADAPT, SUMS, SUMS_ITEM, TRUST = range(10)
 
 
 def each():
@@ -252,13 +242,13 @@ def scattered():
     """
     counter_at = arrays_of((np.dtype(np.float32),))
 
-    def step(links, n_coefficients, hyper, groups, clocks, sizes, table, active, items):
+    def step(links, hyper, groups, clocks, sizes, table, active, items):
         for k in range(active.size):
             if table[0, active[k]] != 0:
                 (counter,) = counter_at(table, 0, active[k], 1)
                 if counter[0] != np.float32(clocks[active[k], 0]):
                     return k
-        c = np.empty((active.size, n_coefficients))
+        c = np.empty((active.size, links[COEFFICIENTS]))
         for k in range(active.size):
             s = active[k]
             call(links[TICK], None, (hyper[groups[s]], clocks[s], c[k]))
@@ -267,8 +257,8 @@ def scattered():
                 counter[0] = clocks[s, 0]
         if links[ADAPT] != 0:
             call(links[ADAPT], None, (links, c, table, active, sizes))
-        n = items.shape[1] - 1
-        where = links[SPAN_ITEM], n, links[SPAN], c, table, active, sizes, items, c
+        n, no_sums = items.shape[1] - 1, c
+        where = links[SPAN_ITEM], n, links[SPAN], c, table, active, sizes, items, no_sums
         call(links[EACH], None, where)
         return -1
 
@@ -283,10 +273,10 @@ def alone():
     """One step over one array, in ``pieces``: :func:`scattered`, with a table of one column.
 
     ``h``, of shape (1, hyperparameters), ``clock``, of shape (1, length), ``g`` and ``x`` are those
-    of :func:`fastopt.steps.stepper`; :func:`scattered` is found at the address ``driver``.
+    of :func:`fastopt.steps.stepper`.
     """
 
-    def step(driver, links, n_coefficients, pieces, h, clock, g, x):
+    def step(links, pieces, h, clock, g, x):
         table = np.empty((2 + len(x), 1), np.int64)
         table[0, 0] = 0
         locate(table, 1, 0, (g, *x))
@@ -298,14 +288,6 @@ def alone():
         items[0, n], items[1, n] = 1, 0
         only, sizes = np.empty(1, np.int64), np.empty(1, np.int64)
         only[0], sizes[0] = 0, g.size
-        where = links, n_coefficients, h, only, clock, sizes, table, only, items
-        call(driver, 0, where)
+        call(links[SCATTERED], 0, (links, h, only, clock, sizes, table, only, items))
 
     return step
-
-
-def step_parts(rule: Rule) -> tuple[Callable, ...]:
-    """Return the template of a step that contains ``rule``, and what it is to be closed over."""
-    if rule.measure is None or rule.trust is None:
-        return flat, rule.clock0, rule.tick, rule.update
-    return flat_measured, rule.clock0, rule.tick, rule.measure, rule.trust, rule.update

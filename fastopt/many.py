@@ -72,7 +72,7 @@ PARALLEL_FROM = 400_000
 def _stepper(rule: Rule, kinds: tuple[np.dtype, ...]) -> Twins:
     def twin(parallel: bool) -> Callable:
         # Linked when first called: a parallel loop starts threads, which a process may never need.
-        return lambda *args: kernel(scattered)(*links_of(rule, kinds, parallel), *args)
+        return lambda *args: kernel(scattered)(links_of(rule, kinds, parallel), *args)
 
     return Twins(twin(False), twin(True), PARALLEL_FROM)
 

@@ -29,33 +29,34 @@ PARALLEL_FROM = 20_000
 _REAL, _WHOLE, _NONE = types.float64, types.int64, types.none
 _ROW, _ROWS = types.Array(_REAL, 1, "C"), types.Array(_REAL, 2, "C")
 _LIST, _TABLE = types.Array(_WHOLE, 1, "C"), types.Array(_WHOLE, 2, "C")
-# Arguments of every item of work, after its number.
+# Arguments of every item of work, after its number, and of the loop over arrays.
 _ITEM = _WHOLE, _ROWS, _TABLE, _LIST, _LIST, _TABLE, _ROWS
+_SCATTERED = _LIST, _ROWS, _LIST, _ROWS, _LIST, _TABLE, _LIST, _TABLE
 
 
 @functools.cache
-def links_of(
-    rule: Rule, kinds: tuple[np.dtype, ...], parallel: bool = False
-) -> tuple[np.ndarray, int]:
+def links_of(rule: Rule, kinds: tuple[np.dtype, ...], parallel: bool = False) -> np.ndarray:
     """Compile what a step calls for gradients, parameters and slots of these dtypes.
 
     Returns
     -------
-    links : ndarray of int64, shape (8,)
+    ndarray of int64, shape (10,)
         See :func:`fastopt.loops.scattered`.
-    n_coefficients : int
     """
     h = rule.pack()
     n = len(rule.tick(h, rule.clock0(h))[1])
-    tick = address_of(
-        kernel(loops.ticking, rule.clock0, rule.tick, len(h)), _NONE, _ROW, _ROW, _ROW
-    )
+    ticks = kernel(loops.ticking, rule.clock0, rule.tick, len(h))
     updates = kernel(loops.spanning, rule.update, n, kinds)
-    span = address_of(updates, _NONE, _ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE)
-    runs = address_of(kernel(loops.each, parallel=parallel), _NONE, _WHOLE, _WHOLE, *_ITEM)
-    items = address_of(kernel(loops.span_item), _NONE, _WHOLE, *_ITEM)
-    sums = (0,) * 4 if rule.measure is None else _sums(rule, n, kinds)
-    return np.array([tick, span, runs, items, *sums]), n
+    links = (
+        n,
+        address_of(kernel(loops.scattered), _WHOLE, *_SCATTERED),
+        address_of(ticks, _NONE, _ROW, _ROW, _ROW),
+        address_of(updates, _NONE, _ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE),
+        address_of(kernel(loops.each, parallel=parallel), _NONE, _WHOLE, _WHOLE, *_ITEM),
+        address_of(kernel(loops.span_item), _NONE, _WHOLE, *_ITEM),
+        *((0,) * 4 if rule.measure is None else _sums(rule, n, kinds)),
+    )
+    return np.array(links)
 
 
 def _sums(rule: Rule, n: int, kinds: tuple[np.dtype, ...]) -> tuple[int, ...]:
@@ -68,36 +69,28 @@ def _sums(rule: Rule, n: int, kinds: tuple[np.dtype, ...]) -> tuple[int, ...]:
     )
 
 
-@functools.cache
-def _driver() -> int:
-    given = _LIST, _WHOLE, _ROWS, _LIST, _ROWS, _LIST, _TABLE, _LIST, _TABLE
-    return address_of(kernel(loops.scattered), _WHOLE, *given)
-
-
 class Step:
     """One twin of the step of a rule, called as ``step(h, clock, g, x)``; see :func:`stepper`."""
 
     def __init__(self, rule: Rule, parallel: bool) -> None:
         self._rule, self._parallel = rule, parallel
         self._kernel = kernel(loops.alone)
-        self._code: dict[np.dtype, tuple] = {}
+        self._links: dict[np.dtype, np.ndarray] = {}
         self._hyper: tuple[Any, np.ndarray] = (None, np.zeros((1, 0)))
 
     def __call__(
         self, h: tuple[float, ...], clock: np.ndarray, g: np.ndarray, x: tuple[np.ndarray, ...]
     ) -> None:
         """Advance ``clock`` and update ``x`` with the gradient ``g``, in place."""
-        code = self._code.get(g.dtype) or self._linked(g.dtype, len(x))
+        links = self._links.get(g.dtype)
+        if links is None:
+            kinds = (g.dtype,) * (1 + len(x))
+            links = self._links[g.dtype] = links_of(self._rule, kinds, self._parallel)
         pair = self._hyper  # read once: another thread may replace it
         if pair[0] is not h:
             pair = self._hyper = h, np.array([h], np.float64)
         pieces = numba.get_num_threads() if self._parallel else 1
-        self._kernel(*code, pieces, pair[1], clock[None], g, x)
-
-    def _linked(self, kind: np.dtype, arrays: int) -> tuple:
-        code = _driver(), *links_of(self._rule, (kind,) * (1 + arrays), self._parallel)
-        self._code[kind] = code
-        return code
+        self._kernel(links, pieces, pair[1], clock[None], g, x)
 
 
 @functools.cache

@@ -1,15 +1,9 @@
 """Plain functions compiled as they are, so that tests can call one without the loops around it."""
 
 from fastopt.compile import kernel
+from sweeps.minibatches import calling
 
-
-def calling(function):
-    """Template of a kernel that only calls ``function``."""
-
-    def run(*args):
-        return function(*args)
-
-    return run
+__all__ = ["both", "calling"]
 
 
 def both(function):

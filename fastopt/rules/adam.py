@@ -21,7 +21,7 @@ import math
 
 from fastopt.compile import inlinable
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import bias, intake, lerp, mean_square
+from fastopt.rules.parts import biases, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY
 
 __all__ = ["ADAM", "AMSGRAD"]
@@ -34,19 +34,10 @@ def adam_clock(h):
 
 
 @inlinable
-def counted_biases(beta1, beta2, clock):
-    """Advance the clock by a step; return it, ``1 - b1^t`` and ``1 - b2^t``."""
-    t, b1t, e1, b2t, e2 = clock
-    b1t, e1, bias1 = bias(b1t, e1, beta1)
-    b2t, e2, bias2 = bias(b2t, e2, beta2)
-    return (t + 1.0, b1t, e1, b2t, e2), bias1, bias2
-
-
-@inlinable
 def adam_tick(h, clock):
     """Coefficients ``(s, l2, shrink, b1, 1-b1, b2, 1-b2, step, floor)`` of :func:`adam`."""
     lr, beta1, beta2, eps, weight_decay, decoupled, maximize = h
-    now, bias1, bias2 = counted_biases(beta1, beta2, clock)
+    now, bias1, bias2 = biases(clock, beta1, beta2)
     s, l2, shrink = intake(lr, weight_decay, decoupled, maximize)
     weights, root = (beta1, 1.0 - beta1, beta2, 1.0 - beta2), math.sqrt(bias2)
     return now, (s, l2, shrink, *weights, lr * root / bias1, eps * root)

@@ -19,7 +19,7 @@ import math
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM, adam_clock
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import bias, intake, lerp, mean_square
+from fastopt.rules.parts import biases, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY
 
 __all__ = ["ADEMAMIX"]
@@ -38,16 +38,14 @@ def ademamix_tick(h, clock):
     """Coefficients ``(s, l2, shrink, b1, a1, b2, a2, b3, a3, fast, slow, scale, eps)``."""
     lr, beta1, beta2, beta3, alpha, alpha_warmup, beta3_warmup = h[:7]
     eps, weight_decay, decoupled, maximize = h[7:]
-    t, b1t, e1, b2t, e2 = clock
-    t = t + 1.0
-    b1t, e1, bias1 = bias(b1t, e1, beta1)
-    b2t, e2, bias2 = bias(b2t, e2, beta2)
+    now, bias1, bias2 = biases(clock, beta1, beta2)
+    t = now[0]
     a3 = slow_weight(beta1, beta3, t / beta3_warmup if beta3_warmup > t else 1.0)
     alpha = alpha * t / alpha_warmup if alpha_warmup > t else alpha
     s, l2, shrink = intake(lr, weight_decay, decoupled, maximize)
     weights = beta1, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 - a3, a3
     steps = lr / bias1, lr * alpha, 1.0 / math.sqrt(bias2)
-    return (t, b1t, e1, b2t, e2), (s, l2, shrink, *weights, *steps, eps)
+    return now, (s, l2, shrink, *weights, *steps, eps)
 
 
 @inlinable

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 from fastopt.compile import inlinable
-from fastopt.rules.adam import ADAM, counted_biases
-from fastopt.rules.parts import intake, lerp, mean_square
+from fastopt.rules.adam import ADAM
+from fastopt.rules.parts import biases, intake, lerp, mean_square
 
 __all__ = ["LAPROP"]
 
@@ -23,7 +23,7 @@ __all__ = ["LAPROP"]
 def laprop_tick(h, clock):
     """Coefficients ``(s, l2, shrink, b1, 1-b1, b2, 1-b2, step, scale, eps)`` of :func:`laprop`."""
     lr, beta1, beta2, eps, weight_decay, decoupled, maximize = h
-    now, bias1, bias2 = counted_biases(beta1, beta2, clock)
+    now, bias1, bias2 = biases(clock, beta1, beta2)
     s, l2, shrink = intake(lr, weight_decay, decoupled, maximize)
     weights = beta1, 1.0 - beta1, beta2, 1.0 - beta2
     return now, (s, l2, shrink, *weights, lr / bias1, 1.0 / math.sqrt(bias2), eps)

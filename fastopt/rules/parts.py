@@ -7,7 +7,9 @@ import math
 from fastopt.compile import inlinable
 from fastopt.rules.base import power
 
-__all__ = ["bias", "intake", "larger", "lerp", "mean_square", "root_mean", "signed"]
+__all__ = [
+    "bias", "biases", "intake", "larger", "lerp", "mean_square", "root_mean", "signed",
+]  # fmt: skip
 
 
 @inlinable
@@ -21,6 +23,15 @@ def bias(high, low, beta):
     """Advance ``beta**t`` (see :func:`fastopt.rules.base.power`); return ``1 - beta**t`` too."""
     high, low = power(high, low, beta)
     return high, low, 1.0 - high
+
+
+@inlinable
+def biases(clock, beta1, beta2):
+    """Advance a clock of two powers by a step; return it, ``1 - b1^t`` and ``1 - b2^t``."""
+    t, b1t, e1, b2t, e2 = clock
+    b1t, e1, bias1 = bias(b1t, e1, beta1)
+    b2t, e2, bias2 = bias(b2t, e2, beta2)
+    return (t + 1.0, b1t, e1, b2t, e2), bias1, bias2
 
 
 @inlinable

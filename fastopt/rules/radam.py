@@ -19,7 +19,7 @@ import math
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM, adam_clock
 from fastopt.rules.base import Rule
-from fastopt.rules.parts import bias, intake, lerp, mean_square
+from fastopt.rules.parts import biases, intake, lerp, mean_square
 
 __all__ = ["RADAM"]
 
@@ -42,16 +42,13 @@ def radam_tick(h, clock):
     Of the two steps of :func:`radam`, one is zero.
     """
     lr, beta1, beta2, eps, weight_decay, decoupled, maximize = h
-    t, b1t, e1, b2t, e2 = clock
-    t = t + 1.0
-    b1t, e1, bias1 = bias(b1t, e1, beta1)
-    b2t, e2, bias2 = bias(b2t, e2, beta2)
-    factor = rectification(beta2, t, b2t)
+    now, bias1, bias2 = biases(clock, beta1, beta2)
+    factor = rectification(beta2, now[0], now[3])
     plain = lr / bias1 if factor == 0.0 else 0.0
     adaptive = lr / bias1 * factor * math.sqrt(bias2)
     s, l2, shrink = intake(lr, weight_decay, decoupled, maximize)
     weights = beta1, 1.0 - beta1, beta2, 1.0 - beta2
-    return (t, b1t, e1, b2t, e2), (s, l2, shrink, *weights, plain, adaptive, eps)
+    return now, (s, l2, shrink, *weights, plain, adaptive, eps)
 
 
 @inlinable

@@ -17,7 +17,7 @@ import math
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM, adam_clock
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import bias, lerp, mean_square, root_mean
+from fastopt.rules.parts import biases, lerp, mean_square, root_mean
 from fastopt.rules.sgd import DECAY
 
 __all__ = ["STABLE_ADAMW"]
@@ -27,11 +27,8 @@ __all__ = ["STABLE_ADAMW"]
 def stable_tick(h, clock):
     """Coefficients ``(s, decay, b1, 1-b1, b2, 1-b2, eps, lr)`` of :func:`stable_adamw`."""
     lr, beta1, beta2, eps, weight_decay, maximize = h
-    t, b1t, e1, b2t, e2 = clock
-    b1t, e1, bias1 = bias(b1t, e1, beta1)
-    b2t, e2, bias2 = bias(b2t, e2, beta2)
+    now, bias1, bias2 = biases(clock, beta1, beta2)
     a1, a2 = (1.0 - beta1) / bias1, (1.0 - beta2) / bias2
-    now = t + 1.0, b1t, e1, b2t, e2
     return now, (1.0 - 2.0 * maximize, weight_decay, 1.0 - a1, a1, 1.0 - a2, a2, eps, lr)
 
 

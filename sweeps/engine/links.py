@@ -21,7 +21,7 @@ from numba import types
 
 from fastopt.calls import address_of, unpacked, words_of
 from fastopt.compile import inlinable, kernel
-from fastopt.loops import adapted, cast, load, put, store, take
+from fastopt.loops import contained, load, store, take
 from fastopt.rules import Rule
 from fastopt.rules.base import begun
 from fastopt.schedules import WIDTH, factor
@@ -115,17 +115,13 @@ def beginning(clock0, starts, n_hyper):
     return begin
 
 
-def advancing(clock0, tick, adapt, update, n_slots, n_hyper):
+def advancing(step, n_slots, n_hyper):
     """Template of ``advance``: one step, the learning rate being ``scale`` times what it was."""
     like, like_h = (0,) * n_slots, (0,) * n_hyper
 
     def advance(h, scale, clock, grad, table):
         hyper, x = at_lr(load(h, like_h), scale), rows_of(table, like, grad.size)
-        now, c = tick(hyper, load(clock, clock0(hyper)))
-        store(clock, now)
-        c = cast(adapt(c, grad, x), grad)
-        for j in range(grad.size):
-            put(x, j, update(c, grad[j], take(x, j)))
+        step(hyper, clock, grad, x)
 
     return advance
 
@@ -179,9 +175,8 @@ def of_rule(rule: Rule, dtype: Any) -> tuple[int, ...]:
     """Return the addresses of a rule's functions for parameters of this Numba type."""
     flat, table = types.Array(dtype, 1, "C"), types.Array(dtype, 2, "C")
     slots, hyper = len(rule.starts), len(rule.hyper)
-    step = rule.clock0, rule.tick, adapted(rule.measure, rule.trust), rule.update
     begin = kernel(beginning, rule.clock0, rule.starts, hyper)
-    advance, none = kernel(advancing, *step, slots, hyper), types.none
+    advance, none = kernel(advancing, contained(rule), slots, hyper), types.none
     answer = 0
     if rule.answer is not None:
         at = kernel(answering, rule.answer, slots, hyper)
