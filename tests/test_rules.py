@@ -19,11 +19,12 @@ import pytest
 import torch
 
 from fastopt.steps import stepper
-from tests.cases import CASES, EDGES, ELEMENTWISE, PLAIN, fresh, signed
+from tests.cases import CASES, EDGES, ELEMENTWISE, PLAIN, State, fresh, signed
 from tests.reference import terms, ulps
 
 DTYPES = [np.float32, np.float64]
 WIDE = {np.float32: np.float64, np.float64: np.longdouble}
+MANY = 4_000  # elements
 EARLY, LATE = (1, 2, 3, 4, 5, 6, 7), (998, 999, 1000, 1001)
 
 HEAVY = 2  # ulp, where |p| >= 4 x the terms of its update
@@ -41,16 +42,26 @@ def clock_after(case, steps):
     return state.clock
 
 
-def single_steps(case, n, dtype):
-    """Yield ``t, state before, gradient, state after``, each from the kernel's own last state."""
-    rng = np.random.default_rng(n + 1)
-    state, late = fresh(case, n, dtype, seed=n), clock_after(case, LATE[0] - 1)
+def joined(states):
+    x = tuple(map(np.concatenate, zip(*(state.x for state in states))))
+    return State(states[0].h, states[0].clock.copy(), x[0], x[1:])
+
+
+def single_steps(case, sizes, dtype):
+    """Yield ``t, state before, gradient, state after`` of arrays of these sizes, joined.
+
+    Each array is stepped alone, from the kernel's own last state.
+    """
+    rng = np.random.default_rng(sizes[0] + 1)
+    states = [fresh(case, n, dtype, seed=n) for n in sizes]
+    late = clock_after(case, LATE[0] - 1)
     for t in EARLY + LATE:
-        if t == LATE[0]:
+        for state in states if t == LATE[0] else ():
             state.clock[:] = late
-        g, before = signed(rng, n, dtype), state.copy()
-        step_kernel(case, state, g)
-        yield t, before, g, state
+        gradients, before = [signed(rng, n, dtype) for n in sizes], joined(states)
+        for state, g in zip(states, gradients):
+            step_kernel(case, state, g)
+        yield t, before, np.concatenate(gradients), joined(states)
 
 
 def step_torch(case, t, state, g):
@@ -78,7 +89,9 @@ class Yardstick:
         def step(p, g, *slots):
             return case.reference(case.h, t, p, g, *slots)
 
-        self.slot = case.slot
+        # A decay added to a gradient that is then squared rounds three times more: 3.13 ulp seen.
+        coupled = case.h.get("weight_decay") and not case.h.get("decoupled", True)
+        self.slot = case.slot + bool(coupled)
         self.exact = step(*inputs)
         self.terms = terms(step, inputs)
         self.size = np.max([np.abs(p), np.abs(self.exact[0]), np.abs(self.exact[0] - p)], axis=0)
@@ -105,15 +118,19 @@ class Yardstick:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_step_is_the_papers_and_torchs(case, dtype):
     light = case.light or LIGHT.get(len(case.rule.slots), 5)
-    for n in EDGES:
-        for t, before, g, after in single_steps(case, n, dtype):
+    *sizes, huge = EDGES
+    parts = [[n] for n in sizes]
+    if case.rule.measure is None:  # arrays know nothing of each other: compared in one go
+        parts = [list(part) for _, part in itertools.groupby(sizes, key=MANY.__le__)]
+    for part in [*parts, *([] if case.hyper else [[huge]])]:
+        for t, before, g, after in single_steps(case, part, dtype):
             # Of large arrays a few steps, of the largest without flags: what they add are sizes.
-            if n > 4_000 and (t not in (1, 2, 1000) or (n > 10_000 and case.hyper)):
+            if part[0] >= MANY and t not in (1, 2, 1000):
                 continue
-            yardstick, where = Yardstick(case, t, before, g), f"n={n} t={t}"
+            yardstick, where = Yardstick(case, t, before, g), f"n={part} t={t}"
             yardstick.check(after.x, yardstick.exact, where, light)
             # The strict part is not empty; schedule-free's average jumps in its first steps.
-            assert n < 1000 or t < LATE[0] or yardstick.heavy.mean() > 0.1, where
+            assert g.size < 1000 or t < LATE[0] or yardstick.heavy.mean() > 0.1, where
             if case.twin:  # rounds as well, in its own order: one ulp more
                 theirs = step_torch(case, t, before, g)
                 yardstick.check(after.x, theirs, where, light + 1, sides=2)
@@ -128,9 +145,9 @@ def drift(p, exact, size):
 def test_a_thousand_steps_drift_no_further_than_torchs(case, dtype):
     """Root mean square distance from a run in higher precision; NumPy's where torch has no twin.
 
-    5 % above: the ratio of two such means over 2 048 elements has a standard error of 2.2 %.
+    7 % above: the ratio of two such means over 1 024 elements has a standard error of 3.1 %.
     """
-    n = 2048
+    n = 1024
     rng, state = np.random.default_rng(1), fresh(case, n, dtype)
     exact = [a.astype(WIDE[dtype]) for a in state.x]
     narrow, size = state.copy().x, np.abs(exact[0])
@@ -149,7 +166,7 @@ def test_a_thousand_steps_drift_no_further_than_torchs(case, dtype):
         else:
             narrow = case.reference(case.h, t, narrow[0], g, *narrow[1:])
     theirs = drift(peer.detach().numpy() if twin else narrow[0], exact[0], size)
-    assert drift(state.p, exact[0], size) <= 1.05 * theirs
+    assert drift(state.p, exact[0], size) <= 1.07 * theirs
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999, 0.99999])
