@@ -34,8 +34,8 @@ class Case:
     # which averages quotients and then multiplies once more; and for cautious AdamW, whose step is
     # stretched by one quotient more.
     light: int | None = None
-    # ulp of a slot: coefficient, product, sum; more where a slot averages quotients, each of a root,
-    # a sum and a division.
+    # ulp of a slot: coefficient, product, sum; more where a slot averages quotients, each of a
+    # root, a sum and a division.
     slot: int = 3
 
     def __str__(self) -> str:
