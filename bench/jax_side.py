@@ -55,22 +55,32 @@ def hyperparameters(trials: int) -> np.ndarray:
 def mlp(trials: str, epochs: str, batch: str, data: str) -> Callable[[], object]:
     """Return a call that trains networks with Adam side by side, each with shuffles of its own.
 
-    The last rows of an epoch that do not fill a minibatch are left out: shapes are static.
+    Each is evaluated at the end on training and test rows, as a sweep's trials are. The last rows
+    of an epoch that do not fill a minibatch are left out: shapes are static.
     """
     import jax
     import jax.numpy as jnp
 
     with np.load(data) as file:
-        X, y, sizes = jnp.asarray(file["X"]), jnp.asarray(file["y"]), file["sizes"].tolist()
+        X, y, *test = (jnp.asarray(file[name]) for name in ("X", "y", "X_test", "y_test"))
+        sizes = file["sizes"].tolist()
     steps = len(X) // int(batch)
 
-    def loss(layers, rows):
-        z = X[rows]
+    def scores(layers, z):
         for w, b in layers[:-1]:
             z = jax.nn.relu(z @ w + b)
         w, b = layers[-1]
-        scores = jax.nn.log_softmax(z @ w + b)
-        return -jnp.take_along_axis(scores, y[rows][:, None], axis=1).mean()
+        return jax.nn.log_softmax(z @ w + b)
+
+    def cross_entropy(scores, y):
+        return -jnp.take_along_axis(scores, y[:, None], axis=1).mean()
+
+    def loss(layers, rows):
+        return cross_entropy(scores(layers, X[rows]), y[rows])
+
+    def evaluated(layers, X, y):
+        at = scores(layers, X)
+        return cross_entropy(at, y), (at.argmax(1) == y).mean()
 
     def initial(key):
         shapes = zip(jax.random.split(key, len(sizes) - 1), sizes, sizes[1:])
@@ -97,7 +107,7 @@ def mlp(trials: str, epochs: str, batch: str, data: str) -> Callable[[], object]
 
         keys = jax.random.split(key, int(epochs))
         (layers, *_), _ = jax.lax.scan(epoch, (layers, zeros, zeros, 0.0), keys)
-        return loss(layers, jnp.arange(len(X)))
+        return evaluated(layers, X, y), evaluated(layers, *test)
 
     run = jax.jit(jax.vmap(trial))
     lr = jnp.asarray(np.geomspace(1e-4, 1e-2, int(trials)), jnp.float32)

@@ -16,7 +16,7 @@ from sweeps import logspace, problems, sweep
 from sweeps.measure import paired
 
 BATCHES = (8, 32, 128)
-EPOCHS = {8: 2, 32: 5, 128: 15}
+EPOCHS = {8: 2, 32: 10, 128: 15}
 MIXED = {"lr": logspace(1e-4, 1e-1, 48), "batch_size": [8, 16, 32, 64, 128, 256, 512]}
 
 
@@ -81,7 +81,9 @@ def test_against_jax(benchmark, hidden, batch, case, jax, tmp_path, quick):
     """One sweep on all cores against ``vmap`` on all cores, as many trials of as many epochs."""
     problem, epochs, ours = setting(hidden, batch, quick)
     trials, data = 4 if quick else 64, tmp_path / "digits.npz"
-    np.savez(data, X=problem.X, y=problem.y.astype(np.int32), sizes=problem.aux[0])
+    labels = problem.y.astype(np.int32), problem.y_test.astype(np.int32)
+    rows = {"X": problem.X, "y": labels[0], "X_test": problem.X_test, "y_test": labels[1]}
+    np.savez(data, **rows, sizes=problem.aux[0])
     run = jax("mlp", trials, epochs, batch, data)
     if run is None:
         pytest.skip("no JAX")

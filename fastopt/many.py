@@ -61,11 +61,10 @@ def work_items(sizes: np.ndarray) -> np.ndarray:
     return np.array([np.append(segment, sizes.size), np.append(offset, 0)])
 
 
-# Of a whole step called from Python, not of the kernel alone: its workers go on spinning for a
-# while, and where two cores are two threads of one they slow down the Python that follows. Tensors
-# of 1 000, serial and parallel: 160 take 175 and 240 us, right after torch's own parallel regions
-# 262 and 547; 300 take 336 and 374; 600 take 804 and 608.
-PARALLEL_FROM = 400_000
+# Whole steps of torch tensors of 1 000, serial and parallel, in us: 40 take 98 and 85 (right after
+# a step of torch's own 125 and 112), 160 335 and 242 (475 and 387), 600 1 177 and 820 (1 471 and
+# 1 197).
+PARALLEL_FROM = 40_000
 
 
 @functools.cache

@@ -22,6 +22,9 @@ from fastopt.compile import kernel
 __all__ = ["Twins", "enter_parallel", "leave_parallel", "twins"]
 
 _THREADSAFE_LAYERS = ("omp", "tbb")
+# Elements from which a parallel region pays under workqueue, whose threads sleep in between: 0.2 ms
+# for one, against 5 us.
+COSTLY = 500_000
 _lock = threading.Lock()
 _serial_only = False
 
@@ -45,6 +48,10 @@ def _layer() -> str:
 def _layer_is_threadsafe() -> bool:
     # Before the first launch nobody knows which layer Numba will take: treat it as unsafe.
     return numba_parallel._is_initialized and _layer() in _THREADSAFE_LAYERS
+
+
+def _is_costly() -> bool:
+    return numba_parallel._is_initialized and _layer() not in _THREADSAFE_LAYERS
 
 
 def enter_parallel() -> threading.Lock | bool:
@@ -83,7 +90,7 @@ class Twins:
 
     def __call__(self, n: int, *args: Any) -> Any:
         """Run the twin that is faster for ``n`` elements and allowed right now."""
-        if n < self.threshold or numba.get_num_threads() == 1:
+        if n < self.threshold or (n < COSTLY and _is_costly()) or numba.get_num_threads() == 1:
             return self.serial(*args)
         token = enter_parallel()
         if token is False:

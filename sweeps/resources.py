@@ -13,6 +13,8 @@ __all__ = ["check_fits", "free_disk", "free_memory", "memory"]
 
 # Results are held this many times while chunks are put together: 308 bytes for 152, measured.
 GATHERED = 2
+# Bytes that there always are: asking how many takes longer than 100 trials.
+LITTLE = 1 << 24
 MEMINFO = Path("/proc/meminfo")
 CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -97,7 +99,8 @@ def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str
     Traceback (most recent call last):
     fastopt.errors.SpecError: the results of 1,099,511,627,776 trials take 158 TB of memory, ...
     """
-    if store is None and GATHERED * needed > (free := free_memory()):
+    gathered = GATHERED * needed
+    if store is None and gathered > LITTLE and gathered > (free := free_memory()):
         raise SpecError(
             f"the results of {trials:,} trials take {memory(needed)} of memory, twice that while "
             f"they are put together, and {memory(free)} are free. Keep them on disk with store=... "

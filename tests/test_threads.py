@@ -19,10 +19,10 @@ COMMON = """
     import numba
     import numpy as np
     from fastopt import AdamW, clip_grad_norm_
-    from fastopt.steps import PARALLEL_FROM
+    from fastopt.threads import COSTLY
 
-    N, STEPS = 100_000, 40
-    assert N > PARALLEL_FROM and numba.get_num_threads() == 2
+    N, STEPS = 520_000, 10
+    assert N > COSTLY and numba.get_num_threads() == 2
 
     def train(seed, threads=2):
         numba.set_num_threads(threads)

@@ -8,7 +8,7 @@ from numba.extending import overload
 from fastopt.compile import jitable
 from sweeps.philox import DRAW, permute, uniforms
 
-__all__ = ["ONCE", "SHUFFLES", "copy_row", "gather", "reorder", "rows_like", "rows_of"]
+__all__ = ["ONCE", "SHUFFLES", "copy_rows", "reorder", "rows_like", "rows_of"]
 
 SHUFFLES = {"epoch": 0, "once": 1, "none": 2, "replacement": 3}
 ONCE, NONE, REPLACEMENT = SHUFFLES["once"], SHUFFLES["none"], SHUFFLES["replacement"]
@@ -38,25 +38,30 @@ def _rows_like(n, a):
     return lambda n, a: np.empty((n, a.shape[1]), a.dtype)
 
 
-def copy_row(target, i, source, j):
-    """Copy row ``j`` of ``source`` to row ``i`` of ``target`` (or one element, in 1-D)."""
-    target[i] = source[j]
+def copy_rows(target, source, order, low, high):
+    """Copy rows ``order[low:high]`` of ``source`` to the front of ``target``."""
+    target[: high - low] = source[order[low:high]]
 
 
-@overload(copy_row)
-def _copy_row(target, i, source, j):
+@overload(copy_rows)
+def _copy_rows(target, source, order, low, high):
+    # All rows in one function: a call for each took 0.8 us of a minibatch of 32, not 0.1, since
+    # Numba counts references to the arrays of a call.
     if target.ndim == 1:
 
-        def copy_element(target, i, source, j):
-            target[i] = source[j]
+        def copy_elements(target, source, order, low, high):
+            for i in range(low, high):
+                target[i - low] = source[order[i]]
 
-        return copy_element
+        return copy_elements
 
-    def copy_columns(target, i, source, j):
-        for k in range(source.shape[1]):
-            target[i, k] = source[j, k]
+    def copy(target, source, order, low, high):
+        for i in range(low, high):
+            a, b = source[order[i]], target[i - low]
+            for k in range(a.size):
+                b[k] = a[k]
 
-    return copy_columns
+    return copy
 
 
 @jitable
@@ -72,11 +77,3 @@ def reorder(order, kind, seed, epoch):
             order[i] = i
     elif kind != ONCE or epoch == 0:
         permute(order, np.uint64(seed), np.uint64(epoch))
-
-
-@jitable
-def gather(s, X, y, low, high):
-    """Copy rows ``order[low:high]`` to the front of the minibatch buffers."""
-    for i in range(low, high):
-        copy_row(s.X, i - low, X, s.order[i])
-        copy_row(s.y, i - low, y, s.order[i])

@@ -39,7 +39,7 @@ from sweeps.engine.links import (
 )
 from sweeps.engine.measures import TALLIED, next_check, tallied, worn_out
 from sweeps.engine.queue import STOP, peek
-from sweeps.engine.rows import ONCE, gather, rows_like
+from sweeps.engine.rows import ONCE, copy_rows, rows_like
 from sweeps.problems.base import DataProblem
 
 __all__ = [
@@ -224,7 +224,8 @@ def parts() -> tuple:
         """Loss and gradient of rows ``low:high`` of the epoch's order."""
         X, y, rows = t.X, t.y, high - low
         if rows < X.shape[0]:  # the full batch needs no copy, and no order
-            gather(s, X, y, low, high)
+            copy_rows(s.X, X, s.order, low, high)
+            copy_rows(s.y, y, s.order, low, high)
             X, y = s.X[:rows], s.y[:rows]
         theta = s.x[0][: s.grad.size]
         return call(links[LOSS], 0.0, (theta, X, y, links[CONSTANTS:], s.grad, s.work))

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastopt import maths
 from fastopt.compile import inlinable, jitable
+from fastopt.maths.bits import rectified
 from sweeps.philox import fill_uniform
 from sweeps.problems.products import product
 
@@ -98,11 +99,10 @@ def transpose(a, out):
 @jitable
 def activate(z, kind):
     """Apply the hidden activation to ``z`` in place; a NaN stays a NaN."""
-    zero = z.dtype.type(0)
     flat = z.reshape(z.size)
     if kind == RELU:
         for i in range(flat.size):
-            flat[i] = zero if flat[i] < zero else flat[i]
+            flat[i] = rectified(flat[i])
     else:
         for i in range(flat.size):
             flat[i] = maths.tanh(flat[i])
