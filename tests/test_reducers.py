@@ -1,7 +1,6 @@
 """Folding trials away must not change what is kept of them, wherever chunks begin and end."""
 
 import functools
-import resource
 
 import numpy as np
 import pandas as pd
@@ -132,15 +131,3 @@ def test_what_makes_no_sense_is_refused(how, message):
     space = {"optimizer": ["sgd"], "lr": [0.1]}
     with pytest.raises(SpecError, match=message):
         sweep(BOWL, space, steps=1, progress=False, **{**how, "reduce": how["reduce"]()})
-
-
-@pytest.mark.parametrize("n", [10**5, pytest.param(10**8, marks=pytest.mark.soak)])
-def test_memory_is_bounded(n):
-    """Peak memory grows by less than 100 MB, however many trials are folded."""
-    run(BOWL, {"lr": linspace(0.01, 0.2, 1 << 17)}, steps=1, reduce=best(5))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    table = run(BOWL, {"lr": linspace(0.01, 0.2, n)}, steps=1, reduce=histogram("x", [9.0]))
-    result = run(BOWL, {"lr": linspace(0.01, 0.2, n)}, steps=1, reduce=best(5))
-    assert table.COMPLETE.sum() == result.info["finished"] == n
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown < 100_000  # kB

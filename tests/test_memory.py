@@ -1,0 +1,47 @@
+"""Memory does not grow with the number of trials, where it is not to.
+
+Each sweep runs in a process of its own: the peak of one that runs other tests says nothing.
+"""
+
+import textwrap
+
+import pytest
+
+# Prints the peak of the resident memory after a small sweep, and then after a large one, in kB.
+SCRIPT = """
+    import resource
+    from sweeps import SweepResult, best, histogram, linspace, problems, sweep
+
+    def run(trials, **how):
+        space = {"lr": linspace(0.01, 0.2, trials // 1000), "start_x": linspace(-9.0, 9.0, 1000)}
+        return sweep(problems.ellipse(), space, optimizer="sgd", progress=False, **how)
+
+    for n, name in (100_000, "small"), (TRIALS, "large"):
+        WORK
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+FOLDED = """
+        table = run(n, steps=1, reduce=histogram("x", [9.0]))
+        assert table.COMPLETE.sum() == run(n, steps=1, reduce=best(5)).info["finished"] == n
+"""
+STORED = """
+        result = run(n, steps=20, store=f"FOLDER/{name}")
+        assert len(result) == n and SweepResult.open(f"FOLDER/{name}").save("FOLDER/all.parquet")
+"""
+
+
+def grown(python, work, trials, folder=""):
+    code = SCRIPT.replace("        WORK", work).replace("TRIALS", str(trials))
+    code = textwrap.dedent(code).replace("FOLDER", str(folder))
+    small, large = map(int, python(code).stdout.split())
+    return large - small
+
+
+@pytest.mark.parametrize("trials", [300_000, pytest.param(10**8, marks=pytest.mark.soak)])
+def test_folding_grows_by_less_than_100_mb(python, trials):
+    assert grown(python, FOLDED, trials) < 100_000
+
+
+@pytest.mark.parametrize("trials", [300_000, pytest.param(10**7, marks=pytest.mark.soak)])
+def test_storing_and_exporting_grows_by_less_than_200_mb(python, tmp_path, trials):
+    assert grown(python, STORED, trials, tmp_path) < 200_000
