@@ -4,7 +4,7 @@ from sweeps import problems
 from sweeps.axes import zipped
 from sweeps.callables import sweep_callable
 from sweeps.conditions import when
-from sweeps.diagnose import Diagnosis, diagnose
+from sweeps.diagnosis import Diagnosis, diagnose
 from sweeps.distributions import choice, loguniform, randint, uniform
 from sweeps.multifidelity import halving_rungs, hyperband_brackets
 from sweeps.pruned import PrunedResult, Regret, regret
@@ -15,7 +15,7 @@ from sweeps.run import Estimate, plan, sweep
 from sweeps.samplers import draws, latin_hypercube, sobol
 from sweeps.space import Space, linspace, logspace, values
 from sweeps.study import Study
-from sweeps.trace import trace
+from sweeps.tracing import trace
 
 __all__ = [
     "ASHA",

@@ -128,7 +128,7 @@ class PrunedResult(SweepResult):
 
         As :meth:`SweepResult.replay`; of a PRUNED trial, as far as it came.
         """
-        from sweeps.trace import history
+        from sweeps.tracing import history
 
         row = np.flatnonzero(self.columns["trial_id"] == trial_id)
         if row.size != 1 or self.columns["state"][row[0]] != PRUNED or self.plan is None:

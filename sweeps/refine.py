@@ -17,7 +17,7 @@ from sweeps.axes import Points, Tied, as_axis
 from sweeps.engine.plan import Plan
 from sweeps.space import Space, check_names
 from sweeps.stats import configurations
-from sweeps.trace import alone, history
+from sweeps.tracing import alone, history
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult

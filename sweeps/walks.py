@@ -14,7 +14,7 @@ from sweeps.engine.local import ONE_BLAS_THREAD, Problem
 from sweeps.engine.plan import Plan
 from sweeps.minibatches import Batches, begun_at, shortened
 from sweeps.problems.base import DataProblem
-from sweeps.trace import Walk, alone, trace
+from sweeps.tracing import Walk, alone, trace
 
 __all__ = ["Walked", "walked"]
 

@@ -10,7 +10,7 @@ import pytest
 from fastopt.errors import SpecError
 from fastopt.rules import RULES
 from sweeps import SweepResult, problems, sweep, trace
-from sweeps.trace import corrections
+from sweeps.tracing import corrections
 
 run = functools.partial(sweep, progress=False)
 BOWL = problems.ellipse()
