@@ -55,7 +55,7 @@ def cluster():
         # Else a worker that takes 15 s to come back, on a busy machine, is given up for good.
         dask.config.set({"distributed.deploy.lost-worker-timeout": "120s"}),
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
         ) as workers,
         distributed.Client(workers, set_as_default=False) as client,
     ):

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from fastopt.errors import StoreError
+from sweeps.interrupt import held
 
 __all__ = ["append", "make_folder", "move", "publish", "read", "remove", "sweep_drafts"]
 
@@ -37,13 +38,15 @@ def publish(path: Path, data: bytes) -> None:
         It cannot be written; nothing has changed.
     """
     try:
-        try:
-            _publish(path, data)
-        except FileNotFoundError:
-            # Machines that share a name, as containers do, may take each other's drafts for dead.
-            if not path.parent.is_dir():
-                raise
-            _publish(path, data)
+        with held():  # between two lines there may be no handler yet for the draft just made
+            try:
+                _publish(path, data)
+            except FileNotFoundError:
+                # Machines that share a name, as containers do, may take each other's drafts for
+                # dead.
+                if not path.parent.is_dir():
+                    raise
+                _publish(path, data)
     except OSError as error:
         raise failure(error, path, len(data)) from error
 
@@ -61,7 +64,7 @@ def _publish(path: Path, data: bytes) -> None:
             raise OSError(errno.EIO, "what was written is not what is read")
         replace(draft, path)
         sync_folder(path.parent)
-    except BaseException:  # Ctrl-C as well leaves nothing behind
+    except BaseException:  # the second Ctrl-C as well leaves nothing behind
         with contextlib.suppress(OSError):
             remove(draft)
         raise
