@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 from fastopt.errors import StoreError
-from sweeps.interrupt import held
 
 __all__ = ["append", "make_folder", "move", "publish", "read", "remove", "sweep_drafts"]
 
@@ -38,15 +37,13 @@ def publish(path: Path, data: bytes) -> None:
         It cannot be written; nothing has changed.
     """
     try:
-        with held():  # between two lines there may be no handler yet for the draft just made
-            try:
-                _publish(path, data)
-            except FileNotFoundError:
-                # Machines that share a name, as containers do, may take each other's drafts for
-                # dead.
-                if not path.parent.is_dir():
-                    raise
-                _publish(path, data)
+        try:
+            _publish(path, data)
+        except FileNotFoundError:
+            # Machines that share a name, as containers do, may take each other's drafts for dead.
+            if not path.parent.is_dir():
+                raise
+            _publish(path, data)
     except OSError as error:
         raise failure(error, path, len(data)) from error
 
@@ -54,20 +51,26 @@ def publish(path: Path, data: bytes) -> None:
 def _publish(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{path.name}.{host()}.{os.getpid()}.{secrets.token_hex(4)}.draft")
     try:
-        file = create(draft)
-        try:
-            write(file, data)
-            sync(file)
-        finally:
-            os.close(file)
+        _write_new(draft, data)
         if read(draft) != data:
             raise OSError(errno.EIO, "what was written is not what is read")
         replace(draft, path)
         sync_folder(path.parent)
-    except BaseException:  # the second Ctrl-C as well leaves nothing behind
+    except BaseException:  # Ctrl-C as well leaves nothing behind
         with contextlib.suppress(OSError):
             remove(draft)
         raise
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    # A function: what is raised at the start of a nested try, before anything of it ran, passes by
+    # the handlers around it (CPython 3.11).
+    file = create(path)
+    try:
+        write(file, data)
+        sync(file)
+    finally:
+        os.close(file)
 
 
 def move(path: Path, to: Path) -> None:
