@@ -51,7 +51,7 @@ def _layer_is_threadsafe() -> bool:
 
 
 def _is_costly() -> bool:
-    return numba_parallel._is_initialized and _layer() not in _THREADSAFE_LAYERS
+    return numba_parallel._is_initialized and not _layer_is_threadsafe()
 
 
 def enter_parallel() -> threading.Lock | bool:

@@ -53,7 +53,7 @@ class Collected:
         """Number of trials to come in."""
         return self.plan.size
 
-    def todo(self) -> Iterable[Chunk]:
+    def remaining(self) -> Iterable[Chunk]:
         """Return what is left to run: here all of it."""
         return Chunks(self.plan.size, self._at_once or launch_size(self.plan))
 

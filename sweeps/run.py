@@ -219,7 +219,7 @@ def sweep(
     bar = Progress(total, collected.size, enabled=progress)
     try:
         with held(), bar:
-            _run(checked, collected.todo(), workers, executor, collected, bar)
+            _run(checked, collected.remaining(), workers, executor, collected, bar)
     except KeyboardInterrupt:
         pass
     except ExecutorError as error:

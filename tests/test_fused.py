@@ -28,7 +28,7 @@ from fastopt import (
 )
 from fastopt.rules import RULES
 from fastopt.steps import stepper
-from tests.cases import signed
+from tests.cases import ONE_OF_A_SHAPE, signed
 from tests.makers import arrays, every_maker, everything, gradients
 
 DTYPES = [np.float32, np.float64]
@@ -187,7 +187,7 @@ def test_average_is_torchs():
 ALL = {"grad_scale": 8.0, "max_norm": 1.0, "clip_value": 0.01, "zero_grad": True}
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw", "lars", "lamb"])
+@pytest.mark.parametrize("name", ONE_OF_A_SHAPE)
 @pytest.mark.parametrize("n", [0, 1, 33, 4097, 25_001])
 def test_twins_agree_with_everything_on(name, n):
     """Serial and parallel, aligned and one element off: the same bits."""

@@ -145,9 +145,9 @@ def drift(p, exact, size):
 def test_a_thousand_steps_drift_no_further_than_torchs(case, dtype):
     """Root mean square distance from a run in higher precision; NumPy's where torch has no twin.
 
-    7 % above: the ratio of two such means over 1 024 elements has a standard error of 3.1 %.
+    5 % above: the ratio of two such means over 2 048 elements has a standard error of 2.2 %.
     """
-    n = 1024
+    n = 2048
     rng, state = np.random.default_rng(1), fresh(case, n, dtype)
     exact = [a.astype(WIDE[dtype]) for a in state.x]
     narrow, size = state.copy().x, np.abs(exact[0])
@@ -166,7 +166,7 @@ def test_a_thousand_steps_drift_no_further_than_torchs(case, dtype):
         else:
             narrow = case.reference(case.h, t, narrow[0], g, *narrow[1:])
     theirs = drift(peer.detach().numpy() if twin else narrow[0], exact[0], size)
-    assert drift(state.p, exact[0], size) <= 1.07 * theirs
+    assert drift(state.p, exact[0], size) <= 1.05 * theirs
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.999, 0.99999])

@@ -74,9 +74,11 @@ def test_a_shard_looks_at_its_own_files_only(tmp_path):
 def test_how_much_a_shard_has_to_do(tmp_path, i, n, size):
     """The last of ten chunks has three trials."""
     captured = []
-    original = Keeper.todo
+    original = Keeper.remaining
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Keeper, "todo", lambda self: captured.append(self.size) or original(self))
+        patch.setattr(
+            Keeper, "remaining", lambda self: captured.append(self.size) or original(self)
+        )
         result = run({"lr": logspace(1e-3, 1e-1, 48)}, store=tmp_path, shard=(i, n))
     assert captured == [size] == [len(result)]
 

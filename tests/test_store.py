@@ -290,7 +290,7 @@ def test_failed_trials_keep_their_reasons(tmp_path):
 
     sweep_of = planned(SPACE, steps=15)
     keeper = Keeper(sweep_of, tmp_path / "store")
-    first, second = keeper.todo()
+    first, second = keeper.remaining()
     keeper.add(first, run_chunk(sweep_of, first.ids))
     rows = run_chunk(sweep_of, second.ids)
     state, out = rows.state.copy(), rows.out.copy()
@@ -303,7 +303,7 @@ def test_failed_trials_keep_their_reasons(tmp_path):
         assert frame["error"][5] == "killed"
         assert frame["state"][5] == "FAILED"
     grown = Keeper(planned({**SPACE, "seed": range(3)}, steps=15), tmp_path / "store")
-    for chunk in grown.todo():
+    for chunk in grown.remaining():
         grown.add(chunk, run_chunk(grown.plan, chunk.ids))
     frame = grown.result(1.0, False).to_frame()
     assert frame["error"].dropna().tolist() == ["killed"]
@@ -316,7 +316,7 @@ def test_a_chunk_that_was_stopped_in_the_middle_is_not_stored(tmp_path):
 
     sweep_of = planned(SPACE, steps=15)
     keeper = Keeper(sweep_of, tmp_path / "store")
-    first, second = keeper.todo()
+    first, second = keeper.remaining()
     keeper.add(first, run_chunk(sweep_of, first.ids))
     keeper.add(second, run_chunk(sweep_of, second.ids[:2]))
     result = keeper.result(1.0, True)

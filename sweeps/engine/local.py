@@ -66,7 +66,7 @@ class BlasLimit:
 def libraries(modules: int) -> ThreadpoolController:
     """Return the process's libraries with threads of their own, while it has so many modules.
 
-    Looking for them takes 2.4 ms, as long as ten trials; a new one comes with a module.
+    Looking for them took 2.4 ms of every sweep; a new one comes with a module.
     """
     return ThreadpoolController()
 

@@ -10,7 +10,6 @@ else, so it computes the same bits alone or among millions, on any thread.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -135,186 +134,193 @@ class Scratch(NamedTuple):
     before: np.ndarray  # parameters before the step, where it is measured
 
 
-@functools.cache
+@jitable
+def scratch(t):
+    n_params, batch, work = t.sizes[N_PARAMS], t.sizes[MOST_ROWS], t.sizes[WORK]
+    # Rows padded to 64 bytes, so that every slot starts on a cache line.
+    return Scratch(
+        np.empty((t.sizes[ROWS], (n_params + 15) // 16 * 16), t.X.dtype),
+        np.empty(t.sizes[CLOCK]),
+        np.empty(n_params, t.X.dtype),
+        np.empty(n_params, t.X.dtype),
+        np.empty(t.X.shape[0], np.int64),
+        rows_like(batch, t.X),
+        rows_like(batch, t.y),
+        np.empty(work, t.X.dtype),
+        np.zeros(COUNTERS),
+        np.zeros(n_params if t.watch[GRAD_VARIANCE] >= 0.0 else 0),
+        np.empty(n_params if t.watch[UPDATE_NORM] >= 0.0 else 0, t.X.dtype),
+    )
+
+
+@jitable
+def start(i, s, t, links):
+    """Set parameters, slots and results to what they are before the first step."""
+    theta = s.x[0][: s.grad.size]
+    for j in range(theta.size):
+        theta[j] = 0.0
+    if t.theta0.size:
+        for j in range(t.theta0.size):
+            theta[j] = t.theta0[j]
+    else:
+        seed = np.uint64(t.plan[i, SEED])
+        call(links[INIT], None, (theta, links[CONSTANTS:], seed))
+    scale = t.extra[i, INIT_SCALE]
+    if scale != 1.0:
+        for j in range(theta.size):
+            theta[j] *= scale
+    call(links[BEGIN], None, (t.h[i], s.clock, s.x, theta.size))
+    for k in range(s.sums.size):
+        s.sums[k] = 0.0
+    s.sums[LOW], s.sums[LAST] = t.X.shape[0], np.nan
+    s.sums[BEST] = -np.inf
+    s.sums[DUE] = min(max(t.plan[i, EVERY], 1), t.plan[i, STEPS])
+    for j in range(s.mean.size):
+        s.mean[j] = 0.0
+    t.out[i, BEST_LOSS] = np.inf
+
+
+@jitable
+def pause(i, s, t):
+    """Copy what the next stretch of the run needs to the trial's ``words`` and ``memory``."""
+    words, n = t.words[i], s.grad.size
+    for k in range(COUNTERS):
+        words[k] = s.sums[k]
+    for k in range(t.out.shape[1]):
+        words[COUNTERS + k] = t.out[i, k]
+    for k in range(s.clock.size):
+        words[COUNTERS + t.out.shape[1] + k] = s.clock[k]
+    for j in range(s.mean.size):
+        words[words.size - s.mean.size + j] = s.mean[j]
+    for k in range(s.x.shape[0]):
+        for j in range(n):
+            t.memory[i, k * n + j] = s.x[k, j]
+
+
+@jitable
+def resume(i, s, t, links):
+    """Copy it back; only the order of the rows is made again, as it was made before."""
+    words, n = t.words[i], s.grad.size
+    for k in range(COUNTERS):
+        s.sums[k] = words[k]
+    for k in range(t.out.shape[1]):
+        t.out[i, k] = words[COUNTERS + k]
+    for k in range(s.clock.size):
+        s.clock[k] = words[COUNTERS + t.out.shape[1] + k]
+    for j in range(s.mean.size):
+        s.mean[j] = words[words.size - s.mean.size + j]
+    for k in range(s.x.shape[0]):
+        for j in range(n):
+            s.x[k, j] = t.memory[i, k * n + j]
+    if t.plan[i, BATCH] < t.X.shape[0]:
+        kind = t.plan[i, SHUFFLE]
+        epoch = 0 if kind == ONCE else int(s.sums[EPOCH]) - 1
+        call(links[ORDER], None, (s.order, kind, t.plan[i, SEED], epoch))
+
+
+@jitable
+def minibatch(s, t, links, low, high):
+    """Loss and gradient of rows ``low:high`` of the epoch's order."""
+    X, y, rows = t.X, t.y, high - low
+    if rows < X.shape[0]:  # the full batch needs no copy, and no order
+        copy_rows(s.X, X, s.order, low, high)
+        copy_rows(s.y, y, s.order, low, high)
+        X, y = s.X[:rows], s.y[:rows]
+    theta = s.x[0][: s.grad.size]
+    return call(links[LOSS], 0.0, (theta, X, y, links[CONSTANTS:], s.grad, s.work))
+
+
+@jitable
+def measure(i, s, t, links, train):
+    """Evaluate the current parameters; write the loss and accuracy, return the loss."""
+    column = TRAIN_LOSS if train else TEST_LOSS
+    X, y = (t.X, t.y) if train else (t.X_test, t.y_test)
+    theta = s.x[0][: s.grad.size]
+    if links[ANSWER] != 0:
+        call(links[ANSWER], None, (t.h[i], s.x, s.answer))
+        theta = s.answer
+    arguments = theta, X, y, links[CONSTANTS:], s.grad, s.work
+    loss, accuracy = call(links[EVALUATE], (0.0, 0.0), arguments)
+    t.out[i, column], t.out[i, column + 1] = loss, accuracy
+    return loss
+
+
+@jitable
+def check(i, s, t, links, step):
+    """Look at the trial; return the step of the next check, or 0 if it ends here."""
+    for train in range(2):
+        if t.watch[CHECK_TEST + train] != 0.0:
+            measure(i, s, t, links, train == 1)
+    arguments = i, step, s.sums, s.mean, t.plan, t.watch, t.out, t.curves
+    return call(links[RECORD], 0, arguments)
+
+
+@jitable
+def finish(i, s, t, links, step, last, ended):
+    """Evaluate the parameters; at the end, a loss that is not finite is a divergence."""
+    for train in range(2):
+        if train == 1 or t.X_test.shape[0]:
+            loss = measure(i, s, t, links, train == 1)
+    if ended and not abs(loss) < np.inf:
+        return diverge(i, t, step, last)
+    t.out[i, STEPS_DONE] = step
+    t.state[i] = COMPLETE if ended else PRUNED
+    return True
+
+
+@jitable
+def item(i, s, control, t, links):
+    batch, steps, limit = t.plan[i, BATCH], t.plan[i, STEPS], t.extra[i, CLIP_NORM]
+    seed, kind = t.plan[i, SEED], t.plan[i, SHUFFLE]
+    until = t.until[i] if t.until.shape[0] else steps
+    if t.words.shape[0] > 0 and t.words[i, DONE] > 0.0:
+        resume(i, s, t, links)
+    else:
+        start(i, s, t, links)
+    a = load(t.schedule[i], NO_SCHEDULE)
+    rows, low = t.X.shape[0], int(s.sums[LOW])
+    epoch, last, due = int(s.sums[EPOCH]), s.sums[LAST], int(s.sums[DUE])
+    done = step = int(s.sums[DONE])
+    measured = t.watch[GRAD_NORM] >= 0.0 or t.watch[GRAD_VARIANCE] >= 0.0
+    for step in range(done + 1, until + 1):
+        if peek(control, STOP) != 0:
+            return False
+        if low >= rows:
+            if batch < rows:
+                call(links[ORDER], None, (s.order, kind, seed, epoch))
+            low, epoch = 0, epoch + 1
+        high = min(low + batch, rows)
+        loss = minibatch(s, t, links, low, high)
+        if not abs(loss) <= t.watch[LIMIT]:  # false for NaN as well
+            return diverge(i, t, step, last)
+        last = loss
+        s.sums[SUM] += loss * (high - low)
+        s.sums[SEEN] += high - low
+        if measured:
+            call(links[NOTE_GRADIENT], None, (s.sums, s.mean, s.grad, high - low))
+        if limit < np.inf:
+            call(links[CLIP], None, (s.grad, limit))
+        scale = call(links[SCALE], 0.0, (t.plan[i, SCHEDULE], float(step - 1), a))
+        for j in range(s.before.size):
+            s.before[j] = s.x[0, j]
+        call(links[ADVANCE], None, (t.h[i], scale, s.clock, s.grad, s.x))
+        if s.before.size:
+            call(links[NOTE_MOVE], None, (s.sums, s.before, s.x[0][: s.grad.size]))
+        low = high
+        if step == due:
+            due = check(i, s, t, links, step)
+            if due == 0:
+                break
+    ended = due == 0 or step == steps
+    if not ended:
+        s.sums[DONE], s.sums[LOW], s.sums[EPOCH] = step, low, epoch
+        s.sums[LAST], s.sums[DUE] = last, due
+        pause(i, s, t)
+    return finish(i, s, t, links, step, last, ended)
+
+
 def parts() -> tuple:
     """Return the two functions of :func:`sweeps.engine.queue.workers` that run trials."""
-
-    @jitable
-    def scratch(t):
-        n_params, batch, work = t.sizes[N_PARAMS], t.sizes[MOST_ROWS], t.sizes[WORK]
-        # Rows padded to 64 bytes, so that every slot starts on a cache line.
-        return Scratch(
-            np.empty((t.sizes[ROWS], (n_params + 15) // 16 * 16), t.X.dtype),
-            np.empty(t.sizes[CLOCK]),
-            np.empty(n_params, t.X.dtype),
-            np.empty(n_params, t.X.dtype),
-            np.empty(t.X.shape[0], np.int64),
-            rows_like(batch, t.X),
-            rows_like(batch, t.y),
-            np.empty(work, t.X.dtype),
-            np.zeros(COUNTERS),
-            np.zeros(n_params if t.watch[GRAD_VARIANCE] >= 0.0 else 0),
-            np.empty(n_params if t.watch[UPDATE_NORM] >= 0.0 else 0, t.X.dtype),
-        )
-
-    @jitable
-    def start(i, s, t, links):
-        """Set parameters, slots and results to what they are before the first step."""
-        theta = s.x[0][: s.grad.size]
-        for j in range(theta.size):
-            theta[j] = 0.0
-        if t.theta0.size:
-            for j in range(t.theta0.size):
-                theta[j] = t.theta0[j]
-        else:
-            seed = np.uint64(t.plan[i, SEED])
-            call(links[INIT], None, (theta, links[CONSTANTS:], seed))
-        scale = t.extra[i, INIT_SCALE]
-        if scale != 1.0:
-            for j in range(theta.size):
-                theta[j] *= scale
-        call(links[BEGIN], None, (t.h[i], s.clock, s.x, theta.size))
-        for k in range(s.sums.size):
-            s.sums[k] = 0.0
-        s.sums[LOW], s.sums[LAST] = t.X.shape[0], np.nan
-        s.sums[BEST] = -np.inf
-        s.sums[DUE] = min(max(t.plan[i, EVERY], 1), t.plan[i, STEPS])
-        for j in range(s.mean.size):
-            s.mean[j] = 0.0
-        t.out[i, BEST_LOSS] = np.inf
-
-    @jitable
-    def pause(i, s, t):
-        """Copy what the next stretch of the run needs to the trial's ``words`` and ``memory``."""
-        words, n = t.words[i], s.grad.size
-        for k in range(COUNTERS):
-            words[k] = s.sums[k]
-        for k in range(t.out.shape[1]):
-            words[COUNTERS + k] = t.out[i, k]
-        for k in range(s.clock.size):
-            words[COUNTERS + t.out.shape[1] + k] = s.clock[k]
-        for j in range(s.mean.size):
-            words[words.size - s.mean.size + j] = s.mean[j]
-        for k in range(s.x.shape[0]):
-            for j in range(n):
-                t.memory[i, k * n + j] = s.x[k, j]
-
-    @jitable
-    def resume(i, s, t, links):
-        """Copy it back; only the order of the rows is made again, as it was made before."""
-        words, n = t.words[i], s.grad.size
-        for k in range(COUNTERS):
-            s.sums[k] = words[k]
-        for k in range(t.out.shape[1]):
-            t.out[i, k] = words[COUNTERS + k]
-        for k in range(s.clock.size):
-            s.clock[k] = words[COUNTERS + t.out.shape[1] + k]
-        for j in range(s.mean.size):
-            s.mean[j] = words[words.size - s.mean.size + j]
-        for k in range(s.x.shape[0]):
-            for j in range(n):
-                s.x[k, j] = t.memory[i, k * n + j]
-        if t.plan[i, BATCH] < t.X.shape[0]:
-            kind = t.plan[i, SHUFFLE]
-            epoch = 0 if kind == ONCE else int(s.sums[EPOCH]) - 1
-            call(links[ORDER], None, (s.order, kind, t.plan[i, SEED], epoch))
-
-    @jitable
-    def minibatch(s, t, links, low, high):
-        """Loss and gradient of rows ``low:high`` of the epoch's order."""
-        X, y, rows = t.X, t.y, high - low
-        if rows < X.shape[0]:  # the full batch needs no copy, and no order
-            copy_rows(s.X, X, s.order, low, high)
-            copy_rows(s.y, y, s.order, low, high)
-            X, y = s.X[:rows], s.y[:rows]
-        theta = s.x[0][: s.grad.size]
-        return call(links[LOSS], 0.0, (theta, X, y, links[CONSTANTS:], s.grad, s.work))
-
-    @jitable
-    def measure(i, s, t, links, train):
-        """Evaluate the current parameters; write the loss and accuracy, return the loss."""
-        column = TRAIN_LOSS if train else TEST_LOSS
-        X, y = (t.X, t.y) if train else (t.X_test, t.y_test)
-        theta = s.x[0][: s.grad.size]
-        if links[ANSWER] != 0:
-            call(links[ANSWER], None, (t.h[i], s.x, s.answer))
-            theta = s.answer
-        arguments = theta, X, y, links[CONSTANTS:], s.grad, s.work
-        loss, accuracy = call(links[EVALUATE], (0.0, 0.0), arguments)
-        t.out[i, column], t.out[i, column + 1] = loss, accuracy
-        return loss
-
-    @jitable
-    def check(i, s, t, links, step):
-        """Look at the trial; return the step of the next check, or 0 if it ends here."""
-        for train in range(2):
-            if t.watch[CHECK_TEST + train] != 0.0:
-                measure(i, s, t, links, train == 1)
-        arguments = i, step, s.sums, s.mean, t.plan, t.watch, t.out, t.curves
-        return call(links[RECORD], 0, arguments)
-
-    @jitable
-    def finish(i, s, t, links, step, last, ended):
-        """Evaluate the parameters; at the end, a loss that is not finite is a divergence."""
-        for train in range(2):
-            if train == 1 or t.X_test.shape[0]:
-                loss = measure(i, s, t, links, train == 1)
-        if ended and not abs(loss) < np.inf:
-            return diverge(i, t, step, last)
-        t.out[i, STEPS_DONE] = step
-        t.state[i] = COMPLETE if ended else PRUNED
-        return True
-
-    @jitable
-    def item(i, s, control, t, links):
-        batch, steps, limit = t.plan[i, BATCH], t.plan[i, STEPS], t.extra[i, CLIP_NORM]
-        seed, kind = t.plan[i, SEED], t.plan[i, SHUFFLE]
-        until = t.until[i] if t.until.shape[0] else steps
-        if t.words.shape[0] > 0 and t.words[i, DONE] > 0.0:
-            resume(i, s, t, links)
-        else:
-            start(i, s, t, links)
-        a = load(t.schedule[i], NO_SCHEDULE)
-        rows, low = t.X.shape[0], int(s.sums[LOW])
-        epoch, last, due = int(s.sums[EPOCH]), s.sums[LAST], int(s.sums[DUE])
-        done = step = int(s.sums[DONE])
-        measured = t.watch[GRAD_NORM] >= 0.0 or t.watch[GRAD_VARIANCE] >= 0.0
-        for step in range(done + 1, until + 1):
-            if peek(control, STOP) != 0:
-                return False
-            if low >= rows:
-                if batch < rows:
-                    call(links[ORDER], None, (s.order, kind, seed, epoch))
-                low, epoch = 0, epoch + 1
-            high = min(low + batch, rows)
-            loss = minibatch(s, t, links, low, high)
-            if not abs(loss) <= t.watch[LIMIT]:  # false for NaN as well
-                return diverge(i, t, step, last)
-            last = loss
-            s.sums[SUM] += loss * (high - low)
-            s.sums[SEEN] += high - low
-            if measured:
-                call(links[NOTE_GRADIENT], None, (s.sums, s.mean, s.grad, high - low))
-            if limit < np.inf:
-                call(links[CLIP], None, (s.grad, limit))
-            scale = call(links[SCALE], 0.0, (t.plan[i, SCHEDULE], float(step - 1), a))
-            for j in range(s.before.size):
-                s.before[j] = s.x[0, j]
-            call(links[ADVANCE], None, (t.h[i], scale, s.clock, s.grad, s.x))
-            if s.before.size:
-                call(links[NOTE_MOVE], None, (s.sums, s.before, s.x[0][: s.grad.size]))
-            low = high
-            if step == due:
-                due = check(i, s, t, links, step)
-                if due == 0:
-                    break
-        ended = due == 0 or step == steps
-        if not ended:
-            s.sums[DONE], s.sums[LOW], s.sums[EPOCH] = step, low, epoch
-            s.sums[LAST], s.sums[DUE] = last, due
-            pause(i, s, t)
-        return finish(i, s, t, links, step, last, ended)
-
     return scratch, item
 
 

@@ -85,7 +85,7 @@ class Keeper(Collected):
         short = last in self._mine and self.chunks.size - len(self.chunks[last].ids)
         return len(self._mine) * self.chunks.size - int(short)
 
-    def todo(self) -> Iterator[Chunk]:
+    def remaining(self) -> Iterator[Chunk]:
         """Yield what is left to run: chunks with the numbers of the trials nobody has run yet."""
         known = None
         for number in self._mine:
