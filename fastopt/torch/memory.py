@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from itertools import chain
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastopt.access import arrays_at
+from fastopt.access import arrays_at, prefetch
 from fastopt.compile import jitable, kernel
 from fastopt.torch.cpython import (
     CLEAR,
@@ -47,6 +48,12 @@ _OBJECT, _ELEMENTS, _FIRST, _PLACE, _HELD, _ROWS = range(6)
 MISSING = -1
 """Address of a gradient that is None (that of an empty tensor may be 0)."""
 
+# A step leaves little of 160 tensors in the caches, and reading them waits for one line after the
+# other: 210 us right after two steps of torch, 135 with what is 8 pairs ahead asked for.
+_AHEAD = 8
+# First words of a TensorImpl: its type and references, storage, autograd's data, more, version.
+_POINTERS = 6
+
 _LIKE = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 
@@ -58,6 +65,16 @@ def addresses(tensors: list[torch.Tensor]) -> np.ndarray:
 def _ids(objects: list) -> np.ndarray:
     """Return the addresses of Python's objects, which live on as long as the list does."""
     return np.fromiter(map(id, objects), np.int64, len(objects))
+
+
+def _lines_of(t: torch.Tensor | None) -> list[int]:
+    """Return where a tensor's own data lie: hints for the caches, which need not be right."""
+    if t is None:
+        return [0] * 8
+    words = (ctypes.c_int64 * _POINTERS).from_address(t._cdata)
+    _, _, storage, autograd, _, version = words
+    body = [t._cdata + line for line in (0, 64, 128)]
+    return [id(t), *body, storage, storage + 64, autograd, version]
 
 
 def stored_at():
@@ -108,9 +125,12 @@ def reading():
     stored, is_plain = stored_at(), is_as_it_is()
 
     def read(api, pairs, more):
-        layout, code, record, like, table = more
+        layout, code, record, like, table, hints = more
         found = 0
         for k in range(pairs.shape[1]):
+            if k + _AHEAD < len(hints):
+                for line in hints[k + _AHEAD]:
+                    prefetch(line)
             elements, first = pairs[_ELEMENTS, k], pairs[_FIRST, k]
             ndim = pairs[_FIRST, k + 1] - first if k + 1 < pairs.shape[1] else len(layout) - first
             p = pairs[_OBJECT, k]
@@ -191,6 +211,7 @@ class Pairs:
         self._more = (
             np.array(layout, np.int64).reshape(-1, 2), _CODES[params[0].dtype],
             np.zeros((_WORDS, 1), np.int64), _LIKE, table,
+            np.array([_lines_of(p) + _lines_of(p.grad) for p in params], np.int64),
         )  # fmt: skip
         self._held = self._table[_HELD]
         self.places = self._table[_PLACE]
