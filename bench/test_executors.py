@@ -18,6 +18,15 @@ from sweeps.workers import Processes
 STEPS = 100_000
 MODEL = 4 * STEPS  # ns a trial: the unit in which chunks are cut
 
+# dask's scheduler and monitors share the cores with the workers: an idle cluster of two takes 16 %
+# of one core, 1.7 % with the settings that docs/cluster.md recommends.
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.worker.memory.monitor-interval": "5s",
+}
+
 
 def trials(n, executor=None, workers=2):
     """Go down the ellipse ``n`` times."""
@@ -35,9 +44,7 @@ def elsewhere():
                 pool = Processes(2)
                 running.callback(pool.shutdown)
                 return pool
-            # dask's scheduler and monitors share the cores with the workers: an idle cluster takes
-            # 13 % of one, 11 % without the statistical profiler.
-            dask.config.set({"distributed.worker.profile.enabled": False})
+            dask.config.set(QUIET)
             options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
             cluster = running.enter_context(distributed.LocalCluster(**options, silence_logs=50))
             return running.enter_context(distributed.Client(cluster, set_as_default=False))
