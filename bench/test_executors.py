@@ -12,6 +12,7 @@ import pytest
 from bench.machine import facts
 from sweeps import logspace, problems, sweep
 from sweeps.engine import chunks
+from sweeps.engine.lanes import WIDTH
 from sweeps.measure import paired
 from sweeps.workers import Processes
 
@@ -62,7 +63,8 @@ def test_share_of_the_local_throughput(benchmark, monkeypatch, name, elsewhere, 
     trials(few, workers=1)
     began = time.perf_counter()
     trials(few, workers=1)
-    half = max(1, round((0.005 if quick else 0.5) * few / (time.perf_counter() - began)))
+    half = (0.005 if quick else 0.5) * few / (time.perf_counter() - began)
+    half = max(1, round(half / WIDTH)) * WIDTH
     for bound in ("LEAST", "MOST"):
         monkeypatch.setattr(chunks, bound, half * MODEL)
     n = half * (4 if quick else 60)

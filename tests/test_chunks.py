@@ -49,8 +49,9 @@ def test_a_chunk_costs_about_a_second_of_one_core(steps):
     size, cost = chunk_size(plan), sampled(plan).cost
     seconds = size * cost / 1e9
     at_most = size == chunks_module.MOST_TRIALS
-    assert at_most or size == 1 or 0.2 <= seconds <= 2.0
-    assert seconds <= 2.0 or size == 1
+    assert size % plan.abreast == 0
+    assert at_most or size == plan.abreast or 0.2 <= seconds <= 2.0
+    assert seconds <= 2.0 or size == plan.abreast
 
 
 def test_a_short_sweep_is_cut_for_many_cores():

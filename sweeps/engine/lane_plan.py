@@ -70,6 +70,7 @@ class LanePlan(Plan):
         As for :class:`sweeps.engine.plan.Plan`.
     """
 
+    abreast = lanes.WIDTH
     metrics = lanes.METRICS
     measures = lanes.MEASURES
 

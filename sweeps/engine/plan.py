@@ -100,6 +100,8 @@ class Plan:
     measures: tuple[str, ...] = MEASURES
     results: tuple[str, ...] = trial.RESULTS
     curve: tuple[str, ...] = trial.CURVE
+    # Trials that run side by side, as long as the longest of them however few they are.
+    abreast: ClassVar[int] = 1
 
     def __init__(self, problem: Any, space: Space, options: Options) -> None:
         self.problem, self.space, self.options = problem, space, options
