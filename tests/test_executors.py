@@ -34,8 +34,7 @@ N = 360
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Sixty chunks of six trials."""
-    for bound in ("LEAST", "MOST"):
-        monkeypatch.setattr(chunks, bound, 6 * 30 * 4)  # trials, steps, ns
+    monkeypatch.setattr(chunks, "MOST_TRIALS", 6)
 
 
 def run(executor=None, space=SPACE, **options):
@@ -124,8 +123,6 @@ def killing(monkeypatch, every, most):
 @pytest.mark.timeout(1200)
 def test_a_worker_is_killed_again_and_again(name, every, most, steps, cluster, monkeypatch):
     """And those that take their places start no threads of Numba's."""
-    for bound in ("LEAST", "MOST"):
-        monkeypatch.setattr(chunks, bound, 6 * steps * 4)
     expected = run(steps=steps).to_frame()
     with killing(monkeypatch, every, most) as killed, cluster.as_current():
         result = run(name, steps=steps)
@@ -329,7 +326,7 @@ MPI = """
     from sweeps.engine import chunks
 
     if __name__ == "__main__":
-        chunks.LEAST = chunks.MOST = 6 * 30 * 4
+        chunks.MOST_TRIALS = 6
         pids, add = set(), Collected.add
 
         def noted(self, chunk, rows):

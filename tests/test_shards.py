@@ -17,8 +17,7 @@ SPACE = {"lr": logspace(1e-3, 1e-1, 25), "beta1": [0.8, 0.9]}
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Ten chunks of five trials."""
-    for bound in ("LEAST", "MOST"):
-        monkeypatch.setattr(chunks, bound, 5 * 30 * 4)  # trials, steps, ns
+    monkeypatch.setattr(chunks, "MOST_TRIALS", 5)
 
 
 def run(space=SPACE, **options):
