@@ -45,7 +45,7 @@ def elsewhere():
                 pool = Processes(2)
                 running.callback(pool.shutdown)
                 return pool
-            dask.config.set(QUIET)
+            running.enter_context(dask.config.set(QUIET))
             options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
             cluster = running.enter_context(distributed.LocalCluster(**options, silence_logs=50))
             return running.enter_context(distributed.Client(cluster, set_as_default=False))

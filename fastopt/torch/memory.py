@@ -51,8 +51,6 @@ MISSING = -1
 # A step leaves little of 160 tensors in the caches, and reading them waits for one line after the
 # other: 210 us right after two steps of torch, 135 with what is 8 pairs ahead asked for.
 _AHEAD = 8
-# First words of a TensorImpl: its type and references, storage, autograd's data, more, version.
-_POINTERS = 6
 
 _LIKE = (np.empty(0, np.int64), np.empty(0, np.int64))
 
@@ -67,12 +65,10 @@ def _ids(objects: list) -> np.ndarray:
     return np.fromiter(map(id, objects), np.int64, len(objects))
 
 
-def _lines_of(t: torch.Tensor | None) -> list[int]:
+def _lines_of(t: torch.Tensor) -> list[int]:
     """Return where a tensor's own data lie: hints for the caches, which need not be right."""
-    if t is None:
-        return [0] * 8
-    words = (ctypes.c_int64 * _POINTERS).from_address(t._cdata)
-    _, _, storage, autograd, _, version = words
+    # A TensorImpl begins with its type, references, storage, autograd's data, more, and version.
+    _, _, storage, autograd, _, version = (ctypes.c_int64 * 6).from_address(t._cdata)
     body = [t._cdata + line for line in (0, 64, 128)]
     return [id(t), *body, storage, storage + 64, autograd, version]
 
@@ -208,10 +204,11 @@ class Pairs:
         self._table[_FIRST] = np.cumsum(dims) - dims
         self._table[_PLACE] = addresses(params)
         layout = [pair for p in params for pair in zip(p.shape, p.stride())]
+        grads = [p if p.grad is None else p.grad for p in params]
         self._more = (
             np.array(layout, np.int64).reshape(-1, 2), _CODES[params[0].dtype],
             np.zeros((_WORDS, 1), np.int64), _LIKE, table,
-            np.array([_lines_of(p) + _lines_of(p.grad) for p in params], np.int64),
+            np.array([_lines_of(p) + _lines_of(g) for p, g in zip(params, grads)], np.int64),
         )  # fmt: skip
         self._held = self._table[_HELD]
         self.places = self._table[_PLACE]

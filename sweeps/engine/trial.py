@@ -136,6 +136,7 @@ class Scratch(NamedTuple):
 
 @jitable
 def scratch(t):
+    """Allocate what a worker needs for any of the trials ``t``."""
     n_params, batch, work = t.sizes[N_PARAMS], t.sizes[MOST_ROWS], t.sizes[WORK]
     # Rows padded to 64 bytes, so that every slot starts on a cache line.
     return Scratch(
@@ -270,6 +271,7 @@ def finish(i, s, t, links, step, last, ended):
 
 @jitable
 def item(i, s, control, t, links):
+    """Train trial ``i`` to its end or its pause; return whether it got there before a stop."""
     batch, steps, limit = t.plan[i, BATCH], t.plan[i, STEPS], t.extra[i, CLIP_NORM]
     seed, kind = t.plan[i, SEED], t.plan[i, SHUFFLE]
     until = t.until[i] if t.until.shape[0] else steps
