@@ -117,8 +117,24 @@ def ticking(clock0, tick, n_hyper):
 def spanning(update, n_coefficients, kinds):
     """Template of ``span(c, table, s, low, high)``: update some elements of array ``s``.
 
-    ``kinds`` are the dtypes of gradient, parameter and slots.
+    ``kinds`` are the dtypes of gradient, parameter and slots. Of an update that is
+    :func:`fastopt.rules.parts.coupled` there are two loops.
     """
+    plain = getattr(update, "plain", None)
+    if plain is None:
+        return _spanning(update, n_coefficients, kinds)
+    usual, other = (jitable(_spanning(f, n_coefficients, kinds)) for f in (plain, update))
+
+    def span(c, table, s, low, high):
+        if c[0] == 1.0 and c[1] == 0.0:
+            usual(c, table, s, low, high)
+        else:
+            other(c, table, s, low, high)
+
+    return span
+
+
+def _spanning(update, n_coefficients, kinds):
     gradient_at, arrays_at = arrays_of(kinds[:1]), arrays_of(kinds[1:])
     like_c = (0,) * n_coefficients
 

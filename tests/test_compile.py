@@ -102,7 +102,7 @@ ALL = sorted([*OF_ARRAYS, "each", "span"])
 @pytest.mark.parametrize(
     ("file", "old", "new", "result", "again"),
     [
-        ("rules/sgd.py", "- lr * (s * g", "- (lr + lr) * (s * g", "1.0", OF_A_RULE),
+        ("rules/sgd.py", "- lr * g,)", "- (lr + lr) * g,)", "1.0", OF_A_RULE),
         (
             "access.py",
             "kind, value, pointer)",

@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import re
+import textwrap
 import types
 from pathlib import Path
 
@@ -188,8 +189,9 @@ def test_measures_of_length_and_depth_measure():
 def helpers(function):
     """Return ``function`` and the functions of the rules that it calls."""
     found = [function]
-    for name in function.__code__.co_names:
-        value = function.__globals__.get(name)
+    names = function.__code__.co_names
+    named = [function.__globals__[name] for name in names if name in function.__globals__]
+    for value in [*named, *(cell.cell_contents for cell in function.__closure__ or ())]:
         if isinstance(value, types.FunctionType) and value.__module__.startswith("fastopt.rules"):
             found += helpers(value)
     return found
@@ -199,7 +201,7 @@ def helpers(function):
 def test_updates_hold_no_number_and_no_branch(rule):
     """A Python number makes a float32 loop a float64 one; a branch may keep it from SIMD."""
     for function in helpers(rule.update):
-        node = ast.parse(inspect.getsource(function)).body[0]
+        node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
         indices = {
             leaf
             for child in ast.walk(node)

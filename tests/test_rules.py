@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from fastopt.rules import RULES
 from fastopt.steps import stepper
 from tests.cases import CASES, EDGES, ELEMENTWISE, PLAIN, State, fresh, signed
 from tests.reference import terms, ulps
@@ -308,6 +309,18 @@ def test_subnormal_parameters_are_not_flushed(dtype):
     p, g = np.full(37, 1000 * smallest), np.full(37, 32 * smallest)
     stepper(case.rule)(37, case.rule.pack({"lr": 0.5}), np.zeros(1), g, (p,))
     np.testing.assert_array_equal(p, 984 * smallest)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_without_coupled_decay_the_gradient_does_not_see_the_parameter(dtype):
+    """Zero times an infinite parameter is NaN, which would stay in the moments for good."""
+    rule = RULES["adam"]
+    finite, infinite = ((np.full(37, p, dtype), *np.zeros((2, 37), dtype)) for p in (1.0, np.inf))
+    for x in finite, infinite:
+        stepper(rule)(37, rule.pack(), np.array(rule.clock0(rule.pack())), np.ones(37, dtype), x)
+    for expected, actual in zip(finite[1:], infinite[1:]):
+        assert expected.all()
+        np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM, adam_tick, descend
-from fastopt.rules.parts import lerp, mean_square
+from fastopt.rules.parts import coupled, lerp, mean_square
 
 __all__ = ["ADABELIEF"]
 
@@ -32,9 +32,8 @@ def adabelief(c, g, x):
     >>> adabelief((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 0.0, 0.0), 4.0, (1.0, 0.0, 0.0))
     (0.0, 2.0, 1.0)
     """
-    sign, l2, _, b1, a1, b2, a2, _, _, eps = c
+    _, _, _, b1, a1, b2, a2, _, _, eps = c
     p, m, s = x
-    g = sign * g + l2 * p
     m = lerp(m, g, b1, a1)
     s = mean_square(s, g - m, b2, a2) + eps
     return descend(c[:9], p, m, s), m, s
@@ -43,7 +42,7 @@ def adabelief(c, g, x):
 ADABELIEF = ADAM.but("adabelief", eps=1e-16, decoupled=True).using(
     slots=("exp_avg", "exp_avg_var"),
     tick=adabelief_tick,
-    update=adabelief,
+    update=coupled(adabelief),
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat s} + \epsilon)",
     source="J. Zhuang et al., AdaBelief optimizer: adapting stepsizes by the belief in observed "
     "gradients, arXiv:2010.07468",

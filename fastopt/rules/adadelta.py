@@ -12,7 +12,7 @@ import math
 
 from fastopt.compile import inlinable
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import mean_square
+from fastopt.rules.parts import coupled, mean_square
 from fastopt.rules.rmsprop import rmsprop_tick
 from fastopt.rules.sgd import DECAY, counted
 
@@ -26,9 +26,8 @@ def adadelta(c, g, x):
     >>> adadelta((1.0, 0.0, 0.0, 0.75, 0.25, 1.0, 0.0), 4.0, (1.0, 0.0, 1.0))
     (-1.0, 4.0, 1.75)
     """
-    s, l2, shrink, b, a, lr, eps = c
+    _, _, shrink, b, a, lr, eps = c
     p, v, u = x
-    g = s * g + l2 * p
     v = mean_square(v, g, b, a)
     d = math.sqrt(u + eps) / math.sqrt(v + eps) * g
     return p - shrink * p - lr * d, v, mean_square(u, d, b, a)
@@ -45,7 +44,7 @@ ADADELTA = Rule(
     slots=("square_avg", "acc_delta"),
     clock0=counted,
     tick=rmsprop_tick,
-    update=adadelta,
+    update=coupled(adadelta),
     formula=r"p \leftarrow p - \alpha g \sqrt{u + \epsilon} / \sqrt{v + \epsilon}",
     source="M. D. Zeiler, ADADELTA: an adaptive learning rate method, arXiv:1212.5701",
 )

@@ -13,7 +13,7 @@ import math
 
 from fastopt.compile import inlinable
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import intake
+from fastopt.rules.parts import coupled, intake
 from fastopt.rules.sgd import DECAY, counted
 
 __all__ = ["ADAGRAD"]
@@ -34,9 +34,8 @@ def adagrad(c, g, x):
     >>> adagrad((1.0, 0.0, 0.0, 0.5, 0.0), 4.0, (1.0, 9.0))
     (0.6, 25.0)
     """
-    s, l2, shrink, step, eps = c
+    _, _, shrink, step, eps = c
     p, total = x
-    g = s * g + l2 * p
     total = total + g * g
     return p - shrink * p - step * (g / (math.sqrt(total) + eps)), total
 
@@ -53,7 +52,7 @@ ADAGRAD = Rule(
     slots=("sum",),
     clock0=counted,
     tick=adagrad_tick,
-    update=adagrad,
+    update=coupled(adagrad),
     formula=r"p \leftarrow p - \alpha g / (\sqrt{\sum_i g_i^2} + \epsilon)",
     source="J. Duchi, E. Hazan and Y. Singer, Adaptive subgradient methods for online learning "
     "and stochastic optimization, JMLR 2011",

@@ -21,7 +21,7 @@ import math
 
 from fastopt.compile import inlinable
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import biases, intake, lerp, mean_square
+from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY
 
 __all__ = ["ADAM", "AMSGRAD"]
@@ -45,10 +45,9 @@ def adam_tick(h, clock):
 
 @inlinable
 def moments(c, g, x):
-    """Advance both moments of one element; return ``m, v``."""
-    s, l2, _, b1, a1, b2, a2, _, _ = c
-    p, m, v = x[0], x[1], x[2]
-    g = s * g + l2 * p
+    """Advance both moments of one element, ``g`` as seen; return ``m, v``."""
+    _, _, _, b1, a1, b2, a2, _, _ = c
+    m, v = x[1], x[2]
     return lerp(m, g, b1, a1), mean_square(v, g, b2, a2)
 
 
@@ -96,7 +95,7 @@ ADAM = Rule(
     slots=("exp_avg", "exp_avg_sq"),
     clock0=adam_clock,
     tick=adam_tick,
-    update=adam,
+    update=coupled(adam),
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat v} + \epsilon)",
     source="D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, arXiv:1412.6980",
 )
@@ -107,7 +106,7 @@ AMSGRAD = Rule(
     slots=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
     clock0=adam_clock,
     tick=adam_tick,
-    update=amsgrad,
+    update=coupled(amsgrad),
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\max_i \hat v_i} + \epsilon)",
     source="S. J. Reddi, S. Kale and S. Kumar, On the convergence of Adam and beyond, ICLR 2018",
 )

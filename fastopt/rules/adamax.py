@@ -13,7 +13,7 @@ from __future__ import annotations
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import bias, intake, larger, lerp
+from fastopt.rules.parts import bias, coupled, intake, larger, lerp
 
 __all__ = ["ADAMAX"]
 
@@ -41,9 +41,8 @@ def adamax(c, g, x):
     >>> adamax((1.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.25, 0.0), -4.0, (1.0, 0.0, 2.0))
     (1.125, -2.0, 4.0)
     """
-    s, l2, shrink, b1, a1, b2, step, eps = c
+    _, _, shrink, b1, a1, b2, step, eps = c
     p, m, u = x
-    g = s * g + l2 * p
     m, u = lerp(m, g, b1, a1), larger(b2 * u, abs(g) + eps)
     return p - shrink * p - step * m / u, m, u
 
@@ -54,7 +53,7 @@ ADAMAX = Rule(
     slots=("exp_avg", "exp_inf"),
     clock0=adamax_clock,
     tick=adamax_tick,
-    update=adamax,
+    update=coupled(adamax),
     formula=r"p \leftarrow p - \alpha \hat m / \max(\beta_2 u, |g| + \epsilon)",
     source="D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, arXiv:1412.6980",
 )

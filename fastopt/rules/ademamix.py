@@ -19,7 +19,7 @@ import math
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM, adam_clock
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import biases, intake, lerp, mean_square
+from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY
 
 __all__ = ["ADEMAMIX"]
@@ -35,7 +35,7 @@ def slow_weight(beta1, beta3, share):
 
 @inlinable
 def ademamix_tick(h, clock):
-    """Coefficients ``(s, l2, shrink, b1, a1, b2, a2, b3, a3, fast, slow, scale, eps)``."""
+    """Coefficients ``(_, _, shrink, b1, a1, b2, a2, b3, a3, fast, slow, scale, eps)``."""
     lr, beta1, beta2, beta3, alpha, alpha_warmup, beta3_warmup = h[:7]
     eps, weight_decay, decoupled, maximize = h[7:]
     now, bias1, bias2 = biases(clock, beta1, beta2)
@@ -56,9 +56,8 @@ def ademamix(c, g, x):
     >>> ademamix(c, 4.0, (1.0, 0.0, 0.0, 0.0))
     (0.0, 2.0, 1.0, 4.0)
     """
-    s, l2, shrink, b1, a1, b2, a2, b3, a3, fast, slow, scale, eps = c
+    _, _, shrink, b1, a1, b2, a2, b3, a3, fast, slow, scale, eps = c
     p, m1, m2, v = x
-    g = s * g + l2 * p
     m1, m2, v = lerp(m1, g, b1, a1), lerp(m2, g, b3, a3), mean_square(v, g, b2, a2)
     return p - shrink * p - (fast * m1 + slow * m2) / (math.sqrt(v) * scale + eps), m1, m2, v
 
@@ -77,7 +76,7 @@ ADEMAMIX = Rule(
     slots=("exp_avg_fast", "exp_avg_slow", "exp_avg_sq"),
     clock0=adam_clock,
     tick=ademamix_tick,
-    update=ademamix,
+    update=coupled(ademamix),
     formula=r"p \leftarrow p - \alpha (\hat m_1 + a m_2) / (\sqrt{\hat v} + \epsilon)",
     source="M. Pagliardini, P. Ablin and D. Grangier, The AdEMAMix optimizer: better, faster, "
     "older, arXiv:2409.03137",

@@ -16,7 +16,7 @@ import math
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM
 from fastopt.rules.base import Flag, Real, Rule
-from fastopt.rules.parts import intake, larger, lerp, mean_square
+from fastopt.rules.parts import coupled, intake, larger, lerp, mean_square
 from fastopt.rules.sgd import DECAY, counted
 
 __all__ = ["ADOPT"]
@@ -43,9 +43,8 @@ def adopt(c, g, x):
     >>> adopt((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 0.0, 1.0), 4.0, (1.0, 0.0, 4.0))
     (0.75, 0.5, 7.0)
     """
-    s, l2, shrink, b1, a1, b2, a2, lr, eps, limit = c
+    _, _, shrink, b1, a1, b2, a2, lr, eps, limit = c
     p, m, v = x
-    g = s * g + l2 * p
     n = g / larger(math.sqrt(v), eps)
     n = limit if n > limit else (-limit if n < -limit else n)
     m = lerp(m, n, b1, a1)
@@ -64,7 +63,7 @@ ADOPT = Rule(
     slots=("exp_avg", "exp_avg_sq"),
     clock0=counted,
     tick=adopt_tick,
-    update=adopt,
+    update=coupled(adopt),
     formula=r"p \leftarrow p - \alpha m,\quad "
     r"m = \mathrm{EMA}(g_t / \max(\sqrt{v_{t-1}}, \epsilon))",
     source="S. Taniguchi et al., ADOPT: modified Adam can converge with any beta2 with the "

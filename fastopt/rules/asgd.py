@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from fastopt.compile import inlinable
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import intake, lerp
+from fastopt.rules.parts import coupled, intake, lerp
 from fastopt.rules.sgd import DECAY
 
 __all__ = ["ASGD"]
@@ -45,9 +45,9 @@ def asgd(c, g, x):
     >>> asgd((1.0, 0.0, 0.25, 0.5, 0.5, 0.5), 1.0, (4.0, 0.5))
     (2.5, 1.5)
     """
-    s, l2, fade, eta, mu, rest = c
+    _, _, fade, eta, mu, rest = c
     p, mean = x
-    p = p - fade * p - eta * (s * g + l2 * p)
+    p = p - fade * p - eta * g
     return p, lerp(mean, p, rest, mu)
 
 
@@ -63,7 +63,7 @@ ASGD = Rule(
     slots=("ax",),
     clock0=asgd_clock,
     tick=asgd_tick,
-    update=asgd,
+    update=coupled(asgd),
     formula=r"p \leftarrow (1 - \lambda \eta_t) p - \eta_t g,\quad a \leftarrow a + \mu_t (p - a)",
     source="B. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by "
     "averaging, SIAM J. Control Optim. 30, 1992",

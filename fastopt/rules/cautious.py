@@ -16,7 +16,7 @@ import math
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM, adam_tick, moments
 from fastopt.rules.lion import LION, lion_tick
-from fastopt.rules.parts import lerp, signed
+from fastopt.rules.parts import coupled, lerp, seen, signed
 
 __all__ = ["CAUTIOUS_ADAMW", "CAUTIOUS_LION"]
 
@@ -43,9 +43,9 @@ def cautious_adam_tick(h, clock):
 @inlinable
 def cautious_adam_measure(c, g, x):
     """Count the elements whose first moment agrees with the gradient."""
-    s, l2 = c[0], c[1]
+    g = seen(c[0], c[1], g, x[0])
     m, _ = moments(c[:9], g, x)
-    return (1.0 if m * (s * g + l2 * x[0]) > 0.0 else 0.0), 0.0
+    return (1.0 if m * g > 0.0 else 0.0), 0.0
 
 
 @inlinable
@@ -62,10 +62,10 @@ def cautious_adam(c, g, x):
     >>> cautious_adam(c, 4.0, (1.0, 0.0, 0.0)), cautious_adam(c, 4.0, (1.0, -8.0, 0.0))
     ((0.75, 2.0, 4.0), (1.0, -2.0, 4.0))
     """
-    s, l2, shrink, _, _, _, _, step, floor, zero = c
+    _, _, shrink, _, _, _, _, step, floor, zero = c
     p = x[0]
     m, v = moments(c[:9], g, x)
-    move = agreeing(step * m, m * (s * g + l2 * p), zero)
+    move = agreeing(step * m, m * g, zero)
     return p - shrink * p - move / (math.sqrt(v) + floor), m, v
 
 
@@ -80,7 +80,7 @@ def cautious_lion_tick(h, clock):
 def cautious_lion_measure(c, g, x):
     """Count the elements whose step agrees with the gradient."""
     s, l2, _, b1, a1, _, _, _, _ = c
-    g = s * g + l2 * x[0]
+    g = seen(s, l2, g, x[0])
     return (1.0 if lerp(x[1], g, b1, a1) * g > 0.0 else 0.0), 0.0
 
 
@@ -98,9 +98,8 @@ def cautious_lion(c, g, x):
     >>> cautious_lion(c, 4.0, (1.0, 0.0)), cautious_lion(c, 4.0, (1.0, -8.0))
     ((0.75, 1.0), (1.0, -5.0))
     """
-    s, l2, shrink, b1, a1, b2, a2, lr, zero = c
+    _, _, shrink, b1, a1, b2, a2, lr, zero = c
     p, m = x
-    g = s * g + l2 * p
     u = lerp(m, g, b1, a1)
     move = agreeing(signed(lr, u), u * g, zero)
     return p - shrink * p - move, lerp(m, g, b2, a2)
@@ -111,7 +110,7 @@ _SOURCE += "arXiv:2411.16085"
 
 CAUTIOUS_ADAMW = ADAM.but("cautious_adamw", weight_decay=1e-2, decoupled=True).using(
     tick=cautious_adam_tick,
-    update=cautious_adam,
+    update=coupled(cautious_adam),
     measure=cautious_adam_measure,
     trust=cautious_adam_trust,
     formula=r"p \leftarrow p - \alpha \phi \hat m / (\bar\phi (\sqrt{\hat v} + \epsilon))",
@@ -120,7 +119,7 @@ CAUTIOUS_ADAMW = ADAM.but("cautious_adamw", weight_decay=1e-2, decoupled=True).u
 
 CAUTIOUS_LION = LION.but("cautious_lion").using(
     tick=cautious_lion_tick,
-    update=cautious_lion,
+    update=coupled(cautious_lion),
     measure=cautious_lion_measure,
     trust=cautious_lion_trust,
     formula=r"p \leftarrow p - \alpha \phi / \bar\phi\; "

@@ -14,7 +14,7 @@ import math
 
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM
-from fastopt.rules.parts import biases, intake, lerp, mean_square
+from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square
 
 __all__ = ["LAPROP"]
 
@@ -36,9 +36,8 @@ def laprop(c, g, x):
     >>> laprop((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 1.0, 0.0), 4.0, (1.0, 0.0, 0.0))
     (0.5, 1.0, 4.0)
     """
-    s, l2, shrink, b1, a1, b2, a2, step, scale, eps = c
+    _, _, shrink, b1, a1, b2, a2, step, scale, eps = c
     p, m, v = x
-    g = s * g + l2 * p
     v = mean_square(v, g, b2, a2)
     m = lerp(m, g / (math.sqrt(v) * scale + eps), b1, a1)
     return p - shrink * p - step * m, m, v
@@ -46,7 +45,7 @@ def laprop(c, g, x):
 
 LAPROP = ADAM.but("laprop", lr=4e-4, eps=1e-15, decoupled=True).using(
     tick=laprop_tick,
-    update=laprop,
+    update=coupled(laprop),
     formula=r"p \leftarrow p - \alpha \hat m,\quad "
     r"m = \mathrm{EMA}(g / (\sqrt{\hat v} + \epsilon))",
     source="L. Ziyin, Z. T. Wang and M. Ueda, LaProp: separating momentum and adaptivity in Adam, "

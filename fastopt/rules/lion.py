@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from fastopt.compile import inlinable
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import intake, lerp, signed
+from fastopt.rules.parts import coupled, intake, lerp, signed
 from fastopt.rules.sgd import DECAY, counted
 
 __all__ = ["LION", "SIGNUM"]
@@ -34,9 +34,8 @@ def lion(c, g, x):
     >>> lion((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.25), -4.0, (1.0, 8.0))
     (0.75, 5.0)
     """
-    s, l2, shrink, b1, a1, b2, a2, lr = c
+    _, _, shrink, b1, a1, b2, a2, lr = c
     p, m = x
-    g = s * g + l2 * p
     return p - shrink * p - signed(lr, lerp(m, g, b1, a1)), lerp(m, g, b2, a2)
 
 
@@ -55,9 +54,9 @@ def signum(c, g, x):
     >>> signum((1.0, 0.0, 0.0, 0.5, 0.5, 0.25), -4.0, (1.0, 8.0))
     (0.75, 2.0)
     """
-    s, l2, shrink, b, a, lr = c
+    _, _, shrink, b, a, lr = c
     p, m = x
-    m = lerp(m, s * g + l2 * p, b, a)
+    m = lerp(m, g, b, a)
     return p - shrink * p - signed(lr, m), m
 
 
@@ -72,7 +71,7 @@ LION = Rule(
     slots=("exp_avg",),
     clock0=counted,
     tick=lion_tick,
-    update=lion,
+    update=coupled(lion),
     formula=r"p \leftarrow p - \alpha\, \mathrm{sign}(\beta_1 m + (1 - \beta_1) g)",
     source="X. Chen et al., Symbolic discovery of optimization algorithms, arXiv:2302.06675",
 ).but("lion", decoupled=True)
@@ -87,7 +86,7 @@ SIGNUM = Rule(
     slots=("momentum_buffer",),
     clock0=counted,
     tick=signum_tick,
-    update=signum,
+    update=coupled(signum),
     formula=r"p \leftarrow p - \alpha\, \mathrm{sign}(m)",
     source="J. Bernstein et al., signSGD: compressed optimisation for non-convex problems, "
     "arXiv:1802.04434",

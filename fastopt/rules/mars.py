@@ -16,7 +16,7 @@ import math
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM, adam_clock, adam_tick, descend
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import lerp, mean_square
+from fastopt.rules.parts import lerp, mean_square, seen
 from fastopt.rules.sgd import DECAY
 
 __all__ = ["MARS"]
@@ -33,7 +33,7 @@ def mars_tick(h, clock):
 @inlinable
 def mars_gradient(c, g, x):
     """Return the gradient, and the one of reduced variance before it is clipped."""
-    g = c[0] * g + c[1] * x[0]
+    g = seen(c[0], c[1], g, x[0])
     return g, g + c[9] * (g - x[3])
 
 

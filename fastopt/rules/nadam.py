@@ -17,7 +17,7 @@ import math
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import bias, intake, lerp, mean_square
+from fastopt.rules.parts import bias, coupled, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY
 
 __all__ = ["NADAM"]
@@ -58,9 +58,8 @@ def nadam(c, g, x):
     >>> nadam((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.25, 0.5, 1.0, 0.0), 4.0, (1.0, 0.0, 0.0))
     (0.0, 2.0, 4.0)
     """
-    s, l2, shrink, b1, a1, b2, a2, cg, cm, scale, eps = c
+    _, _, shrink, b1, a1, b2, a2, cg, cm, scale, eps = c
     p, m, v = x
-    g = s * g + l2 * p
     m, v = lerp(m, g, b1, a1), mean_square(v, g, b2, a2)
     return p - shrink * p - (cg * g + cm * m) / (math.sqrt(v) * scale + eps), m, v
 
@@ -76,7 +75,7 @@ NADAM = Rule(
     slots=("exp_avg", "exp_avg_sq"),
     clock0=nadam_clock,
     tick=nadam_tick,
-    update=nadam,
+    update=coupled(nadam),
     formula=r"p \leftarrow p - \alpha (\bar g + \bar m) / (\sqrt{\hat v} + \epsilon)",
     source="T. Dozat, Incorporating Nesterov momentum into Adam, ICLR 2016 workshop",
     scalars={"mu_product": 1},

@@ -19,7 +19,7 @@ import math
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM, adam_clock
 from fastopt.rules.base import Rule
-from fastopt.rules.parts import biases, intake, lerp, mean_square
+from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square
 
 __all__ = ["RADAM"]
 
@@ -58,9 +58,8 @@ def radam(c, g, x):
     >>> radam((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.25, 0.0, 0.0), 4.0, (1.0, 0.0, 0.0))
     (0.5, 2.0, 4.0)
     """
-    s, l2, shrink, b1, a1, b2, a2, plain, adaptive, eps = c
+    _, _, shrink, b1, a1, b2, a2, plain, adaptive, eps = c
     p, m, v = x
-    g = s * g + l2 * p
     m, v = lerp(m, g, b1, a1), mean_square(v, g, b2, a2)
     # A sum of both would be 0/0 where eps and v are zero and the plain step is meant.
     step = plain if plain > -plain else adaptive / (math.sqrt(v) + eps)
@@ -73,7 +72,7 @@ RADAM = Rule(
     slots=("exp_avg", "exp_avg_sq"),
     clock0=adam_clock,
     tick=radam_tick,
-    update=radam,
+    update=coupled(radam),
     formula=r"p \leftarrow p - \alpha r_t \hat m / \sqrt{\hat v}",
     source="L. Liu et al., On the variance of the adaptive learning rate and beyond, "
     "arXiv:1908.03265",

@@ -15,7 +15,7 @@ import math
 
 from fastopt.compile import inlinable
 from fastopt.rules.base import Real, Rule
-from fastopt.rules.parts import intake, lerp, mean_square
+from fastopt.rules.parts import coupled, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY, MOMENTUM, counted
 
 __all__ = ["RMSPROP", "RMSPROP_CENTERED", "RMSPROP_CENTERED_MOMENTUM", "RMSPROP_MOMENTUM"]
@@ -53,9 +53,8 @@ def rmsprop(c, g, x):
     >>> rmsprop((1.0, 0.0, 0.0, 0.75, 0.25, 0.5, 0.0), 4.0, (1.0, 0.0))
     (0.0, 4.0)
     """
-    s, l2, shrink, b, a, lr, eps = c
+    _, _, shrink, b, a, lr, eps = c
     p, v = x
-    g = s * g + l2 * p
     v = mean_square(v, g, b, a)
     return p - shrink * p - lr * (g / (math.sqrt(v) + eps)), v
 
@@ -63,9 +62,8 @@ def rmsprop(c, g, x):
 @inlinable
 def rmsprop_momentum(c, g, x):
     """RMSprop step with momentum, ``x = (p, v, buffer)``."""
-    s, l2, shrink, b, a, lr, eps, mu = c
+    _, _, shrink, b, a, lr, eps, mu = c
     p, v, buffer = x
-    g = s * g + l2 * p
     v = mean_square(v, g, b, a)
     buffer = mu * buffer + g / (math.sqrt(v) + eps)
     return p - shrink * p - lr * buffer, v, buffer
@@ -74,9 +72,8 @@ def rmsprop_momentum(c, g, x):
 @inlinable
 def rmsprop_centered(c, g, x):
     """Centered RMSprop step, ``x = (p, v, mean)``."""
-    s, l2, shrink, b, a, lr, eps = c
+    _, _, shrink, b, a, lr, eps = c
     p, v, mean = x
-    g = s * g + l2 * p
     v, mean = mean_square(v, g, b, a), lerp(mean, g, b, a)
     return p - shrink * p - lr * (g / (deviation(v, mean) + eps)), v, mean
 
@@ -84,9 +81,8 @@ def rmsprop_centered(c, g, x):
 @inlinable
 def rmsprop_centered_momentum(c, g, x):
     """Centered RMSprop step with momentum, ``x = (p, v, mean, buffer)``."""
-    s, l2, shrink, b, a, lr, eps, mu = c
+    _, _, shrink, b, a, lr, eps, mu = c
     p, v, mean, buffer = x
-    g = s * g + l2 * p
     v, mean = mean_square(v, g, b, a), lerp(mean, g, b, a)
     buffer = mu * buffer + g / (deviation(v, mean) + eps)
     return p - shrink * p - lr * buffer, v, mean, buffer
@@ -108,7 +104,7 @@ RMSPROP = Rule(
     slots=("square_avg",),
     clock0=counted,
     tick=rmsprop_tick,
-    update=rmsprop,
+    update=coupled(rmsprop),
     formula=r"p \leftarrow p - \alpha g / (\sqrt{v} + \epsilon)",
     source=_SOURCE,
 )
@@ -119,7 +115,7 @@ RMSPROP_MOMENTUM = Rule(
     slots=("square_avg", "momentum_buffer"),
     clock0=counted,
     tick=rmsprop_momentum_tick,
-    update=rmsprop_momentum,
+    update=coupled(rmsprop_momentum),
     formula=r"b \leftarrow \mu b + g / (\sqrt{v} + \epsilon),\quad p \leftarrow p - \alpha b",
     source=_SOURCE,
 )
@@ -130,7 +126,7 @@ RMSPROP_CENTERED = Rule(
     slots=("square_avg", "grad_avg"),
     clock0=counted,
     tick=rmsprop_tick,
-    update=rmsprop_centered,
+    update=coupled(rmsprop_centered),
     formula=r"p \leftarrow p - \alpha g / (\sqrt{v - a^2} + \epsilon)",
     source=_CENTERED,
 )
@@ -141,7 +137,7 @@ RMSPROP_CENTERED_MOMENTUM = Rule(
     slots=("square_avg", "grad_avg", "momentum_buffer"),
     clock0=counted,
     tick=rmsprop_momentum_tick,
-    update=rmsprop_centered_momentum,
+    update=coupled(rmsprop_centered_momentum),
     formula=r"b \leftarrow \mu b + g / (\sqrt{v - a^2} + \epsilon),\quad p \leftarrow p - \alpha b",
     source=_CENTERED,
 )

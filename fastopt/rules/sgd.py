@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from fastopt.compile import inlinable
 from fastopt.rules.base import Choice, Flag, Real, Rule
+from fastopt.rules.parts import coupled
 
 __all__ = ["MOMENTUM", "SGD"]
 
@@ -46,9 +47,9 @@ def sgd(c, g, x):
     >>> sgd((1.0, 0.0, 0.0, 0.5), 2.0, (1.0,))
     (0.0,)
     """
-    s, l2, shrink, lr = c
+    _, _, shrink, lr = c
     (p,) = x
-    return (p - shrink * p - lr * (s * g + l2 * p),)
+    return (p - shrink * p - lr * g,)
 
 
 @inlinable
@@ -78,9 +79,8 @@ def momentum(c, g, x):
     >>> momentum((1.0, 0.0, 0.0, 0.25, 1.0, 0.0, 0.5), 2.0, (1.0, 4.0))
     (-0.5, 3.0)
     """
-    s, l2, shrink, mu, a, cg, cv = c
+    _, _, shrink, mu, a, cg, cv = c
     p, v = x
-    g = s * g + l2 * p
     v = mu * v + a * g
     return p - shrink * p - (cg * g + cv * v), v
 
@@ -97,7 +97,7 @@ SGD = Rule(
     slots=(),
     clock0=counted,
     tick=sgd_tick,
-    update=sgd,
+    update=coupled(sgd),
     formula=r"p \leftarrow p - \alpha g",
     source="H. Robbins and S. Monro, A stochastic approximation method, 1951",
 )
@@ -115,7 +115,7 @@ MOMENTUM = Rule(
     slots=("momentum_buffer",),
     clock0=counted,
     tick=momentum_tick,
-    update=momentum,
+    update=coupled(momentum),
     formula=r"v \leftarrow \mu v + (1 - d) g,\quad p \leftarrow p - \alpha v",
     source="B. T. Polyak, Some methods of speeding up the convergence of iteration methods, 1964",
 )

@@ -14,7 +14,7 @@ from __future__ import annotations
 from fastopt.compile import inlinable
 from fastopt.rules.adam import ADAM, adam_tick, descend
 from fastopt.rules.base import Real
-from fastopt.rules.parts import lerp, signed
+from fastopt.rules.parts import coupled, lerp, signed
 
 __all__ = ["YOGI"]
 
@@ -32,9 +32,8 @@ def yogi(c, g, x):
     >>> yogi((1.0, 0.0, 0.0, 0.5, 0.5, 0.75, 0.25, 0.5, 0.0), 4.0, (1.0, 0.0, 0.0))
     (0.5, 2.0, 4.0)
     """
-    s, l2, _, b1, a1, _, a2, _, _ = c
+    _, _, _, b1, a1, _, a2, _, _ = c
     p, m, v = x
-    g = s * g + l2 * p
     m, square = lerp(m, g, b1, a1), g * g
     v = v - signed(a2 * square, v - square)
     return descend(c, p, m, v), m, v
@@ -48,7 +47,7 @@ YOGI = _ADAM.using(
         "initial_accumulator_value": Real(1e-6, summary="what the accumulators start at"),
     },
     tick=yogi_tick,
-    update=yogi,
+    update=coupled(yogi),
     formula=r"v \leftarrow v - (1 - \beta_2)\, \mathrm{sign}(v - g^2)\, g^2",
     source="M. Zaheer et al., Adaptive methods for nonconvex optimization, NeurIPS 2018",
     start={
