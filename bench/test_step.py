@@ -153,3 +153,14 @@ def test_arena(benchmark, tensors, quick):
     sides = {"ours": optimizer.step, "torch fused": fused}
     store(benchmark, "many", f"{tensors:,} tensors of 1 000, arena", compare(sides, quick))
     benchmark.pedantic(optimizer.step, rounds=5, iterations=10, warmup_rounds=1)
+
+
+@pytest.mark.parametrize("tensors", [160, 1000])
+def test_list(benchmark, tensors, quick):
+    """The same without an arena: a list of arrays, and one of gradients."""
+    arrays, grads = ([np.ones(1000, np.float32) for _ in range(tensors)] for _ in range(2))
+    optimizer = fastopt.AdamW(arrays, lr=1e-6)
+    fused = torch_step_of(CASES["adamw"], [1000] * tensors, FLAVOURS["torch fused"])
+    sides = {"ours": lambda: optimizer.step(grads), "torch fused": fused}
+    store(benchmark, "many", f"{tensors:,} tensors of 1 000, list", compare(sides, quick))
+    benchmark.pedantic(sides["ours"], rounds=5, iterations=10, warmup_rounds=1)

@@ -31,8 +31,6 @@ from fastopt.errors import ArrayError, HyperparameterError
 from fastopt.norms import clip_coefficient
 from fastopt.rules import Real, Rule
 from fastopt.rules.parts import lerp
-from fastopt.steps import stepper
-from fastopt.threads import Twins
 
 __all__ = [
     "AVERAGE",
@@ -277,18 +275,17 @@ class Extras(NamedTuple):
     limit: float | None
     clears: bool
 
-    def kernel(self, rule: Rule) -> Twins:
-        """Return the step of ``rule`` that does it all in one pass."""
+    def rule(self, rule: Rule) -> Rule:
+        """Return ``rule`` that does it all in one pass.
+
+        With ``clears`` the gradient is its last array, too.
+        """
         rule = scaled(rule) if self.limit is None else clipped(rule)
-        return stepper(clearing(rule) if self.clears else rule)
+        return clearing(rule) if self.clears else rule
 
     def hyper(self, h: tuple[float, ...]) -> tuple[float, ...]:
-        """Return the hyperparameters for :meth:`kernel` from those of the rule."""
+        """Return the hyperparameters for that rule from those of the one it is made of."""
         return (*h, self.factor) if self.limit is None else (*h, self.factor, self.limit)
-
-    def arrays(self, x: tuple[np.ndarray, ...], g: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return the arrays for :meth:`kernel` from those of the rule."""
-        return (*x, g) if self.clears else x
 
 
 def extras(

@@ -18,7 +18,7 @@ from fastopt.compile import inlinable, jitable
 from fastopt.rules import Rule
 
 __all__ = [
-    "LINE", "adapted", "alone", "cast", "contained", "each", "load", "measuring", "put",
+    "LINE", "adapted", "alone", "cast", "contained", "each", "load", "measuring", "ordered", "put",
     "scattered", "span_item", "spanning", "store", "summing", "sums_item", "take", "ticking",
     "trusting",
 ]  # fmt: skip
@@ -277,6 +277,16 @@ def scattered():
         where = links[SPAN_ITEM], n, links[SPAN], c, table, active, sizes, items, no_sums
         call(links[EACH], None, where)
         return -1
+
+    return step
+
+
+def ordered(unpack):
+    """:func:`scattered`, its arguments in words: one argument to take from Python, not eight."""
+
+    def step(order):
+        arguments = unpack(order)
+        return call(arguments[0][SCATTERED], 0, arguments)
 
     return step
 

@@ -7,18 +7,19 @@ region, cut in work items of equal size whatever the sizes of the arrays.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numba
 import numpy as np
 
+from fastopt.calls import unpacked, words_of
 from fastopt.clocks import new_clock
 from fastopt.compile import kernel
-from fastopt.loops import LINE, scattered
+from fastopt.loops import LINE, ordered
 from fastopt.rules import Rule
-from fastopt.steps import links_of
-from fastopt.threads import Twins
+from fastopt.steps import ARGUMENTS, PARALLEL_FROM, links_of
+from fastopt.threads import enter_parallel, leave_parallel
 
 __all__ = ["BFLOAT16", "COUNTER", "GRADIENT", "PARAMETER", "Many", "work_items"]  # fmt: skip
 
@@ -33,13 +34,15 @@ ITEM = 8192
 OVERHEAD = 128
 
 
-def work_items(sizes: np.ndarray) -> np.ndarray:
+def work_items(sizes: np.ndarray, threads: int = 1) -> np.ndarray:
     """Cut arrays, one behind the other, in work items that take equally long.
 
     Parameters
     ----------
     sizes : ndarray of int64
         Number of elements of each array; zeros are fine.
+    threads : int
+        The number of items is a multiple of this, or less by one or two.
 
     Returns
     -------
@@ -51,29 +54,17 @@ def work_items(sizes: np.ndarray) -> np.ndarray:
     --------
     >>> work_items(np.array([5, 0, 10_000, 3]))
     array([[   0,    2,    4],
-           [   0, 7744,    0]])
+           [   0, 4864,    0]])
     """
     ends = np.cumsum(sizes + OVERHEAD)
-    starts = np.arange(0, ends[-1] if ends.size else 0, ITEM)
+    total = int(ends[-1]) if ends.size else 0
+    count = -(-total // (ITEM * threads)) * threads
+    size = -(-total // (count * LINE)) * LINE if count else ITEM
+    starts = np.arange(0, total, size)
     segment = np.searchsorted(ends, starts, side="right")
     inside = starts - (ends - sizes)[segment]
     offset = np.maximum(inside, 0) // LINE * LINE
     return np.array([np.append(segment, sizes.size), np.append(offset, 0)])
-
-
-# Whole steps of torch tensors of 1 000, serial and parallel, in us: 40 take 98 and 85 (right after
-# a step of torch's own 125 and 112), 160 335 and 242 (475 and 387), 600 1 177 and 820 (1 471 and
-# 1 197).
-PARALLEL_FROM = 40_000
-
-
-@functools.cache
-def _stepper(rule: Rule, kinds: tuple[np.dtype, ...]) -> Twins:
-    def twin(parallel: bool) -> Callable:
-        # Linked when first called: a parallel loop starts threads, which a process may never need.
-        return lambda *args: kernel(scattered)(links_of(rule, kinds, parallel), *args)
-
-    return Twins(twin(False), twin(True), PARALLEL_FROM)
 
 
 class Many:
@@ -89,6 +80,8 @@ class Many:
         Number of elements of each array.
     groups : sequence of int
         Which row of the hyperparameters each array takes.
+    clocks : ndarray, optional
+        Those of another :class:`Many` for the same arrays, to be shared with it.
 
     Attributes
     ----------
@@ -100,8 +93,9 @@ class Many:
 
     Notes
     -----
-    Nothing is checked: no address may be wrong, and no two written arrays may overlap. Results have
-    the bits that :func:`fastopt.steps.stepper` gives for each array alone.
+    Nothing is checked: no address may be wrong, and no two written arrays may overlap. A step finds
+    ``table`` and ``clocks`` by address too: write to them, never replace them. Results have the
+    bits that :func:`fastopt.steps.stepper` gives for each array alone.
 
     Examples
     --------
@@ -125,17 +119,19 @@ class Many:
         slot_kind: Any,
         sizes: Sequence[int] | np.ndarray,
         groups: Sequence[int] | np.ndarray,
+        clocks: np.ndarray | None = None,
     ) -> None:
         self.rule = rule
+        self.kinds = tuple(map(np.dtype, (kind, kind, *(slot_kind for _ in rule.slots))))
         self.sizes = np.array(sizes, np.int64)
         self.groups = np.array(groups, np.int64)
         self.everything = np.arange(self.sizes.size)
         self.table = np.zeros((SLOTS + len(rule.slots), self.sizes.size), np.int64)
         h = rule.pack()
-        self.clocks = np.tile(new_clock(rule, h), (self.sizes.size, 1))
-        kinds = kind, kind, *(slot_kind for _ in rule.slots)
-        self._stepper = _stepper(rule, tuple(map(np.dtype, kinds)))
-        self._select(self.everything)
+        fresh = np.tile(new_clock(rule, h), (self.sizes.size, 1))
+        self.clocks = fresh if clocks is None else clocks
+        self._run = kernel(ordered, unpacked(ARGUMENTS))
+        self._prepare(np.array([h]), self.everything)
 
     def step(self, hyper: np.ndarray, active: np.ndarray) -> int:
         """Update the arrays ``active``, in place, and advance their clocks.
@@ -143,7 +139,8 @@ class Many:
         Parameters
         ----------
         hyper : ndarray of float64, shape (groups, hyperparameters)
-            From :meth:`fastopt.rules.Rule.pack`, one row a group.
+            From :meth:`fastopt.rules.Rule.pack`, one row a group. Passing the same array again
+            (with new contents) saves preparing the call.
         active : ndarray of int64
             Numbers of the arrays that have a gradient.
 
@@ -153,15 +150,31 @@ class Many:
             -1; or, if the step counter of an array does not agree with its clock, the position in
             ``active`` of the first such array: then nothing was changed.
         """
-        if active is not self._active and not np.array_equal(active, self._active):
-            self._select(active)
-        return self._stepper(
-            self._weight, hyper, self.groups, self.clocks, self.sizes, self.table, active,
-            self._items,
-        )  # fmt: skip
+        others = active is not self._active and not np.array_equal(active, self._active)
+        if others or hyper is not self._hyper:
+            self._prepare(hyper, active)
+        token = enter_parallel(self._weight, PARALLEL_FROM)
+        order = self._orders[token is not False]
+        try:
+            return self._run(self._order(token is not False) if order is None else order)
+        finally:
+            if token is not False and token is not True:
+                leave_parallel(token)
 
-    def _select(self, active: np.ndarray) -> None:
+    def _prepare(self, hyper: np.ndarray, active: np.ndarray) -> None:
         sizes = self.sizes[active]
-        self._active = active
-        self._items = work_items(sizes)
+        self._hyper, self._active = hyper, active
+        self._items = work_items(sizes, numba.config.NUMBA_NUM_THREADS)
         self._weight = int(sizes.sum()) + OVERHEAD * sizes.size
+        self._orders: list[np.ndarray | None] = [None, None]
+
+    def _order(self, parallel: bool) -> np.ndarray:
+        # When first needed: a parallel loop starts threads, which a process may never need.
+        links = links_of(self.rule, self.kinds, parallel)
+        order = self._orders[parallel] = words_of(
+            (
+                links, self._hyper, self.groups, self.clocks, self.sizes, self.table, self._active,
+                self._items,
+            )
+        )  # fmt: skip
+        return order

@@ -1,4 +1,4 @@
-"""The optimizer over NumPy arrays: checks at the rim, one kernel call a tensor (or an arena).
+"""The optimizer over NumPy arrays: checks at the rim, then one kernel call for all of a dtype.
 
 :class:`Optimizer` holds everything; the final classes in :mod:`fastopt.classes` are a signature, a
 documentation string and one call.
@@ -31,7 +31,7 @@ __all__ = ["NONFINITE", "Optimizer"]
 
 NONFINITE = ("propagate", "skip", "raise")
 
-Work = list[tuple[Group, list[tuple[Segment, np.ndarray]]]]
+Work = list[tuple[Group, list[Segment]]]
 
 
 class Optimizer(ABC):
@@ -177,15 +177,19 @@ class Optimizer(ABC):
         """
         has_extras = fused.are_asked(grad_scale, max_norm, clip_value, zero_grad)
         loss = None if closure is None else closure()
+        usual = self._bare and self._schedule is None and self._nonfinite == "propagate"
+        if usual and not has_extras and self._groups[0].repeat(grads):
+            self.steps += 1
+            return loss
         work = self._match(grads)
         changes = [group.pending() for group in self._groups]
         schedule = self._schedule
         scheduled = None if schedule is None else self._scheduled(schedule(self.steps), changes)
         if zero_grad:
-            fused.check_cleared([(f"grads{s.suffix}", g) for _, pairs in work for s, g in pairs])
+            fused.check_cleared([(f"grads{s.suffix}", s.g) for _, held in work for s in held])
         norm = 0.0
         if max_norm is not None:
-            norm = flat_norm([g for _, pairs in work for _, g in pairs])
+            norm = flat_norm([segment.g for _, held in work for segment in held])
             self.grad_norm = norm / grad_scale
         # A finite norm says that every gradient is; an infinite one may be a sum that overflowed.
         unknown = max_norm is None or not math.isfinite(norm)
@@ -195,16 +199,12 @@ class Optimizer(ABC):
         extras = None
         if has_extras:
             extras = fused.extras(grad_scale, clip_value, zero_grad, norm, max_norm)
-        for k, (group, pairs) in enumerate(work):
-            change = changes[k]
-            if change is not None:
+        for k, (group, _) in enumerate(work):
+            if (change := changes[k]) is not None:
                 group.adopt(change)
-            h, kernel = group.h if scheduled is None else scheduled[k], group.kernel
-            if extras is not None:
-                kernel, h = extras.kernel(group.rule), extras.hyper(h)
-            for segment, g in pairs:
-                x = segment.x if extras is None else extras.arrays(segment.x, g)
-                kernel(segment.n, h, segment.clock, g, x)
+            if scheduled is not None:
+                group.schedule(scheduled[k])
+            group.step(extras)
         self.steps += 1
         return loss
 
@@ -367,16 +367,17 @@ class Optimizer(ABC):
             for k, (group, item) in enumerate(zip(groups, items))
         ]
 
-    def _scheduled(self, factor: float, changes: list[Change | None]) -> list[tuple[float, ...]]:
-        """Return each group's hyperparameters for this step, the learning rate scaled."""
+    def _scheduled(self, factor: float, changes: list[Change | None]) -> list[float]:
+        """Return each group's learning rate for this step."""
         return [
-            group.scaled(group.h if change is None else change.h, float(factor))
+            group.scaled((group.h if change is None else change.h)[0], float(factor))
             for group, change in zip(self._groups, changes)
         ]
 
     def _is_finite(self, work: Work) -> bool:
-        for group, pairs in work:
-            for segment, g in pairs:
+        for group, held in work:
+            for segment in held:
+                g = segment.g
                 if all_finite(g):
                     continue
                 if self._nonfinite == "skip":

@@ -1,27 +1,27 @@
 """What :class:`fastopt.optimizer.Optimizer` is made of: runs of memory, and groups of them.
 
-A *segment* is what one kernel call updates: one array, or a whole arena. A *group* is the segments
-that share hyperparameters; it reads them from its dict before each step, since schedulers write
-there, and packs them again only when they changed.
+A *segment* is contiguous memory with one clock: one array, or a whole arena. A *group* is the
+segments that share hyperparameters; it reads them from its dict before each step, since schedulers
+write there, and packs them again only when they changed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from operator import itemgetter
+from collections.abc import Callable, Mapping, Sequence
+from operator import is_, itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastopt.arena import Buffer
 from fastopt.arrays import Extents, aligned_zeros, check_array, check_like, is_like, named
+from fastopt.batches import Batch
 from fastopt.clocks import new_clock, rewind
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean
-from fastopt.fused import AVERAGE
+from fastopt.fused import AVERAGE, Extras
 from fastopt.rules import Rule
 from fastopt.rules.base import begin
-from fastopt.steps import stepper
 
 __all__ = ["Change", "Group", "Piece", "Segment", "are_groups"]
 
@@ -46,7 +46,7 @@ class Piece(NamedTuple):
 
 
 class Segment:
-    """Memory that one kernel call updates, with its slots, its clock and its last gradient."""
+    """Contiguous memory with its slots, its clock and its last gradient."""
 
     def __init__(self, p: np.ndarray, pieces: list[Piece], suffix: str) -> None:
         self.p = p.view(np.ndarray).reshape(-1)
@@ -95,6 +95,17 @@ class Segment:
         return self.g
 
 
+class Match(NamedTuple):
+    """Gradients as they were given, and the segments that hold them now."""
+
+    items: Sequence[np.ndarray | None]
+    segments: list[Segment]
+
+    def holds(self, items: Sequence[np.ndarray | None]) -> bool:
+        """Tell whether these are the very same gradients."""
+        return len(items) == len(self.items) and all(map(is_, items, self.items))
+
+
 class Change(NamedTuple):
     """Hyperparameters that a group is about to adopt."""
 
@@ -137,6 +148,9 @@ class Group:
         self.splits = self.rule.measure is not None
         self.segments = _segments(path, self.params, extents, self.splits)
         self.keys = [piece.key for segment in self.segments for piece in segment.pieces]
+        self._match = Match((), [])
+        self._aimed: list[Batch] | None = None
+        self._options: dict[str, Any] | None = None
         self._bind()
 
     @property
@@ -158,15 +172,52 @@ class Group:
             return views[0]
         return dict(zip(self.keys, views)) if isinstance(params, dict) else views
 
-    def match(self, grads: Any, where: str, params: Extents) -> list[tuple[Segment, np.ndarray]]:
-        """Pair each segment that has a gradient with it; check gradients not seen before."""
-        return [
-            (segment, segment.accept(g, where, params))
-            for segment, g in zip(self.segments, self._items(grads, where))
-            if g is not None
-        ]
+    def match(self, grads: Any, where: str, params: Extents) -> list[Segment]:
+        """Give each segment its gradient, if there is one; return those that have one now.
 
-    def _items(self, grads: Any, where: str) -> Any:
+        Gradients not seen before are checked.
+        """
+        items, last = self._items(grads, where), self._match
+        if not last.holds(items):
+            given = [(s, g) for s, g in zip(self.segments, items) if g is not None]
+            for segment, g in given:
+                segment.accept(g, where, params)
+            last = self._match = Match(tuple(items), [segment for segment, _ in given])
+            self._aimed = None
+        return last.segments
+
+    def step(self, extras: Extras | None) -> None:
+        """Update the segments of the last :meth:`match`, in place."""
+        if self._aimed is None:
+            segments = self._match.segments
+            self._aimed = [batch for batch in self._batches if batch.aim(segments)]
+        for batch in self._aimed:
+            batch.step(self._hyper, extras)
+        self._options = dict(self.options) if self.seen is not None else None
+
+    def repeat(self, grads: Any) -> bool:
+        """Do the last :meth:`step` again if all it was made for is as it was; tell whether it is.
+
+        Each function that a step goes through costs 2 us where a backward pass has emptied the
+        caches, as much as 30 000 operations: so this one asks everything that a step has to ask.
+        """
+        params = self.params
+        if isinstance(params, np.ndarray):
+            grads = (grads,)
+        elif isinstance(params, Buffer):
+            grads = (params.flat_grad if grads is None else grads,)
+        elif not isinstance(grads, list | tuple):
+            return False
+        try:
+            if self.options != self._options or not self._match.holds(grads):
+                return False
+        except ValueError:  # an option is an array of several elements: packing refuses it by name
+            return False
+        for batch in self._aimed or ():
+            batch.step(self._hyper, None)
+        return self._aimed is not None
+
+    def _items(self, grads: Any, where: str) -> Sequence[np.ndarray | None]:
         params = self.params
         if isinstance(params, Buffer):
             if self.splits:
@@ -226,24 +277,33 @@ class Group:
         self.rule, self.h, self.seen = change
         if has_other_rule:
             self._bind()
+        self._hyper[0] = h
         if any(name not in _NOT_IN_CLOCK for name in stale):
             for segment in self.segments:
                 rewind(rule, h, segment.steps, segment.clock)
 
     def _bind(self) -> None:
-        self.kernel = stepper(self.rule)
+        sorts: dict[np.dtype, list[Segment]] = {}
         for segment in self.segments:
             segment.bind(self.rule, self.h)
+            sorts.setdefault(segment.dtype, []).append(segment)
+        self._batches = [Batch(self.rule, segments) for segments in sorts.values()]
+        self._aimed = None
+        self._hyper = np.array([self.h])
 
-    def scaled(self, h: tuple[float, ...], factor: float) -> tuple[float, ...]:
-        """Return ``h`` with its learning rate multiplied by a schedule's factor."""
-        lr = h[0] * factor
+    def scaled(self, lr: float, factor: float) -> float:
+        """Return the learning rate multiplied by a schedule's factor; check it."""
+        lr = lr * factor
         if not 0.0 <= lr < math.inf:
             raise HyperparameterError(
                 f"{self.where}: the schedule's factor {factor!r} makes lr {lr}; it must be finite "
                 "and zero or more. Nothing was changed."
             )
-        return (lr, *h[1:])
+        return lr
+
+    def schedule(self, lr: float) -> None:
+        """Take this learning rate for the next step."""
+        self._hyper[0, 0] = lr
 
     def locate(self, segment: Segment, index: int) -> tuple[Any, int]:
         """Return the key of the tensor that holds element ``index`` and its flat index there."""

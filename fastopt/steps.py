@@ -20,7 +20,7 @@ from fastopt.compile import kernel
 from fastopt.rules import Rule
 from fastopt.threads import Twins
 
-__all__ = ["links_of", "stepper"]
+__all__ = ["ARGUMENTS", "links_of", "stepper"]
 
 # float32 on 2 cores the twins cross at 16 000 elements (AdamW), 24 000 (momentum), 32 000 (SGD).
 PARALLEL_FROM = 20_000
@@ -31,7 +31,8 @@ _ROW, _ROWS = types.Array(_REAL, 1, "C"), types.Array(_REAL, 2, "C")
 _LIST, _TABLE = types.Array(_WHOLE, 1, "C"), types.Array(_WHOLE, 2, "C")
 # Arguments of every item of work, after its number, and of the loop over arrays.
 _ITEM = _WHOLE, _ROWS, _TABLE, _LIST, _LIST, _TABLE, _ROWS
-_SCATTERED = _LIST, _ROWS, _LIST, _ROWS, _LIST, _TABLE, _LIST, _TABLE
+ARGUMENTS = types.Tuple((_LIST, _ROWS, _LIST, _ROWS, _LIST, _TABLE, _LIST, _TABLE))
+"""Numba's types of what :func:`fastopt.loops.scattered` takes."""
 
 
 @functools.cache
@@ -49,7 +50,7 @@ def links_of(rule: Rule, kinds: tuple[np.dtype, ...], parallel: bool = False) ->
     updates = kernel(loops.spanning, rule.update, n, kinds)
     links = (
         n,
-        address_of(kernel(loops.scattered), _WHOLE, *_SCATTERED),
+        address_of(kernel(loops.scattered), _WHOLE, *ARGUMENTS),
         address_of(ticks, _NONE, _ROW, _ROW, _ROW),
         address_of(updates, _NONE, _ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE),
         address_of(kernel(loops.each, parallel=parallel), _NONE, _WHOLE, _WHOLE, *_ITEM),
@@ -75,6 +76,8 @@ class Step:
     def __init__(self, rule: Rule, parallel: bool) -> None:
         self._rule, self._parallel = rule, parallel
         self._kernel = kernel(loops.alone)
+        # As many as there can be threads; asking how many there are now takes as long as a step.
+        self._pieces = numba.config.NUMBA_NUM_THREADS if parallel else 1
         self._links: dict[np.dtype, np.ndarray] = {}
         self._hyper: tuple[Any, np.ndarray] = (None, np.zeros((1, 0)))
 
@@ -89,8 +92,7 @@ class Step:
         pair = self._hyper  # read once: another thread may replace it
         if pair[0] is not h:
             pair = self._hyper = h, np.array([h], np.float64)
-        pieces = numba.get_num_threads() if self._parallel else 1
-        self._kernel(links, pieces, pair[1], clock[None], g, x)
+        self._kernel(links, self._pieces, pair[1], clock[None], g, x)
 
 
 @functools.cache

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+import fastopt.many
 from fastopt.access import put, take
 from fastopt.compile import kernel
+from fastopt.loops import LINE
 from fastopt.many import (
     BFLOAT16,
     COUNTER,
@@ -36,10 +38,11 @@ SIZES = {
 }
 
 
+@pytest.mark.parametrize("threads", [1, 2, 8])
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
-def test_work_items_cover_every_element_once(sizes):
+def test_work_items_cover_every_element_once(sizes, threads):
     sizes = np.array(sizes, np.int64)
-    segment, offset = work_items(sizes)
+    segment, offset = work_items(sizes, threads)
     covered = [np.zeros(n, int) for n in sizes]
     longest = 0
     for k in range(segment.size - 1):
@@ -53,6 +56,9 @@ def test_work_items_cover_every_element_once(sizes):
         longest = max(longest, weight)
     assert all((c == 1).all() for c in covered)
     assert longest <= ITEM + 2 * OVERHEAD  # one array may be entered twice
+    total = sizes.sum() + OVERHEAD * sizes.size
+    # Sizes are rounded up to whole lines, so that a few items may be saved.
+    assert total < LINE * threads**2 or (segment.size - 1) % threads in (0, threads - 1)
 
 
 class Arrays:
@@ -111,12 +117,11 @@ def test_together_as_alone(name, dtype, shift):
 
 
 @pytest.mark.parametrize("name", ["adamw", "lamb"])
-def test_parallel_as_serial(name):
+def test_parallel_as_serial(name, monkeypatch):
     """Both twins, called by hand, since the guard may choose the serial one."""
     made = [Arrays(RULES[name], SIZES["mixed"], [0] * len(SIZES["mixed"])) for _ in range(2)]
-    for arrays, twin in zip(made, ("serial", "parallel")):
-        chosen = getattr(arrays.many._stepper, twin)
-        arrays.many._stepper = lambda _, *args, chosen=chosen: chosen(*args)
+    for arrays, parallel in zip(made, (False, True)):
+        monkeypatch.setattr(fastopt.many, "enter_parallel", lambda *_, answer=parallel: answer)
         for _ in range(3):
             arrays.step(range(len(arrays.p)))
         arrays.check()

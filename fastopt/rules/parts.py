@@ -46,7 +46,7 @@ def coupled(plain):
     def update(c, g, x):
         return plain(c, seen(c[0], c[1], g, x[0]), x)
 
-    update.plain = plain
+    vars(update)["plain"] = plain
     return update
 
 

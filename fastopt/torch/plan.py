@@ -111,6 +111,9 @@ class Plan:
             self.batches = [Batch(rule, self, numbers) for (rule, _), numbers in sorts.items()]
         for p in set(clocks).difference(params):
             del clocks[p]
+        self._hyper = {
+            batch.rule: np.zeros((len(self.rows), len(batch.rule.hyper))) for batch in self.batches
+        }
         self._pack()
         self._look()
 
@@ -143,10 +146,7 @@ class Plan:
         self._ids = list(map(id, self._held))
 
     def _pack(self) -> None:
-        """Write the hyperparameters of all groups of a rule to one table."""
-        self._hyper = {
-            batch.rule: np.zeros((len(self.rows), len(batch.rule.hyper))) for batch in self.batches
-        }
+        """Write the hyperparameters of all groups of a rule to one table, always the same."""
         for k, row in enumerate(self.rows):
             if row.rule in self._hyper:
                 self._hyper[row.rule][k] = row.h
