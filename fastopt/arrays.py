@@ -6,6 +6,7 @@ write to the wrong place is refused here, in Python, before anything is written.
 
 from __future__ import annotations
 
+import ctypes
 from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from fastopt.errors import ArrayError, ArrayTypeError
 
 __all__ = [
     "Extents",
+    "address",
     "aligned_zeros",
     "check_array",
     "check_disjoint",
@@ -186,9 +188,20 @@ def is_like(g: Any, dtype: np.dtype, shape: tuple[int, ...]) -> bool:
     )
 
 
+def _told(a: np.ndarray) -> int:
+    return a.__array_interface__["data"][0]
+
+
+# NumPy's own macro PyArray_DATA, compiled into every extension, reads the pointer that follows the
+# head of the object: 0.2 us instead of 1.5 for asking. Should it ever be elsewhere, ask.
+_HEAD = object.__basicsize__
+_pointer = ctypes.c_int64.from_address
+_is_at_head = all(_pointer(id(a) + _HEAD).value == _told(a) for a in (np.ones(3), np.ones(5)[1:]))
+
+
 def address(a: np.ndarray) -> int:
     """Return the address of the first element of ``a``."""
-    return a.__array_interface__["data"][0]
+    return _pointer(id(a) + _HEAD).value if _is_at_head else _told(a)
 
 
 class Extents:
@@ -206,23 +219,16 @@ class Extents:
         self._starts: list[int] = []
         self._stops: list[int] = []
         self._names: list[str] = []
-        # Arrays that allocated the memory of those added; None once one had memory from elsewhere.
-        self._roots: dict[int, np.ndarray] | None = {}
 
     def copy(self) -> Extents:
         """Return an independent copy, to try an addition on."""
         other = Extents()
         other._starts, other._stops = self._starts.copy(), self._stops.copy()
         other._names = self._names.copy()
-        other._roots = None if self._roots is None else self._roots.copy()
         return other
 
     def find(self, a: np.ndarray) -> str | None:
         """Return the name of an array that overlaps ``a``, or None."""
-        # NumPy takes 1 us to tell an address, as long as a whole small step; two arrays that each
-        # allocated their memory cannot overlap anyway.
-        if a.flags.owndata and self._roots is not None and id(a) not in self._roots:
-            return None
         start = address(a)
         k = bisect_left(self._starts, start + a.nbytes) - 1
         return self._names[k] if k >= 0 and a.size and self._stops[k] > start else None
@@ -247,16 +253,6 @@ class Extents:
             self._starts.insert(k, start)
             self._stops.insert(k, start + a.nbytes)
             self._names.insert(k, name)
-            self._add_root(a)
-
-    def _add_root(self, a: np.ndarray) -> None:
-        root: Any = a
-        while isinstance(root, np.ndarray) and root.base is not None:
-            root = root.base
-        if self._roots is None or not isinstance(root, np.ndarray) or not root.flags.owndata:
-            self._roots = None
-        else:
-            self._roots[id(root)] = root
 
 
 def check_disjoint(items: list[tuple[str, np.ndarray]]) -> None:
