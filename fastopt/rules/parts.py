@@ -87,10 +87,11 @@ def mean_square(v, g, b, a):
     >>> mean_square(4.0, 2.0, 0.5, 0.5)
     4.0
     """
-    # For v >= 0 this asks for a < b, but an infinite v (g * g overflowed) goes to b * v and
-    # stays infinite: inf - inf would turn the parameter to NaN where torch leaves it alone.
-    v = v - a * v if a * v < b * v else b * v
-    return v + a * g * g
+    # An infinite v (g * g overflowed) stays infinite: inf - inf, the only NaN that numbers can make
+    # here, would turn the parameter to NaN where torch leaves it alone.
+    less = v - a * v
+    kept = (less if less == less else v) if a < b else b * v
+    return kept + a * g * g
 
 
 @inlinable
