@@ -45,9 +45,9 @@ def paired(
     repeats = {}
     for name, call in sides.items():
         call()
-        # The second call may still set something up: the fastest of some counts.
+        # The first calls may still set something up: the fastest of some counts.
         times: list[float] = []
-        while not times or sum(times) < least:
+        while len(times) < 3 or sum(times) < least:
             start = time.perf_counter()
             call()
             times.append(max(time.perf_counter() - start, 1e-7))
