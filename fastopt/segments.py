@@ -206,7 +206,9 @@ class Group:
             grads = (grads,)
         elif isinstance(params, Buffer):
             grads = (params.flat_grad if grads is None else grads,)
-        elif not isinstance(grads, list | tuple):
+        elif isinstance(params, dict) and isinstance(grads, Mapping):
+            grads = self._named_items(grads, "grads")
+        elif not isinstance(params, list) or not isinstance(grads, list | tuple):
             return False
         try:
             if self.options != self._options or not self._match.holds(grads):

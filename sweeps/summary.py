@@ -81,11 +81,12 @@ def finished(result: SweepResult) -> Group:
     ]
     if isinstance(result, PrunedResult):
         lines.append(f"{info['pruner']}: {result.share_of_steps_:.1%} of full-length steps")
+    if "store" in info:
+        reused = f", where {info['reused']:,} of them were already" if info["reused"] else ""
+        lines.append(f"Stored in {info['store']}{reused}.")
     hint = at_the_edge(result)
     if hint:
         lines.append(hint)
-    if "store" in info:
-        lines.append(f"{info['reused']:,} of them were in {info['store']} already.")
     if info["interrupted"]:
         lines.append("Interrupted: the other trials did not run.")
     return Group(_best(result), *lines)

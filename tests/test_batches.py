@@ -38,7 +38,12 @@ def one(rng):
     return rng.normal(size=4097).astype(np.float32)
 
 
-STRUCTURES = {"array": one, "list": drawn, "arena": lambda rng: flatten(drawn(rng))}
+STRUCTURES = {
+    "array": one,
+    "list": drawn,
+    "dict": lambda rng: dict(enumerate(drawn(rng))),
+    "arena": lambda rng: flatten(drawn(rng)),
+}
 
 
 class Walk:
@@ -52,10 +57,14 @@ class Walk:
     def __init__(self, structure, **options):
         self.rng = np.random.default_rng(5)
         self.params = STRUCTURES[structure](self.rng)
-        self.is_arena = structure == "arena"
+        self.structure = structure
         self.opt = AdamW(self.params, lr=0.01, **options)
-        flat = self.params.flat if self.is_arena else self.params
-        self.memory = flat if structure == "list" else [flat]
+        self.memory = {
+            "array": lambda p: [p],
+            "list": list,
+            "dict": lambda p: list(p.values()),
+            "arena": lambda p: [p.flat],
+        }[structure](self.params)
         self.grads = [np.empty_like(p) for p in self.memory]
 
     def step(self):
@@ -78,11 +87,18 @@ class Walk:
             self.opt.load_state_dict(self.opt.state_dict())
         for g in self.grads:
             g[:] = self.rng.normal(size=g.size)
-        own = self.is_arena and event != "other_arrays"
-        if own:
-            self.params.flat_grad[:] = self.grads[0]
-        self.opt.step(None if own else given if len(given) > 1 else given[0], **extras)
+        self.opt.step(self.structured(given, event), **extras)
         return event
+
+    def structured(self, given, event):
+        if self.structure == "list":
+            return given
+        if self.structure == "dict":
+            return {k: g for k, g in enumerate(given) if g is not None}
+        if self.structure == "arena" and event != "other_arrays":
+            self.params.flat_grad[:] = given[0]
+            return None
+        return given[0]
 
     def bits(self):
         state = self.opt.state_dict()["state"].values()
