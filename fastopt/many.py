@@ -158,7 +158,7 @@ class Many:
         try:
             return self._run(self._order(token is not False) if order is None else order)
         finally:
-            if token is not False and token is not True:
+            if token is not False and token is not True:  # a call less, as a rule
                 leave_parallel(token)
 
     def _prepare(self, hyper: np.ndarray, active: np.ndarray) -> None:

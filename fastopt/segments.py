@@ -199,7 +199,7 @@ class Group:
         """Do the last :meth:`step` again if all it was made for is as it was; tell whether it is.
 
         Each function that a step goes through costs 2 us where a backward pass has emptied the
-        caches, as much as 30 000 operations: so this one asks everything that a step has to ask.
+        caches, as long as 8 000 elements take: so this one asks all that a step has to ask.
         """
         params = self.params
         if isinstance(params, np.ndarray):
