@@ -83,20 +83,44 @@ def adapted(measure, trust):
 
 
 @functools.cache
+def running(update):
+    """Return ``run(c, g, x, low, high)``: update elements, the gradient ``g`` a tuple of one array.
+
+    Of an update that is :func:`fastopt.rules.parts.coupled` there are two loops. They may fuse
+    other products to sums, so everything that steps a rule has both: the same bits everywhere.
+    """
+    plain = getattr(update, "plain", None)
+
+    def loop(c, g, x, low, high):
+        for i in range(low, high):
+            put(x, i, update(c, take(g, i)[0], take(x, i)))
+
+    if plain is None:
+        return jitable(loop)
+    usual, other = running(plain), jitable(loop)
+
+    def run(c, g, x, low, high):
+        if c[0] == 1.0 and c[1] == 0.0:
+            usual(c, g, x, low, high)
+        else:
+            other(c, g, x, low, high)
+
+    return jitable(run)
+
+
+@functools.cache
 def contained(rule: Rule) -> Callable:
     """Return ``step(h, clock, g, x)`` of a rule, for compiled code that is to contain it.
 
     That is a user's own loop, and a sweep's; steps called from Python go by address.
     """
-    clock0, tick, update = rule.clock0, rule.tick, rule.update
-    adapt = adapted(rule.measure, rule.trust)
+    clock0, tick = rule.clock0, rule.tick
+    adapt, run = adapted(rule.measure, rule.trust), running(rule.update)
 
     def step(h, clock, g, x):
         now, c = tick(h, load(clock, clock0(h)))
         store(clock, now)
-        c = cast(adapt(c, g, x), g)
-        for i in range(g.size):
-            put(x, i, update(c, g[i], take(x, i)))
+        run(cast(adapt(c, g, x), g), (g,), x, 0, g.size)
 
     return jitable(step)
 
@@ -117,32 +141,14 @@ def ticking(clock0, tick, n_hyper):
 def spanning(update, n_coefficients, kinds):
     """Template of ``span(c, table, s, low, high)``: update some elements of array ``s``.
 
-    ``kinds`` are the dtypes of gradient, parameter and slots. Of an update that is
-    :func:`fastopt.rules.parts.coupled` there are two loops.
+    ``kinds`` are the dtypes of gradient, parameter and slots.
     """
-    plain = getattr(update, "plain", None)
-    if plain is None:
-        return _spanning(update, n_coefficients, kinds)
-    usual, other = (jitable(_spanning(f, n_coefficients, kinds)) for f in (plain, update))
-
-    def span(c, table, s, low, high):
-        if c[0] == 1.0 and c[1] == 0.0:
-            usual(c, table, s, low, high)
-        else:
-            other(c, table, s, low, high)
-
-    return span
-
-
-def _spanning(update, n_coefficients, kinds):
     gradient_at, arrays_at = arrays_of(kinds[:1]), arrays_of(kinds[1:])
-    like_c = (0,) * n_coefficients
+    like_c, run = (0,) * n_coefficients, running(update)
 
     def span(c, table, s, low, high):
         g, x = gradient_at(table, 1, s, high), arrays_at(table, 2, s, high)
-        now = cast(load(c, like_c), g[0])
-        for i in range(low, high):
-            put(x, i, update(now, take(g, i)[0], take(x, i)))
+        run(cast(load(c, like_c), g[0]), g, x, low, high)
 
     return span
 
