@@ -128,8 +128,9 @@ class Many:
         self.everything = np.arange(self.sizes.size)
         self.table = np.zeros((SLOTS + len(rule.slots), self.sizes.size), np.int64)
         h = rule.pack()
-        fresh = np.tile(new_clock(rule, h), (self.sizes.size, 1))
-        self.clocks = fresh if clocks is None else clocks
+        if clocks is None:
+            clocks = np.tile(new_clock(rule, h), (self.sizes.size, 1))
+        self.clocks = clocks
         self._run = kernel(ordered, unpacked(ARGUMENTS))
         self._prepare(np.array([h]), self.everything)
 
@@ -154,12 +155,12 @@ class Many:
         if others or hyper is not self._hyper:
             self._prepare(hyper, active)
         token = enter_parallel(self._weight, PARALLEL_FROM)
-        order = self._orders[token is not False]
+        parallel = token is not False
+        order = self._orders[parallel]
         try:
-            return self._run(self._order(token is not False) if order is None else order)
+            return self._run(self._order(parallel) if order is None else order)
         finally:
-            if token is not False and token is not True:  # a call less, as a rule
-                leave_parallel(token)
+            leave_parallel(token)
 
     def _prepare(self, hyper: np.ndarray, active: np.ndarray) -> None:
         sizes = self.sizes[active]
