@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.batches import Piece, Segment
 from fastopt.clocks import new_clock, rewind
 from fastopt.errors import StateError
 from fastopt.rules.base import begin
-from fastopt.segments import Change, Group, Piece, Segment
+from fastopt.segments import Change, Group
 
 __all__ = ["dump", "load"]
 
