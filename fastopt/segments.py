@@ -28,9 +28,6 @@ __all__ = ["Change", "Group", "Piece", "Segment", "are_groups"]
 Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
 """``recipe(where, options)`` picks the rule and renames torch's options to the rule's names."""
 
-# Changing these leaves the clock right; any other may be what the clock accumulates.
-_NOT_IN_CLOCK = ("lr", "weight_decay", AVERAGE)
-
 
 class Piece(NamedTuple):
     """One tensor of a segment: ``p[start:stop]`` in shape ``shape``, called ``key`` by the user."""
@@ -266,17 +263,17 @@ class Group:
         return None if unchanged else self.change(self.options)
 
     def adopt(self, change: Change) -> None:
-        """Use new hyperparameters from now on: slots for the rule, clocks as if always so."""
+        """Use new hyperparameters from now on: slots for the rule, powers in clocks made anew."""
         before, (rule, h, _) = dict(zip(self.rule.hyper, self.h)), change
-        stale = [name for name, value in zip(rule.hyper, h) if before.get(name, value) != value]
+        changed = {name for name, value in zip(rule.hyper, h) if before.get(name, value) != value}
         has_other_rule = rule is not self.rule
         self.rule, self.h, self.seen = change
         if has_other_rule:
             self._bind()
         self._hyper[0] = h
-        if any(name not in _NOT_IN_CLOCK for name in stale):
+        if not changed.isdisjoint(rule.powers):
             for segment in self.segments:
-                rewind(rule, h, segment.steps, segment.clock)
+                rewind(rule, h, segment.clock[None])
 
     def _bind(self) -> None:
         sorts: dict[np.dtype, list[Segment]] = {}

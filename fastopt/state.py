@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.clocks import new_clock, rewind
+from fastopt.clocks import new_clock, resumed, whole_step
 from fastopt.errors import StateError
 from fastopt.rules.base import begin
 from fastopt.segments import Change, Group, Piece, Segment
@@ -36,8 +36,8 @@ def dump(groups: list[Group], steps: int) -> dict[str, Any]:
 
 def _entry(group: Group, segment: Segment, piece: Piece) -> dict[str, Any]:
     slots = {name: piece.of(segment.slots[name]).copy() for name in group.rule.slots}
-    scalars = {name: float(segment.clock[k]) for name, k in group.rule.scalars.items()}
-    return {"step": segment.steps, "clock": segment.clock.copy(), **scalars, **slots}
+    numbers = {name: float(segment.clock[k]) for name, k in group.rule.accumulates.items()}
+    return {"step": segment.steps, "clock": segment.clock.copy(), **numbers, **slots}
 
 
 def load(groups: list[Group], state_dict: Mapping[str, Any]) -> int:
@@ -60,10 +60,12 @@ def load(groups: list[Group], state_dict: Mapping[str, Any]) -> int:
         loaded = _segments(group, change, row["params"], entries)
         plans.append((group, options, change, loaded))
     _check_numbers(entries, rows)
+    steps = state_dict.get("steps")
+    steps = None if steps is None else whole_step("the state dict's 'steps'", steps)
     for group, options, change, loaded in plans:
         _install(group, options, change, loaded)
     counts = [segment.steps for group in groups for segment in group.segments]
-    return int(state_dict.get("steps", max(counts, default=0)))
+    return max(counts, default=0) if steps is None else steps
 
 
 def _options(where: str, group: Group, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,7 +135,7 @@ def _checked(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     rule, _, _ = change
     present = {name: entry[name] for name in entry if entry[name] is not None}
-    numbers = ("step", "clock", *rule.scalars)
+    numbers = ("step", "clock", *rule.accumulates)
     slots = {name: a for name, a in present.items() if name not in numbers}
     for name in slots:
         if name not in rule.slots:
@@ -165,24 +167,9 @@ def _first_slots(change: Change, piece: Piece) -> dict[str, np.ndarray]:
 
 
 def _clock(where: str, change: Change, entry: Mapping[str, Any]) -> np.ndarray:
-    rule, h, _ = change
     # torch's SGD keeps no step count; all its rule asks is whether there was a step.
-    step = float(entry.get("step", 1))
-    if step < 0 or step != int(step):
-        raise StateError(f"{where}: 'step' must be a whole number, zero or more; got {step!r}")
-    clock = new_clock(rule, h)
-    if "clock" not in entry:
-        rewind(rule, h, int(step), clock)
-        for name, k in rule.scalars.items():
-            clock[k] = float(entry.get(name, clock[k]))
-        return clock
-    stored = np.array(entry["clock"], np.float64)
-    if stored.shape != clock.shape or stored[0] != step:
-        raise StateError(
-            f"{where}: 'clock' must have {clock.size} elements, the first of them the step "
-            f"{step:g}; got {stored}. Delete it to have it rebuilt from 'step'."
-        )
-    return stored
+    t = whole_step(f"{where}: 'step'", entry.get("step", 1))
+    return resumed(where, change.rule, change.h, t, entry.get("clock"), entry)
 
 
 def _install(group: Group, options: dict[str, Any], change: Change, loaded: list[Loaded]) -> None:

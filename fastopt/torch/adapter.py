@@ -205,7 +205,7 @@ class Optimizer(torch.optim.Optimizer):
                 rule, clock = self._clocks[p]
                 resting[p] |= {
                     name: torch.tensor(clock[k], dtype=torch.float32)
-                    for name, k in rule.scalars.items()
+                    for name, k in rule.accumulates.items()
                 }
                 resting[p]["clock"] = tuple(clock.tolist())
         return resting
@@ -269,10 +269,13 @@ class Optimizer(torch.optim.Optimizer):
                     f"{len(group['params'])}"
                 )
             _refuse(where, row)
-            rule = manner.row(k, {**self.defaults, **row}).rule
+            own = manner.row(k, {**self.defaults, **row})
             for number, p, name in zip(row["params"], group["params"], names):
                 entry = state_dict["state"].get(number, {})
-                incoming[p] = fitted(f"state[{number!r}] ({name})", entry, p, rule.slots)
+                where = f"state[{number!r}] ({name})"
+                incoming[p] = fitted(where, entry, p, own.rule.slots)
+                if not incoming[p].keys().isdisjoint(("step", *own.rule.slots)):
+                    own.clock(where, entry)
         self._incoming = incoming
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from fastopt.clocks import new_clock, rewind
+from fastopt.clocks import new_clock, rewind, whole_step
 from fastopt.errors import StateError
 from fastopt.many import COUNTER, GRADIENT, PARAMETER, SLOTS, Many
 from fastopt.rules import Rule
@@ -133,20 +133,11 @@ class Batch:
 
     def _clock(self, k: int, entry: dict[str, Any]) -> np.ndarray:
         """Return the clock that goes with the state of parameter ``k``."""
-        rule, h = self.rule, self.row(k).h
-        clock = new_clock(rule, h)
-        scalars = {place: entry.pop(name, None) for name, place in rule.scalars.items()}
-        known, running = self.plan.clocks.get(self.params[k], (None, clock))
-        stored = entry.pop("clock", running if known is rule else ())
-        # torch's SGD keeps no step count; all its rule asks is whether there was a step.
-        uncounted = running[0] if known else float(bool(rule.slots))
-        step = np.float32(entry.get("step", stored[0] if len(stored) else uncounted))
-        if len(stored) == clock.size and np.float32(stored[0]) == step:
-            return np.array(stored, np.float64)
-        rewind(rule, h, int(step), clock)
-        for place, value in scalars.items():
-            if step and value is not None:
-                clock[place] = float(value)
+        known, running = self.plan.clocks.get(self.params[k], (None, None))
+        row = self.row(k)
+        clock = row.clock(f"the state of {self.name(k)}", entry, running, known is row.rule)
+        for name in ("clock", *row.rule.accumulates):
+            entry.pop(name, None)
         return clock
 
     def _fitting(self, k: int, name: str, slot: torch.Tensor) -> torch.Tensor:
@@ -248,15 +239,16 @@ class Batch:
         while (wrong := self.many.step(hyper, active)) >= 0:
             # Someone wrote to `step`, and what it says counts: the clock follows it.
             k = int(active[wrong])
-            t = int(self.plan.state[self.params[k]]["step"])
-            rewind(self.rule, self.row(k).h, t, self.many.clocks[k])
+            step, clock = self.plan.state[self.params[k]]["step"], self.many.clocks[k]
+            clock[0] = whole_step(f"the state of {self.name(k)}: 'step'", step)
+            rewind(self.rule, self.row(k).h, clock[None])
         if work.memory is not work.params:
             _copy_back(work.params, work.memory)
 
     def rewind(self, groups: Iterable[int]) -> None:
-        """Make the clocks of these groups anew, as if their hyperparameters had always been so."""
-        for k in np.flatnonzero(np.isin(self.many.groups, list(groups))).tolist():
-            clock = self.many.clocks[k]
-            # A clock that only counts is right whatever the hyperparameters.
-            if clock.size > 1:
-                rewind(self.rule, self.row(k).h, int(clock[0]), clock)
+        """Make the powers in the clocks of these groups anew."""
+        for group in groups:
+            rows = np.flatnonzero(self.many.groups == group)
+            clocks = self.many.clocks[rows]
+            rewind(self.rule, self.plan.rows[group].h, clocks)
+            self.many.clocks[rows] = clocks
