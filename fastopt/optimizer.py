@@ -212,7 +212,8 @@ class Optimizer(ABC):
     def ema(self) -> Any:
         """Views of the moving averages, in the structure of the parameters; None without ``ema``.
 
-        For a Buffer in the structure of its ``params``; for groups a list with one item a group.
+        For a Buffer in the structure of its ``params``, for groups a list with one item a group.
+        Before its first step, that of a tensor is the tensor as it is when you ask.
         """
         if fused.AVERAGE not in self.defaults:
             return None
@@ -271,9 +272,14 @@ class Optimizer(ABC):
         -------
         dict
             ``"state"``: for each tensor that took a step, by its number, ``"step"``, the slots
-            by torch's names (arrays of the tensor's shape) and ``"clock"`` (the running numbers of
-            the rule, so that resuming gives the same bits). ``"param_groups"``: hyperparameters,
-            and ``"params"``, the tensors' numbers. ``"steps"``: completed steps.
+            by torch's names (arrays of the tensor's shape) and ``"clock"`` (the rule's running
+            numbers: resuming gives the same bits). ``"param_groups"``: hyperparameters, and
+            ``"params"``, the tensors' numbers. ``"steps"``: completed steps.
+
+        Raises
+        ------
+        HyperparameterError
+            One in ``param_groups`` is not allowed.
         """
         return state.dump(self._groups, self.steps)
 
@@ -284,7 +290,7 @@ class Optimizer(ABC):
         ----------
         state_dict : dict
             From :meth:`state_dict`, or from torch (arrays or CPU tensors). Without ``"clock"``
-            the clock is rebuilt from ``"step"``; options that do not exist here are ignored.
+            it is made from ``"step"`` and what accumulates; options unknown here are ignored.
 
         Raises
         ------

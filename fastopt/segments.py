@@ -8,7 +8,7 @@ write there, and packs them again only when they changed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import is_, itemgetter
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from fastopt.clocks import new_clock, rewind
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean
 from fastopt.fused import AVERAGE, Extras
 from fastopt.rules import Rule
-from fastopt.rules.base import begin
+from fastopt.rules.base import ZERO, begin
 
 __all__ = ["Change", "Group", "Piece", "Segment", "are_groups"]
 
@@ -68,13 +68,23 @@ class Segment:
         """Get the slots and the clock that ``rule`` needs, keeping what is there already."""
         fresh = [name for name in rule.slots if name not in self.slots]
         for name in fresh:
-            k = rule.slots.index(name)
-            self.slots[name] = aligned_zeros(self.n, self.p.dtype, 2 + k)
-            begin(rule.starts[1 + k], h, self.p, self.slots[name])
+            self.slots[name] = aligned_zeros(self.n, self.p.dtype, 2 + rule.slots.index(name))
+        if self.clock.size:
+            self._fill(rule, h, fresh)
         own = len(rule.slots) - (AVERAGE in rule.slots)
         if not self.clock.size or (fresh and len(fresh) >= own):
             self.clock = new_clock(rule, h)
         self.x = (self.p, *(self.slots[name] for name in rule.slots))
+
+    def begin(self, rule: Rule, h: tuple[float, ...]) -> None:
+        """Make ready for a first step: clock and slots start from parameters and ``h`` of now."""
+        self.clock[:] = new_clock(rule, h)
+        self._fill(rule, h, rule.slots)
+
+    def _fill(self, rule: Rule, h: tuple[float, ...], names: Sequence[str]) -> None:
+        for name, source in zip(rule.slots, rule.starts[1:]):
+            if name in names and source != ZERO:
+                begin(source, h, self.p, self.slots[name])
 
     def accept(self, g: Any, where: str, params: Extents) -> np.ndarray:
         """Return the gradient ``g`` as a flat array; check it unless it was the last one too."""
@@ -128,6 +138,12 @@ class Group:
         See :data:`Recipe`.
     extents : Extents
         Memory of all parameters so far; this group's is added.
+
+    Attributes
+    ----------
+    waiting : set of Segment
+        Those that have not taken a step: what starts from their parameters, or from an option, is
+        read when they do.
     """
 
     def __init__(
@@ -146,8 +162,9 @@ class Group:
         self.segments = _segments(path, self.params, extents, self.splits)
         self.keys = [piece.key for segment in self.segments for piece in segment.pieces]
         self._match = Match((), [])
-        self._aimed: list[Batch] | None = None
         self._options: dict[str, Any] | None = None
+        self.waiting = set(self.segments)
+        self._aimed: list[Batch] | None = None
         self._bind()
 
     @property
@@ -161,8 +178,14 @@ class Group:
         """Every tensor with its segment, in the order in which the user gave them."""
         return [(segment, piece) for segment in self.segments for piece in segment.pieces]
 
+    def settle(self) -> None:
+        """Take over options that were changed since the last step."""
+        if (change := self.pending()) is not None:
+            self.adopt(change)
+
     def slot_views(self, name: str) -> Any:
         """Return the slot ``name`` of every tensor, in the structure of the parameters."""
+        self._begin(self.waiting)
         params = self.params.params if isinstance(self.params, Buffer) else self.params
         views = [piece.of(segment.slots[name]) for segment, piece in self.pieces]
         if isinstance(params, np.ndarray):
@@ -185,12 +208,24 @@ class Group:
 
     def step(self, extras: Extras | None) -> None:
         """Update the segments of the last :meth:`match`, in place."""
+        segments = self._match.segments
+        if self.waiting:
+            self._begin(self.waiting.intersection(segments))
+            self.waiting.difference_update(segments)
         if self._aimed is None:
-            segments = self._match.segments
             self._aimed = [batch for batch in self._batches if batch.aim(segments)]
         for batch in self._aimed:
             batch.step(self._hyper, extras)
         self._options = dict(self.options) if self.seen is not None else None
+
+    def _begin(self, segments: Collection[Segment]) -> None:
+        h = tuple(self._hyper[0].tolist())  # with a schedule's learning rate
+        for segment in segments:
+            segment.begin(self.rule, h)
+
+    def wait(self, segments: set[Segment]) -> None:
+        """Take these, and no others, as those that have not taken a step."""
+        self.waiting, self._aimed = segments, None
 
     def repeat(self, grads: Any) -> bool:
         """Do the last :meth:`step` again if all it was made for is as it was; tell whether it is.

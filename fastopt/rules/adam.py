@@ -99,6 +99,7 @@ ADAM = Rule(
     clock0=adam_clock,
     tick=adam_tick,
     update=coupled(adam),
+    idle=("max_exp_avg_sq",),
     powers=BOTH_POWERS,
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat v} + \epsilon)",
     source="D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, arXiv:1412.6980",

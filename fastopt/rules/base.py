@@ -125,8 +125,11 @@ class Rule:
     source : str
         Paper or program that defines it.
     start : dict of str to str
-        What a slot holds before the first step where that is not zero: the name of a
-        hyperparameter, or ``"p"`` for a copy of the parameter.
+        What a slot starts from where that is not zero: the name of a hyperparameter, or ``"p"``
+        for a copy of the parameter, as they are at the first step that the parameter takes.
+    idle : tuple of str
+        Slots of other forms of the optimizer, which an option picks (momentum, ``amsgrad``): a
+        state that has them keeps them until that form is back.
     powers : dict of str to int
         Hyperparameters whose power by the step count is in the clock, and where: the position of
         the first number of the pair that :func:`power` advances. Made anew, by
@@ -169,6 +172,7 @@ class Rule:
     formula: str = ""
     source: str = ""
     start: Mapping[str, str] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
     powers: Mapping[str, int] = field(default_factory=dict)
     accumulates: Mapping[str, int] = field(default_factory=dict)
     measure: Callable | None = None
