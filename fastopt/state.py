@@ -148,7 +148,9 @@ def _checked(
                 f"{where} has {name!r}, which {rule.name} does not keep; "
                 f"it keeps {', '.join(rule.slots) or 'no arrays'}"
             )
-    if not present.get("step") and (not slots or "clock" in present):
+    # torch's SGD keeps no step count; all its rule asks is whether there was a step.
+    t = whole_step(f"{where}: 'step'", present.get("step", int(bool(slots))))
+    if not t and (not slots or "clock" in present):
         return new_clock(rule, change.h), None
     for name in rule.slots:
         if name not in slots:
@@ -160,13 +162,7 @@ def _checked(
                 f"{where}: {name!r} has shape {a.shape} and dtype {a.dtype}, but the parameter "
                 f"has shape {piece.array.shape} and dtype {piece.array.dtype}"
             )
-    return _clock(where, change, present), arrays
-
-
-def _clock(where: str, change: Change, entry: Mapping[str, Any]) -> np.ndarray:
-    # torch's SGD keeps no step count; all its rule asks is whether there was a step.
-    t = whole_step(f"{where}: 'step'", entry.get("step", 1))
-    return resumed(where, change.rule, change.h, t, entry.get("clock"), entry)
+    return resumed(where, rule, change.h, t, present.get("clock"), present), arrays
 
 
 def _install(group: Group, options: dict[str, Any], change: Change, loaded: list[Loaded]) -> None:

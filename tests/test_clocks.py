@@ -12,7 +12,8 @@ import torch
 
 import fastopt
 import fastopt.torch
-from fastopt.clocks import LAST_STEP, new_clock, power_at, resumed, rewind
+from fastopt.clocks import LAST_STEP, new_clock, power_at, resumed
+from fastopt.errors import StateError
 from fastopt.rules import RULES, Real
 from fastopt.rules.base import power
 from fastopt.torch.adapter import Optimizer as TorchOptimizer
@@ -25,7 +26,6 @@ NAMES = [
 ]
 SHAPES = ((5,), (3, 2), (2,))
 REFERENCES = {case.rule_name: case.reference for case in PLAIN}
-ACCUMULATING = [name for name, rule in RULES.items() if rule.accumulates]
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
@@ -63,20 +63,155 @@ def test_powers_are_those_of_exact_arithmetic(base):
         assert abs(exact - Fraction(high) - Fraction(low)) <= exact / 2**95
 
 
-def test_clocks_of_any_step_cost_the_same(monkeypatch):
-    """As many multiplications as the step has digits: nothing runs over the steps."""
-    rule, calls = RULES["adan"], []
-    h = rule.pack()
-    for t in (10.0, 1e8, float(2**31), 1e15, float(LAST_STEP)):
-        clock = new_clock(rule, h)
-        clock[0] = t
-        rewind(rule, h, clock[None])
-        for name, k in rule.powers.items():
-            beta = h[list(rule.hyper).index(name)]
-            expected = math.exp(t * math.log(beta))
-            assert clock[k] == pytest.approx(expected, rel=1e-9 + 1e-15 * t, abs=1e-300)
-        calls.append(clock)
-    assert len(calls) == 5
+@pytest.mark.parametrize("t", [10**6, 2**31, 10**15, LAST_STEP])
+def test_powers_of_any_step_are_made_at_once(t):
+    """Counted from 1, 2**31 took a minute."""
+    gap = 1.0 / t
+    assert power_at(1.0 - gap, float(t))[0] == pytest.approx(
+        math.exp(t * math.log1p((1.0 - gap) - 1.0)), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_step_is_loaded_and_stepped_from(name):
+    """Without a clock, 2**53 steps in: as far from the step after as 10**6 steps in, or nearer."""
+    moved = []
+    for t in (10**6, LAST_STEP):
+        p = np.ones(3)
+        opt = getattr(fastopt, name)(p)
+        opt.step(np.full(3, 0.5))
+        saved = opt.state_dict()
+        del saved["state"][0]["clock"]
+        saved["state"][0]["step"] = t
+        opt.load_state_dict(saved)
+        opt.param_groups[0]["lr"] *= 2.0
+        before = p.copy()
+        opt.step(np.full(3, 0.5))
+        assert opt.state_dict()["state"][0]["step"] in (t + 1, LAST_STEP)
+        moved.append(np.abs(p - before).max())
+    assert np.isfinite(moved).all()
+    assert moved[1] <= moved[0] * (1.0 + 1e-12)
+
+
+# ---- what a state may say
+
+BAD_STEPS = [-1, 2.5, math.nan, math.inf, LAST_STEP * 2, "5", np.ones(2), None]
+BAD = [
+    *({"step": step} for step in BAD_STEPS[:-1]),
+    {"clock": np.full(4, math.nan)},
+    {"clock": np.array([3.0, 0.5, math.nan, 0.0])},
+    {"clock": np.array([3.0, -0.5, 0.997, 0.0])},
+    {"clock": np.array([3.0, 0.5])},
+    {"clock": None, "mu_product": None},
+    {"clock": None, "mu_product": math.nan},
+    {"clock": None, "mu_product": -0.5},
+    {"clock": None, "mu_product": "0.5"},
+]
+
+
+def edited(saved, changes):
+    """Return a copy of a state dict with entries of its first tensor replaced; None: removed."""
+    saved = copy.deepcopy(saved)
+    entry = saved["state"][0]
+    for name, value in changes.items():
+        entry.pop(name, None)
+        if value is not None:
+            entry[name] = value
+    return saved
+
+
+@pytest.mark.parametrize("changes", BAD, ids=str)
+def test_a_state_that_cannot_be_is_refused(changes):
+    p, q = np.ones(3), torch.nn.Parameter(torch.tensor(np.ones(3)))
+    for opt, step in (
+        (fastopt.NAdam(p), lambda opt: opt.step(np.ones(3))),
+        (fastopt.torch.NAdam([q]), lambda opt: opt.step()),
+    ):
+        q.grad = torch.tensor(np.ones(3))
+        for _ in range(3):
+            step(opt)
+        saved = opt.state_dict()
+        before = copy.deepcopy(saved)
+        with pytest.raises(StateError, match=r"state\[0\]"):
+            opt.load_state_dict(edited(saved, changes))
+        assert repr(opt.state_dict()) == repr(before)
+    np.testing.assert_array_equal(p, q.detach().numpy())
+
+
+def test_the_count_of_an_optimizer_is_whole_too():
+    opt = fastopt.SGD(np.ones(2))
+    for steps in BAD_STEPS[:-1]:
+        with pytest.raises(StateError, match="'steps'"):
+            opt.load_state_dict({**opt.state_dict(), "steps": steps})
+
+
+@pytest.mark.parametrize("powers", [(0.5, 0.0), (0.997002999, 1e300), (0.0, 0.997002999)])
+def test_powers_that_are_not_those_of_the_step_are_made_anew(powers):
+    p, q = np.ones(3), np.ones(3)
+    opt, other = fastopt.Adam(p), fastopt.Adam(q)
+    for _ in range(3):
+        opt.step(np.ones(3))
+        other.step(np.ones(3))
+    saved = other.state_dict()
+    saved["state"][0]["clock"][3:] = powers
+    other.load_state_dict(saved)
+    opt.step(np.full(3, 0.5))
+    other.step(np.full(3, 0.5))
+    np.testing.assert_array_equal(p, q)
+
+
+@pytest.fixture
+def in_double():
+    """Let torch keep what accumulates in float64, as we do."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def cycled(cls, into=None, steps=40):
+    """Under OneCycleLR, which cycles betas, too; in the middle go on in ``into``."""
+    rng = np.random.default_rng(0)
+    p = torch.nn.Parameter(torch.ones(20))
+    opt = cls([p])
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        opt, 0.05, total_steps=steps + 1, cycle_momentum="betas" in opt.defaults
+    )
+    for t in range(steps):
+        p.grad = torch.tensor(rng.normal(size=20))
+        if t == steps // 2 and into is not None:
+            saved = copy.deepcopy(opt.state_dict())
+            scheduler.optimizer = opt = into([p])
+            opt.load_state_dict(saved)
+        opt.step()
+        scheduler.step()
+    return p.detach().numpy()
+
+
+@pytest.mark.usefixtures("in_double")
+@pytest.mark.parametrize("name", ["Adam", "NAdam", "RAdam", "Adamax", "ASGD"])
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")
+def test_cycled_betas_act_as_in_torch(name):
+    """Half way, the state of the one goes on in the other."""
+    ours, theirs = getattr(fastopt.torch, name), getattr(torch.optim, name)
+    expected = cycled(theirs)
+    for path in ((ours,), (theirs, ours), (ours, ours)):
+        np.testing.assert_allclose(cycled(*path), expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.usefixtures("in_double")
+@pytest.mark.parametrize("name", ["Adam", "NAdam", "ASGD"])
+def test_a_step_that_is_written_counts_and_what_accumulated_stays(name):
+    params = []
+    for module in (fastopt.torch, torch.optim):
+        p = torch.nn.Parameter(torch.ones(5))
+        opt = getattr(module, name)([p], lr=0.1)
+        for t in range(6):
+            p.grad = torch.full((5,), 0.5 + t)
+            if t == 3:
+                opt.state[p]["step"].fill_(1000.0)
+            opt.step()
+        params.append(p.detach().numpy())
+    np.testing.assert_allclose(*params, rtol=1e-13)
 
 
 # ---- what changes on the way: all classes, against their papers
