@@ -198,13 +198,14 @@ class Optimizer(torch.optim.Optimizer):
 
     def _at_rest(self) -> defaultdict[torch.Tensor, Any]:
         """Return the state with what is needed to continue with the same bits, here or in torch."""
+        wide = torch.get_default_dtype() == torch.float64
         resting: defaultdict[torch.Tensor, Any] = defaultdict(dict)
         for p, entry in self.state.items():
             resting[p] = dict(entry)
             if p in self._clocks and entry:
                 rule, clock = self._clocks[p]
                 resting[p] |= {
-                    name: torch.tensor(clock[k], dtype=torch.float32)
+                    name: torch.tensor(clock[k], dtype=torch.float64 if wide else torch.float32)
                     for name, k in rule.accumulates.items()
                 }
                 resting[p]["clock"] = tuple(clock.tolist())
