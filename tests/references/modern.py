@@ -45,7 +45,7 @@ def adopt(h, t, p, g, m, v):
         return p.copy(), m.copy(), g**2
     n = g / np.maximum(np.sqrt(v), h["eps"])
     if h["clip"]:
-        limit = (t - 1) ** 0.25
+        limit = (t - 1) ** h["clip_exp"]
         n = np.clip(n, -limit, limit)
     m = h["beta1"] * m + (1 - h["beta1"]) * n
     return _shrunk(h, p) - h["lr"] * m, m, h["beta2"] * v + (1 - h["beta2"]) * g**2
