@@ -14,7 +14,7 @@ from fastopt.fused import AVERAGE, Extras
 from fastopt.lookup import ARRAYS, GRADIENT, PARAMETER
 from fastopt.many import Many
 from fastopt.rules import Rule
-from fastopt.rules.base import begin
+from fastopt.rules.base import ZERO, begin
 
 __all__ = ["Batch", "Piece", "Segment"]
 
@@ -57,17 +57,30 @@ class Segment:
         """Number of steps taken since the slots were zero."""
         return int(self.clock[0])
 
+    def empty_slot(self, place: int) -> np.ndarray:
+        """Return zeros in the shape of the array; see :func:`fastopt.arrays.aligned_zeros`."""
+        return aligned_zeros(self.array.size, self.dtype, place).reshape(self.shape)
+
     def bind(self, rule: Rule, h: tuple[float, ...]) -> None:
         """Get the slots and the clock that ``rule`` needs, keeping what is there already."""
         fresh = [name for name in rule.slots if name not in self.slots]
         for name in fresh:
-            k = rule.slots.index(name)
-            slot = aligned_zeros(self.array.size, self.dtype, 2 + k).reshape(self.shape)
-            begin(rule.starts[1 + k], h, self.array, slot)
-            self.slots[name] = slot
+            self.slots[name] = self.empty_slot(2 + rule.slots.index(name))
+        if self.clock.size:
+            self._fill(rule, h, fresh)
         own = len(rule.slots) - (AVERAGE in rule.slots)
         if not self.clock.size or (fresh and len(fresh) >= own):
             self.clock = new_clock(rule, h)
+
+    def begin(self, rule: Rule, h: tuple[float, ...]) -> None:
+        """Make ready for a first step: clock and slots start from parameters and ``h`` of now."""
+        self.clock[:] = new_clock(rule, h)
+        self._fill(rule, h, rule.slots)
+
+    def _fill(self, rule: Rule, h: tuple[float, ...], names: Sequence[str]) -> None:
+        for name, source in zip(rule.slots, rule.starts[1:]):
+            if name in names and source != ZERO:
+                begin(source, h, self.array, self.slots[name])
 
     def locate(self, index: int) -> tuple[Any, int]:
         """Return the key of the tensor that holds element ``index`` and its flat index there."""

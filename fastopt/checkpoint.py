@@ -102,10 +102,11 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     """
     tensors, groups = {}, []
     for k, group in enumerate(opt._groups):
+        group.settle()
         for label, segment, piece in _entries(k, group):
             tensors[f"{PARAM}/{label}"] = piece.array
-            for name in group.rule.slots:
-                tensors[f"{name}/{label}"] = piece.of(segment.slots[name])
+            for name, slot in segment.slots.items() if segment not in group.waiting else ():
+                tensors[f"{name}/{label}"] = piece.of(slot)
         groups.append(_group_record(k, group))
     record = Record(VERSION, type(opt).__name__, opt.steps, opt.skipped, groups)
     metadata = {KEY: msgspec.json.encode(record).decode()}
@@ -182,7 +183,6 @@ def _entries(k: int, group: Group) -> Iterator[Entry]:
 
 
 def _group_record(k: int, group: Group) -> GroupRecord:
-    group.change(group.options)  # raises if one of them is not allowed
     options = {name: _plain(value) for name, value in group.options.items() if name != "params"}
     clocks: dict[str, Any] = {
         label: [value if math.isfinite(value) else str(value) for value in segment.clock.tolist()]

@@ -126,8 +126,8 @@ def finding(locate):
     return find
 
 
-# NumPy's PyArrayObject and PyArray_Descr as every extension module has them compiled in (PyArray_DATA,
-# PyArray_DIMS, PyArray_FLAGS are macros): words behind the head that all Python objects have.
+# NumPy's PyArrayObject and PyArray_Descr as every extension module has them compiled in
+# (PyArray_DATA, PyArray_DIMS, PyArray_FLAGS are macros): words behind the head of all objects.
 TYPE = HEAD - 8
 """Where an object has the address of its type."""
 _DATA, _NDIM, _DIMS, _DESCR, _FLAGS = (HEAD + 8 * k for k in (0, 1, 2, 5, 6))

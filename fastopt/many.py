@@ -239,7 +239,7 @@ class Launch:
         self._run = _launcher()
 
     def run(self, is_trial: bool = False) -> Fault | None:
-        """Step, or on a trial only find out whether a step could; return what is wrong, if anything.
+        """Step, or on a trial only find out whether a step could; return what is wrong, if any.
 
         If something is, nothing was written.
         """

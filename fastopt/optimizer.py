@@ -12,12 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from fastopt import fused, state
 from fastopt.arena import Buffer
 from fastopt.arrays import Extents
-from fastopt.batches import Batch, Segment
 from fastopt.errors import (
     ArrayError,
     ArrayTypeError,
@@ -25,17 +22,14 @@ from fastopt.errors import (
     NonFiniteError,
     did_you_mean,
 )
-from fastopt.many import Launch
-from fastopt.norms import all_finite, flat_norm
+from fastopt.groups import Groups
+from fastopt.norms import flat_norm
 from fastopt.segments import Change, Group, Recipe, are_groups
 from fastopt.transaction import Transaction
 
 __all__ = ["NONFINITE", "Optimizer"]
 
 NONFINITE = ("propagate", "skip", "raise")
-
-# How often a step looks again where its arrays are, if each time they are elsewhere than before.
-TRIES = 3
 
 
 class Optimizer(ABC):
@@ -119,13 +113,13 @@ class Optimizer(ABC):
         self._nonfinite = nonfinite
         self._schedule = schedule
         self._looks_first = schedule is not None or nonfinite != "propagate"
-        self._groups: list[Group] = []
-        self._launches: dict[Any, Launch] = {}
         self._transaction = Transaction(type(self).__name__)
         self._extents = Extents()
         # With one set of parameters its gradients come as they are, otherwise one item a group.
-        self._bare = not are_groups(params)
-        for group in [{"params": params}] if self._bare else params:
+        is_bare = not are_groups(params)
+        self._together = Groups(type(self).__name__, is_bare)
+        self._groups = self._together.groups
+        for group in [{"params": params}] if is_bare else params:
             self._add(group)
 
     def step(
@@ -186,116 +180,56 @@ class Optimizer(ABC):
         has_extras = fused.are_asked(grad_scale, max_norm, clip_value, zero_grad)
         loss = None if closure is None else closure()
         with self._transaction.lock:
-            if not has_extras and self._has_repeated(grads):
+            if not (has_extras or self._looks_first) and self._together.repeat(grads):
+                self.steps += 1
                 return loss
         with self._transaction:
+            together = self._together
             self._put(grads)
             changes = [group.pending() for group in self._groups]
             # Nothing is changed before all gradients are known to be right.
-            self._run(is_trial=True)
+            together.run(is_trial=True)
             scheduled = self._scheduled(changes)
             norm = self._norm(grad_scale, zero_grad, max_norm)
             # A finite norm says that all gradients are; an infinite one may have overflowed.
             is_known = max_norm is not None and math.isfinite(norm)
-            if self._nonfinite != "propagate" and not (is_known or self._is_finite()):
+            if not is_known and self._is_skipped():
                 self.skipped += 1
                 return loss
             extras = None
             if has_extras:
                 extras = fused.extras(grad_scale, clip_value, zero_grad, norm, max_norm)
-            self._adopt(changes, scheduled, grads)
-            self._run(extras)
+            together.adopt(changes, scheduled, grads)
+            together.run(extras)
             self.steps += 1
         return loss
 
-    def _has_repeated(self, grads: Any) -> bool:
-        """Step as the last time if only gradients may have changed; tell whether it did.
+    def _put(self, grads: Any) -> None:
+        self._together.put(grads)
 
-        It asks the least that a step has to ask: each function that it goes through costs 2 us
-        where a backward pass has emptied the caches, as long as 8 000 elements take.
-        """
-        launch = self._launches.get(None)
-        if launch is None or self._looks_first or not self._bare:
+    def _is_skipped(self) -> bool:
+        """Tell whether a gradient that is not finite makes the step do nothing; or raise."""
+        if self._nonfinite == "propagate":
             return False
-        group = self._groups[0]
-        if not group.is_unchanged():
-            return False
-        group.put(grads, "grads")
-        if launch.run() is not None:
-            return False
-        self.steps += 1
-        return True
-
-    def _run(self, extras: fused.Extras | None = None, *, is_trial: bool = False) -> None:
-        """Step, in one call of a kernel; check everything anew if it is not as it was."""
-        for _ in range(TRIES):
-            if self._launch(extras).run(is_trial) is None:
-                return
-            self._settle()
-            if extras is not None:
-                self._launch(None).run(is_trial=True)  # finds the gradients
-        raise ArrayError(
-            f"{type(self).__name__}: parameters or gradients changed {TRIES} times while they were "
-            "being checked. Do not resize or replace them while another thread steps."
-        )
-
-    def _launch(self, extras: fused.Extras | None) -> Launch:
-        """Return a step of all arrays that had a gradient when they were last checked."""
-        if extras is None:
-            key, made = None, [batch.many for batch in self._batches]
-        else:
-            key = extras.limit is None, extras.clears
-            made = [batch.extended(extras) for batch in self._batches]
-        if key not in self._launches:
-            self._launches[key] = Launch(made)
-        return self._launches[key]
-
-    @property
-    def _batches(self) -> list[Batch]:
-        return [batch for group in self._groups for batch in group.batches]
-
-    def _settle(self) -> None:
-        """Check all arrays; remember where they are, and which of them have a gradient."""
-        extents = Extents()
-        for batch in self._batches:
-            batch.check(extents)
-        for where, segment, g in self._gradients():
-            segment.check_gradient(f"{where}{segment.suffix}", g, extents)
-        for batch in self._batches:
-            batch.settle(extents.bounds)
-        self._launches.clear()
-
-    def _gradients(self) -> list[tuple[str, Segment, np.ndarray]]:
-        """Return the gradients of this step, with what holds them and what they are called."""
-        return [
-            ("grads" if self._bare else f"grads[{k}]", segment, g)
-            for k, group in enumerate(self._groups)
-            for batch in group.batches
-            for segment, g in batch.gradients
-        ]
-
-    def _adopt(
-        self, changes: list[Change | None], scheduled: list[float] | None, grads: Any
-    ) -> None:
-        """Use the groups' options as they are now, and what the schedule makes of their lr."""
-        for k, (group, change) in enumerate(zip(self._groups, changes)):
-            if change is not None and group.adopt(change):
-                self._launches.clear()
-            if scheduled is not None:
-                group.schedule(scheduled[k])
-        if not self._launches:
-            self._put(grads)
+        try:
+            self._together.check_finite()
+        except NonFiniteError:
+            if self._nonfinite == "raise":
+                raise
+            return True
+        return False
 
     @property
     def ema(self) -> Any:
         """Views of the moving averages, in the structure of the parameters; None without ``ema``.
 
-        For a Buffer in the structure of its ``params``; for groups a list with one item a group.
+        For a Buffer in the structure of its ``params``, for groups a list with one item a group.
+        Before its first step, that of a tensor is the tensor as it is when you ask.
         """
         if fused.AVERAGE not in self.defaults:
             return None
         views = [group.slot_views(fused.AVERAGE) for group in self._groups]
-        return views[0] if self._bare else views
+        return views[0] if self._together.is_bare else views
 
     def zero_grad(self) -> None:
         """Set gradients to zero in place: an arena's, and for arrays those of the last step.
@@ -305,13 +239,13 @@ class Optimizer(ABC):
         ArrayError
             A gradient array is read-only; nothing was written.
         """
-        for where, segment, g in self._gradients():
+        for where, segment, g in self._together.gradients():
             if not g.flags.writeable:
                 raise ArrayError(
                     f"{where}{segment.suffix} is read-only; pass writable gradients to step, or "
                     "clear them yourself"
                 )
-        for _, _, g in self._gradients():
+        for _, _, g in self._together.gradients():
             g[...] = 0.0
         for group in self._groups:
             if isinstance(group.params, Buffer):
@@ -335,7 +269,7 @@ class Optimizer(ABC):
         """
         with self._transaction:
             self._add(group)
-            self._bare = False
+            self._together.is_bare = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of the whole state, in the layout of ``torch.optim.Optimizer``.
@@ -344,9 +278,14 @@ class Optimizer(ABC):
         -------
         dict
             ``"state"``: for each tensor that took a step, by its number, ``"step"``, the slots
-            by torch's names (arrays of the tensor's shape) and ``"clock"`` (the running numbers of
-            the rule, so that resuming gives the same bits). ``"param_groups"``: hyperparameters,
-            and ``"params"``, the tensors' numbers. ``"steps"``: completed steps.
+            by torch's names (arrays of the tensor's shape) and ``"clock"`` (the rule's running
+            numbers: resuming gives the same bits). ``"param_groups"``: hyperparameters, and
+            ``"params"``, the tensors' numbers. ``"steps"``: completed steps.
+
+        Raises
+        ------
+        HyperparameterError
+            One in ``param_groups`` is not allowed.
         """
         with self._transaction:
             return state.dump(self._groups, self.steps)
@@ -358,7 +297,7 @@ class Optimizer(ABC):
         ----------
         state_dict : dict
             From :meth:`state_dict`, or from torch (arrays or CPU tensors). Without ``"clock"``
-            the clock is rebuilt from ``"step"``; options that do not exist here are ignored.
+            it is made from ``"step"`` and what accumulates; options unknown here are ignored.
 
         Raises
         ------
@@ -370,7 +309,7 @@ class Optimizer(ABC):
         """
         with self._transaction:
             self.steps = state.load(self._groups, state_dict)
-            self._launches.clear()
+            self._together.forget()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -385,7 +324,7 @@ class Optimizer(ABC):
             "params": [group.params for group in self._groups],
             "options": [dict(group, params=None) for group in self.param_groups],
             "arguments": (self._recipe, self.defaults, self._nonfinite, self._schedule),
-            "bare": self._bare,
+            "bare": self._together.is_bare,
             "skipped": self.skipped,
             "state": self.state_dict(),
         }
@@ -396,7 +335,7 @@ class Optimizer(ABC):
         Optimizer.__init__(self, groups, recipe, defaults, nonfinite=nonfinite, schedule=schedule)
         for options, saved_options in zip(self.param_groups, saved["options"]):
             options.update(saved_options, params=options["params"])
-        self._bare, self.skipped = saved["bare"], saved["skipped"]
+        self._together.is_bare, self.skipped = saved["bare"], saved["skipped"]
         self.load_state_dict(saved["state"])
 
     def _add(self, group: Mapping[str, Any]) -> None:
@@ -410,39 +349,16 @@ class Optimizer(ABC):
                     f"{where} has no hyperparameter {name!r}{did_you_mean(name, self.defaults)}; "
                     f"it has {', '.join(self.defaults)}"
                 )
-        path = "params" if self._bare and not index else f"params[{index}]['params']"
+        path = "params" if self._together.is_bare and not index else f"params[{index}]['params']"
         # The row of the table comes first: nothing of the optimizer changes if a check fails.
         options = {"params": [], **self.defaults, **{k: group[k] for k in group if k != "params"}}
         extents = self._extents.copy()
         made = Group(where, path, group["params"], options, self._recipe, extents)
         options["params"] = [piece.array for _, piece in made.pieces]
         self._extents = extents
-        self._launches.clear()
+        self._together.forget()
         self._groups.append(made)
         self.param_groups.append(options)
-
-    def _put(self, grads: Any) -> None:
-        """Take the gradients of a step, in the structure of the parameters."""
-        groups = self._groups
-        if grads is None and not all(isinstance(group.params, Buffer) for group in groups):
-            raise ArrayTypeError(
-                "step needs the gradients, in the structure of the parameters; only the "
-                "gradients of a Buffer are known without passing them"
-            )
-        if self._bare:
-            groups[0].put(grads, "grads")
-            return
-        items = [None] * len(groups) if grads is None else grads
-        if not isinstance(items, list | tuple) or len(items) != len(groups):
-            found = (
-                f"{len(items)} items" if isinstance(items, list | tuple) else type(items).__name__
-            )
-            raise ArrayTypeError(
-                f"with param groups, grads must be a list with one item for each of the "
-                f"{len(groups)} groups; got {found}"
-            )
-        for k, (group, item) in enumerate(zip(groups, items)):
-            group.put(item, f"grads[{k}]")
 
     def _scheduled(self, changes: list[Change | None]) -> list[float] | None:
         """Return each group's learning rate for this step, if there is a schedule."""
@@ -456,7 +372,7 @@ class Optimizer(ABC):
 
     def _norm(self, grad_scale: float, zero_grad: bool, max_norm: float | None) -> float:
         """Return the gradients' norm, for ``max_norm``; check that they can be cleared."""
-        given = self._gradients()
+        given = self._together.gradients()
         if zero_grad:
             fused.check_cleared([(f"{where}{s.suffix}", g) for where, s, g in given])
         if max_norm is None:
@@ -464,23 +380,3 @@ class Optimizer(ABC):
         norm = flat_norm([g.reshape(-1) for _, _, g in given])
         self.grad_norm = norm / grad_scale
         return norm
-
-    def _is_finite(self) -> bool:
-        """Tell whether all gradients are finite; if not, skip the step or raise."""
-        for _, segment, given in self._gradients():
-            g = given.reshape(-1)
-            if all_finite(g):
-                continue
-            if self._nonfinite == "skip":
-                return False
-            flat_index = int(np.flatnonzero(~np.isfinite(g))[0])
-            key, index = segment.locate(flat_index)
-            group = next(group for group in self._groups if segment in group.segments)
-            named = "" if isinstance(group.params, np.ndarray) else f" {key!r}"
-            kind = "NaN" if math.isnan(g[flat_index]) else "infinite"
-            raise NonFiniteError(
-                f"{group.where}: the gradient of parameter{named} is {kind} at flat index "
-                f"{index}; nothing was changed. Lower lr, clip gradients, or pass "
-                'nonfinite="skip".'
-            )
-        return True

@@ -6,7 +6,7 @@ Schedulers write to a group's dict; its options are packed again only when they 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -17,16 +17,12 @@ from fastopt.arrays import Extents, check_array, check_like, named
 from fastopt.batches import Batch, Piece, Segment
 from fastopt.clocks import rewind
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean
-from fastopt.fused import AVERAGE
 from fastopt.rules import Rule
 
 __all__ = ["Change", "Group", "are_groups"]
 
 Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
 """``recipe(where, options)`` picks the rule and renames torch's options to the rule's names."""
-
-# Changing these leaves the clock right; any other may be what the clock accumulates.
-_NOT_IN_CLOCK = ("lr", "weight_decay", AVERAGE)
 
 
 class Change(NamedTuple):
@@ -54,6 +50,12 @@ class Group:
         See :data:`Recipe`.
     extents : Extents
         Memory of all parameters so far; this group's is added.
+
+    Attributes
+    ----------
+    waiting : set of Segment
+        Those that have not taken a step: what starts from their parameters, or from an option, is
+        read when they do.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Group:
         self.splits = self.rule.measure is not None
         self.segments = _segments(path, self.params, extents, self.splits)
         self.keys = [piece.key for segment in self.segments for piece in segment.pieces]
+        self.waiting = set(self.segments)
         self._bind()
 
     @property
@@ -84,8 +87,14 @@ class Group:
         """Every tensor with its segment, in the order in which the user gave them."""
         return [(segment, piece) for segment in self.segments for piece in segment.pieces]
 
+    def settle(self) -> None:
+        """Take over options that were changed since the last step."""
+        if (change := self.pending()) is not None:
+            self.adopt(change)
+
     def slot_views(self, name: str) -> Any:
         """Return the slot ``name`` of every tensor, in the structure of the parameters."""
+        self._begin(self.waiting)
         params = self.params.params if isinstance(self.params, Buffer) else self.params
         views = [piece.of(segment.slots[name]) for segment, piece in self.pieces]
         if isinstance(params, np.ndarray):
@@ -103,6 +112,29 @@ class Group:
         items = self._items(grads, where)
         for batch in self.batches:
             batch.put(items)
+
+    def begin(self) -> None:
+        """Make ready, for their first step, those that have a gradient for the first time."""
+        if self.waiting:
+            self._begin(self.waiting.intersection(self._active))
+
+    def _begin(self, segments: Collection[Segment]) -> None:
+        h = tuple(self._hyper[0].tolist())  # with a schedule's learning rate
+        for segment in segments:
+            segment.begin(self.rule, h)
+
+    def finish(self) -> None:
+        """Note that those with a gradient have taken a step."""
+        if self.waiting:
+            self.waiting.difference_update(self._active)
+
+    def wait(self, segments: set[Segment]) -> None:
+        """Take these, and no others, as those that have not taken a step."""
+        self.waiting = segments
+
+    @property
+    def _active(self) -> list[Segment]:
+        return [segment for batch in self.batches for segment, _ in batch.gradients]
 
     def _items(self, grads: Any, where: str) -> Sequence[np.ndarray | None]:
         params = self.params
@@ -160,19 +192,23 @@ class Group:
         return None if self.is_unchanged() else self.change(self.options)
 
     def adopt(self, change: Change) -> bool:
-        """Use new hyperparameters from now on; tell whether they go with another rule, and so with
-        other batches, which have no gradients yet.
+        """Use new hyperparameters from now on: slots for the rule, powers in clocks made anew.
+
+        Returns
+        -------
+        bool
+            Whether they go with another rule, and so with batches that have no gradients yet.
         """
         before, (rule, h, _) = dict(zip(self.rule.hyper, self.h)), change
-        stale = [name for name, value in zip(rule.hyper, h) if before.get(name, value) != value]
+        changed = {name for name, value in zip(rule.hyper, h) if before.get(name, value) != value}
         has_other_rule = rule is not self.rule
         self.rule, self.h, self.seen = change
         if has_other_rule:
             self._bind()
         self._hyper[0] = h
-        if any(name not in _NOT_IN_CLOCK for name in stale):
+        if not changed.isdisjoint(rule.powers):
             for segment in self.segments:
-                rewind(rule, h, segment.steps, segment.clock)
+                rewind(rule, h, segment.clock[None])
         return has_other_rule
 
     def _bind(self) -> None:

@@ -392,7 +392,7 @@ def test_what_cannot_be_right_is_refused_by_name_and_nothing_is_changed(change, 
     p.grad, q.grad = drawn(50), drawn(51)
     change(p, q, optimizer.state[p])
     kept = [t.detach().clone() for t in (p, q, *optimizer.state[q].values())]
-    with pytest.raises(error, match="parameter 0|parameter 1"):
+    with pytest.raises(error, match=r"parameter [01]"):
         optimizer.step()
     for t, before in zip((p, q, *optimizer.state[q].values()), kept):
         assert torch.equal(t, before)

@@ -102,7 +102,9 @@ class ScheduleFree(Optimizer):
         self._held = None
 
     def _segments(self) -> list[tuple[Group, Segment]]:
-        return [(group, segment) for group in self._groups for segment in group.segments]
+        """Return those that have taken a step; before that, all three points are one."""
+        pairs = [(group, segment) for group in self._groups for segment in group.segments]
+        return [(group, segment) for group, segment in pairs if segment not in group.waiting]
 
     def _switch(self, evaluates: bool) -> None:
         for options in self.param_groups:

@@ -212,14 +212,15 @@ class Optimizer(torch.optim.Optimizer):
 
     def _at_rest(self) -> defaultdict[torch.Tensor, Any]:
         """Return the state with what is needed to continue with the same bits, here or in torch."""
+        wide = torch.get_default_dtype() == torch.float64
         resting: defaultdict[torch.Tensor, Any] = defaultdict(dict)
         for p, entry in self.state.items():
             resting[p] = dict(entry) if isinstance(p, torch.Tensor) else entry
             if p in self._clocks and entry:
                 rule, clock = self._clocks[p]
                 resting[p] |= {
-                    name: torch.tensor(clock[k], dtype=torch.float32)
-                    for name, k in rule.scalars.items()
+                    name: torch.tensor(clock[k], dtype=torch.float64 if wide else torch.float32)
+                    for name, k in rule.accumulates.items()
                 }
                 resting[p]["clock"] = tuple(clock.tolist())
         return resting
@@ -284,10 +285,13 @@ class Optimizer(torch.optim.Optimizer):
                     f"{len(group['params'])}"
                 )
             _refuse(where, row)
-            rule = manner.row(k, {**self.defaults, **row}).rule
+            own = manner.row(k, {**self.defaults, **row})
             for number, p, name in zip(row["params"], group["params"], names):
                 entry = state_dict["state"].get(number, {})
-                incoming[p] = fitted(f"state[{number!r}] ({name})", entry, p, rule.slots)
+                where = f"state[{number!r}] ({name})"
+                incoming[p] = fitted(where, entry, p, own.rule.slots)
+                if not incoming[p].keys().isdisjoint(("step", *own.rule.slots)):
+                    own.clock(where, entry)
         self._incoming = incoming
 
     def __getstate__(self) -> dict[str, Any]:

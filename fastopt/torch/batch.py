@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import torch
 
-from fastopt.clocks import new_clock, rewind
+from fastopt.clocks import new_clock, rewind, whole_step
 from fastopt.errors import StateError
 from fastopt.lookup import COUNTER, GRADIENT, PARAMETER, SLOTS
 from fastopt.many import Many
@@ -94,11 +94,9 @@ class Batch:
         self._clocks, self._counts = clocks, counts
         self._signatures = [_signature(p) for p in params]
         self._is_copied = [is_copied(p) for p in params]
-        kinds, shapes = (
-            (KINDS[params[0].dtype], KINDS[slot_dtype(params[0])]),
-            map(layout_of, params),
-        )
-        self.many = Many(rule, *kinds, list(shapes), hyper, groups, TENSORS, counts=counts)
+        kinds = KINDS[params[0].dtype], KINDS[slot_dtype(params[0])]
+        shapes = [layout_of(p) for p in params]
+        self.many = Many(rule, *kinds, shapes, hyper, groups, TENSORS, counts=counts)
         keys = [*enumerate(rule.slots, SLOTS), *([(COUNTER, "step")] if counts else [])]
         self._getters = [(row, itemgetter(name)) for row, name in keys]
         # Parameters in the state that have none yet get it, with a clock, at their first gradient.
@@ -174,7 +172,7 @@ class Batch:
                 )
             yield slot, a
         step = entry.get("step", 0) if self._counts and isinstance(entry, dict) else 0
-        _step_number(name, step)
+        whole_step(f"the state of {name}: 'step'", step)
 
     def settle(self, state: dict) -> None:
         """Make what is missing in the state, and copies of what no loop can run over, for a step.
@@ -235,7 +233,7 @@ class Batch:
         is_new = not kept if rule.slots else not (self._counts and "step" in entry)
         if is_new and (rule.slots or p not in self._clocks):
             # Its first step, also if somebody took the state away.
-            for key in ("step", "clock", *rule.scalars):
+            for key in ("step", "clock", *rule.accumulates):
                 entry.pop(key, None)
             clock = new_clock(rule, h)
         else:
@@ -264,21 +262,11 @@ class Batch:
 
     def _clock(self, k: int, entry: dict[str, Any]) -> np.ndarray:
         """Return the clock that goes with the state of parameter ``k``."""
-        rule, h = self.rule, self.rows[k].h
-        clock = new_clock(rule, h)
-        scalars = {place: entry.pop(name, None) for name, place in rule.scalars.items()}
-        known, running = self._clocks.get(self.params[k], (None, clock))
-        stored = entry.pop("clock", running if known is rule else ())
-        # torch's SGD keeps no step count; all its rule asks is whether there was a step.
-        uncounted = running[0] if known else float(bool(rule.slots))
-        given = entry.get("step", stored[0] if len(stored) else uncounted)
-        step = np.float32(_step_number(self.names[k], given))
-        if len(stored) == clock.size and np.float32(stored[0]) == step:
-            return np.array(stored, np.float64)
-        rewind(rule, h, int(step), clock)
-        for place, value in scalars.items():
-            if step and value is not None:
-                clock[place] = float(value)
+        row = self.rows[k]
+        known, running = self._clocks.get(self.params[k], (None, None))
+        clock = row.clock(f"the state of {self.names[k]}", entry, running, known is row.rule)
+        for name in ("clock", *row.rule.accumulates):
+            entry.pop(name, None)
         return clock
 
     def _fitting(self, k: int, name: str, slot: torch.Tensor) -> torch.Tensor:
@@ -293,29 +281,9 @@ class Batch:
         fitting.copy_(slot)  # which returns one of the class of `slot`
         return fitting
 
-    def rewind(self, groups: Iterable[int]) -> None:
-        """Make the clocks of these groups anew, as if their hyperparameters had always been so."""
-        for k in np.flatnonzero(np.isin(self.many.groups, list(groups))).tolist():
-            clock = self.many.clocks[k]
-            # A clock that only counts is right whatever the hyperparameters.
-            if clock.size > 1:
-                rewind(self.rule, self.rows[k].h, int(clock[0]), clock)
-
-
-def _step_number(name: str, step: Any) -> float:
-    """Return a step count as others keep it: a number, or a tensor of one element.
-
-    Raises
-    ------
-    StateError
-        It is no whole number, or none that a float64 can count on from.
-    """
-    try:
-        number = float(step)
-    except (TypeError, ValueError, RuntimeError):
-        number = -1.0
-    if not (0.0 <= number < 2.0**53 and number == int(number)):
-        raise StateError(
-            f"{name}: its state has 'step' {step!r:.80}; it must be a whole number from 0 to 2**53"
-        )
-    return number
+    def rewind(self, group: int, h: tuple[float, ...]) -> None:
+        """Make the powers in the clocks of a group anew, of its present options."""
+        rows = np.flatnonzero(self.many.groups == group)
+        clocks = self.many.clocks[rows]
+        rewind(self.rule, h, clocks)
+        self.many.clocks[rows] = clocks

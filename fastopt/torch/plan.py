@@ -184,9 +184,11 @@ class Plan:
     def _adopt(self, changes: dict[int, Change]) -> None:
         if any(rule is not self._rows[k].rule for k, (rule, _) in changes.items()):
             raise Stale
-        stale = [k for k, (_, h) in changes.items() if self._rows[k].adopt(h)]
-        for batch in self._batches if stale else ():
-            batch.rewind(stale)
+        for k, (rule, h) in changes.items():
+            if self._rows[k].adopt(h):
+                for batch in self._batches:
+                    if batch.rule is rule:
+                        batch.rewind(k, h)
         self._pack()
 
 
