@@ -16,6 +16,7 @@ from sweeps import anova, files, pairs, plots, refine, report, stats
 from sweeps.axes import common_kind, kind_of
 from sweeps.engine.tables import STATES
 from sweeps.export import SUFFIXES, write
+from sweeps.reasons import no_best
 from sweeps.space import Space
 
 if TYPE_CHECKING:
@@ -344,10 +345,7 @@ class SweepResult:
     def _winner(self) -> int:
         ranking = self._ranking(1)
         if ranking.size == 0:
-            raise SpecError(
-                f"no best trial: none of the {len(self)} finished trials is COMPLETE with a finite "
-                f"{self.metric} (by state: {self.counts}); try smaller learning rates"
-            )
+            raise SpecError(no_best(self.columns, self.metric, self.counts))
         return int(ranking[0])
 
     def _frame(self, rows: Any) -> pd.DataFrame:
