@@ -166,7 +166,7 @@ def sweep(
     n_jobs : int
         Worker threads or processes; -1 for all cores. Results do not depend on it, bit for bit.
     progress : bool
-        Show progress on stderr when that is a terminal.
+        Show progress on stderr when that is a terminal, and below the cell of a notebook.
     **hyper
         Hyperparameters with one value for all trials.
 
