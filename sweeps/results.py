@@ -14,6 +14,7 @@ import pandas as pd
 from fastopt.errors import SpecError, did_you_mean
 from sweeps import anova, files, pairs, plots, refine, report, stats
 from sweeps.axes import common_kind, kind_of
+from sweeps.categories import uncategorised
 from sweeps.engine.tables import STATES
 from sweeps.export import SUFFIXES, write
 from sweeps.reasons import no_best
@@ -214,7 +215,7 @@ class SweepResult:
         row = self._winner()
         cells = {name: self.columns[name][row] for name in self.axes}
         plain = {k: c.item() if isinstance(c, np.generic) else c for k, c in cells.items()}
-        return {k: c for k, c in plain.items() if c is not None and c == c}
+        return {k: uncategorised(c) for k, c in plain.items() if c is not None and c == c}
 
     @property
     def best_score_(self) -> float:

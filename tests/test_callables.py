@@ -504,7 +504,7 @@ def test_a_result_without_a_space_can_be_exported():
         ),
         (
             lambda r: from_optuna(optuna.create_study(directions=["minimize"] * 2)),
-            "the study has 2 objectives",
+            r"study 'no-name-.*' has 2 objectives \(minimize, minimize\)",
         ),
         (
             lambda r: from_optuna(to_optuna(r), metric="lr"),
