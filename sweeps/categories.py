@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +35,7 @@ class Category:
 
 
 def categories_of(values: Iterable[Any]) -> dict[tuple[type, str], Category]:
-    """Name values by ``str``, or by ``repr`` where two would share a name.
+    """Name values by ``str``, or by ``repr`` those that would share a name.
 
     Returns
     -------
@@ -43,16 +44,15 @@ def categories_of(values: Iterable[Any]) -> dict[tuple[type, str], Category]:
 
     Examples
     --------
-    >>> [str(category) for category in categories_of([1, "1", None, True, 1]).values()]
-    ['1', "'1'", 'None', 'True']
+    >>> [str(category) for category in categories_of(["1", 1, None, True, 1]).values()]
+    ["'1'", '1', 'None', 'True']
     """
-    named: dict[tuple[type, str], Category] = {}
-    for value in values:
-        key = type(value), repr(value)
-        taken = {category.text for category in named.values()}
-        text = repr(value) if str(value) in taken else str(value)
-        named.setdefault(key, Category(value, text))
-    return named
+    distinct = {(type(value), repr(value)): value for value in values}
+    shared = Counter(map(str, distinct.values()))
+    return {
+        key: Category(value, str(value) if shared[str(value)] == 1 else repr(value))
+        for key, value in distinct.items()
+    }
 
 
 def uncategorised(value: Any) -> Any:
