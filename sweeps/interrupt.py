@@ -145,8 +145,10 @@ def interruptible() -> Iterator[None]:
 
     def handle(number: int, frame: Any) -> None:
         if _NOW.pressed:
-            for worker in (*CHILDREN, *multiprocessing.active_children()):
+            for worker in CHILDREN:
                 worker.kill()
+            for child in multiprocessing.active_children():
+                child.kill()
             os._exit(INTERRUPTED)
         _NOW.pressed = _NOW.due = True
         if not _NOW.held:

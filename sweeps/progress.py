@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from html import escape
 from types import TracebackType
 from typing import Any, Protocol
@@ -95,7 +96,7 @@ class _Bar(Protocol):
         """Show it for the last time."""
 
 
-def _place() -> type[_Bar] | None:
+def _place() -> Callable[[float, int], _Bar] | None:
     """Return the bar for where the user looks, None if there is nothing to look at."""
     if os.environ.get("FASTOPT_NO_PROGRESS"):
         return None

@@ -69,9 +69,13 @@ def _watch(parent: int) -> None:
 def serve(handle: int, parent: int) -> None:
     """Answer calls until the pipe with this file descriptor ends."""
     begin(parent)
+    os.set_inheritable(handle, False)  # programs that calls start would keep the pipe open
     with contextlib.suppress(EOFError, OSError), Connection(handle) as pipe:
         while True:
-            pipe.send_bytes(_answer(pipe.recv_bytes()))
+            answer = _answer(pipe.recv_bytes())
+            with contextlib.suppress(AttributeError, ValueError):  # there is none, or it is closed
+                sys.stdout.flush()  # what a call prints is there although its worker is killed
+            pipe.send_bytes(answer)
 
 
 def _answer(call: bytes) -> bytes:

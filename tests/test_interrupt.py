@@ -136,9 +136,9 @@ LINES = """
 """
 
 KILLED = """
-    from sweeps import dispatch
+    from sweeps import jobs
 
-    run_chunk = dispatch.run_chunk
+    run_chunk = jobs.run_chunk
 
     def noted(*args, **options):
         # One byte a chunk that is begun in the store, by whichever process.
@@ -146,7 +146,7 @@ KILLED = """
             file.write(b".")
         return run_chunk(*args, **options)
 
-    dispatch.run_chunk = noted
+    jobs.run_chunk = noted
 
     shards = int(sys.argv[3])
 

@@ -163,7 +163,8 @@ def _check(opt: Optimizer, record: Record, tensors: dict[str, torch.Tensor]) -> 
 def _state_dict(opt: Optimizer, record: Record, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
     """Return the file's content in the layout of torch's state dicts."""
     state: dict[int, dict[str, Any]] = {}
-    rows, labels = [], {}
+    rows: list[dict[str, Any]] = []
+    labels: dict[str, int] = {}
     for k, saved in enumerate(record.groups):
         numbers = range(len(labels), len(labels) + len(saved.params))
         options = {name: _tuple(value) for name, value in saved.options.items()}
@@ -177,10 +178,10 @@ def _state_dict(opt: Optimizer, record: Record, tensors: dict[str, torch.Tensor]
     for name, a in tensors.items():
         kind, _, label = name.partition("/")
         if kind == OPTION:
-            k, _, option = label.partition("/")
-            if not (k.isdecimal() and int(k) < len(rows)):
+            group, _, option = label.partition("/")
+            if not (group.isdecimal() and int(group) < len(rows)):
                 raise StateError(f"the file has an option of a group that is not there: {name!r}")
-            rows[int(k)][option] = a
+            rows[int(group)][option] = a
         elif label not in labels:
             raise StateError(f"the file has state of an unknown parameter: {name!r}")
         elif kind != PARAM:
