@@ -251,7 +251,7 @@ def _flush(path: Path) -> None:
 def _record(metadata: dict[str, str] | None) -> Record:
     text = (metadata or {}).get(KEY)
     if text is None:
-        raise StateError("this safetensors file was not written by fastopt.save")
+        raise StateError("this file was not written by fastopt.save of an optimizer over arrays")
     try:
         version = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
         if version is None or bytes(version) != str(VERSION).encode():

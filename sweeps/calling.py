@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import time
 import warnings
@@ -41,7 +42,7 @@ class Caller:
     Raises
     ------
     SpecError
-        The function is none.
+        The function is none, or one that has to be awaited.
     """
 
     def __init__(
@@ -49,6 +50,11 @@ class Caller:
     ) -> None:
         if not callable(function):
             raise SpecError(f"the objective must be a function of one dict; got {function!r}")
+        if inspect.iscoroutinefunction(function):
+            raise SpecError(
+                f"the objective must return numbers, and {function!r} returns a coroutine: give "
+                "lambda config: asyncio.run(function(config))"
+            )
         self._study, self._size = study, size
         self._job = Calling(function, study.space, judge)
         self._bar = Progress(size, size, enabled=progress)

@@ -391,7 +391,6 @@ def test_what_cannot_be_told_is_refused_and_nothing_recorded(ids, values, messag
         (range(2), (v for v in (1.0, 2.0)), ["COMPLETE", "COMPLETE"]),
         ([1, 0], [{"value": 2.0}, ValueError("no")], ["FAILED", "COMPLETE"]),
     ],
-    ids=repr,
 )
 def test_what_was_measured_is_told_as_it_comes(ids, values, states):
     study = Study({"x": range(3)})

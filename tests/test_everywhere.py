@@ -75,7 +75,7 @@ def pool():
 def client():
     """A dask client whose worker is a thread of this process."""
     with distributed.Client(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None,
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0",
         set_as_default=False,
     ) as made:  # fmt: skip
         yield made
@@ -289,6 +289,18 @@ def test_a_study_goes_on_where_it_was_stopped():
 def test_a_study_runs_a_number_of_trials(n):
     with pytest.raises(SpecError, match="n_trials must be an integer >= 1"):
         Study({"a": [1]}).optimize(module_level, n)
+
+
+def test_what_has_to_be_awaited_is_refused():
+    async def objective(config):
+        return 0.0
+
+    with pytest.raises(SpecError, match=r"returns a coroutine: give lambda config: asyncio\.run"):
+        sweep_callable(objective, {"a": [1]})
+    again = sweep_callable(
+        lambda config: asyncio.run(objective(config)), {"a": [1]}, progress=False
+    )
+    assert again.best_score_ == 0.0
 
 
 def test_when_every_trial_failed_the_first_error_is_named():

@@ -46,7 +46,7 @@ def same(word, said):
 def slurm(cores, processes, memory, walltime):
     """Return a cluster of one thread of this process, which asks nobody for nodes."""
     cluster = distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
     )
     cluster.scale = lambda jobs: None
     return cluster
