@@ -128,11 +128,12 @@ class Calling:
 
     def _outcome(self, i: int) -> Any:
         try:
-            return self.judge(self.function(self.space[i]))
+            answer = self.function(self.space[i])
         except KeyboardInterrupt:  # the user's, where calls run on the main thread
             raise
         except BaseException as error:  # sys.exit() ends a trial, not a worker
-            return self.judge(error)
+            answer = error
+        return self.judge(answer)
 
     def joined(self, parts: list[Answers]) -> Answers:
         """Put answers together."""
