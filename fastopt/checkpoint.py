@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -67,14 +67,15 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     opt : Optimizer
-        Only read.
+        Of :mod:`fastopt` or :mod:`fastopt.torch`; only read.
     path : str or path
         Replaced if it exists; its folder must exist.
 
     Raises
     ------
     StateError
-        Two parameters of a group have the same name once written (``1`` and ``"1"``).
+        Two parameters of a group have the same name once written (``1`` and ``"1"``), or ``opt`` is
+        another library's optimizer.
     HyperparameterError
         A hyperparameter in ``param_groups`` was set to something that is not allowed.
     OSError
@@ -100,6 +101,8 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     >>> other.steps, other.param_groups[0]["lr"], other.param_groups[0]["params"][0] == w
     (1, 0.1, array([ True,  True]))
     """
+    if not hasattr(opt, "_groups"):
+        return _of_tensors(opt, "save")(path)
     tensors, groups = {}, []
     for k, group in enumerate(opt._groups):
         group.settle()
@@ -112,6 +115,7 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     metadata = {KEY: msgspec.json.encode(record).decode()}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata)
+    return None
 
 
 def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
@@ -152,6 +156,8 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     >>> q
     array([1., 1., 1.])
     """
+    if not hasattr(opt, "_groups"):
+        return _of_tensors(opt, "load")(path)
     try:
         with safe_open(path, framework="numpy") as file:
             record = _record(file.metadata())
@@ -166,6 +172,20 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     for k, group in enumerate(opt._groups):
         for label, _, piece in _entries(k, group):
             piece.array[...] = tensors[f"{PARAM}/{label}"]
+    return None
+
+
+def _of_tensors(opt: Any, verb: str) -> Callable[[str | os.PathLike[str]], None]:
+    """Return what an optimizer over tensors brings along for this: torch is not imported here."""
+    own = getattr(opt, f"_{verb}", None)
+    if own is None:
+        kind = f"{type(opt).__module__}.{type(opt).__name__}"
+        raise StateError(
+            f"fastopt.{verb}(opt, path) is for optimizers of fastopt and fastopt.torch; got an "
+            f"object of {kind}. A program that uses torch.optim writes torch.save("
+            "opt.state_dict(), path); fastopt.torch's class of the same name can load that dict"
+        )
+    return own
 
 
 def _entries(k: int, group: Group) -> Iterator[Entry]:
@@ -231,7 +251,7 @@ def _flush(path: Path) -> None:
 def _record(metadata: dict[str, str] | None) -> Record:
     text = (metadata or {}).get(KEY)
     if text is None:
-        raise StateError("this safetensors file was not written by fastopt.save")
+        raise StateError("this file was not written by fastopt.save of an optimizer over arrays")
     try:
         version = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
         if version is None or bytes(version) != str(VERSION).encode():

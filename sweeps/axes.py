@@ -14,6 +14,7 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from fastopt.schedules import Schedule
+from sweeps.categories import Category
 from sweeps.points import Computed, Points
 
 __all__ = [
@@ -238,7 +239,7 @@ def kind_of(item: Any) -> str | None:
         return "integer"
     if isinstance(item, numbers.Real):
         return "real"
-    return "name" if isinstance(item, str | Schedule) else None
+    return "name" if isinstance(item, str | Schedule | Category) else None
 
 
 def common_kind(where: str, kinds: set) -> str:

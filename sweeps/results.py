@@ -14,8 +14,10 @@ import pandas as pd
 from fastopt.errors import SpecError, did_you_mean
 from sweeps import anova, files, pairs, plots, refine, report, stats
 from sweeps.axes import common_kind, kind_of
+from sweeps.categories import uncategorised
 from sweeps.engine.tables import STATES
 from sweeps.export import SUFFIXES, write
+from sweeps.reasons import no_best
 from sweeps.space import Space
 
 if TYPE_CHECKING:
@@ -213,7 +215,7 @@ class SweepResult:
         row = self._winner()
         cells = {name: self.columns[name][row] for name in self.axes}
         plain = {k: c.item() if isinstance(c, np.generic) else c for k, c in cells.items()}
-        return {k: c for k, c in plain.items() if c is not None and c == c}
+        return {k: uncategorised(c) for k, c in plain.items() if c is not None and c == c}
 
     @property
     def best_score_(self) -> float:
@@ -344,10 +346,7 @@ class SweepResult:
     def _winner(self) -> int:
         ranking = self._ranking(1)
         if ranking.size == 0:
-            raise SpecError(
-                f"no best trial: none of the {len(self)} finished trials is COMPLETE with a finite "
-                f"{self.metric} (by state: {self.counts}); try smaller learning rates"
-            )
+            raise SpecError(no_best(self.columns, self.metric, self.counts))
         return int(ranking[0])
 
     def _frame(self, rows: Any) -> pd.DataFrame:

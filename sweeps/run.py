@@ -12,7 +12,6 @@ from concurrent.futures import Future
 from typing import Any
 
 from fastopt.errors import ExecutorError, SpecError, SweepWarning
-from sweeps.callables import warn_of_failures
 from sweeps.collected import Collected
 from sweeps.dispatch import run_elsewhere
 from sweeps.engine.chunks import Chunk, Rows, better, chunk_size, run_chunk
@@ -22,11 +21,13 @@ from sweeps.engine.options import COMMON, Options
 from sweeps.engine.plan import Plan
 from sweeps.estimate import Estimate, estimated, refuse_what_cannot_fit
 from sweeps.interrupt import held
+from sweeps.jobs import Training
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 from sweeps.progress import Progress
 from sweeps.pruners import Pruner, as_pruner
 from sweeps.race import Race
+from sweeps.reasons import warn_of_failures
 from sweeps.reducers import Reduced, Reducer
 from sweeps.results import SweepResult
 from sweeps.shards import shard_of
@@ -165,7 +166,7 @@ def sweep(
     n_jobs : int
         Worker threads or processes; -1 for all cores. Results do not depend on it, bit for bit.
     progress : bool
-        Show progress on stderr when that is a terminal.
+        Show progress on stderr when that is a terminal, and below the cell of a notebook.
     **hyper
         Hyperparameters with one value for all trials.
 
@@ -356,7 +357,7 @@ def _run(
 
     executor = collected.executor if executor is None else executor
     if executor is not None:
-        run_elsewhere(executor, workers, checked, chunks, keep)
+        run_elsewhere(executor, workers, Training(checked), chunks, keep)
         return
     for chunk in chunks:
         rows = run_chunk(checked, chunk.ids, workers, watch)

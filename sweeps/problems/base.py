@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from sweeps.shipping import Shippable
 
 __all__ = ["DataProblem", "as_dataset", "no_rows"]
 
 
 @dataclass(frozen=True, eq=False)
-class DataProblem:
+class DataProblem(Shippable):
     """An objective with a dataset, trained on minibatches inside compiled kernels.
 
     Parameters

@@ -16,6 +16,7 @@ from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from fastopt.rules import RULES
 from sweeps.problems.gradients import points_near, wrong_component
 from sweeps.problems.signatures import Extras, uniform
+from sweeps.shipping import Shippable
 
 __all__ = ["Landscape", "landscape"]
 
@@ -29,7 +30,7 @@ TAKEN = (
 
 
 @dataclass(frozen=True, eq=False)
-class Landscape:
+class Landscape(Shippable):
     """A function to minimise from a start; made by :func:`landscape`.
 
     Parameters

@@ -69,6 +69,7 @@ def result_of(
     chunks : range, optional
         Those to look at; all by default.
     """
+    folder = Folder(folder.path.absolute())  # the program, or who unpickles it, may go elsewhere
     options = stored.identity["options"]
     space = restored(stored.identity["space"]) if plan is None else plan.space
     held = StoredColumns(folder, stored, space, columns, plan is not None, chunks)
