@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from fastopt.errors import SpecError
 
-__all__ = ["DataProblem", "as_dataset", "no_rows"]
+__all__ = ["DataProblem", "check_rows", "no_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +46,10 @@ class DataProblem:
         Widths of the hidden layers, if it has any.
     reshape : callable, optional
         ``reshape(problem, hidden)`` returns it with other hidden layers, on the same data.
+    classes : ndarray or None
+        Labels as the user named them: ``classes[y]`` are those of the rows; None in a regression.
+    mean, scale : ndarray of float64 or None
+        ``X * scale + mean`` are the features as they were given; None if they are as given.
 
     Examples
     --------
@@ -72,6 +76,10 @@ class DataProblem:
     options: dict[str, Any] = field(default_factory=dict)
     hidden: tuple[int, ...] = ()
     reshape: Callable[[DataProblem, tuple[int, ...]], DataProblem] | None = None
+    # What trials do not depend on: no part of a problem's identity in a store.
+    classes: np.ndarray | None = field(default=None, compare=False)
+    mean: np.ndarray | None = field(default=None, compare=False)
+    scale: np.ndarray | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         test = f", {len(self.X_test)} test" if len(self.X_test) else ""
@@ -139,27 +147,6 @@ def widths_of(problem: DataProblem, hidden: Any) -> tuple[int, ...]:
             f'such as "32-16"; got {hidden!r}'
         )
     return widths
-
-
-def as_dataset(name: str, X: Any, dtype: Any) -> np.ndarray:
-    """Return ``X`` as a finite, C-contiguous 2-D array of ``dtype``, or say what is wrong."""
-    kind = np.dtype(dtype)
-    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ArrayTypeError(f"dtype must be float32 or float64; got {kind}")
-    try:
-        # A copy: read-only arrays (pandas hands them out) would be types of their own to Numba.
-        array = np.array(X, dtype=kind, order="C")
-    except (TypeError, ValueError) as error:
-        raise ArrayTypeError(
-            f"{name} cannot be read as an array of {kind}: {error}. Columns of text become numbers "
-            "by pandas.get_dummies(table, dtype=float)"
-        ) from None
-    if array.ndim != 2:
-        raise ArrayError(f"{name} must have shape (rows, features); got {array.shape}")
-    if not np.isfinite(array).all():
-        row, column = np.argwhere(~np.isfinite(array))[0]
-        raise ArrayError(f"{name}[{row}, {column}] is {array[row, column]}; data must be finite")
-    return array
 
 
 def no_rows(a: np.ndarray) -> np.ndarray:
