@@ -53,7 +53,7 @@ def sweep_callable(
         of metrics that holds it. What it raises makes the trial FAILED; a metric of NaN or
         infinity makes it DIVERGED.
     space : dict, list of dict or Space
-        As for :func:`sweeps.sweep`; axes may have any names.
+        As for :func:`sweeps.sweep`; axes may have any names but ``trial_id``, ``state``, ``error``.
     metric : str
         What trials are ranked by.
     mode : {"min", "max"}

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+import numbers
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, SweepWarning, did_you_mean
+from sweeps.names import RESERVED, refuse_taken
 from sweeps.results import STATES, SweepResult
 from sweeps.space import Space
 
 __all__ = ["Outcome", "Study", "judge"]
 
 COMPLETE, DIVERGED, FAILED = (STATES.index(s) for s in ("COMPLETE", "DIVERGED", "FAILED"))
-RESERVED = ("trial_id", "state", "error")
-"""Columns that a metric cannot be called."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
     given = dict(returned) if isinstance(returned, Mapping) else {metric: returned}
     metrics = {}
     for name, value in given.items():
-        if not isinstance(name, str) or name in RESERVED or name in axes:
+        if not isinstance(name, str) or name in ("", *RESERVED, *axes):
             return Outcome(FAILED, error=f"a metric cannot be called {name!r}; rename it")
         number = _number(value)
         if number is None:
@@ -68,6 +69,13 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
                 FAILED,
                 error=f"the objective must return a number or a dict of numbers; {name} is "
                 f"{value!r} of type {type(value).__name__}",
+            )
+        if isinstance(value, numbers.Integral) and int(number) != value:
+            warnings.warn(
+                f"metric {name!r} is {value}, and a float holds 16 digits of it; subtract an "
+                "offset, or give its low and high part as two metrics",
+                SweepWarning,
+                stacklevel=3,
             )
         metrics[name] = number
     if metric not in metrics:
@@ -78,7 +86,9 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
 
 def _number(value: Any) -> float | None:
     """Return what has a value as a float, such as a tensor of one element; None for the rest."""
-    if isinstance(value, str | bytes):
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if isinstance(value, str | bytes | complex):
         return None
     try:
         return float(value)
@@ -95,7 +105,7 @@ class Study:
     Parameters
     ----------
     space : dict, list of dict or Space
-        As for :func:`sweeps.sweep`; axes may have any names.
+        As for :func:`sweeps.sweep`; axes may have any names but ``trial_id``, ``state``, ``error``.
     metric : str
         What a told number is called, and by what trials are compared.
     mode : {"min", "max"}
@@ -104,7 +114,8 @@ class Study:
     Raises
     ------
     SpecError
-        The space is not well formed, the mode is unknown, or the metric is called like an axis.
+        The space is not well formed, the mode is unknown, or an axis or the metric is called like
+        another column: ``trial_id``, ``state``, ``error``, or the metric like an axis.
 
     Examples
     --------
@@ -131,8 +142,8 @@ class Study:
         self._pending: set[int] = set()
         self._outcomes: dict[int, Outcome] = {}
         self._best: float | None = None
-        if not isinstance(metric, str) or metric in (*RESERVED, *self.space.names):
-            raise SpecError(f"the metric cannot be called {metric!r}: a column or an axis is")
+        refuse_taken("axis", self.space.names)
+        refuse_taken("metric", [metric], dict.fromkeys(self.space.names, "an axis of the space"))
         self.result()  # raises for an unknown mode
 
     def __len__(self) -> int:
@@ -187,8 +198,8 @@ class Study:
         Raises
         ------
         SpecError
-            A trial was not asked for, is told about twice, or the lengths differ. Nothing is
-            recorded.
+            A trial was not asked for, is told about twice, the lengths differ, or the first trials
+            have a metric that is called like another column. Nothing is recorded.
         """
         numbers, values = np.asarray(ids).tolist(), list(values)
         if not isinstance(numbers, list) or len(numbers) != len(values):
@@ -205,6 +216,10 @@ class Study:
                     f"{list(self.pending[:10])}"
                 )
             fresh.discard(i)
+        if not self._outcomes:  # or all trials would run and none would count
+            taken = dict.fromkeys(self.space.names, "an axis of the space")
+            for value in values:
+                refuse_taken("metric", value if isinstance(value, Mapping) else (), taken)
         pick = min if self.mode == "min" else max
         for i, value in zip(numbers, values):
             outcome = judge(value, self.metric, self.space.names)
@@ -240,4 +255,4 @@ class Study:
             "error": errors,
         }
         facts = {"n_trials": self.space.size, **info}
-        return SweepResult(columns, None, self.metric, self.mode, facts, self.space)
+        return SweepResult(columns, None, self.metric, self.mode, facts, self.space, counts=())

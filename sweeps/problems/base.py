@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -158,7 +158,7 @@ def no_rows(a: np.ndarray) -> np.ndarray:
     return np.empty((0, *a.shape[1:]), a.dtype)
 
 
-def check_rows(X: np.ndarray, y: np.ndarray, what: str) -> None:
+def check_rows(X: Sized, y: Sized, what: str) -> None:
     """Raise unless ``X`` and ``y`` have the same, positive number of rows."""
     if len(X) == 0 or len(X) != len(y):
         raise SpecError(f"{what}: X has {len(X)} rows and y has {len(y)}; both need the same, >= 1")

@@ -80,7 +80,7 @@ def plain(name: str, y: Any) -> np.ndarray:
         raise ArrayError(f"{name} must have one entry for each row; got {y!r}")
     if array.dtype.kind not in "biufUSMmO":
         raise ArrayTypeError(f"{name} must hold labels or real numbers; got {array.dtype}")
-    missing = np.argwhere(pd.isna(array)) if array.dtype.kind in "OMm" else ()
+    missing = np.argwhere(pd.isna(array)) if array.dtype.kind in "OMm" else np.empty(0)
     if len(missing):
         place = tuple(missing[0])
         raise ArrayError(
@@ -91,20 +91,21 @@ def plain(name: str, y: Any) -> np.ndarray:
 
 
 def _without_objects(name: str, array: np.ndarray) -> np.ndarray:
-    found: dict[str | None, Any] = {}
-    for value in array.ravel().tolist():
-        found.setdefault(next((s for s, kinds in SORTS if isinstance(value, kinds)), None), value)
+    values = array.ravel().tolist()
+    found: dict[str, Any] = {}
+    for kind in dict.fromkeys(map(type, values)):  # few, of a million labels
+        sort = next((s for s, kinds in SORTS if issubclass(kind, kinds)), "")
+        found.setdefault(sort, next(value for value in values if type(value) is kind))
     if found.keys() == {"integer", "real"}:
         found = {"real": None}
-    if len(found) > 1 or None in found:
+    if len(found) > 1 or "" in found:
         shown = ", ".join(f"{value!r} ({type(value).__name__})" for value in found.values())
         raise ArrayTypeError(
             f"{name} holds {shown}; it must be all text, all booleans or all numbers: "
             f"[str(label) for label in {name}]"
         )
-    kind = DTYPES[next(iter(found), "real")]
     try:
-        return array.astype(kind)
+        return array.astype(DTYPES[next(iter(found), "real")])
     except OverflowError:
         raise ArrayTypeError(
             f"{name} holds integers of more than 64 bits; number classes 0, 1, 2, ..."
