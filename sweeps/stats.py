@@ -27,10 +27,10 @@ __all__ = [
 ]  # fmt: skip
 
 NAMED = {
-    "max": re.compile("accuracy"),
-    "min": re.compile("loss|steps|distance|path_length|error"),
+    "max": re.compile(r"(?<![a-z])(accuracy|accuracies)(?![a-z])"),
+    "min": re.compile(r"(?<![a-z])(loss|losses|steps|distance|path_length|errors?)(?![a-z])"),
 }
-"""Names of metrics that tell what is good."""
+"""Words in names of metrics that tell what is good; parts of words, as in glossiness, do not."""
 
 INTERVALS = ("student", "bca")
 DIVERGED_AS = ("exclude", "worst")

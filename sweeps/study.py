@@ -198,8 +198,8 @@ class Study:
         Raises
         ------
         SpecError
-            A trial was not asked for, is told about twice, the lengths differ, or the first trials
-            have a metric that is called like another column. Nothing is recorded.
+            A trial was not asked for, is told about twice, the lengths differ, or before any trial is
+            COMPLETE a metric is called like another column. Nothing is recorded.
         """
         numbers, values = np.asarray(ids).tolist(), list(values)
         if not isinstance(numbers, list) or len(numbers) != len(values):
@@ -216,7 +216,7 @@ class Study:
                     f"{list(self.pending[:10])}"
                 )
             fresh.discard(i)
-        if not self._outcomes:  # or all trials would run and none would count
+        if self._best is None:  # or all trials would run and none would count
             taken = dict.fromkeys(self.space.names, "an axis of the space")
             for value in values:
                 refuse_taken("metric", value if isinstance(value, Mapping) else (), taken)

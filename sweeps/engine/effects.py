@@ -160,7 +160,10 @@ def _numbers(block: Block) -> list[bytes]:
     """Return what each trial is to the kernel of its block."""
     trials = block.trials
     start = getattr(trials, "start", trials.extra)  # of a landscape
-    tables = (trials.h, trials.plan, trials.extra, trials.schedule, start)
+    plan = trials.plan.copy()
+    if hasattr(trials, "X"):  # a batch of all rows has no order
+        plan[plan[:, trial.BATCH] >= len(trials.X), trial.SHUFFLE] = 0
+    tables = (trials.h, plan, trials.extra, trials.schedule, start)
     rows = [np.ascontiguousarray(a).view(np.uint8).reshape(len(a), -1) for a in tables]
     words = np.concatenate(rows, axis=1)
     return words.view(f"S{words.shape[1]}").ravel().tolist()

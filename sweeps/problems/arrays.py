@@ -91,7 +91,7 @@ def numbers_of(name: str, given: Any) -> np.ndarray:
                 ensure_all_finite=False, ensure_min_samples=0, ensure_min_features=0,
             )  # fmt: skip
             return np.array(read, np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         if isinstance(error, ArrayError):
             raise
         raise ArrayTypeError(

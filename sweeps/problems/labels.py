@@ -74,7 +74,7 @@ def plain(name: str, y: Any) -> np.ndarray:
         array = np.asarray(y)
         if isinstance(y, list | tuple) and array.dtype.kind in "US":
             array = np.asarray(y, object)  # NumPy makes text of numbers beside text
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # torch's, of a tensor with a gradient
         raise ArrayTypeError(f"{name} cannot be read as an array: {error}") from None
     if array.ndim == 0:
         raise ArrayError(f"{name} must have one entry for each row; got {y!r}")
