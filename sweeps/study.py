@@ -198,8 +198,8 @@ class Study:
         Raises
         ------
         SpecError
-            A trial was not asked for, is told about twice, the lengths differ, or before any trial is
-            COMPLETE a metric is called like another column. Nothing is recorded.
+            A trial was not asked for, is told about twice, the lengths differ, or, before any trial
+            is COMPLETE, a metric is called like another column. Nothing is recorded.
         """
         numbers, values = np.asarray(ids).tolist(), list(values)
         if not isinstance(numbers, list) or len(numbers) != len(values):
