@@ -314,6 +314,7 @@ def square(theta, X, y, aux, grad):
     [
         ({"X": MASKED}, ArrayError, r"X\[2, 1\] is masked"),
         ({"y": np.ma.masked_equal([1, 2, 3, 4], 3)}, ArrayError, r"y\[2\] is masked"),
+        ({"aux": (np.ma.masked_equal([1, 3], 3),)}, ArrayError, r"aux\[0\]\[1\] is masked"),
         ({"y": np.array([2**63, 1, 2, 3], np.uint64)}, ArrayError, "must fit in int64"),
         ({"X": SOME * 1e200}, ArrayError, "too large for float32"),
         ({"X": SOME + 1e9}, SweepWarning, "lies about"),
@@ -332,3 +333,8 @@ def test_stores_do_not_ask_what_classes_are_called():
     ours = {name for name in described(a) if name in ("classes", "mean", "scale")}
     assert not ours
     assert described(a) == described(b)
+
+
+def test_points_of_a_landscape_are_not_masked():
+    with pytest.raises(ArrayError, match=r"start\[1\] is masked"):
+        problems.landscape(lambda x, y: x * x + y * y, np.ma.masked_equal([1.0, 2.0], 2.0))

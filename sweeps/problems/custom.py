@@ -84,13 +84,14 @@ def custom(
             "loss_and_grad must be a plain function (def or lambda); "
             f"got {type(loss_and_grad).__name__}"
         )
-    theta0 = np.array(theta0).reshape(-1)
+    theta0 = np.array(refuse_mask("theta0", theta0)).reshape(-1)
     if theta0.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ArrayTypeError(f"theta0 must be float32 or float64; got {theta0.dtype}")
     title = name or function.__name__
     X, y, X_test, y_test = _arrays(title, theta0.dtype, X, y, X_test, y_test)
     if not isinstance(aux, tuple) or not all(isinstance(a, np.ndarray) for a in aux):
         raise ArrayTypeError("aux must be a tuple of NumPy arrays, () for none")
+    aux = tuple(refuse_mask(f"aux[{k}]", a) for k, a in enumerate(aux))
     _try_once(function, theta0, X, y, aux)
     _check_gradient(title, function, theta0, X, y, aux)
     own_loss_and_grad, evaluate, init = _functions(function)

@@ -16,6 +16,7 @@ from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps.names import refuse_taken
+from sweeps.problems.arrays import refuse_mask
 from sweeps.problems.gradients import points_near, wrong_component
 from sweeps.problems.signatures import Extras, uniform
 
@@ -240,6 +241,7 @@ def _dtype(dtype: Any) -> np.dtype:
 
 
 def _floats(what: str, given: Any, dtype: Any) -> np.ndarray:
+    given = refuse_mask(what, given)
     try:
         array = np.array(given, dtype, ndmin=1)
     except (TypeError, ValueError) as error:
