@@ -55,7 +55,7 @@ def refuse_taken(what: str, names: Iterable[str], taken: Mapping[str, str] | Non
     article = "an" if what[0] in "aeiou" else "a"
     for name in names:
         if not isinstance(name, str) or not name:
-            raise SpecError(f"{article} {what} is named by a non-empty string; got {name!r}")
+            raise SpecError(f"{article} {what} is named by a non-empty string; got {name!r:.100}")
         if name in meaning:
             raise SpecError(
                 f"{article} {what} cannot be called {name!r}: {name!r} is taken ({meaning[name]}). "

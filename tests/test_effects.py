@@ -34,7 +34,12 @@ REFUSED = [
     ({"warmup_steps": [1]}, {"schedule": "cosine"}, "'warmup_steps' means nothing to schedule cos"),
     ({"step_size": [2, 3]}, {"schedule": "cosine"}, "axis 'step_size' means nothing to schedule"),
     ({"warmup_steps": [1, 2]}, {"schedule": COSINE}, "nothing to schedule warmup_cosine.warmup_st"),
-    ({"momentum": [0.5], "beta1": [0.5, 0.9]}, {"optimizer": "momentum"}, "axis 'beta1' means not"),
+    (
+        {"momentum": [0.5], "beta1": [0.5, 0.9]},
+        {"optimizer": "momentum"},
+        "axis 'beta1' means nothing to optimizer momentum, whose momentum is set by 'momentum'",
+    ),
+    ({"lr": [0.1]}, {"optimizer": "momentum", "momentum": 0.5, "beta1": 0.9}, "^beta1=... means"),
     ({"beta2": [0.5, 0.9]}, {}, "axis 'beta2' means nothing to optimizer sgd"),
     (
         {"optimizer": ["sgd", "adam"], "beta1": [0.5, 0.9]},
@@ -72,7 +77,7 @@ TOLD = [
         {"optimizer": ["momentum", "adam"], "momentum": when([0.5], optimizer="momentum"),
          "beta1": [0.5, 0.9]},
         {},
-        "axis 'beta1' means nothing to optimizer momentum: .* its 2 values",
+        "axis 'beta1' means nothing to optimizer momentum, whose momentum.* its 2 values",
     ),
 ]  # fmt: skip
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError
-from fastopt.rules import Rule
 from fastopt.schedules import Schedule
 from sweeps.axes import possible
 from sweeps.engine import trial
@@ -109,7 +108,7 @@ def _readers(
     defaults = plan.options.defaults
     rules = possible(part.get("optimizer", (defaults["optimizer"],)))
     used = possible(part.get("schedule", (defaults["schedule"],)))
-    by_rule = [(f"optimizer {r}", _reads(find_rule(r), plan, part, name, keyword)) for r in rules]
+    by_rule = [_by_rule(r, plan, part, name, keyword) for r in rules]
     by_schedule = [
         (f"schedule {s}", not isinstance(s, Schedule) and name in schedule_row(s).params)
         for s in used
@@ -121,16 +120,20 @@ def _readers(
     return ([text for text, reads in told if reads], [text for text, reads in told if not reads])
 
 
-def _reads(rule: Rule, plan: Plan, part: Mapping[str, Any], name: str, keyword: bool) -> bool:
-    """Whether a name sets a hyperparameter of the rule that nothing stronger sets."""
+def _by_rule(
+    optimizer: str, plan: Plan, part: Mapping[str, Any], name: str, keyword: bool
+) -> tuple[str, bool]:
+    """Tell whether a name sets a hyperparameter of the optimizer that nothing stronger sets."""
+    rule = find_rule(optimizer)
     for key in rule.hyper:
         names = [key, *aliases(rule, key)]  # the strongest first; an axis wins over any keyword
         if name in names:
             stronger = names[: names.index(name)]
-            axes = names if keyword else stronger
-            held = keyword and any(other in plan.options.defaults for other in stronger)
-            return not held and not any(other in part for other in axes)
-    return False
+            setting = [other for other in (names if keyword else stronger) if other in part]
+            setting += [n for n in stronger if keyword and n in plan.options.defaults]
+            why = f", whose {key} is set by {setting[0]!r}" if setting else ""
+            return f"optimizer {optimizer}{why}", not setting
+    return f"optimizer {optimizer}", False
 
 
 def _repeats(plan: Plan, blocks: Sequence[Block], told: set[str]) -> Iterator[str]:
@@ -171,7 +174,8 @@ def _numbers(block: Block) -> list[bytes]:
 
 def _patience(blocks: Sequence[Block]) -> Iterator[str]:
     """Yield a remark if no trial has as many checks as it would wait for."""
-    plans = np.concatenate([block.trials.plan for block in blocks])
+    none = np.empty((0, trial.PLAN_WIDTH), np.int64)
+    plans = np.concatenate([none, *(block.trials.plan for block in blocks)])
     waits = plans[plans[:, trial.PATIENCE] > 0]
     if not len(waits):
         return

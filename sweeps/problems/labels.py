@@ -77,7 +77,7 @@ def plain(name: str, y: Any) -> np.ndarray:
     except (ValueError, RuntimeError) as error:  # torch's, of a tensor with a gradient
         raise ArrayTypeError(f"{name} cannot be read as an array: {error}") from None
     if array.ndim == 0:
-        raise ArrayError(f"{name} must have one entry for each row; got {y!r}")
+        raise ArrayError(f"{name} must have one entry for each row; got {y!r:.100}")
     if array.dtype.kind not in "biufUSMmO":
         raise ArrayTypeError(f"{name} must hold labels or real numbers; got {array.dtype}")
     missing = np.argwhere(pd.isna(array)) if array.dtype.kind in "OMm" else np.empty(0)
@@ -99,7 +99,7 @@ def _without_objects(name: str, array: np.ndarray) -> np.ndarray:
     if found.keys() == {"integer", "real"}:
         found = {"real": None}
     if len(found) > 1 or "" in found:
-        shown = ", ".join(f"{value!r} ({type(value).__name__})" for value in found.values())
+        shown = ", ".join(f"{value!r:.40} ({type(value).__name__})" for value in found.values())
         raise ArrayTypeError(
             f"{name} holds {shown}; it must be all text, all booleans or all numbers: "
             f"[str(label) for label in {name}]"
@@ -142,7 +142,7 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
     distinct, rows = len(np.unique(y)), y.size
     if y.dtype.kind in "US" and not categorical and _are_numbers(y):
         raise ArrayError(
-            f"y holds numbers written as text ({y.flat[0]!r}, ...): labels or measurements? Say "
+            f"y holds numbers written as text ({y.flat[0].item()!r:.40}, ...): labels or measurements? Say "
             f"{BOTH}, which needs np.asarray(y, float)"
         )
     # Whole numbers that repeat are labels to scikit-learn, and measurements by their dtype.
@@ -200,7 +200,7 @@ def classes_of(loss: str, y: np.ndarray) -> np.ndarray:
     classes = np.unique(y)
     if len(classes) < 2:
         raise ArrayError(
-            f"{loss} needs labels of two classes or more; all of y is {classes.tolist()[0]!r}"
+            f"{loss} needs labels of two classes or more; all of y is {classes.tolist()[0]!r:.40}"
         )
     if loss == "logistic" and len(classes) > 2:
         raise ArrayError(
@@ -230,7 +230,7 @@ def numbered(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     if not known.all():
         k = int(np.argmin(known))
         raise ArrayError(
-            f"{name}[{k}] is {y[k].item()!r}, which is no label of the training rows: "
+            f"{name}[{k}] is {y[k].item()!r:.40}, which is no label of the training rows: "
             f"{_few(classes)}. Leave such rows out, or let some of each class be trained on"
         )
     return np.searchsorted(classes, y).astype(np.int64) if len(y) else np.empty(0, np.int64)
@@ -242,7 +242,7 @@ def _sort(labels: np.ndarray) -> str:
 
 def _few(classes: np.ndarray) -> str:
     more = ", ..." if len(classes) > SHOWN else ""
-    return ", ".join(map(repr, classes[:SHOWN].tolist())) + more
+    return ", ".join(f"{name!r:.40}" for name in classes[:SHOWN].tolist()) + more
 
 
 def ravelled(name: str, y: np.ndarray) -> np.ndarray:
@@ -275,7 +275,7 @@ def measured(name: str, y: Any, dtype: Any, told: bool = True) -> np.ndarray:
     array = plain(name, y)
     if array.dtype.kind not in "biuf":
         raise ArrayTypeError(
-            f"{name} holds {array.flat[0].item()!r}, of {array.dtype}, and a regression needs "
+            f"{name} holds {array.flat[0].item()!r:.40}, of {array.dtype}, and a regression needs "
             f'numbers: np.asarray({name}, float); for classes there is loss="softmax_cross_entropy"'
         )
     array = numbers_of(name, array)
