@@ -95,8 +95,8 @@ def numbers_of(name: str, given: Any) -> np.ndarray:
         if isinstance(error, ArrayError):
             raise
         raise ArrayTypeError(
-            f"{name} cannot be read as an array of float32 or float64: {error!s:.200}. Columns of text "
-            "become numbers by pandas.get_dummies(table, dtype=float), dates and durations by "
+            f"{name} cannot be read as an array of float32 or float64: {error!s:.200}. Columns of "
+            "text become numbers by pandas.get_dummies(table, dtype=float), dates and durations by "
             ".dt.total_seconds() of the difference to one of them"
         ) from None
 

@@ -142,8 +142,8 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
     distinct, rows = len(np.unique(y)), y.size
     if y.dtype.kind in "US" and not categorical and _are_numbers(y):
         raise ArrayError(
-            f"y holds numbers written as text ({y.flat[0].item()!r:.40}, ...): labels or measurements? Say "
-            f"{BOTH}, which needs np.asarray(y, float)"
+            f"y holds numbers written as text ({y.flat[0].item()!r:.40}, ...): labels or "
+            f"measurements? Say {BOTH}, which needs np.asarray(y, float)"
         )
     # Whole numbers that repeat are labels to scikit-learn, and measurements by their dtype.
     if y.dtype.kind == "f" and not categorical:
