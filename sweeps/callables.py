@@ -35,7 +35,7 @@ def sweep_callable(
         infinity makes it DIVERGED. To other processes it is sent by value, with all that it refers
         to, unless they can import it: lambdas, closures and functions of a script or notebook do.
     space : dict, list of dict or Space
-        As for :func:`sweeps.sweep`; axes may have any names.
+        As for :func:`sweeps.sweep`; axes may have any names but ``trial_id``, ``state``, ``error``.
     metric : str
         What trials are ranked by.
     mode : {"min", "max"}

@@ -94,6 +94,7 @@ class Caller:
             warnings.warn(early, SweepWarning, stacklevel=stacklevel + 1)
         finally:
             self._study._give_back(self._asked)
+        self._study._remark(stacklevel + 2)
         warn_of_failures(self._errors, self._told, stacklevel + 2)
         seconds = time.perf_counter() - began
         return {

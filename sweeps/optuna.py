@@ -15,6 +15,7 @@ from fastopt.errors import SpecError
 from sweeps.axes import Points, common_kind, ends, kind_of, possible, untied
 from sweeps.categories import categories_of, uncategorised
 from sweeps.distributions import Draws, LogUniform
+from sweeps.names import RESERVED, refuse_taken
 from sweeps.results import STATES, SweepResult
 from sweeps.space import DTYPES
 
@@ -24,7 +25,6 @@ __all__ = ["from_optuna", "to_optuna"]
 TO_OPTUNA = {"COMPLETE": "COMPLETE", "DIVERGED": "PRUNED", "PRUNED": "PRUNED", "FAILED": "FAIL"}
 FROM_OPTUNA = {"COMPLETE": "COMPLETE", "PRUNED": "PRUNED", "FAIL": "FAILED"}
 DIRECTIONS = {"min": "minimize", "max": "maximize"}
-OURS = ("trial_id", "state", "error")
 
 
 def to_optuna(result: SweepResult, study: Any = None) -> Any:
@@ -126,14 +126,15 @@ def from_optuna(study: Any, *, metric: str = "value") -> SweepResult:
         )
     trials = [t for t in study.get_trials(deepcopy=False) if t.state.name in FROM_OPTUNA]
     axes = dict.fromkeys(name for t in trials for name in t.params)
-    for name in axes:
-        if name in (*OURS, metric):
-            raise SpecError(f"parameter {name!r} is called like a column; name the metric anew")
+    refuse_taken("parameter", axes)
+    if metric in axes:
+        raise SpecError(f"parameter {metric!r} is called like a column; name the metric anew")
+    refuse_taken("metric", [metric])
     attrs = dict.fromkeys(
         name
         for t in trials
         for name, value in t.user_attrs.items()
-        if name not in (*OURS, metric, *axes) and kind_of(value) in ("integer", "real")
+        if name not in (*RESERVED, metric, *axes) and kind_of(value) in ("integer", "real")
     )
     columns = {"trial_id": np.array([t.number for t in trials], np.int64)}
     columns |= {name: _column(name, trials) for name in axes}
@@ -145,7 +146,7 @@ def from_optuna(study: Any, *, metric: str = "value") -> SweepResult:
     columns["error"][:] = [t.user_attrs.get("error") for t in trials]
     mode = "max" if study.direction.name == "MAXIMIZE" else "min"
     curves = _reported(trials, metric)
-    return SweepResult(columns, curves, metric, mode, {"n_trials": len(trials)})
+    return SweepResult(columns, curves, metric, mode, {"n_trials": len(trials)}, counts=())
 
 
 def _optuna() -> Any:

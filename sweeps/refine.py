@@ -124,6 +124,8 @@ def extend(
     space: Any = larger(plan, axes)
     options = plan.options
     settings = {**options.defaults, **{k: v for k, v in vars(options).items() if k != "defaults"}}
+    for name in [n for n in space.names if all(n in part for part in space.parts)]:
+        settings.pop(name, None)  # a keyword that is an axis now
     if "store" in result.info:
         where = {"store": result.info["store"], "n_jobs": n_jobs, "progress": progress}
         return sweep(plan.problem, space, **settings, **where)

@@ -17,6 +17,7 @@ from sweeps.axes import common_kind, kind_of
 from sweeps.categories import uncategorised
 from sweeps.engine.tables import STATES
 from sweeps.export import SUFFIXES, write
+from sweeps.names import COUNTS
 from sweeps.reasons import no_best
 from sweeps.space import Space
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from sweeps.engine.plan import Plan
 
 __all__ = ["STATES", "SUFFIXES", "SweepResult"]
-
-MISSING_BELOW_ZERO = ("steps_to_target", "diverged_step")
-"""Integer columns in which -1 or NaN says that it never happened."""
 
 NULLABLE: dict[str, Any] = {
     "integer": pd.Int64Dtype(),
@@ -59,6 +57,10 @@ class SweepResult:
         categories of a finished one.
     plan : Plan, optional
         The checked sweep, which :meth:`replay`, :meth:`extend` and :meth:`zoom` run more of.
+    counts : sequence of str
+        Columns that hold whole numbers of steps: ``steps`` taken, and ``steps_to_target`` and
+        ``diverged_step``, less than zero or NaN for never, which are nullable integers in the
+        frame. None of them if the names are the user's own.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class SweepResult:
         info: Mapping[str, Any],
         space: Space | None = None,
         plan: Plan | None = None,
+        counts: Sequence[str] = COUNTS,
     ) -> None:
         names = list(columns)
         measured = [name for name in names[names.index("state") + 1 :] if name != "error"]
@@ -106,6 +109,7 @@ class SweepResult:
         self.metric, self.mode, self.info = metric, mode, dict(info)
         self.axes = tuple(names[1 : names.index("state")])
         self.metrics = tuple(measured)
+        self.step_columns = tuple(name for name in counts if name in measured)
         self._curves = curves
         self.space = space
         self.plan = plan
@@ -329,7 +333,7 @@ class SweepResult:
         """
         score = np.asarray(self.columns[metric], np.float64)
         fit = np.isfinite(score) & (np.asarray(self.columns["state"]) == 0)
-        return fit & (score >= 0) if metric in MISSING_BELOW_ZERO else fit
+        return fit & (score >= 0) if metric in self.step_columns else fit
 
     def _ranking(self, n: int | None = None) -> np.ndarray:
         """Rows of the trials that can be compared, best first; the ``n`` best, or all."""
@@ -362,13 +366,13 @@ class SweepResult:
             return pd.Categorical.from_codes(
                 cells.astype(np.int8), categories=pd.Index(STATES, dtype=object)
             )
-        if name in MISSING_BELOW_ZERO:
+        if name == "steps" and name in self.step_columns:
+            return cells.astype(np.int64) if np.isfinite(cells).all() else cells
+        if name in self.step_columns:
             never = ~(cells >= 0)  # True for NaN, too
             return pd.arrays.IntegerArray(np.where(never, 0, cells).astype(np.int64), never)
         if name == "error":
             return pd.array(cells, dtype="str")
-        if name == "steps" and np.isfinite(cells).all():
-            return cells.astype(np.int64)
         if cells.dtype != object:
             return cells
         kind, distinct = self._sort_of(name, cells)

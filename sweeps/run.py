@@ -15,6 +15,7 @@ from fastopt.errors import ExecutorError, SpecError, SweepWarning
 from sweeps.collected import Collected
 from sweeps.dispatch import run_elsewhere
 from sweeps.engine.chunks import Chunk, Rows, better, chunk_size, run_chunk
+from sweeps.engine.effects import check_effects
 from sweeps.engine.lane_plan import LanePlan
 from sweeps.engine.local import Problem, worker_count
 from sweeps.engine.options import COMMON, Options
@@ -192,7 +193,9 @@ def sweep(
     -----
     SweepWarning
         Trials FAILED, because the workers that ran them died or raised an exception each time; the
-        column ``error`` of the result says why.
+        column ``error`` of the result says why. Or a setting has no effect: a keyword beside an
+        axis of its name, an axis that means nothing to some of the optimizers or schedules beside
+        it, two values of an axis that come to the same trial.
 
     Examples
     --------
@@ -207,7 +210,9 @@ def sweep(
     """
     began = time.perf_counter()
     workers = worker_count(n_jobs)
-    checked = _check(problem, space, _common(locals()), hyper)
+    checked, remarks = _check(problem, space, _common(locals()), hyper)
+    for remark in remarks:
+        warnings.warn(remark, SweepWarning, stacklevel=2)
     part = shard_of(shard, store)
     if pruner is not None:
         _refuse_elsewhere(store=store, executor=executor, reduce=reduce)
@@ -273,7 +278,7 @@ def plan(
     }
     hyper = {k: v for k, v in options.items() if k not in defaults}
     given = {k: v for k, v in options.items() if k in defaults}
-    checked = _check(problem, space, _common(defaults | given), hyper)
+    checked, _ = _check(problem, space, _common(defaults | given), hyper)
     pruner = given.get("pruner")
     chosen = None if pruner is None else as_pruner(pruner)
     return estimated(checked, worker_count(n_jobs), chosen)
@@ -289,7 +294,9 @@ def _common(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: arguments[name] for name in (*COMMON, *_OPTIONS)}
 
 
-def _check(problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, Any]) -> Plan:
+def _check(
+    problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, Any]
+) -> tuple[Plan, list[str]]:
     plans = {DataProblem: Plan, Landscape: LanePlan}
     if type(problem) not in plans:
         raise SpecError(
@@ -297,7 +304,14 @@ def _check(problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, An
         )
     options = {name: common.pop(name) for name in _OPTIONS}
     made = plans[type(problem)]
-    return made(problem, Space(space), Options(defaults=common | hyper, **options))
+    checked = made(problem, Space(space), Options(defaults=common | hyper, **options))
+    defaults = {name: p.default for name, p in inspect.signature(sweep).parameters.items()}
+    given = [n for n, value in common.items() if not _same(value, defaults[n])]
+    return checked, check_effects(checked, [*given, *hyper])
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(value, str | int | float) and value == default)
 
 
 def _collector(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, SweepWarning, did_you_mean
 from sweeps.calling import Caller
 from sweeps.jobs import Answers
+from sweeps.names import refuse_taken
 from sweeps.results import STATES, SweepResult
 from sweeps.space import Space
 from sweeps.told import count, numbers, one_each, state_of
@@ -22,8 +25,7 @@ from sweeps.told import count, numbers, one_each, state_of
 __all__ = ["Outcome", "Study", "judge"]
 
 COMPLETE, DIVERGED, FAILED = (STATES.index(s) for s in ("COMPLETE", "DIVERGED", "FAILED"))
-RESERVED = ("trial_id", "state", "error")
-"""Columns that a metric cannot be called."""
+AXIS = "an axis of the space"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Outcome:
     state: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    is_misnamed: bool = field(default=False, repr=False)
+    """Whether it FAILED by the name of a metric, as other trials will."""
+    remarks: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """By metric what its user should know: said once, where the study is, not in a worker."""
 
 
 def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
@@ -64,10 +70,12 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
     if isinstance(returned, BaseException):
         return Outcome(FAILED, error=f"{type(returned).__name__}: {returned}".rstrip(": "))
     given = dict(returned) if isinstance(returned, Mapping) else {metric: returned}
-    metrics = {}
+    metrics, remarks = {}, {}
     for name, value in given.items():
-        if not isinstance(name, str) or name in RESERVED or name in axes:
-            return Outcome(FAILED, error=f"a metric cannot be called {name!r}; rename it")
+        try:
+            refuse_taken("metric", [name], dict.fromkeys(axes, AXIS))
+        except SpecError as refusal:
+            return Outcome(FAILED, error=str(refusal), is_misnamed=True)
         number = _number(value)
         if number is None:
             return Outcome(
@@ -75,16 +83,24 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
                 error=f"the objective must return a number or a dict of numbers; {name} is "
                 f"{value!r} of type {type(value).__name__}",
             )
+        if isinstance(value, Integral) and int(number) != value:
+            remarks[name] = (
+                f"metric {name!r} is {value}, and a float holds 16 digits of it; subtract an "
+                "offset, or give its low and high part as two metrics"
+            )
         metrics[name] = number
     if metric not in metrics:
         hint = did_you_mean(metric, metrics)
         return Outcome(FAILED, error=f"no {metric!r} among the metrics {list(metrics)}{hint}")
-    return Outcome(COMPLETE if math.isfinite(metrics[metric]) else DIVERGED, metrics)
+    state = COMPLETE if math.isfinite(metrics[metric]) else DIVERGED
+    return Outcome(state, metrics, remarks=remarks)
 
 
 def _number(value: Any) -> float | None:
     """Return what has a value as a float, such as a tensor of one element; None for the rest."""
-    if isinstance(value, str | bytes):
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if isinstance(value, str | bytes | complex):
         return None
     try:
         return float(value)
@@ -113,7 +129,7 @@ class Study:
     Parameters
     ----------
     space : dict, list of dict or Space
-        As for :func:`sweeps.sweep`; axes may have any names.
+        As for :func:`sweeps.sweep`; axes may have any names but ``trial_id``, ``state``, ``error``.
     metric : str
         What a told number is called, and by what trials are compared.
     mode : {"min", "max"}
@@ -122,7 +138,8 @@ class Study:
     Raises
     ------
     SpecError
-        The space is not well formed, the mode is unknown, or the metric is called like an axis.
+        The space is not well formed, the mode is unknown, or an axis or the metric is called like
+        another column: ``trial_id``, ``state``, ``error``, or the metric like an axis.
 
     Examples
     --------
@@ -150,8 +167,9 @@ class Study:
         self._pending: set[int] = set()
         self._outcomes: dict[int, Outcome] = {}
         self._best: float | None = None
-        if not isinstance(metric, str) or metric in (*RESERVED, *self.space.names):
-            raise SpecError(f"the metric cannot be called {metric!r}: a column or an axis is")
+        self._remarks: dict[str, str] = {}  # empty once said
+        refuse_taken("axis", self.space.names)
+        refuse_taken("metric", [metric], dict.fromkeys(self.space.names, AXIS))
         self.result()  # raises for an unknown mode
 
     def __len__(self) -> int:
@@ -215,8 +233,9 @@ class Study:
         Raises
         ------
         SpecError
-            A trial was not asked for, is told about twice, the lengths differ, or the state is
-            unknown or needs values. Nothing is recorded.
+            A trial was not asked for, is told about twice, the lengths differ, the state is unknown
+            or needs values, or, before any trial is COMPLETE, a metric is called like another
+            column. Nothing is recorded.
 
         Examples
         --------
@@ -244,12 +263,32 @@ class Study:
         if state is not None:
             ended = state_of(state)
             outcomes = [_ended(o, ended, v is None) for o, v in zip(outcomes, told)]
+        self._refuse_misnamed(outcomes)
         for i, outcome in zip(trials, outcomes):
             self._note(i, outcome)
+        self._remark(stacklevel=3)
+
+    def _refuse_misnamed(self, outcomes: Iterable[Outcome]) -> None:
+        """Raise for a name of a metric, or all trials would run and none would count.
+
+        Where one is COMPLETE, those that are not well are rows, so that it is not thrown away.
+        """
+        errors = [outcome.error for outcome in outcomes if outcome.is_misnamed]
+        if errors and self._best is None:
+            raise SpecError(errors[0] or "")
+
+    def _remark(self, stacklevel: int) -> None:
+        """Say what is to be said of each metric, once."""
+        for name, text in self._remarks.items():
+            if text:
+                self._remarks[name] = ""
+                warnings.warn(text, SweepWarning, stacklevel=stacklevel)
 
     def _note(self, i: int, outcome: Outcome) -> None:
         self._outcomes[i] = outcome
         self._pending.discard(i)
+        for name, text in outcome.remarks.items():
+            self._remarks.setdefault(name, text)
         if outcome.state == COMPLETE:
             score = outcome.metrics[self.metric]
             pick = min if self.mode == "min" else max
@@ -310,6 +349,7 @@ class Study:
         """Take in what calls came to; return why those that FAILED did."""
         lost = {i: Outcome(FAILED, error=why) for i, why in answers.errors.items()}
         outcomes = {**answers.outcomes, **lost}
+        self._refuse_misnamed(outcomes.values())
         for i, outcome in outcomes.items():
             self._note(i, outcome)
         return {i: str(o.error) for i, o in outcomes.items() if o.state == FAILED}
@@ -340,4 +380,4 @@ class Study:
             "error": errors,
         }
         facts = {"n_trials": self.space.size, **info}
-        return SweepResult(columns, None, self.metric, self.mode, facts, self.space)
+        return SweepResult(columns, None, self.metric, self.mode, facts, self.space, counts=())

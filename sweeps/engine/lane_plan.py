@@ -15,6 +15,7 @@ from sweeps.engine import block, lanes, trial
 from sweeps.engine.decode import check_counts, fill, find_rule, gaps_in, whole
 from sweeps.engine.options import COMMON, Options, check_watch
 from sweeps.engine.plan import Block, Plan, spacing, unpaused
+from sweeps.names import PLACES, refuse_taken
 from sweeps.problems.landscapes import Landscape
 from sweeps.space import Space
 
@@ -85,6 +86,10 @@ class LanePlan(Plan):
             )
         for name in WITHOUT:
             defaults.pop(name, None)
+        measured = dict.fromkeys((*lanes.RESULTS, *lanes.MEASURES), "a result of every trial")
+        places = dict.fromkeys(("step", "loss", *PLACES), "a column of curves and histories")
+        axes = dict.fromkeys((*COMMON, *problem.start_axes), "what may be an axis")
+        refuse_taken(f"coordinate of {problem.name}", problem.names, axes | places | measured)
         self.common = (*(n for n in COMMON if n not in WITHOUT), *problem.start_axes)
         self.results = (*lanes.RESULTS, *problem.names)
         self.curve = ("step", "train_loss", *problem.names)

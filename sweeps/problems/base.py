@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from fastopt.errors import SpecError
 from sweeps.shipping import Shippable
 
-__all__ = ["DataProblem", "as_dataset", "no_rows"]
+__all__ = ["DataProblem", "check_rows", "no_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,10 @@ class DataProblem(Shippable):
         Widths of the hidden layers, if it has any.
     reshape : callable, optional
         ``reshape(problem, hidden)`` returns it with other hidden layers, on the same data.
+    classes : ndarray or None
+        Labels as the user named them: ``classes[y]`` are those of the rows; None in a regression.
+    mean, scale : ndarray of float64 or None
+        ``X * scale + mean`` are the features as they were given; None if they are as given.
 
     Examples
     --------
@@ -73,6 +77,10 @@ class DataProblem(Shippable):
     options: dict[str, Any] = field(default_factory=dict)
     hidden: tuple[int, ...] = ()
     reshape: Callable[[DataProblem, tuple[int, ...]], DataProblem] | None = None
+    # What trials do not depend on: no part of a problem's identity in a store.
+    classes: np.ndarray | None = field(default=None, compare=False)
+    mean: np.ndarray | None = field(default=None, compare=False)
+    scale: np.ndarray | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         test = f", {len(self.X_test)} test" if len(self.X_test) else ""
@@ -142,27 +150,6 @@ def widths_of(problem: DataProblem, hidden: Any) -> tuple[int, ...]:
     return widths
 
 
-def as_dataset(name: str, X: Any, dtype: Any) -> np.ndarray:
-    """Return ``X`` as a finite, C-contiguous 2-D array of ``dtype``, or say what is wrong."""
-    kind = np.dtype(dtype)
-    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ArrayTypeError(f"dtype must be float32 or float64; got {kind}")
-    try:
-        # A copy: read-only arrays (pandas hands them out) would be types of their own to Numba.
-        array = np.array(X, dtype=kind, order="C")
-    except (TypeError, ValueError) as error:
-        raise ArrayTypeError(
-            f"{name} cannot be read as an array of {kind}: {error}. Columns of text become numbers "
-            "by pandas.get_dummies(table, dtype=float)"
-        ) from None
-    if array.ndim != 2:
-        raise ArrayError(f"{name} must have shape (rows, features); got {array.shape}")
-    if not np.isfinite(array).all():
-        row, column = np.argwhere(~np.isfinite(array))[0]
-        raise ArrayError(f"{name}[{row}, {column}] is {array[row, column]}; data must be finite")
-    return array
-
-
 def no_rows(a: np.ndarray) -> np.ndarray:
     """Return an empty array like ``a`` with no rows: a missing test set.
 
@@ -172,7 +159,7 @@ def no_rows(a: np.ndarray) -> np.ndarray:
     return np.empty((0, *a.shape[1:]), a.dtype)
 
 
-def check_rows(X: np.ndarray, y: np.ndarray, what: str) -> None:
+def check_rows(X: Sized, y: Sized, what: str) -> None:
     """Raise unless ``X`` and ``y`` have the same, positive number of rows."""
     if len(X) == 0 or len(X) != len(y):
         raise SpecError(f"{what}: X has {len(X)} rows and y has {len(y)}; both need the same, >= 1")

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastopt.compile import jitable
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from sweeps.problems.arrays import cast, refuse_mask
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.gradients import Wrong, points_near, wrong_component
 
@@ -43,7 +44,7 @@ def custom(
     theta0 : array_like, shape (n_params,)
         Initial parameters of every trial, float32 or float64, which is the dtype of everything.
     X : array_like, shape (n,) or (n, features)
-        Converted to the dtype of ``theta0``.
+        Converted to the dtype of ``theta0``, as they are: nothing is shifted or scaled.
     y : array_like, shape (n,) or (n, outputs)
         Integers become int64; floating-point targets take the dtype of ``theta0``.
     aux : tuple of ndarray
@@ -83,13 +84,14 @@ def custom(
             "loss_and_grad must be a plain function (def or lambda); "
             f"got {type(loss_and_grad).__name__}"
         )
-    theta0 = np.array(theta0).reshape(-1)
+    theta0 = np.array(refuse_mask("theta0", theta0)).reshape(-1)
     if theta0.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ArrayTypeError(f"theta0 must be float32 or float64; got {theta0.dtype}")
     title = name or function.__name__
     X, y, X_test, y_test = _arrays(title, theta0.dtype, X, y, X_test, y_test)
     if not isinstance(aux, tuple) or not all(isinstance(a, np.ndarray) for a in aux):
         raise ArrayTypeError("aux must be a tuple of NumPy arrays, () for none")
+    aux = tuple(refuse_mask(f"aux[{k}]", a) for k, a in enumerate(aux))
     _try_once(function, theta0, X, y, aux)
     _check_gradient(title, function, theta0, X, y, aux)
     own_loss_and_grad, evaluate, init = _functions(function)
@@ -111,6 +113,7 @@ def custom(
 
 def _arrays(title: str, dtype: np.dtype, X: Any, y: Any, X_test: Any, y_test: Any) -> tuple:
     """Return the four arrays as the kernel wants them, test rows like training rows."""
+    y = refuse_mask("y", y)
     labels = np.asarray(y).dtype.kind in "iub"
     X, y = _rows("X", X, dtype), _rows("y", y, np.dtype(np.int64) if labels else dtype)
     X_test = no_rows(X) if X_test is None else _rows("X_test", X_test, X.dtype)
@@ -128,15 +131,19 @@ def _arrays(title: str, dtype: np.dtype, X: Any, y: Any, X_test: Any, y_test: An
 
 
 def _rows(name: str, a: Any, dtype: np.dtype) -> np.ndarray:
-    array = np.asarray(a)
+    array = np.asarray(refuse_mask(name, a))
     if array.dtype.kind not in "iubf":
         raise ArrayTypeError(f"{name} must hold numbers; got {array.dtype}")
     if array.dtype.kind == "f" and dtype.kind == "i":
         raise ArrayTypeError(f"{name} must hold integers, as y does; got {array.dtype}")
     if array.ndim not in (1, 2):
         raise ArrayError(f"{name} must have one or two dimensions; got shape {array.shape}")
-    # A copy: read-only arrays (pandas hands them out) would be types of their own to Numba.
-    return np.array(array, dtype, order="C")
+    if dtype.kind == "i":
+        if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(dtype).max:
+            raise ArrayError(f"{name} holds {array.max()}; integers must fit in int64")
+        return np.array(array, dtype, order="C")
+    # NaN may be what the function calls a gap; it is no number that could be lost.
+    return cast(name, array, dtype, told=not name.endswith("_test"))
 
 
 def _try_once(

@@ -14,6 +14,9 @@ import numpy as np
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from fastopt.rules import RULES
+from fastopt.schedules import SCHEDULES
+from sweeps.names import refuse_taken
+from sweeps.problems.arrays import refuse_mask
 from sweeps.problems.gradients import points_near, wrong_component
 from sweeps.problems.signatures import Extras, uniform
 from sweeps.shipping import Shippable
@@ -22,11 +25,6 @@ __all__ = ["Landscape", "landscape"]
 
 # Scalars travel in registers; beyond this many coordinates they spill, and an array is faster.
 MOST_SCALARS = 64
-# Columns of results and axes, beside hyperparameters, that no coordinate may be called.
-TAKEN = (
-    "trial_id", "state", "train_loss", "best_loss", "distance", "path_length", "steps",
-    "steps_to_target", "diverged_step", "optimizer", "seed", "schedule", "step",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,6 +242,7 @@ def _dtype(dtype: Any) -> np.dtype:
 
 
 def _floats(what: str, given: Any, dtype: Any) -> np.ndarray:
+    given = refuse_mask(what, given)
     try:
         array = np.array(given, dtype, ndmin=1)
     except (TypeError, ValueError) as error:
@@ -314,14 +313,11 @@ def _names(
 
 
 def _free(title: str, names: list[str]) -> tuple[str, ...]:
-    """Return the names, unless one of them means something else in a result."""
-    taken = {*TAKEN, *(name for rule in RULES.values() for name in rule.hyper)}
-    for name in names:
-        if name in taken:
-            raise SpecError(
-                f"{title}: the name {name!r} is taken by an axis or a result of sweeps; call that "
-                "argument otherwise, such as x"
-            )
+    """Return the names, unless one of them is that of a column or an axis."""
+    hyper = [name for rule in RULES.values() for name in rule.hyper]
+    schedules = [name for row in SCHEDULES.values() for name in row.params]
+    taken = dict.fromkeys((*hyper, *schedules), "a hyperparameter, which may be an axis")
+    refuse_taken(f"coordinate of {title}", names, taken)
     return tuple(names)
 
 

@@ -102,7 +102,8 @@ def described(value: Any) -> Any:
     if isinstance(value, Schedule):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: described(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        told = [f.name for f in dataclasses.fields(value) if f.compare]
+        fields = {name: described(getattr(value, name)) for name in told}
         return {"kind": type(value).__name__, **fields}
     if isinstance(value, Sequence | set | frozenset):
         items = value if isinstance(value, Sequence) else sorted(value, key=repr)
