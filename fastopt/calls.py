@@ -14,9 +14,11 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.errors import TypingError
+from numba.core.errors import NumbaError, TypingError, UnsupportedBytecodeError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+
+from fastopt.uncompilable import explained
 
 __all__ = ["address_of", "call", "unpacked", "words_of"]
 
@@ -31,8 +33,13 @@ def address_of(kernel: Any, returns: Any, *arguments: Any) -> int:
     ------
     TypeError
         It returns something else than ``returns``.
+    CompileError
+        Numba cannot compile it.
     """
-    kernel.compile(arguments)
+    try:
+        kernel.compile(arguments)
+    except (NumbaError, UnsupportedBytecodeError) as error:
+        raise explained(error) from error
     made = kernel.overloads[arguments]
     if made.signature.return_type != returns:
         raise TypeError(

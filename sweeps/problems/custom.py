@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.compile import jitable
+from fastopt.compile import adopted, jitable
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.gradients import Wrong, points_near, wrong_component
@@ -195,7 +195,7 @@ def _is_sum(wrong: Wrong, rows: int) -> str:
 
 @functools.cache
 def _functions(function: Callable) -> tuple[Callable, Callable, Callable]:
-    function = jitable(function)
+    function = adopted(function, jitable)
 
     @jitable
     def loss_and_grad(theta, X, y, aux, grad, work):
