@@ -14,11 +14,11 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.errors import NumbaError, TypingError, UnsupportedBytecodeError
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from fastopt.uncompilable import explained
+from fastopt.uncompilable import in_two_lines
 
 __all__ = ["address_of", "call", "unpacked", "words_of"]
 
@@ -36,10 +36,8 @@ def address_of(kernel: Any, returns: Any, *arguments: Any) -> int:
     CompileError
         Numba cannot compile it.
     """
-    try:
+    with in_two_lines():
         kernel.compile(arguments)
-    except (NumbaError, UnsupportedBytecodeError) as error:
-        raise explained(error) from error
     made = kernel.overloads[arguments]
     if made.signature.return_type != returns:
         raise TypeError(

@@ -42,6 +42,8 @@ _MISSING = object()
 _MAKERS = ("compile", "fingerprint", "frozen", "origins", "readers", "registration")
 # Digests of functions of our own that reach nothing that can change.
 _settled: weakref.WeakKeyDictionary[types.FunctionType, bytes] = weakref.WeakKeyDictionary()
+# Functions of our own that close over one of a user's.
+_changing: weakref.WeakSet[types.FunctionType] = weakref.WeakSet()
 
 
 def fingerprint(*parts: Any) -> str:
@@ -71,9 +73,19 @@ def is_settled(function: types.FunctionType) -> bool:
     """Whether nothing that the function reads can change: it is frozen, or ours all the way."""
     if FROZEN in function.__dict__ or function in _settled:
         return True
-    if origin(function) == OWN:
+    if function in _changing or origin(function) != OWN:
+        return False
+    held = (cell for cell in cells_of(function).values() if isinstance(cell, types.FunctionType))
+    if not any(_may_change(cell) for cell in held):
         Inspection().of(function)
+    if function not in _settled:
+        _changing.add(function)
     return function in _settled
+
+
+def _may_change(function: types.FunctionType) -> bool:
+    """Whether this is known without a look into it."""
+    return function in _changing or (FROZEN not in function.__dict__ and origin(function) != OWN)
 
 
 def forget(function: Any) -> None:
@@ -97,7 +109,8 @@ def global_names(code: types.CodeType) -> tuple[set[str], set[str]]:
     """Return the names that code, and the code inside it, looks up in globals, and imports."""
     known = _global_names.get(id(code))
     if known is None:
-        read, imported = set(), set()
+        read: set[str] = set()
+        imported: set[str] = set()
         for step in dis.get_instructions(code):
             if step.opname.endswith(("_GLOBAL", "_NAME")):
                 (imported if step.opname == "IMPORT_NAME" else read).add(step.argval)

@@ -221,7 +221,8 @@ class _Copier:
         if isinstance(value, Dispatcher | DUFunc) or hasattr(value, "_defn"):
             return self._compiled(value)
         if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)._make([self.substitute(v, names, role) for v in value])
+            made: Any = type(value)
+            return made._make([self.substitute(v, names, role) for v in value])
         if isinstance(value, types.ModuleType):
             return self._module(value, names, role)
         return self._namespace(value, names, role) if _is_namespace(value) else value
@@ -285,10 +286,11 @@ def _copied_partial(self: _Copier, value: functools.partial, names: list[str], r
         return value
     function, fixed = (self.substitute(v, names, role) for v in (value.func, value.args))
 
-    def partial(*args: Any) -> Any:
+    def partial(*args):
         return function(*(fixed + args))
 
-    return self.copied(partial, role)
+    bound: Any = partial
+    return self.copied(bound, role)
 
 
 _COPIED: dict[type, Callable] = {

@@ -70,7 +70,7 @@ def _overloaded(look: Any, value: Any) -> Iterator[bytes]:
             look.note(f"a later change of the overload {made.__name__} of {_named(value)}")
 
 
-def _array(look: Any, value: np.ndarray) -> Iterator[bytes]:
+def _array(look: Any, value: np.ndarray) -> Iterator[bytes | memoryview]:
     look.change()
     flags = value.flags
     yield repr((value.dtype, value.shape, flags.c_contiguous, flags.f_contiguous)).encode()
@@ -239,7 +239,7 @@ def _kind(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-_READERS: tuple[tuple[Any, Callable[[Any, Any], Iterator[bytes]]], ...] = (
+_READERS: tuple[tuple[Any, Callable[[Any, Any], Iterator[Any]]], ...] = (
     (enum.Enum, _member),
     (np.ndarray, _array),
     (np.generic, _number),
@@ -263,7 +263,7 @@ _READERS: tuple[tuple[Any, Callable[[Any, Any], Iterator[bytes]]], ...] = (
 """The first whose type fits is asked."""
 
 
-def reader_of(value: Any) -> Callable[[Any, Any], Iterator[bytes]]:
+def reader_of(value: Any) -> Callable[[Any, Any], Iterator[Any]]:
     """Return the reader of a value that is no plain function."""
     module = type(value).__module__
     if any(base.__module__.partition(".")[0] == "numba" for base in type(value).__mro__):

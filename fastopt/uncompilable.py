@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
 import re
 import textwrap
+from collections.abc import Iterator
+
+from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from fastopt.errors import CompileError
 
-__all__ = ["explained"]
+__all__ = ["explained", "in_two_lines"]
 
 _PLACE = re.compile(r"^\s*(?:During: .* at (.+) \((\d+)\)|File \"(.+)\", line (\d+):)\s*$", re.M)
 _REASON = re.compile(
@@ -20,6 +24,20 @@ _REASON = re.compile(
 _PACKAGES = ("numba", "fastopt", "sweeps", "numpy")
 # Numba's reasons hold types of objects, and addresses.
 _LONGEST = 200
+
+
+@contextlib.contextmanager
+def in_two_lines() -> Iterator[None]:
+    """Raise what Numba has to say as :func:`explained`.
+
+    Raises
+    ------
+    CompileError
+    """
+    try:
+        yield
+    except (NumbaError, UnsupportedBytecodeError) as error:
+        raise explained(error) from error
 
 
 def explained(error: Exception) -> CompileError:
