@@ -21,7 +21,7 @@ from numba.core.typing.templates import builtin_registry
 
 from fastopt.origins import FOUNDATION, INSTALLED, OWN, USERS, is_extension, origin, stamp
 
-__all__ = ["ATOMS", "hashed", "overloads_of", "reader_of"]
+__all__ = ["ATOMS", "hashed", "keeps", "overloads_of", "reader_of"]
 
 ATOMS = (type(None), bool, int, float, complex, str, bytes, range, type(...), slice)
 """Types whose ``repr`` says all."""
@@ -261,6 +261,17 @@ _READERS: tuple[tuple[Any, Callable[[Any, Any], Iterator[Any]]], ...] = (
     (ctypes._CFuncPtr, _address),  # type: ignore[attr-defined]
 )
 """The first whose type fits is asked."""
+
+
+def keeps(value: Any) -> bool:
+    """Whether it is something that a program keeps what it has found in.
+
+    >>> keeps({}), keeps([]), keeps((1.0, 2.0)), keeps(keeps)
+    (True, True, False, False)
+    """
+    if isinstance(value, (*ATOMS, tuple, frozenset, types.FunctionType)):
+        return False
+    return reader_of(value) in (_mapping, _set, _object, _sequence)
 
 
 def reader_of(value: Any) -> Callable[[Any, Any], Iterator[Any]]:

@@ -56,8 +56,8 @@ def explained(error: Exception) -> CompileError:
     """
     text = str(error)
     found = [a or b for a, b in _REASON.findall(text)]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    reason = found[-1] if found else next((s for s in lines if not s.startswith("Failed in")), "")
+    found = found or [f"it does not know {call}" for call in re.findall(r">>> (.+)", text)]
+    reason = found[-1] if found else text.splitlines()[0]
     what = _where(text) or "a function of the problem or rule"
     return CompileError(
         f"Numba cannot compile {what}: {textwrap.shorten(reason, _LONGEST, placeholder=' ...')}\n"
@@ -80,6 +80,6 @@ def _shown(file: str, line: int) -> str:
     source = linecache.getline(file, line).strip()
     above = (linecache.getline(file, k) for k in range(line, max(line - 200, 0), -1))
     names = (re.match(r"\s*def (\w+)", text) for text in above)
-    name = next((match[1] for match in names if match), "")
-    code = f"`{source}`" if source else "a line"
-    return f"{code} of {name or 'a function'} ({os.path.basename(file)}, line {line})"
+    name = next((match[1] for match in names if match), "a function")
+    of = "" if "lambda" in source else f" of {name}"
+    return f"`{source or '...'}`{of} ({os.path.basename(file)}, line {line})"

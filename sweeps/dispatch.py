@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ExecutorError
+from fastopt.errors import CompileError, ExecutorError
 from sweeps.engine.chunks import Chunk, Rows, run_chunk
 from sweeps.engine.local import compile_block
 from sweeps.engine.plan import Plan
@@ -263,7 +263,7 @@ class Dispatcher:
         error = _failure(future)
         if error is None:
             self._gather(task, future.result())
-        elif isinstance(error, ExecutorError):
+        elif isinstance(error, ExecutorError | CompileError):
             raise error
         elif not _is_lost(error):
             self._blame(task, error, self._again)
