@@ -36,7 +36,9 @@ def origin(value: Any) -> str:
     module = _module_name(value)
     top = module.partition(".")[0]
     if top in _OWN_PACKAGES:
-        return OWN
+        code = getattr(value, "__code__", None)
+        typed_in = isinstance(code, types.CodeType) and code.co_filename.startswith("<")
+        return USERS if typed_in else OWN  # as in a doctest of ours
     if top in _FOUNDATIONS or module == "builtins":
         return FOUNDATION
     return _place(_file(value, module), module)
