@@ -351,7 +351,7 @@ def _warn_once(what: str, root: str) -> None:
         warnings.warn(
             f"{root} uses {what}: fastopt cannot look into it, so a change there is not noticed, "
             "and code and results of before may be used again. After such a change start a new "
-            "store, and delete the folder that `fastopt doctor` calls the kernel cache.",
+            "store, and delete the cache of compiled code that `fastopt doctor` names.",
             CodeWarning,
             stacklevel=2,
         )
