@@ -16,7 +16,7 @@ from fastopt.arrays import aligned_zeros, check_array
 from fastopt.clocks import new_clock
 from fastopt.errors import HyperparameterError, did_you_mean
 from fastopt.loops import contained
-from fastopt.rules import RULES, Rule
+from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import begin
 
 __all__ = ["Embedded", "clock", "embed", "hyper", "slots"]
@@ -156,9 +156,8 @@ def slots(name: str, p: np.ndarray, h: tuple[float, ...] | None = None) -> tuple
 
 
 def _rule(name: str) -> Rule:
-    rule = RULES.get(name)
-    if rule is None:
+    if name not in RULES:
         raise HyperparameterError(
             f"there is no rule {name!r}{did_you_mean(name, RULES)}; there are {', '.join(RULES)}"
         )
-    return rule
+    return current(name)

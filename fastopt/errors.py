@@ -13,6 +13,8 @@ __all__ = [
     "ArrayError",
     "ArrayTypeError",
     "CacheWarning",
+    "CodeWarning",
+    "CompileError",
     "ExecutorError",
     "FastoptError",
     "HyperparameterError",
@@ -171,6 +173,16 @@ class ExecutorError(FastoptError, RuntimeError):
     """
 
 
+class CompileError(FastoptError, TypeError):
+    """A function of the user's, or a helper that it calls, is none that Numba can compile.
+
+    Examples
+    --------
+    >>> issubclass(CompileError, TypeError)
+    True
+    """
+
+
 class CacheWarning(UserWarning):
     """Compiled code could not be read from, or written to, the disk cache.
 
@@ -179,6 +191,20 @@ class CacheWarning(UserWarning):
     >>> import warnings
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore", CacheWarning)  # where the disk is read-only
+    """
+
+
+class CodeWarning(UserWarning):
+    """Compiled code, or a stored result, depends on something that cannot be looked into.
+
+    Such as a function of a C extension, one called by its address (ctypes, cffi), ``objmode``, or
+    an object that does not pickle. Should it change, nothing can notice.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", CodeWarning)  # where it never changes
     """
 
 

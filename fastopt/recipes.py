@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastopt.errors import HyperparameterError
-from fastopt.rules import RULES, Flag, Rule
+from fastopt.rules import RULES, Flag, Rule, current
 
 __all__ = ["Recipe", "adam", "named", "rmsprop", "sgd"]
 
@@ -49,7 +49,8 @@ def named(name: str) -> Recipe:
     """Return the recipe of optimizers that are always the rule ``name``."""
 
     def recipe(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
-        return RULES[name], values_of(RULES[name], where, options)
+        rule = current(name)
+        return rule, values_of(rule, where, options)
 
     return recipe
 
@@ -61,7 +62,7 @@ def sgd(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
     >>> rule.name, values
     ('sgd', {'lr': 0.1})
     """
-    rule = RULES["momentum"]
+    rule = current("momentum")
     values = values_of(rule, where, options)
     h = dict(zip(rule.hyper, rule.pack(values, where)))
     if h["nesterov"] and not (h["momentum"] > 0.0 and h["dampening"] == 0.0):
@@ -71,7 +72,7 @@ def sgd(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
         )
     if h["momentum"] != 0.0:
         return rule, values
-    plain = RULES["sgd"]
+    plain = current("sgd")
     return plain, values_of(plain, where, options)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ExecutorError, SpecError
+from fastopt.errors import CompileError, ExecutorError, SpecError
 from sweeps.engine.chunks import Chunk
 from sweeps.executors import Crew, crew_of
 from sweeps.interrupt import POLL, awaited, check
@@ -276,7 +276,8 @@ class Dispatcher:
         error = _failure(future)
         if error is None:
             self._gather(task, future.result())
-        elif isinstance(error, ExecutorError | SpecError):  # what no other worker does better
+        # What no other worker does better.
+        elif isinstance(error, CompileError | ExecutorError | SpecError):
             raise error
         elif not _is_lost(error):
             self._blame(task, error, self._again)

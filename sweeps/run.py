@@ -188,6 +188,8 @@ def sweep(
         The store cannot be written: missing, read-only or full. What is in it stays.
     ExecutorError
         The executor does not work, or its workers run other versions.
+    CompileError
+        A function of the problem, or a helper that it calls, is none that Numba can compile.
 
     Warns
     -----

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fastopt import schedules
 from fastopt.errors import HyperparameterError, SpecError, did_you_mean
-from fastopt.rules import RULES, Rule
+from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import Real
 from sweeps.engine.measures import next_check
 
@@ -193,7 +193,8 @@ def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
 
 def find_rule(name: Any) -> Rule:
     """Return the rule an optimizer's name stands for."""
-    return choose("optimizer", name, RULES)
+    choose("optimizer", name, RULES)
+    return current(name)
 
 
 def schedule_row(name: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastopt import schedules
+from fastopt.compile import frozen
 from fastopt.errors import SpecError
 from fastopt.rules import Rule
 from sweeps.engine import trial
@@ -104,7 +105,8 @@ class Plan:
     abreast: ClassVar[int] = 1
 
     def __init__(self, problem: Any, space: Space, options: Options) -> None:
-        self.problem, self.space, self.options = problem, space, options
+        # What runs, is stored and is traced is the problem's code as it is now.
+        self.problem, self.space, self.options = frozen(problem), space, options
         self._shapes: dict[Any, Any] = {}
         if options.defaults.get("hidden") is not None:
             self.problem.with_hidden(options.defaults["hidden"])
@@ -152,7 +154,7 @@ class Plan:
         if hidden is None:
             return self.problem
         if hidden not in self._shapes:
-            self._shapes[hidden] = self.problem.with_hidden(hidden)
+            self._shapes[hidden] = frozen(self.problem.with_hidden(hidden))
         return self._shapes[hidden]
 
     def _block(

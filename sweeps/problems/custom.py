@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.compile import jitable
+from fastopt.compile import adopted, frozen, jitable
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from fastopt.uncompilable import in_two_lines
 from sweeps.problems.arrays import cast, refuse_mask
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.gradients import Wrong, points_near, wrong_component
@@ -40,7 +41,9 @@ def custom(
     loss_and_grad : callable
         ``loss_and_grad(theta, X, y, aux, grad) -> loss``, the mean loss of the rows given; writes
         the gradient into ``grad`` (shape of ``theta``), all of it. A plain function in the Python
-        that Numba compiles (it may call your own ``@njit`` functions); do not jit it yourself.
+        that Numba compiles (it may call plain and ``@njit`` functions of your own, which are
+        compiled with it); do not jit it yourself. Each sweep runs it as it is then, constants and
+        helpers included.
     theta0 : array_like, shape (n_params,)
         Initial parameters of every trial, float32 or float64, which is the dtype of everything.
     X : array_like, shape (n,) or (n, features)
@@ -92,8 +95,10 @@ def custom(
     if not isinstance(aux, tuple) or not all(isinstance(a, np.ndarray) for a in aux):
         raise ArrayTypeError("aux must be a tuple of NumPy arrays, () for none")
     aux = tuple(refuse_mask(f"aux[{k}]", a) for k, a in enumerate(aux))
-    _try_once(function, theta0, X, y, aux)
-    _check_gradient(title, function, theta0, X, y, aux)
+    now = frozen(function)  # an @njit helper of the user's may hold what it read long ago
+    with in_two_lines():
+        _try_once(now, theta0, X, y, aux)
+        _check_gradient(title, now, theta0, X, y, aux)
     own_loss_and_grad, evaluate, init = _functions(function)
     return DataProblem(
         name=title,
@@ -202,7 +207,7 @@ def _is_sum(wrong: Wrong, rows: int) -> str:
 
 @functools.cache
 def _functions(function: Callable) -> tuple[Callable, Callable, Callable]:
-    function = jitable(function)
+    function = adopted(function, jitable)
 
     @jitable
     def loss_and_grad(theta, X, y, aux, grad, work):

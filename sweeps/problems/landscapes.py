@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.compile import frozen
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
+from fastopt.uncompilable import in_two_lines
 from sweeps.names import refuse_taken
 from sweeps.problems.arrays import refuse_mask
 from sweeps.problems.gradients import points_near, wrong_component
@@ -148,7 +150,8 @@ def landscape(
         has coordinates. Alone, ``value`` will do: the gradient is then taken by central
         differences :math:`(f(x + h) - f(x - h)) / 2h`. With ``vector``, ``f(x, grad) -> value``
         takes the coordinates as one array and writes the gradient in place, or ``f(x) -> value``.
-        Numba compiles it; do not jit it yourself.
+        Numba compiles it, with what it calls; do not jit it yourself. Each sweep runs it as it is
+        then, constants and helpers included.
     start : sequence of float
         Where trials start. Each coordinate is an axis of the sweep as well: ``start_x``, ...
     optimum : sequence of float, or sequence of those, optional
@@ -211,7 +214,8 @@ def landscape(
         raise SpecError(f"{title}: step must be a finite number > 0; got {step!r}")
     extras = Extras(timed, seeded, bool(_checked_aux(aux)))
     names = _names(title, function, point.size, vector, extras)
-    with_grad = _returns_grad(title, function, point, vector, extras, aux)
+    with in_two_lines():  # an @njit helper of the user's may hold what it read long ago
+        with_grad = _returns_grad(title, frozen(function), point, vector, extras, aux)
     if not with_grad and point.dtype != np.float64:
         raise SpecError(
             f"{title} returns no gradient, and central differences in float32 have no correct "
@@ -230,7 +234,7 @@ def landscape(
         aux=aux,
     )
     if with_grad:
-        _check_gradient(problem)
+        _check_gradient(frozen(problem))
     return problem
 
 

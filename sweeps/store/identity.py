@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.compile import fingerprint
+from fastopt.compile import noticed
 from fastopt.doctor import versions
 from fastopt.errors import StoreError, SweepWarning
 from fastopt.schedules import Schedule
@@ -108,7 +108,7 @@ def described(value: Any) -> Any:
     if isinstance(value, Sequence | set | frozenset):
         items = value if isinstance(value, Sequence) else sorted(value, key=repr)
         return [described(item) for item in items]
-    return f"code {fingerprint(value)}"
+    return f"code {noticed(value)}"
 
 
 def _space(space: Space) -> dict[str, Any]:
