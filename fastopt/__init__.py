@@ -42,6 +42,7 @@ from fastopt.errors import (
     HyperparameterError,
     NonFiniteError,
     StateError,
+    StateWarning,
 )
 from fastopt.norms import clip_grad_norm_, clip_grad_value_, global_norm
 from fastopt.optimizer import Optimizer
@@ -87,6 +88,7 @@ __all__ = [
     "Signum",
     "StableAdamW",
     "StateError",
+    "StateWarning",
     "Yogi",
     "clip_grad_norm_",
     "clip_grad_value_",

@@ -2,7 +2,9 @@
 
 The tensors are ``param/<group>/<name>`` and ``<slot>/<group>/<name>``, so that any program that
 reads safetensors finds the weights. What is not a tensor is JSON in the file's metadata under
-``"fastopt"``; JSON writes a float as ``repr`` does, which Python reads back exactly.
+``"fastopt"``; JSON writes a float as ``repr`` does, which Python reads back exactly. Beside it
+stands the SHA-256 of that JSON and of all tensors with their names, dtypes and shapes: a file in
+which a bit has changed is refused. Files of version 1, which had none, load with a warning.
 
 A file is written beside its final name, flushed to the disk and renamed: at any moment the name
 holds the old checkpoint or the new one. It is read without running anything (no pickle), and
@@ -11,10 +13,13 @@ checked to the last name, shape and dtype before anything is changed.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+import stat
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,16 +29,17 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from fastopt.errors import StateError, did_you_mean
+from fastopt.errors import StateError, StateWarning, did_you_mean, shortened
 from fastopt.segments import Group, Piece, Segment
+from fastopt.state import check_clock, whole_steps
 
 if TYPE_CHECKING:
     from fastopt.optimizer import Optimizer
 
 __all__ = ["load", "save"]
 
-KEY = "fastopt"
-VERSION = 1
+KEY, DIGEST = "fastopt", "fastopt.sha256"
+VERSION, WITHOUT_DIGEST = 2, 1
 PARAM = "param"
 
 _CODES = {np.dtype(np.float32): "F32", np.dtype(np.float64): "F64"}
@@ -74,7 +80,8 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     StateError
-        Two parameters of a group have the same name once written (``1`` and ``"1"``).
+        Two parameters of a group have the same name once written (``1`` and ``"1"``), or a clock
+        holds NaN.
     HyperparameterError
         A hyperparameter in ``param_groups`` was set to something that is not allowed.
     OSError
@@ -108,7 +115,8 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
                 tensors[f"{name}/{label}"] = piece.of(segment.slots[name])
         groups.append(_group_record(k, group))
     record = Record(VERSION, type(opt).__name__, opt.steps, opt.skipped, groups)
-    metadata = {KEY: msgspec.json.encode(record).decode()}
+    text = msgspec.json.encode(record).decode()
+    metadata = {KEY: text, DIGEST: _digest(text, tensors)}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata)
 
@@ -133,7 +141,13 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
         The file is damaged, not from :func:`save`, or of another optimizer; the message has the
         exact difference. Nothing was changed.
     OSError
-        The file cannot be read.
+        The file cannot be read, or is none: a folder, a pipe, a device.
+
+    Warns
+    -----
+    StateWarning
+        The file is of version 1, without a digest: whether its numbers are those that were saved,
+        nobody can tell. Save it again.
 
     See Also
     --------
@@ -151,14 +165,18 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     >>> q
     array([1., 1., 1.])
     """
+    if not stat.S_ISREG(os.stat(path).st_mode):  # of a pipe, nobody would come back
+        raise OSError(f"{os.fspath(path)} is not a file")
     try:
         with safe_open(path, framework="numpy") as file:
-            record = _record(file.metadata())
+            metadata = file.metadata() or {}
+            record = _record(metadata)
             _check_kind(opt, record)
             _check_tensors(opt._groups, file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        _check_digest(path, metadata, record, tensors)
         opt.load_state_dict(_state_dict(opt._groups, record, tensors))
-    except (SafetensorError, ValueError, OverflowError) as error:
+    except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
         what = str(error).rstrip(".")
         raise StateError(f"{os.fspath(path)}: {what}. Nothing was changed.") from error
     opt.skipped = record.skipped
@@ -184,11 +202,22 @@ def _entries(k: int, group: Group) -> Iterator[Entry]:
 def _group_record(k: int, group: Group) -> GroupRecord:
     group.change(group.options)  # raises if one of them is not allowed
     options = {name: _plain(value) for name, value in group.options.items() if name != "params"}
-    clocks: dict[str, Any] = {
-        label: [value if math.isfinite(value) else str(value) for value in segment.clock.tolist()]
-        for label, segment, _ in _entries(k, group)
-    }
+    clocks: dict[str, Any] = {}
+    for label, segment, piece in _entries(k, group):
+        check_clock(f"{group.where}: parameter {piece.key!r}", segment.clock)
+        numbers = segment.clock.tolist()
+        clocks[label] = [value if math.isfinite(value) else str(value) for value in numbers]
     return GroupRecord(options, clocks)
+
+
+def _digest(text: str, tensors: Mapping[str, np.ndarray]) -> str:
+    """Return the SHA-256 of all that a file says, whatever the order of its tensors."""
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        a = np.ascontiguousarray(tensors[name])
+        total.update(f"\0{name}\0{_CODES[a.dtype]}{a.shape}\0".encode())
+        total.update(a.reshape(-1))
+    return total.hexdigest()
 
 
 def _plain(value: Any) -> Any:
@@ -228,17 +257,17 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _record(metadata: dict[str, str] | None) -> Record:
-    text = (metadata or {}).get(KEY)
+def _record(metadata: Mapping[str, str]) -> Record:
+    text = metadata.get(KEY)
     if text is None:
         raise StateError("this safetensors file was not written by fastopt.save")
     try:
         version = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
-        if version is None or bytes(version) != str(VERSION).encode():
-            found = None if version is None else bytes(version).decode()[:20]
+        found = None if version is None else bytes(version).decode()
+        if found not in (str(WITHOUT_DIGEST), str(VERSION)):
             raise StateError(
-                f"the file has format version {found}, but this fastopt reads {VERSION}; "
-                "read it with the fastopt that wrote it"
+                f"the file has format version {shortened(found)}, but this fastopt reads "
+                f"{WITHOUT_DIGEST} and {VERSION}; read it with the fastopt that wrote it"
             )
         return msgspec.json.decode(text, type=Record)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -253,13 +282,34 @@ def _check_kind(opt: Optimizer, record: Record) -> None:
         raise StateError(
             f"the file has {len(record.groups)} param groups; the optimizer has {len(opt._groups)}"
         )
-    if record.steps < 0 or record.skipped < 0:
-        raise StateError(f"the file counts {record.steps} steps, {record.skipped} of them skipped")
+    for what in ("steps", "skipped"):
+        whole_steps(f"{what!r} in the file", getattr(record, what))
     for k, (group, saved) in enumerate(zip(opt._groups, record.groups)):
         known = [name for name in group.options if name != "params"]
         _check_names(f"group {k}: hyperparameters", saved.options, known)
         labels = [label for label, _, _ in _entries(k, group)]
         _check_names(f"group {k}: parameters", saved.clocks, labels)
+
+
+def _check_digest(
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str],
+    record: Record,
+    tensors: Mapping[str, np.ndarray],
+) -> None:
+    """Raise unless the file is what was written; warn of one that cannot tell."""
+    if record.version == WITHOUT_DIGEST and DIGEST not in metadata:
+        warnings.warn(
+            f"{os.fspath(path)} has no digest: it was saved by an older fastopt, and a bit that "
+            "has changed in it would not be noticed. Save it again",
+            StateWarning,
+            stacklevel=3,
+        )
+    elif metadata.get(DIGEST) != _digest(metadata[KEY], tensors):
+        raise StateError(
+            "the file is damaged: its content is not what was written (its SHA-256 differs). "
+            "Use an earlier checkpoint"
+        )
 
 
 def _check_names(what: str, saved: Iterable[str], own: Iterable[str]) -> None:
@@ -290,6 +340,8 @@ def _check_tensors(groups: list[Group], file: Any) -> None:
                     f"parameter {label!r} has shape {shape} and dtype {code} in the file, but "
                     f"shape {own.shape} and dtype {own.dtype} in the optimizer"
                 )
+            if not own.flags.writeable:
+                raise StateError(f"parameter {label!r} of the optimizer is read-only")
     for name in sorted(saved - known):
         if name.startswith(f"{PARAM}/"):
             raise StateError(f"the optimizer has no parameter for the tensor {name!r}")

@@ -6,7 +6,9 @@ Each subclass also inherits the built-in exception a caller would have expected,
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "NonFiniteError",
     "SpecError",
     "StateError",
+    "StateWarning",
     "StoreError",
     "SweepWarning",
 ]
@@ -166,6 +169,17 @@ class CacheWarning(UserWarning):
     """
 
 
+class StateWarning(UserWarning):
+    """A checkpoint was loaded that cannot show that it is what was saved.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", StateWarning)  # for files of older versions
+    """
+
+
 class SweepWarning(UserWarning):
     """A sweep finished, but something about it deserves a look.
 
@@ -179,6 +193,57 @@ class SweepWarning(UserWarning):
     >>> len(caught)
     1
     """
+
+
+LONGEST = 200
+"""Characters of a value that a message shows."""
+
+
+class _Short(reprlib.Repr):
+    """``repr`` of the beginning of a value, however large it is or deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, LONGEST, LONGEST
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 20
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Write an integer; those of thousands of digits Python refuses to write."""
+        return f"an integer of {x.bit_length():,} bits" if x.bit_length() > 10_000 else repr(x)
+
+
+_SHORT = _Short()
+
+
+def shortened(value: object) -> str:
+    """Return ``repr(value)`` as a message can show it: short, printable, and made in no time.
+
+    Of long texts and collections the beginning and the end are shown, and how long they are. What
+    no terminal can write (half of a surrogate pair) is escaped, what has no ``repr`` is named.
+
+    Examples
+    --------
+    >>> shortened(0.1), shortened("adam"), shortened([1, "2"])
+    ('0.1', "'adam'", "[1, '2']")
+    >>> shortened(list(range(10**6)))
+    '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, ...] (1,000,000 items)'
+    >>> shortened(10**6000)
+    'an integer of 19,932 bits'
+    """
+    kind = type(value).__name__
+    try:
+        text = _SHORT.repr(value).encode("utf-8", "backslashreplace").decode()
+    except Exception as error:  # that of a class of the user's, or of a structure 5 000 deep
+        return f"a {kind} whose repr raises {type(error).__name__}"
+    cut = len(text) > LONGEST
+    if cut:
+        text = f"{text[: LONGEST - 3]}..."
+    if "..." not in text:
+        return text
+    with contextlib.suppress(TypeError):  # e.g. of an array without axes
+        unit = "characters" if isinstance(value, str) else "items"
+        return f"{text} ({len(value):,} {unit})"  # type: ignore[arg-type]
+    return text
 
 
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fastopt.clocks import new_clock, rewind
-from fastopt.errors import StateError
+from fastopt.errors import StateError, shortened
 from fastopt.rules.base import begin
 from fastopt.segments import Change, Group, Piece, Segment
 
-__all__ = ["dump", "load"]
+__all__ = ["MOST_STEPS", "check_clock", "dump", "load", "whole_steps"]
+
+MOST_STEPS = 2**53
+"""Steps are counted in float64, which tells whole numbers apart up to here."""
 
 
 def dump(groups: list[Group], steps: int) -> dict[str, Any]:
@@ -60,10 +64,35 @@ def load(groups: list[Group], state_dict: Mapping[str, Any]) -> int:
         loaded = _segments(group, change, row["params"], entries)
         plans.append((group, options, change, loaded))
     _check_numbers(entries, rows)
+    counts = [int(clock[0]) for *_, loaded in plans for clock, _ in loaded]
+    steps = whole_steps("'steps'", state_dict.get("steps", max(counts, default=0)))
     for group, options, change, loaded in plans:
         _install(group, options, change, loaded)
-    counts = [segment.steps for group in groups for segment in group.segments]
-    return int(state_dict.get("steps", max(counts, default=0)))
+    return steps
+
+
+def whole_steps(where: str, value: Any) -> int:
+    """Return a count of steps as an integer, or say what is wrong with it.
+
+    >>> whole_steps("'step'", 3.0)
+    3
+    """
+    try:
+        step = float(value)
+    except (TypeError, ValueError, OverflowError):
+        step = math.nan
+    if not 0 <= step < MOST_STEPS or step != int(step):
+        raise StateError(
+            f"{where} must be a whole number of steps, from 0 to 2**53; got {shortened(value)}"
+        )
+    return int(step)
+
+
+def check_clock(where: str, clock: np.ndarray) -> None:
+    """Raise unless this can be a clock: a number of steps, then numbers of which none is NaN."""
+    whole_steps(f"{where}: the step", clock[0])
+    if np.isnan(clock).any():
+        raise StateError(f"{where}: 'clock' has a NaN in it: {shortened(clock.tolist())}")
 
 
 def _options(where: str, group: Group, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,21 +196,21 @@ def _first_slots(change: Change, piece: Piece) -> dict[str, np.ndarray]:
 def _clock(where: str, change: Change, entry: Mapping[str, Any]) -> np.ndarray:
     rule, h, _ = change
     # torch's SGD keeps no step count; all its rule asks is whether there was a step.
-    step = float(entry.get("step", 1))
-    if step < 0 or step != int(step):
-        raise StateError(f"{where}: 'step' must be a whole number, zero or more; got {step!r}")
+    step = whole_steps(f"{where}: 'step'", entry.get("step", 1))
     clock = new_clock(rule, h)
     if "clock" not in entry:
-        rewind(rule, h, int(step), clock)
+        rewind(rule, h, step, clock)
         for name, k in rule.scalars.items():
             clock[k] = float(entry.get(name, clock[k]))
+        check_clock(where, clock)
         return clock
     stored = np.array(entry["clock"], np.float64)
     if stored.shape != clock.shape or stored[0] != step:
         raise StateError(
             f"{where}: 'clock' must have {clock.size} elements, the first of them the step "
-            f"{step:g}; got {stored}. Delete it to have it rebuilt from 'step'."
+            f"{step:g}; got {shortened(stored)}. Delete it to have it rebuilt from 'step'."
         )
+    check_clock(where, stored)
     return stored
 
 
