@@ -23,6 +23,7 @@ __all__ = [
     "StateError",
     "StateWarning",
     "StoreError",
+    "StoredSpecError",
     "SweepWarning",
 ]
 
@@ -130,6 +131,16 @@ class StoreError(FastoptError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[-1]) if self.args else ""
+
+
+class StoredSpecError(StoreError, SpecError):
+    """What a store says of its sweep (its ``spec.json``) is damaged or not well formed.
+
+    Examples
+    --------
+    >>> issubclass(StoredSpecError, StoreError), issubclass(StoredSpecError, SpecError)
+    (True, True)
+    """
 
 
 class NonFiniteError(FastoptError, FloatingPointError):

@@ -182,7 +182,7 @@ def as_axis(where: str, given: Any) -> Sequence:
     (1,)
     """
     if isinstance(given, range):
-        _check_int64(where, given[:1], given[-1:])
+        _check_range(where, given)
     ready = isinstance(given, Computed | Tied | range)
     axis: Sequence = given if ready else _listed(where, given)
     if len(axis) == 0:
@@ -214,6 +214,15 @@ def _listed(where: str, given: Any) -> tuple[Any, ...]:
     if common_kind(where, kinds) == "real":
         items = [float(item) for item in items]
     return tuple(items)
+
+
+def _check_range(where: str, given: range) -> None:
+    """Refuse a range whose numbers, or whose length, which Python cannot tell, exceed 64 bits."""
+    for end in (*given[:1], *given[-1:]):
+        _check_int64(where, [end])
+    count = (given[-1] - given[0]) // given.step + 1 if given else 0
+    if count > MAX_LENGTH:
+        raise SpecError(f"{where} has {count:,} values; an axis has at most 2**63 - 1")
 
 
 def _check_int64(where: str, *runs: Sequence[int]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,7 +75,19 @@ def free_disk(folder: str | os.PathLike[str]) -> int:
 def used_disk(folder: str | os.PathLike[str]) -> int:
     """Return the bytes of all files in a folder, 0 if there is none."""
     files = (Path(where, name) for where, _, names in os.walk(folder) for name in names)
-    return sum(file.stat().st_size for file in files if file.exists())
+    return sum(size_of(file) for file in files)
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes a file has, 0 if it is gone or none.
+
+    >>> size_of(Path("nowhere")), size_of(Path("."))
+    (0, 0)
+    """
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return 0
 
 
 def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str] | None) -> None:
