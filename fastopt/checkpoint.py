@@ -13,12 +13,10 @@ checked to the last name, shape and dtype before anything is changed.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import secrets
 import stat
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +27,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from fastopt.errors import StateError, StateWarning, did_you_mean, shortened
+from fastopt.digest import DIGEST, check_digest, digest
+from fastopt.errors import StateError, did_you_mean, shortened
 from fastopt.segments import Group, Piece, Segment
 from fastopt.state import check_clock, whole_steps
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "save"]
 
-KEY, DIGEST = "fastopt", "fastopt.sha256"
+KEY = "fastopt"
 VERSION, WITHOUT_DIGEST = 2, 1
 PARAM = "param"
 
@@ -116,7 +115,7 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
         groups.append(_group_record(k, group))
     record = Record(VERSION, type(opt).__name__, opt.steps, opt.skipped, groups)
     text = msgspec.json.encode(record).decode()
-    metadata = {KEY: text, DIGEST: _digest(text, tensors)}
+    metadata = {KEY: text, DIGEST: digest(text, _flat(tensors))}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata)
 
@@ -174,7 +173,8 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
             _check_kind(opt, record)
             _check_tensors(opt._groups, file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        _check_digest(path, metadata, record, tensors)
+        may_lack = record.version == WITHOUT_DIGEST
+        check_digest(path, metadata, metadata[KEY], _flat(tensors), may_lack)
         opt.load_state_dict(_state_dict(opt._groups, record, tensors))
     except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
         what = str(error).rstrip(".")
@@ -192,7 +192,7 @@ def _entries(k: int, group: Group) -> Iterator[Entry]:
         label = f"{k}/{piece.key}"
         if label in seen:
             raise StateError(
-                f"two parameters of group {k} are called {str(piece.key)!r} in a file; "
+                f"two parameters of group {k} are called {shortened(str(piece.key))} in a file; "
                 "rename one of them"
             )
         seen.add(label)
@@ -204,20 +204,16 @@ def _group_record(k: int, group: Group) -> GroupRecord:
     options = {name: _plain(value) for name, value in group.options.items() if name != "params"}
     clocks: dict[str, Any] = {}
     for label, segment, piece in _entries(k, group):
-        check_clock(f"{group.where}: parameter {piece.key!r}", segment.clock)
+        check_clock(f"{group.where}: parameter {shortened(piece.key)}", segment.clock)
         numbers = segment.clock.tolist()
         clocks[label] = [value if math.isfinite(value) else str(value) for value in numbers]
     return GroupRecord(options, clocks)
 
 
-def _digest(text: str, tensors: Mapping[str, np.ndarray]) -> str:
-    """Return the SHA-256 of all that a file says, whatever the order of its tensors."""
-    total = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        a = np.ascontiguousarray(tensors[name])
-        total.update(f"\0{name}\0{_CODES[a.dtype]}{a.shape}\0".encode())
-        total.update(a.reshape(-1))
-    return total.hexdigest()
+def _flat(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, tuple, np.ndarray]]:
+    """Yield what :func:`fastopt.digest.digest` asks of each tensor."""
+    for name, a in tensors.items():
+        yield name, _CODES[a.dtype], a.shape, np.ascontiguousarray(a).reshape(-1)
 
 
 def _plain(value: Any) -> Any:
@@ -283,33 +279,12 @@ def _check_kind(opt: Optimizer, record: Record) -> None:
             f"the file has {len(record.groups)} param groups; the optimizer has {len(opt._groups)}"
         )
     for what in ("steps", "skipped"):
-        whole_steps(f"{what!r} in the file", getattr(record, what))
+        whole_steps(f"{shortened(what)} in the file", getattr(record, what))
     for k, (group, saved) in enumerate(zip(opt._groups, record.groups)):
         known = [name for name in group.options if name != "params"]
         _check_names(f"group {k}: hyperparameters", saved.options, known)
         labels = [label for label, _, _ in _entries(k, group)]
         _check_names(f"group {k}: parameters", saved.clocks, labels)
-
-
-def _check_digest(
-    path: str | os.PathLike[str],
-    metadata: Mapping[str, str],
-    record: Record,
-    tensors: Mapping[str, np.ndarray],
-) -> None:
-    """Raise unless the file is what was written; warn of one that cannot tell."""
-    if record.version == WITHOUT_DIGEST and DIGEST not in metadata:
-        warnings.warn(
-            f"{os.fspath(path)} has no digest: it was saved by an older fastopt, and a bit that "
-            "has changed in it would not be noticed. Save it again",
-            StateWarning,
-            stacklevel=3,
-        )
-    elif metadata.get(DIGEST) != _digest(metadata[KEY], tensors):
-        raise StateError(
-            "the file is damaged: its content is not what was written (its SHA-256 differs). "
-            "Use an earlier checkpoint"
-        )
 
 
 def _check_names(what: str, saved: Iterable[str], own: Iterable[str]) -> None:
@@ -331,23 +306,26 @@ def _check_tensors(groups: list[Group], file: Any) -> None:
             name = f"{PARAM}/{label}"
             known.add(name)
             if name not in saved:
-                raise StateError(f"the file lacks the tensor {name!r}")
+                raise StateError(f"the file lacks the tensor {shortened(name)}")
             view = file.get_slice(name)
             shape, code = tuple(view.get_shape()), view.get_dtype()
             own = piece.array
             if (shape, code) != (own.shape, _CODES[own.dtype]):
                 raise StateError(
-                    f"parameter {label!r} has shape {shape} and dtype {code} in the file, but "
+                    f"parameter {shortened(label)} has shape {shape} and dtype {code} in the "
+                    "file, but "
                     f"shape {own.shape} and dtype {own.dtype} in the optimizer"
                 )
             if not own.flags.writeable:
-                raise StateError(f"parameter {label!r} of the optimizer is read-only")
+                raise StateError(f"parameter {shortened(label)} of the optimizer is read-only")
     for name in sorted(saved - known):
         if name.startswith(f"{PARAM}/"):
-            raise StateError(f"the optimizer has no parameter for the tensor {name!r}")
+            raise StateError(f"the optimizer has no parameter for the tensor {shortened(name)}")
         code = file.get_slice(name).get_dtype()
         if code not in _CODES.values():
-            raise StateError(f"tensor {name!r} has dtype {code}; state is float32 or float64")
+            raise StateError(
+                f"tensor {shortened(name)} has dtype {code}; state is float32 or float64"
+            )
 
 
 def _state_dict(
@@ -366,7 +344,7 @@ def _state_dict(
         for label, _, _ in _entries(k, group):
             clock = [float(value) for value in saved.clocks[label]]
             if not clock:
-                raise StateError(f"parameter {label!r} has an empty clock")
+                raise StateError(f"parameter {shortened(label)} has an empty clock")
             numbers.append(len(entries))
             entries[numbers[-1]] = {"step": clock[0], "clock": clock, **slots.pop(label, {})}
         rows.append({**saved.options, "params": numbers})
