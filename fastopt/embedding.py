@@ -14,7 +14,7 @@ import numpy as np
 
 from fastopt.arrays import aligned_zeros, check_array
 from fastopt.clocks import new_clock
-from fastopt.errors import HyperparameterError, did_you_mean
+from fastopt.errors import HyperparameterError, did_you_mean, shortened
 from fastopt.loops import contained
 from fastopt.rules import RULES, Rule
 from fastopt.rules.base import begin
@@ -159,6 +159,7 @@ def _rule(name: str) -> Rule:
     rule = RULES.get(name)
     if rule is None:
         raise HyperparameterError(
-            f"there is no rule {name!r}{did_you_mean(name, RULES)}; there are {', '.join(RULES)}"
+            f"there is no rule {shortened(name)}{did_you_mean(name, RULES)}; there are "
+            f"{', '.join(RULES)}"
         )
     return rule

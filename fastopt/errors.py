@@ -28,8 +28,14 @@ __all__ = [
 ]
 
 
+MOST_MESSAGE = 8_000
+"""Characters of a message: the longest we write, which list all names there are, have 2 500."""
+
+
 class FastoptError(Exception):
     """Base class of all errors raised on purpose.
+
+    Whatever a message quotes, it is short enough to be read and can be written to any file.
 
     Examples
     --------
@@ -41,6 +47,10 @@ class FastoptError(Exception):
     ...     print(type(error).__name__)
     HyperparameterError
     """
+
+    def __str__(self) -> str:
+        text = writable(super().__str__())
+        return text if len(text) <= MOST_MESSAGE else f"{text[:MOST_MESSAGE]}..."
 
 
 class HyperparameterError(FastoptError, ValueError):
@@ -130,7 +140,8 @@ class StoreError(FastoptError, OSError):
     """
 
     def __str__(self) -> str:
-        return str(self.args[-1]) if self.args else ""
+        text = writable(str(self.args[-1]) if self.args else "")
+        return text if len(text) <= MOST_MESSAGE else f"{text[:MOST_MESSAGE]}..."
 
 
 class StoredSpecError(StoreError, SpecError):
@@ -226,6 +237,15 @@ class _Short(reprlib.Repr):
 _SHORT = _Short()
 
 
+def writable(text: str) -> str:
+    r"""Return a text with halves of surrogate pairs escaped, which no encoding can write.
+
+    >>> print(writable("runs/\udce9t\xe9"))
+    runs/\udce9té
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def shortened(value: object) -> str:
     """Return ``repr(value)`` as a message can show it: short, printable, and made in no time.
 
@@ -243,7 +263,7 @@ def shortened(value: object) -> str:
     """
     kind = type(value).__name__
     try:
-        text = _SHORT.repr(value).encode("utf-8", "backslashreplace").decode()
+        text = writable(_SHORT.repr(value))
     except Exception as error:  # that of a class of the user's, or of a structure 5 000 deep
         return f"a {kind} whose repr raises {type(error).__name__}"
     cut = len(text) > LONGEST
@@ -265,5 +285,6 @@ def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     >>> did_you_mean("zzz", ["beta1", "lr"])
     ''
     """
-    near = difflib.get_close_matches(str(name), list(allowed), n=1, cutoff=0.5)
+    text = name[:LONGEST] if isinstance(name, str) else ""
+    near = difflib.get_close_matches(text, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""

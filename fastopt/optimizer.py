@@ -23,6 +23,7 @@ from fastopt.errors import (
     HyperparameterError,
     NonFiniteError,
     did_you_mean,
+    shortened,
 )
 from fastopt.norms import all_finite, flat_norm
 from fastopt.segments import Change, Group, Recipe, Segment, are_groups
@@ -99,11 +100,12 @@ class Optimizer(ABC):
         if nonfinite not in NONFINITE:
             raise HyperparameterError(
                 f"nonfinite must be one of {', '.join(map(repr, NONFINITE))}; "
-                f"got {nonfinite!r}{did_you_mean(nonfinite, NONFINITE)}"
+                f"got {shortened(nonfinite)}{did_you_mean(nonfinite, NONFINITE)}"
             )
         if schedule is not None and not callable(schedule):
             raise HyperparameterError(
-                f"schedule must be a function of the number of completed steps; got {schedule!r}"
+                "schedule must be a function of the number of completed steps; got "
+                f"{shortened(schedule)}"
             )
         self.defaults = defaults if ema is None else {**defaults, fused.AVERAGE: ema}
         self.param_groups: list[dict[str, Any]] = []
@@ -331,7 +333,8 @@ class Optimizer(ABC):
         for name in group:
             if name != "params" and name not in self.defaults:
                 raise HyperparameterError(
-                    f"{where} has no hyperparameter {name!r}{did_you_mean(name, self.defaults)}; "
+                    f"{where} has no hyperparameter "
+                    f"{shortened(name)}{did_you_mean(name, self.defaults)}; "
                     f"it has {', '.join(self.defaults)}"
                 )
         path = "params" if self._bare and not index else f"params[{index}]['params']"
@@ -384,7 +387,7 @@ class Optimizer(ABC):
                     return False
                 flat_index = int(np.flatnonzero(~np.isfinite(g))[0])
                 key, index = group.locate(segment, flat_index)
-                named = "" if isinstance(group.params, np.ndarray) else f" {key!r}"
+                named = "" if isinstance(group.params, np.ndarray) else f" {shortened(key)}"
                 kind = "NaN" if math.isnan(g[flat_index]) else "infinite"
                 raise NonFiniteError(
                     f"{group.where}: the gradient of parameter{named} is {kind} at flat index "

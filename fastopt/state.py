@@ -106,8 +106,9 @@ def _options(where: str, group: Group, row: Mapping[str, Any]) -> dict[str, Any]
     if names and group.names is not None and names != group.names:
         k = next(k for k, pair in enumerate(zip(names, group.keys)) if pair[0] != pair[1])
         raise StateError(
-            f"{where}: parameter {k} is called {names[k]!r}, but the optimizer's is "
-            f"{group.keys[k]!r}. Give the parameters in the same order, or delete 'param_names' "
+            f"{where}: parameter {k} is called {shortened(names[k])}, but the optimizer's is "
+            f"{shortened(group.keys[k])}. Give the parameters in the same order, or delete "
+            "'param_names' "
             "from the state dict to go by position."
         )
     known = (name for name in group.options if name in row and name != "params")
@@ -123,7 +124,7 @@ def _check_numbers(entries: Mapping[int, Any], rows: list[Mapping[str, Any]]) ->
     for number in entries:
         if number not in numbers:
             raise StateError(
-                f"state[{number!r}] belongs to no parameter: param_groups number them "
+                f"state[{shortened(number)}] belongs to no parameter: param_groups number them "
                 f"{sorted(numbers)}"
             )
 
@@ -142,7 +143,7 @@ def _segments(
         slots: dict[str, list[np.ndarray]] = {name: [] for name in change.rule.slots}
         for k, piece in enumerate(segment.pieces):
             number = next(remaining)
-            where = f"state[{number}] (parameter {piece.key!r})"
+            where = f"state[{number}] (parameter {shortened(piece.key)})"
             own, arrays = _checked(where, change, piece, entries.get(number, {}))
             if k and not np.array_equal(own, clock):
                 raise StateError(
@@ -167,19 +168,20 @@ def _checked(
     for name in slots:
         if name not in rule.slots:
             raise StateError(
-                f"{where} has {name!r}, which {rule.name} does not keep; "
+                f"{where} has {shortened(name)}, which {rule.name} does not keep; "
                 f"it keeps {', '.join(rule.slots) or 'no arrays'}"
             )
     if not slots and not present.get("step"):
         return new_clock(rule, change.h), _first_slots(change, piece)
     for name in rule.slots:
         if name not in slots:
-            raise StateError(f"{where} lacks {name!r}, which {rule.name} keeps")
+            raise StateError(f"{where} lacks {shortened(name)}, which {rule.name} keeps")
     arrays = {name: np.asarray(a) for name, a in slots.items()}
     for name, a in arrays.items():
         if (a.shape, a.dtype) != (piece.array.shape, piece.array.dtype):
             raise StateError(
-                f"{where}: {name!r} has shape {a.shape} and dtype {a.dtype}, but the parameter "
+                f"{where}: {shortened(name)} has shape {a.shape} and dtype {a.dtype}, but the "
+                "parameter "
                 f"has shape {piece.array.shape} and dtype {piece.array.dtype}"
             )
     return _clock(where, change, present), arrays

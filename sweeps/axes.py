@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened, writable
 from fastopt.schedules import Schedule
 from sweeps.points import Computed, Points
 
@@ -28,6 +28,7 @@ __all__ = [
     "logspace",
     "possible",
     "repeated",
+    "spread",
     "take",
     "telling",
     "untied",
@@ -74,7 +75,7 @@ def logspace(low: float, high: float, n: int) -> Points:
     if min(points.low, points.high) <= 0.0:
         raise SpecError(
             f"logspace(low, high, n): the ends must be positive values (not exponents); "
-            f"got {low!r} and {high!r}"
+            f"got {shortened(low)} and {shortened(high)}"
         )
     return points
 
@@ -135,12 +136,15 @@ def zipped(axes: Mapping[str, Any]) -> dict[str, Tied]:
     [(1, 0.1, 16), (1, 0.2, 64), (2, 0.1, 16), (2, 0.2, 64)]
     """
     if not isinstance(axes, Mapping) or not axes:
-        raise SpecError(f"zipped(axes): axes must be a dict of one axis or more; got {axes!r}")
-    columns = {name: as_axis(f"axis {name!r}", given) for name, given in axes.items()}
+        raise SpecError(
+            f"zipped(axes): axes must be a dict of one axis or more; got {shortened(axes)}"
+        )
+    columns = {name: as_axis(f"axis {shortened(name)}", given) for name, given in axes.items()}
     for name, column in columns.items():
         if not isinstance(column, tuple | range | Points):
             raise SpecError(
-                f"zipped(axes): axis {name!r} is {column!r}; allowed are a list, tuple, range, 1-D "
+                f"zipped(axes): axis {shortened(name)} is {shortened(column)}; allowed are a "
+                "list, tuple, range, 1-D "
                 "array, linspace(...) and logspace(...). To draw several axes together use "
                 "draws(...), sobol(...) or latin_hypercube(...)"
             )
@@ -152,10 +156,12 @@ def zipped(axes: Mapping[str, Any]) -> dict[str, Tied]:
 
 def _points(helper: str, low: Any, high: Any, n: Any, log: bool = False) -> Points:
     for name, end in (("low", low), ("high", high)):
-        if kind_of(end) not in ("integer", "real") or not math.isfinite(end):
-            raise SpecError(f"{helper}(low, high, n): {name} must be a finite number; got {end!r}")
+        if kind_of(end) not in ("integer", "real") or not is_finite(end):
+            raise SpecError(
+                f"{helper}(low, high, n): {name} must be a finite number; got {shortened(end)}"
+            )
     if kind_of(n) != "integer" or not 1 <= n <= MAX_LENGTH:
-        raise SpecError(f"{helper}(low, high, n): n must be a positive integer; got {n!r}")
+        raise SpecError(f"{helper}(low, high, n): n must be a positive integer; got {shortened(n)}")
     return Points(float(low), float(high), int(n), log)
 
 
@@ -201,15 +207,18 @@ def _listed(where: str, given: Any) -> tuple[Any, ...]:
         kind = kind_of(item)
         if kind is None:
             raise SpecError(
-                f"{where} holds {item!r} of type {type(item).__name__}; allowed are a list, tuple, "
+                f"{where} holds {shortened(item)} of type {type(item).__name__}; allowed are a "
+                "list, tuple, "
                 "range, 1-D array, linspace(...), logspace(...), draws such as "
                 "uniform(low, high, n), or one value, and as values numbers, booleans, names "
                 "(strings) and schedules"
             )
         if kind == "real" and not math.isfinite(item):
-            raise SpecError(f"{where} holds {item!r}; its values must be finite")
+            raise SpecError(f"{where} holds {shortened(item)}; its values must be finite")
         if kind == "integer":
             _check_int64(where, [item])
+        if isinstance(item, str):
+            check_writable(where, item)
         kinds.add(kind)
     if common_kind(where, kinds) == "real":
         items = [float(item) for item in items]
@@ -218,8 +227,7 @@ def _listed(where: str, given: Any) -> tuple[Any, ...]:
 
 def _check_range(where: str, given: range) -> None:
     """Refuse a range whose numbers, or whose length, which Python cannot tell, exceed 64 bits."""
-    for end in (*given[:1], *given[-1:]):
-        _check_int64(where, [end])
+    _check_int64(where, given[:1], given[-1:], [given.step])
     count = (given[-1] - given[0]) // given.step + 1 if given else 0
     if count > MAX_LENGTH:
         raise SpecError(f"{where} has {count:,} values; an axis has at most 2**63 - 1")
@@ -228,11 +236,44 @@ def _check_range(where: str, given: range) -> None:
 def _check_int64(where: str, *runs: Sequence[int]) -> None:
     for item in itertools.chain(*runs):
         if not -(2**63) <= item < 2**63:
-            raise SpecError(f"{where} holds {item!r}; integers must fit in 64 bits")
+            raise SpecError(f"{where} holds {shortened(item)}; integers must fit in 64 bits")
+
+
+def check_writable(where: str, text: str) -> None:
+    r"""Refuse a text that no file can hold, since half of a surrogate pair is in it.
+
+    >>> check_writable("axis 'name'", "caf\ud83d")
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: axis 'name' holds 'caf\ud83d', which is no text that can be written...
+    """
+    if writable(text) != text:
+        raise SpecError(
+            f"{where} holds {shortened(text)}, which is no text that can be written to a file: it "
+            "has half of a surrogate pair in it. Decode it with the encoding that it was written in"
+        )
+
+
+def check_name(name: Any) -> None:
+    """Refuse what can be no name of an axis."""
+    if not isinstance(name, str) or not name:
+        raise SpecError(f"an axis is named by a non-empty string; got {shortened(name)}")
+    check_writable("the name of an axis", name)
 
 
 def _plain(item: Any) -> Any:
     return item.item() if isinstance(item, np.generic) else item
+
+
+def is_finite(number: Any) -> bool:
+    """Tell whether a float can hold a number, which for an integer is a question of its length.
+
+    >>> is_finite(0.1), is_finite(10**400), is_finite(math.nan)
+    (True, False, False)
+    """
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
 
 
 def kind_of(item: Any) -> str | None:
@@ -327,6 +368,18 @@ def telling(axis: Sequence) -> np.ndarray:
     if isinstance(axis, Computed):
         return axis.telling()
     return np.unique([0, len(axis) - 1]) if isinstance(axis, range) else np.arange(len(axis))
+
+
+def spread(size: int, most: int) -> np.ndarray:
+    """Return evenly spaced numbers of trials, at most so many, the first and the last included.
+
+    >>> spread(5, 3), spread(2, 3), spread(2**63 - 1, 2).tolist()
+    (array([0, 2, 4]), array([0, 1]), [0, 9223372036854775806])
+    """
+    even = np.linspace(0, size - 1, min(size, most))
+    # Past 2**53 a float may lie beyond the last trial, and past 2**63 there is no integer.
+    whole = np.minimum(even, np.nextafter(2.0**63, 0.0)).astype(np.int64)
+    return np.unique(np.append(np.minimum(whole, size - 1)[:-1], size - 1)) if size else whole
 
 
 def take(axis: Sequence, digits: np.ndarray) -> np.ndarray:

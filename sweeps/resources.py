@@ -8,10 +8,24 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, StoreError, shortened, writable
 
-__all__ = ["check_fits", "free_disk", "free_memory", "memory"]
+if TYPE_CHECKING:
+    from sweeps.problems.base import DataProblem
+
+__all__ = [
+    "check_curve",
+    "check_fits",
+    "check_model",
+    "check_path",
+    "free_disk",
+    "free_memory",
+    "memory",
+    "size_of",
+    "used_disk",
+]
 
 # Results are held this many times while chunks are put together: 308 bytes for 152, measured.
 GATHERED = 2
@@ -124,9 +138,88 @@ def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str
     if store is not None and disk > (free := free_disk(store)) and disk > free + used_disk(store):
         raise SpecError(
             f"the results of {trials:,} trials take about {memory(disk)} of disk, and "
-            f"{memory(free)} are free at {os.fspath(store)!r}. Name a folder on a larger disk, "
+            f"{memory(free)} are free at {shortened(os.fspath(store))}. Name a folder on a "
+            "larger disk, "
             "record no curves, or run fewer trials: a slice or a sample of the space"
         )
+
+
+def check_model(problem: DataProblem, needed: int, workers: int = 1) -> None:
+    """Raise unless so many workers can train a model at a time.
+
+    Parameters
+    ----------
+    problem : DataProblem
+        What is to be trained, for the message.
+    needed : int
+        Bytes that each of them allocates: parameters, slots, gradient and scratch.
+    workers : int
+        How many there are.
+
+    Raises
+    ------
+    SpecError
+        They cannot; it says what is needed, what there is and what can be done.
+
+    Examples
+    --------
+    >>> from sweeps import problems
+    >>> check_model(problems.iris(hidden=(8,)), 10**15, 2)
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: hidden=8: iris has 67 parameters and takes 1e+03 TB of memory ...
+    """
+    if needed * workers > LITTLE and needed * workers > (free := free_memory()):
+        layers = f"hidden={'-'.join(map(str, problem.hidden))}: " if problem.hidden else ""
+        times = f", times {workers} for trials that are trained at a time" if workers > 1 else ""
+        fewer = "fewer workers (n_jobs, --jobs), " if workers > 1 else ""
+        raise SpecError(
+            f"{layers}{problem.name} has {problem.n_params:,} parameters and takes "
+            f"{memory(needed)} "
+            f"of memory to train{times}, and {memory(free)} are free: for parameters, optimizer "
+            f"state, gradient and scratch. Use {fewer}narrower layers (hidden) or smaller batches "
+            "(batch_size)"
+        )
+
+
+def check_curve(points: int, columns: int) -> None:
+    """Raise unless memory can hold the curve of one trial.
+
+    Examples
+    --------
+    >>> check_curve(10**15, 5)
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: the curve of one trial has 1,000,000,000,000,000 points, ...
+    """
+    needed = 8 * points * columns
+    if needed > LITTLE and needed > (free := free_memory()):
+        raise SpecError(
+            f"the curve of one trial has {points:,} points, which take {memory(needed)} of memory, "
+            f"and {memory(free)} are free. Set eval_every (a number of steps, or 'log') to record "
+            "fewer, or record no curves"
+        )
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that every library here can open, or say why it is none.
+
+    Raises
+    ------
+    StoreError
+        It has bytes that are no text (Parquet's library knows no other names), or a NUL.
+
+    Examples
+    --------
+    >>> check_path("runs/digits")
+    PosixPath('runs/digits')
+    """
+    text = os.fspath(path)
+    if not isinstance(text, str) or "\0" in text or writable(text) != text:
+        raise StoreError(
+            f"{shortened(text)}: results cannot be kept there, since this name is no text that "
+            "UTF-8 can write. Choose another; if it looks right in your terminal, the locale is "
+            "wrong: set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+        )
+    return Path(text)
 
 
 def memory(count: float) -> str:

@@ -349,8 +349,11 @@ def test_files_that_cannot_be_read(tmp_path, name, message):
     ("text", "message"),
     [
         (problem('activation = "rel"'), r"spec\.toml: \$\.problem: .*'rel'.*'relu'"),
-        (without("epochs = 5"), r"spec\.toml: how long is a trial\?"),
-        (axis('optimizer = ["sgd"]\nbeta2 = [0.9]'), r"spec\.toml: axis 'beta2' means nothing to"),
+        (without("epochs = 5"), r"spec\.toml: \$: how long is a trial\?"),
+        (
+            axis('optimizer = ["sgd"]\nbeta2 = [0.9]'),
+            r"spec\.toml: \$\.space\.beta2: axis 'beta2' means",
+        ),
     ],
     ids=["problem", "length", "axis"],
 )

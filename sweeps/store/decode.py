@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fastopt.errors import StoreError
+from fastopt.errors import StoreError, shortened
 from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES
@@ -55,7 +55,7 @@ def read_table(
         raise damaged(path, error) from error
     missing = [name for name in columns or () if name not in table.column_names]
     if missing:
-        raise damaged(path, ValueError(f"it lacks the column {missing[0]!r}"))
+        raise damaged(path, ValueError(f"it lacks the column {shortened(missing[0])}"))
     return table
 
 

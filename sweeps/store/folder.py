@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastopt.errors import SpecError, StoredSpecError, StoreError, SweepWarning
+from sweeps.resources import check_path
 from sweeps.store import fs
 from sweeps.store.compare import differences, same
 from sweeps.store.documents import Stored, read_spec
@@ -38,7 +39,7 @@ class Folder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = check_path(path)
 
     def __repr__(self) -> str:
         return f"Folder({str(self.path)!r})"

@@ -21,7 +21,7 @@ import numpy as np
 
 from fastopt.compile import fingerprint
 from fastopt.doctor import versions
-from fastopt.errors import StoredSpecError, SweepWarning
+from fastopt.errors import StoredSpecError, SweepWarning, shortened
 from fastopt.schedules import Schedule
 from sweeps.axes import MAX_LENGTH, Points, Tied, linspace, logspace
 from sweeps.distributions import (
@@ -232,7 +232,9 @@ def _drawn(distribution: Any, source: Any, n: int) -> Draws:
         Latin,
         Sobol,
     ):
-        raise ValueError(f"{distribution!r} and {source!r} are not what draws are made of")
+        raise ValueError(
+            f"{shortened(distribution)} and {shortened(source)} are not what draws are made of"
+        )
     return Draws(distribution, source, whole("n", n, 1, most))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES
 from sweeps.engine.trial import COUNTS
@@ -121,7 +121,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         ]
         heights = [f.row_group(k).num_rows for f in footers for k in range(f.num_row_groups)]
         self._ends = np.cumsum([0, *heights])
-        self.states = np.sum([np.zeros(len(STATES), int), *(f.states for f in said)], axis=0)
+        self.states = np.array([f.states for f in said], int).reshape(-1, len(STATES)).sum(axis=0)
         """How many trials ended in each way, see :data:`sweeps.results.STATES`."""
         results, axes = stored.identity["results"], stored.identity["space"]["names"]
         names = [NEEDED[0], *axes, NEEDED[1], *results]
@@ -180,7 +180,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
                 self.paths, columns=names, filters=filters, page_checksum_verification=True
             )
         except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
-            raise SpecError(f"filters={filters!r}: {error}") from error
+            raise SpecError(f"filters={shortened(filters)}: {error}") from error
         except OSError as error:
             raise damaged(self.paths[0].parent, error) from error
         table = table.sort_by("trial_id")
@@ -191,7 +191,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         for name in columns:
             if name not in known:
                 raise SpecError(
-                    f"there is no column {name!r}{did_you_mean(name, known)}; there are "
+                    f"there is no column {shortened(name)}{did_you_mean(name, known)}; there are "
                     f"{', '.join(known)}"
                 )
         wanted = {*NEEDED, metric, *columns}

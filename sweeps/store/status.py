@@ -42,7 +42,7 @@ def status(path: str | os.PathLike[str]) -> dict[str, Any]:
     identity = stored.identity
     parts = folder.listed(ROWS, stored)
     said = [said_by(folder.path / ROWS / str(part)) for part in parts]
-    states = np.sum([np.zeros(len(STATES), int), *(each.states for each in said)], axis=0)
+    states = np.array([each.states for each in said], int).reshape(-1, len(STATES)).sum(axis=0)
     bad = folder.path / BAD
     return {
         "store": str(folder.path),
