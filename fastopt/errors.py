@@ -285,6 +285,6 @@ def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     >>> did_you_mean("zzz", ["beta1", "lr"])
     ''
     """
-    text = name[:LONGEST] if isinstance(name, str) else ""
+    text = name[:LONGEST] if isinstance(name, str) else shortened(name)
     near = difflib.get_close_matches(text, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import numbers
 from collections import Counter
@@ -12,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError, shortened, writable
+from fastopt.errors import SpecError, shortened
 from fastopt.schedules import Schedule
+from sweeps.limits import MAX_LENGTH, check_int64, check_range, check_writable, is_finite
 from sweeps.points import Computed, Points
 
 __all__ = [
@@ -28,16 +28,12 @@ __all__ = [
     "logspace",
     "possible",
     "repeated",
-    "spread",
     "take",
     "telling",
     "untied",
     "values",
     "zipped",
 ]
-
-MAX_LENGTH = 2**63 - 1
-"""Trial numbers are int64."""
 
 
 def linspace(low: float, high: float, n: int) -> Points:
@@ -188,7 +184,7 @@ def as_axis(where: str, given: Any) -> Sequence:
     (1,)
     """
     if isinstance(given, range):
-        _check_range(where, given)
+        check_range(where, given)
     ready = isinstance(given, Computed | Tied | range)
     axis: Sequence = given if ready else _listed(where, given)
     if len(axis) == 0:
@@ -216,7 +212,7 @@ def _listed(where: str, given: Any) -> tuple[Any, ...]:
         if kind == "real" and not math.isfinite(item):
             raise SpecError(f"{where} holds {shortened(item)}; its values must be finite")
         if kind == "integer":
-            _check_int64(where, [item])
+            check_int64(where, [item])
         if isinstance(item, str):
             check_writable(where, item)
         kinds.add(kind)
@@ -225,55 +221,8 @@ def _listed(where: str, given: Any) -> tuple[Any, ...]:
     return tuple(items)
 
 
-def _check_range(where: str, given: range) -> None:
-    """Refuse a range whose numbers, or whose length, which Python cannot tell, exceed 64 bits."""
-    _check_int64(where, given[:1], given[-1:], [given.step])
-    count = (given[-1] - given[0]) // given.step + 1 if given else 0
-    if count > MAX_LENGTH:
-        raise SpecError(f"{where} has {count:,} values; an axis has at most 2**63 - 1")
-
-
-def _check_int64(where: str, *runs: Sequence[int]) -> None:
-    for item in itertools.chain(*runs):
-        if not -(2**63) <= item < 2**63:
-            raise SpecError(f"{where} holds {shortened(item)}; integers must fit in 64 bits")
-
-
-def check_writable(where: str, text: str) -> None:
-    r"""Refuse a text that no file can hold, since half of a surrogate pair is in it.
-
-    >>> check_writable("axis 'name'", "caf\ud83d")
-    Traceback (most recent call last):
-    fastopt.errors.SpecError: axis 'name' holds 'caf\ud83d', which is no text that can be written...
-    """
-    if writable(text) != text:
-        raise SpecError(
-            f"{where} holds {shortened(text)}, which is no text that can be written to a file: it "
-            "has half of a surrogate pair in it. Decode it with the encoding that it was written in"
-        )
-
-
-def check_name(name: Any) -> None:
-    """Refuse what can be no name of an axis."""
-    if not isinstance(name, str) or not name:
-        raise SpecError(f"an axis is named by a non-empty string; got {shortened(name)}")
-    check_writable("the name of an axis", name)
-
-
 def _plain(item: Any) -> Any:
     return item.item() if isinstance(item, np.generic) else item
-
-
-def is_finite(number: Any) -> bool:
-    """Tell whether a float can hold a number, which for an integer is a question of its length.
-
-    >>> is_finite(0.1), is_finite(10**400), is_finite(math.nan)
-    (True, False, False)
-    """
-    try:
-        return math.isfinite(number)
-    except OverflowError:
-        return False
 
 
 def kind_of(item: Any) -> str | None:
@@ -368,18 +317,6 @@ def telling(axis: Sequence) -> np.ndarray:
     if isinstance(axis, Computed):
         return axis.telling()
     return np.unique([0, len(axis) - 1]) if isinstance(axis, range) else np.arange(len(axis))
-
-
-def spread(size: int, most: int) -> np.ndarray:
-    """Return evenly spaced numbers of trials, at most so many, the first and the last included.
-
-    >>> spread(5, 3), spread(2, 3), spread(2**63 - 1, 2).tolist()
-    (array([0, 2, 4]), array([0, 1]), [0, 9223372036854775806])
-    """
-    even = np.linspace(0, size - 1, min(size, most))
-    # Past 2**53 a float may lie beyond the last trial, and past 2**63 there is no integer.
-    whole = np.minimum(even, np.nextafter(2.0**63, 0.0)).astype(np.int64)
-    return np.unique(np.append(np.minimum(whole, size - 1)[:-1], size - 1)) if size else whole
 
 
 def take(axis: Sequence, digits: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.axes import MAX_LENGTH, Computed, as_axis, ends, is_finite, kind_of, take
+from sweeps.axes import Computed, as_axis, ends, kind_of, take
+from sweeps.limits import MAX_LENGTH, is_finite
 from sweeps.philox import uniforms
 
 __all__ = [

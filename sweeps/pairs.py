@@ -135,9 +135,8 @@ def compare(
     if not both.any():
         raise SpecError(
             f"compare({axis!r}, {shortened(a)}, {shortened(b)}): no pair to compare. {len(x)} pairs"
-            " of trials agree in every other axis "
-            f"({', '.join(n for n in result.axes if n != axis) or 'none'}), "
-            f"and in none of them do both have a finite {metric}"
+            f" of trials agree in every other axis of {', '.join(result.axes)}, and in none of them "
+            f"do both have a finite {metric}"
         )
     x, y = x[both], y[both]
     differences = x - y

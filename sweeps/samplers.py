@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.axes import MAX_LENGTH, Points, Tied, as_axis
+from sweeps.axes import Points, Tied, as_axis
 from sweeps.distributions import Choice, Distribution, Draws, Independent, Source, fractions, whole
+from sweeps.limits import MAX_LENGTH
 from sweeps.philox import philox
 
 __all__ = ["Latin", "Sobol", "draws", "latin_hypercube", "random_order", "sobol"]

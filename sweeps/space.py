@@ -19,23 +19,21 @@ import numpy as np
 
 from fastopt.errors import SpecError, SweepWarning, did_you_mean, shortened
 from sweeps.axes import (
-    MAX_LENGTH,
     Points,
     Tied,
     as_axis,
-    check_name,
     common_kind,
     kind_of,
     linspace,
     logspace,
     possible,
     repeated,
-    spread,
     take,
     telling,
     values,
 )
 from sweeps.conditions import When, expanded
+from sweeps.limits import MAX_LENGTH, check_name, spread
 from sweeps.samplers import random_order
 
 __all__ = ["Points", "Space", "as_axis", "check_names", "linspace", "logspace", "values"]

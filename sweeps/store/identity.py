@@ -23,7 +23,7 @@ from fastopt.compile import fingerprint
 from fastopt.doctor import versions
 from fastopt.errors import StoredSpecError, SweepWarning, shortened
 from fastopt.schedules import Schedule
-from sweeps.axes import MAX_LENGTH, Points, Tied, linspace, logspace
+from sweeps.axes import Points, Tied, linspace, logspace
 from sweeps.distributions import (
     Distribution,
     Draws,
@@ -34,6 +34,7 @@ from sweeps.distributions import (
     whole,
 )
 from sweeps.engine.plan import Plan
+from sweeps.limits import MAX_LENGTH
 from sweeps.samplers import LATIN_MAX, SOBOL_BITS, Latin, Sobol
 from sweeps.space import Space
 
