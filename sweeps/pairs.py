@@ -135,8 +135,8 @@ def compare(
     if not both.any():
         raise SpecError(
             f"compare({axis!r}, {shortened(a)}, {shortened(b)}): no pair to compare. {len(x)} pairs"
-            f" of trials agree in every other axis of {', '.join(result.axes)}, and in none of them "
-            f"do both have a finite {metric}"
+            f" of trials agree in every other axis of {', '.join(result.axes)}, and in none "
+            f"of them do both have a finite {metric}"
         )
     x, y = x[both], y[both]
     differences = x - y

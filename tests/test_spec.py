@@ -232,11 +232,11 @@ BROKEN = {
     ),
     "float for int": (
         option("epochs = 5.5"),
-        r"\$\.sweep\.epochs must be an integer >= 1; got 5\.5",
+        r"\$\.sweep\.epochs must be an integer .*got 5\.5",
     ),
     "bool for int": (
         option("epochs = true"),
-        r"\$\.sweep\.epochs must be an integer >= 1; got True",
+        r"\$\.sweep\.epochs must be an integer .*got True",
     ),
     "zero epochs": (option("epochs = 0"), r"\$\.sweep\.epochs must be an integer >= 1; got 0"),
     "negative seed": (option("seed = -1"), r"\$\.sweep\.seed must be an integer >= 0; got -1"),
