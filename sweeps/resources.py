@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_curve",
     "check_fits",
+    "check_memory",
     "check_model",
     "check_path",
     "free_disk",
@@ -188,15 +189,26 @@ def check_curve(points: int, columns: int) -> None:
     --------
     >>> check_curve(10**15, 5)
     Traceback (most recent call last):
-    fastopt.errors.SpecError: the curve of one trial has 1,000,000,000,000,000 points, ...
+    fastopt.errors.SpecError: the 1,000,000,000,000,000 points of the curve of a trial take ...
     """
-    needed = 8 * points * columns
+    check_memory(
+        8 * points * columns,
+        f"the {points:,} points of the curve of a trial take",
+        "Set eval_every (a number of steps, or 'log') to record fewer, or record no curves",
+    )
+
+
+def check_memory(needed: int, what: str, remedy: str) -> None:
+    """Raise unless so many bytes are free; ``what`` ends in a verb, ``remedy`` is a sentence.
+
+    Examples
+    --------
+    >>> check_memory(10**15, "data take", "Use fewer rows")
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: data take 1e+03 TB of memory, and ... are free. Use fewer rows
+    """
     if needed > LITTLE and needed > (free := free_memory()):
-        raise SpecError(
-            f"the curve of one trial has {points:,} points, which take {memory(needed)} of memory, "
-            f"and {memory(free)} are free. Set eval_every (a number of steps, or 'log') to record "
-            "fewer, or record no curves"
-        )
+        raise SpecError(f"{what} {memory(needed)} of memory, and {memory(free)} are free. {remedy}")
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
@@ -228,6 +240,7 @@ def memory(count: float) -> str:
     >>> [memory(b) for b in (12, 3400, 5.6e7, 2e12, 3e16)]
     ['12 B', '3.4 kB', '56 MB', '2 TB', '3e+04 TB']
     """
+    count = min(count, 1e300)  # what no float can hold is as much, for a reader
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000 or unit == "TB":
             break

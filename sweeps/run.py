@@ -34,6 +34,9 @@ from sweeps.space import Space
 
 __all__ = ["Estimate", "plan", "sweep"]
 
+LOCAL = ("threads", "processes", "loky")
+"""Executors whose workers share the memory of this machine."""
+
 
 def sweep(
     problem: Problem,
@@ -212,7 +215,8 @@ def sweep(
         _refuse_elsewhere(store=store, executor=executor, reduce=reduce)
         return _race(checked, as_pruner(pruner), workers, progress)
     if reduce is None:
-        refuse_what_cannot_fit(checked, store, workers if executor is None else 1)
+        here = executor is None or (isinstance(executor, str) and executor in LOCAL)
+        refuse_what_cannot_fit(checked, store, workers if here else 1)
     collected = _collector(checked, store, executor, reduce, part)
     left = (collected.size - collected.finished) / checked.size
     total = left * estimated(checked, workers).cost if progress else 0

@@ -146,8 +146,14 @@ def test_steps_that_no_clock_can_count_are_refused(steps):
 
 
 def test_a_curve_that_cannot_fit_is_refused_with_numbers():
-    with pytest.raises(SpecError, match=r"curve of one trial has [\d,]+ points, .*eval_every"):
+    with pytest.raises(SpecError, match=r"[\d,]+ points of the curve of a trial .*eval_every"):
         plan(problems.iris(), {"lr": [0.1]}, steps=2**50, curves=True, eval_every=1)
+
+
+@pytest.mark.parametrize("dim", [10**5, 2 * 10**8, 10**400])
+def test_a_matrix_that_cannot_fit_is_refused_with_numbers(dim):
+    with pytest.raises(SpecError, match=r"random_quadratic: matrices of dim=.* are free"):
+        problems.random_quadratic(dim)
 
 
 @pytest.mark.parametrize("n", [2**53, 10**18, 2**63 - 1])

@@ -10,6 +10,7 @@ from fastopt import maths
 from fastopt.errors import SpecError, shortened
 from sweeps.philox import uniforms
 from sweeps.problems.landscapes import Landscape, landscape
+from sweeps.resources import check_memory
 
 __all__ = ["ellipse", "noisy_quadratic", "random_quadratic"]
 
@@ -83,6 +84,12 @@ def random_quadratic(
             "random_quadratic: dim must be >= 1 and condition a finite number >= 1; "
             f"got {shortened(dim)} and {shortened(condition)}"
         )
+    # The matrix, its two factors and what LAPACK works in.
+    check_memory(
+        4 * 8 * dim * dim,
+        f"random_quadratic: matrices of dim={shortened(dim)} take",
+        "Use fewer dimensions",
+    )
     rng = np.random.default_rng(seed)
     q, r = np.linalg.qr(rng.normal(size=(dim, dim)))
     q *= np.sign(np.diag(r))  # without this the distribution is not uniform
