@@ -163,6 +163,39 @@ def test_spaces_of_any_size_are_looked_at(n):
     assert Space(space)[: n // 2].every_value().max() == n // 2 - 1
 
 
+SPEC = b"""[problem]
+name = "iris"
+hidden = [8, 16]
+[sweep]
+steps = 20
+optimizer = "adam"
+eval_every = 5
+[space]
+lr = { logspace = [1e-3, 1.0, 4] }
+beta1 = [0.8, 0.9]
+seed = { range = [0, 4, 2] }
+"""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_a_changed_byte_of_a_spec_is_refused_or_makes_another_spec(count, tmp_path):
+    path, rng, refused = tmp_path / "x.toml", np.random.default_rng(0), 0
+    for _ in range(count):
+        mutant = bytearray(SPEC)
+        for k in rng.integers(0, len(SPEC), rng.integers(1, 4)):
+            mutant[k] = rng.integers(256) if rng.random() < 0.5 else rng.choice(list(b"0189-e.[{"))
+        path.write_bytes(mutant)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                assert read_spec(path).call(plan).n_trials > 0
+        except FastoptError as error:
+            refused += 1
+            str(error).encode()
+    assert refused > count / 2
+
+
 # ---- seeds ----
 
 PATHS = {
