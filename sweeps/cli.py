@@ -57,8 +57,14 @@ def _out(path: Path | None) -> Path | None:
     """Refuse, before hours of work, a file that cannot be written after them."""
     if path is None:
         return None
+    from fastopt.errors import StoreError
+    from sweeps.resources import check_path
     from sweeps.results import SUFFIXES
 
+    try:
+        check_path(path)
+    except StoreError as error:
+        raise typer.BadParameter(str(error)) from None
     folder = path.absolute().parent
     if path.suffix not in SUFFIXES:
         raise typer.BadParameter(f"must end in {' or '.join(SUFFIXES)}; got {str(path)!r}")

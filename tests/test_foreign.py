@@ -427,6 +427,10 @@ run("status", "größe")
 run("status", "größe", "--json")
 run("export", "größe", "ö.csv")
 run("init", "ä.toml")
+try:
+    run("sweep", "grö.toml", "--out", "\\udcff.csv")
+except RuntimeError as error:
+    print(error)  # usage, before anything runs
 """
 
 
@@ -443,6 +447,7 @@ def test_the_command_line_writes_to_any_terminal(encoding, tmp_path):
     assert done.returncode == 0, done.stderr.decode(encoding, "replace")
     assert "größe".encode(encoding, "backslashreplace") in done.stdout
     assert b'"store": "gr\\u00f6\\u00dfe"' in done.stdout
+    assert b"ended with 2" in done.stdout
     assert (tmp_path / "ö.csv").exists()
 
 
