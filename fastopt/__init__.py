@@ -41,6 +41,7 @@ from fastopt.errors import (
     FastoptError,
     HyperparameterError,
     NonFiniteError,
+    ReentryError,
     StateError,
     StateWarning,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSprop",
+    "ReentryError",
     "Rprop",
     "Rule",
     "ScheduleFree",

@@ -27,10 +27,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from fastopt.clocks import whole_step
 from fastopt.digest import DIGEST, check_digest, digest
 from fastopt.errors import StateError, did_you_mean, shortened
 from fastopt.segments import Group, Piece, Segment
-from fastopt.state import check_clock, whole_steps
 
 if TYPE_CHECKING:
     from fastopt.optimizer import Optimizer
@@ -108,10 +108,11 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     """
     tensors, groups = {}, []
     for k, group in enumerate(opt._groups):
+        group.settle()
         for label, segment, piece in _entries(k, group):
             tensors[f"{PARAM}/{label}"] = piece.array
-            for name in group.rule.slots:
-                tensors[f"{name}/{label}"] = piece.of(segment.slots[name])
+            for name, slot in segment.slots.items() if segment not in group.waiting else ():
+                tensors[f"{name}/{label}"] = piece.of(slot)
         groups.append(_group_record(k, group))
     record = Record(VERSION, type(opt).__name__, opt.steps, opt.skipped, groups)
     text = msgspec.json.encode(record).decode()
@@ -200,11 +201,14 @@ def _entries(k: int, group: Group) -> Iterator[Entry]:
 
 
 def _group_record(k: int, group: Group) -> GroupRecord:
-    group.change(group.options)  # raises if one of them is not allowed
     options = {name: _plain(value) for name, value in group.options.items() if name != "params"}
     clocks: dict[str, Any] = {}
     for label, segment, piece in _entries(k, group):
-        check_clock(f"{group.where}: parameter {shortened(piece.key)}", segment.clock)
+        if np.isnan(segment.clock).any():
+            raise StateError(
+                f"{group.where}: the clock of parameter {shortened(piece.key)} has a NaN in it: "
+                f"{segment.clock.tolist()}"
+            )
         numbers = segment.clock.tolist()
         clocks[label] = [value if math.isfinite(value) else str(value) for value in numbers]
     return GroupRecord(options, clocks)
@@ -279,7 +283,7 @@ def _check_kind(opt: Optimizer, record: Record) -> None:
             f"the file has {len(record.groups)} param groups; the optimizer has {len(opt._groups)}"
         )
     for what in ("steps", "skipped"):
-        whole_steps(f"{shortened(what)} in the file", getattr(record, what))
+        whole_step(f"{shortened(what)} in the file", getattr(record, what))
     for k, (group, saved) in enumerate(zip(opt._groups, record.groups)):
         known = [name for name in group.options if name != "params"]
         _check_names(f"group {k}: hyperparameters", saved.options, known)

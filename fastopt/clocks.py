@@ -1,14 +1,33 @@
-"""The step-dependent numbers of a rule (see :class:`fastopt.rules.Rule`): made and replayed."""
+"""The step-dependent numbers of a rule (see :class:`fastopt.rules.Rule`): made, remade, resumed.
+
+An element of a clock is the step count, or belongs to a power of a hyperparameter by that count, or
+accumulates over the steps; the rule's row says which. So a clock of any step is made in the same
+few microseconds, and a change of options costs what it changes.
+"""
 
 from __future__ import annotations
 
+import decimal
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
-from fastopt.compile import kernel
-from fastopt.loops import load, store
+from fastopt.errors import StateError, shortened
 from fastopt.rules import Rule
 
-__all__ = ["new_clock", "rewind"]
+__all__ = ["LAST_STEP", "new_clock", "power_at", "resumed", "rewind", "whole_step"]
+
+LAST_STEP = 2**53
+"""From here on a float64 has no next step."""
+
+# More digits than a pair of float64 holds, and smaller numbers than a float64 can be.
+_EXACT = decimal.Context(prec=40, Emin=-400, Emax=400, traps=[])
+
+# What is left of a smaller number is a denormal one, and running products lose their way.
+_UNDERFLOW = 1e-290
 
 
 def new_clock(rule: Rule, h: tuple[float, ...]) -> np.ndarray:
@@ -21,30 +40,158 @@ def new_clock(rule: Rule, h: tuple[float, ...]) -> np.ndarray:
     return np.array(rule.clock0(h), np.float64)
 
 
-def ticked(clock0, tick):
-    """Run the clock ``t`` steps from its start, without updating anything."""
+@functools.lru_cache(maxsize=256)
+def power_at(base: float, t: float) -> tuple[float, float]:
+    """Return ``base ** t``, correctly rounded, and what is left of it.
 
-    def run(h, t, clock):
-        store(clock, clock0(h))
-        for _ in range(t):
-            now, _ = tick(h, load(clock, clock0(h)))
-            store(clock, now)
+    The same pair as ``t`` calls of :func:`fastopt.rules.base.power`, but for the last bits of what
+    is left: in decimal arithmetic, which is in C and squares its way to any ``t`` in 10 us.
 
-    return run
+    >>> power_at(0.5, 3.0)
+    (0.125, 0.0)
+    """
+    if t == 0.0:
+        return 1.0, 0.0
+    exact = _EXACT.power(decimal.Decimal(base), int(t))
+    high = float(exact)
+    return high, float(_EXACT.subtract(exact, decimal.Decimal(high)))
 
 
-def rewind(rule: Rule, h: tuple[float, ...], t: int, clock: np.ndarray) -> None:
-    """Set ``clock`` to what it is after ``t`` steps with the hyperparameters ``h``, in place.
+def rewind(rule: Rule, h: tuple[float, ...], clocks: np.ndarray) -> None:
+    """Make the powers in clocks anew, in place: of each clock's step, and of the options ``h``.
 
-    Needed when a hyperparameter that the clock accumulates has changed (torch computes
-    ``beta ** t`` with today's beta), or when a state dict has the step but not the clock.
+    Needed when one of their bases has changed, or the count. Just as in torch, which computes
+    ``beta ** t`` with today's beta and goes on with the sums it has.
 
+    Parameters
+    ----------
+    rule : Rule
+        Of all of them.
+    h : tuple of float
+        Hyperparameters from :meth:`fastopt.rules.Rule.pack`.
+    clocks : ndarray of float64, shape (clocks, length)
+        The first column counts the steps.
+
+    Examples
+    --------
     >>> from fastopt.rules import RULES
     >>> rule = RULES["adam"]
-    >>> h = rule.pack({"beta1": 0.5})
-    >>> clock = new_clock(rule, h)
-    >>> rewind(rule, h, 3, clock)
+    >>> clock = new_clock(rule, rule.pack())
+    >>> clock[0] = 3.0
+    >>> rewind(rule, rule.pack({"beta1": 0.5}), clock[None])
     >>> clock[:2]
     array([3.   , 0.125])
     """
-    kernel(ticked, rule.clock0, rule.tick)(h, t, clock)
+    values = dict(zip(rule.hyper, h))
+    for t in np.unique(clocks[:, 0]).tolist() if rule.powers else ():
+        rows = np.flatnonzero(clocks[:, 0] == t)
+        for name, k in rule.powers.items():
+            clocks[rows, k : k + 2] = power_at(values[name], t)
+
+
+def whole_step(where: str, value: Any) -> int:
+    """Check a step count that a state brings along; a tensor or array of one element is one, too.
+
+    Raises
+    ------
+    StateError
+        It is not a whole number from zero to :data:`LAST_STEP`.
+
+    Examples
+    --------
+    >>> whole_step("step", np.array([3.0]))
+    3
+    """
+    number = _number(value)
+    if isinstance(number, int | float) and 0 <= number <= LAST_STEP and number == int(number):
+        return int(number)
+    raise StateError(
+        f"{where} must be a whole number of steps from 0 to {LAST_STEP} (2**53); "
+        f"got {shortened(value)}"
+    )
+
+
+def resumed(
+    where: str,
+    rule: Rule,
+    h: tuple[float, ...],
+    t: float,
+    clock: Any = None,
+    numbers: Mapping[str, Any] | None = None,
+) -> np.ndarray:
+    """Return the clock after ``t`` steps, of a tensor whose state is loaded.
+
+    Parameters
+    ----------
+    where : str
+        How error messages call the state of the tensor.
+    rule, h
+        How the tensor will be stepped. A saved power of another hyperparameter (it was changed
+        after the last step) is made anew.
+    t : float
+        Steps taken, from :func:`whole_step`.
+    clock : sequence of float, optional
+        The clock as it was saved; without it, only what accumulates is needed.
+    numbers : mapping, optional
+        What accumulates, by name, if ``clock`` is not given.
+
+    Raises
+    ------
+    StateError
+        Something is missing, or no clock of this rule can be so.
+
+    Examples
+    --------
+    >>> from fastopt.rules import RULES
+    >>> rule = RULES["nadam"]
+    >>> resumed("state", rule, rule.pack({"beta2": 0.5}), 2.0, numbers={"mu_product": 0.25})[:3]
+    array([2.  , 0.25, 0.25])
+    """
+    made = list(rule.clock0(h))
+    if clock is not None:
+        saved = [float(number) for number in clock]
+        if len(saved) != len(made) or any(map(math.isnan, saved)) or saved[0] != t:
+            raise StateError(
+                f"{where}: 'clock' must have {len(made)} elements, the first of them the step "
+                f"{t:g}, and no NaN; got {saved}. Delete it to have it made from "
+                f"{', '.join(map(repr, ('step', *rule.accumulates)))}."
+            )
+        made = saved
+    elif t:
+        made[0] = t
+        for name, k in rule.accumulates.items():
+            made[k] = _accumulated(where, rule, name, numbers or {})
+    for name, k in rule.accumulates.items():
+        if not made[k] >= 0.0:
+            raise StateError(f"{where}: {name!r} must be zero or more; got {made[k]}")
+    _correct(rule, h, made)
+    return np.array(made, np.float64)
+
+
+def _number(value: Any) -> Any:
+    try:
+        return value.item()
+    except (AttributeError, ValueError, RuntimeError):  # several elements are not a number
+        return value
+
+
+def _accumulated(where: str, rule: Rule, name: str, numbers: Mapping[str, Any]) -> float:
+    if name not in numbers:
+        raise StateError(
+            f"{where} lacks {name!r}, which {rule.name} accumulates over the steps, so that it "
+            "cannot be made from 'step'"
+        )
+    number = _number(numbers[name])
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise StateError(f"{where}: {name!r} must be a number; got {number!r:.80}")
+    return float(number)
+
+
+def _correct(rule: Rule, h: tuple[float, ...], clock: list[float]) -> None:
+    """Make anew the powers in a clock, but for those that differ by rounding: the same bits."""
+    values = dict(zip(rule.hyper, h))
+    for name, k in rule.powers.items():
+        high, low = power_at(values[name], clock[0])
+        rounding = max(math.ulp(high), _UNDERFLOW)
+        if not (abs(clock[k] - high) <= rounding and abs(clock[k + 1]) <= rounding):
+            clock[k : k + 2] = high, low

@@ -171,10 +171,11 @@ class Walk:
         trials, rule = block.trials, block.rule
         self.rule, self.h = rule, tuple(trials.h[0].tolist())
         self.kind, self.a = int(trials.plan[0, trial.SCHEDULE]), tuple(trials.schedule[0].tolist())
-        self.clock = new_clock(rule, self.h)
+        first = self.scheduled(0)
+        self.clock = new_clock(rule, first)
         self.x = (theta, *(np.empty_like(theta) for _ in rule.slots))
         for source, slot in zip(rule.starts[1:], self.x[1:]):
-            begin(source, self.h, theta, slot)
+            begin(source, first, theta, slot)
         self.corrections = corrections(rule)
         self.lr = math.nan
         self.update = np.full_like(theta, np.nan)
@@ -182,17 +183,20 @@ class Walk:
 
     def step(self, t: int, grad: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Take step ``t + 1`` with this gradient, and project it to the bounds."""
-        # Compiled, because the trial's is: FMAs change the last bit of a cosine schedule.
-        scale = (
-            1.0 if self.kind == CONSTANT else kernel(calling, factor)(self.kind, float(t), self.a)
-        )
-        h = at_lr(self.h, scale)
+        h = self.scheduled(t)
         before = self.x[0].copy()
         stepper(self.rule)(grad.size, h, self.clock, grad, self.x)
         if bounds is not None:
             np.clip(self.x[0], *bounds, out=self.x[0])
         self.lr, self.update = h[0], self.x[0] - before
         self.direction = self.quantities.get("m_hat", grad).copy()
+
+    def scheduled(self, t: int) -> tuple[float, ...]:
+        """Return the hyperparameters of step ``t + 1``."""
+        if self.kind == CONSTANT:
+            return at_lr(self.h, 1.0)
+        # Compiled, because the trial's is: FMAs change the last bit of a cosine schedule.
+        return at_lr(self.h, kernel(calling, factor)(self.kind, float(t), self.a))
 
     @property
     def shown(self) -> np.ndarray:

@@ -262,6 +262,7 @@ CASES += [
     Case("adopt", modern.adopt, None),
     Case("adopt", modern.adopt, None, {"clip": False, "eps": 1e-2, **_APART}),
     Case("adopt", modern.adopt, None, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, **_UP}),
+    Case("adopt", modern.adopt, None, {"clip_exp": 0.333, "beta2": 0.9}),
     Case("adan", modern.adan, None),
     Case("adan", modern.adan, None, {**_HOT, "beta3": 0.7, **_UP}),
     Case("adan", modern.adan, None, {**_DECAY, "no_prox": True}),

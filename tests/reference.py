@@ -3,12 +3,18 @@
 Each reference takes the hyperparameters by name, the number ``t >= 1`` of the step, the parameters
 ``p``, the gradient ``g`` and the state arrays, and returns the new ``(p, *state)``. Nothing is
 written in place. Formulas stand as in the papers: no coefficient is shared between variants, so a
-switch that our rules express as a vanishing coefficient is an ``if`` here.
+switch that our rules express as a vanishing coefficient is an ``if`` here. Hyperparameters that
+changed on the way come with those of every step before, in ``h["before"]``.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+
+def in_step(i, h, t):
+    """Return the hyperparameters of step ``i <= t``: those of now, unless others are known."""
+    return h["before"][i - 1] if i < t and "before" in h else h
 
 
 def _direction(h, p, g):

@@ -58,7 +58,7 @@ def feed(opt, params, grads, given):
 def every_byte(opt):
     """Return the parameters, the slots and the clocks, without an arena's padding."""
     pieces = [(s, p) for group in opt._groups for s, p in group.pieces]
-    state = [p.of(a).tobytes() for s, p in pieces for a in s.x]
+    state = [p.of(a).tobytes() for s, p in pieces for a in (s.array, *s.slots.values())]
     return state, [s.clock.tobytes() for s, _ in pieces], (opt.steps, opt.skipped), repr(opt)
 
 
@@ -348,7 +348,7 @@ HOSTILE = {
     "negative steps": changed(steps=-1),
     "steps past counting": changed(steps=2**63),
     "steps past a float": changed(steps=10**400),
-    "skipped past counting": changed(skipped=2**53),
+    "skipped past counting": changed(skipped=2**53 + 1),
     "half a step": changed(steps=0.5),
     "no groups": changed(groups=[]),
     "group of nothing": changed(groups=[{}]),

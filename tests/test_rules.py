@@ -72,7 +72,7 @@ def step_torch(case, t, state, g):
     twin = case.twin([p], case.h, foreach=False)
     if t > 1 and case.h.get("momentum", 1):
         slots = {k: torch.from_numpy(v.copy()) for k, v in zip(case.rule.slots, state.slots)}
-        clock = {k: torch.tensor(state.clock[i]) for k, i in case.rule.scalars.items()}
+        clock = {k: torch.tensor(state.clock[i]) for k, i in case.rule.accumulates.items()}
         twin.state[p] = {"step": torch.tensor(float(t - 1)), **clock, **slots}
     twin.step()
     kept = (twin.state[p].get(name) for name in case.rule.slots)

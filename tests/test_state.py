@@ -187,14 +187,13 @@ BAD = [
     *(
         (edit(path, value), StateError, f"{path[-1]}.*must be a whole number of steps")
         for path in (["state", 3, "step"], ["steps"])
-        for value in (math.nan, math.inf, 2**53, 2**63, 1e300, 10**400, -1e-9, "many", None, [1])
-        if (path[-1], value) != ("step", None)  # as good as none
+        for value in (math.nan, math.inf, 2**53 + 1, 2**63, 1e300, 10**400, -1e-9, "many", [1, 2])
     ),
     (edit(["state", 3, "clock"], [math.nan] * 5), StateError, "'clock' must have 5 elements"),
     (
         lambda saved: saved["state"][3]["clock"].__setitem__(1, math.nan),
         StateError,
-        "'clock' has a NaN in it",
+        "'clock' must have 5 elements.*no NaN",
     ),
     (edit(["state", 3, "step"], 7), StateError, "'clock' must have 5 elements.*step 7"),
     (edit(["state", 3, "clock"], np.ones(2)), StateError, "'clock' must have 5 elements"),

@@ -116,7 +116,7 @@ class ADOPT(Optimizer):
 
     .. math::
         m \leftarrow \beta_1 m + (1 - \beta_1)\,
-            \mathrm{clip}\bigl(g / \max(\sqrt{v}, \epsilon), \pm (t - 1)^{1/4}\bigr), \quad
+            \mathrm{clip}\bigl(g / \max(\sqrt{v}, \epsilon), \pm (t - 1)^q\bigr), \quad
         p \leftarrow p - \alpha m
 
     and only then :math:`v \leftarrow \beta_2 v + (1 - \beta_2) g^2`; the first step only sets
@@ -133,13 +133,15 @@ class ADOPT(Optimizer):
     eps : float
         Smallest root of the second moment, in units of the gradient.
     clip : bool
-        Limit the scaled gradient to the fourth root of the step.
+        Limit the scaled gradient to the power :math:`q` of the step.
     weight_decay : float
         Decay of the weights.
     maximize : bool
         Ascend instead of descend.
     decoupled_weight_decay : bool
         Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
+    clip_exp : float
+        The power :math:`q`: 0.25 in the paper and its authors' program, 0.333 by default in timm.
     nonfinite : {"propagate", "skip", "raise"}
         What to do with gradients that are NaN or infinite.
     schedule : callable, optional
@@ -181,6 +183,7 @@ class ADOPT(Optimizer):
         *,
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
+        clip_exp: float = 0.25,
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
@@ -196,6 +199,7 @@ class ADOPT(Optimizer):
                 "weight_decay": weight_decay,
                 "maximize": maximize,
                 "decoupled_weight_decay": decoupled_weight_decay,
+                "clip_exp": clip_exp,
             },
             nonfinite=nonfinite,
             schedule=schedule,

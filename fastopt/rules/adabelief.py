@@ -43,6 +43,7 @@ ADABELIEF = ADAM.but("adabelief", eps=1e-16, decoupled=True).using(
     slots=("exp_avg", "exp_avg_var"),
     tick=adabelief_tick,
     update=coupled(adabelief),
+    idle=(),
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat s} + \epsilon)",
     source="J. Zhuang et al., AdaBelief optimizer: adapting stepsizes by the belief in observed "
     "gradients, arXiv:2010.07468",

@@ -24,7 +24,10 @@ from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY
 
-__all__ = ["ADAM", "AMSGRAD"]
+__all__ = ["ADAM", "AMSGRAD", "BOTH_POWERS"]
+
+BOTH_POWERS = {"beta1": 1, "beta2": 3}
+"""Where :func:`adam_clock` has the powers of both decays."""
 
 
 @inlinable
@@ -96,6 +99,8 @@ ADAM = Rule(
     clock0=adam_clock,
     tick=adam_tick,
     update=coupled(adam),
+    idle=("max_exp_avg_sq",),
+    powers=BOTH_POWERS,
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat v} + \epsilon)",
     source="D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, arXiv:1412.6980",
 )
@@ -107,6 +112,7 @@ AMSGRAD = Rule(
     clock0=adam_clock,
     tick=adam_tick,
     update=coupled(amsgrad),
+    powers=BOTH_POWERS,
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\max_i \hat v_i} + \epsilon)",
     source="S. J. Reddi, S. Kale and S. Kumar, On the convergence of Adam and beyond, ICLR 2018",
 )

@@ -80,6 +80,7 @@ ADAN = Rule(
     clock0=adan_clock,
     tick=adan_tick,
     update=adan,
+    powers={"beta1": 1, "beta2": 3, "beta3": 5},
     formula=r"p \leftarrow (p - \alpha (\hat m + \beta_2 \hat w) / (\sqrt{\hat v} + \epsilon)) "
     r"/ (1 + \alpha \lambda)",
     source="X. Xie et al., Adan: adaptive Nesterov momentum algorithm for faster optimizing deep "

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 
 from fastopt.compile import inlinable
-from fastopt.rules.adam import ADAM, adam_clock
+from fastopt.rules.adam import ADAM, BOTH_POWERS, adam_clock
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY
@@ -77,6 +77,7 @@ ADEMAMIX = Rule(
     clock0=adam_clock,
     tick=ademamix_tick,
     update=coupled(ademamix),
+    powers=BOTH_POWERS,
     formula=r"p \leftarrow p - \alpha (\hat m_1 + a m_2) / (\sqrt{\hat v} + \epsilon)",
     source="M. Pagliardini, P. Ablin and D. Grangier, The AdEMAMix optimizer: better, faster, "
     "older, arXiv:2409.03137",

@@ -2,11 +2,12 @@ r"""ADOPT: the gradient is divided by the second moment of the steps before, the
 
 .. math::
     m \leftarrow \beta_1 m + (1 - \beta_1)\,
-        \mathrm{clip}\bigl(g / \max(\sqrt{v}, \epsilon), \pm (t - 1)^{1/4}\bigr), \quad
+        \mathrm{clip}\bigl(g / \max(\sqrt{v}, \epsilon), \pm (t - 1)^q\bigr), \quad
     p \leftarrow p - \delta p - \alpha m, \quad
     v \leftarrow \beta_2 v + (1 - \beta_2) g^2
 
-The first step only sets :math:`v = g^2`. Without ``clip`` it is the first version of the paper.
+The first step only sets :math:`v = g^2`. The paper's power :math:`q` is 1/4, timm's 0.333. Without
+``clip`` it is the first version of the paper.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ __all__ = ["ADOPT"]
 @inlinable
 def adopt_tick(h, clock):
     """Coefficients ``(s, l2, shrink, b1, 1-b1, b2, 1-b2, lr, eps, limit)`` of :func:`adopt`."""
-    lr, beta1, beta2, eps, clip, weight_decay, decoupled, maximize = h
+    lr, beta1, beta2, eps, clip, clip_exp, weight_decay, decoupled, maximize = h
     t = clock[0]
     s, l2, shrink = intake(lr, weight_decay, decoupled, maximize)
     moves = 0.0 if t == 0.0 else 1.0
     a1, a2 = moves * (1.0 - beta1), 1.0 - moves * beta2
     # The limit of the first step is zero, so that nothing enters m.
-    limit = t**0.25 if clip == 1.0 or t == 0.0 else math.inf
+    limit = 0.0 if t == 0.0 else (t**clip_exp if clip == 1.0 else math.inf)
     weights = 1.0 - a1, a1, moves * beta2, a2
     return (t + 1.0,), (s, l2, moves * shrink, *weights, moves * lr, eps, limit)
 
@@ -57,7 +58,8 @@ ADOPT = Rule(
         **{name: ADAM.hyper[name] for name in ("lr", "beta1")},
         "beta2": Real(0.9999, high=1.0, summary="decay of the second moment"),
         "eps": Real(1e-6, summary="smallest root of the second moment"),
-        "clip": Flag(True, "limit the scaled gradient to the fourth root of the step"),
+        "clip": Flag(True, "limit the scaled gradient to a power of the step"),
+        "clip_exp": Real(0.25, summary="that power: 0.25 in the paper, 0.333 in timm"),
         **DECAY,
     },
     slots=("exp_avg", "exp_avg_sq"),

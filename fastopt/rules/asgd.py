@@ -67,5 +67,5 @@ ASGD = Rule(
     formula=r"p \leftarrow (1 - \lambda \eta_t) p - \eta_t g,\quad a \leftarrow a + \mu_t (p - a)",
     source="B. T. Polyak and A. B. Juditsky, Acceleration of stochastic approximation by "
     "averaging, SIAM J. Control Optim. 30, 1992",
-    scalars={"eta": 1, "mu": 2},
+    accumulates={"eta": 1, "mu": 2},
 )

@@ -116,7 +116,7 @@ class Rule:
         Names (torch's) of the state arrays beside the parameter.
     clock0 : callable
         ``clock0(h) -> clock``, the clock before the first step: a tuple of floats whose first
-        element counts the steps.
+        element counts the steps. What stands in the others, ``powers`` and ``accumulates`` say.
     tick : callable
         ``tick(h, clock) -> clock, c``, run once a step in float64: advances the clock and computes
         every number that ``update`` needs (bias corrections, decay factors, ...).
@@ -130,11 +130,19 @@ class Rule:
     source : str
         Paper or program that defines it.
     start : dict of str to str
-        What a slot holds before the first step where that is not zero: the name of a
-        hyperparameter, or ``"p"`` for a copy of the parameter.
-    scalars : dict of str to int
-        torch's names of numbers that it keeps beside ``step`` and we keep in the clock, and their
-        positions there.
+        What a slot starts from where that is not zero: the name of a hyperparameter, or ``"p"``
+        for a copy of the parameter, as they are at the first step that the parameter takes.
+    idle : tuple of str
+        Slots of other forms of the optimizer, which an option picks (momentum, ``amsgrad``): a
+        state that has them keeps them until that form is back.
+    powers : dict of str to int
+        Hyperparameters whose power by the step count is in the clock, and where: the position of
+        the first number of the pair that :func:`power` advances. Made anew, by
+        :func:`fastopt.clocks.rewind`, when such a hyperparameter changes.
+    accumulates : dict of str to int
+        Numbers that depend on the options of every step so far, and their positions in the clock.
+        They survive any change of options, and stand in state dicts by these names, which are
+        torch's where it keeps them too.
     measure : callable, optional
         ``measure(c, g, x) -> a, b`` on one element, in float64: two numbers to be summed over the
         tensor before anything is updated.
@@ -169,7 +177,9 @@ class Rule:
     formula: str = ""
     source: str = ""
     start: Mapping[str, str] = field(default_factory=dict)
-    scalars: Mapping[str, int] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
+    powers: Mapping[str, int] = field(default_factory=dict)
+    accumulates: Mapping[str, int] = field(default_factory=dict)
     measure: Callable | None = None
     trust: Callable | None = None
     answer: Callable | None = None

@@ -111,6 +111,7 @@ _SOURCE += "arXiv:2411.16085"
 CAUTIOUS_ADAMW = ADAM.but("cautious_adamw", weight_decay=1e-2, decoupled=True).using(
     tick=cautious_adam_tick,
     update=coupled(cautious_adam),
+    idle=(),
     measure=cautious_adam_measure,
     trust=cautious_adam_trust,
     formula=r"p \leftarrow p - \alpha \phi \hat m / (\bar\phi (\sqrt{\hat v} + \epsilon))",

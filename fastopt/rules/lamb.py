@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from fastopt.compile import inlinable
-from fastopt.rules.adam import ADAM, adam_clock
+from fastopt.rules.adam import ADAM, BOTH_POWERS, adam_clock
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import biases, lerp, mean_square
 from fastopt.rules.sgd import DECAY
@@ -79,6 +79,7 @@ LAMB = Rule(
     clock0=adam_clock,
     tick=lamb_tick,
     update=lamb,
+    powers=BOTH_POWERS,
     formula=r"p \leftarrow p - \alpha \lVert p \rVert / \lVert u \rVert\; u",
     source="Y. You et al., Large batch optimization for deep learning: training BERT in 76 "
     "minutes, arXiv:1904.00962",

@@ -46,6 +46,7 @@ def laprop(c, g, x):
 LAPROP = ADAM.but("laprop", lr=4e-4, eps=1e-15, decoupled=True).using(
     tick=laprop_tick,
     update=coupled(laprop),
+    idle=(),
     formula=r"p \leftarrow p - \alpha \hat m,\quad "
     r"m = \mathrm{EMA}(g / (\sqrt{\hat v} + \epsilon))",
     source="L. Ziyin, Z. T. Wang and M. Ueda, LaProp: separating momentum and adaptivity in Adam, "

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 
 from fastopt.compile import inlinable
-from fastopt.rules.adam import ADAM, adam_clock, adam_tick, descend
+from fastopt.rules.adam import ADAM, BOTH_POWERS, adam_clock, adam_tick, descend
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import lerp, mean_square, seen
 from fastopt.rules.sgd import DECAY
@@ -82,6 +82,7 @@ MARS = Rule(
     clock0=adam_clock,
     tick=mars_tick,
     update=mars,
+    powers=BOTH_POWERS,
     formula=r"c = g_t + \gamma \beta_1 / (1 - \beta_1)\, (g_t - g_{t-1}),\quad "
     r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat v} + \epsilon)",
     source="H. Yuan et al., MARS: unleashing the power of variance reduction for training large "

@@ -78,5 +78,6 @@ NADAM = Rule(
     update=coupled(nadam),
     formula=r"p \leftarrow p - \alpha (\bar g + \bar m) / (\sqrt{\hat v} + \epsilon)",
     source="T. Dozat, Incorporating Nesterov momentum into Adam, ICLR 2016 workshop",
-    scalars={"mu_product": 1},
+    powers={"beta2": 2},
+    accumulates={"mu_product": 1},
 )

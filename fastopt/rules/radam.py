@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 
 from fastopt.compile import inlinable
-from fastopt.rules.adam import ADAM, adam_clock
+from fastopt.rules.adam import ADAM, BOTH_POWERS, adam_clock
 from fastopt.rules.base import Rule
 from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square
 
@@ -73,6 +73,7 @@ RADAM = Rule(
     clock0=adam_clock,
     tick=radam_tick,
     update=coupled(radam),
+    powers=BOTH_POWERS,
     formula=r"p \leftarrow p - \alpha r_t \hat m / \sqrt{\hat v}",
     source="L. Liu et al., On the variance of the adaptive learning rate and beyond, "
     "arXiv:1908.03265",

@@ -105,6 +105,7 @@ RMSPROP = Rule(
     clock0=counted,
     tick=rmsprop_tick,
     update=coupled(rmsprop),
+    idle=("grad_avg", "momentum_buffer"),
     formula=r"p \leftarrow p - \alpha g / (\sqrt{v} + \epsilon)",
     source=_SOURCE,
 )
@@ -116,6 +117,7 @@ RMSPROP_MOMENTUM = Rule(
     clock0=counted,
     tick=rmsprop_momentum_tick,
     update=coupled(rmsprop_momentum),
+    idle=("grad_avg",),
     formula=r"b \leftarrow \mu b + g / (\sqrt{v} + \epsilon),\quad p \leftarrow p - \alpha b",
     source=_SOURCE,
 )
@@ -127,6 +129,7 @@ RMSPROP_CENTERED = Rule(
     clock0=counted,
     tick=rmsprop_tick,
     update=coupled(rmsprop_centered),
+    idle=("momentum_buffer",),
     formula=r"p \leftarrow p - \alpha g / (\sqrt{v - a^2} + \epsilon)",
     source=_CENTERED,
 )

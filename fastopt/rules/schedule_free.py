@@ -120,6 +120,7 @@ _WEIGHTS = {
     "weight_decay": Real(0.0, summary="decay of the weights, at y"),
     "maximize": DECAY["maximize"],
 }
+_WEIGHT_SUMS = {"weight_sum": 1, "lr_max": 2}
 _SOURCE = "A. Defazio et al., The road less scheduled, arXiv:2405.15682"
 
 SCHEDULE_FREE_SGD = Rule(
@@ -133,6 +134,7 @@ SCHEDULE_FREE_SGD = Rule(
     clock0=schedule_free_sgd_clock,
     tick=schedule_free_sgd_tick,
     update=schedule_free_sgd,
+    accumulates=_WEIGHT_SUMS,
     formula=r"y \leftarrow y + c_t (z - y) - \alpha (1 - \beta (1 - c_t)) g,\quad "
     r"z \leftarrow z - \alpha g",
     source=_SOURCE,
@@ -153,6 +155,8 @@ SCHEDULE_FREE_ADAMW = Rule(
     clock0=schedule_free_adamw_clock,
     tick=schedule_free_adamw_tick,
     update=schedule_free_adamw,
+    powers={"beta2": 3},
+    accumulates=_WEIGHT_SUMS,
     formula=r"y \leftarrow y + c_t (z - y) - \alpha (1 - \beta_1 (1 - c_t)) d,\quad "
     r"d = g / (\sqrt{\hat v} + \epsilon)",
     source=_SOURCE,

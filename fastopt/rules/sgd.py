@@ -98,6 +98,7 @@ SGD = Rule(
     clock0=counted,
     tick=sgd_tick,
     update=coupled(sgd),
+    idle=("momentum_buffer",),
     formula=r"p \leftarrow p - \alpha g",
     source="H. Robbins and S. Monro, A stochastic approximation method, 1951",
 )

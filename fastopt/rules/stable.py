@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 
 from fastopt.compile import inlinable
-from fastopt.rules.adam import ADAM, adam_clock
+from fastopt.rules.adam import ADAM, BOTH_POWERS, adam_clock
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import biases, lerp, mean_square, root_mean
 from fastopt.rules.sgd import DECAY
@@ -76,6 +76,7 @@ STABLE_ADAMW = Rule(
     clock0=adam_clock,
     tick=stable_tick,
     update=stable_adamw,
+    powers=BOTH_POWERS,
     formula=r"p \leftarrow p - \alpha / \max(1, \mathrm{RMS})\; m / (\sqrt{v} + \epsilon)",
     source="M. Wortsman et al., Stable and low-precision training for large-scale vision-language "
     "models, arXiv:2304.13013",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
+from fastopt.clocks import resumed, whole_step
 from fastopt.errors import HyperparameterError
 from fastopt.recipes import Recipe
 from fastopt.rules import Rule
@@ -13,9 +16,6 @@ from fastopt.rules import Rule
 __all__ = ["Change", "Row", "name_of"]
 
 Change = tuple[Rule, tuple[float, ...]]
-
-# Changing these leaves the clock right; any other may be what the clock accumulates.
-_NOT_IN_CLOCK = ("lr", "weight_decay", "maximize", "decoupled", "eps")
 
 
 def name_of(group: dict[str, Any], where: str, k: int) -> str:
@@ -82,8 +82,47 @@ class Row:
         return None if unchanged else self._read()
 
     def adopt(self, h: tuple[float, ...]) -> bool:
-        """Use new numbers from now on; tell whether clocks must be made anew."""
+        """Use new numbers from now on; tell whether powers in clocks must be made anew."""
         changed = {name for name, a, b in zip(self.rule.hyper, self.h, h) if a != b}
         self.h = h
         self._look()
-        return bool(changed.difference(_NOT_IN_CLOCK))
+        return not changed.isdisjoint(self.rule.powers)
+
+    def clock(
+        self,
+        where: str,
+        entry: Mapping[str, Any],
+        running: np.ndarray | None = None,
+        is_own: bool = False,
+    ) -> np.ndarray:
+        """Return the clock that goes with the state of a parameter, loaded or changed by hand.
+
+        Parameters
+        ----------
+        where : str
+            How error messages call the state.
+        entry : mapping
+            The state: ``step``, ``clock`` if it comes from us, and what torch keeps beside.
+        running : ndarray, optional
+            Its clock so far.
+        is_own : bool
+            Whether that is a clock of the present rule.
+
+        Raises
+        ------
+        StateError
+            The step is not a whole number, or something is missing that ``step`` does not tell.
+        """
+        rule = self.rule
+        saved = entry.get("clock", running if is_own else None)
+        # torch's SGD keeps no step count; all its rule asks is whether there was a step.
+        uncounted = float(bool(rule.slots)) if running is None else running[0]
+        step = entry.get("step", uncounted if saved is None else saved[0])
+        t: float = whole_step(f"{where}: 'step'", step)
+        if saved is not None and np.float32(saved[0]) == np.float32(t):
+            t = saved[0]  # float32 counts to 2**24
+        elif saved is not None:  # someone wrote to `step`, and what it says counts
+            saved = np.array([t, *saved[1:]])
+            for name, place in rule.accumulates.items():
+                saved[place] = entry.get(name, saved[place])
+        return resumed(where, rule, self.h, t, saved, entry)

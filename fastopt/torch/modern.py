@@ -89,6 +89,7 @@ class ADOPT(Optimizer, rule="adopt"):
         *,
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
+        clip_exp: float = 0.25,
     ) -> None:
         super().__init__(locals())
 

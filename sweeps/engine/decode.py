@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from fastopt import schedules
+from fastopt.clocks import LAST_STEP as MOST_STEPS
 from fastopt.errors import HyperparameterError, SpecError, did_you_mean, shortened
 from fastopt.rules import RULES, Rule
 from fastopt.rules.base import Real
-from fastopt.state import MOST_STEPS
 from sweeps.engine.measures import next_check
 
 __all__ = [

@@ -91,6 +91,9 @@ def parts() -> tuple:
         flags = (VARIES if varies else 0) + (CLIPS if clips else 0)
         step = resume(b, s, t)
         if step < 0:
+            if varies:  # what starts from the learning rate starts from that of the first step
+                scheduled = links[FACTOR], s.v, s.r, t.plan, t.schedule, 0.0
+                call(links[SCALING], None, scheduled)
             call(links[BEGIN], None, (s.x, s.v))
             step = stretch(s, t, links, -1, 0, flags)
         following = attend(s, t, step)
@@ -111,16 +114,17 @@ def parts() -> tuple:
 
 
 def beginning(clock0, starts, n_hyper):
-    """Template of ``begin(x, v)``: set clocks and slots to what they are before the first step."""
+    """Template of ``begin(x, v)``: set clocks and slots to what they are at the first step."""
     like, like_h, clocks = (0,) * len(starts), (0,) * n_hyper, H + n_hyper * WIDTH
 
     def begin(table, v):
         x = rows_of(table, like, table.shape[1])
         for k in range(WIDTH):
-            put_column(v, clocks + k, WIDTH, clock0(column(v, H + k, WIDTH, like_h)))
-        for m in range(1, len(x)):
-            for j in range(table.shape[1]):
-                x[m][j] = begun(starts[m], column(v, H + j % WIDTH, WIDTH, like_h), x[0][j])
+            h = at_lr(column(v, H + k, WIDTH, like_h), v[SCALE + k])
+            put_column(v, clocks + k, WIDTH, clock0(h))
+            for m in range(1, len(x)):
+                for j in range(k, table.shape[1], WIDTH):
+                    x[m][j] = begun(starts[m], h, x[0][j])
 
     return begin
 

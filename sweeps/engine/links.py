@@ -5,8 +5,9 @@ Every function has one signature for all problems and rules of a dtype:
 
 * ``loss(theta, X, y, words, grad, work) -> loss`` and ``evaluate(...) -> (loss, accuracy)``;
   ``init(theta, words, seed)``. ``words`` describe the constants of the problem.
-* ``begin(h, clock, x, n)`` and ``advance(h, scale, clock, grad, x)``; ``answer(h, x, out)``, for
-  rules that evaluate elsewhere than at ``x[0]``. Rows of ``x`` are parameters and slots.
+* ``begin(h, scale, clock, x, n)`` and ``advance(h, scale, clock, grad, x)``, where ``scale`` is the
+  schedule's factor of the first and of the next step; ``answer(h, x, out)``, for rules that
+  evaluate elsewhere than at ``x[0]``. Rows of ``x`` are parameters and slots.
 """
 
 from __future__ import annotations
@@ -102,11 +103,11 @@ def initializing(init, unpack):
 
 
 def beginning(clock0, starts, n_hyper):
-    """Template of ``begin``: set clock and slots to what they are before the first step."""
+    """Template of ``begin``: set clock and slots to what they are at a first step so scaled."""
     like, like_h = (0,) * len(starts), (0,) * n_hyper
 
-    def begin(h, clock, table, n):
-        hyper, x = load(h, like_h), rows_of(table, like, n)
+    def begin(h, scale, clock, table, n):
+        hyper, x = at_lr(load(h, like_h), scale), rows_of(table, like, n)
         for k in range(1, len(x)):
             for j in range(n):
                 x[k][j] = begun(starts[k], hyper, x[0][j])
@@ -182,7 +183,7 @@ def of_rule(rule: Rule, dtype: Any) -> tuple[int, ...]:
         at = kernel(answering, rule.answer, slots, hyper)
         answer = address_of(at, none, NUMBERS, table, flat)
     return (
-        address_of(begin, none, NUMBERS, NUMBERS, table, types.int64),
+        address_of(begin, none, NUMBERS, types.float64, NUMBERS, table, types.int64),
         address_of(advance, none, NUMBERS, types.float64, NUMBERS, flat, table),
         answer,
     )

@@ -182,7 +182,9 @@ def start(i, s, t, links):
     if scale != 1.0:
         for j in range(theta.size):
             theta[j] *= scale
-    call(links[BEGIN], None, (t.h[i], s.clock, s.x, theta.size))
+    # What starts from the learning rate starts from that of the first step.
+    first = call(links[SCALE], 0.0, (t.plan[i, SCHEDULE], 0.0, load(t.schedule[i], NO_SCHEDULE)))
+    call(links[BEGIN], None, (t.h[i], first, s.clock, s.x, theta.size))
     for k in range(s.sums.size):
         s.sums[k] = 0.0
     s.sums[LOW], s.sums[LAST] = t.X.shape[0], np.nan

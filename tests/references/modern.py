@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tests.reference import _direction, _shrunk
+from tests.reference import _direction, _shrunk, in_step
 
 
 def lion(h, t, p, g, m):
@@ -45,7 +45,7 @@ def adopt(h, t, p, g, m, v):
         return p.copy(), m.copy(), g**2
     n = g / np.maximum(np.sqrt(v), h["eps"])
     if h["clip"]:
-        limit = (t - 1) ** 0.25
+        limit = (t - 1) ** h["clip_exp"]
         n = np.clip(n, -limit, limit)
     m = h["beta1"] * m + (1 - h["beta1"]) * n
     return _shrunk(h, p) - h["lr"] * m, m, h["beta2"] * v + (1 - h["beta2"]) * g**2
@@ -97,10 +97,14 @@ def schedule_free(h, t, p, z, d, beta):
     """Defazio et al., arXiv:2405.15682, equations 3-5 solved for y; ``d`` is the direction."""
 
     def lr(i):
-        return h["lr"] * min(1, i / h["warmup_steps"]) if h["warmup_steps"] else h["lr"]
+        now = in_step(i, h, t)
+        return now["lr"] * min(1, i / now["warmup_steps"]) if now["warmup_steps"] else now["lr"]
 
-    weights = [i ** h["r"] * lr(i) ** h["weight_lr_power"] for i in range(1, t + 1)]
-    c = p.dtype.type(weights[-1] / sum(weights))
+    def weight(i):
+        now, largest = in_step(i, h, t), max(map(lr, range(1, i + 1)))
+        return i ** now["r"] * largest ** now["weight_lr_power"]
+
+    c = p.dtype.type(weight(t) / sum(map(weight, range(1, t + 1))))
     beta, d = p.dtype.type(beta), d + h["weight_decay"] * p
     # y = (1 - beta) z + beta x, so x follows from y and z; then both take their step.
     x = (p - (1 - beta) * z) / beta

@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 
-from tests.reference import _direction, _shrunk
+from tests.reference import _direction, _shrunk, in_step
 
 
 def nadam(h, t, p, g, m, v):
     """Dozat 2016, with the momentum schedule of torch's documentation."""
 
     def mu(i):
-        return h["beta1"] * (1 - 0.5 * 0.96 ** (i * h["momentum_decay"]))
+        now = in_step(i, h, t)
+        return now["beta1"] * (1 - 0.5 * 0.96 ** (i * now["momentum_decay"]))
 
     g = _direction(h, p, g)
     m = h["beta1"] * m + (1 - h["beta1"]) * g
@@ -70,12 +71,17 @@ def rmsprop_momentum(h, t, p, g, v, buffer):
     return _shrunk(h, p) - h["lr"] * buffer, v, buffer
 
 
+def _deviation(v, mean):
+    """Root of the variance; a mean that is older than v may make that negative."""
+    return np.sqrt(np.maximum(v - mean**2, 0))
+
+
 def rmsprop_centered(h, t, p, g, v, mean):
     """Graves, arXiv:1308.0850, equations 38-39."""
     g = _direction(h, p, g)
     v = h["alpha"] * v + (1 - h["alpha"]) * g**2
     mean = h["alpha"] * mean + (1 - h["alpha"]) * g
-    return _shrunk(h, p) - h["lr"] * g / (np.sqrt(v - mean**2) + h["eps"]), v, mean
+    return _shrunk(h, p) - h["lr"] * g / (_deviation(v, mean) + h["eps"]), v, mean
 
 
 def rmsprop_centered_momentum(h, t, p, g, v, mean, buffer):
@@ -83,7 +89,7 @@ def rmsprop_centered_momentum(h, t, p, g, v, mean, buffer):
     g = _direction(h, p, g)
     v = h["alpha"] * v + (1 - h["alpha"]) * g**2
     mean = h["alpha"] * mean + (1 - h["alpha"]) * g
-    buffer = h["momentum"] * buffer + g / (np.sqrt(v - mean**2) + h["eps"])
+    buffer = h["momentum"] * buffer + g / (_deviation(v, mean) + h["eps"])
     return _shrunk(h, p) - h["lr"] * buffer, v, mean, buffer
 
 
@@ -97,10 +103,12 @@ def adadelta(h, t, p, g, v, u):
 
 def asgd(h, t, p, g, mean):
     """Bottou's SGD with averaging, as torch documents it; eta and mu lag by one step."""
-    g, lr, before = _direction(h, p, g), h["lr"], t - 1
-    eta = lr / (1 + h["lambd"] * lr * before) ** h["alpha"]
+    g, before = _direction(h, p, g), max(t - 1, 1)
+    then = in_step(before, h, t)
+    lr = then["lr"]
+    eta = lr / (1 + then["lambd"] * lr * (t - 1)) ** then["alpha"]
     p = _shrunk(h, p) - h["lambd"] * eta * p - eta * g
-    mu = 1 / max(1, before - h["t0"])
+    mu = 1 / max(1, t - 1 - then["t0"])
     return p, p if mu == 1 else mean + mu * (p - mean)
 
 
