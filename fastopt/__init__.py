@@ -45,6 +45,7 @@ from fastopt.errors import (
     NonFiniteError,
     ReentryError,
     StateError,
+    StateWarning,
 )
 from fastopt.norms import clip_grad_norm_, clip_grad_value_, global_norm
 from fastopt.optimizer import Optimizer
@@ -93,6 +94,7 @@ __all__ = [
     "Signum",
     "StableAdamW",
     "StateError",
+    "StateWarning",
     "Yogi",
     "clip_grad_norm_",
     "clip_grad_value_",

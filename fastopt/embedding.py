@@ -14,7 +14,7 @@ import numpy as np
 
 from fastopt.arrays import aligned_zeros, check_array
 from fastopt.clocks import new_clock
-from fastopt.errors import HyperparameterError, did_you_mean
+from fastopt.errors import HyperparameterError, did_you_mean, shortened
 from fastopt.loops import contained
 from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import begin
@@ -158,6 +158,7 @@ def slots(name: str, p: np.ndarray, h: tuple[float, ...] | None = None) -> tuple
 def _rule(name: str) -> Rule:
     if name not in RULES:
         raise HyperparameterError(
-            f"there is no rule {name!r}{did_you_mean(name, RULES)}; there are {', '.join(RULES)}"
+            f"there is no rule {shortened(name)}{did_you_mean(name, RULES)}; there are "
+            f"{', '.join(RULES)}"
         )
     return current(name)

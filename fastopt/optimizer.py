@@ -21,6 +21,7 @@ from fastopt.errors import (
     HyperparameterError,
     NonFiniteError,
     did_you_mean,
+    shortened,
 )
 from fastopt.groups import Groups
 from fastopt.norms import flat_norm
@@ -342,7 +343,7 @@ class Optimizer(ABC):
         index = len(self._groups)
         where = f"{type(self).__name__}, param group {index}"
         if not isinstance(group, Mapping) or "params" not in group:
-            raise ArrayTypeError(f'{where} must be a dict with "params"; got {group!r:.80}')
+            raise ArrayTypeError(f'{where} must be a dict with "params"; got {shortened(group)}')
         for name in group:
             if name != "params" and name not in self.defaults:
                 raise HyperparameterError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastopt.errors import HyperparameterError
+from fastopt.errors import HyperparameterError, shortened
 from fastopt.rules import RULES, Flag, Rule, current
 
 __all__ = ["Recipe", "adam", "named", "rmsprop", "sgd"]
@@ -40,7 +40,7 @@ def values_of(rule: Rule, where: str, options: Mapping[str, Any]) -> dict[str, A
         else:
             kind = "pair" if len(names) == 2 else "triple"
             raise HyperparameterError(
-                f"{where}: {name} must be a {kind} ({', '.join(names)}); got {value!r}"
+                f"{where}: {name} must be a {kind} ({', '.join(names)}); got {shortened(value)}"
             )
     return {name: values[name] for name in rule.hyper if name in values}
 

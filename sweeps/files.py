@@ -93,10 +93,13 @@ def open_file(
         said = (schema.metadata or {}).get(NOTE)
         note = json.loads(said) if said else None
         names = _wanted(schema.names, columns, note)
-        frame = pd.read_parquet(path, columns=names, filters=filters)
+        frame = pd.read_parquet(
+            path, columns=names, filters=filters, page_checksum_verification=True
+        )
     except SpecError:
         raise
-    except (ValueError, TypeError, KeyError, OSError) as error:  # pyarrow's are among them
+    # pyarrow's errors are among them; a note nested without end is none of ours.
+    except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
         raise SpecError(f"{path}: cannot be read as Parquet ({error})") from None
     if note is None:
         raise SpecError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
+from sweeps.limits import check_name
 
 __all__ = ["COUNTS", "PLACES", "RESERVED", "refuse_repeated", "refuse_taken"]
 
@@ -52,14 +53,13 @@ def refuse_taken(what: str, names: Iterable[str], taken: Mapping[str, str] | Non
         **{name: f"{text}, a column of every result" for name, text in RESERVED.items()},
         **(taken or {}),
     }
-    article = "an" if what[0] in "aeiou" else "a"
+    one = f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
     for name in names:
-        if not isinstance(name, str) or not name:
-            raise SpecError(f"{article} {what} is named by a non-empty string; got {name!r:.100}")
+        check_name(name, one)
         if name in meaning:
             raise SpecError(
-                f"{article} {what} cannot be called {name!r}: {name!r} is taken ({meaning[name]}). "
-                f"Rename it, for example to {name + '_'!r}"
+                f"{one} cannot be called {shortened(name)}: {shortened(name)} is taken "
+                f"({meaning[name]}). Rename it, for example to {shortened(name + '_')}"
             )
 
 

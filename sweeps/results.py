@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps import anova, files, pairs, plots, refine, report, stats
 from sweeps.axes import common_kind, kind_of
 from sweeps.categories import uncategorised
@@ -19,6 +19,7 @@ from sweeps.engine.tables import STATES
 from sweeps.export import SUFFIXES, write
 from sweeps.names import COUNTS
 from sweeps.reasons import no_best
+from sweeps.resources import check_path
 from sweeps.space import Space
 
 if TYPE_CHECKING:
@@ -100,10 +101,10 @@ class SweepResult:
         if metric not in measured:
             raise SpecError(
                 f"metric must be one of {', '.join(measured)}; "
-                f"got {metric!r}{did_you_mean(metric, measured)}"
+                f"got {shortened(metric)}{did_you_mean(metric, measured)}"
             )
         if mode not in ("min", "max"):
-            raise SpecError(f"mode must be 'min' or 'max'; got {mode!r}")
+            raise SpecError(f"mode must be 'min' or 'max'; got {shortened(mode)}")
         # A store's columns stay where they are: each is read when it is looked at.
         self.columns = columns if hasattr(columns, "select") else dict(columns)
         self.metric, self.mode, self.info = metric, mode, dict(info)
@@ -283,7 +284,7 @@ class SweepResult:
         ...     result.save(f"{folder}/all.csv").read_text().split()
         ['trial_id,state,loss', '0,COMPLETE,1.0', '1,COMPLETE,1.0']
         """
-        return write(self, Path(path))
+        return write(self, check_path(path))
 
     def frames(self, rows: int = 1 << 16) -> Iterator[pd.DataFrame]:
         """Yield :meth:`to_frame` in pieces of ``rows`` rows; of a store, one piece is in memory.
@@ -392,4 +393,4 @@ class SweepResult:
             return kind, list(self.space.values_of(name)) if kind == "name" else []
         distinct = [value for value in dict.fromkeys(cells) if value is not None]
         kinds = {str(kind_of(value)) for value in distinct} or {"name"}
-        return common_kind(f"column {name!r}", kinds), distinct
+        return common_kind(f"column {shortened(name)}", kinds), distinct

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from fastopt.errors import ExecutorError, SpecError, SweepWarning
+from fastopt.errors import ExecutorError, SpecError, SweepWarning, shortened
 from sweeps.collected import Collected
 from sweeps.dispatch import run_elsewhere
 from sweeps.engine.chunks import Chunk, Rows, better, chunk_size, run_chunk
@@ -35,6 +35,9 @@ from sweeps.shards import shard_of
 from sweeps.space import Space
 
 __all__ = ["Estimate", "plan", "sweep"]
+
+LOCAL = ("threads", "processes", "loky")
+"""Executors whose workers share the memory of this machine."""
 
 
 def sweep(
@@ -180,8 +183,8 @@ def sweep(
     Raises
     ------
     SpecError
-        An axis, name or option is unknown, empty or makes no sense, or the results do not fit in
-        memory or, with a store, on its disk.
+        An axis, name or option is unknown, empty or makes no sense, a model does not fit in
+        memory, or the results do not or, with a store, on its disk.
     HyperparameterError
         A hyperparameter is not finite or out of its range.
     StoreError
@@ -220,7 +223,8 @@ def sweep(
         _refuse_elsewhere(store=store, executor=executor, reduce=reduce)
         return _race(checked, as_pruner(pruner), workers, progress)
     if reduce is None:
-        refuse_what_cannot_fit(checked, store)
+        here = executor is None or (isinstance(executor, str) and executor in LOCAL)
+        refuse_what_cannot_fit(checked, store, workers if here else 1)
     collected = _collector(checked, store, executor, reduce, part)
     left = (collected.size - collected.finished) / checked.size
     total = left * estimated(checked, workers).cost if progress else 0
@@ -259,8 +263,8 @@ def plan(
     -------
     Estimate
         ``n_trials``, ``n_steps`` (training steps of all trials), ``seconds`` (by the cost model,
-        without compilation), ``bytes`` (of results in memory), ``disk`` (bytes in a store) and
-        ``n_chunks``.
+        without compilation), ``bytes`` (of results in memory), ``disk`` (bytes in a store),
+        ``n_chunks`` and ``training`` (bytes of data, and of models while they are trained).
 
     Raises
     ------
@@ -302,7 +306,8 @@ def _check(
     plans = {DataProblem: Plan, Landscape: LanePlan}
     if type(problem) not in plans:
         raise SpecError(
-            f"problem must be one of sweeps.problems, such as problems.digits(); got {problem!r}"
+            "problem must be one of sweeps.problems, such as problems.digits(); got "
+            f"{shortened(problem)}"
         )
     options = {name: common.pop(name) for name in _OPTIONS}
     made = plans[type(problem)]
@@ -342,12 +347,12 @@ def _refuse_elsewhere(**given: Any) -> None:
         if value is not None:
             raise SpecError(
                 f"a pruned sweep runs and is kept in this process, without {name}=...; "
-                f"got {value!r}. result.save(path) writes its frame"
+                f"got {shortened(value)}. result.save(path) writes its frame"
             )
 
 
 def _race(checked: Plan, pruner: Pruner, workers: int, progress: bool) -> SweepResult:
-    refuse_what_cannot_fit(checked, None)
+    refuse_what_cannot_fit(checked, None, workers)
     total = estimated(checked, workers, pruner).cost if progress else 0
     return Race(checked, pruner, workers, Progress(total, checked.size, enabled=progress)).run()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.axes import ends
 from sweeps.names import refuse_repeated
 
@@ -367,7 +367,7 @@ def one_of(what: str, given: Any, allowed: Sequence[str]) -> None:
     if given not in allowed:
         raise SpecError(
             f"{what} must be one of {', '.join(allowed) or 'none, as there is none'}; "
-            f"got {given!r}{did_you_mean(given, allowed)}"
+            f"got {shortened(given)}{did_you_mean(given, allowed)}"
         )
 
 
@@ -385,4 +385,4 @@ def fraction(what: str, given: Any) -> None:
     fastopt.errors.SpecError: confidence must lie between 0 and 1; got 95
     """
     if not 0.0 < given < 1.0:
-        raise SpecError(f"{what} must lie between 0 and 1; got {given!r}")
+        raise SpecError(f"{what} must lie between 0 and 1; got {shortened(given)}")

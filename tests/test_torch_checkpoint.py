@@ -146,6 +146,30 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(damage, make, message,
     assert not other.state
 
 
+def test_a_byte_that_has_changed_is_refused_and_changes_nothing(tmp_path):
+    """Each of the tensors' bytes, and every seventh of what is said of them."""
+    model, path = torch.nn.Linear(2, 2), tmp_path / "run.safetensors"
+    optimizer = ours.Adam(model.parameters(), lr=torch.tensor(0.01))
+    train(model, optimizer, 1, seed=1)
+    fastopt.save(optimizer, path)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    other = torch.nn.Linear(2, 2)
+    again = ours.Adam(other.parameters(), lr=torch.tensor(0.5))
+    before = [p.clone() for p in other.parameters()]
+    # Blanks at the end of the header say nothing.
+    for k in [*range(8, len(whole[:start].rstrip()), 7), *range(start, len(whole))]:
+        path.write_bytes(whole[:k] + bytes([whole[k] ^ 1]) + whole[k + 1 :])
+        with pytest.raises(StateError, match="Nothing was changed"):
+            fastopt.load(again, path)
+        assert all(map(torch.equal, before, other.parameters()))
+        assert not again.state
+        assert again.param_groups[0]["lr"] == 0.5
+    path.write_bytes(whole)
+    fastopt.load(again, path)
+    assert same(model, other)
+
+
 def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
     optimizer = ours.Adam(network().parameters())
     optimizer.param_groups[0]["note"] = {"a": 1}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.compile import inlinable
-from fastopt.errors import HyperparameterError, did_you_mean
+from fastopt.errors import HyperparameterError, did_you_mean, shortened
 
 __all__ = ["Choice", "Flag", "Real", "Rule", "begin", "begun", "power"]
 
@@ -35,14 +35,19 @@ class Real:
             value = value[()]
         if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
             raise HyperparameterError(
-                f"{where} must be a real number in {self.range}; got {value!r} "
+                f"{where} must be a real number in {self.range}; got {shortened(value)} "
                 f"of type {type(value).__name__}"
             )
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer that no float can hold
+            number = -math.inf if value < 0 else math.inf
         below = number < self.high if self.open_high else number <= self.high
         inside = self.low <= number and below
         if not (inside and math.isfinite(number)):
-            raise HyperparameterError(f"{where} must be finite and in {self.range}; got {value!r}")
+            raise HyperparameterError(
+                f"{where} must be finite and in {self.range}; got {shortened(value)}"
+            )
         return number
 
     @property
@@ -65,7 +70,7 @@ class Flag:
     def pack(self, where: str, value: Any) -> float:
         """Check that ``value`` is a boolean and return it as a float."""
         if not isinstance(value, bool | np.bool_):
-            raise HyperparameterError(f"{where} must be True or False; got {value!r}")
+            raise HyperparameterError(f"{where} must be True or False; got {shortened(value)}")
         return float(value)
 
     @property
@@ -87,7 +92,7 @@ class Choice:
         if value not in self.names:
             raise HyperparameterError(
                 f"{where} must be one of {', '.join(map(repr, self.names))}; "
-                f"got {value!r}{did_you_mean(value, self.names)}"
+                f"got {shortened(value)}{did_you_mean(value, self.names)}"
             )
         return float(self.names.index(value))
 
@@ -209,7 +214,8 @@ class Rule:
         for name in values:
             if name not in self.hyper:
                 raise HyperparameterError(
-                    f"{where} has no hyperparameter {name!r}{did_you_mean(name, self.hyper)}; "
+                    f"{where} has no hyperparameter "
+                    f"{shortened(name)}{did_you_mean(name, self.hyper)}; "
                     f"it has {', '.join(self.hyper)}"
                 )
         return tuple(

@@ -2,14 +2,16 @@
 
 The layout is that of :mod:`fastopt.checkpoint`: ``param/<group>/<name>`` and
 ``<slot>/<group>/<name>`` are tensors, ``option/<group>/<name>`` are options that are tensors (a
-learning rate may be one), and the rest is JSON in the metadata under ``"fastopt.torch"``. A
-parameter that was given without a name is called by its position in the group.
+learning rate may be one), and the rest is JSON in the metadata under ``"fastopt.torch"``, with the
+SHA-256 of all of it beside. A parameter that was given without a name is called by its position in
+the group.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from fastopt.checkpoint import PARAM, replacing
+from fastopt.checkpoint import PARAM, check_file, replacing
+from fastopt.digest import DIGEST, check_digest, digest
 from fastopt.errors import StateError
 
 if TYPE_CHECKING:
@@ -63,18 +66,22 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
             params[label] = _sorted_out("", f"/{k}/{label}", entry, tensors)
         groups.append(GroupRecord(plain, params))
     record = msgspec.to_builtins(Record(VERSION, type(opt).__name__, groups))
+    # As JSON has no infinity and no NaN, Python's own writes words of its own for them.
+    text = json.dumps(record)
     with replacing(Path(path)) as draft:
-        # As JSON has no infinity and no NaN, Python's own writes words of its own for them.
-        save_file(tensors, draft, {KEY: json.dumps(record)})
+        save_file(tensors, draft, {KEY: text, DIGEST: digest(text, _flat(tensors))})
 
 
 def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     """Read a file of :func:`save` in place: see :func:`fastopt.load`."""
+    check_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            record = _record(file.metadata())
+            metadata = file.metadata() or {}
+            record = _record(metadata)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         _check(opt, record, tensors)
+        check_digest(path, metadata, metadata[KEY], _flat(tensors), may_lack=False)
         state = _state_dict(opt, record, dict(tensors))
         opt.load_state_dict(state)
     except (SafetensorError, ValueError, OverflowError) as error:
@@ -115,8 +122,15 @@ def _sorted_out(
     return plain
 
 
-def _record(metadata: dict[str, str] | None) -> Record:
-    text = (metadata or {}).get(KEY)
+def _flat(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, str, tuple, Any]]:
+    """Yield what :func:`fastopt.digest.digest` asks of each tensor."""
+    for name, t in tensors.items():
+        code = str(t.dtype).removeprefix("torch.")
+        yield name, code, tuple(t.shape), t.reshape(-1).view(torch.uint8).numpy()
+
+
+def _record(metadata: Mapping[str, str]) -> Record:
+    text = metadata.get(KEY)
     if text is None:
         raise StateError("this file was not written by fastopt.save of an optimizer over tensors")
     try:

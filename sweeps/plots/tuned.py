@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.tables import SEED, pool
 from sweeps.stats import configurations, mode_of, one_of, scores, spread_of
@@ -111,7 +111,8 @@ def lines_of(result: SweepResult, by: str) -> Axis:
     groups = axis_of(by, result.columns[by])
     if len(groups) > MOST_LINES:
         raise SpecError(
-            f"by={by!r} has {len(groups)} values; at most {MOST_LINES} lines can be told apart"
+            f"by={shortened(by)} has {len(groups)} values; at most {MOST_LINES} lines can be "
+            "told apart"
         )
     return groups
 

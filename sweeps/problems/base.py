@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.shipping import Shippable
 
 __all__ = ["DataProblem", "check_rows", "no_rows"]
@@ -110,10 +110,11 @@ class DataProblem(Shippable):
         ((4, 4), (16,))
         """
         if self.reshape is None:
-            raise SpecError(f"hidden={hidden!r}: {self.name} is not a network of layers")
+            raise SpecError(f"hidden={shortened(hidden)}: {self.name} is not a network of layers")
         if self.theta0 is not None:
             raise SpecError(
-                f"hidden={hidden!r}: the initial parameters (theta0) of {self.name} are fixed, and "
+                f"hidden={shortened(hidden)}: the initial parameters (theta0) of {self.name} "
+                "are fixed, and "
                 f"fit its own layers {self.hidden}; leave theta0 out to have them drawn"
             )
         return self.reshape(self, widths_of(self, hidden))
@@ -129,23 +130,28 @@ class DataProblem(Shippable):
         return self.X.dtype
 
 
+MOST_DIGITS = 20
+"""Digits of a width; Python reads no integer of thousands."""
+
+
 def widths_of(problem: DataProblem, hidden: Any) -> tuple[int, ...]:
     """Return the widths that a value of the axis ``hidden`` stands for."""
-    if isinstance(hidden, str) and all(part.isdecimal() for part in hidden.split("-")):
-        widths = tuple(map(int, hidden.split("-")))
+    parts = hidden.split("-") if isinstance(hidden, str) else []
+    if parts and all(part.isdecimal() and len(part) < MOST_DIGITS for part in parts):
+        widths = tuple(map(int, parts))
     elif isinstance(hidden, int | np.integer) and not isinstance(hidden, bool):
         widths = (int(hidden),) * len(problem.hidden)
         if not widths:
             raise SpecError(
-                f"hidden={hidden!r}: {problem.name} has no hidden layer whose width this could be; "
-                f'a name gives it layers: "{hidden}"'
+                f"hidden={shortened(hidden)}: {problem.name} has no hidden layer whose width "
+                f'this could be; a name gives it layers: "{shortened(hidden)}"'
             )
     else:
         widths = (0,)
     if min(widths) < 1:
         raise SpecError(
             "hidden must be a width >= 1 for all hidden layers, or the widths joined by hyphens "
-            f'such as "32-16"; got {hidden!r}'
+            f'such as "32-16"; got {shortened(hidden)}'
         )
     return widths
 

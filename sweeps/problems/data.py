@@ -168,8 +168,8 @@ def _network(
 def _sized(sizes: tuple[int, ...], activation: np.ndarray) -> dict[str, Any]:
     """Return what a problem says of its layers."""
     return {
+        "n_params": net.n_parameters(sizes),  # refuses what no int64 can count
         "aux": (np.array(sizes, np.int64), activation),
-        "n_params": net.n_parameters(sizes),
         "work_per_row": net.work_per_row(sizes),
         "flops_per_row": 6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
     }

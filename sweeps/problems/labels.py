@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning
+from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning, shortened
 from sweeps.problems.arrays import cast, numbers_of, refuse_gaps, refuse_mask
 
 __all__ = ["classes_of", "is_classification", "measured", "numbered", "plain", "ravelled"]
@@ -30,6 +30,9 @@ DTYPES: dict[str, Any] = {
 
 SHOWN = 10
 """Classes that a message names."""
+
+SHORT = 40
+"""Characters of a label that a message shows."""
 
 SURE = 20
 """Rows of which one cannot say that they have too many classes."""
@@ -77,7 +80,7 @@ def plain(name: str, y: Any) -> np.ndarray:
     except (ValueError, RuntimeError) as error:  # torch's, of a tensor with a gradient
         raise ArrayTypeError(f"{name} cannot be read as an array: {error}") from None
     if array.ndim == 0:
-        raise ArrayError(f"{name} must have one entry for each row; got {y!r:.100}")
+        raise ArrayError(f"{name} must have one entry for each row; got {shortened(y)}")
     if array.dtype.kind not in "biufUSMmO":
         raise ArrayTypeError(f"{name} must hold labels or real numbers; got {array.dtype}")
     missing = np.argwhere(pd.isna(array)) if array.dtype.kind in "OMm" else np.empty(0)
@@ -99,7 +102,7 @@ def _without_objects(name: str, array: np.ndarray) -> np.ndarray:
     if found.keys() == {"integer", "real"}:
         found = {"real": None}
     if len(found) > 1 or "" in found:
-        shown = ", ".join(f"{value!r:.40} ({type(value).__name__})" for value in found.values())
+        shown = ", ".join(f"{_shown(value)} ({type(value).__name__})" for value in found.values())
         raise ArrayTypeError(
             f"{name} holds {shown}; it must be all text, all booleans or all numbers: "
             f"[str(label) for label in {name}]"
@@ -142,7 +145,7 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
     distinct, rows = len(np.unique(y)), y.size
     if y.dtype.kind in "US" and not categorical and _are_numbers(y):
         raise ArrayError(
-            f"y holds numbers written as text ({y.flat[0].item()!r:.40}, ...): labels or "
+            f"y holds numbers written as text ({_shown(y.flat[0].item())}, ...): labels or "
             f"measurements? Say {BOTH}, which needs np.asarray(y, float)"
         )
     # Whole numbers that repeat are labels to scikit-learn, and measurements by their dtype.
@@ -200,7 +203,7 @@ def classes_of(loss: str, y: np.ndarray) -> np.ndarray:
     classes = np.unique(y)
     if len(classes) < 2:
         raise ArrayError(
-            f"{loss} needs labels of two classes or more; all of y is {classes.tolist()[0]!r:.40}"
+            f"{loss} needs labels of two classes or more; all of y is {_shown(classes.tolist()[0])}"
         )
     if loss == "logistic" and len(classes) > 2:
         raise ArrayError(
@@ -230,7 +233,7 @@ def numbered(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     if not known.all():
         k = int(np.argmin(known))
         raise ArrayError(
-            f"{name}[{k}] is {y[k].item()!r:.40}, which is no label of the training rows: "
+            f"{name}[{k}] is {_shown(y[k].item())}, which is no label of the training rows: "
             f"{_few(classes)}. Leave such rows out, or let some of each class be trained on"
         )
     return np.searchsorted(classes, y).astype(np.int64) if len(y) else np.empty(0, np.int64)
@@ -240,9 +243,13 @@ def _sort(labels: np.ndarray) -> str:
     return "number" if labels.dtype.kind in "biuf" else labels.dtype.kind
 
 
+def _shown(label: Any) -> str:
+    return shortened(label, SHORT)
+
+
 def _few(classes: np.ndarray) -> str:
     more = ", ..." if len(classes) > SHOWN else ""
-    return ", ".join(f"{name!r:.40}" for name in classes[:SHOWN].tolist()) + more
+    return ", ".join(map(_shown, classes[:SHOWN].tolist())) + more
 
 
 def ravelled(name: str, y: np.ndarray) -> np.ndarray:
@@ -275,7 +282,7 @@ def measured(name: str, y: Any, dtype: Any, told: bool = True) -> np.ndarray:
     array = plain(name, y)
     if array.dtype.kind not in "biuf":
         raise ArrayTypeError(
-            f"{name} holds {array.flat[0].item()!r:.40}, of {array.dtype}, and a regression needs "
+            f"{name} holds {_shown(array.flat[0].item())}, of {array.dtype}; a regression needs "
             f'numbers: np.asarray({name}, float); for classes there is loss="softmax_cross_entropy"'
         )
     array = numbers_of(name, array)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.compile import frozen
-from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from fastopt.uncompilable import in_two_lines
@@ -211,7 +211,7 @@ def landscape(
     if point.ndim != 1:
         raise ArrayError(f"{title}: start must be one point; got shape {point.shape}")
     if not (isinstance(step, numbers.Real) and 0.0 < step < math.inf):
-        raise SpecError(f"{title}: step must be a finite number > 0; got {step!r}")
+        raise SpecError(f"{title}: step must be a finite number > 0; got {shortened(step)}")
     extras = Extras(timed, seeded, bool(_checked_aux(aux)))
     names = _names(title, function, point.size, vector, extras)
     with in_two_lines():  # an @njit helper of the user's may hold what it read long ago
@@ -252,7 +252,7 @@ def _floats(what: str, given: Any, dtype: Any) -> np.ndarray:
     except (TypeError, ValueError) as error:
         raise ArrayTypeError(f"{what} must be numbers: {error}") from None
     if array.size == 0 or array.ndim > 2 or not np.isfinite(array).all():
-        raise ArrayError(f"{what} must be one finite number or more; got {given!r}")
+        raise ArrayError(f"{what} must be one finite number or more; got {shortened(given)}")
     return array
 
 
@@ -282,12 +282,16 @@ def _bounds(title: str, bounds: Any, start: np.ndarray) -> np.ndarray | None:
     except (TypeError, ValueError):
         raise ArrayError(
             f"{title}: bounds must be (low, high), each a number or one for each of the "
-            f"{start.size} coordinates; got {bounds!r}"
+            f"{start.size} coordinates; got {shortened(bounds)}"
         ) from None
     if not (low <= high).all():
-        raise ArrayError(f"{title}: bounds must have low <= high everywhere; got {bounds!r}")
+        raise ArrayError(
+            f"{title}: bounds must have low <= high everywhere; got {shortened(bounds)}"
+        )
     if not ((low <= start) & (start <= high)).all():
-        raise ArrayError(f"{title}: start {start.tolist()} is outside of bounds {bounds!r}")
+        raise ArrayError(
+            f"{title}: start {start.tolist()} is outside of bounds {shortened(bounds)}"
+        )
     return np.ascontiguousarray([low, high])
 
 
@@ -342,11 +346,13 @@ def _returns_grad(
             if not fits:
                 raise SpecError(
                     f"{title} must return value, (one derivative for each of the {start.size} "
-                    f"coordinates) with the gradient as a tuple; it returned {value!r}"
+                    f"coordinates) with the gradient as a tuple; it returned {shortened(value)}"
                 )
             value = value[0]
     if not isinstance(value, numbers.Real):
-        raise SpecError(f"{title} must return its value as one number; it returned {value!r}")
+        raise SpecError(
+            f"{title} must return its value as one number; it returned {shortened(value)}"
+        )
     return with_grad
 
 
@@ -370,6 +376,6 @@ def _check_gradient(problem: Landscape) -> None:
         if wrong is not None:
             raise SpecError(
                 f"{problem.name}: wrong gradient at ({', '.join(map(repr, point.tolist()))}): its "
-                f"component {problem.names[wrong.coordinate]} is {wrong.given!r}, finite "
+                f"component {problem.names[wrong.coordinate]} is {shortened(wrong.given)}, finite "
                 f"differences say {wrong.found:.9g}"
             )
