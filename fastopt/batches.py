@@ -31,7 +31,9 @@ class Batch:
 
     def __init__(self, rule: Rule, segments: Sequence[Segment]) -> None:
         kind = segments[0].dtype
-        self._many = Many(rule, kind, kind, [s.n for s in segments], [0] * len(segments))
+        self._many = Many(
+            rule, kind, kind, [s.n for s in segments], [len(s.shape) < 2 for s in segments]
+        )
         self._places = {segment: k for k, segment in enumerate(segments)}
         self._active = self._many.everything
         self._with_extras: dict[Rule, tuple[Many, np.ndarray]] = {}
@@ -51,7 +53,7 @@ class Batch:
         return bool(own)
 
     def step(self, hyper: np.ndarray, extras: Extras | None) -> None:
-        """Update what :meth:`aim` was told, in place, with the row of hyperparameters ``hyper``."""
+        """Update what :meth:`aim` was told, in place; ``hyper`` is as :meth:`Rule.rows`."""
         if extras is None:
             self._many.step(hyper, self._active)
             return
@@ -59,7 +61,7 @@ class Batch:
         slots = self._many.table.shape[0]
         many.table[:slots] = self._many.table
         many.table[slots:] = self._many.table[GRADIENT]
-        row[0] = extras.hyper(tuple(hyper[0]))
+        row[:] = [extras.hyper(tuple(h)) for h in hyper]
         many.step(row, self._active)
 
     def _extended(self, extras: Extras) -> tuple[Many, np.ndarray]:
@@ -68,5 +70,5 @@ class Batch:
         rule = extras.rule(own.rule)
         if rule not in self._with_extras:
             many = Many(rule, own.kinds[0], own.kinds[0], own.sizes, own.groups, own.clocks)
-            self._with_extras[rule] = many, np.zeros((1, len(rule.hyper)))
+            self._with_extras[rule] = many, np.zeros((2, len(rule.hyper)))
         return self._with_extras[rule]

@@ -305,7 +305,7 @@ class Group:
         self.rule, self.h, self.seen = change
         if has_other_rule:
             self._bind()
-        self._hyper[0] = h
+        self._hyper[:] = rule.rows(h)
         if not changed.isdisjoint(rule.powers):
             for segment in self.segments:
                 rewind(rule, h, segment.clock[None])
@@ -317,7 +317,7 @@ class Group:
             sorts.setdefault(segment.dtype, []).append(segment)
         self._batches = [Batch(self.rule, segments) for segments in sorts.values()]
         self._aimed = None
-        self._hyper = np.array([self.h])
+        self._hyper = np.array(self.rule.rows(self.h))
 
     def scaled(self, lr: float, factor: float) -> float:
         """Return the learning rate multiplied by a schedule's factor; check it."""
@@ -331,7 +331,7 @@ class Group:
 
     def schedule(self, lr: float) -> None:
         """Take this learning rate for the next step."""
-        self._hyper[0, 0] = lr
+        self._hyper[:, 0] = lr
 
     def locate(self, segment: Segment, index: int) -> tuple[Any, int]:
         """Return the key of the tensor that holds element ``index`` and its flat index there."""

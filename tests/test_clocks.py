@@ -235,7 +235,9 @@ class Papers:
                 self.filled = self.t
         # torch's momentum fills its buffer when it is first used, whatever the step
         t = self.t - self.filled + 1 if rule.name == "momentum" else self.t
-        reference = REFERENCES[rule.name]
+        if rule.vectors is not None and self.p.ndim < 2:  # MARS is AdamW then
+            h |= {"gamma": 0.0, "clip": False}
+        reference = REFERENCES[rule.name.partition("+")[0]]
         slots = [self.slots[name] for name in rule.slots]
         self.p, *slots = reference({**h, "before": self.history}, t, self.p, g, *slots)
         self.slots |= dict(zip(rule.slots, slots))

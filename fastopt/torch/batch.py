@@ -97,7 +97,8 @@ class Batch:
         self.spreads = [spread(p) for p in self.params]
         p = self.params[0]
         sizes = [p.numel() for p in self.params]
-        groups = [plan.group_of[k] for k in numbers]
+        # Two rows a group: that of matrices, that of tensors of fewer dimensions.
+        groups = [2 * plan.group_of[k] + (plan.params[k].ndim < 2) for k in numbers]
         self.many = Many(rule, KINDS[p.dtype], KINDS[slot_dtype(p)], sizes, groups)
         self.pairs = Pairs(self.params, self.many.table[GRADIENT : PARAMETER + 1])
         self._is_dense = "gappy" not in self.spreads
@@ -110,7 +111,7 @@ class Batch:
 
     def row(self, k: int) -> Row:
         """Return the hyperparameters of parameter ``k``."""
-        return self.plan.rows[self.many.groups[k]]
+        return self.plan.rows[self.many.groups[k] // 2]
 
     def name(self, k: int) -> str:
         """Return how error messages call parameter ``k``."""
@@ -248,7 +249,7 @@ class Batch:
     def rewind(self, groups: Iterable[int]) -> None:
         """Make the powers in the clocks of these groups anew."""
         for group in groups:
-            rows = np.flatnonzero(self.many.groups == group)
+            rows = np.flatnonzero(self.many.groups // 2 == group)
             clocks = self.many.clocks[rows]
             rewind(self.rule, self.plan.rows[group].h, clocks)
             self.many.clocks[rows] = clocks

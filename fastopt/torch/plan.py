@@ -112,7 +112,8 @@ class Plan:
         for p in set(clocks).difference(params):
             del clocks[p]
         self._hyper = {
-            batch.rule: np.zeros((len(self.rows), len(batch.rule.hyper))) for batch in self.batches
+            batch.rule: np.zeros((2 * len(self.rows), len(batch.rule.hyper)))
+            for batch in self.batches
         }
         self._pack()
         self._look()
@@ -149,7 +150,7 @@ class Plan:
         """Write the hyperparameters of all groups of a rule to one table, always the same."""
         for k, row in enumerate(self.rows):
             if row.rule in self._hyper:
-                self._hyper[row.rule][k] = row.h
+                self._hyper[row.rule][2 * k : 2 * k + 2] = row.rule.rows(row.h)
 
     def step(self) -> None:
         """Update every parameter that has a gradient; all checks come before the first write.
