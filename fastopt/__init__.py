@@ -41,6 +41,7 @@ from fastopt.errors import (
     FastoptError,
     HyperparameterError,
     NonFiniteError,
+    ReentryError,
     StateError,
 )
 from fastopt.norms import clip_grad_norm_, clip_grad_value_, global_norm
@@ -79,6 +80,7 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSprop",
+    "ReentryError",
     "Rprop",
     "Rule",
     "ScheduleFree",

@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import load_item, make_array, populate_array, store_item
 
 __all__ = [
-    "arrays_at", "arrays_of", "cast", "load", "locate", "prefetch", "put", "store", "take",
+    "arrays_at", "arrays_of", "cast", "load", "locate", "put", "store", "take", "word_at",
 ]  # fmt: skip
 
 
@@ -233,15 +233,10 @@ def arrays_of(dtypes: tuple[np.dtype, ...]) -> Any:
 
 
 @intrinsic
-def prefetch(typingctx, address):
-    """Ask the caches for the line at an address, which may be anything: nothing is read."""
+def word_at(typingctx, address):
+    """Return the int64 at an address."""
 
     def codegen(context, builder, signature, args):
-        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        # To read it, in every cache, as data.
-        builder.call(function, [builder.inttoptr(args[0], byte), flag(0), flag(3), flag(1)])
-        return context.get_dummy_value()
+        return builder.load(builder.inttoptr(args[0], ir.IntType(64).as_pointer()))
 
-    return types.void(types.int64), codegen
+    return types.int64(types.int64), codegen

@@ -3,19 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt.arrays import address
-from fastopt.fused import Extras
-from fastopt.many import GRADIENT, PARAMETER, Many
+from fastopt.arrays import Extents, address, aligned_zeros, check_array, check_like
+from fastopt.clocks import new_clock
+from fastopt.errors import ArrayError
+from fastopt.fused import AVERAGE, Extras
+from fastopt.lookup import ARRAYS, GRADIENT, PARAMETER
+from fastopt.many import Many
 from fastopt.rules import Rule
+from fastopt.rules.base import ZERO, begin
 
-if TYPE_CHECKING:
-    from fastopt.segments import Segment
+__all__ = ["Batch", "Piece", "Segment"]
 
-__all__ = ["Batch"]
+
+class Piece(NamedTuple):
+    """One tensor of a segment: elements ``start`` to ``stop``, called ``key`` by the user."""
+
+    key: Any
+    array: np.ndarray
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    def of(self, a: np.ndarray) -> np.ndarray:
+        """Return this tensor's part of an array of the segment, in the tensor's shape."""
+        return a.reshape(-1)[self.start : self.stop].reshape(self.shape)
+
+
+class Segment:
+    """Contiguous memory with its slots and its clock: one array, or a whole arena.
+
+    Parameters
+    ----------
+    path, suffix : str
+        How error messages call it, and how they call its gradient after ``grads``.
+    array : ndarray
+        Updated in place. Its memory may move between steps, its shape and dtype may not change.
+    pieces : list of Piece
+        The user's tensors in it.
+    """
+
+    def __init__(self, path: str, suffix: str, array: np.ndarray, pieces: list[Piece]) -> None:
+        self.path, self.suffix, self.array, self.pieces = path, suffix, array, pieces
+        self.shape, self.dtype = array.shape, array.dtype
+        self.slots: dict[str, np.ndarray] = {}
+        self.clock = np.zeros(0)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps taken since the slots were zero."""
+        return int(self.clock[0])
+
+    def empty_slot(self, place: int) -> np.ndarray:
+        """Return zeros in the shape of the array; see :func:`fastopt.arrays.aligned_zeros`."""
+        return aligned_zeros(self.array.size, self.dtype, place).reshape(self.shape)
+
+    def bind(self, rule: Rule, h: tuple[float, ...]) -> None:
+        """Get the slots and the clock that ``rule`` needs, keeping what is there already."""
+        fresh = [name for name in rule.slots if name not in self.slots]
+        for name in fresh:
+            self.slots[name] = self.empty_slot(2 + rule.slots.index(name))
+        if self.clock.size:
+            self._fill(rule, h, fresh)
+        own = len(rule.slots) - (AVERAGE in rule.slots)
+        if not self.clock.size or (fresh and len(fresh) >= own):
+            self.clock = new_clock(rule, h)
+
+    def begin(self, rule: Rule, h: tuple[float, ...]) -> None:
+        """Make ready for a first step: clock and slots start from parameters and ``h`` of now."""
+        self.clock[:] = new_clock(rule, h)
+        self._fill(rule, h, rule.slots)
+
+    def _fill(self, rule: Rule, h: tuple[float, ...], names: Sequence[str]) -> None:
+        for name, source in zip(rule.slots, rule.starts[1:]):
+            if name in names and source != ZERO:
+                begin(source, h, self.array, self.slots[name])
+
+    def locate(self, index: int) -> tuple[Any, int]:
+        """Return the key of the tensor that holds element ``index`` and its flat index there."""
+        for piece in self.pieces:
+            if piece.start <= index < piece.stop:
+                return piece.key, index - piece.start
+        return "padding", index
+
+    def check(self) -> None:
+        """Refuse an array that is no longer what the optimizer was made for."""
+        check_array(self.path, self.array)
+        if (self.array.shape, self.array.dtype) != (self.shape, self.dtype):
+            raise ArrayError(
+                f"{self.path} has shape {self.array.shape} and dtype {self.array.dtype}, but had "
+                f"shape {self.shape} and dtype {self.dtype} when the optimizer was made, and so "
+                "has its state. Make a new optimizer."
+            )
+
+    def check_gradient(self, where: str, g: Any, extents: Extents) -> None:
+        """Refuse a gradient that does not fit, or lies in memory that a step writes to."""
+        check_like(where, g, self.dtype, self.shape)
+        owner = extents.find(g)
+        if owner is not None:
+            raise ArrayError(
+                f"{where} shares memory with {owner}, which the step writes to. "
+                "Compute the gradient in an array of its own."
+            )
 
 
 class Batch:
@@ -27,48 +119,80 @@ class Batch:
         How they are updated.
     segments : sequence of Segment
         Bound to ``rule``; from now on their clocks are views of those of the batch.
+    places : sequence of int
+        Which items of the gradients that a group is given are theirs.
+    hyper : ndarray, shape (2, hyperparameters)
+        Read at each step: those of matrices, those of others; see :meth:`fastopt.rules.Rule.rows`.
+    is_whole : bool
+        Whether the group has no other segments.
     """
 
-    def __init__(self, rule: Rule, segments: Sequence[Segment]) -> None:
-        kind = segments[0].dtype
-        self._many = Many(
-            rule, kind, kind, [s.n for s in segments], [len(s.shape) < 2 for s in segments]
-        )
-        self._places = {segment: k for k, segment in enumerate(segments)}
-        self._active = self._many.everything
-        self._with_extras: dict[Rule, tuple[Many, np.ndarray]] = {}
+    def __init__(
+        self,
+        rule: Rule,
+        segments: Sequence[Segment],
+        places: Sequence[int],
+        hyper: np.ndarray,
+        is_whole: bool,
+    ) -> None:
+        self.segments, self._places = segments, None if is_whole else places
+        kind, shapes = segments[0].dtype, [(s.shape, s.shape) for s in segments]
+        rows = [int(len(s.shape) < 2) for s in segments]
+        self.many = Many(rule, kind, kind, shapes, hyper, rows, ARRAYS)
+        self._extended: dict[Rule, Many] = {}
+        self._gradients = self.many.objects[GRADIENT]
         for k, segment in enumerate(segments):
-            self._many.table[PARAMETER:, k] = [address(a) for a in segment.x]
-            self._many.clocks[k] = segment.clock
-            segment.clock = self._many.clocks[k]
+            arrays = segment.array, *(segment.slots[name] for name in rule.slots)
+            for row, a in enumerate(arrays, PARAMETER):
+                self.many.objects[row, k] = a
+            self.many.clocks[k] = segment.clock
+            segment.clock = self.many.clocks[k]
 
-    def aim(self, segments: Sequence[Segment]) -> bool:
-        """Take the gradients that these segments hold; tell whether any of them is of the batch."""
-        places, table = self._places, self._many.table
-        own = [(places[segment], address(segment.g)) for segment in segments if segment in places]
-        active = [k for k, _ in own]
-        table[GRADIENT, active] = [at for _, at in own]
-        whole = len(own) == len(places)
-        self._active = self._many.everything if whole else np.array(active, np.int64)
-        return bool(own)
+    def put(self, items: Sequence[Any]) -> None:
+        """Take gradients for the next step, one item a segment of the group."""
+        if self._places is not None:
+            items = [items[k] for k in self._places]
+        if len(items) == 1:
+            self._gradients[0] = items[0]
+        else:
+            self._gradients[:] = np.fromiter(items, object, len(items))
 
-    def step(self, hyper: np.ndarray, extras: Extras | None) -> None:
-        """Update what :meth:`aim` was told, in place; ``hyper`` is as :meth:`Rule.rows`."""
-        if extras is None:
-            self._many.step(hyper, self._active)
-            return
-        many, row = self._extended(extras)
-        slots = self._many.table.shape[0]
-        many.table[:slots] = self._many.table
-        many.table[slots:] = self._many.table[GRADIENT]
-        row[:] = [extras.hyper(tuple(h)) for h in hyper]
-        many.step(row, self._active)
+    @property
+    def gradients(self) -> list[tuple[Segment, np.ndarray]]:
+        """Segments that have a gradient, and theirs."""
+        return [(s, g) for s, g in zip(self.segments, self._gradients) if g is not None]
 
-    def _extended(self, extras: Extras) -> tuple[Many, np.ndarray]:
-        """Return what steps the rule with ``extras``, and the row that its numbers go in."""
-        own = self._many
-        rule = extras.rule(own.rule)
-        if rule not in self._with_extras:
-            many = Many(rule, own.kinds[0], own.kinds[0], own.sizes, own.groups, own.clocks)
-            self._with_extras[rule] = many, np.zeros((2, len(rule.hyper)))
-        return self._with_extras[rule]
+    def check(self, extents: Extents) -> None:
+        """Check parameters; add the memory that a step writes to."""
+        for segment in self.segments:
+            segment.check()
+            extents.add(segment.path, segment.array)
+            for name in self.many.rule.slots:
+                extents.add(f"the optimizer's {name!r} of {segment.path}", segment.slots[name])
+
+    def settle(self, bounds: np.ndarray) -> None:
+        """Take the objects as they are now for the checked ones; step those with a gradient."""
+        many = self.many
+        many.checked[PARAMETER:] = many.objects[PARAMETER:]
+        many.table[PARAMETER:] = [list(map(address, row)) for row in many.objects[PARAMETER:]]
+        active = [k for k, g in enumerate(self._gradients) if g is not None]
+        many.aim(np.array(active, np.int64), bounds)
+        self._extended.clear()
+
+    def extended(self, extras: Extras) -> Many:
+        """Return what steps the rule with ``extras``, after a trial has found the gradients."""
+        own, rule = self.many, extras.rule(self.many.rule)
+        many = self._extended.get(rule)
+        if many is None:
+            kind, hyper = own.kinds[0], np.zeros((2, len(rule.hyper)))
+            many = Many(rule, kind, kind, own.shapes, hyper, own.groups, ARRAYS, clocks=own.clocks)
+            many.aim(own.active, own.bounds)
+            self._extended[rule] = many
+        for mine, its in ((many.objects, own.objects), (many.checked, own.checked)):
+            mine[: len(its)] = its
+            # Where gradients are cleared, they are the last array, too.
+            mine[len(its) :] = own.objects[GRADIENT]
+        many.table[: len(own.table)] = own.table
+        many.table[len(own.table) :] = own.table[GRADIENT]
+        many.hyper[:] = [extras.hyper(tuple(h)) for h in own.hyper]
+        return many

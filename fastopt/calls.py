@@ -8,17 +8,22 @@ the work of a whole minibatch.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-__all__ = ["address_of", "call", "unpacked", "words_of"]
+from fastopt.arrays import address
+
+__all__ = ["address_of", "call", "call_c", "unpacked", "words_of"]
 
 
 def address_of(kernel: Any, returns: Any, *arguments: Any) -> int:
@@ -38,7 +43,8 @@ def address_of(kernel: Any, returns: Any, *arguments: Any) -> int:
         raise TypeError(
             f"{kernel.py_func.__name__} returns {made.signature.return_type}, not {returns}"
         )
-    return made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+    with global_compiler_lock:
+        return made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
 
 
 @intrinsic
@@ -67,7 +73,24 @@ def call(typingctx, address, like, args):
     return types.unliteral(like)(types.int64, like, args), codegen
 
 
-def words_of(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+@intrinsic
+def call_c(typingctx, function, args):
+    """Call the C function ``int function(...)`` at an address with a tuple of words."""
+
+    def codegen(context, builder, signature, values):
+        word = ir.IntType(64)
+        kinds = signature.args[1]
+        words = [
+            context.cast(builder, builder.extract_value(values[1], k), kind, types.int64)
+            for k, kind in enumerate(kinds)
+        ]
+        kind = ir.FunctionType(ir.IntType(32), [word for _ in words])
+        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), words)
+
+    return types.int32(types.int64, args), codegen
+
+
+def words_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return what compiled code knows of arrays, as int64: no owner, size, address, shape, strides.
 
     They are those of a tuple of arrays in Numba's data model (``arraystruct_t``), one after the
@@ -79,12 +102,17 @@ def words_of(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     """
     words: list[int] = []
     for a in arrays:
-        words += [0, 0, a.size, a.itemsize, a.ctypes.data, *a.shape, *a.strides]
+        words += [0, 0, a.size, a.itemsize, address(a), *a.shape, *a.strides]
     return np.array(words, np.int64)
 
 
+@functools.cache
 def unpacked(kind: Any) -> Any:
-    """Return ``unpack(words)``: the tuple of arrays, of the Numba type ``kind``, they describe."""
+    """Return ``unpack(words)``: the arrays, of the Numba type ``kind``, that the words describe.
+
+    ``kind`` is a tuple of arrays, or of such tuples. The same function for the same type: kernels
+    are known by what they are made of, and a new one for each optimizer took 130 kB and 11 ms.
+    """
 
     @intrinsic
     def unpack(typingctx, words):

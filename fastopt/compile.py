@@ -84,7 +84,7 @@ def told_apart(function: Callable) -> Callable:
 
 
 @functools.cache
-def kernel(template: Callable, *parts: Any, parallel: bool = False) -> Any:
+def kernel(template: Callable, *parts: Any, parallel: bool = False, nogil: bool = True) -> Any:
     """Compile ``template(*parts)`` lazily, cached on disk under a name that says what it is.
 
     Parameters
@@ -95,7 +95,8 @@ def kernel(template: Callable, *parts: Any, parallel: bool = False) -> Any:
         Plain functions (registered by :func:`inlinable` or :func:`jitable`) and constants.
     parallel : bool
         Compile ``prange`` as a parallel region; otherwise it is ``range`` (the serial twin).
-        Both release the GIL.
+    nogil : bool
+        Release the GIL while it runs.
 
     Returns
     -------
@@ -119,7 +120,7 @@ def kernel(template: Callable, *parts: Any, parallel: bool = False) -> Any:
     array([2., 2., 2.])
     """
     function = template(*parts)
-    options = {"parallel": parallel, "nogil": True, "fastmath": set(FASTMATH)}
+    options = {"parallel": parallel, "nogil": nogil, "fastmath": set(FASTMATH)}
     digest = fingerprint(template, *parts, tuple(sorted(map(repr, options.items()))))
     names = [getattr(part, "__name__", str(part)) for part in (template, *parts)]
     label = "_".join([*names, "parallel" if parallel else "serial"])

@@ -17,6 +17,7 @@ __all__ = [
     "FastoptError",
     "HyperparameterError",
     "NonFiniteError",
+    "ReentryError",
     "SpecError",
     "StateError",
     "StoreError",
@@ -142,6 +143,21 @@ class NonFiniteError(FastoptError, FloatingPointError):
     ... except FloatingPointError:
     ...     print(p)
     [1. 1. 1.]
+    """
+
+
+class ReentryError(FastoptError, RuntimeError):
+    """A step was asked for from inside a step of the same optimizer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastopt
+    >>> opt = fastopt.SGD(np.ones(2), schedule=lambda t: opt.step(np.ones(2)))
+    >>> opt.step(np.ones(2))
+    Traceback (most recent call last):
+        ...
+    fastopt.errors.ReentryError: SGD: a step was asked for...
     """
 
 

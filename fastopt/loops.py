@@ -18,7 +18,7 @@ from fastopt.compile import inlinable, jitable
 from fastopt.rules import Rule
 
 __all__ = [
-    "LINE", "adapted", "alone", "cast", "contained", "each", "load", "measuring", "ordered", "put",
+    "LINE", "adapted", "alone", "cast", "contained", "each", "launched", "load", "measuring", "put",
     "scattered", "span_item", "spanning", "store", "summing", "sums_item", "take", "ticking",
     "trusting",
 ]  # fmt: skip
@@ -258,18 +258,10 @@ def scattered():
     items run in parallel, is called by the addresses ``links``: :func:`ticking`, :func:`spanning`,
     :func:`each`, :func:`span_item`, :func:`measuring`, :func:`summing`, :func:`sums_item`,
     :func:`trusting`.
-
-    Nothing is written, and the position of the array in ``active`` is returned, if a step counter
-    kept outside (torch's ``step``) does not agree with its clock; -1 when all of them do.
     """
     counter_at = arrays_of((np.dtype(np.float32),))
 
     def step(links, hyper, groups, clocks, sizes, table, active, items):
-        for k in range(active.size):
-            if table[0, active[k]] != 0:
-                (counter,) = counter_at(table, 0, active[k], 1)
-                if counter[0] != np.float32(clocks[active[k], 0]):
-                    return k
         c = np.empty((active.size, links[COEFFICIENTS]))
         for k in range(active.size):
             s = active[k]
@@ -282,19 +274,32 @@ def scattered():
         n, no_sums = items.shape[1] - 1, c
         where = links[SPAN_ITEM], n, links[SPAN], c, table, active, sizes, items, no_sums
         call(links[EACH], None, where)
+
+    return step
+
+
+def launched(unpack):
+    """Look up all arrays of all batches, then step them: all of a step, in one call.
+
+    ``orders`` has a row a batch, which ``unpack`` turns into what :func:`fastopt.lookup.finding`
+    takes, behind its address, and what :func:`scattered` takes. If anything is not as it should be,
+    nothing is written, and ``batches * fault + batch`` comes back; -1 when all is well. With
+    ``is_trial`` nothing is written either way.
+    """
+
+    def launch(orders, is_trial):
+        for b in range(len(orders)):
+            where, work = unpack(orders[b])
+            fault = call(where[0][0], 0, where[1:])
+            if fault >= 0:
+                return len(orders) * fault + b
+        if not is_trial:
+            for b in range(len(orders)):
+                _, work = unpack(orders[b])
+                call(work[0][SCATTERED], None, work)
         return -1
 
-    return step
-
-
-def ordered(unpack):
-    """:func:`scattered`, its arguments in words: one argument to take from Python, not eight."""
-
-    def step(order):
-        arguments = unpack(order)
-        return call(arguments[0][SCATTERED], 0, arguments)
-
-    return step
+    return launch
 
 
 # Pieces of an array start on whole cache lines.
@@ -320,6 +325,6 @@ def alone():
         items[0, n], items[1, n] = 1, 0
         only, sizes = np.empty(1, np.int64), np.empty(1, np.int64)
         only[0], sizes[0] = 0, g.size
-        call(links[SCATTERED], 0, (links, h, only, clock, sizes, table, only, items))
+        call(links[SCATTERED], None, (links, h, only, clock, sizes, table, only, items))
 
     return step

@@ -1,4 +1,4 @@
-"""Many separate arrays in one kernel call: the tables that :func:`fastopt.loops.scattered` reads.
+"""Many separate arrays in one kernel call: the tables that :func:`fastopt.loops.launched` reads.
 
 A loop over tensors pays a call for each (3 us in NumPy, 7 us in torch's fused kernel, which also
 opens a team of threads for each); here all arrays of one rule and one dtype go in one parallel
@@ -7,27 +7,28 @@ region, cut in work items of equal size whatever the sizes of the arrays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba import types
 
 from fastopt.calls import unpacked, words_of
 from fastopt.clocks import new_clock
 from fastopt.compile import kernel
-from fastopt.loops import LINE, ordered
+from fastopt.lookup import COUNTER, FAULTS, GRADIENT, SLOTS, Lookup
+from fastopt.loops import LINE, launched
 from fastopt.rules import Rule
-from fastopt.steps import ARGUMENTS, PARALLEL_FROM, links_of
+from fastopt.steps import PARALLEL_FROM, WHERE, WORK, find_of, links_of
 from fastopt.threads import enter_parallel, leave_parallel
 
-__all__ = ["BFLOAT16", "COUNTER", "GRADIENT", "PARAMETER", "Many", "work_items"]  # fmt: skip
+__all__ = ["BFLOAT16", "Fault", "Launch", "Many", "work_items"]
 
 BFLOAT16 = np.dtype(np.uint16)
 """Kind of arrays that hold the bits of bfloat16 numbers."""
-
-COUNTER, GRADIENT, PARAMETER, SLOTS = range(4)
-"""Rows of :attr:`Many.table`; from ``SLOTS`` on come the slots of the rule, in its order."""
 
 ITEM = 8192
 # Finding an array and its coefficients takes as long as this many elements.
@@ -67,6 +68,16 @@ def work_items(sizes: np.ndarray, threads: int = 1) -> np.ndarray:
     return np.array([np.append(segment, sizes.size), np.append(offset, 0)])
 
 
+@functools.cache
+def _clock(rule: Rule) -> np.ndarray:
+    return new_clock(rule, rule.pack())
+
+
+@functools.cache
+def _launcher() -> Any:
+    return kernel(launched, unpacked(types.Tuple((WHERE, WORK))), nogil=False)
+
+
 class Many:
     """Arrays of one rule and dtype, each with its own clock, updated by one kernel call.
 
@@ -76,40 +87,36 @@ class Many:
         Update rule of all of them.
     kind, slot_kind : dtype
         Of parameters and gradients (float32, float64 or :data:`BFLOAT16`), and of the slots.
-    sizes : sequence of int
-        Number of elements of each array.
+    shapes : sequence of (shape, strides)
+        Sizes of each array, and its strides in elements.
+    hyper : ndarray of float64, shape (groups, hyperparameters)
+        From :meth:`fastopt.rules.Rule.pack`, one row a group; read at each step.
     groups : sequence of int
         Which row of the hyperparameters each array takes.
+    lookup : Lookup
+        How the objects are asked where they are.
+    counts : bool
+        Whether there are step counters outside, float32 arrays of no dimension.
     clocks : ndarray, optional
         Those of another :class:`Many` for the same arrays, to be shared with it.
 
     Attributes
     ----------
+    objects, checked : ndarray of object, shape (3 + slots, arrays)
+        Step counter (or None), gradient (or None), parameter and slots, as they are to be stepped;
+        and the same as the caller has checked them.
     table : ndarray of int64, shape (3 + slots, arrays)
-        Addresses: step counter (a float32 outside, or 0 for none), gradient, parameter, slots. The
-        caller fills them in, and keeps the memory alive during :meth:`step`.
+        Where those checked begin; in the row of gradients, where the last ones were.
     clocks : ndarray of float64, shape (arrays, length)
-        Advanced in place by :meth:`step`.
+        Advanced in place by a step.
+    active : ndarray of int64
+        Numbers of the arrays that have a gradient, in rising order; see :meth:`aim`.
 
     Notes
     -----
-    Nothing is checked: no address may be wrong, and no two written arrays may overlap. A step finds
-    ``table`` and ``clocks`` by address too: write to them, never replace them. Results have the
-    bits that :func:`fastopt.steps.stepper` gives for each array alone.
-
-    Examples
-    --------
-    >>> from fastopt.rules import RULES
-    >>> rule = RULES["sgd"]
-    >>> p, g = [np.ones(2), np.ones(3)], [np.ones(2), np.ones(3)]
-    >>> many = Many(rule, np.float64, np.float64, [2, 3], [0, 1])
-    >>> many.table[GRADIENT] = [a.ctypes.data for a in g]
-    >>> many.table[PARAMETER] = [a.ctypes.data for a in p]
-    >>> fast, slow = rule.pack({"lr": 0.5}), rule.pack({"lr": 0.25})
-    >>> many.step(np.array([fast, slow]), np.array([0, 1]))
-    -1
-    >>> p
-    [array([0.5, 0.5]), array([0.75, 0.75, 0.75])]
+    A step finds the attributes by address: write to them, never replace them. It checks that the
+    objects are where and what they were when checked; that no two of those written overlap is for
+    the caller to check.
     """
 
     def __init__(
@@ -117,65 +124,139 @@ class Many:
         rule: Rule,
         kind: Any,
         slot_kind: Any,
-        sizes: Sequence[int] | np.ndarray,
+        shapes: Sequence[tuple[Sequence[int], Sequence[int]]],
+        hyper: np.ndarray,
         groups: Sequence[int] | np.ndarray,
+        lookup: Lookup,
+        *,
+        counts: bool = False,
         clocks: np.ndarray | None = None,
     ) -> None:
-        self.rule = rule
+        self.rule, self.lookup, self.hyper = rule, lookup, hyper
         self.kinds = tuple(map(np.dtype, (kind, kind, *(slot_kind for _ in rule.slots))))
-        self.sizes = np.array(sizes, np.int64)
+        self.shapes = shapes
+        self.sizes = np.array([math.prod(shape) for shape, _ in shapes], np.int64)
         self.groups = np.array(groups, np.int64)
         self.everything = np.arange(self.sizes.size)
-        self.table = np.zeros((SLOTS + len(rule.slots), self.sizes.size), np.int64)
-        h = rule.pack()
-        if clocks is None:
-            clocks = np.tile(new_clock(rule, h), (self.sizes.size, 1))
-        self.clocks = clocks
-        self._run = kernel(ordered, unpacked(ARGUMENTS))
-        self._prepare(np.array([h]), self.everything)
+        rows = SLOTS + len(rule.slots), self.sizes.size
+        self.objects, self.checked = np.empty(rows, object), np.empty(rows, object)
+        self.table = np.zeros(rows, np.int64)
+        self.clocks = np.tile(_clock(rule), (self.sizes.size, 1)) if clocks is None else clocks
+        asked = self.kinds if lookup.shares_state else self.kinds[:2]
+        codes = np.zeros(rows[0], np.int64)
+        codes[GRADIENT : GRADIENT + len(asked)] = [lookup.codes[kind] for kind in asked]
+        codes[COUNTER] = lookup.codes[np.dtype(np.float32)] if counts else 0
+        dims = [pair for shape, strides in shapes for pair in zip(shape, strides)]
+        self._where = [
+            codes,
+            self.objects,
+            self.checked,
+            np.array(dims, np.int64).reshape(-1, 2),
+            np.cumsum([0, *(len(shape) for shape, _ in shapes)]),
+            self.table,
+        ]
+        self._nbytes = self.sizes * self.kinds[0].itemsize
+        self.aim(self.everything, np.zeros((2, 0), np.int64))
 
-    def step(self, hyper: np.ndarray, active: np.ndarray) -> int:
-        """Update the arrays ``active``, in place, and advance their clocks.
+    def aim(self, active: np.ndarray, bounds: np.ndarray) -> None:
+        """Step these arrays from now on.
 
         Parameters
         ----------
-        hyper : ndarray of float64, shape (groups, hyperparameters)
-            From :meth:`fastopt.rules.Rule.pack`, one row a group. Passing the same array again
-            (with new contents) saves preparing the call.
         active : ndarray of int64
-            Numbers of the arrays that have a gradient.
-
-        Returns
-        -------
-        int
-            -1; or, if the step counter of an array does not agree with its clock, the position in
-            ``active`` of the first such array: then nothing was changed.
+            Their numbers, in rising order.
+        bounds : ndarray of int64, shape (2, n)
+            Where the disjoint ranges of memory begin, in rising order, and end, that no gradient
+            may share.
         """
-        others = active is not self._active and not np.array_equal(active, self._active)
-        if others or hyper is not self._hyper:
-            self._prepare(hyper, active)
+        self.active, self.bounds = active, bounds
+        sizes = self.sizes[active]
+        self.weight = int(sizes.sum()) + OVERHEAD * sizes.size
+        # Checked against these bounds they were not.
+        self.table[GRADIENT] = 0
+
+    def order(self, parallel: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return what :func:`fastopt.loops.launched` takes, and the arrays that it is made of.
+
+        It is for the arrays that are active now. The parallel loop is compiled, and threads start,
+        when it is first asked for, which a process may never do.
+        """
+        arrays = [
+            np.array([find_of(self.lookup.locate)]), self.lookup.api, *self._where, self.bounds,
+            self._nbytes, self.clocks, self.active,
+            links_of(self.rule, self.kinds, parallel), self.hyper, self.groups, self.clocks,
+            self.sizes, self.table, self.active,
+            work_items(self.sizes[self.active], numba.config.NUMBA_NUM_THREADS),
+        ]  # fmt: skip
+        return words_of(arrays), arrays
+
+
+class Fault(NamedTuple):
+    """What is not as it should be: with which of the arrays of a launch, and what.
+
+    ``kind`` is :data:`fastopt.lookup.MOVED`, ``CLASH`` or ``CLOCK``.
+    """
+
+    many: Many
+    number: int
+    kind: int
+
+
+class Launch:
+    """One step of all arrays that have a gradient, of any rules and dtypes, in one kernel call.
+
+    The call holds the GIL from where it looks up the first array until the last is updated, so no
+    other Python thread can move memory meanwhile, nor see a step half done. (It also releases none
+    of the cores to one: two threads that step two optimizers take turns.)
+
+    Parameters
+    ----------
+    batches : iterable of Many
+        From now on as they are aimed.
+
+    Examples
+    --------
+    >>> from fastopt.lookup import ARRAYS, PARAMETER
+    >>> from fastopt.arrays import address
+    >>> from fastopt.rules import RULES
+    >>> rule, p, g = RULES["sgd"], np.ones(2), np.ones(2)
+    >>> hyper = np.array([rule.pack({"lr": 0.5})])
+    >>> many = Many(rule, p.dtype, p.dtype, [((2,), (1,))], hyper, [0], ARRAYS)
+    >>> many.objects[GRADIENT, 0], many.objects[PARAMETER, 0] = g, p
+    >>> launch = Launch([many])
+    >>> launch.run().kind == MOVED  # nobody has checked the parameter
+    True
+    >>> many.checked[PARAMETER, 0], many.table[PARAMETER, 0] = p, address(p)
+    >>> launch.run(), p
+    (None, array([0.5, 0.5]))
+    """
+
+    def __init__(self, batches: Iterable[Many]) -> None:
+        self._batches = list(batches)
+        self._weight = sum(many.weight for many in self._batches)
+        self._orders: list[np.ndarray | None] = [None, None]
+        self._kept: list[list[np.ndarray]] = []
+        self._run = _launcher()
+
+    def run(self, is_trial: bool = False) -> Fault | None:
+        """Step, or on a trial only find out whether a step could; return what is wrong, if any.
+
+        If something is, nothing was written.
+        """
+        if not self._batches:
+            return None
         token = enter_parallel(self._weight, PARALLEL_FROM)
-        parallel = token is not False
-        order = self._orders[parallel]
         try:
-            return self._run(self._order(parallel) if order is None else order)
+            parallel = token is not False
+            orders = self._orders[parallel]
+            if orders is None:
+                made = [many.order(parallel) for many in self._batches]
+                self._kept += [arrays for _, arrays in made]
+                orders = self._orders[parallel] = np.array([words for words, _ in made])
+            fault = self._run(orders, is_trial)
         finally:
             leave_parallel(token)
-
-    def _prepare(self, hyper: np.ndarray, active: np.ndarray) -> None:
-        sizes = self.sizes[active]
-        self._hyper, self._active = hyper, active
-        self._items = work_items(sizes, numba.config.NUMBA_NUM_THREADS)
-        self._weight = int(sizes.sum()) + OVERHEAD * sizes.size
-        self._orders: list[np.ndarray | None] = [None, None]
-
-    def _order(self, parallel: bool) -> np.ndarray:
-        # When first needed: a parallel loop starts threads, which a process may never need.
-        links = links_of(self.rule, self.kinds, parallel)
-        order = self._orders[parallel] = words_of(
-            (
-                links, self._hyper, self.groups, self.clocks, self.sizes, self.table, self._active,
-                self._items,
-            )
-        )  # fmt: skip
-        return order
+        if fault < 0:
+            return None
+        which, b = divmod(fault, len(self._batches))
+        return Fault(self._batches[b], *divmod(which, FAULTS))

@@ -12,8 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from fastopt import fused, state
 from fastopt.arena import Buffer
 from fastopt.arrays import Extents
@@ -24,14 +22,14 @@ from fastopt.errors import (
     NonFiniteError,
     did_you_mean,
 )
-from fastopt.norms import all_finite, flat_norm
-from fastopt.segments import Change, Group, Recipe, Segment, are_groups
+from fastopt.groups import Groups
+from fastopt.norms import flat_norm
+from fastopt.segments import Change, Group, Recipe, are_groups
+from fastopt.transaction import Transaction
 
 __all__ = ["NONFINITE", "Optimizer"]
 
 NONFINITE = ("propagate", "skip", "raise")
-
-Work = list[tuple[Group, list[Segment]]]
 
 
 class Optimizer(ABC):
@@ -69,9 +67,10 @@ class Optimizer(ABC):
 
     Notes
     -----
-    The last gradient arrays are remembered, and kept alive, until the next step: passing the same
-    arrays again (with new contents) saves checking them. One optimizer must not be stepped by two
-    threads at a time; different optimizers may.
+    Arrays are found, and checked, anew at each step: their memory may move in between, their shape
+    and dtype may not change. The last gradient arrays are kept alive until the next step. A step
+    is one transaction: of two threads that step one optimizer each has its turn, and a step from
+    inside a step is refused.
 
     Examples
     --------
@@ -113,11 +112,14 @@ class Optimizer(ABC):
         self._recipe = recipe if ema is None else functools.partial(fused.averaging, recipe)
         self._nonfinite = nonfinite
         self._schedule = schedule
-        self._groups: list[Group] = []
+        self._looks_first = schedule is not None or nonfinite != "propagate"
+        self._transaction = Transaction(type(self).__name__)
         self._extents = Extents()
         # With one set of parameters its gradients come as they are, otherwise one item a group.
-        self._bare = not are_groups(params)
-        for group in [{"params": params}] if self._bare else params:
+        is_bare = not are_groups(params)
+        self._together = Groups(type(self).__name__, is_bare)
+        self._groups = self._together.groups
+        for group in [{"params": params}] if is_bare else params:
             self._add(group)
 
     def step(
@@ -177,36 +179,45 @@ class Optimizer(ABC):
         """
         has_extras = fused.are_asked(grad_scale, max_norm, clip_value, zero_grad)
         loss = None if closure is None else closure()
-        usual = self._bare and self._schedule is None and self._nonfinite == "propagate"
-        if usual and not has_extras and self._groups[0].repeat(grads):
+        with self._transaction.lock:
+            if not (has_extras or self._looks_first) and self._together.repeat(grads):
+                self.steps += 1
+                return loss
+        with self._transaction:
+            together = self._together
+            self._put(grads)
+            changes = [group.pending() for group in self._groups]
+            # Nothing is changed before all gradients are known to be right.
+            together.run(is_trial=True)
+            scheduled = self._scheduled(changes)
+            norm = self._norm(grad_scale, zero_grad, max_norm)
+            # A finite norm says that all gradients are; an infinite one may have overflowed.
+            is_known = max_norm is not None and math.isfinite(norm)
+            if not is_known and self._is_skipped():
+                self.skipped += 1
+                return loss
+            extras = None
+            if has_extras:
+                extras = fused.extras(grad_scale, clip_value, zero_grad, norm, max_norm)
+            together.adopt(changes, scheduled, grads)
+            together.run(extras)
             self.steps += 1
-            return loss
-        work = self._match(grads)
-        changes = [group.pending() for group in self._groups]
-        schedule = self._schedule
-        scheduled = None if schedule is None else self._scheduled(schedule(self.steps), changes)
-        if zero_grad:
-            fused.check_cleared([(f"grads{s.suffix}", s.g) for _, held in work for s in held])
-        norm = 0.0
-        if max_norm is not None:
-            norm = flat_norm([segment.g for _, held in work for segment in held])
-            self.grad_norm = norm / grad_scale
-        # A finite norm says that every gradient is; an infinite one may be a sum that overflowed.
-        unknown = max_norm is None or not math.isfinite(norm)
-        if self._nonfinite != "propagate" and unknown and not self._is_finite(work):
-            self.skipped += 1
-            return loss
-        extras = None
-        if has_extras:
-            extras = fused.extras(grad_scale, clip_value, zero_grad, norm, max_norm)
-        for k, (group, _) in enumerate(work):
-            if (change := changes[k]) is not None:
-                group.adopt(change)
-            if scheduled is not None:
-                group.schedule(scheduled[k])
-            group.step(extras)
-        self.steps += 1
         return loss
+
+    def _put(self, grads: Any) -> None:
+        self._together.put(grads)
+
+    def _is_skipped(self) -> bool:
+        """Tell whether a gradient that is not finite makes the step do nothing; or raise."""
+        if self._nonfinite == "propagate":
+            return False
+        try:
+            self._together.check_finite()
+        except NonFiniteError:
+            if self._nonfinite == "raise":
+                raise
+            return True
+        return False
 
     @property
     def ema(self) -> Any:
@@ -218,7 +229,7 @@ class Optimizer(ABC):
         if fused.AVERAGE not in self.defaults:
             return None
         views = [group.slot_views(fused.AVERAGE) for group in self._groups]
-        return views[0] if self._bare else views
+        return views[0] if self._together.is_bare else views
 
     def zero_grad(self) -> None:
         """Set gradients to zero in place: an arena's, and for arrays those of the last step.
@@ -228,19 +239,13 @@ class Optimizer(ABC):
         ArrayError
             A gradient array is read-only; nothing was written.
         """
-        seen = [
-            (group.where, segment.source, segment.suffix)
-            for group in self._groups
-            for segment in group.segments
-            if segment.source is not None
-        ]
-        for where, g, suffix in seen:
+        for where, segment, g in self._together.gradients():
             if not g.flags.writeable:
                 raise ArrayError(
-                    f"{where}: grads{suffix} is read-only; pass writable gradients to step, or "
+                    f"{where}{segment.suffix} is read-only; pass writable gradients to step, or "
                     "clear them yourself"
                 )
-        for _, g, _ in seen:
+        for _, _, g in self._together.gradients():
             g[...] = 0.0
         for group in self._groups:
             if isinstance(group.params, Buffer):
@@ -262,8 +267,9 @@ class Optimizer(ABC):
         ArrayTypeError, ArrayError, HyperparameterError
             Something in it is not allowed; the optimizer is as before.
         """
-        self._add(group)
-        self._bare = False
+        with self._transaction:
+            self._add(group)
+            self._together.is_bare = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of the whole state, in the layout of ``torch.optim.Optimizer``.
@@ -281,7 +287,8 @@ class Optimizer(ABC):
         HyperparameterError
             One in ``param_groups`` is not allowed.
         """
-        return state.dump(self._groups, self.steps)
+        with self._transaction:
+            return state.dump(self._groups, self.steps)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a state dict of this optimizer, or of torch's; its arrays are copied.
@@ -300,7 +307,9 @@ class Optimizer(ABC):
         HyperparameterError
             A hyperparameter in it is not allowed. Nothing was written.
         """
-        self.steps = state.load(self._groups, state_dict)
+        with self._transaction:
+            self.steps = state.load(self._groups, state_dict)
+            self._together.forget()
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -315,7 +324,7 @@ class Optimizer(ABC):
             "params": [group.params for group in self._groups],
             "options": [dict(group, params=None) for group in self.param_groups],
             "arguments": (self._recipe, self.defaults, self._nonfinite, self._schedule),
-            "bare": self._bare,
+            "bare": self._together.is_bare,
             "skipped": self.skipped,
             "state": self.state_dict(),
         }
@@ -326,7 +335,7 @@ class Optimizer(ABC):
         Optimizer.__init__(self, groups, recipe, defaults, nonfinite=nonfinite, schedule=schedule)
         for options, saved_options in zip(self.param_groups, saved["options"]):
             options.update(saved_options, params=options["params"])
-        self._bare, self.skipped = saved["bare"], saved["skipped"]
+        self._together.is_bare, self.skipped = saved["bare"], saved["skipped"]
         self.load_state_dict(saved["state"])
 
     def _add(self, group: Mapping[str, Any]) -> None:
@@ -340,61 +349,34 @@ class Optimizer(ABC):
                     f"{where} has no hyperparameter {name!r}{did_you_mean(name, self.defaults)}; "
                     f"it has {', '.join(self.defaults)}"
                 )
-        path = "params" if self._bare and not index else f"params[{index}]['params']"
+        path = "params" if self._together.is_bare and not index else f"params[{index}]['params']"
         # The row of the table comes first: nothing of the optimizer changes if a check fails.
         options = {"params": [], **self.defaults, **{k: group[k] for k in group if k != "params"}}
         extents = self._extents.copy()
         made = Group(where, path, group["params"], options, self._recipe, extents)
         options["params"] = [piece.array for _, piece in made.pieces]
         self._extents = extents
+        self._together.forget()
         self._groups.append(made)
         self.param_groups.append(options)
 
-    def _match(self, grads: Any) -> Work:
-        groups = self._groups
-        if grads is None and not all(isinstance(group.params, Buffer) for group in groups):
-            raise ArrayTypeError(
-                "step needs the gradients, in the structure of the parameters; only the "
-                "gradients of a Buffer are known without passing them"
-            )
-        if self._bare:
-            return [(groups[0], groups[0].match(grads, "grads", self._extents))]
-        items = [None] * len(groups) if grads is None else grads
-        if not isinstance(items, list | tuple) or len(items) != len(groups):
-            found = (
-                f"{len(items)} items" if isinstance(items, list | tuple) else type(items).__name__
-            )
-            raise ArrayTypeError(
-                f"with param groups, grads must be a list with one item for each of the "
-                f"{len(groups)} groups; got {found}"
-            )
+    def _scheduled(self, changes: list[Change | None]) -> list[float] | None:
+        """Return each group's learning rate for this step, if there is a schedule."""
+        if self._schedule is None:
+            return None
+        factor = float(self._schedule(self.steps))
         return [
-            (group, group.match(item, f"grads[{k}]", self._extents))
-            for k, (group, item) in enumerate(zip(groups, items))
-        ]
-
-    def _scheduled(self, factor: float, changes: list[Change | None]) -> list[float]:
-        """Return each group's learning rate for this step."""
-        return [
-            group.scaled((group.h if change is None else change.h)[0], float(factor))
+            group.scaled((group.h if change is None else change.h)[0], factor)
             for group, change in zip(self._groups, changes)
         ]
 
-    def _is_finite(self, work: Work) -> bool:
-        for group, held in work:
-            for segment in held:
-                g = segment.g
-                if all_finite(g):
-                    continue
-                if self._nonfinite == "skip":
-                    return False
-                flat_index = int(np.flatnonzero(~np.isfinite(g))[0])
-                key, index = group.locate(segment, flat_index)
-                named = "" if isinstance(group.params, np.ndarray) else f" {key!r}"
-                kind = "NaN" if math.isnan(g[flat_index]) else "infinite"
-                raise NonFiniteError(
-                    f"{group.where}: the gradient of parameter{named} is {kind} at flat index "
-                    f"{index}; nothing was changed. Lower lr, clip gradients, or pass "
-                    'nonfinite="skip".'
-                )
-        return True
+    def _norm(self, grad_scale: float, zero_grad: bool, max_norm: float | None) -> float:
+        """Return the gradients' norm, for ``max_norm``; check that they can be cleared."""
+        given = self._together.gradients()
+        if zero_grad:
+            fused.check_cleared([(f"{where}{s.suffix}", g) for where, s, g in given])
+        if max_norm is None:
+            return 0.0
+        norm = flat_norm([g.reshape(-1) for _, _, g in given])
+        self.grad_norm = norm / grad_scale
+        return norm

@@ -1,116 +1,28 @@
-"""What :class:`fastopt.optimizer.Optimizer` is made of: runs of memory, and groups of them.
+"""Groups: the segments that share hyperparameters, which are read before each step.
 
-A *segment* is contiguous memory with one clock: one array, or a whole arena. A *group* is the
-segments that share hyperparameters; it reads them from its dict before each step, since schedulers
-write there, and packs them again only when they changed.
+Schedulers write to a group's dict; its options are packed again only when they changed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from operator import is_, itemgetter
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastopt.arena import Buffer
-from fastopt.arrays import Extents, aligned_zeros, check_array, check_like, is_like, named
-from fastopt.batches import Batch
-from fastopt.clocks import new_clock, rewind
+from fastopt.arrays import Extents, check_array, check_like, named
+from fastopt.batches import Batch, Piece, Segment
+from fastopt.clocks import rewind
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean
-from fastopt.fused import AVERAGE, Extras
 from fastopt.rules import Rule
-from fastopt.rules.base import ZERO, begin
 
-__all__ = ["Change", "Group", "Piece", "Segment", "are_groups"]
+__all__ = ["Change", "Group", "are_groups"]
 
 Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
 """``recipe(where, options)`` picks the rule and renames torch's options to the rule's names."""
-
-
-class Piece(NamedTuple):
-    """One tensor of a segment: ``p[start:stop]`` in shape ``shape``, called ``key`` by the user."""
-
-    key: Any
-    array: np.ndarray
-    start: int
-    stop: int
-
-    def of(self, flat: np.ndarray) -> np.ndarray:
-        """Return this tensor's part of a flat array of the segment, in the tensor's shape."""
-        return flat[self.start : self.stop].reshape(self.array.shape)
-
-
-class Segment:
-    """Contiguous memory with its slots, its clock and its last gradient."""
-
-    def __init__(self, p: np.ndarray, pieces: list[Piece], suffix: str) -> None:
-        self.p = p.view(np.ndarray).reshape(-1)
-        self.n = self.p.size
-        self.shape = p.shape
-        self.dtype = p.dtype
-        self.pieces = pieces
-        self.suffix = suffix
-        self.slots: dict[str, np.ndarray] = {}
-        self.clock = np.zeros(0)
-        self.x: tuple[np.ndarray, ...] = ()
-        # Kept alive on purpose: while we hold it, an array with the same identity is the same one.
-        self.source: np.ndarray | None = None
-        self.g = np.zeros(0)
-
-    @property
-    def steps(self) -> int:
-        """Number of steps taken since the slots were zero."""
-        return int(self.clock[0])
-
-    def bind(self, rule: Rule, h: tuple[float, ...]) -> None:
-        """Get the slots and the clock that ``rule`` needs, keeping what is there already."""
-        fresh = [name for name in rule.slots if name not in self.slots]
-        for name in fresh:
-            self.slots[name] = aligned_zeros(self.n, self.p.dtype, 2 + rule.slots.index(name))
-        if self.clock.size:
-            self._fill(rule, h, fresh)
-        own = len(rule.slots) - (AVERAGE in rule.slots)
-        if not self.clock.size or (fresh and len(fresh) >= own):
-            self.clock = new_clock(rule, h)
-        self.x = (self.p, *(self.slots[name] for name in rule.slots))
-
-    def begin(self, rule: Rule, h: tuple[float, ...]) -> None:
-        """Make ready for a first step: clock and slots start from parameters and ``h`` of now."""
-        self.clock[:] = new_clock(rule, h)
-        self._fill(rule, h, rule.slots)
-
-    def _fill(self, rule: Rule, h: tuple[float, ...], names: Sequence[str]) -> None:
-        for name, source in zip(rule.slots, rule.starts[1:]):
-            if name in names and source != ZERO:
-                begin(source, h, self.p, self.slots[name])
-
-    def accept(self, g: Any, where: str, params: Extents) -> np.ndarray:
-        """Return the gradient ``g`` as a flat array; check it unless it was the last one too."""
-        if g is not self.source:
-            if not is_like(g, self.dtype, self.shape):
-                check_like(where + self.suffix, g, self.dtype, self.shape)
-            owner = params.find(g)
-            if owner is not None:
-                raise ArrayError(
-                    f"{where}{self.suffix} shares memory with {owner}, which the step writes to. "
-                    "Compute the gradient in an array of its own."
-                )
-            self.source = g
-            self.g = g if g.ndim == 1 else g.view(np.ndarray).reshape(-1)
-        return self.g
-
-
-class Match(NamedTuple):
-    """Gradients as they were given, and the segments that hold them now."""
-
-    items: Sequence[np.ndarray | None]
-    segments: list[Segment]
-
-    def holds(self, items: Sequence[np.ndarray | None]) -> bool:
-        """Tell whether these are the very same gradients."""
-        return len(items) == len(self.items) and all(map(is_, items, self.items))
 
 
 class Change(NamedTuple):
@@ -161,10 +73,7 @@ class Group:
         self.splits = self.rule.measure is not None
         self.segments = _segments(path, self.params, extents, self.splits)
         self.keys = [piece.key for segment in self.segments for piece in segment.pieces]
-        self._match = Match((), [])
-        self._options: dict[str, Any] | None = None
         self.waiting = set(self.segments)
-        self._aimed: list[Batch] | None = None
         self._bind()
 
     @property
@@ -192,58 +101,40 @@ class Group:
             return views[0]
         return dict(zip(self.keys, views)) if isinstance(params, dict) else views
 
-    def match(self, grads: Any, where: str, params: Extents) -> list[Segment]:
-        """Give each segment its gradient, if there is one; return those that have one now.
+    def put(self, grads: Any, where: str) -> None:
+        """Take gradients for the next step, in the structure of the parameters.
 
-        Gradients not seen before are checked.
+        Raises
+        ------
+        ArrayTypeError, ArrayError
+            The structure is another one. What the gradients are is checked as the step finds them.
         """
-        items, last = self._items(grads, where), self._match
-        if not last.holds(items):
-            given = [(s, g) for s, g in zip(self.segments, items) if g is not None]
-            for segment, g in given:
-                segment.accept(g, where, params)
-            last = self._match = Match(tuple(items), [segment for segment, _ in given])
-            self._aimed = None
-        return last.segments
+        items = self._items(grads, where)
+        for batch in self.batches:
+            batch.put(items)
 
-    def step(self, extras: Extras | None) -> None:
-        """Update the segments of the last :meth:`match`, in place."""
-        segments = self._match.segments
+    def begin(self) -> None:
+        """Make ready, for their first step, those that have a gradient for the first time."""
         if self.waiting:
-            self._begin(self.waiting.intersection(segments))
-            self.waiting.difference_update(segments)
-        if self._aimed is None:
-            self._aimed = [batch for batch in self._batches if batch.aim(segments)]
-        for batch in self._aimed:
-            batch.step(self._hyper, extras)
-        self._options = dict(self.options) if self.seen is not None else None
+            self._begin(self.waiting.intersection(self._active))
 
     def _begin(self, segments: Collection[Segment]) -> None:
         h = tuple(self._hyper[0].tolist())  # with a schedule's learning rate
         for segment in segments:
             segment.begin(self.rule, h)
 
+    def finish(self) -> None:
+        """Note that those with a gradient have taken a step."""
+        if self.waiting:
+            self.waiting.difference_update(self._active)
+
     def wait(self, segments: set[Segment]) -> None:
         """Take these, and no others, as those that have not taken a step."""
-        self.waiting, self._aimed = segments, None
+        self.waiting = segments
 
-    def repeat(self, grads: Any) -> bool:
-        """Do the last :meth:`step` again if all it was made for is as it was; tell whether it is.
-
-        Each function that a step goes through costs 2 us where a backward pass has emptied the
-        caches, as long as 8 000 elements take: so this one asks all that a step has to ask.
-        """
-        aimed = self._aimed
-        if aimed is None or not self._match.holds(self._items(grads, "grads")):
-            return False
-        try:
-            if self.options != self._options:
-                return False
-        except ValueError:  # an option is an array of several elements: packing refuses it by name
-            return False
-        for batch in aimed:
-            batch.step(self._hyper, None)
-        return True
+    @property
+    def _active(self) -> list[Segment]:
+        return [segment for batch in self.batches for segment, _ in batch.gradients]
 
     def _items(self, grads: Any, where: str) -> Sequence[np.ndarray | None]:
         params = self.params
@@ -252,7 +143,7 @@ class Group:
                 return _split(params, grads, where)
             return (params.flat_grad if grads is None else grads,)
         if grads is None:
-            return ()
+            return [None] * len(self.segments)
         if isinstance(params, np.ndarray):
             return (grads,)
         if not isinstance(grads, Mapping if isinstance(params, dict) else list | tuple):
@@ -287,18 +178,27 @@ class Group:
         seen = self.read(options)
         return Change(rule, rule.pack(values, self.where), seen if _immutable(seen) else None)
 
-    def pending(self) -> Change | None:
-        """Return what changed in the group's dict since the last step; None is the usual answer."""
+    def is_unchanged(self) -> bool:
+        """Tell whether all options in the group's dict are as they were at the last step."""
         try:
-            unchanged = self.read(self.options) == self.seen
+            return self.read(self.options) == self.seen
         except KeyError as error:
             raise HyperparameterError(f"{self.where} has lost its {error}; set it again") from None
         except ValueError:  # an array of several elements has no truth; packing refuses it by name
-            unchanged = False
-        return None if unchanged else self.change(self.options)
+            return False
 
-    def adopt(self, change: Change) -> None:
-        """Use new hyperparameters from now on: slots for the rule, powers in clocks made anew."""
+    def pending(self) -> Change | None:
+        """Return what changed in the group's dict since the last step; None is the usual answer."""
+        return None if self.is_unchanged() else self.change(self.options)
+
+    def adopt(self, change: Change) -> bool:
+        """Use new hyperparameters from now on: slots for the rule, powers in clocks made anew.
+
+        Returns
+        -------
+        bool
+            Whether they go with another rule, and so with batches that have no gradients yet.
+        """
         before, (rule, h, _) = dict(zip(self.rule.hyper, self.h)), change
         changed = {name for name, value in zip(rule.hyper, h) if before.get(name, value) != value}
         has_other_rule = rule is not self.rule
@@ -309,15 +209,18 @@ class Group:
         if not changed.isdisjoint(rule.powers):
             for segment in self.segments:
                 rewind(rule, h, segment.clock[None])
+        return has_other_rule
 
     def _bind(self) -> None:
-        sorts: dict[np.dtype, list[Segment]] = {}
-        for segment in self.segments:
-            segment.bind(self.rule, self.h)
-            sorts.setdefault(segment.dtype, []).append(segment)
-        self._batches = [Batch(self.rule, segments) for segments in sorts.values()]
-        self._aimed = None
         self._hyper = np.array(self.rule.rows(self.h))
+        sorts: dict[np.dtype, list[int]] = {}
+        for k, segment in enumerate(self.segments):
+            segment.bind(self.rule, self.h)
+            sorts.setdefault(segment.dtype, []).append(k)
+        self.batches = [
+            Batch(self.rule, [self.segments[k] for k in ks], ks, self._hyper, len(sorts) == 1)
+            for ks in sorts.values()
+        ]
 
     def scaled(self, lr: float, factor: float) -> float:
         """Return the learning rate multiplied by a schedule's factor; check it."""
@@ -332,13 +235,6 @@ class Group:
     def schedule(self, lr: float) -> None:
         """Take this learning rate for the next step."""
         self._hyper[:, 0] = lr
-
-    def locate(self, segment: Segment, index: int) -> tuple[Any, int]:
-        """Return the key of the tensor that holds element ``index`` and its flat index there."""
-        for piece in segment.pieces:
-            if piece.start <= index < piece.stop:
-                return piece.key, index - piece.start
-        return "padding", index
 
 
 def _split(buffer: Buffer, grads: Any, where: str) -> list[np.ndarray]:
@@ -358,24 +254,27 @@ def _segments(path: str, params: Any, extents: Extents, splits: bool) -> list[Se
         extents.add(path, params.flat)
         views = list(zip(params.names, Buffer._values(params.params), params.offsets))
         if splits:
-            return [
-                Segment(view, [Piece(key, view, 0, view.size)], f"[{key!r}]")
-                for key, view, _ in views
-            ]
-        pieces = [Piece(key, view, start, start + view.size) for key, view, start in views]
-        return [Segment(params.flat, pieces, "")]
-    segments = []
-    for item_path, a in named(path, params):
+            return [_whole(f"{path}[{key!r}]", f"[{key!r}]", key, view) for key, view, _ in views]
+        pieces = [
+            Piece(key, view, view.shape, start, start + view.size) for key, view, start in views
+        ]
+        return [Segment(path, "", params.flat, pieces)]
+    items = named(path, params)
+    if not items:
+        raise ArrayError(f"{path} is empty; pass at least one array")
+    for item_path, a in items:
         check_array(item_path, a)
         extents.add(item_path, a)
-        suffix = item_path.removeprefix(path)
-        segments.append(Segment(a, [Piece(suffix, a, 0, a.size)], suffix))
-    if not segments:
-        raise ArrayError(f"{path} is empty; pass at least one array")
-    keys = params if isinstance(params, dict) else range(len(segments))
-    for key, segment in zip(keys, segments):
-        segment.pieces[0] = segment.pieces[0]._replace(key=key)
-    return segments
+    keys = params if isinstance(params, dict) else range(len(items))
+    return [
+        _whole(item_path, item_path.removeprefix(path), key, a)
+        for key, (item_path, a) in zip(keys, items)
+    ]
+
+
+def _whole(path: str, suffix: str, key: Any, a: np.ndarray) -> Segment:
+    """Return the segment of one tensor."""
+    return Segment(path, suffix, a, [Piece(key, a, a.shape, 0, a.size)])
 
 
 def _immutable(values: tuple) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.arrays import aligned_zeros
+from fastopt.batches import Piece, Segment
 from fastopt.clocks import new_clock, resumed, whole_step
 from fastopt.errors import StateError
-from fastopt.segments import Change, Group, Piece, Segment
+from fastopt.segments import Change, Group
 
 __all__ = ["dump", "load"]
 
@@ -180,7 +180,7 @@ def _fill(segment: Segment, slots: dict[str, list[np.ndarray]], needed: tuple[st
     for name in set(segment.slots).difference(slots, needed):
         del segment.slots[name]
     for name in set(slots).difference(segment.slots):
-        segment.slots[name] = aligned_zeros(segment.n, segment.dtype, 2)
+        segment.slots[name] = segment.empty_slot(2)
     for name, slot in segment.slots.items():
         if name not in slots:
             slot[...] = 0.0

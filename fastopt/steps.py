@@ -8,6 +8,7 @@ loop over calls (:func:`fastopt.loops.each`).
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -17,10 +18,11 @@ from numba import types
 from fastopt import loops
 from fastopt.calls import address_of
 from fastopt.compile import kernel
+from fastopt.lookup import finding
 from fastopt.rules import Rule
 from fastopt.threads import Twins
 
-__all__ = ["ARGUMENTS", "links_of", "stepper"]
+__all__ = ["WHERE", "WORK", "find_of", "links_of", "stepper"]
 
 # float32 on 2 cores the twins cross at 16 000 elements (AdamW), 24 000 (momentum), 32 000 (SGD).
 # Whole steps of AdamW, serial and parallel, in us: a list of 18 arrays of 1 000 takes 19 and 15
@@ -34,8 +36,18 @@ _ROW, _ROWS = types.Array(_REAL, 1, "C"), types.Array(_REAL, 2, "C")
 _LIST, _TABLE = types.Array(_WHOLE, 1, "C"), types.Array(_WHOLE, 2, "C")
 # Arguments of every item of work, after its number, and of the loop over arrays.
 _ITEM = _WHOLE, _ROWS, _TABLE, _LIST, _LIST, _TABLE, _ROWS
-ARGUMENTS = types.Tuple((_LIST, _ROWS, _LIST, _ROWS, _LIST, _TABLE, _LIST, _TABLE))
+WORK = types.Tuple((_LIST, _ROWS, _LIST, _ROWS, _LIST, _TABLE, _LIST, _TABLE))
 """Numba's types of what :func:`fastopt.loops.scattered` takes."""
+WHERE = types.Tuple(
+    (_LIST, _LIST, _LIST, _TABLE, _TABLE, _TABLE, _LIST, _TABLE, _TABLE, _LIST, _ROWS, _LIST)
+)
+"""Those of what :func:`fastopt.lookup.finding` takes, behind an array with its address."""
+
+
+@functools.cache
+def find_of(locate: Callable) -> int:
+    """Compile what finds arrays by :attr:`fastopt.lookup.Lookup.locate`; return its address."""
+    return address_of(kernel(finding, locate), _WHOLE, *WHERE[1:])
 
 
 @functools.cache
@@ -53,7 +65,7 @@ def links_of(rule: Rule, kinds: tuple[np.dtype, ...], parallel: bool = False) ->
     updates = kernel(loops.spanning, rule.update, n, kinds)
     links = (
         n,
-        address_of(kernel(loops.scattered), _WHOLE, *ARGUMENTS),
+        address_of(kernel(loops.scattered), _NONE, *WORK),
         address_of(ticks, _NONE, _ROW, _ROW, _ROW),
         address_of(updates, _NONE, _ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE),
         address_of(kernel(loops.each, parallel=parallel), _NONE, _WHOLE, _WHOLE, *_ITEM),

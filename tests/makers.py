@@ -55,4 +55,4 @@ def assert_near(actual, expected, steps):
 def everything(opt):
     """Return all bytes that a step may change."""
     segments = [segment for group in opt._groups for segment in group.segments]
-    return [a.tobytes() for s in segments for a in (s.clock, *s.x)]
+    return [a.tobytes() for s in segments for a in (s.clock, s.array, *s.slots.values())]

@@ -118,7 +118,7 @@ def test_padding_stays_zero_through_training(cls):
 @pytest.mark.parametrize("n", [7, 5000])
 def test_slots_of_an_arena_are_aligned(n):
     opt = fastopt.Adam(flatten([np.ones(n)]), amsgrad=True)
-    for a in opt._groups[0].segments[0].x:
+    for a in opt._groups[0].segments[0].slots.values():
         assert address(a) % 64 == 0
 
 

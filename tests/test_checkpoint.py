@@ -45,7 +45,7 @@ def feed(opt, params, grads, given):
 def every_byte(opt):
     """Return the parameters, the slots and the clocks, without an arena's padding."""
     pieces = [(s, p) for group in opt._groups for s, p in group.pieces]
-    state = [p.of(a).tobytes() for s, p in pieces for a in s.x]
+    state = [p.of(a).tobytes() for s, p in pieces for a in (s.array, *s.slots.values())]
     return state, [s.clock.tobytes() for s, _ in pieces], (opt.steps, opt.skipped), repr(opt)
 
 

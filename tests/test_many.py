@@ -10,21 +10,14 @@ import torch
 
 import fastopt.many
 from fastopt.access import put, take
+from fastopt.arrays import address
 from fastopt.compile import kernel
+from fastopt.lookup import ARRAYS, CLASH, CLOCK, COUNTER, GRADIENT, MOVED, PARAMETER, SLOTS
 from fastopt.loops import LINE
-from fastopt.many import (
-    BFLOAT16,
-    COUNTER,
-    GRADIENT,
-    ITEM,
-    OVERHEAD,
-    PARAMETER,
-    SLOTS,
-    Many,
-    work_items,
-)
+from fastopt.many import BFLOAT16, ITEM, OVERHEAD, Launch, Many, work_items
 from fastopt.rules import RULES
 from fastopt.steps import stepper
+from fastopt.torch.memory import TENSORS
 
 SIZES = {
     "none": [],
@@ -73,23 +66,41 @@ class Arrays:
         self.alone = [
             (p.copy(), *(slots[s].copy() for slots in self.slots)) for s, p in enumerate(self.p)
         ]
-        self.many = Many(rule, dtype, dtype, sizes, groups)
+        shapes = [((n,), (1,)) for n in sizes]
+        self.many = Many(
+            rule, dtype, dtype, shapes, np.array(self.hyper), groups, ARRAYS, counts=True
+        )
         self.clocks = self.many.clocks.copy()
-        table = self.many.table
-        table[COUNTER] = self.counters.ctypes.data + 4 * np.arange(len(sizes))
-        table[PARAMETER] = [a.ctypes.data for a in self.p]
-        for k, slots in enumerate(self.slots):
-            table[SLOTS + k] = [a.ctypes.data for a in slots]
+        self.objects = [
+            (COUNTER, [self.counters[s : s + 1].reshape(()) for s in range(len(sizes))]),
+            (PARAMETER, self.p),
+            *enumerate(self.slots, SLOTS),
+        ]
+        for row, arrays in self.objects:
+            self.many.objects[row] = np.fromiter(arrays, object, len(arrays))
+            self.many.checked[row] = self.many.objects[row]
+            self.many.table[row] = [address(a) for a in arrays]
 
     def draw(self, n, scale=1.0):
-        a = np.empty(n + self.shift, self.dtype)[self.shift :]
+        a = np.empty(n + self.shift, self.dtype)
+        a = a[self.shift :] if self.shift else a  # a view cannot be resized
         a[:] = scale * self.rng.standard_normal(n)
         return a
 
-    def step(self, active):
+    def launched(self, active):
+        """Return the gradients of a new step, and the step."""
         g = [self.draw(p.size) for p in self.p]
-        self.many.table[GRADIENT] = [a.ctypes.data for a in g]
-        assert self.many.step(np.array(self.hyper), np.array(active, np.int64)) == -1
+        for s in range(len(g)):
+            self.many.objects[GRADIENT, s] = g[s] if s in active else None
+        starts = sorted((address(p), address(p) + p.nbytes) for p in self.p if p.size)
+        bounds = np.array(starts, np.int64).reshape(-1, 2).T.copy()
+        self.many.aim(np.array(active, np.int64), bounds)
+        return g, Launch([self.many])
+
+    def step(self, active):
+        g, launch = self.launched(active)
+        assert launch.run(is_trial=True) is None
+        assert launch.run() is None
         for s in active:
             h = self.hyper[self.groups[s]]
             stepper(self.rule).serial(h, self.clocks[s], g[s], self.alone[s])
@@ -138,17 +149,87 @@ def test_transformer_engine_3207_an_empty_array_at_the_end_skips_no_other():
     np.testing.assert_array_equal(arrays.counters, [1, 1, 1])
 
 
-@pytest.mark.parametrize("wrong", [0, 2])
-def test_a_counter_that_disagrees_stops_everything(wrong):
+def resized(arrays):
+    arrays.p[1].resize(900, refcheck=False)
+
+
+def reshaped(arrays):
+    arrays.p[1].shape = 10, 10
+
+
+def made_read_only(arrays):
+    arrays.p[1].setflags(write=False)
+
+
+def retyped(arrays):
+    arrays.p[1].dtype = np.int32
+
+
+def swapped(arrays):
+    arrays.many.objects[PARAMETER, 1] = arrays.p[1].copy()
+
+
+def no_array(arrays):
+    arrays.many.objects[GRADIENT, 1] = [1.0] * 100
+
+
+def of_another_size(arrays):
+    arrays.many.objects[GRADIENT, 1] = np.ones(101, np.float32)
+
+
+def of_another_dtype(arrays):
+    arrays.many.objects[GRADIENT, 1] = np.ones(100)
+
+
+def of_another_order(arrays):
+    arrays.many.objects[GRADIENT, 1] = np.ones(200, np.float32)[::2]
+
+
+def gone(arrays):
+    arrays.many.objects[GRADIENT, 1] = None
+
+
+def of_a_parameter(arrays):
+    arrays.many.objects[GRADIENT, 1] = arrays.p[1][:]
+
+
+def counted(arrays):
+    arrays.counters[1] = 5
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        *((change, MOVED) for change in (resized, reshaped, made_read_only, retyped, swapped)),
+        *((change, MOVED) for change in (no_array, of_another_size, of_another_dtype)),
+        *((change, MOVED) for change in (of_another_order, gone)),
+        (of_a_parameter, CLASH),
+        (counted, CLOCK),
+    ],
+)
+def test_what_is_not_as_it_was_checked_stops_everything(change, kind):
     arrays = Arrays(RULES["adamw"], [7, 100, 9], [0, 0, 0])
     arrays.step([0, 1, 2])
-    arrays.counters[wrong] = 5
+    _, launch = arrays.launched([0, 1, 2])
     before = [p.copy() for p in arrays.p]
-    active = np.array([2, 1, 0])
-    assert arrays.many.step(np.array(arrays.hyper), active) == list(active).index(wrong)
-    for a, b in zip(arrays.p, before):
-        assert a.tobytes() == b.tobytes()
+    change(arrays)
+    fault = launch.run()
+    assert (fault.many, fault.number, fault.kind) == (arrays.many, 1, kind)
+    for s in (0, 2):
+        assert arrays.p[s].tobytes() == before[s].tobytes()
     assert arrays.many.clocks[:, 0].tolist() == [1, 1, 1]
+
+
+def test_a_fault_in_the_last_of_several_batches_stops_the_first():
+    made = [Arrays(RULES["adamw"], [7, 100], [0, 0], dtype) for dtype in (np.float32, np.float64)]
+    for arrays in made:
+        arrays.launched([0, 1])
+    before = [p.copy() for arrays in made for p in arrays.p]
+    launch = Launch(arrays.many for arrays in made)
+    retyped(made[1])
+    assert launch.run() == (made[1].many, 1, MOVED)
+    for p, q in zip([made[0].p[0], made[0].p[1], made[1].p[0]], before):
+        assert p.tobytes() == q.tobytes()
 
 
 def copied():
@@ -187,16 +268,20 @@ def test_pytorch_191763_large_blocks_of_bfloat16_are_stored():
     rule, rng = RULES["momentum"], np.random.default_rng(0)
     for n, steps in itertools.product((1, 15, 16, 31, 64, 65, 1000, 70_001), (3,)):
         exact = torch.from_numpy(rng.standard_normal(n)).to(torch.bfloat16)
-        p = exact.view(torch.int16).numpy().view(np.uint16).copy()
+        p = exact.clone()
         v, g = np.zeros(n, np.float32), torch.from_numpy(rng.standard_normal(n)).bfloat16()
-        many = Many(rule, BFLOAT16, np.float32, [n], [0])
-        many.table[1:, 0] = g.data_ptr(), p.ctypes.data, v.ctypes.data
+        hyper = np.array([rule.pack({"lr": 0.1})])
+        many = Many(rule, BFLOAT16, np.float32, [((n,), (1,))], hyper, [0], TENSORS)
+        slot = torch.from_numpy(v)
+        for row, t in enumerate((g, p, slot), GRADIENT):
+            many.objects[row, 0] = many.checked[row, 0] = t
+            many.table[row, 0] = t.data_ptr() if row > GRADIENT else 0
         wide = torch.zeros(n, dtype=torch.float32)
         for _ in range(steps):
-            assert many.step(np.array([rule.pack({"lr": 0.1})]), many.everything) == -1
+            assert Launch([many]).run() is None
             wide = 0.9 * wide + g.float()
             exact = (exact.float() - 0.1 * wide).bfloat16()
-        actual = torch.from_numpy(p.view(np.int16)).view(torch.bfloat16)
+        actual = p
         # An FMA may round to the other side of a tie: one unit of bfloat16.
         assert torch.allclose(actual.float(), exact.float(), rtol=2**-7, atol=1e-4)
         assert (actual == exact).float().mean() > 0.98

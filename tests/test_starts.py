@@ -121,7 +121,7 @@ def test_tensors_and_options_written_before_the_first_step_count(name):
     opt.add_param_group({"params": [second]})
     opt = pickle.loads(pickle.dumps(opt))
     opt.load_state_dict(opt.state_dict())
-    first, second = opt._params()
+    first, second = (p for group in opt.param_groups for p in group["params"])
     for group in opt.param_groups:
         group.update(options)
     others = [torch.nn.Parameter(torch.tensor(a)) for a in (NEW, OLD - NEW)]

@@ -7,11 +7,12 @@ from typing import Any, final
 
 import numpy as np
 
+from fastopt.batches import Segment
 from fastopt.classes.common import Schedule, by_name
 from fastopt.errors import HyperparameterError, StateError
 from fastopt.optimizer import Optimizer
 from fastopt.rules.schedule_free import averaged
-from fastopt.segments import Group, Segment
+from fastopt.segments import Group
 
 __all__ = ["ScheduleFree", "ScheduleFreeAdamW", "ScheduleFreeSGD"]
 
@@ -68,8 +69,9 @@ class ScheduleFree(Optimizer):
                 )
         held = []
         for group, segment in self._segments():
-            held.append((segment.p, segment.p.copy()))
-            segment.p[:] = averaged(group.h[1], segment.p, segment.slots["z"], True)
+            p = segment.array
+            held.append((p, p.copy()))
+            p[...] = averaged(group.h[1], p, segment.slots["z"], True)
         self._held = held
         self._switch(True)
 
@@ -83,11 +85,11 @@ class ScheduleFree(Optimizer):
             return
         if self._held is None:
             for group, segment in self._segments():
-                y = averaged(group.h[1], segment.p, segment.slots["z"], False)
-                segment.p[:] = y
+                p = segment.array
+                p[...] = averaged(group.h[1], p, segment.slots["z"], False)
         else:
             for p, y in self._held:
-                p[:] = y
+                p[...] = y
         self._held = None
         self._switch(False)
 
@@ -108,13 +110,13 @@ class ScheduleFree(Optimizer):
         for options in self.param_groups:
             options["train_mode"] = not evaluates
 
-    def _match(self, grads: Any) -> Any:
+    def _put(self, grads: Any) -> None:
         if not self.training:
             raise StateError(
                 f"{type(self).__name__} is in evaluation mode, where the parameters hold the "
                 "average; call train() before step(). Nothing was changed."
             )
-        return super()._match(grads)
+        super()._put(grads)
 
 
 @final

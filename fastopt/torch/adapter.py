@@ -10,13 +10,14 @@ import torch
 from torch.optim.optimizer import _global_optimizer_post_hooks as global_post_hooks
 from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hooks
 
-from fastopt.errors import FastoptError, HyperparameterError, StateError
+from fastopt.errors import ArrayError, FastoptError, HyperparameterError, StateError
 from fastopt.recipes import named
 from fastopt.rules import RULES, Rule
+from fastopt.torch.batch import Clocks
 from fastopt.torch.docs import described
-from fastopt.torch.entry import Entry
-from fastopt.torch.plan import Clocks, Manner, Plan, names_of, planned
-from fastopt.torch.tensors import check_disjoint, check_tensor, empty_slot
+from fastopt.torch.plan import TRIES, Manner, Plan, Stale, names_of, params_of
+from fastopt.torch.tensors import Ranges, check_tensor, empty_slot
+from fastopt.transaction import Transaction
 
 __all__ = ["Lr", "Optimizer", "Pair", "Params"]
 
@@ -46,7 +47,8 @@ class Optimizer(torch.optim.Optimizer):
         Read at each step, so schedulers, and you, may change any option any time.
     state : dict
         For each parameter that took a step: ``step`` and the slots, by torch's names. They are
-        the memory that the kernels write; change them in place or replace them.
+        the memory that the kernels write; change them in place or replace them. Other keys are
+        yours.
 
     Notes
     -----
@@ -94,6 +96,7 @@ class Optimizer(torch.optim.Optimizer):
         super().__init__(params, options)
 
     def _forget(self) -> None:
+        self._transaction = Transaction(type(self).__name__)
         self._plan: Plan | None = None
         self._clocks: Clocks = {}
         self._incoming: dict[torch.Tensor, dict[str, Any]] | None = None
@@ -101,13 +104,6 @@ class Optimizer(torch.optim.Optimizer):
     def _manner(self, options: Mapping[str, Any]) -> Manner:
         names = [name for name in options if name not in _OF_TORCH]
         return Manner(type(self).__name__, type(self)._recipe, names, self._counts)
-
-    def _params(self) -> list[torch.Tensor]:
-        return [p for group in self.param_groups for p in group["params"]]
-
-    def _make_plan(self) -> Plan:
-        manner = self._manner(self.defaults)
-        return Plan(manner, self.param_groups, self._params(), self.state, self._clocks)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with options of their own.
@@ -123,20 +119,27 @@ class Optimizer(torch.optim.Optimizer):
             A tensor is not one that a kernel can update, two share memory, or an option is not
             allowed; the optimizer is as before.
         """
-        super().add_param_group(param_group)
-        try:
-            manner = self._manner(self.defaults)
-            k, group = len(self.param_groups) - 1, self.param_groups[-1]
-            manner.row(k, group)
-            _refuse(manner.where(k), group)
-            names, params = names_of(manner, self.param_groups), self._params()
-            for name, p in zip(names[-len(group["params"]) or len(names) :], group["params"]):
-                check_tensor(name, p)
-            check_disjoint(names, params)
-        except FastoptError:
-            self.param_groups.pop()
-            raise
-        self._plan = None
+        with self._transaction:
+            super().add_param_group(param_group)
+            try:
+                self._check_last_group()
+            except FastoptError:
+                self.param_groups.pop()
+                raise
+            self._plan = None
+
+    def _check_last_group(self) -> None:
+        manner = self._manner(self.defaults)
+        k, group = len(self.param_groups) - 1, self.param_groups[-1]
+        manner.row(k, group)
+        _refuse(manner.where(k), group)
+        names, params = names_of(manner, self.param_groups), params_of(self.param_groups)
+        for name, p in zip(names[-len(group["params"]) or len(names) :], group["params"]):
+            check_tensor(name, p)
+        ranges = Ranges()
+        for name, p in zip(names, params):
+            ranges.add(name, p)
+        ranges.check()
 
     @torch.compiler.disable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -187,11 +190,22 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        plan = self._plan
-        if plan is not None and not plan.is_current(self.param_groups, self.state):
-            plan = None
-        self._plan = planned(plan, self._make_plan)
-        return loss
+        with self._transaction:
+            for _ in range(TRIES):
+                plan = self._plan
+                if plan is None or not plan.is_current(self.param_groups):
+                    plan = Plan(self._manner(self.defaults), self.param_groups, self._clocks)
+                self._plan = None  # until a step has shown that it holds
+                try:
+                    plan.step(self.state)
+                except Stale:
+                    continue
+                self._plan = plan
+                return loss
+        raise ArrayError(
+            f"{type(self).__name__}: parameters changed {TRIES} times while they were being "
+            "checked. Do not replace or resize them while another thread steps."
+        )
 
     _observed_step = torch.optim.Optimizer.profile_hook_step(_step)
     step.hooked = True  # torch would wrap it otherwise
@@ -201,7 +215,7 @@ class Optimizer(torch.optim.Optimizer):
         wide = torch.get_default_dtype() == torch.float64
         resting: defaultdict[torch.Tensor, Any] = defaultdict(dict)
         for p, entry in self.state.items():
-            resting[p] = dict(entry)
+            resting[p] = dict(entry) if isinstance(p, torch.Tensor) else entry
             if p in self._clocks and entry:
                 rule, clock = self._clocks[p]
                 resting[p] |= {
@@ -221,11 +235,12 @@ class Optimizer(torch.optim.Optimizer):
             parameter that took a step also has a ``clock``, for resuming with the same bits here.
             As in torch, the tensors are those of the optimizer, not copies.
         """
-        live, self.state = self.state, self._at_rest()
-        try:
-            return super().state_dict()
-        finally:
-            self.state = live
+        with self._transaction:
+            live, self.state = self.state, self._at_rest()
+            try:
+                return super().state_dict()
+            finally:
+                self.state = live
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a state dict of this class, or of torch's class of the same name.
@@ -292,9 +307,6 @@ class Optimizer(torch.optim.Optimizer):
         super().__setstate__(state)
         self.defaults = defaults  # torch adds an option that not all of our classes have
         self._forget()
-        for p, entry in self.state.items():
-            if isinstance(p, torch.Tensor) and type(entry) is dict:
-                self.state[p] = Entry(entry)
         for group in self.param_groups:
             for name, value in defaults.items():
                 group.setdefault(name, value)

@@ -1,65 +1,47 @@
-"""Parameters that one kernel call steps: their state, their addresses, their gradients."""
+"""Parameters that one kernel call steps: their state, their gradients, and copies of odd ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Any
 
 import numpy as np
 import torch
 
 from fastopt.clocks import new_clock, rewind, whole_step
 from fastopt.errors import StateError
-from fastopt.many import COUNTER, GRADIENT, PARAMETER, SLOTS, Many
+from fastopt.lookup import COUNTER, GRADIENT, PARAMETER, SLOTS
+from fastopt.many import Many
 from fastopt.rules import Rule
 from fastopt.rules.base import PARAMETER as COPY_OF_P
 from fastopt.rules.base import ZERO
-from fastopt.torch.entry import Entry
 from fastopt.torch.groups import Row
-from fastopt.torch.memory import MISSING, Pairs, addresses
+from fastopt.torch.memory import TENSORS
 from fastopt.torch.tensors import (
     KINDS,
     check_gradient,
     empty_slot,
+    is_copied,
+    layout_of,
     linear,
     slot_dtype,
-    spread,
 )
 
-if TYPE_CHECKING:
-    from fastopt.torch.plan import Plan
+__all__ = ["Batch", "Clocks", "Stale"]
 
-__all__ = ["Batch", "Stale", "Work"]
+Clocks = dict[torch.Tensor, tuple[Rule, np.ndarray]]
+"""For each parameter with state, the rule that steps it and its clock, advanced by the kernel."""
 
-Tensors = list[torch.Tensor]
+_is_neg = torch.Tensor.is_neg
 
 
 class Stale(Exception):
-    """Something about the parameters is not as it was when the plan was made."""
-
-
-class Work(NamedTuple):
-    """What :meth:`Batch.match` found, all of it checked.
-
-    ``memory`` is what the kernel runs over: the parameters, or contiguous copies of some. Nobody
-    reads ``grads``: it keeps copies of gradients alive.
-    """
-
-    active: np.ndarray
-    params: Tensors
-    memory: Tensors
-    grads: Tensors | None = None
+    """A parameter is not of the dtype, shape or strides it had when the plan was made."""
 
 
 def _signature(p: torch.Tensor) -> tuple:
-    return p.dtype, p.shape, p.stride(), p.device, p.is_neg()
-
-
-@torch.no_grad()
-def _copy_back(params: Tensors, memory: Tensors) -> None:
-    for p, a in zip(params, memory):
-        if a is not p:
-            p.copy_(a)
+    return type(p), p.dtype, p.shape, p.stride(), p.device, p.is_neg()
 
 
 @torch.no_grad()
@@ -68,8 +50,10 @@ def _started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> to
     place = rule.slots.index(name)
     slot, source = empty_slot(p, place), rule.starts[1 + place]
     if source == COPY_OF_P:
-        return slot.copy_(p)
-    return slot.fill_(0.0 if source == ZERO else h[source])
+        slot.copy_(p)
+    else:
+        slot.fill_(0.0 if source == ZERO else h[source])
+    return slot
 
 
 class Batch:
@@ -79,64 +63,208 @@ class Batch:
     ----------
     rule : Rule
         How they are updated.
-    plan : Plan
-        What they are part of.
-    numbers : list of int
-        Their positions in ``plan.params``.
-
-    Raises
-    ------
-    StateError
-        A parameter has state of another shape.
+    params : list of Tensor
+        Of any groups.
+    names : list of str
+        How error messages call them.
+    rows : list of Row
+        The hyperparameters of each.
+    hyper : ndarray, shape (2 * groups, hyperparameters)
+        Read at each step.
+    groups : list of int
+        Which row of it each parameter takes.
+    clocks : dict
+        Clocks so far; the batch adds, and replaces, those of its parameters.
+    counts : bool
+        Whether torch keeps ``step`` in the state.
     """
 
-    def __init__(self, rule: Rule, plan: Plan, numbers: list[int]) -> None:
-        self.rule, self.plan, self.numbers = rule, plan, numbers
-        self.params = [plan.params[k] for k in numbers]
-        self.signatures = [_signature(p) for p in self.params]
-        self.spreads = [spread(p) for p in self.params]
-        p = self.params[0]
-        sizes = [p.numel() for p in self.params]
-        # Two rows a group: that of matrices, that of tensors of fewer dimensions.
-        groups = [2 * plan.group_of[k] + (plan.params[k].ndim < 2) for k in numbers]
-        self.many = Many(rule, KINDS[p.dtype], KINDS[slot_dtype(p)], sizes, groups)
-        self.pairs = Pairs(self.params, self.many.table[GRADIENT : PARAMETER + 1])
-        self._is_dense = "gappy" not in self.spreads
-        self.waiting = np.ones(len(numbers), bool)
-        # Views of the state: its memory lives on even if someone swaps it by `slot.data = ...`.
-        self._kept: Tensors = []
-        for k in range(len(numbers)):
-            self._resume(k)
-        self._are_waiting = bool(self.waiting.any())
+    def __init__(
+        self,
+        rule: Rule,
+        params: list[torch.Tensor],
+        names: list[str],
+        rows: list[Row],
+        hyper: np.ndarray,
+        groups: list[int],
+        clocks: Clocks,
+        counts: bool,
+    ) -> None:
+        self.rule, self.params, self.names, self.rows = rule, params, names, rows
+        self._clocks, self._counts = clocks, counts
+        self._signatures = [_signature(p) for p in params]
+        self._is_copied = [is_copied(p) for p in params]
+        kinds = KINDS[params[0].dtype], KINDS[slot_dtype(params[0])]
+        shapes = [layout_of(p) for p in params]
+        self.many = Many(rule, *kinds, shapes, hyper, groups, TENSORS, counts=counts)
+        keys = [*enumerate(rule.slots, SLOTS), *([(COUNTER, "step")] if counts else [])]
+        self._getters = [(row, itemgetter(name)) for row, name in keys]
+        # Parameters in the state that have none yet get it, with a clock, at their first gradient.
+        self._has_state = np.zeros(len(params), bool)
+        self._active: list[int] | None = []
+        self._copied: list[int] = []
+        self._needs_checks = True
 
-    def row(self, k: int) -> Row:
-        """Return the hyperparameters of parameter ``k``."""
-        return self.plan.rows[self.many.groups[k] // 2]
+    def gather(self, state: dict) -> bool:
+        """Take gradients and state as they are for the next step; tell whether they may be right.
 
-    def name(self, k: int) -> str:
-        """Return how error messages call parameter ``k``."""
-        return self.plan.names[self.numbers[k]]
+        What they are is looked up by the step itself; this is only what it cannot see: whether
+        numbers are their memory's negatives, and which objects there are.
+        """
+        if self._needs_checks:
+            return False
+        objects, params, active = self.many.objects, self.params, self._active
+        grads = [p.grad for p in params]
+        objects[GRADIENT] = np.fromiter(grads, object, len(grads))
+        if active is not None:
+            grads, params = [grads[k] for k in active], [params[k] for k in active]
+        try:
+            if any(map(_is_neg, grads)):
+                return False
+            entries = list(map(state.get, params))
+            for row, getter in self._getters:
+                column = np.fromiter(map(getter, entries), object, len(entries))
+                if active is None:
+                    objects[row] = column
+                else:
+                    objects[row, active] = column
+        except (TypeError, KeyError):  # something is missing
+            return False
+        return True
 
-    def _resume(self, k: int) -> None:
-        """Continue from the state that parameter ``k`` has, if it has any."""
-        p, rule = self.params[k], self.rule
-        entry = self.plan.state.get(p, {})
+    def check(self, state: dict) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
+        """Check parameters, gradients and state as they are now; nothing is written.
+
+        Yields
+        ------
+        (str, Tensor, Tensor or None)
+            Each tensor that a step writes to, and for parameters also their gradient.
+
+        Raises
+        ------
+        Stale
+            A parameter is not what it was: plan again.
+        ArrayTypeError, ArrayError, StateError
+            A gradient is sparse, or a gradient or the state does not fit its parameter.
+        """
+        for k, (name, p) in enumerate(zip(self.names, self.params)):
+            if _signature(p) != self._signatures[k]:
+                raise Stale
+            g = p.grad
+            if g is not None:
+                check_gradient(name, p, g)
+            yield name, p, g
+            for slot, a in self._slots(k, state.get(p)):
+                yield f"the state {slot!r} of {name}", a, None
+
+    def _slots(self, k: int, entry: Any) -> Iterator[tuple[str, torch.Tensor]]:
+        """Check the state of parameter ``k``; yield the slots that are there."""
+        p, name = self.params[k], self.names[k]
+        for slot in self.rule.slots if isinstance(entry, dict) else ():
+            a = entry.get(slot)
+            if not isinstance(a, torch.Tensor):
+                continue
+            if a.shape != p.shape:
+                raise StateError(
+                    f"{name} has shape {tuple(p.shape)}, but its state {slot!r} has shape "
+                    f"{tuple(a.shape)}. After changing the shape of a parameter, delete its entry "
+                    "in the optimizer's state, or make a new optimizer."
+                )
+            yield slot, a
+        step = entry.get("step", 0) if self._counts and isinstance(entry, dict) else 0
+        whole_step(f"the state of {name}: 'step'", step)
+
+    def settle(self, state: dict) -> None:
+        """Make what is missing in the state, and copies of what no loop can run over, for a step.
+
+        What :meth:`check` passed is from now on what a step expects.
+        """
+        active = [k for k, p in enumerate(self.params) if p.grad is not None]
+        many, self._copied = self.many, []
+        odd = False
+        for k, p in enumerate(self.params):
+            many.objects[GRADIENT, k] = None
+            if p.grad is None:
+                continue
+            entry = state.get(p)
+            if not isinstance(entry, dict):
+                entry = state[p] = {}
+            self._complete(k, entry)
+            for row, getter in self._getters:
+                many.objects[row, k] = getter(entry)
+            memory, g = linear(p, p.grad, self._is_copied[k])
+            many.objects[PARAMETER, k], many.objects[GRADIENT, k] = memory, g
+            odd |= memory is not p or g is not p.grad
+            if self._is_copied[k]:
+                self._copied.append(k)
+        rows = [COUNTER, *range(PARAMETER, SLOTS + len(self.rule.slots))]
+        for row in rows if self._counts else rows[1:]:
+            many.checked[row] = many.objects[row]
+            many.table[row, active] = [a.data_ptr() for a in many.objects[row, active]]
+        self._active = None if len(active) == len(self.params) else active
+        self._needs_checks = odd
+        self._indices = np.array(active, np.int64)
+
+    def aim(self, bounds: np.ndarray) -> None:
+        """Step what was settled, none of whose gradients may lie within ``bounds``."""
+        self.many.aim(self._indices, bounds)
+
+    def written(self) -> list[torch.Tensor]:
+        """Return the memory that a step of all parameters with a gradient writes to."""
+        rows = self.many.objects[PARAMETER:, self._indices]
+        return [a for a in rows.ravel() if a is not None]
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Say that the parameters have changed, and copy back those that were copied."""
+        active = self._active
+        params = self.params if active is None else [self.params[k] for k in active]
+        # Without this, a backward pass through the old values would go wrong unnoticed.
+        torch.autograd.graph.increment_version(params)
+        for k in self._copied:
+            self.params[k].copy_(self.many.objects[PARAMETER, k])
+        # Who drops a gradient wants its memory back.
+        self.many.objects[GRADIENT] = None
+
+    def _complete(self, k: int, entry: dict[str, Any]) -> None:
+        """Give parameter ``k`` the state and the clock that its rule needs."""
+        rule, p, h = self.rule, self.params[k], self.rows[k].h
         kept = [name for name in rule.slots if isinstance(entry.get(name), torch.Tensor)]
-        if rule.slots and not kept:
-            return
-        self.many.clocks[k] = self._clock(k, entry)
+        is_new = not kept if rule.slots else not (self._counts and "step" in entry)
+        if is_new and (rule.slots or p not in self._clocks):
+            # Its first step, also if somebody took the state away.
+            for key in ("step", "clock", *rule.accumulates):
+                entry.pop(key, None)
+            clock = new_clock(rule, h)
+        else:
+            clock = self._clock(k, entry)
+        if self._counts:
+            self._count(entry, clock)
         for name in rule.slots:
             if name in kept:
-                entry[name] = self._fitting(k, name, entry[name])
+                fitting = self._fitting(k, name, entry[name])
             else:
-                entry[name] = _started(rule, self.row(k).h, p, name)
-        self._install(k, entry)
+                fitting = _started(rule, h, p, name)
+            if fitting is not entry.get(name):
+                entry[name] = fitting
+        self.many.clocks[k] = clock
+        self._clocks[p] = (rule, self.many.clocks[k])
+
+    def _count(self, entry: dict[str, Any], clock: np.ndarray) -> None:
+        """Have a step count that the kernel can write, first in the entry, as in torch."""
+        step = entry.get("step")
+        fits = isinstance(step, torch.Tensor) and step.dtype == torch.float32 and step.ndim == 0
+        if not (fits and step.device.type == "cpu" and type(step) is torch.Tensor):
+            rest = dict(entry)
+            entry.clear()
+            entry["step"] = torch.tensor(clock[0], dtype=torch.float32)
+            entry |= {name: value for name, value in rest.items() if name != "step"}
 
     def _clock(self, k: int, entry: dict[str, Any]) -> np.ndarray:
         """Return the clock that goes with the state of parameter ``k``."""
-        known, running = self.plan.clocks.get(self.params[k], (None, None))
-        row = self.row(k)
-        clock = row.clock(f"the state of {self.name(k)}", entry, running, known is row.rule)
+        row = self.rows[k]
+        known, running = self._clocks.get(self.params[k], (None, None))
+        clock = row.clock(f"the state of {self.names[k]}", entry, running, known is row.rule)
         for name in ("clock", *row.rule.accumulates):
             entry.pop(name, None)
         return clock
@@ -144,112 +272,18 @@ class Batch:
     def _fitting(self, k: int, name: str, slot: torch.Tensor) -> torch.Tensor:
         """Return the slot in the dtype and layout that the kernel needs; as it is, as a rule."""
         p = self.params[k]
-        if slot.shape != p.shape:
-            raise StateError(
-                f"{self.name(k)} has shape {tuple(p.shape)}, but its state {name!r} has shape "
-                f"{tuple(slot.shape)}. After changing the shape of a parameter, delete its entry "
-                "in the optimizer's state, or make a new optimizer."
-            )
-        is_linear = p.is_contiguous() or self.spreads[k] == "gappy"
+        is_linear = p.is_contiguous() or self._is_copied[k]
         fits = slot.is_contiguous() if is_linear else slot.stride() == p.stride()
-        if fits and slot.dtype == slot_dtype(p) and slot.device == p.device:
+        is_plain = type(slot) is torch.Tensor and not slot.is_neg() and slot.layout is torch.strided
+        if fits and is_plain and slot.dtype == slot_dtype(p) and slot.device == p.device:
             return slot
-        return empty_slot(p, self.rule.slots.index(name)).copy_(slot)
+        fitting = empty_slot(p, self.rule.slots.index(name))
+        fitting.copy_(slot)  # which returns one of the class of `slot`
+        return fitting
 
-    def _install(self, k: int, entry: dict[str, Any]) -> None:
-        """Write the addresses of the state of parameter ``k`` to the kernel's table."""
-        self.waiting[k] = False
-        table, clock = self.many.table, self.many.clocks[k]
-        for place, name in enumerate(self.rule.slots, SLOTS):
-            table[place, k] = entry[name].data_ptr()
-            self._kept.append(entry[name].detach())
-        if self.plan.counts:
-            step = entry.get("step")
-            if not isinstance(step, torch.Tensor) or step.dtype != torch.float32:
-                step = entry["step"] = torch.tensor(clock[0], dtype=torch.float32)
-            table[COUNTER, k] = step.data_ptr()
-            self._kept.append(step.detach())
-        self.plan.clocks[self.params[k]] = (self.rule, clock)
-
-    def admit(self, active: np.ndarray) -> bool:
-        """Make the state of parameters that get their first gradient; tell whether any did."""
-        if not self._are_waiting:
-            return False
-        fresh = active[self.waiting[active]]
-        for k in fresh:
-            p, h = self.params[k], self.row(k).h
-            self.many.clocks[k] = new_clock(self.rule, h)
-            entry = self.plan.state[p] = Entry(self.plan.state.get(p, {}))
-            entry.pop("clock", None)
-            if self.plan.counts:  # first, as in torch
-                entry["step"] = torch.zeros((), dtype=torch.float32)
-            entry |= {name: _started(self.rule, h, p, name) for name in self.rule.slots}
-            self._install(k, entry)
-        self._are_waiting = bool(self.waiting.any())
-        return bool(fresh.size)
-
-    def match(self) -> Work | None:
-        """Pair parameters with their gradients and check both; nothing is written.
-
-        Raises
-        ------
-        Stale
-            A parameter is not what it was: plan again.
-        ArrayTypeError, ArrayError
-            A gradient is sparse, or not of its parameter's dtype and shape.
-        """
-        count = self.pairs.read() if self._is_dense else -1
-        if count < 0:
-            return self._matched_one_by_one()
-        if count == len(self.params):
-            return Work(self.many.everything, self.params, self.params)
-        active = np.flatnonzero(self.many.table[GRADIENT] != MISSING)
-        params = [self.params[k] for k in active]
-        return Work(active, params, params) if params else None
-
-    def _matched_one_by_one(self) -> Work | None:
-        """Find for each pair memory that one loop can run over: theirs, or copies."""
-        given = [(k, p, p.grad) for k, p in enumerate(self.params)]
-        active = [k for k, _, g in given if g is not None]
-        if not active:
-            return None
-        params, pairs = [], []
-        for k, p, g in given:
-            if g is None:
-                continue
-            if _signature(p) != self.signatures[k]:
-                raise Stale
-            check_gradient(self.name(k), p, g)
-            params.append(p)
-            pairs.append(linear(p, g, self.spreads[k]))
-        places = addresses(params)
-        if not np.array_equal(places, self.pairs.places[active]):
-            self.plan.check_disjoint()
-            self.pairs.places[active] = places
-        memory, grads = [a for a, _ in pairs], [g for _, g in pairs]
-        table = self.many.table
-        table[GRADIENT, active], table[PARAMETER, active] = addresses(grads), addresses(memory)
-        return Work(np.array(active), params, memory, grads)
-
-    def run(self, work: Work, hyper: np.ndarray) -> None:
-        """Step what :meth:`match` found, in place."""
-        # Without this, a backward pass through the old values would go wrong unnoticed. Just read,
-        # the parameters are still in the caches.
-        torch.autograd.graph.increment_version(work.params)
-        active = work.active
-        while (wrong := self.many.step(hyper, active)) >= 0:
-            # Someone wrote to `step`, and what it says counts: the clock follows it.
-            k = int(active[wrong])
-            step, clock = self.plan.state[self.params[k]]["step"], self.many.clocks[k]
-            clock[0] = whole_step(f"the state of {self.name(k)}: 'step'", step)
-            rewind(self.rule, self.row(k).h, clock[None])
-        if work.memory is not work.params:
-            _copy_back(work.params, work.memory)
-
-    def rewind(self, groups: Iterable[int]) -> None:
-        """Make the powers in the clocks of these groups anew."""
-        for group in groups:
-            rows = np.flatnonzero(self.many.groups // 2 == group)
-            clocks = self.many.clocks[rows]
-            rewind(self.rule, self.plan.rows[group].h, clocks)
-            self.many.clocks[rows] = clocks
+    def rewind(self, group: int, h: tuple[float, ...]) -> None:
+        """Make the powers in the clocks of a group anew, of its present options."""
+        rows = np.flatnonzero(self.many.groups // 2 == group)
+        clocks = self.many.clocks[rows]
+        rewind(self.rule, h, clocks)
+        self.many.clocks[rows] = clocks

@@ -1,14 +1,8 @@
-"""What a step does, worked out once: which tensors, their addresses, state and hyperparameters.
-
-Reading one attribute of one tensor from Python takes 60 ns, a step over 160 tensors of 1 000
-elements 45 us in the kernel. So what cannot change behind our back is kept here, and the rest is
-compared with what it was, in as few passes over the tensors as possible.
-"""
+"""What a step does, worked out once: which parameters go together, by which rule and options."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
 from itertools import chain
 from operator import is_
 from typing import Any, NamedTuple
@@ -17,18 +11,18 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
+from fastopt.errors import ArrayError
+from fastopt.many import Launch
 from fastopt.recipes import Recipe
 from fastopt.rules import Rule
-from fastopt.torch.batch import Batch, Stale
-from fastopt.torch.entry import Entry
+from fastopt.torch.batch import Batch, Clocks, Stale
 from fastopt.torch.groups import Change, Row, name_of
-from fastopt.torch.memory import Roster
-from fastopt.torch.tensors import check_disjoint, check_tensor
+from fastopt.torch.tensors import Ranges, check_tensor, extent
 
-__all__ = ["Clocks", "Manner", "Plan"]
+__all__ = ["Manner", "Plan", "Stale", "names_of"]
 
-Clocks = dict[torch.Tensor, tuple[Rule, np.ndarray]]
-"""For each parameter with state, the rule that steps it and its clock, advanced by the kernel."""
+# How often a step looks again where its tensors are, if each time they are elsewhere than before.
+TRIES = 3
 
 
 class Manner(NamedTuple):
@@ -60,8 +54,9 @@ class Manner(NamedTuple):
         return Row(self.where(k), group, self.options, self.recipe)
 
 
-def _values(entries: list[dict[str, Any]]) -> Iterable[Any]:
-    return chain.from_iterable(map(dict.values, entries))
+def params_of(groups: list[dict[str, Any]]) -> list[torch.Tensor]:
+    """Return the parameters of all groups, one behind the other."""
+    return list(chain.from_iterable(group["params"] for group in groups))
 
 
 class Plan:
@@ -73,121 +68,128 @@ class Plan:
         Of the optimizer's class.
     groups : list of dict
         torch's ``param_groups``.
-    params : list of Tensor
-        Theirs, one behind the other.
-    state : defaultdict
-        torch's ``state``; entries are made when a parameter gets its first gradient.
     clocks : dict
-        Clocks so far; afterwards those of ``params``.
+        Clocks so far; those of other parameters are dropped.
 
     Raises
     ------
-    ArrayTypeError, ArrayError, HyperparameterError, StateError
-        A parameter, an option or a state is not what a kernel can use.
+    ArrayTypeError, ArrayError, HyperparameterError
+        A parameter or an option is not what a kernel can use.
     """
 
-    def __init__(
-        self,
-        manner: Manner,
-        groups: list[dict[str, Any]],
-        params: list[torch.Tensor],
-        state: defaultdict[torch.Tensor, Any],
-        clocks: Clocks,
-    ) -> None:
-        self.groups, self.params, self.state = list(groups), params, state
-        self.clocks, self.counts = clocks, manner.counts
-        self.rows = [manner.row(k, group) for k, group in enumerate(groups)]
-        self.group_of = [k for k, group in enumerate(groups) for _ in group["params"]]
-        self.names = names_of(manner, groups)
-        for name, p in zip(self.names, params):
+    def __init__(self, manner: Manner, groups: list[dict[str, Any]], clocks: Clocks) -> None:
+        self._title, self._groups, self._params = manner.title, list(groups), params_of(groups)
+        self._counts = [len(group["params"]) for group in groups]
+        self._rows = [manner.row(k, group) for k, group in enumerate(groups)]
+        self._names = names_of(manner, groups)
+        for name, p in zip(self._names, self._params):
             check_tensor(name, p)
-        self.check_disjoint()
-        sorts: dict[tuple[Rule, torch.dtype], list[int]] = {}
-        for k, p in enumerate(params):
-            if not is_lazy(p):
-                sorts.setdefault((self.rows[self.group_of[k]].rule, p.dtype), []).append(k)
-        self._has_lazy = any(map(is_lazy, params))
-        with torch.no_grad():
-            self.batches = [Batch(rule, self, numbers) for (rule, _), numbers in sorts.items()]
-        for p in set(clocks).difference(params):
+        for p in set(clocks).difference(self._params):
             del clocks[p]
-        self._hyper = {
-            batch.rule: np.zeros((2 * len(self.rows), len(batch.rule.hyper)))
-            for batch in self.batches
-        }
+        self._has_lazy = any(map(is_lazy, self._params))
+        self._launch: Launch | None = None
+        self._batches = self._made(clocks, manner.counts)
         self._pack()
-        self._look()
 
-    def check_disjoint(self) -> None:
-        """Refuse parameters that share memory."""
-        check_disjoint(self.names, self.params)
+    def _made(self, clocks: Clocks, counts: bool) -> list[Batch]:
+        group_of = np.repeat(np.arange(len(self._groups)), self._counts).tolist()
+        sorts: dict[tuple[Rule, torch.dtype], list[int]] = {}
+        for k, p in enumerate(self._params):
+            if not is_lazy(p):
+                sorts.setdefault((self._rows[group_of[k]].rule, p.dtype), []).append(k)
+        # Two rows a group: that of matrices, that of tensors of fewer dimensions.
+        self._hyper = {rule: np.zeros((2 * len(self._rows), len(rule.hyper))) for rule, _ in sorts}
+        return [
+            Batch(
+                rule,
+                [self._params[k] for k in numbers],
+                [self._names[k] for k in numbers],
+                [self._rows[group_of[k]] for k in numbers],
+                self._hyper[rule],
+                [2 * group_of[k] + (self._params[k].ndim < 2) for k in numbers],
+                clocks,
+                counts,
+            )
+            for (rule, _), numbers in sorts.items()
+        ]
 
-    def is_current(self, groups: list, state: Any) -> bool:
-        """Tell whether all dicts and tensors are still those that the plan was made for."""
+    def is_current(self, groups: list[dict[str, Any]]) -> bool:
+        """Tell whether these are the groups and parameters that the plan was made for."""
+        params = [group["params"] for group in groups]
         return (
-            not self._watch[0]
-            and not self._has_lazy
-            and len(groups) == len(self.groups)
-            and all(map(is_, groups, self.groups))
-            and self._roster.is_current([group["params"] for group in groups], state)
-            and (not self._foreign or [*map(id, _values(self._foreign))] == self._ids)
+            not self._has_lazy
+            and len(groups) == len(self._groups)
+            and all(map(is_, groups, self._groups))
+            and list(map(len, params)) == self._counts
+            and all(map(is_, chain.from_iterable(params), self._params))
         )
-
-    def _look(self) -> None:
-        """Remember the state as it is, in order to notice what is replaced in it."""
-        self._watch = [False]
-        self._roster = Roster([group["params"] for group in self.groups], self.state)
-        entries = list(self.state.values())
-        for entry in entries:
-            if isinstance(entry, Entry):
-                entry.watch = self._watch
-        # Dicts that someone else put there do not tell; their tensors are held, so ids stay theirs.
-        self._foreign = [entry for entry in entries if not isinstance(entry, Entry)]
-        self._held = list(_values(self._foreign))
-        self._ids = list(map(id, self._held))
 
     def _pack(self) -> None:
         """Write the hyperparameters of all groups of a rule to one table, always the same."""
-        for k, row in enumerate(self.rows):
+        for k, row in enumerate(self._rows):
             if row.rule in self._hyper:
                 self._hyper[row.rule][2 * k : 2 * k + 2] = row.rule.rows(row.h)
 
-    def step(self) -> None:
+    def step(self, state: defaultdict[torch.Tensor, Any]) -> None:
         """Update every parameter that has a gradient; all checks come before the first write.
+
+        Parameters
+        ----------
+        state : defaultdict
+            torch's ``state``; entries are made when a parameter gets its first gradient.
 
         Raises
         ------
         Stale
             Plan again; nothing was changed.
-        HyperparameterError, ArrayTypeError, ArrayError
-            An option or a gradient is not allowed; nothing was changed.
+        HyperparameterError, ArrayTypeError, ArrayError, StateError
+            An option, a gradient or a state is not allowed; nothing was changed.
         """
-        pending = [row.pending() for row in self.rows]
+        pending = [row.pending() for row in self._rows]
         changes = {k: change for k, change in enumerate(pending) if change is not None}
-        if any(rule is not self.rows[k].rule for k, (rule, _) in changes.items()):
-            raise Stale
-        try:
-            self._run(changes)
-        finally:
-            for batch in self.batches:
-                batch.pairs.release()
-
-    def _run(self, changes: dict[int, Change]) -> None:
-        work = [(batch, batch.match()) for batch in self.batches]
         if changes:
             self._adopt(changes)
-        admitted = False
-        for batch, found in work:
-            if found is not None:
-                admitted |= batch.admit(found.active)
-                batch.run(found, self._hyper[batch.rule])
-        if admitted:
-            self._look()
+        # A list: all of them take what there is now, even if one is known to need checks.
+        gathered = [batch.gather(state) for batch in self._batches]
+        if not all(gathered) or self._launch is None or self._launch.run() is not None:
+            self._step_checked(state)
+        for batch in self._batches:
+            batch.finish()
+
+    def _step_checked(self, state: defaultdict[torch.Tensor, Any]) -> None:
+        """Check everything, take it as it is from now on, and step."""
+        for _ in range(TRIES):
+            ranges = Ranges()
+            items = [item for batch in self._batches for item in batch.check(state)]
+            for name, t, _ in items:
+                ranges.add(name, t)
+            ranges.check()
+            for name, _, g in items:
+                if g is not None:
+                    ranges.check_apart(f"the gradient of {name}", g)
+            with torch.no_grad():
+                for batch in self._batches:
+                    batch.settle(state)
+            written = [extent(t) for batch in self._batches for t in batch.written()]
+            bounds = np.array(sorted(written), np.int64).reshape(-1, 2).T.copy()
+            for batch in self._batches:
+                batch.aim(bounds)
+            self._launch = Launch(batch.many for batch in self._batches)
+            if self._launch.run() is None:
+                return
+        raise ArrayError(
+            f"{self._title}: parameters, gradients or state changed {TRIES} times while they were "
+            "being checked. Do not replace or resize them while another thread steps."
+        )
 
     def _adopt(self, changes: dict[int, Change]) -> None:
-        stale = [k for k, (_, h) in changes.items() if self.rows[k].adopt(h)]
-        for batch in self.batches if stale else ():
-            batch.rewind(stale)
+        if any(rule is not self._rows[k].rule for k, (rule, _) in changes.items()):
+            raise Stale
+        for k, (rule, h) in changes.items():
+            if self._rows[k].adopt(h):
+                for batch in self._batches:
+                    if batch.rule is rule:
+                        batch.rewind(k, h)
         self._pack()
 
 
@@ -198,16 +200,3 @@ def names_of(manner: Manner, groups: list[dict[str, Any]]) -> list[str]:
         for k, group in enumerate(groups)
         for i in range(len(group["params"]))
     ]
-
-
-def planned(plan: Plan | None, make: Callable[[], Plan]) -> Plan:
-    """Step by ``plan``, or by a new one if it does not fit; return the plan that did."""
-    if plan is not None:
-        try:
-            plan.step()
-            return plan
-        except Stale:
-            pass
-    fresh = make()
-    fresh.step()
-    return fresh

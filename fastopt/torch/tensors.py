@@ -11,8 +11,8 @@ from fastopt.errors import ArrayError, ArrayTypeError
 from fastopt.many import BFLOAT16
 
 __all__ = [
-    "KINDS", "check_disjoint", "check_gradient", "check_tensor", "empty_slot", "linear",
-    "slot_dtype", "spread",
+    "KINDS", "Ranges", "check_gradient", "check_tensor", "empty_slot", "extent", "is_copied",
+    "layout_of", "linear", "plain", "slot_dtype", "spread",
 ]  # fmt: skip
 
 KINDS = {
@@ -72,7 +72,8 @@ def empty_slot(p: torch.Tensor, place: int) -> torch.Tensor:
         flat = torch.from_numpy(aligned_zeros(p.numel(), KINDS[dtype], 2 + place))
         return flat.as_strided(p.shape, p.stride()) if is_dense else flat.view(p.shape)
     if is_dense:
-        return torch.empty_like(p, dtype=dtype, requires_grad=False)
+        slot = torch.empty_like(p, dtype=dtype, requires_grad=False)
+        return slot.as_subclass(torch.Tensor)
     return torch.empty(p.shape, dtype=dtype)
 
 
@@ -159,49 +160,169 @@ def check_gradient(where: str, p: torch.Tensor, g: torch.Tensor) -> None:
         )
 
 
-def check_disjoint(names: list[str], tensors: list[torch.Tensor]) -> None:
-    """Refuse dense parameters that share memory: two threads would write to it.
+class Ranges:
+    """The memory of tensors that are written to, which must not be shared.
 
-    Raises
-    ------
-    ArrayError
-        Two of them overlap, or one is there twice.
+    Examples
+    --------
+    >>> base, ranges = torch.zeros(6), Ranges()
+    >>> ranges.add("even", base[::2])
+    >>> ranges.add("odd", base[1::2])
+    >>> ranges.check()
+    >>> ranges.check_apart("g", base[4:])
+    Traceback (most recent call last):
+        ...
+    fastopt.errors.ArrayError: g shares memory with even, which a step writes to. Pass a copy
+    (.clone()).
     """
-    kept = [k for k, t in enumerate(tensors) if not is_lazy(t) and t.numel()]
-    kept = [k for k in kept if spread(tensors[k]) == "dense"]
-    starts = np.array([tensors[k].data_ptr() for k in kept], np.int64)
-    stops = starts + np.array([tensors[k].nbytes for k in kept], np.int64)
-    order = np.argsort(starts, kind="stable")
-    clashes = np.flatnonzero(stops[order][:-1] > starts[order][1:])
-    if clashes.size:
-        first, second = sorted(kept[order[clashes[0] + i]] for i in (0, 1))
-        raise ArrayError(
-            f"{names[second]} shares memory with {names[first]}, and both are written to. Pass "
-            "shared memory once, as one tied parameter."
-        )
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._tensors: list[torch.Tensor] = []
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+
+    def add(self, name: str, t: torch.Tensor) -> None:
+        """Add a tensor with memory."""
+        if not is_lazy(t) and t.numel():
+            start, stop = extent(t)
+            self._names.append(name)
+            self._tensors.append(t)
+            self._starts.append(start)
+            self._stops.append(stop)
+
+    def check(self) -> None:
+        """Refuse tensors that share memory: two threads would write to it.
+
+        Raises
+        ------
+        ArrayError
+            Two of them overlap, or one is there twice.
+        """
+        starts, stops = np.array([self._starts, self._stops], np.int64)
+        self._order = np.argsort(starts, kind="stable")
+        self._sorted = starts[self._order]
+        # Up to where any of those that begin earlier reaches.
+        self._reach = np.maximum.accumulate(stops[self._order])
+        for k in np.flatnonzero(self._reach[:-1] > self._sorted[1:]).tolist():
+            self._check_one(self._order[: k + 1].tolist(), int(self._order[k + 1]))
+
+    def _check_one(self, earlier: list[int], k: int) -> None:
+        for j in earlier:
+            if self._stops[j] > self._starts[k] and _share(self._tensors[j], self._tensors[k]):
+                first, second = sorted((j, k))
+                raise ArrayError(
+                    f"{self._names[second]} shares memory with {self._names[first]}, and both are "
+                    "written to. Pass shared memory once, as one tied parameter."
+                )
+
+    def check_apart(self, name: str, t: torch.Tensor) -> None:
+        """Refuse a tensor that shares memory with any of these, which have been checked.
+
+        Raises
+        ------
+        ArrayError
+            It does.
+        """
+        if not t.numel() or not t.data_ptr():
+            return
+        start, stop = extent(t)
+        count = int(np.searchsorted(self._sorted, stop))
+        if not count or self._reach[count - 1] <= start:
+            return
+        for k in self._order[:count].tolist():
+            if self._stops[k] > start and _share(self._tensors[k], t):
+                raise ArrayError(
+                    f"{name} shares memory with {self._names[k]}, which a step writes to. Pass a "
+                    "copy (.clone())."
+                )
 
 
-def linear(p: torch.Tensor, g: torch.Tensor, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+def extent(t: torch.Tensor) -> tuple[int, int]:
+    """Return where the elements of a tensor begin and end in memory, holes included.
+
+    >>> start, stop = extent(torch.zeros(3, 4)[:, :2])
+    >>> stop - start
+    40
+    """
+    start = t.data_ptr()
+    if t.is_contiguous():
+        return start, start + t.numel() * t.element_size()
+    reach = sum((n - 1) * stride for n, stride in zip(t.shape, t.stride()))
+    return start, start + (reach + 1) * t.element_size()
+
+
+def _share(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Tell whether two tensors whose extents meet have an element in common."""
+    if spread(a) == spread(b) == "dense":
+        return True
+    try:
+        return np.shares_memory(_bytes_of(a), _bytes_of(b), max_work=1_000_000)
+    except np.exceptions.TooHardError:  # too many dimensions to tell: on the safe side
+        return True
+
+
+def _bytes_of(t: torch.Tensor) -> np.ndarray:
+    """Return a NumPy view of a tensor; negated and bfloat16 ones are seen as plain bits."""
+    whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}[t.element_size()]
+    t = t.detach().as_subclass(torch.Tensor)
+    bits = torch.empty(0, dtype=whole).set_(
+        t.untyped_storage(), t.storage_offset(), t.shape, t.stride()
+    )
+    return bits.numpy()
+
+
+def is_copied(p: torch.Tensor) -> bool:
+    """Tell whether ``p`` is stepped in a contiguous copy: it has holes, or is lazily negated."""
+    return p.is_neg() or spread(p) == "gappy"
+
+
+def layout_of(p: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shape and strides, in elements, of the memory that ``p`` is stepped in."""
+    strides = torch.empty(p.shape, device="meta").stride() if is_copied(p) else p.stride()
+    return tuple(p.shape), strides
+
+
+def linear(p: torch.Tensor, g: torch.Tensor, copied: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ``p`` and ``g`` with their elements side by side, in the same order.
 
     Parameters
     ----------
     p, g : Tensor
         A parameter and its gradient, of the same shape.
-    kind : str
-        What :func:`spread` says of ``p``. One with holes comes back as a contiguous copy, which the
-        caller copies back after the step.
+    copied : bool
+        What :func:`is_copied` says of ``p``; the caller copies the copy back after the step.
 
     Examples
     --------
     >>> p, g = torch.zeros(2, 3).T, torch.ones(3, 2)
-    >>> a, b = linear(p, g, spread(p))
+    >>> a, b = linear(p, g, copied=False)
     >>> a is p, b.stride() == p.stride()
     (True, True)
     """
-    g = g.detach().resolve_neg()
-    if kind == "gappy":
-        return p.detach().contiguous(), g.contiguous()
+    g = plain(g)
+    if copied:
+        return plain(p).contiguous(), g.contiguous()
+    memory = p if type(p) in _PLAIN else plain(p)
     if p.is_contiguous():
-        return p, g.contiguous()
-    return p, g if g.stride() == p.stride() else torch.empty_like(p, requires_grad=False).copy_(g)
+        return memory, g.contiguous()
+    if g.stride() == p.stride():
+        return memory, g
+    return memory, torch.empty_like(memory, requires_grad=False).copy_(g)
+
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def plain(t: torch.Tensor) -> torch.Tensor:
+    """Return a tensor whose numbers are those in its memory: as it is, a view of it, or a copy.
+
+    >>> t = torch._neg_view(torch.ones(2))
+    >>> plain(t), plain(t).is_neg()
+    (tensor([-1., -1.]), False)
+    """
+    if type(t) is not torch.Tensor:
+        t = t.detach().as_subclass(torch.Tensor)
+    if t.is_neg() or t._is_zerotensor():
+        return torch.empty_like(t, requires_grad=False).copy_(t)
+    return t
