@@ -186,10 +186,10 @@ class Plan:
         if any(rule is not self._rows[k].rule for k, (rule, _) in changes.items()):
             raise Stale
         for k, (rule, h) in changes.items():
-            if self._rows[k].adopt(h):
-                for batch in self._batches:
-                    if batch.rule is rule:
-                        batch.rewind(k, h)
+            has_other_powers = self._rows[k].adopt(h)
+            for batch in self._batches if has_other_powers else ():
+                if batch.rule is rule:
+                    batch.rewind(k, h)
         self._pack()
 
 
