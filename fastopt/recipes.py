@@ -11,8 +11,9 @@ from typing import Any
 
 from fastopt.errors import HyperparameterError, shortened
 from fastopt.rules import RULES, Flag, Rule, current
+from fastopt.rules.mars import MARS_OF_MATRICES
 
-__all__ = ["Recipe", "adam", "named", "rmsprop", "sgd"]
+__all__ = ["Recipe", "adam", "mars", "named", "rmsprop", "sgd"]
 
 Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
 
@@ -80,6 +81,17 @@ def adam(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
     """Pick the rule with or without the maximum of the second moments."""
     largest = Flag().pack(f"{where}: amsgrad", options["amsgrad"])
     return named("amsgrad" if largest else "adam")(where, options)
+
+
+def mars(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
+    """Pick the form that treats all tensors alike, or matrices only.
+
+    >>> mars("MARS", {"lr": 0.1, "optimize_1d": True})[0].name
+    'mars_adamw'
+    """
+    alike = Flag().pack(f"{where}: optimize_1d", options["optimize_1d"])
+    rule = current("mars_adamw") if alike else MARS_OF_MATRICES
+    return rule, values_of(rule, where, options)
 
 
 def rmsprop(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:

@@ -149,6 +149,9 @@ class Rule:
     trust : callable, optional
         ``trust(c, sums, n) -> c``, run once a tensor of ``n`` elements, in float64: adapts the
         coefficients to the sums (of squares, of agreeing signs, ...). Goes with ``measure``.
+    vectors : callable, optional
+        ``vectors(h) -> h``, the hyperparameters of tensors that are not matrices (of fewer than two
+        dimensions), where a form of the optimizer treats them otherwise.
     answer : callable, optional
         ``answer(h, x) -> p`` on one element: the parameter to evaluate the model with, where that
         is not the one that gradients are taken at.
@@ -183,6 +186,7 @@ class Rule:
     measure: Callable | None = None
     trust: Callable | None = None
     answer: Callable | None = None
+    vectors: Callable | None = None
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -222,6 +226,10 @@ class Rule:
             kind.pack(f"{where}: {name}", values.get(name, kind.default))
             for name, kind in self.hyper.items()
         )
+
+    def rows(self, h: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the hyperparameters of matrices (and of what has more dimensions), of others."""
+        return h, h if self.vectors is None else self.vectors(h)
 
     def but(self, name: str, **defaults: Any) -> Rule:
         """Return the same rule under another name and with other defaults (one kernel for both)."""

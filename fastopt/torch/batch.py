@@ -69,7 +69,7 @@ class Batch:
         How error messages call them.
     rows : list of Row
         The hyperparameters of each.
-    hyper : ndarray, shape (groups, hyperparameters)
+    hyper : ndarray, shape (2 * groups, hyperparameters)
         Read at each step.
     groups : list of int
         Which row of it each parameter takes.
@@ -283,7 +283,7 @@ class Batch:
 
     def rewind(self, group: int, h: tuple[float, ...]) -> None:
         """Make the powers in the clocks of a group anew, of its present options."""
-        rows = np.flatnonzero(self.many.groups == group)
+        rows = np.flatnonzero(self.many.groups // 2 == group)
         clocks = self.many.clocks[rows]
         rewind(self.rule, h, clocks)
         self.many.clocks[rows] = clocks
