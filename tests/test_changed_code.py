@@ -240,7 +240,8 @@ def loss(theta, X, y, aux, grad):
     grad[:] = 0.0
     return digits(1.0) + 0.0 * theta[0]
 def found(problem, store):
-    how = {"optimizer": "sgd", "steps": 1, "batch_size": 1, "progress": False}
+    how = {"optimizer": "sgd", "steps": 1, "progress": False}
+    how |= {"batch_size": 1} if hasattr(problem, "X") else {}
     try:
         return sweep(problem, {"lr": [0.0]}, store=store, **how)
     except SpecError as error:  # the store holds the sweep of other code
