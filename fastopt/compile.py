@@ -104,6 +104,14 @@ _settled = functools.lru_cache(maxsize=None, typed=True)(_current)
 _KNOWN_BY_IDENTITY = (types.FunctionType, int, type(None))
 
 
+def _cache_info() -> Any:
+    """Return how many kernels are kept, in the words of :func:`functools.cache`."""
+    return _settled.cache_info()._replace(currsize=len(_kernels))
+
+
+vars(kernel)["cache_info"] = _cache_info
+
+
 @contextlib.contextmanager
 def _enabled() -> Iterator[None]:
     """Compile though ``NUMBA_DISABLE_JIT`` is set: a kernel works on addresses, Python cannot."""

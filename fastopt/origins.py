@@ -37,8 +37,9 @@ def origin(value: Any) -> str:
     top = module.partition(".")[0]
     if top in _OWN_PACKAGES:
         code = getattr(value, "__code__", None)
-        typed_in = isinstance(code, types.CodeType) and code.co_filename.startswith("<")
-        return USERS if typed_in else OWN  # as in a doctest of ours
+        # Not "<dynamic-code>": cloudpickle calls the file so of what it has sent.
+        typed_in = isinstance(code, types.CodeType) and code.co_filename.startswith("<doctest ")
+        return USERS if typed_in else OWN
     if top in _FOUNDATIONS or module == "builtins":
         return FOUNDATION
     return _place(_file(value, module), module)
@@ -62,9 +63,11 @@ def is_extension(value: Any) -> bool:
 def _module_name(value: Any) -> str:
     if isinstance(value, types.ModuleType):
         return value.__name__
-    named = value if isinstance(value, type) or hasattr(value, "__code__") else None
-    name = getattr(value if named is None else named, "__module__", None)
-    return name if isinstance(name, str) else type(value).__module__
+    name = getattr(value, "__module__", None)
+    if isinstance(name, str):
+        return name
+    # What exec makes among globals without a name has no module.
+    return "" if hasattr(value, "__code__") else type(value).__module__
 
 
 def _file(value: Any, module: str) -> str:

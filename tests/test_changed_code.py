@@ -433,6 +433,15 @@ def test_copies_are_settled_and_keep_their_fingerprint():
     assert frozen(copy) is copy
 
 
+def test_functions_made_by_exec_are_a_users_though_they_have_no_module():
+    names = {"K": 2.0}
+    exec("def own(x):\n    return K * x", names)
+    assert names["own"].__module__ is None
+    assert kernel(calling, names["own"])(1.0) == 2.0
+    names["K"] = 3.0
+    assert kernel(calling, names["own"])(1.0) == 3.0
+
+
 def test_our_own_functions_are_not_copied():
     problem = problems.iris(hidden=(2,))
     assert frozen(problem) is problem
