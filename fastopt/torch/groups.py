@@ -66,7 +66,7 @@ class Row:
             options = {name: _plain(self.group[name]) for name in self.names}
         except KeyError as error:
             raise HyperparameterError(f"{self.where} has lost its {error}; set it again") from None
-        lr = options.get("lr")
+        lr: Any = options.get("lr")
         is_hair = isinstance(lr, float) and -HAIR <= lr < 0.0
         rule, values = self.recipe(self.where, {**options, "lr": 0.0} if is_hair else options)
         h = rule.pack(values, self.where)
