@@ -201,6 +201,7 @@ def test_copies_keep_the_functions_and_so_the_kernels():
         again.name = "other"
 
 
+@pytest.mark.filterwarnings("ignore:locked uses an object:fastopt.errors.CodeWarning")
 def test_what_cannot_be_pickled_is_named():
     lock = threading.Lock()
 
