@@ -106,7 +106,7 @@ def frozen(value: Any) -> Any:
 def noticed(value: Any) -> str:
     """Return the fingerprint of ``value``; warn of what cannot be looked into, as :func:`frozen`.
 
-    >>> noticed(len) == fingerprint(len)
+    >>> noticed(is_settled) == fingerprint(is_settled)
     True
     """
     look = Inspection()

@@ -76,6 +76,7 @@ class Optimizer(ABC):
     Examples
     --------
     >>> import fastopt
+    >>> import numpy as np
     >>> p = np.array([1.0, 2.0])
     >>> opt = fastopt.SGD(p, lr=0.5)
     >>> isinstance(opt, Optimizer), opt.param_groups[0]["lr"]
