@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ExecutorError, SpecError, SweepWarning
+from fastopt.errors import ExecutorError, SpecError, SweepWarning, shortened
 from sweeps.dispatch import run_elsewhere
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.local import worker_count
@@ -49,11 +49,13 @@ class Caller:
         self, study: Any, function: Callable, judge: Callable, size: int, progress: bool
     ) -> None:
         if not callable(function):
-            raise SpecError(f"the objective must be a function of one dict; got {function!r}")
+            raise SpecError(
+                f"the objective must be a function of one dict; got {shortened(function)}"
+            )
         if inspect.iscoroutinefunction(function):
             raise SpecError(
-                f"the objective must return numbers, and {function!r} returns a coroutine: give "
-                "lambda config: asyncio.run(function(config))"
+                f"the objective must return numbers, and {shortened(function)} returns a "
+                "coroutine: give lambda config: asyncio.run(function(config))"
             )
         self._study, self._size = study, size
         self._job = Calling(function, study.space, judge)

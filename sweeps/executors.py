@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from fastopt.errors import ExecutorError, SpecError, did_you_mean
+from fastopt.errors import ExecutorError, SpecError, did_you_mean, shortened
 from sweeps.engine.local import threads
 from sweeps.interrupt import awaited
 from sweeps.shipping import pack
@@ -202,11 +202,13 @@ def _dask(n: int) -> Crew:
 def _dask_of(client: Any) -> Crew:
     if getattr(client, "asynchronous", False):
         raise SpecError(
-            f"{client!r} is asynchronous, and a sweep is not: give the address of its scheduler, "
-            f"executor={client.scheduler.address!r}"
+            f"{shortened(client)} is asynchronous, and a sweep is not: give the address of its "
+            f"scheduler, executor={client.scheduler.address!r}"
         )
     if getattr(client, "status", "running") == "closed":
-        raise ExecutorError(f"{client!r} is closed: make a new one with distributed.Client(...)")
+        raise ExecutorError(
+            f"{shortened(client)} is closed: make a new one with distributed.Client(...)"
+        )
     return Dask(client)
 
 
@@ -216,7 +218,7 @@ def _dask_at(address: str) -> Crew:
     try:
         client = awaited(connecting).result()
     except (OSError, ValueError) as error:
-        raise SpecError(f"there is no dask scheduler at {address!r}: {error}") from None
+        raise SpecError(f"there is no dask scheduler at {shortened(address)}: {error}") from None
     except KeyboardInterrupt:
         connecting.add_done_callback(lambda late: late.exception() or late.result().close())
         raise
@@ -275,7 +277,7 @@ def crew_of(executor: Any, workers: int) -> Crew:
         hint = "; pools of multiprocessing have no submit(): use ProcessPoolExecutor"
     raise SpecError(
         f"executor must be one of {', '.join(EXECUTORS)}, the address of a dask scheduler or an "
-        f"object with submit(), as those of concurrent.futures; got {executor!r}{hint}"
+        f"object with submit(), as those of concurrent.futures; got {shortened(executor)}{hint}"
     )
 
 

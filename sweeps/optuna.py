@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.axes import Points, common_kind, ends, kind_of, possible, untied
 from sweeps.categories import categories_of, uncategorised
 from sweeps.distributions import Draws, LogUniform
@@ -117,7 +117,7 @@ def from_optuna(study: Any, *, metric: str = "value") -> SweepResult:
     {'x': 0.0}
     """
     if not hasattr(study, "directions"):
-        raise SpecError(f"study must be an optuna.study.Study; got {study!r}")
+        raise SpecError(f"study must be an optuna.study.Study; got {shortened(study)}")
     if len(study.directions) != 1:
         names = getattr(study, "metric_names", None) or [d.name.lower() for d in study.directions]
         raise SpecError(
@@ -128,7 +128,9 @@ def from_optuna(study: Any, *, metric: str = "value") -> SweepResult:
     axes = dict.fromkeys(name for t in trials for name in t.params)
     refuse_taken("parameter", axes)
     if metric in axes:
-        raise SpecError(f"parameter {metric!r} is called like a column; name the metric anew")
+        raise SpecError(
+            f"parameter {shortened(metric)} is called like a column; name the metric anew"
+        )
     refuse_taken("metric", [metric])
     attrs = dict.fromkeys(
         name

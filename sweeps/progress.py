@@ -15,7 +15,7 @@ from html import escape
 from types import TracebackType
 from typing import Any, Protocol
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 
 __all__ = ["Progress"]
 
@@ -49,7 +49,7 @@ class Progress:
 
     def __init__(self, total_cost: float, total_trials: int, enabled: bool = True) -> None:
         if enabled not in (True, False):
-            raise SpecError(f"progress must be True or False; got {enabled!r}")
+            raise SpecError(f"progress must be True or False; got {shortened(enabled)}")
         self.total_cost = float(total_cost)
         self.total_trials = total_trials
         self._make = _place() if enabled else None

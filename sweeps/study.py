@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError, SweepWarning, did_you_mean
+from fastopt.errors import SpecError, SweepWarning, did_you_mean, shortened
 from sweeps.calling import Caller
 from sweeps.jobs import Answers
 from sweeps.names import refuse_taken
@@ -81,17 +81,19 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
             return Outcome(
                 FAILED,
                 error=f"the objective must return a number or a dict of numbers; {name} is "
-                f"{value!r} of type {type(value).__name__}",
+                f"{shortened(value)} of type {type(value).__name__}",
             )
         if isinstance(value, Integral) and int(number) != value:
             remarks[name] = (
-                f"metric {name!r} is {value}, and a float holds 16 digits of it; subtract an "
-                "offset, or give its low and high part as two metrics"
+                f"metric {shortened(name)} is {value}, and a float holds 16 digits of it; "
+                "subtract an offset, or give its low and high part as two metrics"
             )
         metrics[name] = number
     if metric not in metrics:
         hint = did_you_mean(metric, metrics)
-        return Outcome(FAILED, error=f"no {metric!r} among the metrics {list(metrics)}{hint}")
+        return Outcome(
+            FAILED, error=f"no {shortened(metric)} among the metrics {list(metrics)}{hint}"
+        )
     state = COMPLETE if math.isfinite(metrics[metric]) else DIVERGED
     return Outcome(state, metrics, remarks=remarks)
 

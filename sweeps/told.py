@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.engine.tables import STATES
 
 __all__ = ["count", "numbers", "one_each", "state_of"]
@@ -28,7 +28,7 @@ def state_of(given: Any) -> int:
     if name not in STATES:
         allowed = [state.lower() for state in STATES]
         hint = did_you_mean(name.lower(), allowed)
-        raise SpecError(f"state must be one of {', '.join(allowed)}; got {given!r}{hint}")
+        raise SpecError(f"state must be one of {', '.join(allowed)}; got {shortened(given)}{hint}")
     return STATES.index(name)
 
 
@@ -62,7 +62,7 @@ def one_each(ids: Any, n: int, values: Any, state: Any) -> list[Any]:
     told = [values] if single or getattr(values, "ndim", 1) == 0 else list(values)
     if len(told) != n:
         raise SpecError(
-            f"tell(ids, values): as many values as ids; got {ids!r} and {len(told)} values"
+            f"tell(ids, values): as many values as ids; got {shortened(ids)} and {len(told)} values"
         )
     return told
 
@@ -70,5 +70,5 @@ def one_each(ids: Any, n: int, values: Any, state: Any) -> list[Any]:
 def count(what: str, n: Any) -> int:
     """Return a positive integer, or raise with ``what`` it is of."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise SpecError(f"{what} must be an integer >= 1; got {n!r}")
+        raise SpecError(f"{what} must be an integer >= 1; got {shortened(n)}")
     return int(n)

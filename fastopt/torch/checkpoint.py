@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 
 from fastopt.checkpoint import PARAM, check_file, replacing
 from fastopt.digest import DIGEST, check_digest, digest
-from fastopt.errors import StateError
+from fastopt.errors import StateError, shortened
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -116,8 +116,9 @@ def _sorted_out(
             plain[name] = value
         else:
             raise StateError(
-                f"{before}{name}{after} is {value!r}, of type {type(value).__name__}; a file holds "
-                "tensors, numbers, names and lists of those. Take it out of the optimizer first"
+                f"{before}{name}{after} is {shortened(value)}, of type {type(value).__name__}; "
+                "a file holds tensors, numbers, names and lists of those. "
+                "Take it out of the optimizer first"
             )
     return plain
 
@@ -194,10 +195,12 @@ def _state_dict(opt: Optimizer, record: Record, tensors: dict[str, torch.Tensor]
         if kind == OPTION:
             group, _, option = label.partition("/")
             if not (group.isdecimal() and int(group) < len(rows)):
-                raise StateError(f"the file has an option of a group that is not there: {name!r}")
+                raise StateError(
+                    f"the file has an option of a group that is not there: {shortened(name)}"
+                )
             rows[int(group)][option] = a
         elif label not in labels:
-            raise StateError(f"the file has state of an unknown parameter: {name!r}")
+            raise StateError(f"the file has state of an unknown parameter: {shortened(name)}")
         elif kind != PARAM:
             state[labels[label]][kind] = a
     return {"state": {i: entry for i, entry in state.items() if entry}, "param_groups": rows}

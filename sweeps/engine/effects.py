@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from fastopt.schedules import Schedule
 from sweeps.axes import possible
 from sweeps.engine import trial
@@ -69,14 +69,14 @@ def _axis(plan: Plan, name: str) -> str:
     others = ", ".join(_all(others for _, others in found))
     if not any(readers for readers, _ in found):
         raise SpecError(
-            f"axis {name!r} means nothing to {others}: the same trials would run again for each "
-            "value. Leave it out"
+            f"axis {shortened(name)} means nothing to {others}: the same trials would run again "
+            "for each value. Leave it out"
         )
     sizes = [len(part[name]) for part, (_, others) in zip(parts, found) if others]
     if max(sizes, default=1) == 1:
         return ""
     return (
-        f"axis {name!r} means nothing to {others}: these trials run again for each of its "
+        f"axis {shortened(name)} means nothing to {others}: these trials run again for each of its "
         f"{max(sizes)} values. Use when(...) or a list of spaces"
     )
 
@@ -102,7 +102,7 @@ def _readers(
 ) -> tuple[list[str], list[str]]:
     """Return what reads an axis of a product, or a keyword in it, and what does not."""
     if keyword and name in part:
-        return [], [f"the axis {name!r} sets it"]
+        return [], [f"the axis {shortened(name)} sets it"]
     if name in (*plan.common, *COMMON):
         return ["every trial"], []
     defaults = plan.options.defaults
@@ -131,7 +131,7 @@ def _by_rule(
             stronger = names[: names.index(name)]
             setting = [other for other in (names if keyword else stronger) if other in part]
             setting += [n for n in stronger if keyword and n in plan.options.defaults]
-            why = f", whose {key} is set by {setting[0]!r}" if setting else ""
+            why = f", whose {key} is set by {shortened(setting[0])}" if setting else ""
             return f"optimizer {optimizer}{why}", not setting
     return f"optimizer {optimizer}", False
 
@@ -153,9 +153,10 @@ def _repeats(plan: Plan, blocks: Sequence[Block], told: set[str]) -> Iterator[st
                 (name,) = differing
                 told.add(name)
                 rows = f", of {len(plan.problem.X)} rows" if name == "batch_size" else ""
+                pair = f"{shortened(first[name])} and {shortened(other[name])}"
                 yield (
-                    f"axis {name!r}: {first[name]!r} and {other[name]!r} come to the same trials "
-                    f"of {plan.problem.name}{rows}; each is run"
+                    f"axis {shortened(name)}: {pair} come to the same trials of "
+                    f"{plan.problem.name}{rows}; each is run"
                 )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.compile import adopted, frozen, jitable
-from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
 from fastopt.uncompilable import in_two_lines
 from sweeps.problems.arrays import cast, refuse_mask
 from sweeps.problems.base import DataProblem, check_rows, no_rows
@@ -159,7 +159,7 @@ def _try_once(
     loss = function(theta0.copy(), X[:1], y[:1], aux, grad)
     if not isinstance(loss, float | np.floating):
         raise SpecError(
-            f"{function.__name__} must return the mean loss, a float; it returned {loss!r}"
+            f"{function.__name__} must return the mean loss, a float; it returned {shortened(loss)}"
         )
     if np.isnan(grad).any() and not np.isnan(loss):
         first = int(np.flatnonzero(np.isnan(grad))[0])

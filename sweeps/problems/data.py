@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import ArrayError, SpecError, did_you_mean
+from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
 from sweeps.problems import mlp as net
 from sweeps.problems.arrays import as_dataset, cast, refuse_other_columns, standardized
 from sweeps.problems.base import DataProblem, check_rows, no_rows
@@ -141,7 +141,7 @@ def _network(
     sizes = (X.shape[1], *widths, outputs)
     if activation not in net.ACTIVATIONS:
         raise SpecError(
-            f"activation must be one of {', '.join(net.ACTIVATIONS)}; got {activation!r}"
+            f"activation must be one of {', '.join(net.ACTIVATIONS)}; got {shortened(activation)}"
             f"{did_you_mean(activation, net.ACTIVATIONS)}"
         )
     loss_and_grad, evaluate = net.functions(loss)
@@ -238,7 +238,9 @@ def _widths(hidden: Any) -> tuple[int, ...]:
     widths = tuple(hidden) if isinstance(hidden, Sequence) else (hidden,)
     for width in widths:
         if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
-            raise SpecError(f"hidden must be a sequence of layer widths >= 1; got {hidden!r}")
+            raise SpecError(
+                f"hidden must be a sequence of layer widths >= 1; got {shortened(hidden)}"
+            )
     return tuple(int(w) for w in widths)
 
 
@@ -247,7 +249,7 @@ def _targets(loss: str, y: np.ndarray, y_test: np.ndarray | None, dtype: Any) ->
     if loss not in net.LOSSES:
         names = ", ".join(net.LOSSES)
         near = did_you_mean(loss, net.LOSSES)
-        raise SpecError(f"loss must be one of {names}; got {loss!r}{near}")
+        raise SpecError(f"loss must be one of {names}; got {shortened(loss)}{near}")
     if loss == "squared_error":
         made = measured("y", y, dtype)
         test = no_rows(made) if y_test is None else measured("y_test", y_test, dtype, told=False)
@@ -311,7 +313,7 @@ def _dataset(name: str, load: Callable) -> Callable[..., DataProblem]:
         theta0: Any = None,
     ) -> DataProblem:
         if not 0.0 <= test_size < 1.0:
-            raise SpecError(f"test_size must be in [0, 1); got {test_size!r}")
+            raise SpecError(f"test_size must be in [0, 1); got {shortened(test_size)}")
         split = functools.partial(_split, load, test_size, split_seed, bool(standardize))
         # Anything but a number may split otherwise every time.
         is_fixed = isinstance(split_seed, int | np.integer)
