@@ -178,6 +178,16 @@ def test_what_a_file_cannot_hold_is_named_and_nothing_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_could_not_be_loaded_is_not_saved(tmp_path):
+    model = network()
+    optimizer = ours.Adam(model.parameters())
+    train(model, optimizer, 1, seed=1)
+    optimizer._clocks[model[0].weight][1][1] = float("nan")
+    with pytest.raises(StateError, match=r"the clock of parameter '0/0' has a NaN in it: \(1"):
+        fastopt.save(optimizer, tmp_path / "run.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("call", [fastopt.save, fastopt.load])
 def test_optimizers_of_others_are_refused_with_what_to_do(call, tmp_path):
     theirs = torch.optim.Adam(network().parameters())

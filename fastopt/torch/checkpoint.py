@@ -10,6 +10,7 @@ the group.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,6 +64,10 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
         params = {}
         for label, p, number in zip(_labels(k, group), group["params"], row["params"]):
             entry = {PARAM: p.detach(), **held["state"].get(number, {})}
+            if any(map(math.isnan, entry.get("clock", ()))):  # which could not be loaded
+                raise StateError(
+                    f"the clock of parameter '{k}/{label}' has a NaN in it: {entry['clock']}"
+                )
             params[label] = _sorted_out("", f"/{k}/{label}", entry, tensors)
         groups.append(GroupRecord(plain, params))
     record = msgspec.to_builtins(Record(VERSION, type(opt).__name__, groups))
