@@ -20,7 +20,7 @@ from fastopt.calls import address_of
 from fastopt.compile import kernel
 from fastopt.lookup import finding
 from fastopt.rules import Rule
-from fastopt.threads import Twins
+from fastopt.threads import Twins, gil_kept
 
 __all__ = ["WHERE", "WORK", "find_of", "links_of", "stepper"]
 
@@ -68,11 +68,17 @@ def links_of(rule: Rule, kinds: tuple[np.dtype, ...], parallel: bool = False) ->
         address_of(kernel(loops.scattered), _NONE, *WORK),
         address_of(ticks, _NONE, _ROW, _ROW, _ROW),
         address_of(updates, _NONE, _ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE),
-        address_of(kernel(loops.each, parallel=parallel), _NONE, _WHOLE, _WHOLE, *_ITEM),
+        _each(parallel),
         address_of(kernel(loops.span_item), _NONE, _WHOLE, *_ITEM),
         *((0,) * 4 if rule.measure is None else _sums(rule, n, kinds)),
     )
     return np.array(links)
+
+
+def _each(parallel: bool) -> int:
+    with gil_kept():
+        each = kernel(loops.each, parallel=parallel, nogil=False)
+        return address_of(each, _NONE, _WHOLE, _WHOLE, *_ITEM)
 
 
 def _sums(rule: Rule, n: int, kinds: tuple[np.dtype, ...]) -> tuple[int, ...]:

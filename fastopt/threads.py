@@ -8,18 +8,22 @@ and a parallel launch for an array that one core finishes sooner.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.pythonapi import PythonAPI
 from numba.np.ufunc import parallel as numba_parallel
 
 from fastopt.compile import kernel
 
-__all__ = ["Twins", "enter_parallel", "leave_parallel", "twins"]
+__all__ = ["Twins", "enter_parallel", "gil_kept", "leave_parallel", "twins"]
 
 _THREADSAFE_LAYERS = ("omp", "tbb")
 # Elements from which a parallel region pays under workqueue, whose threads sleep in between: 0.2 ms
@@ -83,6 +87,23 @@ def leave_parallel(token: threading.Lock | bool) -> None:
     """Give back what :func:`enter_parallel` returned."""
     if token is not True and token is not False:
         token.release()
+
+
+_GIL = ("gil_ensure", "gil_release", "save_thread", "restore_thread")
+
+
+@contextlib.contextmanager
+def gil_kept() -> Iterator[None]:
+    """Compile parallel regions that keep the GIL.
+
+    Numba's release it, in ``build_gufunc_kernel``, whatever ``nogil`` says: then another thread can
+    free the memory that the region works on (seen: a segmentation fault within seconds). Threads of
+    the region need no GIL. Kernels compiled here must be told apart by ``nogil=False``.
+    """
+    with global_compiler_lock, contextlib.ExitStack() as stack:
+        for name in _GIL:
+            stack.enter_context(mock.patch.object(PythonAPI, name, lambda *_: None))
+        yield
 
 
 class Twins:
