@@ -15,7 +15,6 @@ from bench.numpy_steps import as_written, in_place, slots_of
 from fastopt.compile import inlinable
 from fastopt.rules import Rule
 from fastopt.rules.sgd import counted
-from fastopt.steps import stepper
 from sweeps.measure import paired
 from tests.cases import PLAIN, Case
 
@@ -61,18 +60,26 @@ def touching(rule: Rule) -> Rule | None:
     )
 
 
+class Stepping(fastopt.Optimizer):
+    """The optimizer of any rule, also of one that has no class: ``step`` is that of all classes."""
+
+    def __init__(self, params: Any, rule: Rule, **options: Any) -> None:
+        defaults = {name: kind.default for name, kind in rule.hyper.items()} | options
+        super().__init__(
+            params, lambda where, given: (rule, {n: given[n] for n in defaults}), defaults
+        )
+
+
 def step_of(rule: Rule, n: int) -> Callable[[], object]:
-    """Return a call that makes one step of ``rule`` over ``n`` float32 elements."""
+    """Return ``lambda: optimizer.step(g)`` over ``n`` float32 elements, as users call it."""
     rng = np.random.default_rng(0)
-    buffer = fastopt.flatten([rng.normal(size=n).astype(np.float32)])
-    g = rng.normal(size=n).astype(np.float32)
-    slots = [fastopt.flatten([slot]) for slot in slots_of(rule, n, rng)]
-    x = tuple(b.flat[:n] for b in (buffer, *slots))
-    h = rule.pack({"lr": 1e-6})
-    clock = np.zeros(max(1, len(rule.clock0(h))))
-    clock[:] = rule.clock0(h)
-    run = stepper(rule)
-    return lambda: run(n, h, clock, g, x)
+    p, g = (rng.normal(size=n).astype(np.float32) for _ in range(2))
+    optimizer = Stepping(p, rule, lr=1e-6)
+    optimizer.step(g)  # there is no state before
+    held = optimizer.state_dict()
+    held["state"][0] |= dict(zip(rule.slots, slots_of(rule, n, rng)))
+    optimizer.load_state_dict(held)
+    return lambda: optimizer.step(g)
 
 
 def torch_step_of(

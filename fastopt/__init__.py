@@ -38,11 +38,14 @@ from fastopt.errors import (
     ArrayError,
     ArrayTypeError,
     CacheWarning,
+    CodeWarning,
+    CompileError,
     FastoptError,
     HyperparameterError,
     NonFiniteError,
     ReentryError,
     StateError,
+    StateWarning,
 )
 from fastopt.norms import clip_grad_norm_, clip_grad_value_, global_norm
 from fastopt.optimizer import Optimizer
@@ -70,6 +73,8 @@ __all__ = [
     "CacheWarning",
     "CautiousAdamW",
     "CautiousLion",
+    "CodeWarning",
+    "CompileError",
     "Embedded",
     "FastoptError",
     "HyperparameterError",
@@ -89,6 +94,7 @@ __all__ = [
     "Signum",
     "StableAdamW",
     "StateError",
+    "StateWarning",
     "Yogi",
     "clip_grad_norm_",
     "clip_grad_value_",

@@ -121,8 +121,8 @@ class Batch:
         Bound to ``rule``; from now on their clocks are views of those of the batch.
     places : sequence of int
         Which items of the gradients that a group is given are theirs.
-    hyper : ndarray, shape (1, hyperparameters)
-        Read at each step.
+    hyper : ndarray, shape (2, hyperparameters)
+        Read at each step: those of matrices, those of others; see :meth:`fastopt.rules.Rule.rows`.
     is_whole : bool
         Whether the group has no other segments.
     """
@@ -137,7 +137,8 @@ class Batch:
     ) -> None:
         self.segments, self._places = segments, None if is_whole else places
         kind, shapes = segments[0].dtype, [(s.shape, s.shape) for s in segments]
-        self.many = Many(rule, kind, kind, shapes, hyper, [0] * len(segments), ARRAYS)
+        rows = [int(len(s.shape) < 2) for s in segments]
+        self.many = Many(rule, kind, kind, shapes, hyper, rows, ARRAYS)
         self._extended: dict[Rule, Many] = {}
         self._gradients = self.many.objects[GRADIENT]
         for k, segment in enumerate(segments):
@@ -183,7 +184,7 @@ class Batch:
         own, rule = self.many, extras.rule(self.many.rule)
         many = self._extended.get(rule)
         if many is None:
-            kind, hyper = own.kinds[0], np.zeros((1, len(rule.hyper)))
+            kind, hyper = own.kinds[0], np.zeros((2, len(rule.hyper)))
             many = Many(rule, kind, kind, own.shapes, hyper, own.groups, ARRAYS, clocks=own.clocks)
             many.aim(own.active, own.bounds)
             self._extended[rule] = many
@@ -193,5 +194,5 @@ class Batch:
             mine[len(its) :] = own.objects[GRADIENT]
         many.table[: len(own.table)] = own.table
         many.table[len(own.table) :] = own.table[GRADIENT]
-        many.hyper[0] = extras.hyper(tuple(own.hyper[0]))
+        many.hyper[:] = [extras.hyper(tuple(h)) for h in own.hyper]
         return many

@@ -22,6 +22,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from fastopt.arrays import address
+from fastopt.uncompilable import in_two_lines
 
 __all__ = ["address_of", "call", "call_c", "unpacked", "words_of"]
 
@@ -36,8 +37,11 @@ def address_of(kernel: Any, returns: Any, *arguments: Any) -> int:
     ------
     TypeError
         It returns something else than ``returns``.
+    CompileError
+        Numba cannot compile it.
     """
-    kernel.compile(arguments)
+    with in_two_lines():
+        kernel.compile(arguments)
     made = kernel.overloads[arguments]
     if made.signature.return_type != returns:
         raise TypeError(

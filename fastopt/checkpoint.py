@@ -2,7 +2,9 @@
 
 The tensors are ``param/<group>/<name>`` and ``<slot>/<group>/<name>``, so that any program that
 reads safetensors finds the weights. What is not a tensor is JSON in the file's metadata under
-``"fastopt"``; JSON writes a float as ``repr`` does, which Python reads back exactly.
+``"fastopt"``; JSON writes a float as ``repr`` does, which Python reads back exactly. Beside it
+stands the SHA-256 of that JSON and of all tensors with their names, dtypes and shapes: a file in
+which a bit has changed is refused. Files of version 1, which had none, load with a warning.
 
 A file is written beside its final name, flushed to the disk and renamed: at any moment the name
 holds the old checkpoint or the new one. It is read without running anything (no pickle), and
@@ -14,7 +16,8 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +27,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from fastopt.errors import StateError, did_you_mean
+from fastopt.clocks import whole_step
+from fastopt.digest import DIGEST, check_digest, digest
+from fastopt.errors import StateError, did_you_mean, shortened
 from fastopt.segments import Group, Piece, Segment
 
 if TYPE_CHECKING:
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "save"]
 
 KEY = "fastopt"
-VERSION = 1
+VERSION, WITHOUT_DIGEST = 2, 1
 PARAM = "param"
 
 _CODES = {np.dtype(np.float32): "F32", np.dtype(np.float64): "F64"}
@@ -67,14 +72,15 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     opt : Optimizer
-        Only read.
+        Of :mod:`fastopt` or :mod:`fastopt.torch`; only read.
     path : str or path
         Replaced if it exists; its folder must exist.
 
     Raises
     ------
     StateError
-        Two parameters of a group have the same name once written (``1`` and ``"1"``).
+        Two parameters of a group have the same name once written (``1`` and ``"1"``), a clock holds
+        NaN, or ``opt`` is another library's optimizer.
     HyperparameterError
         A hyperparameter in ``param_groups`` was set to something that is not allowed.
     OSError
@@ -100,6 +106,8 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     >>> other.steps, other.param_groups[0]["lr"], other.param_groups[0]["params"][0] == w
     (1, 0.1, array([ True,  True]))
     """
+    if not hasattr(opt, "_groups"):
+        return _of_tensors(opt, "save")(path)
     tensors, groups = {}, []
     for k, group in enumerate(opt._groups):
         group.settle()
@@ -109,9 +117,11 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
                 tensors[f"{name}/{label}"] = piece.of(slot)
         groups.append(_group_record(k, group))
     record = Record(VERSION, type(opt).__name__, opt.steps, opt.skipped, groups)
-    metadata = {KEY: msgspec.json.encode(record).decode()}
+    text = msgspec.json.encode(record).decode()
+    metadata = {KEY: text, DIGEST: digest(text, _flat(tensors))}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata)
+    return None
 
 
 def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
@@ -134,7 +144,13 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
         The file is damaged, not from :func:`save`, or of another optimizer; the message has the
         exact difference. Nothing was changed.
     OSError
-        The file cannot be read.
+        The file cannot be read, or is none: a folder, a pipe, a device.
+
+    Warns
+    -----
+    StateWarning
+        The file is of version 1, without a digest: whether its numbers are those that were saved,
+        nobody can tell. Save it again.
 
     See Also
     --------
@@ -152,20 +168,46 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     >>> q
     array([1., 1., 1.])
     """
+    if not hasattr(opt, "_groups"):
+        return _of_tensors(opt, "load")(path)
+    check_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            record = _record(file.metadata())
+            metadata = file.metadata() or {}
+            record = _record(metadata)
             _check_kind(opt, record)
             _check_tensors(opt._groups, file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        may_lack = record.version == WITHOUT_DIGEST
+        check_digest(path, metadata, metadata[KEY], _flat(tensors), may_lack)
         opt.load_state_dict(_state_dict(opt._groups, record, tensors))
-    except (SafetensorError, ValueError, OverflowError) as error:
+    except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
         what = str(error).rstrip(".")
         raise StateError(f"{os.fspath(path)}: {what}. Nothing was changed.") from error
     opt.skipped = record.skipped
     for k, group in enumerate(opt._groups):
         for label, _, piece in _entries(k, group):
             piece.array[...] = tensors[f"{PARAM}/{label}"]
+    return None
+
+
+def _of_tensors(opt: Any, verb: str) -> Callable[[str | os.PathLike[str]], None]:
+    """Return what an optimizer over tensors brings along for this: torch is not imported here."""
+    own = getattr(opt, f"_{verb}", None)
+    if own is None:
+        kind = f"{type(opt).__module__}.{type(opt).__name__}"
+        raise StateError(
+            f"fastopt.{verb}(opt, path) is for optimizers of fastopt and fastopt.torch; got an "
+            f"object of {kind}. A program that uses torch.optim writes torch.save("
+            "opt.state_dict(), path); fastopt.torch's class of the same name can load that dict"
+        )
+    return own
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raise for a pipe, which nobody would come back from, a folder or a device."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(f"{os.fspath(path)} is not a file")
 
 
 def _entries(k: int, group: Group) -> Iterator[Entry]:
@@ -175,7 +217,7 @@ def _entries(k: int, group: Group) -> Iterator[Entry]:
         label = f"{k}/{piece.key}"
         if label in seen:
             raise StateError(
-                f"two parameters of group {k} are called {str(piece.key)!r} in a file; "
+                f"two parameters of group {k} are called {shortened(str(piece.key))} in a file; "
                 "rename one of them"
             )
         seen.add(label)
@@ -184,11 +226,22 @@ def _entries(k: int, group: Group) -> Iterator[Entry]:
 
 def _group_record(k: int, group: Group) -> GroupRecord:
     options = {name: _plain(value) for name, value in group.options.items() if name != "params"}
-    clocks: dict[str, Any] = {
-        label: [value if math.isfinite(value) else str(value) for value in segment.clock.tolist()]
-        for label, segment, _ in _entries(k, group)
-    }
+    clocks: dict[str, Any] = {}
+    for label, segment, piece in _entries(k, group):
+        if np.isnan(segment.clock).any():
+            raise StateError(
+                f"{group.where}: the clock of parameter {shortened(piece.key)} has a NaN in it: "
+                f"{segment.clock.tolist()}"
+            )
+        numbers = segment.clock.tolist()
+        clocks[label] = [value if math.isfinite(value) else str(value) for value in numbers]
     return GroupRecord(options, clocks)
+
+
+def _flat(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, tuple, np.ndarray]]:
+    """Yield what :func:`fastopt.digest.digest` asks of each tensor."""
+    for name, a in tensors.items():
+        yield name, _CODES[a.dtype], a.shape, np.ascontiguousarray(a).reshape(-1)
 
 
 def _plain(value: Any) -> Any:
@@ -228,17 +281,17 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _record(metadata: dict[str, str] | None) -> Record:
-    text = (metadata or {}).get(KEY)
+def _record(metadata: Mapping[str, str]) -> Record:
+    text = metadata.get(KEY)
     if text is None:
-        raise StateError("this safetensors file was not written by fastopt.save")
+        raise StateError("this file was not written by fastopt.save of an optimizer over arrays")
     try:
         version = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
-        if version is None or bytes(version) != str(VERSION).encode():
-            found = None if version is None else bytes(version).decode()[:20]
+        found = None if version is None else bytes(version).decode()
+        if found not in (str(WITHOUT_DIGEST), str(VERSION)):
             raise StateError(
-                f"the file has format version {found}, but this fastopt reads {VERSION}; "
-                "read it with the fastopt that wrote it"
+                f"the file has format version {shortened(found)}, but this fastopt reads "
+                f"{WITHOUT_DIGEST} and {VERSION}; read it with the fastopt that wrote it"
             )
         return msgspec.json.decode(text, type=Record)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -253,8 +306,8 @@ def _check_kind(opt: Optimizer, record: Record) -> None:
         raise StateError(
             f"the file has {len(record.groups)} param groups; the optimizer has {len(opt._groups)}"
         )
-    if record.steps < 0 or record.skipped < 0:
-        raise StateError(f"the file counts {record.steps} steps, {record.skipped} of them skipped")
+    for what in ("steps", "skipped"):
+        whole_step(f"{shortened(what)} in the file", getattr(record, what))
     for k, (group, saved) in enumerate(zip(opt._groups, record.groups)):
         known = [name for name in group.options if name != "params"]
         _check_names(f"group {k}: hyperparameters", saved.options, known)
@@ -281,21 +334,26 @@ def _check_tensors(groups: list[Group], file: Any) -> None:
             name = f"{PARAM}/{label}"
             known.add(name)
             if name not in saved:
-                raise StateError(f"the file lacks the tensor {name!r}")
+                raise StateError(f"the file lacks the tensor {shortened(name)}")
             view = file.get_slice(name)
             shape, code = tuple(view.get_shape()), view.get_dtype()
             own = piece.array
             if (shape, code) != (own.shape, _CODES[own.dtype]):
                 raise StateError(
-                    f"parameter {label!r} has shape {shape} and dtype {code} in the file, but "
+                    f"parameter {shortened(label)} has shape {shape} and dtype {code} in the "
+                    "file, but "
                     f"shape {own.shape} and dtype {own.dtype} in the optimizer"
                 )
+            if not own.flags.writeable:
+                raise StateError(f"parameter {shortened(label)} of the optimizer is read-only")
     for name in sorted(saved - known):
         if name.startswith(f"{PARAM}/"):
-            raise StateError(f"the optimizer has no parameter for the tensor {name!r}")
+            raise StateError(f"the optimizer has no parameter for the tensor {shortened(name)}")
         code = file.get_slice(name).get_dtype()
         if code not in _CODES.values():
-            raise StateError(f"tensor {name!r} has dtype {code}; state is float32 or float64")
+            raise StateError(
+                f"tensor {shortened(name)} has dtype {code}; state is float32 or float64"
+            )
 
 
 def _state_dict(
@@ -314,7 +372,7 @@ def _state_dict(
         for label, _, _ in _entries(k, group):
             clock = [float(value) for value in saved.clocks[label]]
             if not clock:
-                raise StateError(f"parameter {label!r} has an empty clock")
+                raise StateError(f"parameter {shortened(label)} has an empty clock")
             numbers.append(len(entries))
             entries[numbers[-1]] = {"step": clock[0], "clock": clock, **slots.pop(label, {})}
         rows.append({**saved.options, "params": numbers})

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import StateError
+from fastopt.errors import StateError, shortened
 from fastopt.rules import Rule
 
 __all__ = ["LAST_STEP", "new_clock", "power_at", "resumed", "rewind", "whole_step"]
@@ -106,7 +106,8 @@ def whole_step(where: str, value: Any) -> int:
     if isinstance(number, int | float) and 0 <= number <= LAST_STEP and number == int(number):
         return int(number)
     raise StateError(
-        f"{where} must be a whole number from 0 to {LAST_STEP} (2**53); got {value!r:.80}"
+        f"{where} must be a whole number of steps from 0 to {LAST_STEP} (2**53); "
+        f"got {shortened(value)}"
     )
 
 
@@ -182,7 +183,7 @@ def _accumulated(where: str, rule: Rule, name: str, numbers: Mapping[str, Any]) 
         )
     number = _number(numbers[name])
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise StateError(f"{where}: {name!r} must be a number; got {number!r:.80}")
+        raise StateError(f"{where}: {shortened(name)} must be a number; got {shortened(number)}")
     return float(number)
 
 

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt.arrays import aligned_zeros, check_array
-from fastopt.clocks import new_clock
-from fastopt.errors import HyperparameterError, did_you_mean
+from fastopt.clocks import new_clock, rewind
+from fastopt.errors import HyperparameterError, did_you_mean, shortened
 from fastopt.loops import contained
-from fastopt.rules import RULES, Rule
+from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import begin
 
 __all__ = ["Embedded", "clock", "embed", "hyper", "slots"]
@@ -112,13 +112,35 @@ def hyper(name: str, **values: Any) -> tuple[float, ...]:
     return _rule(name).pack(values)
 
 
-def clock(name: str, h: tuple[float, ...]) -> np.ndarray:
+def clock(name: str, h: tuple[float, ...], running: np.ndarray | None = None) -> np.ndarray:
     """Return the clock of a rule before its first step: float64, ``clock[0]`` counts the steps.
 
-    >>> clock("adamw", hyper("adamw"))
+    Parameters
+    ----------
+    name : str
+        A name of :data:`fastopt.rules.RULES`.
+    h : tuple of float
+        Hyperparameters from :func:`hyper`.
+    running : ndarray, optional
+        A clock so far. Then the clock to go on with is returned after ``h`` has changed: its powers
+        (of betas) are made anew, as in torch. A change of other hyperparameters needs no other
+        clock.
+
+    Examples
+    --------
+    >>> start = clock("adamw", hyper("adamw"))
+    >>> start
     array([0., 1., 0., 1., 0.])
+    >>> start[0] = 2.0
+    >>> clock("adamw", hyper("adamw", beta1=0.5), start)[:2]
+    array([2.  , 0.25])
     """
-    return new_clock(_rule(name), h)
+    rule = _rule(name)
+    if running is None:
+        return new_clock(rule, h)
+    clocks = np.array(running, np.float64)[None]
+    rewind(rule, h, clocks)
+    return clocks[0]
 
 
 def slots(name: str, p: np.ndarray, h: tuple[float, ...] | None = None) -> tuple[np.ndarray, ...]:
@@ -156,9 +178,9 @@ def slots(name: str, p: np.ndarray, h: tuple[float, ...] | None = None) -> tuple
 
 
 def _rule(name: str) -> Rule:
-    rule = RULES.get(name)
-    if rule is None:
+    if name not in RULES:
         raise HyperparameterError(
-            f"there is no rule {name!r}{did_you_mean(name, RULES)}; there are {', '.join(RULES)}"
+            f"there is no rule {shortened(name)}{did_you_mean(name, RULES)}; there are "
+            f"{', '.join(RULES)}"
         )
-    return rule
+    return current(name)

@@ -6,13 +6,17 @@ Each subclass also inherits the built-in exception a caller would have expected,
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 __all__ = [
     "ArrayError",
     "ArrayTypeError",
     "CacheWarning",
+    "CodeWarning",
+    "CompileError",
     "ExecutorError",
     "FastoptError",
     "HyperparameterError",
@@ -20,13 +24,21 @@ __all__ = [
     "ReentryError",
     "SpecError",
     "StateError",
+    "StateWarning",
     "StoreError",
+    "StoredSpecError",
     "SweepWarning",
 ]
 
 
+MOST_MESSAGE = 8_000
+"""Characters of a message: the longest we write, which list all names there are, have 2 500."""
+
+
 class FastoptError(Exception):
     """Base class of all errors raised on purpose.
+
+    Whatever a message quotes, it is short enough to be read and can be written to any file.
 
     Examples
     --------
@@ -38,6 +50,10 @@ class FastoptError(Exception):
     ...     print(type(error).__name__)
     HyperparameterError
     """
+
+    def __str__(self) -> str:
+        text = writable(super().__str__())
+        return text if len(text) <= MOST_MESSAGE else f"{text[:MOST_MESSAGE]}..."
 
 
 class HyperparameterError(FastoptError, ValueError):
@@ -127,7 +143,18 @@ class StoreError(FastoptError, OSError):
     """
 
     def __str__(self) -> str:
-        return str(self.args[-1]) if self.args else ""
+        text = writable(str(self.args[-1]) if self.args else "")
+        return text if len(text) <= MOST_MESSAGE else f"{text[:MOST_MESSAGE]}..."
+
+
+class StoredSpecError(StoreError, SpecError):
+    """What a store says of its sweep (its ``spec.json``) is damaged or not well formed.
+
+    Examples
+    --------
+    >>> issubclass(StoredSpecError, StoreError), issubclass(StoredSpecError, SpecError)
+    (True, True)
+    """
 
 
 class NonFiniteError(FastoptError, FloatingPointError):
@@ -171,6 +198,16 @@ class ExecutorError(FastoptError, RuntimeError):
     """
 
 
+class CompileError(FastoptError, TypeError):
+    """A function of the user's, or a helper that it calls, is none that Numba can compile.
+
+    Examples
+    --------
+    >>> issubclass(CompileError, TypeError)
+    True
+    """
+
+
 class CacheWarning(UserWarning):
     """Compiled code could not be read from, or written to, the disk cache.
 
@@ -179,6 +216,31 @@ class CacheWarning(UserWarning):
     >>> import warnings
     >>> with warnings.catch_warnings():
     ...     warnings.simplefilter("ignore", CacheWarning)  # where the disk is read-only
+    """
+
+
+class CodeWarning(UserWarning):
+    """Compiled code, or a stored result, depends on something that cannot be looked into.
+
+    Such as a function of a C extension, one called by its address (ctypes, cffi), ``objmode``, or
+    an object that does not pickle. Should it change, nothing can notice.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", CodeWarning)  # where it never changes
+    """
+
+
+class StateWarning(UserWarning):
+    """A checkpoint was loaded that cannot show that it is what was saved.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", StateWarning)  # for files of older versions
     """
 
 
@@ -197,6 +259,67 @@ class SweepWarning(UserWarning):
     """
 
 
+LONGEST = 200
+"""Characters of a value that a message shows."""
+
+
+class _Short(reprlib.Repr):
+    """``repr`` of the beginning of a value, however large it is or deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, LONGEST, LONGEST
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 20
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Write an integer; those of thousands of digits Python refuses to write."""
+        return f"an integer of {x.bit_length():,} bits" if x.bit_length() > 10_000 else repr(x)
+
+
+_SHORT = _Short()
+
+
+def writable(text: str) -> str:
+    r"""Return a text with halves of surrogate pairs escaped, which no encoding can write.
+
+    >>> print(writable("runs/\udce9t\xe9"))
+    runs/\udce9té
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def shortened(value: object, most: int = LONGEST) -> str:
+    """Return ``repr(value)`` as a message can show it: short, printable, and made in no time.
+
+    Of long texts and collections the beginning and the end are shown, and how long they are. What
+    no terminal can write (half of a surrogate pair) is escaped, what has no ``repr`` is named.
+
+    Examples
+    --------
+    >>> shortened(0.1), shortened("adam"), shortened([1, "2"])
+    ('0.1', "'adam'", "[1, '2']")
+    >>> shortened("adam" * 9, 20)
+    "'adamadamadamadam... (36 characters)"
+    >>> shortened(list(range(10**6)))
+    '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, ...] (1,000,000 items)'
+    >>> shortened(10**6000)
+    'an integer of 19,932 bits'
+    """
+    kind = type(value).__name__
+    try:
+        text = writable(_SHORT.repr(value))
+    except Exception as error:  # that of a class of the user's, or of a structure 5 000 deep
+        return f"a {kind} whose repr raises {type(error).__name__}"
+    if len(text) > most:
+        text = f"{text[: most - 3]}..."
+    if "..." not in text:
+        return text
+    with contextlib.suppress(TypeError):  # e.g. of an array without axes
+        unit = "characters" if isinstance(value, str) else "items"
+        return f"{text} ({len(value):,} {unit})"  # type: ignore[arg-type]
+    return text
+
+
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest allowed name, or an empty string.
 
@@ -205,5 +328,6 @@ def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     >>> did_you_mean("zzz", ["beta1", "lr"])
     ''
     """
-    near = difflib.get_close_matches(str(name), list(allowed), n=1, cutoff=0.5)
+    text = name[:LONGEST] if isinstance(name, str) else shortened(name)
+    near = difflib.get_close_matches(text, list(allowed), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""

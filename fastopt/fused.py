@@ -27,7 +27,7 @@ import numpy as np
 
 from fastopt.arrays import check_disjoint
 from fastopt.compile import inlinable
-from fastopt.errors import ArrayError, HyperparameterError
+from fastopt.errors import ArrayError, HyperparameterError, shortened
 from fastopt.norms import clip_coefficient
 from fastopt.rules import Real, Rule
 from fastopt.rules.parts import lerp
@@ -335,12 +335,13 @@ def are_asked(grad_scale: Any, max_norm: Any, clip_value: Any, clears: bool) -> 
     if not (_is_number(grad_scale) and 0.0 < grad_scale < math.inf):
         raise HyperparameterError(
             f"grad_scale must be a finite number above zero, the factor that the loss was "
-            f"multiplied by; got {grad_scale!r}. Nothing was changed."
+            f"multiplied by; got {shortened(grad_scale)}. Nothing was changed."
         )
     for name, limit in (("max_norm", max_norm), ("clip_value", clip_value)):
         if limit is not None and not (_is_number(limit) and limit >= 0.0):
             raise HyperparameterError(
-                f"{name} must be a number, zero or more, or None not to clip; got {limit!r}. "
+                f"{name} must be a number, zero or more, or None not to clip; got "
+                f"{shortened(limit)}. "
                 "Nothing was changed."
             )
     return True

@@ -216,7 +216,7 @@ class Launch:
 
     Examples
     --------
-    >>> from fastopt.lookup import ARRAYS, PARAMETER
+    >>> from fastopt.lookup import ARRAYS, GRADIENT, MOVED, PARAMETER
     >>> from fastopt.arrays import address
     >>> from fastopt.rules import RULES
     >>> rule, p, g = RULES["sgd"], np.ones(2), np.ones(2)

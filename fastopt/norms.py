@@ -19,7 +19,7 @@ from numba import prange
 from fastopt.arena import Buffer
 from fastopt.arrays import check_array, check_disjoint, named
 from fastopt.compile import inlinable, jitable
-from fastopt.errors import HyperparameterError, NonFiniteError
+from fastopt.errors import HyperparameterError, NonFiniteError, shortened
 from fastopt.threads import Twins, twins
 
 __all__ = [
@@ -174,7 +174,7 @@ def _order(norm_type: Any) -> float:
         order = math.nan
     if not order > 0.0:
         raise HyperparameterError(
-            f"norm_type must be a positive number or math.inf; got {norm_type!r}"
+            f"norm_type must be a positive number or math.inf; got {shortened(norm_type)}"
         )
     return order
 
@@ -334,5 +334,5 @@ def _not_negative(name: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not number >= 0.0:
-        raise HyperparameterError(f"{name} must be a number, zero or more; got {value!r}")
+        raise HyperparameterError(f"{name} must be a number, zero or more; got {shortened(value)}")
     return number

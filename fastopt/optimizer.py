@@ -21,6 +21,7 @@ from fastopt.errors import (
     HyperparameterError,
     NonFiniteError,
     did_you_mean,
+    shortened,
 )
 from fastopt.groups import Groups
 from fastopt.norms import flat_norm
@@ -75,6 +76,7 @@ class Optimizer(ABC):
     Examples
     --------
     >>> import fastopt
+    >>> import numpy as np
     >>> p = np.array([1.0, 2.0])
     >>> opt = fastopt.SGD(p, lr=0.5)
     >>> isinstance(opt, Optimizer), opt.param_groups[0]["lr"]
@@ -342,7 +344,7 @@ class Optimizer(ABC):
         index = len(self._groups)
         where = f"{type(self).__name__}, param group {index}"
         if not isinstance(group, Mapping) or "params" not in group:
-            raise ArrayTypeError(f'{where} must be a dict with "params"; got {group!r:.80}')
+            raise ArrayTypeError(f'{where} must be a dict with "params"; got {shortened(group)}')
         for name in group:
             if name != "params" and name not in self.defaults:
                 raise HyperparameterError(

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastopt.errors import HyperparameterError
-from fastopt.rules import RULES, Flag, Rule
+from fastopt.errors import HyperparameterError, shortened
+from fastopt.rules import RULES, Flag, Rule, current
+from fastopt.rules.mars import MARS_OF_MATRICES
 
-__all__ = ["Recipe", "adam", "named", "rmsprop", "sgd"]
+__all__ = ["Recipe", "adam", "mars", "named", "rmsprop", "sgd"]
 
 Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
 
@@ -40,7 +41,7 @@ def values_of(rule: Rule, where: str, options: Mapping[str, Any]) -> dict[str, A
         else:
             kind = "pair" if len(names) == 2 else "triple"
             raise HyperparameterError(
-                f"{where}: {name} must be a {kind} ({', '.join(names)}); got {value!r}"
+                f"{where}: {name} must be a {kind} ({', '.join(names)}); got {shortened(value)}"
             )
     return {name: values[name] for name in rule.hyper if name in values}
 
@@ -49,7 +50,8 @@ def named(name: str) -> Recipe:
     """Return the recipe of optimizers that are always the rule ``name``."""
 
     def recipe(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
-        return RULES[name], values_of(RULES[name], where, options)
+        rule = current(name)
+        return rule, values_of(rule, where, options)
 
     return recipe
 
@@ -61,7 +63,7 @@ def sgd(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
     >>> rule.name, values
     ('sgd', {'lr': 0.1})
     """
-    rule = RULES["momentum"]
+    rule = current("momentum")
     values = values_of(rule, where, options)
     h = dict(zip(rule.hyper, rule.pack(values, where)))
     if h["nesterov"] and not (h["momentum"] > 0.0 and h["dampening"] == 0.0):
@@ -71,7 +73,7 @@ def sgd(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
         )
     if h["momentum"] != 0.0:
         return rule, values
-    plain = RULES["sgd"]
+    plain = current("sgd")
     return plain, values_of(plain, where, options)
 
 
@@ -79,6 +81,17 @@ def adam(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
     """Pick the rule with or without the maximum of the second moments."""
     largest = Flag().pack(f"{where}: amsgrad", options["amsgrad"])
     return named("amsgrad" if largest else "adam")(where, options)
+
+
+def mars(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
+    """Pick the form that treats all tensors alike, or matrices only.
+
+    >>> mars("MARS", {"lr": 0.1, "optimize_1d": True})[0].name
+    'mars_adamw'
+    """
+    alike = Flag().pack(f"{where}: optimize_1d", options["optimize_1d"])
+    rule = current("mars_adamw") if alike else MARS_OF_MATRICES
+    return rule, values_of(rule, where, options)
 
 
 def rmsprop(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:

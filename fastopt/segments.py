@@ -205,14 +205,14 @@ class Group:
         self.rule, self.h, self.seen = change
         if has_other_rule:
             self._bind()
-        self._hyper[0] = h
+        self._hyper[:] = rule.rows(h)
         if not changed.isdisjoint(rule.powers):
             for segment in self.segments:
                 rewind(rule, h, segment.clock[None])
         return has_other_rule
 
     def _bind(self) -> None:
-        self._hyper = np.array([self.h])
+        self._hyper = np.array(self.rule.rows(self.h))
         sorts: dict[np.dtype, list[int]] = {}
         for k, segment in enumerate(self.segments):
             segment.bind(self.rule, self.h)
@@ -234,7 +234,7 @@ class Group:
 
     def schedule(self, lr: float) -> None:
         """Take this learning rate for the next step."""
-        self._hyper[0, 0] = lr
+        self._hyper[:, 0] = lr
 
 
 def _split(buffer: Buffer, grads: Any, where: str) -> list[np.ndarray]:

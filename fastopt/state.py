@@ -150,7 +150,7 @@ def _checked(
             )
     # torch's SGD keeps no step count; all its rule asks is whether there was a step.
     t = whole_step(f"{where}: 'step'", present.get("step", int(bool(slots))))
-    if not t and (not slots or "clock" in present):
+    if not t and not slots:
         return new_clock(rule, change.h), None
     for name in rule.slots:
         if name not in slots:

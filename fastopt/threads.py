@@ -102,7 +102,7 @@ def gil_kept() -> Iterator[None]:
     """
     with global_compiler_lock, contextlib.ExitStack() as stack:
         for name in _GIL:
-            stack.enter_context(mock.patch.object(PythonAPI, name, lambda *_: None))
+            stack.enter_context(mock.patch.object(PythonAPI, name, return_value=None))
         yield
 
 

@@ -37,7 +37,7 @@ class Transaction:
     ...     pass
     Traceback (most recent call last):
         ...
-    fastopt.errors.ReentryError: SGD: a step was asked for ... Nothing was changed by it.
+    fastopt.errors.ReentryError: SGD: a step was asked for, ... Nothing was changed by it.
     """
 
     __slots__ = ("__weakref__", "_is_inside", "_name", "lock")

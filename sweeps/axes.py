@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import numbers
 from collections import Counter
@@ -12,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from fastopt.schedules import Schedule
+from sweeps.categories import Category
+from sweeps.limits import MAX_LENGTH, check_int64, check_range, check_writable, is_finite
 from sweeps.points import Computed, Points
 
 __all__ = [
@@ -34,9 +35,6 @@ __all__ = [
     "values",
     "zipped",
 ]
-
-MAX_LENGTH = 2**63 - 1
-"""Trial numbers are int64."""
 
 
 def linspace(low: float, high: float, n: int) -> Points:
@@ -74,7 +72,7 @@ def logspace(low: float, high: float, n: int) -> Points:
     if min(points.low, points.high) <= 0.0:
         raise SpecError(
             f"logspace(low, high, n): the ends must be positive values (not exponents); "
-            f"got {low!r} and {high!r}"
+            f"got {shortened(low)} and {shortened(high)}"
         )
     return points
 
@@ -135,12 +133,15 @@ def zipped(axes: Mapping[str, Any]) -> dict[str, Tied]:
     [(1, 0.1, 16), (1, 0.2, 64), (2, 0.1, 16), (2, 0.2, 64)]
     """
     if not isinstance(axes, Mapping) or not axes:
-        raise SpecError(f"zipped(axes): axes must be a dict of one axis or more; got {axes!r}")
-    columns = {name: as_axis(f"axis {name!r}", given) for name, given in axes.items()}
+        raise SpecError(
+            f"zipped(axes): axes must be a dict of one axis or more; got {shortened(axes)}"
+        )
+    columns = {name: as_axis(f"axis {shortened(name)}", given) for name, given in axes.items()}
     for name, column in columns.items():
         if not isinstance(column, tuple | range | Points):
             raise SpecError(
-                f"zipped(axes): axis {name!r} is {column!r}; allowed are a list, tuple, range, 1-D "
+                f"zipped(axes): axis {shortened(name)} is {shortened(column)}; allowed are a "
+                "list, tuple, range, 1-D "
                 "array, linspace(...) and logspace(...). To draw several axes together use "
                 "draws(...), sobol(...) or latin_hypercube(...)"
             )
@@ -152,10 +153,12 @@ def zipped(axes: Mapping[str, Any]) -> dict[str, Tied]:
 
 def _points(helper: str, low: Any, high: Any, n: Any, log: bool = False) -> Points:
     for name, end in (("low", low), ("high", high)):
-        if kind_of(end) not in ("integer", "real") or not math.isfinite(end):
-            raise SpecError(f"{helper}(low, high, n): {name} must be a finite number; got {end!r}")
+        if kind_of(end) not in ("integer", "real") or not is_finite(end):
+            raise SpecError(
+                f"{helper}(low, high, n): {name} must be a finite number; got {shortened(end)}"
+            )
     if kind_of(n) != "integer" or not 1 <= n <= MAX_LENGTH:
-        raise SpecError(f"{helper}(low, high, n): n must be a positive integer; got {n!r}")
+        raise SpecError(f"{helper}(low, high, n): n must be a positive integer; got {shortened(n)}")
     return Points(float(low), float(high), int(n), log)
 
 
@@ -182,7 +185,7 @@ def as_axis(where: str, given: Any) -> Sequence:
     (1,)
     """
     if isinstance(given, range):
-        _check_int64(where, given[:1], given[-1:])
+        check_range(where, given)
     ready = isinstance(given, Computed | Tied | range)
     axis: Sequence = given if ready else _listed(where, given)
     if len(axis) == 0:
@@ -201,25 +204,22 @@ def _listed(where: str, given: Any) -> tuple[Any, ...]:
         kind = kind_of(item)
         if kind is None:
             raise SpecError(
-                f"{where} holds {item!r} of type {type(item).__name__}; allowed are a list, tuple, "
+                f"{where} holds {shortened(item)} of type {type(item).__name__}; allowed are a "
+                "list, tuple, "
                 "range, 1-D array, linspace(...), logspace(...), draws such as "
                 "uniform(low, high, n), or one value, and as values numbers, booleans, names "
                 "(strings) and schedules"
             )
         if kind == "real" and not math.isfinite(item):
-            raise SpecError(f"{where} holds {item!r}; its values must be finite")
+            raise SpecError(f"{where} holds {shortened(item)}; its values must be finite")
         if kind == "integer":
-            _check_int64(where, [item])
+            check_int64(where, [item])
+        if isinstance(item, str):
+            check_writable(where, item)
         kinds.add(kind)
     if common_kind(where, kinds) == "real":
         items = [float(item) for item in items]
     return tuple(items)
-
-
-def _check_int64(where: str, *runs: Sequence[int]) -> None:
-    for item in itertools.chain(*runs):
-        if not -(2**63) <= item < 2**63:
-            raise SpecError(f"{where} holds {item!r}; integers must fit in 64 bits")
 
 
 def _plain(item: Any) -> Any:
@@ -238,7 +238,7 @@ def kind_of(item: Any) -> str | None:
         return "integer"
     if isinstance(item, numbers.Real):
         return "real"
-    return "name" if isinstance(item, str | Schedule) else None
+    return "name" if isinstance(item, str | Schedule | Category) else None
 
 
 def common_kind(where: str, kinds: set) -> str:

@@ -5,7 +5,9 @@ Everything heavy is imported inside the commands, so that ``fastopt --help`` ans
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +40,10 @@ app.add_typer(cli_tools.commands)
 
 def main() -> None:
     """Run the ``fastopt`` command."""
+    # A terminal may not know a character of a path or name; that is no reason to lose a result.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()
 
 
@@ -51,8 +57,14 @@ def _out(path: Path | None) -> Path | None:
     """Refuse, before hours of work, a file that cannot be written after them."""
     if path is None:
         return None
+    from fastopt.errors import StoreError
+    from sweeps.resources import check_path
     from sweeps.results import SUFFIXES
 
+    try:
+        check_path(path)
+    except StoreError as error:
+        raise typer.BadParameter(str(error)) from None
     folder = path.absolute().parent
     if path.suffix not in SUFFIXES:
         raise typer.BadParameter(f"must end in {' or '.join(SUFFIXES)}; got {str(path)!r}")
@@ -169,7 +181,7 @@ def status(
 
         facts = status_of(store)
         if json:
-            Console().print_json(data=facts)
+            Console().print_json(data=facts, ensure_ascii=True)
         else:
             Console().print(summary.stored(facts))
 
@@ -220,7 +232,7 @@ def doctor(json: Json = False) -> None:
         from sweeps import summary
 
         if json:
-            Console().print_json(data=facts())
+            Console().print_json(data=facts(), ensure_ascii=True)
         else:
             Console().print(summary.pairs("This machine", facts()))
 
@@ -280,7 +292,7 @@ def list_(json: Json = False) -> None:
         from sweeps import summary
 
         if json:
-            Console().print_json(data=summary.names())
+            Console().print_json(data=summary.names(), ensure_ascii=True)
             return
         tables = (
             summary.optimizers(),

@@ -50,6 +50,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a commented spec to start from."""
+    from fastopt.errors import writable
     from sweeps.cli import _messages
 
     with _messages():
@@ -57,8 +58,9 @@ def init(
             raise typer.BadParameter(f"a spec is a .toml file; got {str(spec)!r}")
         if spec.exists() and not force:
             raise typer.BadParameter(f"{str(spec)!r} is there already; --force replaces it")
-        spec.write_text(TEMPLATE.format(name=spec), encoding="utf-8")
-    typer.echo(f"Wrote {spec}. Run it: fastopt sweep {spec}")
+        name = writable(str(spec))
+        spec.write_text(TEMPLATE.format(name=name), encoding="utf-8")
+    typer.echo(f"Wrote {name}. Run it: fastopt sweep {name}")
 
 
 @commands.command(epilog="Example: [bold]fastopt bench --json[/bold]", rich_help_panel="Check")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.axes import Tied, as_axis
 
 __all__ = ["When", "expanded", "when"]
@@ -101,20 +101,23 @@ def expanded(part: Mapping[str, Any]) -> list[dict[str, Sequence]]:
 def _check(name: str, decider: str, wanted: Sequence, part: Mapping[str, Any]) -> None:
     if decider not in part:
         raise SpecError(
-            f"axis {name!r} exists when {decider!r} has some value, but there is no such axis "
+            f"axis {shortened(name)} exists when {shortened(decider)} has some value, but "
+            "there is no such axis "
             f"beside it{did_you_mean(decider, part)}"
         )
     axis = part[decider]
     listed = axis.axis if isinstance(axis, When) else axis
     if not isinstance(listed, tuple | range):
         raise SpecError(
-            f"axis {name!r} exists when {decider!r} has some value, so {decider!r} must be a list "
-            f"or range; got {listed!r}"
+            f"axis {shortened(name)} exists when {shortened(decider)} has some value, so "
+            f"{shortened(decider)} must be a list "
+            f"or range; got {shortened(listed)}"
         )
     for value in wanted:
         if value not in listed:
             raise SpecError(
-                f"axis {name!r} exists when {decider} = {value!r}, but {decider!r} never is"
+                f"axis {shortened(name)} exists when {decider} = {shortened(value)}, but "
+                f"{shortened(decider)} never is"
                 f"{did_you_mean(value, map(str, listed))}"
             )
 

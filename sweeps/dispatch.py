@@ -7,8 +7,8 @@ alone; they become FAILED, with the reason, and all others have their results.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
+import os
 import platform
 import queue
 import threading
@@ -22,16 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ExecutorError
-from sweeps.engine.chunks import Chunk, Rows, run_chunk
-from sweeps.engine.local import compile_block
-from sweeps.engine.plan import Plan
-from sweeps.engine.tables import STATES, joined
+from fastopt.errors import CompileError, ExecutorError, SpecError
+from sweeps.engine.chunks import Chunk
 from sweeps.executors import Crew, crew_of
 from sweeps.interrupt import POLL, awaited, check
+from sweeps.jobs import Job
 from sweeps.shipping import unpack
 
-__all__ = ["Dispatcher", "run_elsewhere", "work"]
+__all__ = ["Dispatcher", "hello", "run_elsewhere", "work"]
 
 # Times a chunk is sent before it is suspected: a pool that breaks takes the innocent along.
 TRIES = 3
@@ -42,15 +40,19 @@ HOPELESS = 64
 # Seconds that threads of this process get to hand over what they have finished.
 GRACE = 0.5
 
-FAILED = STATES.index("FAILED")
+WAY_OUT = (
+    "Workers need fastopt; a script that makes a pool of processes needs its work behind\n"
+    'if __name__ == "__main__":; a pool that was shut down or lost a worker has to be made anew. '
+    'executor="processes" and "threads" need none of this'
+)
 
-Deliver = Callable[[Chunk, Rows], Future | None]
+Deliver = Callable[[Chunk, Any], Future | None]
 
-# Sweeps that this process runs: its own threads need no copy of them, and can be told to stop.
-_HERE: dict[str, tuple[Plan, threading.Event]] = {}
+# Jobs that this process runs: its own threads need no copy of them, and can be told to stop.
+_HERE: dict[str, tuple[Job, threading.Event]] = {}
 
 
-def work(key: str, parcel: bytes, ids: np.ndarray) -> Rows:
+def work(key: str, parcel: bytes, ids: np.ndarray) -> Any:
     """Run trials in a worker: on one thread.
 
     Parameters
@@ -58,23 +60,23 @@ def work(key: str, parcel: bytes, ids: np.ndarray) -> Rows:
     key : str
         Name of the sweep.
     parcel : bytes
-        The plan, by :func:`sweeps.shipping.pack`; not looked at in the process of the sweep.
+        The job, by :func:`sweeps.shipping.pack`; not looked at in the process of the sweep.
     ids : ndarray of int64, shape (n,)
         Trial numbers, increasing.
 
     Raises
     ------
     ExecutorError
-        The plan cannot be unpacked here.
+        The job cannot be unpacked here.
     """
-    plan, stop = _HERE.get(key) or (unpack(parcel), None)
-    return run_chunk(plan, ids, stop=stop)
+    job, stop = _HERE.get(key) or (unpack(parcel), None)
+    return job.run(ids, stop)
 
 
 def run_elsewhere(
     executor: Any,
     workers: int,
-    plan: Plan,
+    job: Job,
     chunks: Iterable[Chunk],
     deliver: Deliver,
 ) -> None:
@@ -86,7 +88,7 @@ def run_elsewhere(
         As for :func:`sweeps.executors.crew_of`.
     workers : int
         How many, where they are ours.
-    plan, chunks
+    job, chunks
         What to run.
     deliver : callable
         ``deliver(chunk, rows)``, called on this thread as chunks come in, in any order. What it
@@ -102,10 +104,8 @@ def run_elsewhere(
     crew = crew_of(executor, workers)
     ended = False
     try:
-        # Here first: what does not compile shows as usual, and workers of this machine find it.
-        for block in plan.blocks(plan.space.every_value(("optimizer",)), results=False):
-            compile_block(block)
-        Dispatcher(crew, plan, deliver).run(chunks)
+        job.prepare()
+        Dispatcher(crew, job, deliver).run(chunks)
         ended = True
     finally:
         crew.close(now=not ended)
@@ -122,13 +122,21 @@ def versions() -> dict[str, str]:
     return found | {"python": ".".join(platform.python_version_tuple()[:2])}
 
 
+def hello(key: str, pid: int) -> tuple[dict[str, str], bool]:
+    """Return the versions of a worker, and whether it is a thread of the process of the sweep.
+
+    A process that was forked there has the job, too, but not for long: others will take its place.
+    """
+    return versions(), key in _HERE and os.getpid() == pid
+
+
 @dataclass(eq=False)
 class _Whole:
     """A chunk, what has come in of it, and how many of its trials have not."""
 
     chunk: Chunk
     missing: int
-    parts: list[Rows] = field(default_factory=list)
+    parts: list[Any] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -148,15 +156,15 @@ class Dispatcher:
     Parameters
     ----------
     crew : Crew
-    plan : Plan
+    job : Job
     deliver : callable
         ``deliver(chunk, rows)``, called on this thread when all trials of a chunk are in. A chunk
         is under way until the future that it may return is done, so that a kill costs each worker
         one chunk and no more.
     """
 
-    def __init__(self, crew: Crew, plan: Plan, deliver: Deliver) -> None:
-        self._crew, self._plan, self._deliver = crew, plan, deliver
+    def __init__(self, crew: Crew, job: Job, deliver: Deliver) -> None:
+        self._crew, self._job, self._deliver = crew, job, deliver
         self._fresh: Iterator[Chunk] = iter(())
         self._again: deque[_Task] = deque()
         # Left for the end, when each runs with no other that could be to blame.
@@ -167,6 +175,7 @@ class Dispatcher:
         self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._finished = self._failed = 0
         self._key, self._parcel = "", b""
+        self._is_here = False
 
     def run(self, chunks: Iterable[Chunk]) -> None:
         """Run all chunks; return when the last one is delivered.
@@ -180,10 +189,9 @@ class Dispatcher:
             Workers run other versions, cannot unpack the sweep, or are lost for good.
         """
         self._fresh = iter(chunks)
-        with _here(self._plan) as (self._key, stop):
+        with _here(self._job) as (self._key, stop):
             try:
                 self._greet()
-                self._parcel = self._crew.parcel(self._plan)
                 while self._fill():
                     self._take()
             except BaseException:
@@ -216,33 +224,38 @@ class Dispatcher:
         return self._alone
 
     def _send(self, function: Callable, *args: Any) -> Future:
-        error = None
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             try:
-                return self._crew.submit(function, *args)
-            except BrokenExecutor as broken:
-                error = broken
+                future = self._crew.submit(function, *args)
+                break
+            except Exception as error:
+                if attempt + 1 == TRIES or not isinstance(error, BrokenExecutor):
+                    said = f"the executor takes no more work: {_said(error)}. {WAY_OUT}"
+                    raise ExecutorError(said) from error
                 self._crew.mend()
-        raise ExecutorError(f"the executor takes no more work: {_said(error)}") from error
+        if isinstance(future, Future):
+            return future
+        raise ExecutorError(
+            "the executor's submit() must return a concurrent.futures.Future; that of "
+            f"{self._crew.executor!r} returned {future!r}"
+        )
 
     def _greet(self) -> None:
         """Wait for a worker to answer, so that what is wrong with all of them shows here."""
         for attempt in range(TRIES):
-            hello = self._send(versions)
-            error = _failure(awaited(hello))
+            future = self._send(hello, self._key, os.getpid())
+            error = _failure(awaited(future))
             if error is None:
                 break
-            if attempt + 1 == TRIES or not _is_lost(error):
-                raise ExecutorError(
-                    f"no worker answers: {_said(error)}. They need fastopt, and a script that "
-                    'starts processes needs its work behind if __name__ == "__main__":'
-                ) from error
-            self._crew.mend()
-        if hello.result() != versions():
+            if attempt + 1 == TRIES or not _is_lost(error) or not self._crew.mend():
+                raise ExecutorError(f"no worker answers: {_said(error)}. {WAY_OUT}") from error
+        theirs, self._is_here = future.result()
+        if theirs != versions():
             raise ExecutorError(
-                f"workers have {hello.result()} and this process has {versions()}; results would "
+                f"workers have {theirs} and this process has {versions()}; results would "
                 "differ in their last bits. Install the same versions"
             )
+        self._parcel = b"" if self._is_here else self._crew.parcel(self._job)
 
     def _take(self) -> None:
         """Wait a while for a task to end, and take it."""
@@ -263,7 +276,8 @@ class Dispatcher:
         error = _failure(future)
         if error is None:
             self._gather(task, future.result())
-        elif isinstance(error, ExecutorError):
+        # What no other worker does better.
+        elif isinstance(error, CompileError | ExecutorError | SpecError):
             raise error
         elif not _is_lost(error):
             self._blame(task, error, self._again)
@@ -280,7 +294,6 @@ class Dispatcher:
         broken = isinstance(error, BrokenExecutor)
         if (task.sent_to is self._crew.executor or not broken) and self._crew.mend():
             self._greet()
-            self._parcel = self._crew.parcel(self._plan)
 
     def _blame(self, task: _Task, error: BaseException, tasks: deque[_Task]) -> None:
         """Cut in half what failed by its own fault; fail a trial that did so alone."""
@@ -295,28 +308,25 @@ class Dispatcher:
         self._failed += 1
         if self._failed >= HOPELESS and not self._finished:
             raise ExecutorError(f"{self._failed} trials failed and none finished: {_said(error)}")
-        self._gather(task, _failed(self._plan, task.ids, _said(error)))
+        self._gather(task, self._job.failed(task.ids, _said(error)))
 
-    def _gather(self, task: _Task, rows: Rows) -> None:
+    def _gather(self, task: _Task, rows: Any) -> None:
         whole = task.whole
         whole.parts.append(rows)
         whole.missing -= len(rows)
         self._finished += len(rows) - len(rows.errors)
-        stored = None if whole.missing else self._deliver(whole.chunk, self._joined(whole))
+        if whole.missing:
+            return
+        stored = self._deliver(whole.chunk, self._job.joined(whole.parts))
         if stored is not None:
             self._storing.add(stored)
             stored.add_done_callback(self._done.put)
-
-    def _joined(self, whole: _Whole) -> Rows:
-        # The facts of a chunk that came in pieces are those of the last one.
-        rows = joined(self._plan, whole.parts)
-        return dataclasses.replace(rows, facts=whole.parts[-1].facts)
 
     def _rescue(self) -> None:
         """Deliver what is finished, drop what is not."""
         for future in self._running:
             self._crew.drop(future)
-        if self._crew.is_here:
+        if self._is_here:
             wait(self._running, GRACE)
         tasks = [*self._running.values(), *self._again, *self._suspects]
         for future, task in self._running.items():
@@ -324,14 +334,14 @@ class Dispatcher:
                 self._gather(task, future.result())
         for whole in dict.fromkeys(task.whole for task in tasks):
             if whole.parts and whole.missing:
-                self._deliver(whole.chunk, self._joined(whole))
+                self._deliver(whole.chunk, self._job.joined(whole.parts))
 
 
 @contextmanager
-def _here(plan: Plan) -> Iterator[tuple[str, threading.Event]]:
-    """Let threads of this process find the plan under the name this gives it."""
+def _here(job: Job) -> Iterator[tuple[str, threading.Event]]:
+    """Let threads of this process find the job under the name this gives it."""
     key, stop = uuid.uuid4().hex, threading.Event()
-    _HERE[key] = plan, stop
+    _HERE[key] = job, stop
     try:
         yield key, stop
     finally:
@@ -355,17 +365,4 @@ def _said(error: BaseException | None) -> str:
     """Return the reason in one line, without the names of workers, which differ each time."""
     if error is not None and _is_lost(error):
         return f"its worker was lost ({type(error).__name__})"
-    return f"{type(error).__name__}: {error}".split("\n")[0]
-
-
-def _failed(plan: Plan, ids: np.ndarray, reason: str) -> Rows:
-    """Return the rows of trials that FAILED."""
-    n = len(ids)
-    return Rows(
-        ids,
-        np.full(n, FAILED, np.int8),
-        np.full((n, len(plan.results)), np.nan),
-        np.full((n, 0, len(plan.curve)), np.nan),
-        0,
-        dict.fromkeys(ids.tolist(), reason),
-    )
+    return f"{type(error).__name__}: {str(error).strip()}".split("\n")[0]

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastopt.errors import SpecError
-from sweeps.axes import MAX_LENGTH, Computed, as_axis, ends, kind_of, take
+from fastopt.errors import SpecError, shortened
+from sweeps.axes import Computed, as_axis, ends, kind_of, take
+from sweeps.limits import MAX_LENGTH, is_finite
 from sweeps.philox import uniforms
 
 __all__ = [
@@ -242,7 +243,8 @@ def loguniform(low: float, high: float, n: int | None = None, *, seed: int = 0) 
     low, high = _interval("loguniform", low, high)
     if low <= 0.0:
         raise SpecError(
-            f"loguniform(low, high): the ends must be positive values (not exponents); got {low!r}"
+            "loguniform(low, high): the ends must be positive values (not exponents); got "
+            f"{shortened(low)}"
         )
     return _axis(LogUniform(low, high), n, seed)
 
@@ -269,10 +271,11 @@ def randint(low: int, high: int, n: int | None = None, *, seed: int = 0) -> Any:
     """
     for name, end in (("low", low), ("high", high)):
         if kind_of(end) != "integer" or not -(2**63) <= end < 2**63:
-            raise SpecError(f"randint(low, high): {name} must be an integer; got {end!r}")
+            raise SpecError(f"randint(low, high): {name} must be an integer; got {shortened(end)}")
     if not 0 < high - low <= 2**53:
         raise SpecError(
-            f"randint(low, high): high must exceed low, by at most 2**53; got {low!r} and {high!r}"
+            f"randint(low, high): high must exceed low, by at most 2**53; got {shortened(low)} "
+            f"and {shortened(high)}"
         )
     return _axis(Choice(range(int(low), int(high))), n, seed)
 
@@ -325,7 +328,9 @@ def whole(where: str, value: Any, least: int, most: int) -> int:
     fastopt.errors.SpecError: n must be an integer from 1 to 9; got 2.5
     """
     if kind_of(value) != "integer" or not least <= value <= most:
-        raise SpecError(f"{where} must be an integer from {least} to {most}; got {value!r}")
+        raise SpecError(
+            f"{where} must be an integer from {least} to {most}; got {shortened(value)}"
+        )
     return int(value)
 
 
@@ -340,8 +345,13 @@ def _axis(distribution: Distribution, n: int | None, seed: int) -> Draws | Distr
 
 def _interval(helper: str, low: Any, high: Any) -> tuple[float, float]:
     for name, end in (("low", low), ("high", high)):
-        if kind_of(end) not in ("integer", "real") or not math.isfinite(end):
-            raise SpecError(f"{helper}(low, high): {name} must be a finite number; got {end!r}")
+        if kind_of(end) not in ("integer", "real") or not is_finite(end):
+            raise SpecError(
+                f"{helper}(low, high): {name} must be a finite number; got {shortened(end)}"
+            )
     if low > high:
-        raise SpecError(f"{helper}(low, high): low must not exceed high; got {low!r} and {high!r}")
+        raise SpecError(
+            f"{helper}(low, high): low must not exceed high; got {shortened(low)} and "
+            f"{shortened(high)}"
+        )
     return float(low), float(high)

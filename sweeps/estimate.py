@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from sweeps.engine.chunks import Chunks, chunk_size, sampled
 from sweeps.engine.plan import Plan
+from sweeps.problems.base import DataProblem
 from sweeps.pruners import Pruner, expected
 from sweeps.race import full_length
-from sweeps.resources import check_fits
+from sweeps.resources import check_fits, check_model
 
 __all__ = ["Estimate", "estimated", "refuse_what_cannot_fit"]
 
@@ -29,6 +33,9 @@ class Estimate:
         By the cost model, on the workers asked for, without compilation.
     bytes, disk : int
         Of the results in memory, and in a store.
+    training : int
+        Bytes of memory while trials run: the data, and on each worker the parameters, optimizer
+        state, gradient and scratch of the largest model (of those looked at).
     cost : int
         Nanoseconds on one core, by the cost model.
     n_chunks : int
@@ -48,6 +55,7 @@ class Estimate:
     cost: int
     disk: int
     n_chunks: int
+    training: int
 
 
 def estimated(checked: Plan, workers: int, pruner: Pruner | None = None) -> Estimate:
@@ -68,11 +76,20 @@ def estimated(checked: Plan, workers: int, pruner: Pruner | None = None) -> Esti
         cost=round(cost),
         disk=size * _on_disk(checked, seen.row),
         n_chunks=len(Chunks(size, chunk_size(checked))),
+        training=_data(checked.problem) + seen.scratch * workers,
     )
 
 
-def refuse_what_cannot_fit(checked: Plan, store: str | os.PathLike[str] | None) -> None:
-    """Raise unless the results fit in memory or, with a store, on its disk.
+def _data(problem: Any) -> int:
+    """Return the bytes of the arrays that a problem is made of."""
+    arrays = [getattr(problem, name, ()) for name in ("X", "y", "X_test", "y_test")]
+    return sum(a.nbytes for a in (*arrays, *problem.aux) if isinstance(a, np.ndarray))
+
+
+def refuse_what_cannot_fit(
+    checked: Plan, store: str | os.PathLike[str] | None, workers: int
+) -> None:
+    """Raise unless models fit in memory, one a worker, and results or, with a store, on its disk.
 
     Examples
     --------
@@ -82,6 +99,8 @@ def refuse_what_cannot_fit(checked: Plan, store: str | os.PathLike[str] | None) 
     Traceback (most recent call last):
     fastopt.errors.SpecError: the results of 1,000,000,000,000,000 trials take 1.6e+05 TB ...
     """
+    if isinstance(checked.problem, DataProblem):
+        check_model(checked.problem, checked.scratch_bytes, min(workers, checked.size))
     # A look at some trials, which takes longer, tells only how long curves are.
     row = 8 * (2 * len(checked.results) + len(checked.space.names))
     row = sampled(checked).row if checked.options.curves else row

@@ -10,10 +10,10 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import Any
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import ExecutorError, SpecError, did_you_mean, shortened
 from sweeps.engine.local import threads
 from sweeps.interrupt import awaited
 from sweeps.shipping import pack
@@ -58,14 +58,9 @@ class Crew:
                 return self.ahead * width
         return UNKNOWN
 
-    @property
-    def is_here(self) -> bool:
-        """Whether workers are threads of this process."""
-        return isinstance(self.executor, ThreadPoolExecutor)
-
-    def parcel(self, plan: Any) -> Any:
-        """Return the sweep in the form that goes with each call."""
-        return b"" if self.is_here else pack(plan)
+    def parcel(self, job: Any) -> Any:
+        """Return the job in the form that goes with each call to another process."""
+        return pack(job)
 
     def mend(self) -> bool:
         """Make it work again after workers were lost; False if that is not ours to do."""
@@ -174,12 +169,12 @@ class Dask(Crew):
             self._looked = time.monotonic()
         return self.ahead * max(1, self._width)
 
-    def parcel(self, plan: Any) -> Any:
-        """Send the sweep once to each worker that needs it, not with each chunk.
+    def parcel(self, job: Any) -> Any:
+        """Send the job once to each worker that needs it, not with each chunk.
 
         As a task and not scattered: if its worker dies, the scheduler has it made again.
         """
-        return self._client.submit(bytes, pack(plan), pure=False)
+        return self._client.submit(bytes, pack(job), pure=False)
 
     def mend(self) -> bool:
         """Leave it to dask, which replaces workers by itself."""
@@ -194,13 +189,27 @@ class Dask(Crew):
 def _dask(n: int) -> Crew:
     distributed = _imported("distributed", "dask")
     try:
-        return Dask(distributed.get_client())
+        client = distributed.get_client()
     except ValueError:
         raise SpecError(
             'executor="dask" is the current dask client, and there is none: create one with '
             "distributed.Client(...), or give the address of the scheduler, such as "
             'executor="tcp://10.0.0.1:8786"'
         ) from None
+    return _dask_of(client)
+
+
+def _dask_of(client: Any) -> Crew:
+    if getattr(client, "asynchronous", False):
+        raise SpecError(
+            f"{shortened(client)} is asynchronous, and a sweep is not: give the address of its "
+            f"scheduler, executor={client.scheduler.address!r}"
+        )
+    if getattr(client, "status", "running") == "closed":
+        raise ExecutorError(
+            f"{shortened(client)} is closed: make a new one with distributed.Client(...)"
+        )
+    return Dask(client)
 
 
 def _dask_at(address: str) -> Crew:
@@ -209,7 +218,7 @@ def _dask_at(address: str) -> Crew:
     try:
         client = awaited(connecting).result()
     except (OSError, ValueError) as error:
-        raise SpecError(f"there is no dask scheduler at {address!r}: {error}") from None
+        raise SpecError(f"there is no dask scheduler at {shortened(address)}: {error}") from None
     except KeyboardInterrupt:
         connecting.add_done_callback(lambda late: late.exception() or late.result().close())
         raise
@@ -239,6 +248,8 @@ def crew_of(executor: Any, workers: int) -> Crew:
     ------
     SpecError
         It is none of these, or there is no dask client or scheduler.
+    ExecutorError
+        The dask client is closed.
     ImportError
         The library it needs is not installed.
 
@@ -254,13 +265,19 @@ def crew_of(executor: Any, workers: int) -> Crew:
         return EXECUTORS[executor](workers)
     if isinstance(executor, str) and "://" in executor:
         return _dask_at(executor)
-    if callable(getattr(executor, "get_executor", None)):
-        return Dask(executor)
-    if not isinstance(executor, str | type) and callable(getattr(executor, "submit", None)):
-        return Crew(executor)
+    if not isinstance(executor, str | type):
+        if callable(getattr(executor, "get_executor", None)):
+            return _dask_of(executor)
+        if callable(getattr(executor, "submit", None)):
+            return Crew(executor)
+    hint = did_you_mean(executor, EXECUTORS)
+    if isinstance(executor, type):
+        hint = f"; that is a class: make one of it, {executor.__name__}(...)"
+    elif callable(getattr(executor, "apply_async", None)):
+        hint = "; pools of multiprocessing have no submit(): use ProcessPoolExecutor"
     raise SpecError(
         f"executor must be one of {', '.join(EXECUTORS)}, the address of a dask scheduler or an "
-        f"object with submit(); got {executor!r}{did_you_mean(executor, EXECUTORS)}"
+        f"object with submit(), as those of concurrent.futures; got {shortened(executor)}{hint}"
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.files import note_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ __all__ = ["SUFFIXES", "draft_of", "write"]
 def write(result: SweepResult, path: Path) -> Path:
     """Write all trials to a ``.parquet`` or ``.csv`` file: see :meth:`sweeps.SweepResult.save`."""
     if path.suffix not in SUFFIXES:
-        raise SpecError(f"a result is saved as {' or '.join(SUFFIXES)}; got {str(path)!r}")
+        raise SpecError(f"a result is saved as {' or '.join(SUFFIXES)}; got {shortened(str(path))}")
     with draft_of(path) as draft:
         SUFFIXES[path.suffix](result, draft)
     return path

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError
+from sweeps.names import COUNTS
 from sweeps.stats import one_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def note_of(result: SweepResult) -> dict[bytes, bytes]:
         "axes": list(result.axes),
         "metric": result.metric,
         "mode": result.mode,
+        "counts": list(result.step_columns),
         "info": {**info, "provenance": provenance(result)},
     }
     return {NOTE: json.dumps(note).encode()}
@@ -91,18 +93,22 @@ def open_file(
         said = (schema.metadata or {}).get(NOTE)
         note = json.loads(said) if said else None
         names = _wanted(schema.names, columns, note)
-        frame = pd.read_parquet(path, columns=names, filters=filters)
+        frame = pd.read_parquet(
+            path, columns=names, filters=filters, page_checksum_verification=True
+        )
     except SpecError:
         raise
-    except (ValueError, TypeError, KeyError, OSError) as error:  # pyarrow's are among them
+    # pyarrow's errors are among them; a note nested without end is none of ours.
+    except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
         raise SpecError(f"{path}: cannot be read as Parquet ({error})") from None
     if note is None:
         raise SpecError(
             f"{path}: does not say which columns are axes; save it again with result.save(...) or "
             "fastopt sweep SPEC --out FILE.parquet"
         )
-    cells = {name: _cells(name, frame[name]) for name in frame.columns}
-    return SweepResult(cells, None, note["metric"], note["mode"], note["info"])
+    counts = note.get("counts", COUNTS)  # files of older versions do not say
+    cells = {name: _cells(name, frame[name], name in counts) for name in frame.columns}
+    return SweepResult(cells, None, note["metric"], note["mode"], note["info"], counts=counts)
 
 
 def _wanted(there: list[str], columns: Sequence[str] | None, note: Any) -> list[str] | None:
@@ -161,13 +167,13 @@ def _axis_text(space: Any, name: str) -> str:
     return text if len(text) <= 300 else f"{text[:297]}..."
 
 
-def _cells(name: str, column: pd.Series) -> np.ndarray:
+def _cells(name: str, column: pd.Series, counts: bool) -> np.ndarray:
     """Return a column as a result holds it: states as numbers, gaps as None or below zero."""
-    from sweeps.results import MISSING_BELOW_ZERO, STATES
+    from sweeps.results import STATES
 
     if name == "state":
         return column.map(STATES.index).to_numpy(np.int8)
-    if name in MISSING_BELOW_ZERO:
+    if counts:
         return column.fillna(-1).to_numpy(np.int64)
     if isinstance(column.dtype, np.dtype) and column.dtype != object:
         return column.to_numpy()

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,12 +21,17 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
-__all__ = ["INTERRUPTED", "POLL", "awaited", "check", "command", "exposed", "held", "interruptible"]
+__all__ = [
+    "CHILDREN", "INTERRUPTED", "POLL", "awaited", "check", "command", "exposed", "held",
+    "interruptible",
+]  # fmt: skip
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds of waiting between looks.
 POLL = 0.1
+CHILDREN: set[subprocess.Popen] = set()
+"""Processes of our own that run now."""
 
 
 class _State:
@@ -139,8 +145,10 @@ def interruptible() -> Iterator[None]:
 
     def handle(number: int, frame: Any) -> None:
         if _NOW.pressed:
-            for worker in multiprocessing.active_children():
+            for worker in CHILDREN:
                 worker.kill()
+            for child in multiprocessing.active_children():
+                child.kill()
             os._exit(INTERRUPTED)
         _NOW.pressed = _NOW.due = True
         if not _NOW.held:

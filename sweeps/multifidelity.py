@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import NamedTuple
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.distributions import whole
 
 __all__ = ["Rung", "halving_rungs", "hyperband_brackets"]
@@ -82,7 +82,9 @@ def hyperband_brackets(
     max_resource = whole("max_resource", max_resource, 1, MOST)
     factor = whole("factor", factor, 2, MOST)
     if rounding not in ROUNDINGS:
-        raise SpecError(f"rounding must be one of {', '.join(ROUNDINGS)}; got {rounding!r}")
+        raise SpecError(
+            f"rounding must be one of {', '.join(ROUNDINGS)}; got {shortened(rounding)}"
+        )
     last = _log(max_resource // whole("min_resource", min_resource, 1, max_resource), factor)
     sizes = {}
     for s in range(last, -1, -1):
@@ -173,7 +175,9 @@ def halving_rungs(
     if min_resources == "exhaust":
         least = max(whole("smallest", smallest, 1, most), most // factor ** (required - 1))
     elif isinstance(min_resources, str):
-        raise SpecError(f'min_resources must be an integer or "exhaust"; got {min_resources!r}')
+        raise SpecError(
+            f'min_resources must be an integer or "exhaust"; got {shortened(min_resources)}'
+        )
     else:
         least = whole("min_resources", min_resources, 1, most)
     possible = 1 + _log(most // least, factor)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.stats import bca, configurations, fraction, mode_of, one_of, scores
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ def compare(
     both = ~(np.isnan(x) | np.isnan(y))
     if not both.any():
         raise SpecError(
-            f"compare({axis!r}, {a!r}, {b!r}): no pair to compare. {len(x)} pairs of trials agree "
-            f"in every other axis ({', '.join(n for n in result.axes if n != axis) or 'none'}), "
-            f"and in none of them do both have a finite {metric}"
+            f"compare({axis!r}, {shortened(a)}, {shortened(b)}): no pair to compare. {len(x)} pairs"
+            f" of trials agree in every other axis of {', '.join(result.axes)}, and in none "
+            f"of them do both have a finite {metric}"
         )
     x, y = x[both], y[both]
     differences = x - y
@@ -177,7 +177,8 @@ def _pairs(result: SweepResult, axis: str, a: Any, b: Any) -> tuple[np.ndarray, 
         if rows.size == 0:
             there = list(dict.fromkeys(column.tolist()))
             raise SpecError(
-                f"no trial has {axis} = {value!r}{did_you_mean(value, map(str, there))}; there are "
+                f"no trial has {axis} = "
+                f"{shortened(value)}{did_you_mean(value, map(str, there))}; there are "
                 f"{', '.join(map(repr, there[:10]))}{', ...' if len(there) > 10 else ''}"
             )
         # Trials that an axis lists twice pair in the order of their numbers.

@@ -1,16 +1,26 @@
-"""A progress bar on stderr whose remaining time comes from work done, not from trials counted.
+"""A progress bar whose remaining time comes from work done, not from trials counted.
 
-Trials differ in cost by orders of magnitude (batch size, epochs), so counting them lies.
+Trials differ in cost by orders of magnitude (batch size, epochs), so counting them lies. In a
+terminal the bar is on stderr; in a notebook it is below the cell, without widgets, so that it is
+there in every front end and stays in the file.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Callable
+from html import escape
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
+
+from fastopt.errors import SpecError, shortened
 
 __all__ = ["Progress"]
+
+# Seconds between messages to a notebook.
+PAUSE = 0.2
 
 
 class Progress:
@@ -23,8 +33,13 @@ class Progress:
     total_trials : int
         Number of trials.
     enabled : bool
-        False shows nothing. Nothing is shown either if stderr is not a terminal or the
-        environment variable ``FASTOPT_NO_PROGRESS`` is not empty.
+        False shows nothing. Nothing is shown either where there is neither a terminal on stderr nor
+        a notebook, or if the environment variable ``FASTOPT_NO_PROGRESS`` is not empty.
+
+    Raises
+    ------
+    SpecError
+        ``enabled`` is neither true nor false.
 
     Examples
     --------
@@ -33,19 +48,17 @@ class Progress:
     """
 
     def __init__(self, total_cost: float, total_trials: int, enabled: bool = True) -> None:
+        if enabled not in (True, False):
+            raise SpecError(f"progress must be True or False; got {shortened(enabled)}")
         self.total_cost = float(total_cost)
         self.total_trials = total_trials
-        self.enabled = bool(enabled) and _stderr_is_live()
-        self._bar: Any = None
-        self._task: Any = None
+        self._make = _place() if enabled else None
+        self.enabled = self._make is not None
+        self._bar: _Bar | None = None
 
     def __enter__(self) -> Progress:
-        if self.enabled:
-            self._bar = _bar()
-            self._task = self._bar.add_task(
-                "", total=self.total_cost, trials=0, all_trials=self.total_trials, best="-"
-            )
-            self._bar.start()
+        if self._make is not None:
+            self._bar = self._make(self.total_cost, self.total_trials)
         return self
 
     def __exit__(
@@ -69,17 +82,98 @@ class Progress:
         best : float, optional
             Best metric so far; None leaves what is shown.
         """
-        if self._bar is None:
-            return
-        fields = {} if best is None else {"best": f"{best:.5g}"}
-        self._bar.update(self._task, completed=cost_done, trials=trials_done, **fields)
+        if self._bar is not None:
+            self._bar.update(cost_done, trials_done, None if best is None else f"{best:.5g}")
 
 
-def _stderr_is_live() -> bool:
-    return sys.stderr.isatty() and not os.environ.get("FASTOPT_NO_PROGRESS")
+class _Bar(Protocol):
+    """Something that shows how far a sweep is."""
+
+    def update(self, cost: float, trials: int, best: str | None) -> None:
+        """Show it."""
+
+    def stop(self) -> None:
+        """Show it for the last time."""
 
 
-def _bar() -> Any:
+def _place() -> Callable[[float, int], _Bar] | None:
+    """Return the bar for where the user looks, None if there is nothing to look at."""
+    if os.environ.get("FASTOPT_NO_PROGRESS"):
+        return None
+    if _in_notebook():
+        return NotebookBar
+    try:
+        is_live = sys.stderr.isatty()
+    except (AttributeError, ValueError):  # there is none, or it is closed, or no file
+        is_live = False
+    return TerminalBar if is_live else None
+
+
+def _in_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+class NotebookBar:
+    """A bar below the cell that runs, in HTML, and in words where there is none."""
+
+    def __init__(self, total_cost: float, total_trials: int) -> None:
+        from IPython.display import display
+
+        self._cost, self._trials = total_cost, total_trials
+        self._began = self._shown = time.monotonic()
+        self._now: tuple[float, int, str] = (0.0, 0, "-")
+        self._handle = display(self._drawn(), raw=True, display_id=True)
+
+    def update(self, cost: float, trials: int, best: str | None) -> None:
+        """Show how far it is, if some time has passed since the last time."""
+        self._now = cost, trials, best or self._now[2]
+        if time.monotonic() - self._shown >= PAUSE:
+            self._show()
+
+    def stop(self) -> None:
+        """Show what it came to."""
+        self._show()
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        if self._handle is not None:
+            self._handle.update(self._drawn(), raw=True)
+
+    def _drawn(self) -> dict[str, str]:
+        cost, trials, best = self._now
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        part = min(cost / self._cost, 1.0) if self._cost else 0.0
+        left = f"{seconds / part - seconds:.0f} s left, " if 0.0 < part < 1.0 else ""
+        words = (
+            f"{trials:,} of {self._trials:,} trials, {part:.0%}, {trials / seconds:,.3g} trials/s, "
+            f"{left}best {best}"
+        )
+        bar = f'<progress value="{part:.4f}" max="1"></progress> {escape(words)}'
+        return {"text/plain": words, "text/html": bar}
+
+
+class TerminalBar:
+    """A bar of rich's on stderr."""
+
+    def __init__(self, total_cost: float, total_trials: int) -> None:
+        self._bar = _rich()
+        self._task = self._bar.add_task(
+            "", total=total_cost, trials=0, all_trials=total_trials, best="-"
+        )
+        self._bar.start()
+
+    def update(self, cost: float, trials: int, best: str | None) -> None:
+        """Show how far it is."""
+        fields = {} if best is None else {"best": best}
+        self._bar.update(self._task, completed=cost, trials=trials, **fields)
+
+    def stop(self) -> None:
+        """Leave it as it is."""
+        self._bar.stop()
+
+
+def _rich() -> Any:
     # rich takes 60 ms to import; a sweep that shows no bar does not pay for it.
     from rich.console import Console
     from rich.progress import (

@@ -12,6 +12,7 @@ import pandas as pd
 
 from fastopt.errors import SpecError
 from sweeps.multifidelity import Rung
+from sweeps.names import PLACES
 from sweeps.pruners import Round
 from sweeps.results import STATES, SweepResult
 
@@ -58,8 +59,8 @@ class PrunedResult(SweepResult):
         places: np.ndarray,
         played: Sequence[tuple[Round, np.ndarray]],
     ) -> None:
-        columns = {**result.columns, "bracket": places[:, 0], "rung": places[:, 1]}
-        known = result.space, result.plan
+        columns = {**result.columns, **dict(zip(PLACES, places.T))}
+        known = result.space, result.plan, result.step_columns
         super().__init__(columns, result._curves, result.metric, result.mode, result.info, *known)
         self.metrics = result.metrics  # where a trial came to is not what it measured
         self._played = list(played)

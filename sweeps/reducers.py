@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.collected import Collected
 from sweeps.engine.chunks import Chunk, Rows
 from sweeps.engine.plan import Plan
@@ -60,7 +60,8 @@ class Reduced(Collected):
         if missing:
             raise SpecError(
                 f"reduce must be sweeps.best(k), sweeps.histogram(column, edges) or an object with "
-                f"the methods {', '.join(METHODS)}; got {reducer!r} without {', '.join(missing)}"
+                f"the methods {', '.join(METHODS)}; got {shortened(reducer)} without "
+                f"{', '.join(missing)}"
             )
         reducer.check(plan)
         self.reducer = reducer
@@ -157,7 +158,7 @@ def best(k: int) -> Best:
     ([907, 908, 909], 1000)
     """
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise SpecError(f"best(k): k must be an integer >= 1; got {k!r}")
+        raise SpecError(f"best(k): k must be an integer >= 1; got {shortened(k)}")
     return Best(k)
 
 
@@ -175,7 +176,7 @@ class Histogram:
         if self.column not in known:
             hint = did_you_mean(self.column, known) or "."
             raise SpecError(
-                f"histogram: no column of numbers {self.column!r}{hint} There are: "
+                f"histogram: no column of numbers {shortened(self.column)}{hint} There are: "
                 f"{', '.join(known)}"
             )
 
@@ -249,8 +250,10 @@ def histogram(column: str, edges: Any) -> Histogram:
     try:
         given = np.asarray(edges, np.float64)
     except (TypeError, ValueError):
-        raise SpecError(f"histogram: edges must be numbers; got {edges!r}") from None
+        raise SpecError(f"histogram: edges must be numbers; got {shortened(edges)}") from None
     ordered = given.ndim == 1 and given.size and all(a < b for a, b in itertools.pairwise(given))
     if not ordered or np.isnan(given).any():
-        raise SpecError(f"histogram: edges must be numbers in increasing order; got {edges!r}")
+        raise SpecError(
+            f"histogram: edges must be numbers in increasing order; got {shortened(edges)}"
+        )
     return Histogram(column, tuple(given.tolist()))

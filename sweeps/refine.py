@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import SpecError, SweepWarning
+from fastopt.errors import SpecError, SweepWarning, shortened
 from sweeps.axes import Points, Tied, as_axis
 from sweeps.engine.plan import Plan
 from sweeps.space import Space, check_names
@@ -61,7 +61,8 @@ def replay(result: SweepResult, trial_id: int, *, vectors: bool = False) -> pd.D
     rows = np.flatnonzero(np.asarray(result.columns["trial_id"]) == trial_id)
     if rows.size != 1:
         raise SpecError(
-            f"replay(trial_id): there is no finished trial {trial_id!r}; the numbers are in the "
+            f"replay(trial_id): there is no finished trial {shortened(trial_id)}; the numbers "
+            "are in the "
             "column 'trial_id'"
         )
     block = alone(plan, int(trial_id))
@@ -73,8 +74,10 @@ def replay(result: SweepResult, trial_id: int, *, vectors: bool = False) -> pd.D
     if changed:
         name = changed[0]
         warnings.warn(
-            f"trial {trial_id} is not what it was in the sweep: {name} is {again[name]!r} and was "
-            f"{result.columns[name][rows[0]]!r}; has the problem's data or code changed since?",
+            f"trial {trial_id} is not what it was in the sweep: {name} is "
+            f"{shortened(again[name])} and was "
+            f"{shortened(result.columns[name][rows[0]])}; has the problem's data or code "
+            "changed since?",
             SweepWarning,
             stacklevel=2,
         )
@@ -124,6 +127,8 @@ def extend(
     space: Any = larger(plan, axes)
     options = plan.options
     settings = {**options.defaults, **{k: v for k, v in vars(options).items() if k != "defaults"}}
+    for name in [n for n in space.names if all(n in part for part in space.parts)]:
+        settings.pop(name, None)  # a keyword that is an axis now
     if "store" in result.info:
         where = {"store": result.info["store"], "n_jobs": n_jobs, "progress": progress}
         return sweep(plan.problem, space, **settings, **where)
@@ -177,7 +182,7 @@ def zoom(
     """
     plan_of(result, "zoom")
     if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
-        raise SpecError(f"zoom(factor): factor must be an integer >= 2; got {factor!r}")
+        raise SpecError(f"zoom(factor): factor must be an integer >= 2; got {shortened(factor)}")
     best = result.best_params_
     numeric = [
         name
@@ -257,19 +262,21 @@ def larger(plan: Plan, axes: Mapping[str, Any]) -> Space:
     """
     space, defaults = plan.space, plan.options.defaults
     if not isinstance(axes, Mapping) or not axes:
-        raise SpecError(f"extend(axes): axes must be a dict of axis -> more values; got {axes!r}")
+        raise SpecError(
+            f"extend(axes): axes must be a dict of axis -> more values; got {shortened(axes)}"
+        )
     parts: list[dict[str, Sequence]] = [dict(part) for part in space.parts]
     if space.size != Space(parts).size:
         raise SpecError("extend: the sweep ran a slice or a sample of its space, not a whole grid")
     keywords = [name for name, value in defaults.items() if value is not None]
     check_names(axes, dict.fromkeys([*space.names, *keywords]), "axis or keyword")
     for name, given in axes.items():
-        more = as_axis(f"axis {name!r}", given)
+        more = as_axis(f"axis {shortened(name)}", given)
         old = _values_of(name, parts, defaults)
         values = [*old, *(v for v in dict.fromkeys(more) if v not in old)]
         for part in parts:
             if name in part or name not in space.names:
-                part[name] = as_axis(f"axis {name!r}", values)
+                part[name] = as_axis(f"axis {shortened(name)}", values)
     grown = Space(parts)
     grown.names = tuple(dict.fromkeys([*space.names, *axes]))
     return grown
@@ -281,12 +288,14 @@ def _values_of(name: str, parts: list[dict[str, Sequence]], defaults: Mapping[st
     for axis in found:
         if isinstance(axis, Tied) or not isinstance(axis, tuple | range | Points):
             raise SpecError(
-                f"extend: axis {name!r} is tied to others or drawn at random, so values of its own "
+                f"extend: axis {shortened(name)} is tied to others or drawn at random, so "
+                "values of its own "
                 "cannot be added; sweep a new design"
             )
     if any(list(axis) != list(found[0]) for axis in found):
         raise SpecError(
-            f"extend: axis {name!r} has other values in another part of the union; sweep the new "
+            f"extend: axis {shortened(name)} has other values in another part of the union; "
+            "sweep the new "
             "part by itself"
         )
     return list(found[0])

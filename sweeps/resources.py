@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, StoreError, shortened, writable
 
-__all__ = ["check_fits", "free_disk", "free_memory", "memory"]
+if TYPE_CHECKING:
+    from sweeps.problems.base import DataProblem
+
+__all__ = [
+    "check_curve",
+    "check_fits",
+    "check_memory",
+    "check_model",
+    "check_path",
+    "free_disk",
+    "free_memory",
+    "memory",
+    "size_of",
+    "used_disk",
+]
 
 # Results are held this many times while chunks are put together: 308 bytes for 152, measured.
 GATHERED = 2
@@ -73,7 +90,19 @@ def free_disk(folder: str | os.PathLike[str]) -> int:
 def used_disk(folder: str | os.PathLike[str]) -> int:
     """Return the bytes of all files in a folder, 0 if there is none."""
     files = (Path(where, name) for where, _, names in os.walk(folder) for name in names)
-    return sum(file.stat().st_size for file in files if file.exists())
+    return sum(size_of(file) for file in files)
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes a file has, 0 if it is gone or none.
+
+    >>> size_of(Path("nowhere")), size_of(Path("."))
+    (0, 0)
+    """
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return 0
 
 
 def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str] | None) -> None:
@@ -110,9 +139,99 @@ def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str
     if store is not None and disk > (free := free_disk(store)) and disk > free + used_disk(store):
         raise SpecError(
             f"the results of {trials:,} trials take about {memory(disk)} of disk, and "
-            f"{memory(free)} are free at {os.fspath(store)!r}. Name a folder on a larger disk, "
+            f"{memory(free)} are free at {shortened(os.fspath(store))}. Name a folder on a "
+            "larger disk, "
             "record no curves, or run fewer trials: a slice or a sample of the space"
         )
+
+
+def check_model(problem: DataProblem, needed: int, workers: int = 1) -> None:
+    """Raise unless so many workers can train a model at a time.
+
+    Parameters
+    ----------
+    problem : DataProblem
+        What is to be trained, for the message.
+    needed : int
+        Bytes that each of them allocates: parameters, slots, gradient and scratch.
+    workers : int
+        How many there are.
+
+    Raises
+    ------
+    SpecError
+        They cannot; it says what is needed, what there is and what can be done.
+
+    Examples
+    --------
+    >>> from sweeps import problems
+    >>> check_model(problems.iris(hidden=(8,)), 10**15, 2)
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: hidden=8: iris has 67 parameters and takes 1e+03 TB of memory ...
+    """
+    if needed * workers > LITTLE and needed * workers > (free := free_memory()):
+        layers = f"hidden={'-'.join(map(str, problem.hidden))}: " if problem.hidden else ""
+        times = f", times {workers} for trials that are trained at a time" if workers > 1 else ""
+        fewer = "fewer workers (n_jobs, --jobs), " if workers > 1 else ""
+        raise SpecError(
+            f"{layers}{problem.name} has {problem.n_params:,} parameters and takes "
+            f"{memory(needed)} "
+            f"of memory to train{times}, and {memory(free)} are free: for parameters, optimizer "
+            f"state, gradient and scratch. Use {fewer}narrower layers (hidden) or smaller batches "
+            "(batch_size)"
+        )
+
+
+def check_curve(points: int, columns: int) -> None:
+    """Raise unless memory can hold the curve of one trial.
+
+    Examples
+    --------
+    >>> check_curve(10**15, 5)
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: the 1,000,000,000,000,000 points of the curve of a trial take ...
+    """
+    check_memory(
+        8 * points * columns,
+        f"the {points:,} points of the curve of a trial take",
+        "Set eval_every (a number of steps, or 'log') to record fewer, or record no curves",
+    )
+
+
+def check_memory(needed: int, what: str, remedy: str) -> None:
+    """Raise unless so many bytes are free; ``what`` ends in a verb, ``remedy`` is a sentence.
+
+    Examples
+    --------
+    >>> check_memory(10**15, "data take", "Use fewer rows")
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: data take 1e+03 TB of memory, and ... are free. Use fewer rows
+    """
+    if needed > LITTLE and needed > (free := free_memory()):
+        raise SpecError(f"{what} {memory(needed)} of memory, and {memory(free)} are free. {remedy}")
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that every library here can open, or say why it is none.
+
+    Raises
+    ------
+    StoreError
+        It has bytes that are no text (Parquet's library knows no other names), or a NUL.
+
+    Examples
+    --------
+    >>> check_path("runs/digits")
+    PosixPath('runs/digits')
+    """
+    text = os.fspath(path)
+    if not isinstance(text, str) or "\0" in text or writable(text) != text:
+        raise StoreError(
+            f"{shortened(text)}: results cannot be kept there, since this name is no text that "
+            "UTF-8 can write. Choose another; if it looks right in your terminal, the locale is "
+            "wrong: set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+        )
+    return Path(text)
 
 
 def memory(count: float) -> str:
@@ -121,6 +240,7 @@ def memory(count: float) -> str:
     >>> [memory(b) for b in (12, 3400, 5.6e7, 2e12, 3e16)]
     ['12 B', '3.4 kB', '56 MB', '2 TB', '3e+04 TB']
     """
+    count = min(count, 1e300)  # what no float can hold is as much, for a reader
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000 or unit == "TB":
             break

@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps import anova, files, pairs, plots, refine, report, stats
 from sweeps.axes import common_kind, kind_of
+from sweeps.categories import uncategorised
 from sweeps.engine.tables import STATES
 from sweeps.export import SUFFIXES, write
+from sweeps.names import COUNTS
+from sweeps.reasons import no_best
+from sweeps.resources import check_path
 from sweeps.space import Space
 
 if TYPE_CHECKING:
     from sweeps.engine.plan import Plan
 
 __all__ = ["STATES", "SUFFIXES", "SweepResult"]
-
-MISSING_BELOW_ZERO = ("steps_to_target", "diverged_step")
-"""Integer columns in which -1 or NaN says that it never happened."""
 
 NULLABLE: dict[str, Any] = {
     "integer": pd.Int64Dtype(),
@@ -57,6 +58,10 @@ class SweepResult:
         categories of a finished one.
     plan : Plan, optional
         The checked sweep, which :meth:`replay`, :meth:`extend` and :meth:`zoom` run more of.
+    counts : sequence of str
+        Columns that hold whole numbers of steps: ``steps`` taken, and ``steps_to_target`` and
+        ``diverged_step``, less than zero or NaN for never, which are nullable integers in the
+        frame. None of them if the names are the user's own.
 
     Raises
     ------
@@ -89,21 +94,23 @@ class SweepResult:
         info: Mapping[str, Any],
         space: Space | None = None,
         plan: Plan | None = None,
+        counts: Sequence[str] = COUNTS,
     ) -> None:
         names = list(columns)
         measured = [name for name in names[names.index("state") + 1 :] if name != "error"]
         if metric not in measured:
             raise SpecError(
                 f"metric must be one of {', '.join(measured)}; "
-                f"got {metric!r}{did_you_mean(metric, measured)}"
+                f"got {shortened(metric)}{did_you_mean(metric, measured)}"
             )
         if mode not in ("min", "max"):
-            raise SpecError(f"mode must be 'min' or 'max'; got {mode!r}")
+            raise SpecError(f"mode must be 'min' or 'max'; got {shortened(mode)}")
         # A store's columns stay where they are: each is read when it is looked at.
         self.columns = columns if hasattr(columns, "select") else dict(columns)
         self.metric, self.mode, self.info = metric, mode, dict(info)
         self.axes = tuple(names[1 : names.index("state")])
         self.metrics = tuple(measured)
+        self.step_columns = tuple(name for name in counts if name in measured)
         self._curves = curves
         self.space = space
         self.plan = plan
@@ -213,7 +220,7 @@ class SweepResult:
         row = self._winner()
         cells = {name: self.columns[name][row] for name in self.axes}
         plain = {k: c.item() if isinstance(c, np.generic) else c for k, c in cells.items()}
-        return {k: c for k, c in plain.items() if c is not None and c == c}
+        return {k: uncategorised(c) for k, c in plain.items() if c is not None and c == c}
 
     @property
     def best_score_(self) -> float:
@@ -277,7 +284,7 @@ class SweepResult:
         ...     result.save(f"{folder}/all.csv").read_text().split()
         ['trial_id,state,loss', '0,COMPLETE,1.0', '1,COMPLETE,1.0']
         """
-        return write(self, Path(path))
+        return write(self, check_path(path))
 
     def frames(self, rows: int = 1 << 16) -> Iterator[pd.DataFrame]:
         """Yield :meth:`to_frame` in pieces of ``rows`` rows; of a store, one piece is in memory.
@@ -327,7 +334,7 @@ class SweepResult:
         """
         score = np.asarray(self.columns[metric], np.float64)
         fit = np.isfinite(score) & (np.asarray(self.columns["state"]) == 0)
-        return fit & (score >= 0) if metric in MISSING_BELOW_ZERO else fit
+        return fit & (score >= 0) if metric in self.step_columns else fit
 
     def _ranking(self, n: int | None = None) -> np.ndarray:
         """Rows of the trials that can be compared, best first; the ``n`` best, or all."""
@@ -344,10 +351,7 @@ class SweepResult:
     def _winner(self) -> int:
         ranking = self._ranking(1)
         if ranking.size == 0:
-            raise SpecError(
-                f"no best trial: none of the {len(self)} finished trials is COMPLETE with a finite "
-                f"{self.metric} (by state: {self.counts}); try smaller learning rates"
-            )
+            raise SpecError(no_best(self.columns, self.metric, self.counts))
         return int(ranking[0])
 
     def _frame(self, rows: Any) -> pd.DataFrame:
@@ -363,13 +367,13 @@ class SweepResult:
             return pd.Categorical.from_codes(
                 cells.astype(np.int8), categories=pd.Index(STATES, dtype=object)
             )
-        if name in MISSING_BELOW_ZERO:
+        if name == "steps" and name in self.step_columns:
+            return cells.astype(np.int64) if np.isfinite(cells).all() else cells
+        if name in self.step_columns:
             never = ~(cells >= 0)  # True for NaN, too
             return pd.arrays.IntegerArray(np.where(never, 0, cells).astype(np.int64), never)
         if name == "error":
             return pd.array(cells, dtype="str")
-        if name == "steps" and np.isfinite(cells).all():
-            return cells.astype(np.int64)
         if cells.dtype != object:
             return cells
         kind, distinct = self._sort_of(name, cells)
@@ -389,4 +393,4 @@ class SweepResult:
             return kind, list(self.space.values_of(name)) if kind == "name" else []
         distinct = [value for value in dict.fromkeys(cells) if value is not None]
         kinds = {str(kind_of(value)) for value in distinct} or {"name"}
-        return common_kind(f"column {name!r}", kinds), distinct
+        return common_kind(f"column {shortened(name)}", kinds), distinct

@@ -11,28 +11,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from fastopt.errors import ExecutorError, SpecError, SweepWarning
-from sweeps.callables import warn_of_failures
+from fastopt.errors import ExecutorError, SpecError, SweepWarning, shortened
 from sweeps.collected import Collected
 from sweeps.dispatch import run_elsewhere
 from sweeps.engine.chunks import Chunk, Rows, better, chunk_size, run_chunk
+from sweeps.engine.effects import check_effects
 from sweeps.engine.lane_plan import LanePlan
 from sweeps.engine.local import Problem, worker_count
 from sweeps.engine.options import COMMON, Options
 from sweeps.engine.plan import Plan
 from sweeps.estimate import Estimate, estimated, refuse_what_cannot_fit
 from sweeps.interrupt import held
+from sweeps.jobs import Training
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 from sweeps.progress import Progress
 from sweeps.pruners import Pruner, as_pruner
 from sweeps.race import Race
+from sweeps.reasons import warn_of_failures
 from sweeps.reducers import Reduced, Reducer
 from sweeps.results import SweepResult
 from sweeps.shards import shard_of
 from sweeps.space import Space
 
 __all__ = ["Estimate", "plan", "sweep"]
+
+LOCAL = ("threads", "processes", "loky")
+"""Executors whose workers share the memory of this machine."""
 
 
 def sweep(
@@ -165,7 +170,7 @@ def sweep(
     n_jobs : int
         Worker threads or processes; -1 for all cores. Results do not depend on it, bit for bit.
     progress : bool
-        Show progress on stderr when that is a terminal.
+        Show progress on stderr when that is a terminal, and below the cell of a notebook.
     **hyper
         Hyperparameters with one value for all trials.
 
@@ -178,20 +183,24 @@ def sweep(
     Raises
     ------
     SpecError
-        An axis, name or option is unknown, empty or makes no sense, or the results do not fit in
-        memory or, with a store, on its disk.
+        An axis, name or option is unknown, empty or makes no sense, a model does not fit in
+        memory, or the results do not or, with a store, on its disk.
     HyperparameterError
         A hyperparameter is not finite or out of its range.
     StoreError
         The store cannot be written: missing, read-only or full. What is in it stays.
     ExecutorError
         The executor does not work, or its workers run other versions.
+    CompileError
+        A function of the problem, or a helper that it calls, is none that Numba can compile.
 
     Warns
     -----
     SweepWarning
         Trials FAILED, because the workers that ran them died or raised an exception each time; the
-        column ``error`` of the result says why.
+        column ``error`` of the result says why. Or a setting has no effect: a keyword beside an
+        axis of its name, an axis that means nothing to some of the optimizers or schedules beside
+        it, two values of an axis that come to the same trial.
 
     Examples
     --------
@@ -206,13 +215,16 @@ def sweep(
     """
     began = time.perf_counter()
     workers = worker_count(n_jobs)
-    checked = _check(problem, space, _common(locals()), hyper)
+    checked, remarks = _check(problem, space, _common(locals()), hyper)
+    for remark in remarks:
+        warnings.warn(remark, SweepWarning, stacklevel=2)
     part = shard_of(shard, store)
     if pruner is not None:
         _refuse_elsewhere(store=store, executor=executor, reduce=reduce)
         return _race(checked, as_pruner(pruner), workers, progress)
     if reduce is None:
-        refuse_what_cannot_fit(checked, store)
+        here = executor is None or (isinstance(executor, str) and executor in LOCAL)
+        refuse_what_cannot_fit(checked, store, workers if here else 1)
     collected = _collector(checked, store, executor, reduce, part)
     left = (collected.size - collected.finished) / checked.size
     total = left * estimated(checked, workers).cost if progress else 0
@@ -251,8 +263,8 @@ def plan(
     -------
     Estimate
         ``n_trials``, ``n_steps`` (training steps of all trials), ``seconds`` (by the cost model,
-        without compilation), ``bytes`` (of results in memory), ``disk`` (bytes in a store) and
-        ``n_chunks``.
+        without compilation), ``bytes`` (of results in memory), ``disk`` (bytes in a store),
+        ``n_chunks`` and ``training`` (bytes of data, and of models while they are trained).
 
     Raises
     ------
@@ -272,7 +284,7 @@ def plan(
     }
     hyper = {k: v for k, v in options.items() if k not in defaults}
     given = {k: v for k, v in options.items() if k in defaults}
-    checked = _check(problem, space, _common(defaults | given), hyper)
+    checked, _ = _check(problem, space, _common(defaults | given), hyper)
     pruner = given.get("pruner")
     chosen = None if pruner is None else as_pruner(pruner)
     return estimated(checked, worker_count(n_jobs), chosen)
@@ -288,15 +300,25 @@ def _common(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: arguments[name] for name in (*COMMON, *_OPTIONS)}
 
 
-def _check(problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, Any]) -> Plan:
+def _check(
+    problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, Any]
+) -> tuple[Plan, list[str]]:
     plans = {DataProblem: Plan, Landscape: LanePlan}
     if type(problem) not in plans:
         raise SpecError(
-            f"problem must be one of sweeps.problems, such as problems.digits(); got {problem!r}"
+            "problem must be one of sweeps.problems, such as problems.digits(); got "
+            f"{shortened(problem)}"
         )
     options = {name: common.pop(name) for name in _OPTIONS}
     made = plans[type(problem)]
-    return made(problem, Space(space), Options(defaults=common | hyper, **options))
+    checked = made(problem, Space(space), Options(defaults=common | hyper, **options))
+    defaults = {name: p.default for name, p in inspect.signature(sweep).parameters.items()}
+    given = [n for n, value in common.items() if not _same(value, defaults[n])]
+    return checked, check_effects(checked, [*given, *hyper])
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(value, str | int | float) and value == default)
 
 
 def _collector(
@@ -325,12 +347,12 @@ def _refuse_elsewhere(**given: Any) -> None:
         if value is not None:
             raise SpecError(
                 f"a pruned sweep runs and is kept in this process, without {name}=...; "
-                f"got {value!r}. result.save(path) writes its frame"
+                f"got {shortened(value)}. result.save(path) writes its frame"
             )
 
 
 def _race(checked: Plan, pruner: Pruner, workers: int, progress: bool) -> SweepResult:
-    refuse_what_cannot_fit(checked, None)
+    refuse_what_cannot_fit(checked, None, workers)
     total = estimated(checked, workers, pruner).cost if progress else 0
     return Race(checked, pruner, workers, Progress(total, checked.size, enabled=progress)).run()
 
@@ -356,7 +378,7 @@ def _run(
 
     executor = collected.executor if executor is None else executor
     if executor is not None:
-        run_elsewhere(executor, workers, checked, chunks, keep)
+        run_elsewhere(executor, workers, Training(checked), chunks, keep)
         return
     for chunk in chunks:
         rows = run_chunk(checked, chunk.ids, workers, watch)

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError
-from sweeps.axes import MAX_LENGTH, Points, Tied, as_axis
+from fastopt.errors import SpecError, shortened
+from sweeps.axes import Points, Tied, as_axis
 from sweeps.distributions import Choice, Distribution, Draws, Independent, Source, fractions, whole
+from sweeps.limits import MAX_LENGTH
 from sweeps.philox import philox
 
 __all__ = ["Latin", "Sobol", "draws", "latin_hypercube", "random_order", "sobol"]
@@ -252,7 +253,9 @@ def _design(
     most: int,
 ) -> dict[str, Tied]:
     if not isinstance(axes, Mapping) or not axes:
-        raise SpecError(f"{helper}(axes, n): axes must be a dict of one axis or more; got {axes!r}")
+        raise SpecError(
+            f"{helper}(axes, n): axes must be a dict of one axis or more; got {shortened(axes)}"
+        )
     n = whole(f"{helper}(axes, n): n", n, 1, most)
     seed = whole(f"{helper}(axes, n): seed", seed, 0, 2**64 - 1)
     columns = {name: _distribution(helper, name, given) for name, given in axes.items()}
@@ -265,10 +268,11 @@ def _design(
 def _distribution(helper: str, name: str, given: Any) -> Distribution:
     if isinstance(given, Distribution):
         return given
-    options = as_axis(f"axis {name!r}", given)
+    options = as_axis(f"axis {shortened(name)}", given)
     if not isinstance(options, tuple | range | Points):
         raise SpecError(
-            f"{helper}(axes, n): axis {name!r} is {given!r}; allowed are a list to choose from and "
+            f"{helper}(axes, n): axis {shortened(name)} is {shortened(given)}; allowed are a "
+            "list to choose from and "
             "distributions without n, such as uniform(low, high): the design says how many"
         )
     return Choice(options)

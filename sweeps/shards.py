@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 
 __all__ = ["EVERYTHING", "shard_of"]
 
@@ -41,7 +41,9 @@ def shard_of(shard: Any, store: Any) -> tuple[int, int]:
     pair = re.fullmatch(r"(\d+)/(\d+)", shard) if isinstance(shard, str) else None
     i, n = map(int, pair.groups()) if pair else _pair(shard)
     if not 0 <= i < n:
-        raise SpecError(f"shard must be i/n with 0 <= i < n, as in 0/8 to 7/8; got {shard!r}")
+        raise SpecError(
+            f"shard must be i/n with 0 <= i < n, as in 0/8 to 7/8; got {shortened(shard)}"
+        )
     if store is None:
         raise SpecError("shards meet in a folder: give store=... (--store), the same for all")
     return i, n

@@ -11,13 +11,15 @@ plain function only in a process in which that function was registered
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import io
 import operator
 import pickle
+import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cloudpickle
@@ -26,7 +28,7 @@ from fastopt import compile as compiling
 from fastopt.compile import registration
 from fastopt.errors import ExecutorError
 
-__all__ = ["pack", "unpack"]
+__all__ = ["Shippable", "pack", "unpack"]
 
 # Parcels kept open in a worker: one sweep at a time is usual, and each may hold a dataset.
 OPEN = 4
@@ -56,12 +58,15 @@ def pack(thing: Any) -> bytes:
     9
     """
     parcel = io.BytesIO()
+    script = sys.modules.get("__mp_main__")
+    if script is not None:  # what multiprocessing calls the script in processes that it spawned
+        cloudpickle.register_pickle_by_value(script)
     try:
         _Packer(parcel).dump(thing)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
+    except Exception as error:  # reducing runs the code of whatever is in it
         raise ExecutorError(
-            f"the sweep cannot be sent to other processes: {error}. Leave what cannot be pickled "
-            'out of the functions of the problem, or use executor="threads"'
+            f"the sweep cannot be sent to other processes: {_said(error)}. Leave what cannot be "
+            'pickled out of its functions (make it inside of them), or use executor="threads"'
         ) from error
     return parcel.getvalue()
 
@@ -84,11 +89,47 @@ def unpack(parcel: bytes) -> Any:
     """
     try:
         return pickle.loads(parcel)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # unpickling runs the code of whatever is in it
         raise ExecutorError(
-            f"a worker cannot unpack the sweep: {error}. It needs the same packages as the process "
-            "that started the sweep, and the file with your functions where it can import it"
+            f"a worker cannot unpack the sweep: {_said(error)}. It needs the same packages as the "
+            "process that started the sweep, and the file with your functions where it can import "
+            "it"
         ) from error
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+class Shippable:
+    """Pickles although plain functions are in it that no other process can import.
+
+    For frozen dataclasses. :mod:`pickle`, and so joblib and multiprocessing, sends functions by
+    their names; those of problems are closures, which have none.
+    """
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Reduce to the functions as one parcel, which may share what they call, and the rest."""
+        functions = {name: value for name, value in vars(self).items() if callable(value)}
+        rest = {name: value for name, value in vars(self).items() if name not in functions}
+        return _arrived, (type(self), pack(functions), rest)
+
+    def __copy__(self) -> Shippable:
+        return _made(type(self), vars(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Shippable:
+        # Functions stay what they are, as everywhere in Python: kernels belong to them.
+        return _made(type(self), copy.deepcopy(vars(self), memo))
+
+
+def _arrived(kind: type[Shippable], parcel: bytes, rest: Mapping[str, Any]) -> Shippable:
+    return _made(kind, {**unpack(parcel), **rest})
+
+
+def _made(kind: type[Shippable], fields: Mapping[str, Any]) -> Shippable:
+    made = object.__new__(kind)
+    vars(made).update(fields)
+    return made
 
 
 class _Packer(cloudpickle.Pickler):
@@ -96,6 +137,8 @@ class _Packer(cloudpickle.Pickler):
 
     def reducer_override(self, thing: Any) -> Any:
         """Reduce as cloudpickle does, with the registration as a last step of unpickling."""
+        if isinstance(thing, Shippable):  # no parcels inside of parcels
+            return object.__reduce_ex__(thing, pickle.HIGHEST_PROTOCOL)
         reduced = super().reducer_override(thing)
         role = registration(thing) if isinstance(thing, types.FunctionType) else None
         if role is None:

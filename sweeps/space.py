@@ -17,9 +17,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from fastopt.errors import SpecError, SweepWarning, did_you_mean
+from fastopt.errors import SpecError, SweepWarning, did_you_mean, shortened
 from sweeps.axes import (
-    MAX_LENGTH,
     Points,
     Tied,
     as_axis,
@@ -34,6 +33,7 @@ from sweeps.axes import (
     values,
 )
 from sweeps.conditions import When, expanded
+from sweeps.limits import MAX_LENGTH, check_name, spread
 from sweeps.samplers import random_order
 
 __all__ = ["Points", "Space", "as_axis", "check_names", "linspace", "logspace", "values"]
@@ -270,7 +270,7 @@ class Space:
         8
         """
         if not isinstance(self._rows, range) or self._rows != range(self._starts[-1]):
-            return np.unique(np.linspace(0, self.size - 1, min(self.size, LOOKED_AT), dtype=int))
+            return spread(self.size, LOOKED_AT)
         ids, crossed = [], set(crossed)
         for part, wheels, start in zip(self.parts, self._wheels, self._starts.tolist()):
             deciding, others = np.array([start]), [np.zeros(1, np.int64)]
@@ -291,9 +291,9 @@ class Space:
         if array.size == 0:
             array = array.astype(np.int64)
         if array.ndim != 1 or array.dtype.kind not in "iu":
-            raise SpecError(f"trial numbers must be a 1-D array of integers; got {ids!r}")
+            raise SpecError(f"trial numbers must be a 1-D array of integers; got {shortened(ids)}")
         if array.size and not 0 <= array.min() <= array.max() < self.size:
-            raise IndexError(f"trial numbers must lie in [0, {self.size}); got {ids!r}")
+            raise IndexError(f"trial numbers must lie in [0, {self.size}); got {shortened(ids)}")
         array = self._trials(array.astype(np.int64))
         if len(self.parts) == 1:
             return array, np.zeros(array.size, np.int64)
@@ -313,7 +313,7 @@ class Space:
         """Allocate a column whose dtype is the same for every block of the space."""
         kind = self.kinds[name]
         if gap is not None:
-            kind = common_kind(f"axis {name!r}", {kind, kind_of(gap)})
+            kind = common_kind(f"axis {shortened(name)}", {kind, kind_of(gap)})
         elif kind == "real":
             gap = math.nan
         elif any(name not in part for part in self.parts):
@@ -323,7 +323,7 @@ class Space:
 
     def _kind_of(self, name: str) -> str:
         kinds = {kind_of(part[name][0]) for part in self.parts if name in part}
-        return common_kind(f"axis {name!r}", kinds)
+        return common_kind(f"axis {shortened(name)}", kinds)
 
 
 def check_names(names: Iterable[str], allowed: Iterable[str], what: str = "axis") -> None:
@@ -344,7 +344,7 @@ def check_names(names: Iterable[str], allowed: Iterable[str], what: str = "axis"
     for name in names:
         if name not in allowed:
             hint = did_you_mean(name, allowed) or "."
-            raise SpecError(f"unknown {what} {name!r}{hint} Allowed: {', '.join(allowed)}")
+            raise SpecError(f"unknown {what} {shortened(name)}{hint} Allowed: {', '.join(allowed)}")
 
 
 def _wheels(part: Mapping[str, Sequence]) -> dict[tuple[str, ...], int]:
@@ -372,19 +372,18 @@ def _checked_parts(axes: Any) -> tuple[dict[str, Any], ...]:
     parts = [axes] if isinstance(axes, Mapping) else axes
     if not isinstance(parts, list | tuple) or not parts:
         raise SpecError(
-            f"a space is a dict of axes, or a list of one such dict or more; got {axes!r}"
+            f"a space is a dict of axes, or a list of one such dict or more; got {shortened(axes)}"
         )
     for part in parts:
         if not isinstance(part, Mapping):
-            raise SpecError(f"each part of a union must be a dict of axes; got {part!r}")
+            raise SpecError(f"each part of a union must be a dict of axes; got {shortened(part)}")
         for name in part:
-            if not isinstance(name, str) or not name:
-                raise SpecError(f"an axis is named by a non-empty string; got {name!r}")
+            check_name(name)
     return tuple({name: _checked_axis(name, part[name]) for name in part} for part in parts)
 
 
 def _checked_axis(name: str, given: Any) -> Any:
-    return given if isinstance(given, When) else as_axis(f"axis {name!r}", given)
+    return given if isinstance(given, When) else as_axis(f"axis {shortened(name)}", given)
 
 
 def _warn_of_repeats(parts: Iterable[Mapping[str, Any]]) -> None:
@@ -393,7 +392,7 @@ def _warn_of_repeats(parts: Iterable[Mapping[str, Any]]) -> None:
         if again:
             shown = ", ".join(map(repr, again[:5]))
             warnings.warn(
-                f"axis {name!r} lists {shown} more than once; each copy is trained",
+                f"axis {shortened(name)} lists {shown} more than once; each copy is trained",
                 SweepWarning,
                 stacklevel=3,
             )

@@ -8,30 +8,38 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import os
 import re
-import tomllib
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from fastopt.errors import ExecutorError, FastoptError, SpecError, StoreError, did_you_mean
+from fastopt.errors import (
+    ExecutorError,
+    FastoptError,
+    SpecError,
+    StoreError,
+    did_you_mean,
+    shortened,
+)
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps import problems
 from sweeps.axes import ends, linspace, logspace
 from sweeps.engine import lanes
-from sweeps.engine.decode import ALIASES
+from sweeps.engine.decode import ALIASES, MOST_STEPS, whole
 from sweeps.engine.options import COMMON, LOG, SEED_MODES
 from sweeps.engine.rows import SHUFFLES
 from sweeps.engine.trial import METRICS
 from sweeps.pruners import as_pruner
 from sweeps.run import sweep
 from sweeps.space import Space, as_axis
+from sweeps.toml import read_toml
 
 __all__ = ["Spec", "read_spec"]
 
@@ -81,14 +89,27 @@ class Spec:
         """
         try:
             problem = problems.PROBLEMS[self.problem_name](**self.problem_options)
-        except FastoptError as error:
-            raise SpecError(f"{self.source}: $.problem: {error}") from None
+        # NumPy and scikit-learn check the rest: numbers that are too large, for example.
+        except (FastoptError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+            named = (n for n in self.problem_options if re.search(rf"\b{n}\b", str(error)))
+            place = ".".join(["$.problem", *itertools.islice(named, 1)])
+            raise SpecError(f"{self.source}: {place}: {error}") from None
         try:
             return function(problem, self.space, **{**self.options, **more})
         except (StoreError, ExecutorError):  # not the fault of the file
             raise
         except FastoptError as error:
-            raise SpecError(f"{self.source}: {error}") from None
+            raise SpecError(f"{self.source}: {self._place(str(error))}{error}") from None
+
+    def _place(self, message: str) -> str:
+        """Return where in the file a message looks that begins with the name of what is wrong."""
+        said = re.match(r"(axis ')?(\w+)", message)
+        name = said[2] if said else ""
+        tables = {"sweep": self.options, "space": self.space.names, "problem": self.problem_options}
+        for table, names in tables.items():
+            if name in names:
+                return f"$.{table}.{name}: "
+        return "$: "
 
 
 class Spacing(msgspec.Struct, forbid_unknown_fields=True):
@@ -156,7 +177,7 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
     >>> spec.problem_name, spec.options, spec.space
     ('iris', {'epochs': 5}, Space(8 trials: lr (4) x seed (2)))
     """
-    document = _load(path)
+    document = read_toml(path)
     at = f"{path}: $"
     _refuse_unknown(at, document, ["problem", "sweep", "space"], "table")
     for name in ("problem", "space"):
@@ -174,24 +195,9 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
     return Spec(name, checked, space, options, str(path))
 
 
-def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SpecError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise SpecError(
-            f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})"
-        ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path}: is not TOML: {error}") from None
-
-
 def _table(at: str, given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise SpecError(f"{at} must be a table of names and values; got {given!r}")
+        raise SpecError(f"{at} must be a table of names and values; got {shortened(given)}")
     return dict(given)
 
 
@@ -202,7 +208,7 @@ def _options(at: str, given: dict[str, Any]) -> dict[str, Any]:
     _refuse_unknown(at, given, [*keywords, *_ranges()], "option")
     checked = {}
     for name, value in given.items():
-        if name in signature:
+        if name in signature and name not in _WHOLE:  # 2.0 is a whole number, too
             value = _typed(f"{at}.{name}", value, _hints(sweep)[name])
         checked[name] = value
         _check(f"{at}.{name}", name, value)
@@ -212,10 +218,12 @@ def _options(at: str, given: dict[str, Any]) -> dict[str, Any]:
 def _problem_options(at: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
     constructor = problems.PROBLEMS[name]
     signature = inspect.signature(constructor).parameters
-    _refuse_unknown(at, given, list(signature), f"option of problem {name!r}")
+    _refuse_unknown(at, given, list(signature), f"option of problem {shortened(name)}")
     for option, parameter in signature.items():
         if parameter.default is parameter.empty and option not in given:
-            raise SpecError(f"{at}.{option} is missing; problem {name!r} cannot do without it")
+            raise SpecError(
+                f"{at}.{option} is missing; problem {shortened(name)} cannot do without it"
+            )
     hints = _hints(constructor)
     return {key: _typed(f"{at}.{key}", value, hints.get(key, Any)) for key, value in given.items()}
 
@@ -224,7 +232,8 @@ def _space(at: str, given: Any) -> Space:
     union = isinstance(given, list)
     if not isinstance(given, dict | list) or not given:
         raise SpecError(
-            f"{at} must be a table [space] of axes, or several tables [[space]]; got {given!r}"
+            f"{at} must be a table [space] of axes, or several tables [[space]]; "
+            f"got {shortened(given)}"
         )
     parts = []
     for k, part in enumerate(given if union else [given]):
@@ -264,7 +273,7 @@ def _range(at: str, v: int | tuple[int, ...]) -> range:
     if len(bounds) not in (1, 2, 3) or bounds[2:] == (0,):
         raise SpecError(
             f"{at}: write stop, [start, stop] or [start, stop, step] with a step that is not 0; "
-            f"got {v!r}"
+            f"got {shortened(v)}"
         )
     return range(*bounds)
 
@@ -302,7 +311,10 @@ _CHOICES: dict[str, Sequence[str]] = {
     "mode": ("min", "max"),
 }
 
-_LEAST = {"epochs": 1, "steps": 1, "batch_size": 1, "seed": 0, "eval_every": 1, "patience": 0}
+_WHOLE: dict[str, tuple[int, ...]] = {
+    "epochs": (1, MOST_STEPS), "steps": (1, MOST_STEPS),
+    "batch_size": (1,), "seed": (0,), "eval_every": (1,), "patience": (0,),
+}  # fmt: skip
 _WORDS = {"eval_every": LOG}  # a name that may stand for the number
 _NOT_NEGATIVE = ("clip_norm", "init_scale")
 
@@ -311,13 +323,12 @@ def _check(at: str, name: str, value: Any) -> None:
     """Check one value by the table that knows its name."""
     if name in _CHOICES:
         _one_of(at, value, _CHOICES[name])
-    elif name in _LEAST and value != _WORDS.get(name, ""):
-        if isinstance(value, bool) or not isinstance(value, int) or value < _LEAST[name]:
-            word = f', or "{_WORDS[name]}"' if name in _WORDS else ""
-            raise SpecError(f"{at} must be an integer >= {_LEAST[name]}{word}; got {value!r}")
+    elif name in _WHOLE and value != _WORDS.get(name, ""):
+        word = f', or "{_WORDS[name]}",' if name in _WORDS else ""
+        whole(f"{at}{word}", np.array([value], object), *_WHOLE[name])
     elif name in _NOT_NEGATIVE:
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise SpecError(f"{at} must be a number >= 0; got {value!r}")
+            raise SpecError(f"{at} must be a number >= 0; got {shortened(value)}")
     elif name == "pruner":
         try:
             as_pruner(value)
@@ -333,15 +344,17 @@ def _check(at: str, name: str, value: Any) -> None:
 def _one_of(at: str, name: Any, allowed: Mapping[str, Any] | Sequence[str]) -> None:
     if name not in list(allowed):
         raise SpecError(
-            f"{at} must be one of {', '.join(allowed)}; got {name!r}{did_you_mean(name, allowed)}"
+            f"{at} must be one of {', '.join(allowed)}; "
+            f"got {shortened(name)}{did_you_mean(name, allowed)}"
         )
 
 
 def _refuse_unknown(at: str, given: Any, allowed: Sequence[str], what: str) -> None:
     for name in given:
         if name not in allowed:
+            said = shortened(name)
             raise SpecError(
-                f"{at}.{name}: there is no {what} {name!r}{did_you_mean(name, allowed)}; "
+                f"{at}.{said[1:-1]}: there is no {what} {said}{did_you_mean(name, allowed)}; "
                 f"allowed are {', '.join(allowed)}"
             )
 
@@ -361,4 +374,4 @@ def _typed(at: str, value: Any, hint: Any) -> Any:
         what, _, inner = str(error).replace(" | null", "").partition(" - at ")
         place = re.sub(r"^`\$|`$", "", inner)
         wanted = what[0].lower() + what[1:]
-        raise SpecError(f"{at}{place}: {wanted}; the value is {value!r}") from None
+        raise SpecError(f"{at}{place}: {wanted}; the value is {shortened(value)}") from None

@@ -14,22 +14,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.axes import ends
+from sweeps.names import refuse_repeated
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult
 
 __all__ = [
     "bca", "configurations", "edges", "fraction", "means", "mode_of", "one_of", "over_seeds",
-    "scores",
+    "scores", "spread_of",
 ]  # fmt: skip
 
 NAMED = {
-    "max": re.compile("accuracy"),
-    "min": re.compile("loss|steps|distance|path_length|error"),
+    "max": re.compile(r"(?<![a-z])(accuracy|accuracies)(?![a-z])"),
+    "min": re.compile(r"(?<![a-z])(loss|losses|steps|distance|path_length|errors?)(?![a-z])"),
 }
-"""Names of metrics that tell what is good."""
+"""Words in names of metrics that tell what is good; parts of words, as in glossiness, do not."""
 
 INTERVALS = ("student", "bca")
 DIVERGED_AS = ("exclude", "worst")
@@ -173,7 +174,7 @@ def over_seeds(
     Raises
     ------
     SpecError
-        An axis, metric or option does not exist.
+        An axis, metric or option does not exist, or one is called like a column of the summary.
 
     Examples
     --------
@@ -197,21 +198,43 @@ def over_seeds(
     rest = [name for name in result.axes if name != axis]
     codes = configurations(result.columns, rest)
     _, first = np.unique(codes, return_index=True)
-    table = result._frame(first)[rest]
     size = len(first)
-    table["n_trials"] = np.bincount(codes, minlength=size)
     diverged = np.asarray(result.columns["state"]) == 1
-    table["n_diverged"] = np.bincount(codes[diverged], minlength=size)
+    made = [
+        ("n_trials", np.bincount(codes, minlength=size)),
+        ("n_diverged", np.bincount(codes[diverged], minlength=size)),
+    ]
+    bootstrap = (n_resamples, random_state) if interval == "bca" else None
     for metric in result.metrics if metrics is None else metrics:
-        cells = scores(result, metric)
-        spread = _spread(cells, codes, size)
-        if interval == "student":
-            low, high = _student(spread, confidence)
-        else:
-            low, high = _bca(cells, codes, size, confidence, n_resamples, random_state)
-        for name, column in {**spread, "ci_low": low, "ci_high": high}.items():
-            table[f"{name}_{metric}"] = column
-    return table
+        found = spread_of(scores(result, metric), codes, size, confidence, bootstrap)
+        made += [(f"{name}_{metric}", column) for name, column in found.items()]
+    names = [*rest, *(name for name, _ in made)]
+    refuse_repeated("axis or metric", names, "the summary over seeds")
+    return result._frame(first)[rest].assign(**dict(made))
+
+
+def spread_of(
+    cells: np.ndarray,
+    codes: np.ndarray,
+    size: int,
+    confidence: float = 0.95,
+    bootstrap: tuple[int, int] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return mean, spread and confidence interval of the cells with each code.
+
+    NaN does not count; ``bootstrap`` is ``(n_resamples, random_state)``, and without it the
+    interval is Student's. By name: ``mean``, ``std``, ``min``, ``max``, ``n``, ``ci_low`` and
+    ``ci_high``.
+
+    >>> spread_of(np.array([1.0, 3.0, np.nan]), np.array([0, 0, 0]), 1)["mean"]
+    array([2.])
+    """
+    spread = _spread(cells, codes, size)
+    if bootstrap is None:
+        low, high = _student(spread, confidence)
+    else:
+        low, high = _bca(cells, codes, size, confidence, *bootstrap)
+    return {**spread, "ci_low": low, "ci_high": high}
 
 
 def _spread(cells: np.ndarray, codes: np.ndarray, size: int) -> dict[str, np.ndarray]:
@@ -344,7 +367,7 @@ def one_of(what: str, given: Any, allowed: Sequence[str]) -> None:
     if given not in allowed:
         raise SpecError(
             f"{what} must be one of {', '.join(allowed) or 'none, as there is none'}; "
-            f"got {given!r}{did_you_mean(given, allowed)}"
+            f"got {shortened(given)}{did_you_mean(given, allowed)}"
         )
 
 
@@ -362,4 +385,4 @@ def fraction(what: str, given: Any) -> None:
     fastopt.errors.SpecError: confidence must lie between 0 and 1; got 95
     """
     if not 0.0 < given < 1.0:
-        raise SpecError(f"{what} must lie between 0 and 1; got {given!r}")
+        raise SpecError(f"{what} must lie between 0 and 1; got {shortened(given)}")

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.findings import Check, Findings
 
 __all__ = [
@@ -54,12 +54,13 @@ def find(name: str) -> Path:
     """
     if name.endswith(".py"):
         if not Path(name).is_file():
-            raise SpecError(f"there is no file {name!r}")
+            raise SpecError(f"there is no file {shortened(name)}")
         return Path(name)
     known = names()
     if name not in known:
         raise SpecError(
-            f"there is no study {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}"
+            f"there is no study {shortened(name)}{did_you_mean(name, known)}; there are "
+            f"{', '.join(known)}"
         )
     return _folder() / f"{name}.py"
 
@@ -81,7 +82,7 @@ def load(path: Path) -> ModuleType:
     """
     spec = importlib.util.spec_from_file_location(f"fastopt_study_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise SpecError(f"{str(path)!r} is no Python file")
+        raise SpecError(f"{shortened(str(path))} is no Python file")
     module = importlib.util.module_from_spec(spec)
     # Numba's disk cache looks the functions of a script up by the name of their module.
     sys.modules[spec.name] = module
@@ -93,7 +94,7 @@ def load(path: Path) -> ModuleType:
             'package need comes with: pip install "fastopt[studies]"'
         ) from error
     if not callable(getattr(module, "study", None)):
-        raise SpecError(f"{str(path)!r} defines no study(full=False)")
+        raise SpecError(f"{shortened(str(path))} defines no study(full=False)")
     return module
 
 

@@ -100,6 +100,7 @@ def planned(plan: Any) -> Table:
             "trials": f"{plan.n_trials:,}",
             "training steps": f"{plan.n_steps:,}",
             "time, about": f"{duration(plan.seconds)} (plus compiling, the first time)",
+            "memory of data and models": memory(plan.training),
             "memory of the results": memory(plan.bytes),
             "or disk in a store, about": f"{memory(plan.disk)} in {plan.n_chunks:,} parts",
         },

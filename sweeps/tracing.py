@@ -22,6 +22,7 @@ from sweeps.engine.links import at_lr
 from sweeps.engine.local import ONE_BLAS_THREAD, Problem, compile_block, run_block
 from sweeps.engine.plan import Block, Plan
 from sweeps.minibatches import Batches, begun_at, calling, shortened
+from sweeps.names import refuse_repeated
 from sweeps.problems.base import DataProblem
 
 __all__ = ["alone", "history", "trace"]
@@ -283,17 +284,16 @@ def _landscape_rows(plan: Plan, block: Block, curve: np.ndarray) -> pd.DataFrame
             }
         )
         walk.step(k, shortened(block, grad), problem.bounds)
-    columns: dict[str, Any] = {"step": np.arange(len(rows))}
+    columns: list[tuple[str, np.ndarray]] = [("step", np.arange(len(rows)))]
     for name in rows[0]:
         table = np.array([row[name] for row in rows], np.float64)
-        if table.ndim == 1:
-            columns[name] = table
-            continue
         prefix = "" if name == "point" else f"{name}_"
-        columns |= {f"{prefix}{x}": table[:, d] for d, x in enumerate(problem.names)}
+        flat = table.ndim == 1
+        columns += [(name, table)] if flat else zip((prefix + x for x in problem.names), table.T)
     for name in ("grad", "update"):
-        columns[f"{name}_norm"] = np.array([np.linalg.norm(row[name]) for row in rows])
-    frame = pd.DataFrame(columns)
+        columns.append((f"{name}_norm", np.array([np.linalg.norm(row[name]) for row in rows])))
+    refuse_repeated("coordinate", (name for name, _ in columns), "the history of a trial")
+    frame = pd.DataFrame(dict(columns))
     frame.attrs["exact"] = True
     return frame
 

@@ -4,32 +4,40 @@ Not a pool of the standard library: its workers share one pipe for results, and 
 while it sends, its manager waits for the rest for good, and so does the process at its end (the
 first of 40 tries did, with results of 30 MB). Here the death of a worker is the end of its pipe, at
 whatever moment, and concerns the call that it ran and no other.
+
+Nor processes of multiprocessing: those run the script of their parent again, so that it needs a
+guard and a file, and a worker of a ``multiprocessing.Pool`` may not have any. What these run
+travels by value (:mod:`sweeps.shipping`), and they need neither.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import pickle
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from concurrent.futures import wait as wait_for
-from multiprocessing.connection import Connection
+from multiprocessing import spawn
+from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from sweeps.engine.local import threads
+from sweeps.interrupt import CHILDREN
 
-__all__ = ["Processes", "begin", "deaf"]
+__all__ = ["Processes", "begin", "deaf", "serve"]
 
 # Seconds between looks at whether a parent is alive.
 LOOK = 2.0
 
-SPAWN = multiprocessing.get_context("spawn")  # a forked one inherits locks of OpenMP
+# A new interpreter, because a forked one inherits locks of OpenMP.
+PROGRAM = "import sys; sys.path = {path}; from sweeps.workers import serve; serve({pipe}, {parent})"
 
 
 @contextlib.contextmanager
@@ -58,12 +66,16 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def _serve(pipe: Connection, parent: int) -> None:
-    """Answer calls until the pipe ends."""
+def serve(handle: int, parent: int) -> None:
+    """Answer calls until the pipe with this file descriptor ends."""
     begin(parent)
-    with contextlib.suppress(EOFError, OSError):
+    os.set_inheritable(handle, False)  # programs that calls start would keep the pipe open
+    with contextlib.suppress(EOFError, OSError), Connection(handle) as pipe:
         while True:
-            pipe.send_bytes(_answer(pipe.recv_bytes()))
+            answer = _answer(pipe.recv_bytes())
+            with contextlib.suppress(AttributeError, ValueError):  # there is none, or it is closed
+                sys.stdout.flush()  # what a call prints is there although its worker is killed
+            pipe.send_bytes(answer)
 
 
 def _answer(call: bytes) -> bytes:
@@ -84,11 +96,18 @@ class _Worker:
     """A process that waits for calls."""
 
     def __init__(self) -> None:
-        self._pipe, theirs = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
-        with deaf():
-            self._process.start()
-        theirs.close()
+        self._pipe, theirs = Pipe()
+        path = [folder for folder in sys.path if isinstance(folder, str)]
+        program = PROGRAM.format(path=path, pipe=theirs.fileno(), parent=os.getpid())
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        with deaf(), theirs:
+            self._process = subprocess.Popen(
+                [spawn.get_executable(), *flags, "-c", program],
+                # The rest of a script may come from there.
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        CHILDREN.add(self._process)
 
     def answer(self, call: bytes) -> bytes:
         """Return what comes back; EOFError or OSError if the process ends instead."""
@@ -101,12 +120,13 @@ class _Worker:
     def bury(self) -> None:
         """Leave nothing of it."""
         self._process.kill()
-        self._process.join()
+        self._process.wait()
+        CHILDREN.discard(self._process)
         self._pipe.close()
 
 
 class Processes(Executor):
-    """Spawned processes, each begun when a call needs it, and anew when one has died.
+    """Processes, each begun when a call needs it, and anew when one has died.
 
     Parameters
     ----------

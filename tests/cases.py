@@ -280,6 +280,7 @@ CASES += [
     Case("mars_adamw", norms.mars, None, slot=9),
     Case("mars_adamw", norms.mars, None, {**_HOT, "gamma": 0.1, **_UP}, slot=9),
     Case("mars_adamw", norms.mars, None, {"weight_decay": 0.1, "decoupled": False}, slot=9),
+    Case("mars_adamw", norms.mars, None, {**_HOT, "clip": False, "plain_start": True}, slot=9),
     Case("cautious_adamw", norms.cautious_adamw, None, light=6),
     Case("cautious_adamw", norms.cautious_adamw, None, {**_HOT, **_UP}, light=6),
     Case("cautious_adamw", norms.cautious_adamw, None, {"decoupled": False}, light=6),

@@ -22,12 +22,15 @@ from sweeps import (
     SweepResult,
     logspace,
     loguniform,
+    problems,
     randint,
     sobol,
+    sweep,
     sweep_callable,
     uniform,
     when,
 )
+from sweeps.dispatch import work
 from sweeps.optuna import from_optuna, to_optuna
 from sweeps.study import judge
 
@@ -104,9 +107,9 @@ def test_any_executor_will_do_and_is_left_open():
     class Counting(ThreadPoolExecutor):
         submitted = 0
 
-        def submit(self, *args, **options):
-            self.submitted += 1
-            return super().submit(*args, **options)
+        def submit(self, function, *args):
+            self.submitted += function is work
+            return super().submit(function, *args)
 
     with Counting(2) as executor:
         result = sweep_callable(paraboloid, SPACE, metric="loss", executor=executor)
@@ -189,7 +192,7 @@ class CutShort(Executor):
     def submit(self, function, /, *args, **options):
         if self.left == 0:
             raise self.error
-        self.left -= 1
+        self.left -= function is work
         future = Future()
         future.set_result(function(*args, **options))
         return future
@@ -205,7 +208,7 @@ def test_ctrl_c_returns_what_is_finished():
 
 
 def test_a_broken_executor_returns_what_is_finished():
-    with pytest.warns(SweepWarning, match="the executor broke: a worker died"):
+    with pytest.warns(SweepWarning, match=r"ended early.*takes no more work: its worker was"):
         result = sweep_callable(
             lambda c: c["x"],
             {"x": range(10)},
@@ -354,7 +357,7 @@ def test_a_study_that_knows_nothing_has_an_empty_frame():
         ([0], [1.0], "trial 0 was told about before"),
         ([1, 1], [1.0, 2.0], "trial 1 was told about before"),
         ([1], [1.0, 2.0], "as many values as ids"),
-        (1, [1.0], "as many values as ids; got 1 and 1 values"),
+        (1, [1.0, 2.0], "as many values as ids; got 1 and 2 values"),
         ([1, 9], [1.0, 2.0], "trial 9 was not asked for"),
         (["a"], [1.0], "trial 'a' was not asked for"),
     ],
@@ -367,6 +370,94 @@ def test_what_cannot_be_told_is_refused_and_nothing_recorded(ids, values, messag
         study.tell(ids, values)
     assert study.pending == (1,)
     assert study.result().columns["value"].tolist() == [5.0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "values", "states"),
+    [
+        (0, 1.0, ["COMPLETE"]),
+        (np.int64(0), np.float32(1.0), ["COMPLETE"]),
+        ([0], 1.0, ["COMPLETE"]),
+        (np.array([0]), np.array(1.0), ["COMPLETE"]),
+        (0, {"value": 1.0, "hours": 2.0}, ["COMPLETE"]),
+        (0, [1.0], ["COMPLETE"]),
+        (0, np.array([1.0]), ["COMPLETE"]),
+        (0, math.inf, ["DIVERGED"]),
+        (0, ValueError("no"), ["FAILED"]),
+        (0, True, ["COMPLETE"]),
+        (0, "text", ["FAILED"]),
+        ((0, 1), (1.0, 2.0), ["COMPLETE", "COMPLETE"]),
+        (pd.Index([0, 1]), pd.Series([1.0, 2.0]), ["COMPLETE", "COMPLETE"]),
+        (range(2), (v for v in (1.0, 2.0)), ["COMPLETE", "COMPLETE"]),
+        ([1, 0], [{"value": 2.0}, ValueError("no")], ["FAILED", "COMPLETE"]),
+    ],
+)
+def test_what_was_measured_is_told_as_it_comes(ids, values, states):
+    study = Study({"x": range(3)})
+    study.ask(2)
+    study.tell(ids, values)
+    frame = study.result().to_frame()
+    assert frame["state"].tolist() == states
+    good = frame[frame["state"] == "COMPLETE"]
+    assert good["value"].tolist() == [float(1 + i) for i in good["trial_id"]]
+
+
+@pytest.mark.parametrize("state", ["FAILED", "failed", "fail", optuna.trial.TrialState.FAIL])
+def test_a_state_is_told_without_values(state):
+    study = Study({"x": range(3)})
+    ids, _ = study.ask(3)
+    study.tell(ids, state=state)
+    assert study.result().counts["FAILED"] == 3
+    assert study.result().columns["error"].tolist() == ["told so"] * 3
+
+
+@pytest.mark.parametrize(
+    ("state", "value", "kept", "error"),
+    [
+        ("pruned", 0.5, 0.5, None),
+        ("pruned", None, math.nan, None),
+        ("diverged", 0.5, 0.5, None),
+        ("complete", 0.5, 0.5, None),
+        ("failed", 0.5, 0.5, "told so"),
+        ("failed", OSError("no disk"), math.nan, "OSError: no disk"),
+        (optuna.trial.TrialState.PRUNED, {"value": 0.5}, 0.5, None),
+    ],
+)
+def test_a_state_is_told_with_values(state, value, kept, error):
+    study = Study({"x": range(3)})
+    study.ask(3)
+    study.tell(1, value, state=state)
+    result = study.result()
+    name = str(getattr(state, "name", state)).upper()
+    assert result.to_frame()["state"].tolist() == [name]
+    np.testing.assert_array_equal(result.columns["value"], [kept])
+    assert result.columns["error"].tolist() == [error]
+    assert study.best_value == (0.5 if name == "COMPLETE" else None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((0,), {}, r"give values, or how the trials ended in state="),
+        ((0,), {"state": "faild"}, r"state must be one of .*got 'faild'; did you mean 'failed'"),
+        ((0, 1.0), {"state": 3}, "state must be one of"),
+        ((0,), {"state": "complete"}, "needs a finite metric of each trial"),
+        ((0, math.nan), {"state": "complete"}, "needs a finite metric of each trial"),
+        ((0, "text"), {"state": "pruned"}, "must return a number or a dict of numbers"),
+        ((0, {"loss": 1.0}), {"state": "complete"}, "no 'value' among the metrics"),
+        ((0.0, 1.0), {}, "trial '0.0' was not asked for"),
+        ((False, 1.0), {}, "trial 'False' was not asked for"),
+        ((7, 1.0), {}, r"trial 7 was not asked for; pending are \[0, 1\]"),
+        (([0, 1], 1.0), {}, r"as many values as ids; got \[0, 1\] and 1 values"),
+    ],
+)
+def test_what_makes_no_sense_is_not_told(arguments, options, message):
+    study = Study({"x": range(5)})
+    study.ask(2)
+    with pytest.raises(SpecError, match=message):
+        study.tell(*arguments, **options)
+    assert study.pending == (0, 1)
+    assert len(study) == 0
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, True])
@@ -503,7 +594,7 @@ def test_a_result_without_a_space_can_be_exported():
         ),
         (
             lambda r: from_optuna(optuna.create_study(directions=["minimize"] * 2)),
-            "the study has 2 objectives",
+            r"study 'no-name-.*' has 2 objectives \(minimize, minimize\)",
         ),
         (
             lambda r: from_optuna(to_optuna(r), metric="lr"),
@@ -520,3 +611,96 @@ def test_a_missing_optuna_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r'pip install "fastopt\[optuna\]"'):
         to_optuna(Study(SPACE).result())
+
+
+MIXED = [None, True, 1, 0.5, "relu", "1"]
+
+
+def study_of_mixed():
+    """Every category once, conditions, and a trial that is pruned after two reports."""
+    sampler = optuna.samplers.GridSampler({"kind": range(len(MIXED))})
+    study = optuna.create_study(sampler=sampler)
+
+    def objective(trial):
+        k = trial.suggest_int("kind", 0, len(MIXED) - 1)
+        if k == 3:
+            trial.suggest_float("momentum", 0.5, 0.5)
+            trial.suggest_categorical("nesterov", [True])
+        trial.set_user_attr("note", 3 if k else "text")
+        trial.report(10.0 - k, 0)
+        trial.report(5.0 - k, 4)
+        if k == 1:
+            raise optuna.TrialPruned
+        return float(k)
+
+    study.optimize(objective, n_trials=len(MIXED))
+    # Under another name, as a grid of Optuna's takes no None.
+    mixed = optuna.distributions.CategoricalDistribution(MIXED)
+    other = optuna.create_study()
+    for trial in study.trials:
+        k = trial.params.pop("kind")
+        trial.distributions.pop("kind")
+        made = optuna.trial.create_trial(
+            state=trial.state,
+            value=trial.value if trial.state.name == "COMPLETE" else None,
+            params={"activation": MIXED[k], **trial.params},
+            distributions={"activation": mixed, **trial.distributions},
+            user_attrs=trial.user_attrs,
+            intermediate_values=trial.intermediate_values,
+        )
+        other.add_trial(made)
+    return other
+
+
+def test_categories_of_mixed_sorts_are_names_that_stay_apart():
+    study = study_of_mixed()
+    result = from_optuna(study)
+    frame = result.to_frame()
+    held = [t.params["activation"] for t in study.trials]
+    names = dict(zip(map(repr, MIXED), ["None", "True", "1", "0.5", "relu", "'1'"]))
+    assert frame["activation"].tolist() == [names[repr(value)] for value in held]
+    assert frame["activation"].dtype == "category"
+    assert result.best_params_ == study.best_params == {"activation": None}
+    assert frame["momentum"].notna().sum() == frame["nesterov"].notna().sum() == 1
+    # An attribute that is a number in some trials is none in the others.
+    assert frame["note"].isna().sum() == 1
+
+
+def test_what_pruned_trials_reported_is_kept():
+    study = study_of_mixed()
+    result = from_optuna(study)
+    row = result.to_frame()[result.to_frame()["state"] == "PRUNED"]
+    assert row["value"].tolist() == [4.0]
+    curves = result.curves()
+    assert curves.columns.tolist() == ["trial_id", "step", "value"]
+    for trial in study.trials:
+        own = curves[curves["trial_id"] == trial.number]
+        assert dict(zip(own["step"], own["value"])) == trial.intermediate_values
+
+
+def test_mixed_categories_there_and_back():
+    result = from_optuna(study_of_mixed())
+    again = from_optuna(to_optuna(result))
+    pd.testing.assert_frame_equal(again.to_frame(), result.to_frame(), check_like=True)
+    pd.testing.assert_frame_equal(again.curves(), result.curves())
+    assert again.best_params_ == result.best_params_
+
+
+def test_curves_are_intermediate_values_and_back():
+    space = {"lr": [0.1, 0.2, 1.5]}
+    options = {"optimizer": "sgd", "steps": 40, "curves": True, "progress": False}
+    result = sweep(problems.ellipse(), space, diverge_above=1e3, **options)
+    study = to_optuna(result)
+    curves = result.curves()
+    for trial in study.trials:
+        own = curves[curves["trial_id"] == trial.user_attrs["trial_id"]]
+        assert trial.intermediate_values == dict(zip(own["step"], own["train_loss"]))
+    back = from_optuna(study, metric="train_loss").curves()
+    pd.testing.assert_frame_equal(back, curves[back.columns])
+    without = sweep(problems.ellipse(), space, optimizer="sgd", steps=5, progress=False)
+    assert all(trial.intermediate_values == {} for trial in to_optuna(without).trials)
+
+
+def test_what_is_no_study_is_refused():
+    with pytest.raises(SpecError, match=r"study must be an optuna\.study\.Study; got 'runs/x'"):
+        from_optuna("runs/x")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import sweeps.run
 from fastopt import doctor
+from fastopt.compile import cache_folder
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps import summary
@@ -322,6 +323,7 @@ def test_doctor_warns_of_more_threads_than_the_quota(monkeypatch):
 
 
 def test_doctor_warns_of_a_cache_that_is_not_writable(monkeypatch):
+    cache_folder()  # looked for once a process
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert (
         "not writable; name a writable folder in NUMBA_CACHE_DIR"

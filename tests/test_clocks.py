@@ -16,6 +16,7 @@ from fastopt.clocks import LAST_STEP, new_clock, power_at, resumed
 from fastopt.errors import StateError
 from fastopt.rules import RULES, Real
 from fastopt.rules.base import power
+from fastopt.steps import stepper
 from fastopt.torch.adapter import Optimizer as TorchOptimizer
 from tests.cases import PLAIN
 
@@ -214,6 +215,43 @@ def test_a_step_that_is_written_counts_and_what_accumulated_stays(name):
     np.testing.assert_allclose(*params, rtol=1e-13)
 
 
+@pytest.mark.parametrize("step", [-1.0, 2.5, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["Adam", "NAdam", "Adagrad"])
+def test_a_step_that_is_none_is_refused_when_it_is_written(name, step):
+    """It was tried again for ever."""
+    p = torch.nn.Parameter(torch.ones(3))
+    opt = getattr(fastopt.torch, name)([p])
+    for _ in range(2):
+        p.grad = torch.ones(3)
+        opt.step()
+    before = p.detach().clone()
+    opt.state[p]["step"].fill_(step)
+    with pytest.raises(StateError, match="'step' must be a whole number"):
+        opt.step()
+    assert torch.equal(p, before)
+    opt.state[p]["step"].fill_(2.0)
+    opt.step()
+    assert not torch.equal(p, before)
+
+
+def test_an_embedded_step_goes_on_with_other_betas():
+    """As the class does."""
+    p, q = np.ones(3), np.ones(3)
+    opt = fastopt.Adam(p)
+    step = stepper(RULES["adam"])
+    h = fastopt.hyper("adam")
+    clock, slots = fastopt.clock("adam", h), fastopt.slots("adam", q)
+    for t in range(6):
+        if t == 3:
+            opt.param_groups[0]["betas"] = (0.5, 0.9)
+            h = fastopt.hyper("adam", beta1=0.5, beta2=0.9)
+            clock = fastopt.clock("adam", h, clock)
+        g = np.full(3, 1.0 + t)
+        opt.step(g)
+        step(3, h, clock, g, (q, *slots))
+    np.testing.assert_array_equal(p, q)
+
+
 # ---- what changes on the way: all classes, against their papers
 
 
@@ -235,7 +273,9 @@ class Papers:
                 self.filled = self.t
         # torch's momentum fills its buffer when it is first used, whatever the step
         t = self.t - self.filled + 1 if rule.name == "momentum" else self.t
-        reference = REFERENCES[rule.name]
+        if rule.vectors is not None and self.p.ndim < 2:  # MARS is AdamW then
+            h |= {"gamma": 0.0, "clip": False}
+        reference = REFERENCES[rule.name.partition("+")[0]]
         slots = [self.slots[name] for name in rule.slots]
         self.p, *slots = reference({**h, "before": self.history}, t, self.p, g, *slots)
         self.slots |= dict(zip(rule.slots, slots))

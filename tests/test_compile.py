@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
 import shutil
 from collections import Counter
 
+import numba
 import numpy as np
 import pytest
 
+from fastopt import codecache
 from fastopt.compile import fingerprint, inlinable, kernel
+from fastopt.errors import CacheWarning
 from fastopt.loops import SPAN, TICK, ticking
 from fastopt.rules import RULES
 from fastopt.rules.sgd import counted, sgd_tick
@@ -197,11 +202,40 @@ def _replace_by_folder(path):
     path.mkdir()
 
 
+def _flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _link(path):
+    elsewhere = path.with_suffix(".elsewhere")
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
+class Planted:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self):
+        return print, ("planted",)
+
+
+def _plant(path):
+    content = pickle.dumps(Planted())
+    path.write_bytes(hashlib.sha256(content).digest() + content)
+
+
 DAMAGE = {
     "empty": lambda path: path.write_bytes(b""),
     "truncated": _truncate,
     "garbage": lambda path: path.write_bytes(os.urandom(4096)),
     "unreadable": _replace_by_folder,
+    "flipped": _flip,
+    "planted": _plant,
+    "a link": _link,
+    "anybody's": lambda path: path.chmod(0o666),
+    "another user's": lambda path: os.chown(path, 65534, 65534),
 }
 
 
@@ -213,18 +247,54 @@ def sound(python, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_damaged_cache_is_a_warning(python, sound, tmp_path, damage, suffix):
+def test_damaged_cache_is_a_warning(python, sound, tmp_path, damage):
+    if damage is DAMAGE["another user's"] and os.geteuid():
+        pytest.skip("only root may give files away")
     cache = {"NUMBA_CACHE_DIR": str(tmp_path)}
     shutil.copytree(sound, tmp_path, dirs_exist_ok=True)
-    files = list(tmp_path.rglob(f"*.{suffix}"))
+    files = list(tmp_path.rglob("*.nbc"))
     assert files
     for file in files:
         damage(file)
     assert printed(python(SCALED, **cache))[::2] == ["2.0", "CacheWarning"]
     if damage is not _replace_by_folder:
         assert printed(python(SCALED, **cache)) == ["2.0", "0"]  # it was written anew
+
+
+def test_an_entry_under_the_name_of_another_is_damaged(tmp_path):
+    codecache._replace(tmp_path / "a", b"key a", b"code")
+    assert codecache._checked(tmp_path / "a", b"key a") == b"code"
+    shutil.copy2(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(ValueError, match="damaged"):
+        codecache._checked(tmp_path / "b", b"key b")
+
+
+def _link_folder(path):
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+FOREIGN = {
+    "others may write": lambda path: path.chmod(0o777),
+    "its group may write": lambda path: path.chmod(0o770),
+    "a link": _link_folder,
+    "a file": lambda path: (path.rmdir(), path.touch()),
+    "another user's": lambda path: os.chown(path, 65534, 65534),
+}
+
+
+@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
+def test_nothing_is_loaded_from_a_folder_that_others_may_write_to(change, tmp_path, monkeypatch):
+    if change is FOREIGN["another user's"] and os.geteuid():
+        pytest.skip("only root may give folders away")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    folder = codecache.cache_folder.__wrapped__()
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    change(folder)
+    with pytest.warns(CacheWarning, match="only this user may write to"):
+        assert codecache.cache_folder.__wrapped__().parent != tmp_path
 
 
 FULL_DISK = """
@@ -339,16 +409,28 @@ def test_fingerprint_of_equal_parts_is_equal():
 
 
 DIGEST = """
+import os
+from types import FunctionType
+from fastopt import loops
 from fastopt.compile import fingerprint
 from fastopt.rules import RULES
-print(*(fingerprint(rule.clock0, rule.tick, rule.update) for rule in RULES.values()))
+from sweeps.engine import lanes, links, trial
+
+found = {name: (rule.clock0, rule.tick, rule.update) for name, rule in RULES.items()}
+for module in (loops, lanes, links, trial):
+    found |= {(module, k): f for k, f in vars(module).items() if isinstance(f, FunctionType)}
+backwards = os.environ["PYTHONHASHSEED"] == "2"
+digests = {name: fingerprint(found[name]) for name in sorted(found, key=str, reverse=backwards)}
+print(*(digests[name] for name in found))
 """
 
 
 def test_fingerprint_does_not_depend_on_the_process(python):
+    """Nor on what the process has done before: what is remembered on the way does not count."""
     first, second = (printed(python(DIGEST, PYTHONHASHSEED=seed)) for seed in "12")
     assert first == second
-    assert len(set(first)) == len({(rule.tick, rule.update) for rule in RULES.values()})
+    rules = first[: len(RULES)]
+    assert len(set(rules)) == len({(rule.tick, rule.update) for rule in RULES.values()})
 
 
 def test_parts_with_equal_names_do_not_share_a_kernel():

@@ -268,6 +268,7 @@ def test_schedules_last_as_long_as_their_trial(iris):
         np.testing.assert_allclose(row.train_loss, expected["train_loss"], **CLOSE)
 
 
+@pytest.mark.filterwarnings("ignore:.*has no effect")
 def test_a_union_of_unlike_spaces_is_its_parts(iris):
     """Where a part lacks an axis, the keyword holds; without one, the rule's own default."""
     parts = [

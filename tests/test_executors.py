@@ -22,7 +22,7 @@ from numba.np.ufunc import parallel as numba_parallel
 from fastopt.errors import ExecutorError, SpecError, SweepWarning
 from sweeps import dispatch, logspace, problems, sweep
 from sweeps.collected import Collected
-from sweeps.dispatch import versions, work
+from sweeps.dispatch import hello, versions, work
 from sweeps.engine import chunks
 from sweeps.executors import EXECUTORS, UNKNOWN, crew_of
 from tests.conftest import ROOT
@@ -241,9 +241,9 @@ def test_workers_of_another_version_are_refused(monkeypatch):
     class Old(Lent):
         def submit(self, function, *args):
             future = super().submit(function, *args)
-            if function is versions:
+            if function is hello:
                 future = Future()
-                future.set_result(versions() | {"numba": "0.1"})
+                future.set_result((versions() | {"numba": "0.1"}, False))
             return future
 
     with pytest.raises(ExecutorError, match=r"'numba': '0.1'.*Install the same versions"):

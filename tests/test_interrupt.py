@@ -20,7 +20,7 @@ COMMON = """
     import pyarrow.parquet
     from sweeps import logspace, problems, sweep
     from sweeps.engine import chunks
-    from sweeps.interrupt import interruptible
+    from sweeps.interrupt import CHILDREN, interruptible
 
     chunks.LEAST = chunks.MOST = 20_000_000
     times, n = int(sys.argv[1]), int(sys.argv[2])
@@ -40,7 +40,7 @@ COMMON = """
         pd.testing.assert_frame_equal(result.to_frame(), run().to_frame(), check_exact=True)
         strange = [p for p in Path(store).rglob("*") if p.is_file() and "draft" in p.name]
         assert not strange, strange
-        assert not multiprocessing.active_children()
+        assert not CHILDREN and not multiprocessing.active_children()
 """
 
 PRESSED = """
@@ -74,7 +74,7 @@ PRESSED = """
         timer.join()
         slowest = max(slowest, back)
         assert finished("store") >= have
-        assert not multiprocessing.active_children()
+        assert not CHILDREN and not multiprocessing.active_children()
         end = time.monotonic() + 2.0  # a thread of loky's lives some 0.1 s longer
         while strays() and time.monotonic() < end:
             time.sleep(0.01)
@@ -126,7 +126,7 @@ LINES = """
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert not interrupt._NOW.held
         assert not dispatch._HERE
-        assert not multiprocessing.active_children()
+        assert not CHILDREN and not multiprocessing.active_children()
         new = {t.name for t in set(threading.enumerate()) - before}
         assert all(name.startswith("fastopt-sweep") for name in new), (line, new)
         if store and Path(store).exists():
@@ -136,9 +136,9 @@ LINES = """
 """
 
 KILLED = """
-    from sweeps import dispatch
+    from sweeps import jobs
 
-    run_chunk = dispatch.run_chunk
+    run_chunk = jobs.run_chunk
 
     def noted(*args, **options):
         # One byte a chunk that is begun in the store, by whichever process.
@@ -146,7 +146,7 @@ KILLED = """
             file.write(b".")
         return run_chunk(*args, **options)
 
-    dispatch.run_chunk = noted
+    jobs.run_chunk = noted
 
     shards = int(sys.argv[3])
 

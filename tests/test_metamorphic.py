@@ -58,6 +58,7 @@ def test_a_learning_rate_makes_up_for_the_scale_of_the_loss(scale):
         np.testing.assert_array_equal(actual, expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*come to the same trials")
 def test_a_batch_of_all_rows_is_the_full_batch_whatever_the_seed():
     theta0 = np.linspace(-1.0, 1.0, 67)
     problem = problems.iris(hidden=(8,), dtype="float64", theta0=theta0)

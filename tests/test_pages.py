@@ -1,14 +1,19 @@
 """The Python of the README and of the documentation runs, and prints what the pages say it does."""
 
 import contextlib
+import copy
 import importlib
 import importlib.util
 import inspect
 import io
 import re
 import sys
+import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import dask
+import distributed
 import pytest
 
 from sweeps import SweepResult
@@ -38,13 +43,36 @@ def same(word, said):
     return word == said
 
 
+def slurm(cores, processes, memory, walltime):
+    """Return a cluster of one thread of this process, which asks nobody for nodes."""
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    )
+    cluster.scale = lambda jobs: None
+    return cluster
+
+
+@pytest.fixture
+def clusters(monkeypatch):
+    """Put what runs here in the place of libraries that need a cluster; settings of dask's go."""
+    jobs, mpi = types.ModuleType("dask_jobqueue"), types.ModuleType("mpi4py.futures")
+    jobs.SLURMCluster, mpi.MPIPoolExecutor = slurm, lambda: ThreadPoolExecutor(2)
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", jobs)
+    monkeypatch.setitem(sys.modules, "mpi4py", types.ModuleType("mpi4py"))
+    monkeypatch.setitem(sys.modules, "mpi4py.futures", mpi)
+    kept = copy.deepcopy(dask.config.config)
+    yield
+    dask.config.config.clear()
+    dask.config.config.update(kept)
+
+
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if BLOCK.search(p.read_text())], ids=lambda p: p.name
 )
-def test_snippets_print_what_the_page_says(page, tmp_path, monkeypatch):
+def test_snippets_print_what_the_page_says(page, tmp_path, monkeypatch, clusters):
     """From top to bottom in one namespace, as a reader would paste them."""
     monkeypatch.chdir(tmp_path)
-    names = {"__name__": page.stem}
+    names = {"__name__": "__main__"}
     for code, said in BLOCK.findall(page.read_text()):
         with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(compile(code, page.name, "exec"), names)

@@ -312,13 +312,14 @@ def test_arrays_are_copied_and_their_flags_do_not_matter():
 
 @pytest.mark.parametrize("kind", [object, str, list])
 def test_labels_may_be_names(kind):
-    """As in a CSV file: numbered in alphabetical order over both sets, as scikit-learn does."""
+    """As in a CSV file: numbered in alphabetical order, as scikit-learn does."""
     from sklearn.preprocessing import LabelEncoder
 
-    given = ["no", "yes", "perhaps", "no"], ["maybe", "yes"]
+    given = ["no", "yes", "perhaps", "no"], ["perhaps", "yes"]
     made = [list(part) if kind is list else np.array(part, kind) for part in given]
     problem = problems.mlp(ROWS_OF_TWO, made[0], ROWS_OF_TWO[:2], made[1])
-    encoder = LabelEncoder().fit(given[0] + given[1])
+    encoder = LabelEncoder().fit(given[0])
+    np.testing.assert_array_equal(problem.classes, encoder.classes_)
     np.testing.assert_array_equal(problem.y, encoder.transform(given[0]))
     np.testing.assert_array_equal(problem.y_test, encoder.transform(given[1]))
     assert problem.loss_and_grad is problems.mlp(ROWS_OF_TWO, LABELS).loss_and_grad
@@ -335,8 +336,7 @@ WRONG = {
     "infinity": ({"X": np.full((4, 2), np.inf)}, ArrayError, "must be finite"),
     "words": ({"X": [["a", "b"]] * 4}, ArrayTypeError, "X cannot be read as an array of float32"),
     "dtype": ({"dtype": "float16"}, ArrayTypeError, "float32 or float64; got float16"),
-    "negative label": ({"y": LABELS - 1}, ArrayError, r"labels 0, 1, 2, \.\.\.; got -1 to 0"),
-    "third class": ({"y": [0, 1, 2, 1], "loss": "logistic"}, ArrayError, "0 and 1; got 0 to 2"),
+    "third class": ({"y": [0, 1, 2, 1], "loss": "logistic"}, ArrayError, "two classes; got 3"),
     "real labels": ({"y": LABELS / 2, "loss": "logistic"}, ArrayError, "integer labels of shape"),
     "NaN target": ({"y": [0.0, 1.0, np.nan, 2.0]}, ArrayError, r"y\[2, 0\] is nan"),
     "activation": (

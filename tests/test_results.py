@@ -1,6 +1,9 @@
 """Frames, rankings, curves and files of results."""
 
+import io
 import math
+import sys
+import types
 from contextlib import redirect_stderr
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from fastopt.errors import SpecError
 from fastopt.schedules import cosine
+from sweeps import progress as progressing
 from sweeps.progress import Progress
 from sweeps.results import STATES, SweepResult
 from sweeps.space import Space
@@ -302,6 +306,93 @@ def test_progress_shows_trials_share_of_cost_and_best():
     assert "25%" in terminal.text  # of the cost: 75 % of the trials are done
     assert "best 0.97123" in terminal.text
     assert "trials/s" in terminal.text
+
+
+class Deaf:
+    """What some programs put in the place of stderr."""
+
+    def write(self, text):
+        raise AssertionError
+
+
+def closed():
+    file = io.StringIO()
+    file.close()
+    return file
+
+
+@pytest.mark.usefixtures("live")
+@pytest.mark.parametrize("make", [lambda: None, Deaf, closed], ids=["none", "deaf", "closed"])
+def test_progress_needs_no_stderr(make):
+    with redirect_stderr(make()), Progress(1.0, 10) as progress:
+        progress.update(0.5, 5, 0.1)
+    assert not progress.enabled
+
+
+class Cell:
+    """The front end of a notebook: what it was asked to show, and to show instead."""
+
+    def __init__(self):
+        self.shown = []
+
+    def display(self, data, raw, display_id):
+        assert raw
+        assert display_id
+        self.update(data, raw=True)
+        return self
+
+    def update(self, data, raw):
+        self.shown.append(data)
+
+
+@pytest.fixture
+def cell(monkeypatch, live):
+    made = Cell()
+    shell, front = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    shell.get_ipython = lambda: types.SimpleNamespace(kernel=object())
+    front.display = made.display
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    monkeypatch.setitem(sys.modules, "IPython.display", front)
+    return made
+
+
+def test_progress_in_a_notebook_is_one_line_that_changes(cell, monkeypatch):
+    monkeypatch.setattr(progressing, "PAUSE", 0.0)
+    terminal = Terminal()
+    with redirect_stderr(terminal), Progress(total_cost=8.0, total_trials=4000) as progress:
+        progress.update(cost_done=2.0, trials_done=3000, best=0.9712345)
+        progress.update(cost_done=4.0, trials_done=3500)
+    words = [data["text/plain"] for data in cell.shown]
+    assert words[0].startswith("0 of 4,000 trials, 0%, ")
+    assert words[1].startswith("3,000 of 4,000 trials, 25%, ")
+    assert "s left, best 0.97123" in words[1]
+    assert "3,500 of 4,000 trials, 50%" in words[2]
+    assert words[-1].endswith("best 0.97123")
+    assert '<progress value="0.2500" max="1"></progress> 3,000 of' in cell.shown[1]["text/html"]
+    assert terminal.text == ""
+
+
+def test_progress_in_a_notebook_is_told_of_now_and_then(cell):
+    with Progress(total_cost=1e6, total_trials=10**6) as progress:
+        for k in range(10_000):
+            progress.update(k, k)
+    assert len(cell.shown) < 100
+    assert cell.shown[-1]["text/plain"].startswith("9,999 of 1,000,000 trials")
+
+
+def test_progress_in_a_notebook_can_be_turned_off(cell, monkeypatch):
+    with Progress(1.0, 10, enabled=False) as progress:
+        progress.update(0.5, 5)
+    monkeypatch.setenv("FASTOPT_NO_PROGRESS", "1")
+    with Progress(1.0, 10) as progress:
+        progress.update(0.5, 5)
+    assert cell.shown == []
+
+
+@pytest.mark.parametrize("value", ["yes", "off", None, 2, 0.5])
+def test_progress_is_true_or_false(value):
+    with pytest.raises(SpecError, match="progress must be True or False; got"):
+        Progress(1.0, 10, enabled=value)
 
 
 @pytest.mark.usefixtures("live")

@@ -121,7 +121,7 @@ def test_tensors_and_options_written_before_the_first_step_count(name):
     opt.add_param_group({"params": [second]})
     opt = pickle.loads(pickle.dumps(opt))
     opt.load_state_dict(opt.state_dict())
-    first, second = opt._params()
+    first, second = (p for group in opt.param_groups for p in group["params"])
     for group in opt.param_groups:
         group.update(options)
     others = [torch.nn.Parameter(torch.tensor(a)) for a in (NEW, OLD - NEW)]
@@ -137,6 +137,29 @@ def test_tensors_and_options_written_before_the_first_step_count(name):
             each.step()
     assert torch.equal(first, others[0])
     assert torch.equal(second, others[1])
+
+
+def test_a_form_that_was_switched_on_is_saved_before_its_first_step():
+    """With the average, which goes on; the new buffer is filled undamped, as in torch."""
+    results = []
+    for moves in (False, True):
+        opt = fastopt.SGD(OLD.copy(), lr=0.1, ema=0.5)
+        for g in GRADS:
+            opt.step(g)
+        opt.param_groups[0].update(momentum=0.9, dampening=0.3)
+        opt = pickled(opt, None) if moves else opt
+        for g in GRADS:
+            opt.step(g)
+        results.append([arrays_of(opt)[0], opt.ema])
+    np.testing.assert_array_equal(*results)
+    p = torch.nn.Parameter(torch.tensor(OLD))
+    twin = torch.optim.SGD([p], lr=0.1)
+    for t, g in enumerate(GRADS * 2):
+        if t == 3:
+            twin.param_groups[0].update(momentum=0.9, dampening=0.3)
+        p.grad = torch.tensor(g)
+        twin.step()
+    np.testing.assert_allclose(results[0][0], p.detach().numpy(), rtol=1e-14)
 
 
 def test_before_the_first_step_the_average_is_the_array():

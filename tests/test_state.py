@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -182,6 +184,17 @@ BAD = [
     ),
     (edit(["state", 3, "step"], 2.5), StateError, "'step' must be a whole number.*2.5"),
     (edit(["state", 3, "step"], -1), StateError, "'step'.*-1"),
+    *(
+        (edit(path, value), StateError, f"{path[-1]}.*must be a whole number of steps")
+        for path in (["state", 3, "step"], ["steps"])
+        for value in (math.nan, math.inf, 2**53 + 1, 2**63, 1e300, 10**400, -1e-9, "many", [1, 2])
+    ),
+    (edit(["state", 3, "clock"], [math.nan] * 5), StateError, "'clock' must have 5 elements"),
+    (
+        lambda saved: saved["state"][3]["clock"].__setitem__(1, math.nan),
+        StateError,
+        "'clock' must have 5 elements.*no NaN",
+    ),
     (edit(["state", 3, "step"], 7), StateError, "'clock' must have 5 elements.*step 7"),
     (edit(["state", 3, "clock"], np.ones(2)), StateError, "'clock' must have 5 elements"),
     (edit(["param_groups", 0, "amsgrad"], True), StateError, "lacks 'max_exp_avg_sq'"),

@@ -126,6 +126,7 @@ GROWN = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*has no effect")
 @pytest.mark.parametrize("curves", [False, True])
 @pytest.mark.parametrize("name", GROWN)
 def test_a_larger_grid_reuses_finished_trials_by_their_values(name, curves, tmp_path):

@@ -20,7 +20,7 @@ import torch
 from torch.testing import assert_close
 
 import fastopt.torch
-from fastopt.errors import ArrayError, ArrayTypeError, StateError
+from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, StateError
 from tests.torch_cases import (
     CASES,
     CLASSES,
@@ -709,3 +709,27 @@ def test_parameters_step_together_as_each_alone(dtype):
         for each in several:
             each.step()
     equal(params, again)
+
+
+@pytest.mark.parametrize("number", [float, torch.tensor])
+@pytest.mark.parametrize("name", ["AdamW", "NAdam", "RMSprop", "SGD"])
+def test_schedules_of_torch_may_end_a_hair_below_zero(name, number):
+    """LinearLR to zero does, in half of all lengths; an lr that is less than by a hair is not."""
+    params = []
+    for module in (fastopt.torch, torch.optim):
+        p = torch.nn.Parameter(torch.tensor([1.0, 0.0]))
+        opt, lowest = getattr(module, name)([p], lr=number(0.01)), 0.0
+        scheduler = torch.optim.lr_scheduler.LinearLR(opt, end_factor=0.0, total_iters=5)
+        for t in range(8):
+            p.grad = torch.tensor([0.5 + t, -1.0])
+            opt.step()
+            scheduler.step()
+            lowest = min(lowest, float(opt.param_groups[0]["lr"]))
+        params.append(p.detach())
+    if number is float:
+        assert -1e-17 < lowest < 0.0
+    close(*([p] for p in params))
+    opt = getattr(fastopt.torch, name)([p])
+    opt.param_groups[0]["lr"] = -1e-9
+    with pytest.raises(HyperparameterError, match=r"lr must be finite and in \[0\.0, inf\)"):
+        opt.step()

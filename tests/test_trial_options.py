@@ -99,6 +99,7 @@ MIXED = [
 AXES = list(dict.fromkeys(name for part in MIXED for name in part))
 
 
+@pytest.mark.filterwarnings("ignore:.*has no effect")
 @pytest.mark.parametrize("seed_mode", ["common", "independent"])
 def test_a_trial_of_a_mixed_grid_is_the_trial_alone(iris, seed_mode):
     """Optimizers, widths, batch sizes, schedules, lengths: one call, any threads, any order."""
@@ -138,6 +139,7 @@ def independent(iris, space, **options):
     return frame(iris, space, **{k: v for k, v in how.items() if k not in space})
 
 
+@pytest.mark.filterwarnings("ignore:.*has no effect")
 def test_independent_trials_are_known_by_what_they_are(iris):
     """By their settings: in a subset, a larger grid or another order they keep their bits."""
     space = {"lr": [0.0, 0.1, 0.2], "batch_size": [16, 25], "seed": [0, 1]}

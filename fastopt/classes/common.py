@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastopt import recipes
-from fastopt.rules import RULES, Rule
+from fastopt.rules import Rule, current
 
 __all__ = ["Schedule", "by_name"]
 
@@ -25,4 +25,5 @@ def by_name(name: str) -> recipes.Recipe:
 
 
 def _named(name: str, where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
-    return RULES[name], recipes.values_of(RULES[name], where, options)
+    rule = current(name)
+    return rule, recipes.values_of(rule, where, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
+from fastopt import recipes
 from fastopt.classes.common import Schedule, by_name
 from fastopt.optimizer import Optimizer
 
@@ -295,6 +296,11 @@ class MARS(Optimizer):
         Decay of the weights.
     gamma : float
         Weight of the variance reduction.
+    optimize_1d : bool
+        Whether tensors of fewer than two dimensions are treated as all others, as in the paper; if
+        not, they are stepped by AdamW, as by default in the authors' program and in timm.
+    plain_start : bool
+        Take the first gradient as it is, as timm does, and not for a difference from zero.
     maximize : bool
         Ascend instead of descend.
     nonfinite : {"propagate", "skip", "raise"}
@@ -313,8 +319,8 @@ class MARS(Optimizer):
 
     Notes
     -----
-    This is MARS-AdamW in its approximate form. The authors' program uses AdamW for tensors that are
-    not matrices; here all are treated alike.
+    This is MARS-AdamW in its approximate form. timm's ``Mars`` is ``MARS(..., betas=(0.9, 0.99),
+    optimize_1d=False, plain_start=True)``.
 
     Examples
     --------
@@ -340,7 +346,9 @@ class MARS(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         gamma: float = 0.025,
+        optimize_1d: bool = True,
         *,
+        plain_start: bool = False,
         maximize: bool = False,
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
@@ -348,13 +356,15 @@ class MARS(Optimizer):
     ) -> None:
         super().__init__(
             params,
-            by_name("mars_adamw"),
+            recipes.mars,
             {
                 "lr": lr,
                 "betas": betas,
                 "eps": eps,
                 "weight_decay": weight_decay,
                 "gamma": gamma,
+                "optimize_1d": optimize_1d,
+                "plain_start": plain_start,
                 "maximize": maximize,
             },
             nonfinite=nonfinite,

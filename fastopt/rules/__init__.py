@@ -7,6 +7,7 @@ documentation follow from the row.
 
 from __future__ import annotations
 
+from fastopt.compile import frozen
 from fastopt.rules.adabelief import ADABELIEF
 from fastopt.rules.adadelta import ADADELTA
 from fastopt.rules.adagrad import ADAGRAD
@@ -37,7 +38,7 @@ from fastopt.rules.sgd import MOMENTUM, SGD
 from fastopt.rules.stable import STABLE_ADAMW
 from fastopt.rules.yogi import YOGI
 
-__all__ = ["RULES", "Choice", "Flag", "Real", "Rule"]
+__all__ = ["RULES", "Choice", "Flag", "Real", "Rule", "current"]
 
 _ADAMW = {"weight_decay": 1e-2, "decoupled": True}
 
@@ -80,3 +81,15 @@ RULES: dict[str, Rule] = {
         SCHEDULE_FREE_ADAMW,
     )
 }
+
+
+def current(name: str) -> Rule:
+    """Return the rule of that name as its functions are now: what runs from here on.
+
+    Rules of ours are returned as they are; of one that a user has added, what its functions read
+    may change, and an optimizer or a sweep that has begun does not change with it.
+
+    >>> current("sgd") is RULES["sgd"]
+    True
+    """
+    return frozen(RULES[name])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.compile import inlinable
-from fastopt.errors import HyperparameterError, did_you_mean
+from fastopt.errors import HyperparameterError, did_you_mean, shortened
 
 __all__ = ["Choice", "Flag", "Real", "Rule", "begin", "begun", "power"]
 
@@ -35,14 +35,19 @@ class Real:
             value = value[()]
         if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
             raise HyperparameterError(
-                f"{where} must be a real number in {self.range}; got {value!r} "
+                f"{where} must be a real number in {self.range}; got {shortened(value)} "
                 f"of type {type(value).__name__}"
             )
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer that no float can hold
+            number = -math.inf if value < 0 else math.inf
         below = number < self.high if self.open_high else number <= self.high
         inside = self.low <= number and below
         if not (inside and math.isfinite(number)):
-            raise HyperparameterError(f"{where} must be finite and in {self.range}; got {value!r}")
+            raise HyperparameterError(
+                f"{where} must be finite and in {self.range}; got {shortened(value)}"
+            )
         return number
 
     @property
@@ -65,7 +70,7 @@ class Flag:
     def pack(self, where: str, value: Any) -> float:
         """Check that ``value`` is a boolean and return it as a float."""
         if not isinstance(value, bool | np.bool_):
-            raise HyperparameterError(f"{where} must be True or False; got {value!r}")
+            raise HyperparameterError(f"{where} must be True or False; got {shortened(value)}")
         return float(value)
 
     @property
@@ -87,7 +92,7 @@ class Choice:
         if value not in self.names:
             raise HyperparameterError(
                 f"{where} must be one of {', '.join(map(repr, self.names))}; "
-                f"got {value!r}{did_you_mean(value, self.names)}"
+                f"got {shortened(value)}{did_you_mean(value, self.names)}"
             )
         return float(self.names.index(value))
 
@@ -144,6 +149,9 @@ class Rule:
     trust : callable, optional
         ``trust(c, sums, n) -> c``, run once a tensor of ``n`` elements, in float64: adapts the
         coefficients to the sums (of squares, of agreeing signs, ...). Goes with ``measure``.
+    vectors : callable, optional
+        ``vectors(h) -> h``, the hyperparameters of tensors that are not matrices (of fewer than two
+        dimensions), where a form of the optimizer treats them otherwise.
     answer : callable, optional
         ``answer(h, x) -> p`` on one element: the parameter to evaluate the model with, where that
         is not the one that gradients are taken at.
@@ -178,6 +186,7 @@ class Rule:
     measure: Callable | None = None
     trust: Callable | None = None
     answer: Callable | None = None
+    vectors: Callable | None = None
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -209,13 +218,18 @@ class Rule:
         for name in values:
             if name not in self.hyper:
                 raise HyperparameterError(
-                    f"{where} has no hyperparameter {name!r}{did_you_mean(name, self.hyper)}; "
+                    f"{where} has no hyperparameter "
+                    f"{shortened(name)}{did_you_mean(name, self.hyper)}; "
                     f"it has {', '.join(self.hyper)}"
                 )
         return tuple(
             kind.pack(f"{where}: {name}", values.get(name, kind.default))
             for name, kind in self.hyper.items()
         )
+
+    def rows(self, h: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return the hyperparameters of matrices (and of what has more dimensions), of others."""
+        return h, h if self.vectors is None else self.vectors(h)
 
     def but(self, name: str, **defaults: Any) -> Rule:
         """Return the same rule under another name and with other defaults (one kernel for both)."""

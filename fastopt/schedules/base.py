@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastopt.errors import HyperparameterError, did_you_mean
+from fastopt.errors import HyperparameterError, did_you_mean, shortened
 from fastopt.rules.base import Real
 
 __all__ = ["REQUIRED", "WIDTH", "ScheduleRow", "Steps"]
@@ -37,7 +37,9 @@ class Steps(Real):
         """Check that ``value`` is a whole number in the range and return it as a float."""
         number = super().pack(where, value)
         if not number.is_integer():
-            raise HyperparameterError(f"{where} must be a whole number of steps; got {value!r}")
+            raise HyperparameterError(
+                f"{where} must be a whole number of steps; got {shortened(value)}"
+            )
         return number
 
 
@@ -81,7 +83,7 @@ class ScheduleRow:
         for name in values:
             if name not in self.params:
                 raise HyperparameterError(
-                    f"schedule {self.name} has no parameter {name!r}"
+                    f"schedule {self.name} has no parameter {shortened(name)}"
                     f"{did_you_mean(name, self.params)}; it has {', '.join(self.params) or 'none'}"
                 )
         a = [self._value(name, kind, values, total_steps) for name, kind in self.params.items()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastopt.compile import jitable
-from fastopt.errors import HyperparameterError, did_you_mean
+from fastopt.errors import HyperparameterError, did_you_mean, shortened
 from fastopt.rules.base import Real
 from fastopt.schedules import factors
 from fastopt.schedules.base import REQUIRED, ScheduleRow, Steps
@@ -95,7 +95,7 @@ def pack(
     """
     if name not in SCHEDULES:
         raise HyperparameterError(
-            f"there is no schedule {name!r}{did_you_mean(name, SCHEDULES)}; "
+            f"there is no schedule {shortened(name)}{did_you_mean(name, SCHEDULES)}; "
             f"there are {', '.join(SCHEDULES)}"
         )
     a = SCHEDULES[name].pack(values or {}, total_steps)

@@ -13,6 +13,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hook
 from fastopt.errors import ArrayError, FastoptError, HyperparameterError, StateError
 from fastopt.recipes import named
 from fastopt.rules import RULES, Rule
+from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
 from fastopt.torch.docs import described
 from fastopt.torch.plan import TRIES, Manner, Plan, Stale, names_of, params_of
@@ -76,6 +77,8 @@ class Optimizer(torch.optim.Optimizer):
 
     _recipe: ClassVar[Callable[..., tuple[Rule, dict[str, Any]]]]
     _counts: ClassVar[bool] = True
+    # What fastopt.save and fastopt.load do, which know no torch.
+    _save, _load = checkpoint.save, checkpoint.load
 
     def __init_subclass__(cls, rule: str = "", **kwargs: Any) -> None:
         """Complete the class of the rule of that name: its recipe and its documentation."""

@@ -33,7 +33,7 @@ __all__ = ["Batch", "Clocks", "Stale"]
 Clocks = dict[torch.Tensor, tuple[Rule, np.ndarray]]
 """For each parameter with state, the rule that steps it and its clock, advanced by the kernel."""
 
-_is_neg = torch.Tensor.is_neg
+_is_neg: Any = torch.Tensor.is_neg
 
 
 class Stale(Exception):
@@ -69,7 +69,7 @@ class Batch:
         How error messages call them.
     rows : list of Row
         The hyperparameters of each.
-    hyper : ndarray, shape (groups, hyperparameters)
+    hyper : ndarray, shape (2 * groups, hyperparameters)
         Read at each step.
     groups : list of int
         Which row of it each parameter takes.
@@ -98,7 +98,7 @@ class Batch:
         shapes = [layout_of(p) for p in params]
         self.many = Many(rule, *kinds, shapes, hyper, groups, TENSORS, counts=counts)
         keys = [*enumerate(rule.slots, SLOTS), *([(COUNTER, "step")] if counts else [])]
-        self._getters = [(row, itemgetter(name)) for row, name in keys]
+        self._getters: list[tuple[int, Any]] = [(row, itemgetter(name)) for row, name in keys]
         # Parameters in the state that have none yet get it, with a clock, at their first gradient.
         self._has_state = np.zeros(len(params), bool)
         self._active: list[int] | None = []
@@ -121,7 +121,7 @@ class Batch:
         try:
             if any(map(_is_neg, grads)):
                 return False
-            entries = list(map(state.get, params))
+            entries: list[Any] = list(map(state.get, params))
             for row, getter in self._getters:
                 column = np.fromiter(map(getter, entries), object, len(entries))
                 if active is None:
@@ -252,7 +252,7 @@ class Batch:
 
     def _count(self, entry: dict[str, Any], clock: np.ndarray) -> None:
         """Have a step count that the kernel can write, first in the entry, as in torch."""
-        step = entry.get("step")
+        step: Any = entry.get("step")
         fits = isinstance(step, torch.Tensor) and step.dtype == torch.float32 and step.ndim == 0
         if not (fits and step.device.type == "cpu" and type(step) is torch.Tensor):
             rest = dict(entry)
@@ -283,7 +283,7 @@ class Batch:
 
     def rewind(self, group: int, h: tuple[float, ...]) -> None:
         """Make the powers in the clocks of a group anew, of its present options."""
-        rows = np.flatnonzero(self.many.groups == group)
+        rows = np.flatnonzero(self.many.groups // 2 == group)
         clocks = self.many.clocks[rows]
         rewind(self.rule, h, clocks)
         self.many.clocks[rows] = clocks

@@ -18,6 +18,8 @@ _SUMMARIES = {
     "amsgrad": "divide by the largest second moment so far",
     "centered": "divide by the deviation from the mean instead of the root mean square",
     "decoupled_weight_decay": "shrink the weights themselves instead of adding to the gradient",
+    "optimize_1d": "treat tensors of fewer than two dimensions as all others, as in the paper; if "
+    "not, step them by AdamW, by default in the authors' program and in timm",
     "foreach": "for compatibility; changes nothing",
     "fused": "for compatibility; changes nothing",
     "capturable": "only False is supported",

@@ -17,6 +17,9 @@ __all__ = ["Change", "Row", "name_of"]
 
 Change = tuple[Rule, tuple[float, ...]]
 
+HAIR = 1e-12
+"""How far below zero an lr may be: torch's LinearLR from 0.01 to 0 ends at -5e-19."""
+
 
 def name_of(group: dict[str, Any], where: str, k: int) -> str:
     """Return how error messages call parameter ``k`` of a group.
@@ -63,8 +66,13 @@ class Row:
             options = {name: _plain(self.group[name]) for name in self.names}
         except KeyError as error:
             raise HyperparameterError(f"{self.where} has lost its {error}; set it again") from None
-        rule, values = self.recipe(self.where, options)
-        return rule, rule.pack(values, self.where)
+        lr: Any = options.get("lr")
+        is_hair = isinstance(lr, float) and -HAIR <= lr < 0.0
+        rule, values = self.recipe(self.where, {**options, "lr": 0.0} if is_hair else options)
+        h = rule.pack(values, self.where)
+        if is_hair:  # as it is, as in torch
+            h = tuple(lr if name == "lr" else number for name, number in zip(rule.hyper, h))
+        return rule, h
 
     def pending(self) -> Change | None:
         """Return the rule and numbers if an option changed; None is the usual answer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastopt import recipes
 from fastopt.torch.adapter import Lr, Optimizer, Pair, Params
 from fastopt.torch.schedule_free import ScheduleFree
 
@@ -164,6 +165,8 @@ class Yogi(Optimizer, rule="yogi"):
 class MARS(Optimizer, rule="mars_adamw"):
     """AdamW on gradients with reduced variance."""
 
+    _recipe = staticmethod(recipes.mars)
+
     def __init__(
         self,
         params: Params,
@@ -172,7 +175,9 @@ class MARS(Optimizer, rule="mars_adamw"):
         eps: float = 1e-08,
         weight_decay: float = 0.0,
         gamma: float = 0.025,
+        optimize_1d: bool = True,
         *,
+        plain_start: bool = False,
         maximize: bool = False,
     ) -> None:
         super().__init__(locals())

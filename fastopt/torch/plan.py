@@ -97,7 +97,8 @@ class Plan:
         for k, p in enumerate(self._params):
             if not is_lazy(p):
                 sorts.setdefault((self._rows[group_of[k]].rule, p.dtype), []).append(k)
-        self._hyper = {rule: np.zeros((len(self._rows), len(rule.hyper))) for rule, _ in sorts}
+        # Two rows a group: that of matrices, that of tensors of fewer dimensions.
+        self._hyper = {rule: np.zeros((2 * len(self._rows), len(rule.hyper))) for rule, _ in sorts}
         return [
             Batch(
                 rule,
@@ -105,7 +106,7 @@ class Plan:
                 [self._names[k] for k in numbers],
                 [self._rows[group_of[k]] for k in numbers],
                 self._hyper[rule],
-                [group_of[k] for k in numbers],
+                [2 * group_of[k] + (self._params[k].ndim < 2) for k in numbers],
                 clocks,
                 counts,
             )
@@ -127,7 +128,7 @@ class Plan:
         """Write the hyperparameters of all groups of a rule to one table, always the same."""
         for k, row in enumerate(self._rows):
             if row.rule in self._hyper:
-                self._hyper[row.rule][k] = row.h
+                self._hyper[row.rule][2 * k : 2 * k + 2] = row.rule.rows(row.h)
 
     def step(self, state: defaultdict[torch.Tensor, Any]) -> None:
         """Update every parameter that has a gradient; all checks come before the first write.
@@ -185,10 +186,10 @@ class Plan:
         if any(rule is not self._rows[k].rule for k, (rule, _) in changes.items()):
             raise Stale
         for k, (rule, h) in changes.items():
-            if self._rows[k].adopt(h):
-                for batch in self._batches:
-                    if batch.rule is rule:
-                        batch.rewind(k, h)
+            has_other_powers = self._rows[k].adopt(h)
+            for batch in self._batches if has_other_powers else ():
+                if batch.rule is rule:
+                    batch.rewind(k, h)
         self._pack()
 
 

@@ -257,7 +257,7 @@ def _share(a: torch.Tensor, b: torch.Tensor) -> bool:
     if spread(a) == spread(b) == "dense":
         return True
     try:
-        return np.shares_memory(_bytes_of(a), _bytes_of(b), max_work=1_000_000)
+        return np.shares_memory(_bytes_of(a), _bytes_of(b), max_work=1_000_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:  # too many dimensions to tell: on the safe side
         return True
 

@@ -21,6 +21,7 @@ import numpy as np
 from sweeps.engine.local import compile_block, run_block
 from sweeps.engine.plan import Block, Plan
 from sweeps.engine.trial import COMPLETE, PENDING, STEPS
+from sweeps.limits import spread
 
 __all__ = [
     "Chunk",
@@ -135,29 +136,31 @@ class Sample:
 
     ``cost`` (mean) and ``heavy`` (root mean square, which a few long trials pull up) are in
     nanoseconds of one core a trial, ``steps`` are training steps a trial, ``row`` is bytes of
-    results a trial.
+    results a trial, ``scratch`` is bytes that a worker takes for the largest of them.
     """
 
     cost: float
     heavy: int
     steps: float
     row: int
+    scratch: int
 
 
 def sampled(plan: Plan) -> Sample:
     """Look at all trials of a small sweep, or at evenly spaced ones of a large one."""
     most = SHAPES if "hidden" in plan.space.names else LOOKED_AT
-    ids = np.unique(np.linspace(0, plan.size - 1, min(plan.size, most)).astype(np.int64))
-    steps = points = 0
+    ids = spread(plan.size, most)
+    steps = points = scratch = 0
     costs: list[int] = []
     for block in plan.blocks(ids, results=False):
         costs += block.cost.tolist()
         steps += int(block.trials.plan[:, STEPS].sum())
         points = max(points, block.trials.curves.shape[1])
+        scratch = max(scratch, block.scratch_bytes)
     row = 8 * (2 * len(plan.results) + len(plan.space.names) + points * len(plan.curve))
     # In Python's integers: a sum of floats may differ in its last bit from machine to machine.
     heavy = math.isqrt(sum(cost * cost for cost in costs) // len(costs))
-    return Sample(sum(costs) / len(costs), max(heavy, 1), steps / len(ids), row)
+    return Sample(sum(costs) / len(costs), max(heavy, 1), steps / len(ids), row, scratch)
 
 
 def chunk_size(plan: Plan) -> int:

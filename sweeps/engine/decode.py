@@ -12,16 +12,23 @@ import numpy as np
 import pandas as pd
 
 from fastopt import schedules
-from fastopt.errors import HyperparameterError, SpecError, did_you_mean
-from fastopt.rules import RULES, Rule
+from fastopt.clocks import LAST_STEP as MOST_STEPS
+from fastopt.errors import HyperparameterError, SpecError, did_you_mean, shortened
+from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import Real
 from sweeps.engine.measures import next_check
 
 __all__ = [
-    "ALIASES", "accepts", "aliases", "alike", "check_counts", "choose", "constant", "fill",
-    "filled", "find_rule", "gaps_in", "missing", "packed", "packed_schedule", "reals", "rows_of",
-    "rows_with", "schedule_parameters", "steps_of", "whole",
+    "ALIASES", "MOST_COST", "MOST_STEPS", "accepts", "aliases", "alike", "check_counts", "choose",
+    "constant", "fill", "filled", "find_rule", "gaps_in", "missing", "packed", "packed_schedule",
+    "reals", "rows_of", "rows_with", "schedule_parameters", "steps_of", "whole",
 ]  # fmt: skip
+
+MOST_INTEGER = 2**63 - 1
+"""Seeds and other whole numbers of a trial are int64, in kernels, frames and stores."""
+
+MOST_COST = 2**53
+"""Nanoseconds of one core, a hundred days: what a trial counts for at most, so that sums do fit."""
 
 # beta1 is the decay of the first moment, which heavy-ball users know as momentum.
 ALIASES = {"beta1": "momentum"}
@@ -116,15 +123,19 @@ def alike(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(np.diff(np.maximum.accumulate(groups), prepend=-1)), groups
 
 
-def whole(name: str, column: np.ndarray, least: int) -> np.ndarray:
-    """Return a column of integers >= ``least``, or say which value is not one."""
-    if column.dtype == np.int64 and len(column) and least <= column.min() and column.max() < 2**62:
+def whole(name: str, column: np.ndarray, least: int, most: int = MOST_INTEGER) -> np.ndarray:
+    """Return a column of integers from ``least`` to ``most``, or say which value is not one.
+
+    A float that is a whole number is one, a boolean is none.
+    """
+    if column.dtype == np.int64 and len(column) and least <= column.min() and column.max() <= most:
         return column
     for value in column[alike(column)[0]].tolist():
         number = not isinstance(value, bool) and isinstance(value, numbers.Real)
         # NaN and infinity are out of the range, so int() is not asked for them.
-        if not (number and least <= value < 2**62 and value == int(value)):
-            raise SpecError(f"{name} must be an integer >= {least}; got {value!r}")
+        if not (number and least <= value <= most and value == int(value)):
+            limit = f" and at most {most:,}" if number and value > most else ""
+            raise SpecError(f"{name} must be an integer >= {least}{limit}; got {shortened(value)}")
     return column.astype(np.int64)
 
 
@@ -134,7 +145,7 @@ def reals(name: str, column: np.ndarray, most: float = math.inf) -> np.ndarray:
         number = not isinstance(value, bool) and isinstance(value, numbers.Real)
         if not (number and 0.0 <= value <= most):
             finite = "" if most == math.inf else " and finite"
-            raise SpecError(f"{name} must be a number >= 0{finite}; got {value!r}")
+            raise SpecError(f"{name} must be a number >= 0{finite}; got {shortened(value)}")
     return column.astype(np.float64)
 
 
@@ -161,8 +172,16 @@ def steps_of(steps: np.ndarray, epochs: np.ndarray, per_epoch: np.ndarray) -> np
             "how long is a trial? Give epochs=... or steps=..., as a keyword or an axis"
         )
     total = np.empty(len(steps), np.int64)
-    total[by_steps] = whole("steps", steps[by_steps], 1)
-    total[by_epochs] = whole("epochs", epochs[by_epochs], 1) * per_epoch[by_epochs]
+    total[by_steps] = whole("steps", steps[by_steps], 1, MOST_STEPS)
+    passes, each = whole("epochs", epochs[by_epochs], 1, MOST_STEPS), per_epoch[by_epochs]
+    too_long = np.flatnonzero(passes > MOST_STEPS // each)
+    if len(too_long):
+        k = too_long[0]
+        raise SpecError(
+            f"epochs must be so few that a trial has at most {MOST_STEPS:,} steps; "
+            f"got {passes[k]:,} epochs of {each[k]:,} steps"
+        )
+    total[by_epochs] = passes * each
     return total
 
 
@@ -186,14 +205,16 @@ def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
     """Look ``name`` up in a table, or say what there is."""
     if not isinstance(name, str) or name not in table:
         raise SpecError(
-            f"{what} must be one of {', '.join(table)}; got {name!r}{did_you_mean(name, table)}"
+            f"{what} must be one of {', '.join(table)}; got "
+            f"{shortened(name)}{did_you_mean(name, table)}"
         )
     return table[name]
 
 
 def find_rule(name: Any) -> Rule:
     """Return the rule an optimizer's name stands for."""
-    return choose("optimizer", name, RULES)
+    choose("optimizer", name, RULES)
+    return current(name)
 
 
 def schedule_row(name: Any) -> Any:

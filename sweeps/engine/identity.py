@@ -67,5 +67,7 @@ def mixed_seeds(names: Sequence[str], tables: Sequence[np.ndarray]) -> np.ndarra
         for column in np.asarray(table).T:
             # Zero has two signs and is one value.
             bits = np.ascontiguousarray(column + 0.0, np.float64).view(np.uint64)
+            if column.dtype.kind == "i":  # past 2**53 neighbours, as seeds are, share a float
+                bits = np.where(np.abs(column) < 2**53, bits, column.view(np.uint64) * SECOND)
             state = splitmix64(state ^ bits)
     return (state >> np.uint64(1)).astype(np.int64)

@@ -10,12 +10,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.engine import block, lanes, trial
-from sweeps.engine.decode import check_counts, fill, find_rule, gaps_in, whole
+from sweeps.engine.decode import (
+    MOST_COST,
+    MOST_STEPS,
+    check_counts,
+    fill,
+    find_rule,
+    gaps_in,
+    whole,
+)
 from sweeps.engine.options import COMMON, Options, check_watch
 from sweeps.engine.plan import Block, Plan, spacing, unpaused
+from sweeps.names import PLACES, refuse_taken
 from sweeps.problems.landscapes import Landscape
+from sweeps.resources import check_curve
 from sweeps.space import Space
 
 __all__ = ["LaneBlock", "LanePlan"]
@@ -47,6 +57,12 @@ class LaneBlock(Block):
         """Words and numbers of the state of one paused trial."""
         words = block.COUNTERS + len(self.rule.clock0(self.rule.pack()))
         return words, (len(self.rule.starts) + 2) * self.problem.dim
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Memory that each worker takes: parameters, gradient and slots of a block of lanes."""
+        rows = len(self.rule.starts) + 2
+        return rows * self.problem.dim * lanes.WIDTH * self.problem.dtype.itemsize
 
     @property
     def item_cost(self) -> np.ndarray:
@@ -85,6 +101,10 @@ class LanePlan(Plan):
             )
         for name in WITHOUT:
             defaults.pop(name, None)
+        measured = dict.fromkeys((*lanes.RESULTS, *lanes.MEASURES), "a result of every trial")
+        places = dict.fromkeys(("step", "loss", *PLACES), "a column of curves and histories")
+        axes = dict.fromkeys((*COMMON, *problem.start_axes), "what may be an axis")
+        refuse_taken(f"coordinate of {problem.name}", problem.names, axes | places | measured)
         self.common = (*(n for n in COMMON if n not in WITHOUT), *problem.start_axes)
         self.results = (*lanes.RESULTS, *problem.names)
         self.curve = ("step", "train_loss", *problem.names)
@@ -109,8 +129,10 @@ class LanePlan(Plan):
         h, extra = self._hyper(names, values), self._extra(values, len(ids))
         start = self._start(values, len(ids))
         self._mix_seeds(plan, names, "", h, schedule, extra, start)
-        points = 1 + check_counts(plan[:, trial.STEPS], plan[:, trial.EVERY])
+        checks = check_counts(plan[:, trial.STEPS], plan[:, trial.EVERY])
+        points = 1 + int(checks.max(initial=0)) if self.options.curves else 0
         rows = len(ids) if results else 0
+        check_curve(points, len(self.curve))
         anywhere = np.full((2, problem.dim), math.nan, problem.dtype)
         rule = find_rule(names[0])
         trials = lanes.LaneTrials(
@@ -126,9 +148,7 @@ class LanePlan(Plan):
             watch=self._watch(),
             out=np.full((rows, len(self.results)), np.nan),
             state=np.full(rows, trial.PENDING, np.int8),
-            curves=np.full(
-                (rows, int(points.max()) if self.options.curves else 0, len(self.curve)), np.nan
-            ),
+            curves=np.full((rows, points, len(self.curve)), np.nan),
             **unpaused(problem.dtype),
         )
         return LaneBlock(problem, rule, ids, trials, cost_of(problem, plan))
@@ -154,7 +174,7 @@ class LanePlan(Plan):
         if gaps_in(steps).any():
             raise SpecError("how long is a trial? Give steps=..., as a keyword or an axis")
         plan = np.zeros((n, trial.PLAN_WIDTH), np.int64)
-        plan[:, trial.STEPS] = whole("steps", steps, 1)
+        plan[:, trial.STEPS] = whole("steps", steps, 1, MOST_STEPS)
         even = -(-plan[:, trial.STEPS] // POINTS)
         plan[:, trial.EVERY] = spacing(self.options.eval_every, even)
         plan[:, trial.PATIENCE] = self._patience(values, n)
@@ -172,7 +192,7 @@ class LanePlan(Plan):
             try:
                 start[:, d] = column
             except (TypeError, ValueError):
-                raise SpecError(f"{axis} must be a number; got {column[0]!r}") from None
+                raise SpecError(f"{axis} must be a number; got {shortened(column[0])}") from None
         low, high = (-np.inf, np.inf) if problem.bounds is None else problem.bounds
         wrong = ~(np.isfinite(start) & (low <= start) & (start <= high))
         if wrong.any():
@@ -204,4 +224,4 @@ def cost_of(problem: Landscape, plan: np.ndarray) -> np.ndarray:
     Measured on Rosenbrock with Adam in float64: 4 ns a step, a third of it the clock.
     """
     each = 2.0 + problem.dim * (1.0 + (0.5 * problem.dim if problem.vector else 0.0))
-    return np.maximum(1, plan[:, trial.STEPS] * each).astype(np.int64)
+    return np.clip(plan[:, trial.STEPS] * each, 1, MOST_COST).astype(np.int64)

@@ -22,7 +22,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from fastopt.compile import kernel
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.engine import queue
 from sweeps.engine.plan import Block
 from sweeps.interrupt import check, exposed
@@ -92,7 +92,9 @@ os.register_at_fork(after_in_child=threads.cache_clear)
 def worker_count(n_jobs: int) -> int:
     """Return the number of workers ``n_jobs`` means; -1 is one for each of Numba's threads."""
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or not (n_jobs >= 1 or n_jobs == -1):
-        raise SpecError(f"n_jobs must be an integer >= 1, or -1 for all cores; got {n_jobs!r}")
+        raise SpecError(
+            f"n_jobs must be an integer >= 1, or -1 for all cores; got {shortened(n_jobs)}"
+        )
     most = numba.get_num_threads()
     return most if n_jobs == -1 else min(n_jobs, most)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from fastopt.rules import RULES, Rule
 from sweeps.axes import possible
 from sweeps.engine.decode import ALIASES, accepts, choose, find_rule, schedule_parameters, whole
+from sweeps.limits import is_finite
 from sweeps.space import Space
 
 __all__ = ["COMMON", "LOG", "SEED_MODES", "Options", "check_measures", "check_names", "check_watch"]
@@ -53,13 +53,15 @@ def check_watch(options: Options, metrics: Collection[str]) -> None:
     elif options.eval_every is not None:
         whole("eval_every", np.array([options.eval_every], object), 1)
     if options.target is not None and not (
-        isinstance(options.target, numbers.Real) and math.isfinite(options.target)
+        isinstance(options.target, numbers.Real) and is_finite(options.target)
     ):
-        raise SpecError(f"target must be a finite number or None; got {options.target!r}")
+        raise SpecError(f"target must be a finite number or None; got {shortened(options.target)}")
     if options.stop_at_target and options.target is None:
         raise SpecError("stop_at_target=True needs a target to stop at: give target=...")
     if not (isinstance(options.diverge_above, numbers.Real) and options.diverge_above > 0):
-        raise SpecError(f"diverge_above must be a number > 0; got {options.diverge_above!r}")
+        raise SpecError(
+            f"diverge_above must be a number > 0; got {shortened(options.diverge_above)}"
+        )
 
 
 def check_measures(given: Any, allowed: Collection[str]) -> tuple[str, ...]:
@@ -69,18 +71,24 @@ def check_measures(given: Any, allowed: Collection[str]) -> tuple[str, ...]:
     for k, name in enumerate(names):
         choose("measure", name, dict.fromkeys(allowed))
         if name in names[:k]:
-            raise SpecError(f"measure names {name!r} twice; once is enough")
+            raise SpecError(f"measure names {shortened(name)} twice; once is enough")
     return names
 
 
 def check_names(space: Space, options: Options, common: Sequence[str] = COMMON) -> None:
     """Raise unless every axis means something to every trial that has it, every keyword to some."""
+    for name, value in options.defaults.items():
+        if isinstance(value, list | tuple | dict | set) or getattr(value, "ndim", 0) > 0:
+            raise SpecError(
+                f"{name} must be one value for all trials; got {shortened(value)}. Several values "
+                "make an axis: put them in the space"
+            )
     shared = {*common, *schedule_parameters()}
     known = {*shared, *ALIASES, *(h for r in RULES.values() for h in r.hyper)}
     for name in (*space.names, *options.defaults):
         if name not in known:
             raise SpecError(
-                f"unknown axis or hyperparameter {name!r}{did_you_mean(name, known)}; "
+                f"unknown axis or hyperparameter {shortened(name)}{did_you_mean(name, known)}; "
                 f"there are {', '.join(sorted(known))}"
             )
     everywhere: dict[str, Rule] = {}
@@ -92,7 +100,8 @@ def check_names(space: Space, options: Options, common: Sequence[str] = COMMON) 
             without = [r for r, rule in rules.items() if not accepts(rule, name)]
             if without:
                 raise SpecError(
-                    f"axis {name!r} means nothing to optimizer {', '.join(without)}: the same "
+                    f"axis {shortened(name)} means nothing to optimizer {', '.join(without)}: "
+                    "the same "
                     "trials would run again for each value. Use when(...) or a list of spaces"
                 )
     for name in options.defaults:

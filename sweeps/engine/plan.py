@@ -11,10 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastopt import schedules
-from fastopt.errors import SpecError
+from fastopt.compile import frozen
+from fastopt.errors import SpecError, shortened
 from fastopt.rules import Rule
 from sweeps.engine import trial
 from sweeps.engine.decode import (
+    MOST_COST,
     aliases,
     alike,
     check_counts,
@@ -37,6 +39,7 @@ from sweeps.engine.measures import MEASURES
 from sweeps.engine.options import COMMON, LOG, Options, check_measures, check_names, check_watch
 from sweeps.engine.rows import SHUFFLES
 from sweeps.problems.base import DataProblem
+from sweeps.resources import check_curve, check_model
 from sweeps.space import Space
 
 __all__ = ["Block", "Plan", "unpaused"]
@@ -73,6 +76,12 @@ class Block:
         return words + mean, len(self.rule.starts) * n_params
 
     @property
+    def scratch_bytes(self) -> int:
+        """Memory that each worker takes for one of these trials at a time."""
+        t = self.trials
+        return trial.scratch_bytes(t.sizes.tolist(), t.X, t.y, t.watch)
+
+    @property
     def item_cost(self) -> np.ndarray:
         """Cost of each item of the work queue: here items are trials."""
         return self.cost
@@ -104,7 +113,12 @@ class Plan:
     abreast: ClassVar[int] = 1
 
     def __init__(self, problem: Any, space: Space, options: Options) -> None:
-        self.problem, self.space, self.options = problem, space, options
+        if space.size == 0:
+            raise SpecError(
+                f"there are no trials to run: the space is a slice or sample of none, {space!r}"
+            )
+        # What runs, is stored and is traced is the problem's code as it is now.
+        self.problem, self.space, self.options = frozen(problem), space, options
         self._shapes: dict[Any, Any] = {}
         if options.defaults.get("hidden") is not None:
             self.problem.with_hidden(options.defaults["hidden"])
@@ -114,14 +128,16 @@ class Plan:
         self.results, self.curve = (*self.results, *self.measure), (*self.curve, *self.measure)
         check_names(space, options, self.common)
         # Raises for a value out of its range; optimizer and schedule decide what is allowed.
-        self.blocks(space.every_value(("optimizer", "schedule")), results=False)
+        looked_at = self.blocks(space.every_value(("optimizer", "schedule")), results=False)
+        self.scratch_bytes = max((block.scratch_bytes for block in looked_at), default=0)
 
     def check_metric(self) -> None:
         """Raise unless the metric exists for this problem and the options around it make sense."""
         check_watch(self.options, self.metrics)
         if self.options.metric.startswith("test") and not self.problem.has_test:
             raise SpecError(
-                f"metric {self.options.metric!r} needs test rows, and {self.problem.name} has none"
+                f"metric {shortened(self.options.metric)} needs test rows, and "
+                f"{self.problem.name} has none"
             )
 
     @property
@@ -152,7 +168,7 @@ class Plan:
         if hidden is None:
             return self.problem
         if hidden not in self._shapes:
-            self._shapes[hidden] = self.problem.with_hidden(hidden)
+            self._shapes[hidden] = frozen(self.problem.with_hidden(hidden))
         return self._shapes[hidden]
 
     def _block(
@@ -162,13 +178,16 @@ class Plan:
         h, extra = self._hyper(names, values), self._extra(values, len(ids))
         self._mix_seeds(plan, names, f" {problem.hidden}", h, schedule, extra)
         checks = check_counts(plan[:, trial.STEPS], plan[:, trial.EVERY])
-        points = int(checks.max()) if self.options.curves else 0
+        points = int(checks.max(initial=0)) if self.options.curves else 0
         rows = len(ids) if results else 0
+        check_curve(points, len(self.curve))
         batch = int(plan[:, trial.BATCH].max())
         # Evaluation goes in blocks of rows of its own.
         work = problem.work_per_row * max(batch, problem.work_rows)
         rule = find_rule(names[0])
         clock = len(rule.clock0(rule.pack()))
+        watch, sizes = self._watch(), (problem.n_params, batch, work, len(rule.starts), clock)
+        check_model(problem, trial.scratch_bytes(sizes, problem.X, problem.y, watch))
         trials = trial.Trials(
             h=h,
             plan=plan,
@@ -179,8 +198,8 @@ class Plan:
             X_test=problem.X_test,
             y_test=problem.y_test,
             theta0=np.empty(0, problem.dtype) if problem.theta0 is None else problem.theta0,
-            sizes=np.array([problem.n_params, batch, work, len(rule.starts), clock], np.int64),
-            watch=self._watch(),
+            sizes=np.array(sizes, np.int64),
+            watch=watch,
             out=np.full((rows, len(self.results)), np.nan),
             state=np.full(rows, trial.PENDING, np.int8),
             curves=np.full((rows, points, len(self.curve)), np.nan),
@@ -319,7 +338,7 @@ def cost_of(problem: DataProblem, plan: np.ndarray) -> np.ndarray:
     """
     per_row = problem.flops_per_row / 25.0 + 10.0
     step = 1500.0 + 0.4 * problem.n_params + per_row * plan[:, trial.BATCH]
-    return np.maximum(1, plan[:, trial.STEPS] * step).astype(np.int64)
+    return np.clip(plan[:, trial.STEPS] * step, 1, MOST_COST).astype(np.int64)
 
 
 def unpaused(dtype: np.dtype) -> dict[str, np.ndarray]:

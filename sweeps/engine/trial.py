@@ -11,6 +11,7 @@ else, so it computes the same bits alone or among millions, on any thread.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -152,6 +153,17 @@ def scratch(t):
         np.zeros(n_params if t.watch[GRAD_VARIANCE] >= 0.0 else 0),
         np.empty(n_params if t.watch[UPDATE_NORM] >= 0.0 else 0, t.X.dtype),
     )
+
+
+def scratch_bytes(sizes: Sequence[int], X: np.ndarray, y: np.ndarray, watch: np.ndarray) -> int:
+    """Return how many bytes :func:`scratch` allocates, in Python's integers, which have no end."""
+    n_params, batch, work, rows, clock = sizes
+    before = n_params if watch[UPDATE_NORM] >= 0.0 else 0
+    mean = n_params if watch[GRAD_VARIANCE] >= 0.0 else 0
+    numbers = rows * ((n_params + 15) // 16 * 16) + 2 * n_params + work + before
+    reals = clock + COUNTERS + mean
+    copied = batch * sum(a[:1].nbytes for a in (X, y))
+    return X.itemsize * numbers + 8 * (reals + len(X)) + copied
 
 
 @jitable

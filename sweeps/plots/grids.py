@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.plots.axes import label_of
 from sweeps.plots.style import (
     DIVERGED,
@@ -197,13 +197,16 @@ def _panels(found: Table, facet: str | None, ax: Any) -> list[Any]:
     count = len(found.axes[0])
     if count > MOST_FACETS:
         raise SpecError(
-            f"facet {facet!r} has {count} values; at most {MOST_FACETS} pictures fit. Take an axis "
+            f"facet {shortened(facet)} has {count} values; at most {MOST_FACETS} pictures fit. "
+            "Take an axis "
             "of fewer values, or leave it out: a cell then shows the best of them"
         )
     if ax is not None:
         given = list(np.ravel(ax))
         if len(given) != count:
-            raise SpecError(f"facet {facet!r} has {count} values; got {len(given)} axes for them")
+            raise SpecError(
+                f"facet {shortened(facet)} has {count} values; got {len(given)} axes for them"
+            )
         return given
     matplotlib()
     from matplotlib import pyplot

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 
 if TYPE_CHECKING:
     from sweeps.problems.landscapes import Landscape
@@ -24,14 +24,15 @@ Traces = Mapping[str, pd.DataFrame]
 def coordinates(problem: Landscape, traces: Traces | pd.DataFrame) -> dict[str, np.ndarray]:
     """Return the finite points of every path, ``(points, 2)`` by label."""
     if getattr(problem, "dim", None) != 2:
-        raise SpecError(f"paths need a landscape of two coordinates; got {problem!r}")
+        raise SpecError(f"paths need a landscape of two coordinates; got {shortened(problem)}")
     labelled = {"path": traces} if isinstance(traces, pd.DataFrame) else dict(traces)
     lines = {}
     for label, frame in labelled.items():
         missing = [name for name in problem.names if name not in frame]
         if missing:
             raise SpecError(
-                f"trace {label!r} has no column {missing[0]!r}; it has {', '.join(frame.columns)}"
+                f"trace {shortened(label)} has no column {shortened(missing[0])}; it has "
+                f"{', '.join(frame.columns)}"
             )
         line = frame[list(problem.names)].to_numpy(np.float64)
         lines[label] = line[np.isfinite(line).all(axis=1)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from fastopt.schedules import Schedule
 from sweeps.plots.ground import Traces, contours, coordinates, marks, view_of
 from sweeps.plots.style import (
@@ -205,7 +205,7 @@ def _quantities(frame: pd.DataFrame, wanted: Sequence[str] | None) -> dict[str, 
     for name in wanted:
         own = [c for c in columns if c == name or c.rpartition("_")[0] == name]
         if not own:
-            raise SpecError(f"no column of the frame is {name!r} or begins with {name}_")
+            raise SpecError(f"no column of the frame is {shortened(name)} or begins with {name}_")
         groups[name] = own
     return groups
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.tables import SEED, pool
-from sweeps.stats import mode_of, one_of, scores
+from sweeps.stats import configurations, mode_of, one_of, scores, spread_of
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult
@@ -86,7 +86,7 @@ def tuned(
     at = axis.codes[spread["row"]]
     line = groups.codes[spread["row"]] if groups else np.zeros(len(at), np.int64)
     good = (at >= 0) & (line >= 0) & ~np.isnan(spread["mean"])
-    if metric == REACHED:
+    if metric == REACHED and metric in result.step_columns:
         good &= spread["n"] == spread["n_trials"]
     chosen = np.flatnonzero(good)
     sign = 1.0 if mode_of(result, metric) == "min" else -1.0
@@ -111,7 +111,8 @@ def lines_of(result: SweepResult, by: str) -> Axis:
     groups = axis_of(by, result.columns[by])
     if len(groups) > MOST_LINES:
         raise SpecError(
-            f"by={by!r} has {len(groups)} values; at most {MOST_LINES} lines can be told apart"
+            f"by={shortened(by)} has {len(groups)} values; at most {MOST_LINES} lines can be "
+            "told apart"
         )
     return groups
 
@@ -129,18 +130,17 @@ def over_seeds(result: SweepResult, metric: str, pooled: bool = True) -> dict[st
     Returns
     -------
     dict of str to (m,) array
-        ``row`` (the first trial of each configuration), ``n_trials``, ``n``, ``mean`` and the
-        sides of all bands.
+        ``row`` (the first trial of each configuration), ``n_trials``, ``n``, ``mean``, the sides of
+        all bands and, of several trials, ``std``.
     """
     if not pooled or SEED not in result.axes:
         score = scores(result, metric)
         ones = np.ones(len(score), np.int64)
         same = dict.fromkeys(("mean", *(side for band in BANDS.values() for side in band)), score)
         return {"row": np.arange(len(score)), "n_trials": ones, "n": ones, **same}
-    frame = result.over_seeds(metrics=[metric])
-    names = ("n", "mean", "std", "min", "max", "ci_low", "ci_high")
-    spread = {name: frame[f"{name}_{metric}"].to_numpy() for name in names}
+    codes = configurations(result.columns, [name for name in result.axes if name != SEED])
+    rows = pool(result, metric).rows
+    spread = spread_of(scores(result, metric), codes, len(rows))
     spread["below"] = spread["mean"] - spread["std"]
     spread["above"] = spread["mean"] + spread["std"]
-    spread |= {"row": pool(result, metric).rows, "n_trials": frame["n_trials"].to_numpy()}
-    return spread
+    return {**spread, "row": rows, "n_trials": np.bincount(codes, minlength=len(rows))}

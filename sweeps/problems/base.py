@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from fastopt.errors import SpecError, shortened
+from sweeps.shipping import Shippable
 
-__all__ = ["DataProblem", "as_dataset", "no_rows"]
+__all__ = ["DataProblem", "check_rows", "no_rows"]
 
 
 @dataclass(frozen=True, eq=False)
-class DataProblem:
+class DataProblem(Shippable):
     """An objective with a dataset, trained on minibatches inside compiled kernels.
 
     Parameters
@@ -46,6 +47,10 @@ class DataProblem:
         Widths of the hidden layers, if it has any.
     reshape : callable, optional
         ``reshape(problem, hidden)`` returns it with other hidden layers, on the same data.
+    classes : ndarray or None
+        Labels as the user named them: ``classes[y]`` are those of the rows; None in a regression.
+    mean, scale : ndarray of float64 or None
+        ``X * scale + mean`` are the features as they were given; None if they are as given.
 
     Examples
     --------
@@ -72,6 +77,10 @@ class DataProblem:
     options: dict[str, Any] = field(default_factory=dict)
     hidden: tuple[int, ...] = ()
     reshape: Callable[[DataProblem, tuple[int, ...]], DataProblem] | None = None
+    # What trials do not depend on: no part of a problem's identity in a store.
+    classes: np.ndarray | None = field(default=None, compare=False)
+    mean: np.ndarray | None = field(default=None, compare=False)
+    scale: np.ndarray | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         test = f", {len(self.X_test)} test" if len(self.X_test) else ""
@@ -101,10 +110,11 @@ class DataProblem:
         ((4, 4), (16,))
         """
         if self.reshape is None:
-            raise SpecError(f"hidden={hidden!r}: {self.name} is not a network of layers")
+            raise SpecError(f"hidden={shortened(hidden)}: {self.name} is not a network of layers")
         if self.theta0 is not None:
             raise SpecError(
-                f"hidden={hidden!r}: the initial parameters (theta0) of {self.name} are fixed, and "
+                f"hidden={shortened(hidden)}: the initial parameters (theta0) of {self.name} "
+                "are fixed, and "
                 f"fit its own layers {self.hidden}; leave theta0 out to have them drawn"
             )
         return self.reshape(self, widths_of(self, hidden))
@@ -120,46 +130,30 @@ class DataProblem:
         return self.X.dtype
 
 
+MOST_DIGITS = 20
+"""Digits of a width; Python reads no integer of thousands."""
+
+
 def widths_of(problem: DataProblem, hidden: Any) -> tuple[int, ...]:
     """Return the widths that a value of the axis ``hidden`` stands for."""
-    if isinstance(hidden, str) and all(part.isdecimal() for part in hidden.split("-")):
-        widths = tuple(map(int, hidden.split("-")))
+    parts = hidden.split("-") if isinstance(hidden, str) else []
+    if parts and all(part.isdecimal() and len(part) < MOST_DIGITS for part in parts):
+        widths = tuple(map(int, parts))
     elif isinstance(hidden, int | np.integer) and not isinstance(hidden, bool):
         widths = (int(hidden),) * len(problem.hidden)
         if not widths:
             raise SpecError(
-                f"hidden={hidden!r}: {problem.name} has no hidden layer whose width this could be; "
-                f'a name gives it layers: "{hidden}"'
+                f"hidden={shortened(hidden)}: {problem.name} has no hidden layer whose width "
+                f'this could be; a name gives it layers: "{shortened(hidden)}"'
             )
     else:
         widths = (0,)
     if min(widths) < 1:
         raise SpecError(
             "hidden must be a width >= 1 for all hidden layers, or the widths joined by hyphens "
-            f'such as "32-16"; got {hidden!r}'
+            f'such as "32-16"; got {shortened(hidden)}'
         )
     return widths
-
-
-def as_dataset(name: str, X: Any, dtype: Any) -> np.ndarray:
-    """Return ``X`` as a finite, C-contiguous 2-D array of ``dtype``, or say what is wrong."""
-    kind = np.dtype(dtype)
-    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ArrayTypeError(f"dtype must be float32 or float64; got {kind}")
-    try:
-        # A copy: read-only arrays (pandas hands them out) would be types of their own to Numba.
-        array = np.array(X, dtype=kind, order="C")
-    except (TypeError, ValueError) as error:
-        raise ArrayTypeError(
-            f"{name} cannot be read as an array of {kind}: {error}. Columns of text become numbers "
-            "by pandas.get_dummies(table, dtype=float)"
-        ) from None
-    if array.ndim != 2:
-        raise ArrayError(f"{name} must have shape (rows, features); got {array.shape}")
-    if not np.isfinite(array).all():
-        row, column = np.argwhere(~np.isfinite(array))[0]
-        raise ArrayError(f"{name}[{row}, {column}] is {array[row, column]}; data must be finite")
-    return array
 
 
 def no_rows(a: np.ndarray) -> np.ndarray:
@@ -171,7 +165,7 @@ def no_rows(a: np.ndarray) -> np.ndarray:
     return np.empty((0, *a.shape[1:]), a.dtype)
 
 
-def check_rows(X: np.ndarray, y: np.ndarray, what: str) -> None:
+def check_rows(X: Sized, y: Sized, what: str) -> None:
     """Raise unless ``X`` and ``y`` have the same, positive number of rows."""
     if len(X) == 0 or len(X) != len(y):
         raise SpecError(f"{what}: X has {len(X)} rows and y has {len(y)}; both need the same, >= 1")

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.compile import jitable
-from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from fastopt.compile import adopted, frozen, jitable
+from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
+from fastopt.uncompilable import in_two_lines
+from sweeps.problems.arrays import cast, refuse_mask
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.gradients import Wrong, points_near, wrong_component
 
@@ -39,11 +41,13 @@ def custom(
     loss_and_grad : callable
         ``loss_and_grad(theta, X, y, aux, grad) -> loss``, the mean loss of the rows given; writes
         the gradient into ``grad`` (shape of ``theta``), all of it. A plain function in the Python
-        that Numba compiles (it may call your own ``@njit`` functions); do not jit it yourself.
+        that Numba compiles (it may call plain and ``@njit`` functions of your own, which are
+        compiled with it); do not jit it yourself. Each sweep runs it as it is then, constants and
+        helpers included.
     theta0 : array_like, shape (n_params,)
         Initial parameters of every trial, float32 or float64, which is the dtype of everything.
     X : array_like, shape (n,) or (n, features)
-        Converted to the dtype of ``theta0``.
+        Converted to the dtype of ``theta0``, as they are: nothing is shifted or scaled.
     y : array_like, shape (n,) or (n, outputs)
         Integers become int64; floating-point targets take the dtype of ``theta0``.
     aux : tuple of ndarray
@@ -83,15 +87,18 @@ def custom(
             "loss_and_grad must be a plain function (def or lambda); "
             f"got {type(loss_and_grad).__name__}"
         )
-    theta0 = np.array(theta0).reshape(-1)
+    theta0 = np.array(refuse_mask("theta0", theta0)).reshape(-1)
     if theta0.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ArrayTypeError(f"theta0 must be float32 or float64; got {theta0.dtype}")
     title = name or function.__name__
     X, y, X_test, y_test = _arrays(title, theta0.dtype, X, y, X_test, y_test)
     if not isinstance(aux, tuple) or not all(isinstance(a, np.ndarray) for a in aux):
         raise ArrayTypeError("aux must be a tuple of NumPy arrays, () for none")
-    _try_once(function, theta0, X, y, aux)
-    _check_gradient(title, function, theta0, X, y, aux)
+    aux = tuple(refuse_mask(f"aux[{k}]", a) for k, a in enumerate(aux))
+    now = frozen(function)  # an @njit helper of the user's may hold what it read long ago
+    with in_two_lines():
+        _try_once(now, theta0, X, y, aux)
+        _check_gradient(title, now, theta0, X, y, aux)
     own_loss_and_grad, evaluate, init = _functions(function)
     return DataProblem(
         name=title,
@@ -111,6 +118,7 @@ def custom(
 
 def _arrays(title: str, dtype: np.dtype, X: Any, y: Any, X_test: Any, y_test: Any) -> tuple:
     """Return the four arrays as the kernel wants them, test rows like training rows."""
+    y = refuse_mask("y", y)
     labels = np.asarray(y).dtype.kind in "iub"
     X, y = _rows("X", X, dtype), _rows("y", y, np.dtype(np.int64) if labels else dtype)
     X_test = no_rows(X) if X_test is None else _rows("X_test", X_test, X.dtype)
@@ -128,15 +136,19 @@ def _arrays(title: str, dtype: np.dtype, X: Any, y: Any, X_test: Any, y_test: An
 
 
 def _rows(name: str, a: Any, dtype: np.dtype) -> np.ndarray:
-    array = np.asarray(a)
+    array = np.asarray(refuse_mask(name, a))
     if array.dtype.kind not in "iubf":
         raise ArrayTypeError(f"{name} must hold numbers; got {array.dtype}")
     if array.dtype.kind == "f" and dtype.kind == "i":
         raise ArrayTypeError(f"{name} must hold integers, as y does; got {array.dtype}")
     if array.ndim not in (1, 2):
         raise ArrayError(f"{name} must have one or two dimensions; got shape {array.shape}")
-    # A copy: read-only arrays (pandas hands them out) would be types of their own to Numba.
-    return np.array(array, dtype, order="C")
+    if dtype.kind == "i":
+        if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(dtype).max:
+            raise ArrayError(f"{name} holds {array.max()}; integers must fit in int64")
+        return np.array(array, dtype, order="C")
+    # NaN may be what the function calls a gap; it is no number that could be lost.
+    return cast(name, array, dtype, told=not name.endswith("_test"))
 
 
 def _try_once(
@@ -147,7 +159,7 @@ def _try_once(
     loss = function(theta0.copy(), X[:1], y[:1], aux, grad)
     if not isinstance(loss, float | np.floating):
         raise SpecError(
-            f"{function.__name__} must return the mean loss, a float; it returned {loss!r}"
+            f"{function.__name__} must return the mean loss, a float; it returned {shortened(loss)}"
         )
     if np.isnan(grad).any() and not np.isnan(loss):
         first = int(np.flatnonzero(np.isnan(grad))[0])
@@ -195,7 +207,7 @@ def _is_sum(wrong: Wrong, rows: int) -> str:
 
 @functools.cache
 def _functions(function: Callable) -> tuple[Callable, Callable, Callable]:
-    function = jitable(function)
+    function = adopted(function, jitable)
 
     @jitable
     def loss_and_grad(theta, X, y, aux, grad, work):

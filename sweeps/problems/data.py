@@ -9,10 +9,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from fastopt.errors import ArrayError, SpecError, did_you_mean
+from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
 from sweeps.problems import mlp as net
-from sweeps.problems.base import DataProblem, as_dataset, check_rows, no_rows
+from sweeps.problems.arrays import as_dataset, cast, refuse_other_columns, standardized
+from sweeps.problems.base import DataProblem, check_rows, no_rows
+from sweeps.problems.labels import (
+    classes_of,
+    is_classification,
+    measured,
+    numbered,
+    plain,
+    ravelled,
+)
 from sweeps.problems.prepared import prepared
 
 __all__ = [
@@ -42,21 +52,24 @@ def mlp(
 
     Parameters
     ----------
-    X : array_like, shape (n, features)
-    y : array_like, shape (n,) or (n, outputs)
-        Labels: integers 0, 1, ... or names, which are numbered in alphabetical order. Or
-        floating-point targets.
+    X : array_like or DataFrame, shape (n, features)
+        Numbers and booleans, of any dtype that scikit-learn takes; none of them missing.
+    y : array_like or Series, shape (n,) or (n, outputs)
+        Labels of two classes or more: text, booleans, categories or integers, with gaps or from any
+        number on. Or the targets of a regression: numbers. Whole numbers as floats, and numbers as
+        text, may be either: ``loss`` says which.
     X_test, y_test : array_like, optional
-        Rows that are evaluated, never trained on.
+        Rows that are evaluated, never trained on. Their labels are among those of ``y``.
     hidden : sequence of int
         Widths of the hidden layers; ``()`` is a linear model.
     activation : {"relu", "tanh"}
         Of the hidden layers.
     loss : {"softmax_cross_entropy", "logistic", "squared_error"}, optional
         By default softmax cross-entropy for labels and squared error (the mean over rows and
-        outputs) for targets. ``"logistic"`` has one output for two classes.
+        outputs) for floats. ``"logistic"`` has one output for two classes.
     standardize : bool
-        Shift and scale every feature by the mean and standard deviation of the training rows.
+        Shift and scale every feature by the mean and standard deviation of the training rows, by
+        scikit-learn's ``StandardScaler``, before anything is cast to ``dtype``.
     dtype : {"float32", "float64"}
         Of data, parameters and arithmetic.
     theta0 : array_like, optional
@@ -68,35 +81,67 @@ def mlp(
     Returns
     -------
     DataProblem
+        ``classes`` are the labels by their numbers, ``mean`` and ``scale`` those of the features.
 
     Raises
     ------
     SpecError, ArrayError, ArrayTypeError
-        Shapes do not fit, data are not finite, labels are not 0, 1, ..., or a name is unknown.
+        Shapes do not fit, data are not numbers, missing, masked or not finite, a test row has a
+        label that no training row has, or a name is unknown.
+
+    Warns
+    -----
+    SweepWarning
+        float32 loses what distinguishes the rows, labels stand in a column, or integers have so
+        many values that they may be measurements.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> mlp(rng.normal(size=(20, 3)), rng.integers(0, 2, 20), hidden=(4, 4))
+    >>> problem = mlp(rng.normal(size=(20, 3)), ["no", "yes"] * 10, hidden=(4, 4))
+    >>> problem
     mlp: 20 training rows, 46 parameters, float32
+    >>> problem.classes[problem.y[:3]]
+    array(['no', 'yes', 'no'], dtype='<U3')
     """
-    X, (y, y_test) = as_dataset("X", X, dtype), _numbered(y, y_test)
-    loss = loss or ("softmax_cross_entropy" if y.dtype.kind in "iub" else "squared_error")
-    X_test = no_rows(X) if X_test is None else as_dataset("X_test", X_test, dtype)
-    y_test = no_rows(y) if y_test is None else y_test
-    check_rows(X, y, name)
-    if len(X_test) or len(y_test):
-        check_rows(X_test, y_test, f"{name} (test)")
-    if X_test.shape[1] != X.shape[1]:
-        raise ArrayError(f"X has {X.shape[1]} features and X_test has {X_test.shape[1]}")
-    if standardize:
-        X, X_test = _standardized(X, X_test)
-    y, y_test, outputs = _targets(loss, y, y_test, X.dtype)
+    table = as_dataset("X", X)
+    test = None if X_test is None else as_dataset("X_test", X_test)
+    refuse_other_columns(X, X_test)
+    categorical = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
+    y, y_test = plain("y", y), None if y_test is None else plain("y_test", y_test)
+    check_rows(table, y, name)
+    if test is not None or y_test is not None:
+        check_rows(() if test is None else test, () if y_test is None else y_test, f"{name} (test)")
+    if test is not None and test.shape[1] != table.shape[1]:
+        raise ArrayError(f"X has {table.shape[1]} features and X_test has {test.shape[1]}")
+    if loss is None:
+        loss = "softmax_cross_entropy" if is_classification(y, categorical) else "squared_error"
+    scaled = standardized(table, test) if standardize else (table, test, None, None)
+    targets = _targets(loss, y, y_test, dtype)
+    return _network(name, scaled, targets, loss, hidden, activation, dtype, theta0)
+
+
+def _network(
+    name: str,
+    features: Sequence[Any],
+    targets: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    loss: str,
+    hidden: Sequence[int],
+    activation: str,
+    dtype: Any,
+    theta0: Any,
+) -> DataProblem:
+    """Make a network on checked arrays: features, test features, and the scaler's numbers."""
+    X, test, mean, scale = features
+    y, y_test, classes = targets
+    X = cast("X", X, dtype)
+    X_test = no_rows(X) if test is None else cast("X_test", test, dtype, told=False)
+    outputs = (1 if loss == "logistic" else len(classes)) if classes is not None else y.shape[1]
     widths = _widths(hidden)
     sizes = (X.shape[1], *widths, outputs)
     if activation not in net.ACTIVATIONS:
         raise SpecError(
-            f"activation must be one of {', '.join(net.ACTIVATIONS)}; got {activation!r}"
+            f"activation must be one of {', '.join(net.ACTIVATIONS)}; got {shortened(activation)}"
             f"{did_you_mean(activation, net.ACTIVATIONS)}"
         )
     loss_and_grad, evaluate = net.functions(loss)
@@ -113,6 +158,9 @@ def mlp(
         theta0=_initial(theta0, net.n_parameters(sizes), X.dtype),
         hidden=widths,
         reshape=_reshaped,
+        classes=classes,
+        mean=mean,
+        scale=scale,
         **_sized(sizes, np.array([net.ACTIVATIONS[activation]], np.int64)),
     )
 
@@ -120,8 +168,8 @@ def mlp(
 def _sized(sizes: tuple[int, ...], activation: np.ndarray) -> dict[str, Any]:
     """Return what a problem says of its layers."""
     return {
+        "n_params": net.n_parameters(sizes),  # refuses what no int64 can count
         "aux": (np.array(sizes, np.int64), activation),
-        "n_params": net.n_parameters(sizes),
         "work_per_row": net.work_per_row(sizes),
         "flops_per_row": 6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
     }
@@ -137,7 +185,7 @@ def _reshaped(problem: DataProblem, hidden: tuple[int, ...]) -> DataProblem:
 def softmax_regression(
     X: Any, y: Any, X_test: Any = None, y_test: Any = None, **options: Any
 ) -> DataProblem:
-    """Multinomial logistic regression: :func:`mlp` without hidden layers, on integer labels.
+    """Multinomial logistic regression: :func:`mlp` without hidden layers, on labels.
 
     Examples
     --------
@@ -159,7 +207,7 @@ def softmax_regression(
 def logistic_regression(
     X: Any, y: Any, X_test: Any = None, y_test: Any = None, **options: Any
 ) -> DataProblem:
-    """Binary logistic regression: :func:`mlp` without hidden layers, labels 0 and 1, one output.
+    """Binary logistic regression: :func:`mlp` without hidden layers, two classes, one output.
 
     Examples
     --------
@@ -190,61 +238,34 @@ def _widths(hidden: Any) -> tuple[int, ...]:
     widths = tuple(hidden) if isinstance(hidden, Sequence) else (hidden,)
     for width in widths:
         if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
-            raise SpecError(f"hidden must be a sequence of layer widths >= 1; got {hidden!r}")
+            raise SpecError(
+                f"hidden must be a sequence of layer widths >= 1; got {shortened(hidden)}"
+            )
     return tuple(int(w) for w in widths)
 
 
-def _standardized(X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    mean = X.mean(axis=0, dtype=np.float64)
-    deviation = X.std(axis=0, dtype=np.float64)
-    deviation[deviation == 0] = 1.0  # a constant feature stays at zero
-    return tuple(((a - mean) / deviation).astype(X.dtype) for a in (X, X_test))
-
-
-def _numbered(y: Any, y_test: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return both as arrays, with numbers for labels that are names.
-
-    >>> _numbered(["yes", "no", "yes"], ["no"])
-    (array([1, 0, 1]), array([0]))
-    """
-    y, y_test = np.asarray(y), None if y_test is None else np.asarray(y_test)
-    given = [y] if y_test is None else [y, y_test]
-    if not all(a.ndim == 1 and a.dtype.kind in "OU" for a in given):
-        return y, y_test
-    both = np.concatenate(given)
-    if not all(isinstance(name, str) for name in both):
-        return y, y_test
-    _, numbers = np.unique(both.astype(str), return_inverse=True)
-    return numbers[: len(y)], None if y_test is None else numbers[len(y) :]
-
-
-def _targets(loss: str, y: np.ndarray, y_test: np.ndarray, dtype: np.dtype) -> tuple:
-    """Return both target arrays as the loss wants them, and the number of outputs."""
+def _targets(loss: str, y: np.ndarray, y_test: np.ndarray | None, dtype: Any) -> tuple:
+    """Return both target arrays as the loss wants them, and the classes of labels."""
     if loss not in net.LOSSES:
         names = ", ".join(net.LOSSES)
         near = did_you_mean(loss, net.LOSSES)
-        raise SpecError(f"loss must be one of {names}; got {loss!r}{near}")
+        raise SpecError(f"loss must be one of {names}; got {shortened(loss)}{near}")
     if loss == "squared_error":
-        columns = [as_dataset("y", a[:, None] if a.ndim == 1 else a, dtype) for a in (y, y_test)]
-        outputs, outputs_test = (column.shape[1] for column in columns)
-        if outputs_test != outputs:
-            raise ArrayError(f"y has {outputs} outputs a row and y_test has {outputs_test}")
-        return *columns, outputs
-    if y.dtype.kind not in "iub" or y.ndim != 1:
-        raise ArrayError(f"{loss} needs integer labels of shape (n,); got {y.dtype} of {y.shape}")
-    everything = np.concatenate([y, y_test]).astype(np.int64)
-    classes = int(everything.max()) + 1
-    if everything.min() < 0 or (loss == "logistic" and classes > 2):
-        allowed = "0 and 1" if loss == "logistic" else "0, 1, 2, ..."
-        raise ArrayError(f"{loss} needs labels {allowed}; got {everything.min()} to {classes - 1}")
-    outputs = 1 if loss == "logistic" else classes
-    return everything[: len(y)].copy(), everything[len(y) :].copy(), outputs
+        made = measured("y", y, dtype)
+        test = no_rows(made) if y_test is None else measured("y_test", y_test, dtype, told=False)
+        if test.shape[1] != made.shape[1]:
+            raise ArrayError(f"y has {made.shape[1]} outputs a row and y_test has {test.shape[1]}")
+        return made, test, None
+    y, y_test = ravelled("y", y), None if y_test is None else ravelled("y_test", y_test)
+    classes = classes_of(loss, y)
+    test = y[:0] if y_test is None else y_test
+    return numbered("y", y, classes), numbered("y_test", test, classes), classes
 
 
 def _initial(theta0: Any, n: int, dtype: np.dtype) -> np.ndarray | None:
     if theta0 is None:
         return None
-    theta0 = as_dataset("theta0", np.reshape(theta0, (1, -1)), dtype)[0]
+    theta0 = cast("theta0", as_dataset("theta0", np.reshape(theta0, (1, -1))), dtype)[0]
     if theta0.size != n:
         raise ArrayError(f"theta0 has {theta0.size} numbers; the model has {n} parameters")
     return theta0
@@ -262,14 +283,19 @@ def _moons() -> tuple[np.ndarray, np.ndarray]:
     return make_moons(1000, noise=0.2, random_state=42)
 
 
-def _split(load: Callable, test_size: float, split_seed: int) -> list[Any]:
+def _split(load: Callable, test_size: float, split_seed: int, standardize: bool) -> list[Any]:
+    """Return targets and test targets, features and test features, and the scaler's numbers."""
     from sklearn.model_selection import train_test_split
 
     X, y = load()
-    if not test_size:
-        return [X, None, y, None]
     labels = y if y.dtype.kind in "iu" else None
-    return train_test_split(X, y, test_size=test_size, random_state=split_seed, stratify=labels)
+    options = {"test_size": test_size, "random_state": split_seed, "stratify": labels}
+    train, test, target, target_test = (
+        train_test_split(X, y, **options) if test_size else (X, None, y, None)
+    )
+    # All that needs scikit-learn is done here, whose results are kept.
+    scaled = standardized(train, test) if standardize else (train, test, None, None)
+    return [target, target_test, *scaled]
 
 
 def _dataset(name: str, load: Callable) -> Callable[..., DataProblem]:
@@ -287,23 +313,17 @@ def _dataset(name: str, load: Callable) -> Callable[..., DataProblem]:
         theta0: Any = None,
     ) -> DataProblem:
         if not 0.0 <= test_size < 1.0:
-            raise SpecError(f"test_size must be in [0, 1); got {test_size!r}")
-        split = functools.partial(_split, load, test_size, split_seed)
+            raise SpecError(f"test_size must be in [0, 1); got {shortened(test_size)}")
+        split = functools.partial(_split, load, test_size, split_seed, bool(standardize))
         # Anything but a number may split otherwise every time.
         is_fixed = isinstance(split_seed, int | np.integer)
-        parts = prepared(name, split, test_size, int(split_seed)) if is_fixed else split()
-        train, test, target, target_test = parts
-        shape = {"hidden": hidden, "activation": activation, "loss": loss, "theta0": theta0}
-        return mlp(
-            train,
-            target,
-            test,
-            target_test,
-            **shape,
-            standardize=standardize,
-            dtype=dtype,
-            name=name,
-        )
+        made_by = test_size, bool(standardize)
+        parts = prepared(name, split, *made_by, int(split_seed)) if is_fixed else split()
+        y, y_test, *features = parts
+        if loss is None:
+            loss = "softmax_cross_entropy" if y.dtype.kind in "iu" else "squared_error"
+        targets = _targets(loss, y, y_test, dtype)
+        return _network(name, features, targets, loss, hidden, activation, dtype, theta0)
 
     build.__name__ = build.__qualname__ = name
     build.__doc__ = f"""{(load.__doc__ or "").strip()}

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastopt import maths
 from fastopt.compile import inlinable
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.problems.landscapes import MOST_SCALARS, Landscape, landscape
 from sweeps.problems.quadratics import ellipse, noisy_quadratic, random_quadratic
 from sweeps.problems.unrolled import added, each, scaled, separable, total
@@ -316,7 +316,7 @@ def _plain(
 ) -> Landscape:
     dim = np.atleast_2d(optimum).shape[1]
     if np.shape(start) != (dim,):
-        raise SpecError(f"{name}: start must have {dim} coordinates; got {start!r}")
+        raise SpecError(f"{name}: start must have {dim} coordinates; got {shortened(start)}")
     named = _of_two(f) if dim == 2 and f.__code__.co_argcount == 0 else f
     return landscape(named, start, optimum, name=name, dtype=dtype)
 
@@ -338,7 +338,9 @@ def _cycle(values: Sequence[float], n: int) -> tuple[float, ...]:
 
 def _dim(dim: int, least: int) -> int:
     if isinstance(dim, bool) or not isinstance(dim, int) or not least <= dim <= MOST_SCALARS:
-        raise SpecError(f"dim must be an integer from {least} to {MOST_SCALARS}; got {dim!r}")
+        raise SpecError(
+            f"dim must be an integer from {least} to {MOST_SCALARS}; got {shortened(dim)}"
+        )
     return dim
 
 

@@ -12,24 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from fastopt.compile import frozen
+from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
 from fastopt.rules import RULES
+from fastopt.schedules import SCHEDULES
+from fastopt.uncompilable import in_two_lines
+from sweeps.names import refuse_taken
+from sweeps.problems.arrays import refuse_mask
 from sweeps.problems.gradients import points_near, wrong_component
 from sweeps.problems.signatures import Extras, uniform
+from sweeps.shipping import Shippable
 
 __all__ = ["Landscape", "landscape"]
 
 # Scalars travel in registers; beyond this many coordinates they spill, and an array is faster.
 MOST_SCALARS = 64
-# Columns of results and axes, beside hyperparameters, that no coordinate may be called.
-TAKEN = (
-    "trial_id", "state", "train_loss", "best_loss", "distance", "path_length", "steps",
-    "steps_to_target", "diverged_step", "optimizer", "seed", "schedule", "step",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class Landscape:
+class Landscape(Shippable):
     """A function to minimise from a start; made by :func:`landscape`.
 
     Parameters
@@ -149,7 +150,8 @@ def landscape(
         has coordinates. Alone, ``value`` will do: the gradient is then taken by central
         differences :math:`(f(x + h) - f(x - h)) / 2h`. With ``vector``, ``f(x, grad) -> value``
         takes the coordinates as one array and writes the gradient in place, or ``f(x) -> value``.
-        Numba compiles it; do not jit it yourself.
+        Numba compiles it, with what it calls; do not jit it yourself. Each sweep runs it as it is
+        then, constants and helpers included.
     start : sequence of float
         Where trials start. Each coordinate is an axis of the sweep as well: ``start_x``, ...
     optimum : sequence of float, or sequence of those, optional
@@ -209,10 +211,11 @@ def landscape(
     if point.ndim != 1:
         raise ArrayError(f"{title}: start must be one point; got shape {point.shape}")
     if not (isinstance(step, numbers.Real) and 0.0 < step < math.inf):
-        raise SpecError(f"{title}: step must be a finite number > 0; got {step!r}")
+        raise SpecError(f"{title}: step must be a finite number > 0; got {shortened(step)}")
     extras = Extras(timed, seeded, bool(_checked_aux(aux)))
     names = _names(title, function, point.size, vector, extras)
-    with_grad = _returns_grad(title, function, point, vector, extras, aux)
+    with in_two_lines():  # an @njit helper of the user's may hold what it read long ago
+        with_grad = _returns_grad(title, frozen(function), point, vector, extras, aux)
     if not with_grad and point.dtype != np.float64:
         raise SpecError(
             f"{title} returns no gradient, and central differences in float32 have no correct "
@@ -231,7 +234,7 @@ def landscape(
         aux=aux,
     )
     if with_grad:
-        _check_gradient(problem)
+        _check_gradient(frozen(problem))
     return problem
 
 
@@ -243,12 +246,13 @@ def _dtype(dtype: Any) -> np.dtype:
 
 
 def _floats(what: str, given: Any, dtype: Any) -> np.ndarray:
+    given = refuse_mask(what, given)
     try:
         array = np.array(given, dtype, ndmin=1)
     except (TypeError, ValueError) as error:
         raise ArrayTypeError(f"{what} must be numbers: {error}") from None
     if array.size == 0 or array.ndim > 2 or not np.isfinite(array).all():
-        raise ArrayError(f"{what} must be one finite number or more; got {given!r}")
+        raise ArrayError(f"{what} must be one finite number or more; got {shortened(given)}")
     return array
 
 
@@ -278,12 +282,16 @@ def _bounds(title: str, bounds: Any, start: np.ndarray) -> np.ndarray | None:
     except (TypeError, ValueError):
         raise ArrayError(
             f"{title}: bounds must be (low, high), each a number or one for each of the "
-            f"{start.size} coordinates; got {bounds!r}"
+            f"{start.size} coordinates; got {shortened(bounds)}"
         ) from None
     if not (low <= high).all():
-        raise ArrayError(f"{title}: bounds must have low <= high everywhere; got {bounds!r}")
+        raise ArrayError(
+            f"{title}: bounds must have low <= high everywhere; got {shortened(bounds)}"
+        )
     if not ((low <= start) & (start <= high)).all():
-        raise ArrayError(f"{title}: start {start.tolist()} is outside of bounds {bounds!r}")
+        raise ArrayError(
+            f"{title}: start {start.tolist()} is outside of bounds {shortened(bounds)}"
+        )
     return np.ascontiguousarray([low, high])
 
 
@@ -313,14 +321,11 @@ def _names(
 
 
 def _free(title: str, names: list[str]) -> tuple[str, ...]:
-    """Return the names, unless one of them means something else in a result."""
-    taken = {*TAKEN, *(name for rule in RULES.values() for name in rule.hyper)}
-    for name in names:
-        if name in taken:
-            raise SpecError(
-                f"{title}: the name {name!r} is taken by an axis or a result of sweeps; call that "
-                "argument otherwise, such as x"
-            )
+    """Return the names, unless one of them is that of a column or an axis."""
+    hyper = [name for rule in RULES.values() for name in rule.hyper]
+    schedules = [name for row in SCHEDULES.values() for name in row.params]
+    taken = dict.fromkeys((*hyper, *schedules), "a hyperparameter, which may be an axis")
+    refuse_taken(f"coordinate of {title}", names, taken)
     return tuple(names)
 
 
@@ -341,11 +346,13 @@ def _returns_grad(
             if not fits:
                 raise SpecError(
                     f"{title} must return value, (one derivative for each of the {start.size} "
-                    f"coordinates) with the gradient as a tuple; it returned {value!r}"
+                    f"coordinates) with the gradient as a tuple; it returned {shortened(value)}"
                 )
             value = value[0]
     if not isinstance(value, numbers.Real):
-        raise SpecError(f"{title} must return its value as one number; it returned {value!r}")
+        raise SpecError(
+            f"{title} must return its value as one number; it returned {shortened(value)}"
+        )
     return with_grad
 
 
@@ -369,6 +376,6 @@ def _check_gradient(problem: Landscape) -> None:
         if wrong is not None:
             raise SpecError(
                 f"{problem.name}: wrong gradient at ({', '.join(map(repr, point.tolist()))}): its "
-                f"component {problem.names[wrong.coordinate]} is {wrong.given!r}, finite "
+                f"component {problem.names[wrong.coordinate]} is {shortened(wrong.given)}, finite "
                 f"differences say {wrong.found:.9g}"
             )

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastopt import maths
 from fastopt.compile import inlinable, jitable
+from fastopt.errors import SpecError, shortened
 from fastopt.maths.bits import rectified
 from sweeps.philox import fill_uniform
 from sweeps.problems.products import product
@@ -29,6 +30,8 @@ ACTIVATIONS = {"relu": 0, "tanh": 1}
 RELU = ACTIVATIONS["relu"]
 # Rows evaluated at a time: 256 rows of a 64-32-10 net stay in the second-level cache.
 BLOCK = 256
+# Parameters that no machine holds, and whose bytes an int64 still counts, scratch included.
+MOST_PARAMETERS = 1 << 45
 # Multiplications of a product up to which ours beat BLAS.
 SMALL = 1 << 20
 
@@ -36,10 +39,23 @@ SMALL = 1 << 20
 def n_parameters(sizes: tuple[int, ...]) -> int:
     """Count weights and biases of layers of these widths.
 
+    Raises
+    ------
+    SpecError
+        They are more than any machine holds.
+
+    Examples
+    --------
     >>> n_parameters((64, 32, 10))
     2410
     """
-    return sum((n + 1) * m for n, m in itertools.pairwise(sizes))
+    count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
+    if count >= MOST_PARAMETERS:
+        raise SpecError(
+            f"hidden: layers of widths {shortened(sizes)} have more than {MOST_PARAMETERS:,} "
+            "parameters, which no memory can hold; make them narrower"
+        )
+    return count
 
 
 def work_per_row(sizes: tuple[int, ...]) -> int:

@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from fastopt import maths
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.philox import uniforms
 from sweeps.problems.landscapes import Landscape, landscape
+from sweeps.resources import check_memory
 
 __all__ = ["ellipse", "noisy_quadratic", "random_quadratic"]
 
@@ -40,7 +41,9 @@ def ellipse(
     (55.0, (10.0, 10.0))
     """
     if not (condition > 0.0 and math.isfinite(condition)):
-        raise SpecError(f"ellipse: condition must be a finite number > 0; got {condition!r}")
+        raise SpecError(
+            f"ellipse: condition must be a finite number > 0; got {shortened(condition)}"
+        )
     aux = (np.array([condition], dtype),)
     return landscape(_bowl, start, (0.0, 0.0), name="ellipse", dtype=dtype, aux=aux)
 
@@ -79,8 +82,14 @@ def random_quadratic(
     if not (condition >= 1.0 and math.isfinite(condition)) or dim < 1:
         raise SpecError(
             "random_quadratic: dim must be >= 1 and condition a finite number >= 1; "
-            f"got {dim!r} and {condition!r}"
+            f"got {shortened(dim)} and {shortened(condition)}"
         )
+    # The matrix, its two factors and what LAPACK works in.
+    check_memory(
+        4 * 8 * dim * dim,
+        f"random_quadratic: matrices of dim={shortened(dim)} take",
+        "Use fewer dimensions",
+    )
     rng = np.random.default_rng(seed)
     q, r = np.linalg.qr(rng.normal(size=(dim, dim)))
     q *= np.sign(np.diag(r))  # without this the distribution is not uniform
@@ -145,7 +154,7 @@ def noisy_quadratic(
     if not (condition > 0.0 and noise >= 0.0 and math.isfinite(condition + noise)):
         raise SpecError(
             "noisy_quadratic: condition must be > 0 and noise >= 0, both finite; "
-            f"got {condition!r} and {noise!r}"
+            f"got {shortened(condition)} and {shortened(noise)}"
         )
     aux = (np.array([condition, noise], dtype),)
     return landscape(

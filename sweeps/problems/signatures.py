@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastopt.compile import inlinable
+from fastopt.compile import adopted, inlinable
 
 __all__ = ["Extras", "uniform"]
 
@@ -46,8 +46,11 @@ def _without(value):
 def uniform(
     function: Callable, dim: int, vector: bool, extras: Extras, with_grad: bool, step: float
 ) -> Callable:
-    """Return ``function`` behind the signature of :class:`Landscape`, the same object each time."""
-    function = inlinable(function)
+    """Return ``function`` behind the signature of :class:`Landscape`, the same object each time.
+
+    It reads what ``function`` is at each call; a sweep freezes it.
+    """
+    function = adopted(function, inlinable)
     times, seeds, arrays = (
         _with if wanted else _without for wanted in (extras.timed, extras.seeded, extras.auxed)
     )

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 
 from fastopt.compile import jitable
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.problems.base import DataProblem
 
 __all__ = ["summed"]
@@ -49,7 +49,9 @@ def summed(problem: DataProblem) -> DataProblem:
     (0.5, array([8.]))
     """
     if not isinstance(problem, DataProblem):
-        raise SpecError(f"summed(problem) needs a problem with rows of data; got {problem!r}")
+        raise SpecError(
+            f"summed(problem) needs a problem with rows of data; got {shortened(problem)}"
+        )
     if problem.options.get("summed"):
         raise SpecError(f"summed(problem): the gradients of {problem.name} are sums already")
     return dataclasses.replace(

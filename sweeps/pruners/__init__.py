@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.pruners.asha import ASHA
 from sweeps.pruners.base import Pruner, Round, Rounds, expected, play
 from sweeps.pruners.halving import Hyperband, SuccessiveHalving
@@ -64,13 +64,14 @@ def as_pruner(given: Any) -> Pruner:
     if not isinstance(name, str) or name not in PRUNERS:
         raise SpecError(
             f"a pruner is an object of sweeps.pruners, or one of {', '.join(PRUNERS)}; "
-            f"got {given!r}{did_you_mean(name, PRUNERS) if isinstance(name, str) else ''}"
+            f"got {shortened(given)}{did_you_mean(name, PRUNERS) if isinstance(name, str) else ''}"
         )
     fields = list(PRUNERS[name].__dataclass_fields__)  # type: ignore[attr-defined]
     for option in options:
         if option not in fields:
             raise SpecError(
-                f"pruner {name!r} has no option {option!r}{did_you_mean(option, fields)}; "
+                f"pruner {shortened(name)} has no option "
+                f"{shortened(option)}{did_you_mean(option, fields)}; "
                 f"there are {', '.join(fields)}"
             )
     return PRUNERS[name](**options)

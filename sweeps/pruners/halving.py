@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, shortened
 from sweeps.distributions import whole
 from sweeps.multifidelity import MOST, ROUNDINGS, Rung, halving_rungs, hyperband_brackets
 from sweeps.pruners.base import Pruner, Round, Rounds, best_of
@@ -137,7 +137,7 @@ class Hyperband(Pruner):
         whole("seed", self.seed, 0, 2**64 - 1)
         if self.rounding not in ROUNDINGS:
             raise SpecError(
-                f"rounding must be one of {', '.join(ROUNDINGS)}; got {self.rounding!r}"
+                f"rounding must be one of {', '.join(ROUNDINGS)}; got {shortened(self.rounding)}"
             )
 
     def rounds(self, n_trials: int, max_resources: int) -> Rounds:

@@ -67,16 +67,16 @@ def best_trials(result: SweepResult) -> Table:
 
 def best_configurations(result: SweepResult) -> Table:
     """Return header and rows of the best means over seeds of which every trial finished."""
-    frame = result.over_seeds(metrics=[result.metric])
-    of = {"mean": "mean", "std": "standard deviation", "min": "smallest", "max": "largest"}
-    whole = frame[frame[f"n_{result.metric}"] == frame["n_trials"]]
-    whole = whole.sort_values(
-        f"mean_{result.metric}", ascending=result.mode == "min", kind="stable"
-    )
-    whole = whole.rename(columns={f"{key}_{result.metric}": name for key, name in of.items()})
-    axes = [name for name in varying(result) if name != SEED]
-    whole = whole.rename(columns={"n_trials": "seeds"})
-    return _table(whole[[*axes, "seeds", *of.values()]].head(10))
+    spread = over_seeds(result, result.metric)
+    sign = 1.0 if result.mode == "min" else -1.0
+    best = np.argsort(sign * spread["mean"], kind="stable")
+    best = best[(spread["n"] == spread["n_trials"])[best]][:10]
+    rows = result._frame(spread["row"][best])[[n for n in varying(result) if n != SEED]]
+    shown = {"n_trials": "seeds", "mean": "mean", "std": "standard deviation"}
+    shown |= {"min": "smallest", "max": "largest"}
+    figures = pd.DataFrame({title: spread[name][best] for name, title in shown.items()})
+    # Side by side, not by name: an axis may be called like a figure.
+    return _table(pd.concat([rows, figures], axis=1))
 
 
 def _table(frame: pd.DataFrame) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sweeps.resources import size_of
 from sweeps.store import fs
-from sweeps.store.decode import opened, read_table
+from sweeps.store.decode import read_table, said_by
+from sweeps.store.documents import Stored
 from sweeps.store.folder import CURVES, ROWS, Folder
-from sweeps.store.parts import Part, content, encoded, facts_of, named
+from sweeps.store.parts import Part, content, encoded, named
 
 __all__ = ["Compacted", "compact"]
 
@@ -64,10 +67,10 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
     before = _sizes(folder)
     for stored in folder.sweeps():
         for kind in (ROWS, CURVES):
-            whole = folder.whole(kind, stored.name)
+            whole = folder.whole(kind, stored)
             for group in _groups(folder, kind, whole):
                 _merge(folder, kind, group)
-            _remove_covered(folder, kind, stored.name)
+            _remove_covered(folder, kind, stored)
     after = _sizes(folder)
     return Compacted(len(before), len(after), sum(before), sum(after))
 
@@ -77,7 +80,7 @@ def _groups(folder: Folder, kind: str, parts: list[Part]) -> Iterator[list[Part]
     group: list[Part] = []
     size = 0
     for part in parts:
-        more = (folder.path / kind / str(part)).stat().st_size
+        more = size_of(folder.path / kind / str(part))
         follows = group and group[-1].chunks.stop == part.first
         if group and not (follows and size + more <= MOST_BYTES):
             yield group
@@ -95,24 +98,24 @@ def _merge(folder: Folder, kind: str, parts: list[Part]) -> None:
     first, count = parts[0].first, sum(part.count for part in parts)
     said: dict[str, Any] = {"sweep": parts[0].sweep, "first": first, "count": count}
     if kind == ROWS:
-        tallies = [facts_of(opened(path).metadata) for path in paths]
-        said["rows"] = sum(each["rows"] for each in tallies)
-        said["states"] = np.sum([each["states"] for each in tallies], axis=0).tolist()
+        tallies = [said_by(path) for path in paths]
+        said["rows"] = sum(each.rows for each in tallies)
+        said["states"] = np.sum([each.states for each in tallies], axis=0).tolist()
     data = encoded(pa.concat_tables(tables), said, ROW_GROUP)
     fs.publish(folder.path / kind / str(Part(first, count, parts[0].sweep, content(data))), data)
 
 
-def _remove_covered(folder: Folder, kind: str, sweep: str) -> None:
+def _remove_covered(folder: Folder, kind: str, stored: Stored) -> None:
     """Remove parts whose chunks are in larger ones, from this time or one that was cut short."""
-    kept = set(folder.listed(kind, sweep))
-    every = [named(path.name) for path in (folder.path / kind).iterdir()]
-    covered = [part for part in every if part and part.sweep == sweep and part not in kept]
+    kept = set(folder.listed(kind, stored))
+    covered = [part for part in folder.claimed(kind, stored.name) if part not in kept]
     for part in covered:
-        fs.remove(folder.path / kind / str(part))
+        with contextlib.suppress(IsADirectoryError, PermissionError):  # a folder, which is no part
+            fs.remove(folder.path / kind / str(part))
     if covered:
         fs.sync_folder(folder.path / kind)
 
 
 def _sizes(folder: Folder) -> list[int]:
     paths = [path for kind in (ROWS, CURVES) for path in (folder.path / kind).iterdir()]
-    return [path.stat().st_size for path in paths if named(path.name)]
+    return [size_of(path) for path in paths if named(path.name)]

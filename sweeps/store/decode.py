@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fastopt.errors import StoreError
+from fastopt.errors import StoreError, shortened
 from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES
 from sweeps.engine.trial import COUNTS
-from sweeps.store import fs
-from sweeps.store.parts import digest_of_footer, footer_length
+from sweeps.store.documents import Facts
+from sweeps.store.parts import digest_of_footer, facts_of, read_footer
 
-__all__ = ["cells_of", "curves_from", "opened", "read_table", "rows_from"]
+__all__ = ["cells_of", "curves_from", "damaged", "opened", "read_table", "rows_from", "said_by"]
 
 
 def opened(path: Path) -> pq.ParquetFile:
@@ -30,8 +30,7 @@ def opened(path: Path) -> pq.ParquetFile:
         It is damaged or cannot be read.
     """
     try:
-        footer = fs.read_end(path, footer_length(fs.read_end(path, 8)))
-        if digest_of_footer(footer) != path.stem[-8:]:
+        if digest_of_footer(read_footer(path)) != path.stem[-8:]:
             raise OSError("its footer is not what was written")
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
@@ -51,8 +50,26 @@ def read_table(
     try:
         with opened(path) as file:
             groups = range(file.num_row_groups) if group is None else [group]
-            return file.read_row_groups(list(groups), columns=columns)
+            table = file.read_row_groups(list(groups), columns=columns)
     except (pa.ArrowException, OSError) as error:
+        raise damaged(path, error) from error
+    missing = [name for name in columns or () if name not in table.column_names]
+    if missing:
+        raise damaged(path, ValueError(f"it lacks the column {shortened(missing[0])}"))
+    return table
+
+
+def said_by(path: Path, footer: pq.FileMetaData | None = None) -> Facts:
+    """Return what a part says about itself; its footer is read if it is not given.
+
+    Raises
+    ------
+    StoreError
+        It is damaged or cannot be read.
+    """
+    try:
+        return facts_of(opened(path).metadata if footer is None else footer)
+    except ValueError as error:
         raise damaged(path, error) from error
 
 

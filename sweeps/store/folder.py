@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import json
 import os
 import re
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastopt.errors import SpecError, StoreError, SweepWarning
+from fastopt.errors import SpecError, StoredSpecError, StoreError, SweepWarning
+from sweeps.resources import check_path
 from sweeps.store import fs
 from sweeps.store.compare import differences, same
-from sweeps.store.identity import FORMAT, digest, provenance
-from sweeps.store.parts import Part, named, verified
+from sweeps.store.documents import Stored, read_spec
+from sweeps.store.identity import digest, provenance, restored
+from sweeps.store.parts import Part, digest_of_footer, named, read_footer, verified
 
 __all__ = ["CURVES", "ROWS", "Folder", "Stored"]
 
 ROWS, CURVES, FACTS, BAD = "parts", "curves", "facts", "bad"
+TRIES = 100
+"""Looks at a folder in which other processes write; two or three are usual."""
+
 EFFECTIVE = os.access in os.supports_effective_ids
 SPEC = re.compile(r"spec(-(?P<number>\d{4,})-[0-9a-f]{16})?\.json")
-
-
-@dataclass(frozen=True)
-class Stored:
-    """One sweep of a store: the first, or one that has grown out of it.
-
-    ``identity`` is what :func:`sweeps.store.identity.identity` returns, ``name`` its digest, which
-    the names of its parts contain; ``number`` counts the sweeps of a store from 1.
-    """
-
-    identity: dict[str, Any]
-    provenance: dict[str, Any]
-    name: str
-    number: int
 
 
 class Folder:
@@ -47,7 +39,7 @@ class Folder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = check_path(path)
 
     def __repr__(self) -> str:
         return f"Folder({str(self.path)!r})"
@@ -86,13 +78,16 @@ class Folder:
             name = SPEC.fullmatch(path.name)
             if not name:
                 continue
-            stored = _read_spec(path, int(name["number"] or 1))
+            try:
+                stored = read_spec(path, int(name["number"] or 1))
+            except FileNotFoundError:  # set aside by another process
+                continue
             if isinstance(stored, Stored):
                 found.append(stored)
             elif mend:
                 self.set_aside(path, stored, "It is written again")
             else:
-                raise StoreError(
+                raise StoredSpecError(
                     f"{path} is damaged: {stored}. Run the command of the sweep again: it writes "
                     "the file anew and goes on with what is stored"
                 )
@@ -123,11 +118,22 @@ class Folder:
             The store holds another sweep, of which this one is no extension; the message lists
             what differs.
         """
-        known = self.sweeps(mend=True)
+        for _ in range(TRIES):
+            known = self.sweeps(mend=True)
+            for stored in known:
+                if same(stored.identity, identity):
+                    _warn_of_versions(self.path, stored.provenance)
+                    return stored
+            new = self._written(identity, known)
+            # Of two different sweeps that begin in one empty folder at once, one must give way.
+            if new.number > 1 or [stored.name for stored in self.sweeps()][:1] == [new.name]:
+                return new
+        raise self._restless(self.path)
+
+    def _written(self, identity: dict[str, Any], known: list[Stored]) -> Stored:
+        """Write a sweep down as a new one beside those that are known."""
         for stored in known:
-            if same(stored.identity, identity):
-                _warn_of_versions(self.path, stored.provenance)
-                return stored
+            restored(stored.identity["space"])  # or there is nothing to compare with
         unlike = [differences(stored.identity, identity) for stored in known]
         if known and all(unlike):
             listed = "\n  ".join(min(unlike, key=len)[:20])
@@ -142,29 +148,39 @@ class Folder:
         document = {"digest": new.name, "identity": identity, "provenance": new.provenance}
         text = json.dumps(document, indent=1, allow_nan=False)
         fs.publish(self.path / f"spec{suffix}.json", text.encode())
-        # Of two different sweeps that begin in one empty folder at once, one must give way.
-        return new if number > 1 or self.sweeps()[0].name == new.name else self.claim(identity)
+        return new
 
-    def listed(self, kind: str, sweep: str, chunks: range | None = None) -> list[Part]:
+    def listed(self, kind: str, stored: Stored, chunks: range | None = None) -> list[Part]:
         """Return the parts of a sweep by their names, each chunk once, in order of the chunks.
 
         A part of several chunks goes before those of one that it was made of. With ``chunks``,
-        only parts that have some of these are returned.
+        only parts that have some of these are returned. Names that claim chunks which the sweep
+        does not have are those of strangers.
         """
-        found = [named(path.name) for path in self._list(self.path / kind)]
         parts = sorted(
-            (part for part in found if part is not None and part.sweep == sweep),
+            (p for p in self.claimed(kind, stored.name) if p.chunks.stop <= stored.chunks),
             key=lambda part: (-part.count, part.first, part.content),
         )
-        chosen, covered = [], set[int]()
+        chosen: list[Part] = []
         for part in parts:
-            if covered.isdisjoint(part.chunks):
-                covered.update(part.chunks)
-                chosen.append(part)
-        return sorted(p for p in chosen if chunks is None or any(k in chunks for k in p.chunks))
+            # Not chunk by chunk: of a name that claims 10**15 there would be no end.
+            k = bisect.bisect(chosen, part.first, key=lambda p: p.first)
+            if _follow(*chosen[max(k - 1, 0) : k], part, *chosen[k : k + 1]):
+                chosen.insert(k, part)
+        return [part for part in chosen if chunks is None or _meet(chunks, part.chunks)]
 
-    def whole(self, kind: str, sweep: str, chunks: range | None = None) -> list[Part]:
+    def claimed(self, kind: str, sweep: str) -> list[Part]:
+        """Return every part whose name says that it is of this sweep."""
+        found = [named(path.name) for path in self._list(self.path / kind)]
+        return [part for part in found if part is not None and part.sweep == sweep]
+
+    def whole(self, kind: str, stored: Stored, chunks: range | None = None) -> list[Part]:
         """Return what is listed and has the right bytes; set the others aside.
+
+        Raises
+        ------
+        StoreError
+            Parts come and go for ever.
 
         Warns
         -----
@@ -172,8 +188,8 @@ class Folder:
             A part is damaged.
         """
         good: set[Part] = set()
-        while True:
-            parts = self.listed(kind, sweep, chunks)
+        for _ in range(TRIES):
+            parts = self.listed(kind, stored, chunks)
             wrong = {part: self._problem(kind, part) for part in parts if part not in good}
             for part, problem in wrong.items():
                 if problem:
@@ -181,12 +197,12 @@ class Folder:
             good |= {part for part, problem in wrong.items() if problem == ""}
             if good.issuperset(parts):
                 return parts
+        raise self._restless(self.path / kind)
 
     def set_aside(self, path: Path, problem: str, consequence: str) -> None:
         """Move a damaged file to the folder ``bad``, and say so."""
-        to = self.path / BAD / path.name
-        fs.make_folder(to.parent)
-        fs.move(path, to)
+        fs.make_folder(self.path / BAD)
+        to = fs.move(path, self.path / BAD)
         warnings.warn(
             f"{path} is damaged: {problem}. It was set aside as {to}. {consequence}",
             SweepWarning,
@@ -195,12 +211,25 @@ class Folder:
 
     def _problem(self, kind: str, part: Part) -> str | None:
         """Return what is wrong with a part, or nothing; None if it is gone, put into another."""
+        path = self.path / kind / str(part)
         try:
-            return verified(part, fs.read(self.path / kind / str(part)))
+            # The end first: what was grown to a size of its own, by a hole, is not read in full.
+            footer = read_footer(path)
+            if digest_of_footer(footer) != part.content[-8:]:
+                return "its bytes are not those that were written"
+            return verified(part, fs.read(path))
         except FileNotFoundError:
             return None
+        except fs.NoFile as error:
+            return str(error.strerror)
         except OSError as error:
             return f"it cannot be read ({error.strerror})"
+
+    def _restless(self, path: Path) -> StoreError:
+        return StoreError(
+            f"{path} is never the same twice: after {TRIES} looks its files still come and go. "
+            "Stop whatever else works in that folder, and run the same command again"
+        )
 
     def _list(self, folder: Path) -> list[Path]:
         try:
@@ -215,18 +244,19 @@ class Folder:
             raise StoreError(f"{folder} cannot be read: {error.strerror}") from error
 
 
-def _read_spec(path: Path, number: int) -> Stored | str:
-    """Return what a document says, or what is wrong with it."""
-    try:
-        document = json.loads(fs.read(path))
-        identity = document["identity"]
-        if identity["format"] > FORMAT:
-            raise StoreError(f"{path} was written by a newer version of fastopt; update it")
-        if digest(identity) != document["digest"]:
-            return "its content is not what was written"
-        return Stored(identity, document["provenance"], document["digest"], number)
-    except (ValueError, KeyError, TypeError) as error:
-        return f"it cannot be read ({type(error).__name__}: {error})"
+def _follow(*parts: Part) -> bool:
+    """Tell whether the chunks of each part come after those of the one before."""
+    return all(a.chunks.stop <= b.first for a, b in itertools.pairwise(parts))
+
+
+def _meet(some: range, run: range) -> bool:
+    """Tell whether any of ``some`` chunks is in a run of consecutive ones.
+
+    >>> _meet(range(1, 100, 4), range(6, 9)), _meet(range(1, 100, 4), range(6, 10))
+    (False, True)
+    """
+    skipped = -(-max(run.start - some.start, 0) // some.step)
+    return skipped < len(some) and some[skipped] < run.stop
 
 
 def _warn_of_versions(path: Path, before: dict[str, Any]) -> None:

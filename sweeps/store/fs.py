@@ -13,16 +13,33 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from fastopt.errors import StoreError
 
-__all__ = ["append", "make_folder", "move", "publish", "read", "remove", "sweep_drafts"]
+__all__ = [
+    "NoFile",
+    "append",
+    "make_folder",
+    "move",
+    "publish",
+    "read",
+    "read_end",
+    "remove",
+    "sweep_drafts",
+]
 
 # A draft that another machine has not finished in this time (s) belongs to nobody.
 ABANDONED = 24 * 3600.0
-DRAFT = re.compile(r"\..+\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.[0-9a-f]+\.draft")
+DRAFT = re.compile(r"\..+\.(?P<host>[\w-]+)\.(?P<pid>[0-9]+)\.[0-9a-f]+\.draft")
+
+
+class NoFile(OSError):
+    """What has the name of a file is a folder, a pipe, a device, or a link to nowhere."""
 
 
 def publish(path: Path, data: bytes) -> None:
@@ -73,16 +90,22 @@ def _write_new(path: Path, data: bytes) -> None:
         os.close(file)
 
 
-def move(path: Path, to: Path) -> None:
-    """Move a file to another folder of the store; gone already is as good."""
+def move(path: Path, folder: Path) -> Path:
+    """Move a file to another folder of the store, under a name that is free there.
+
+    Gone already is as good. Returns where it is now.
+    """
+    names = (path.name, *(f"{path.name}.{secrets.token_hex(4)}" for _ in range(3)))
+    to = next(to for name in names if not os.path.lexists(to := folder / name))
     try:
         replace(path, to)
-        sync_folder(to.parent)
+        sync_folder(folder)
         sync_folder(path.parent)
     except FileNotFoundError:
-        return
+        pass
     except OSError as error:
         raise failure(error, to) from error
+    return to
 
 
 def create(path: Path) -> int:
@@ -154,16 +177,51 @@ def make(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
 
 
-def read(path: Path) -> bytes:
-    """Return the bytes of a file."""
-    return path.read_bytes()
+def read(path: Path, most: int | None = None) -> bytes:
+    """Return the bytes of a file, of which it may have ``most``.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none, any more.
+    NoFile
+        It is none: nobody would come back from a pipe, nor from ``/dev/zero``.
+    OSError
+        It cannot be read.
+    """
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > most:
+            raise NoFile(errno.EFBIG, f"it has {size:,} bytes, of which {most:,} are allowed")
+        return file.read()
 
 
 def read_end(path: Path, count: int) -> bytes:
     """Return the last bytes of a file, ``count`` of them if it is as long as that."""
-    with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - count))
+    with _opened(path) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - count))
         return file.read(count)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        # Not to wait for the other end, if it is a pipe.
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        if not path.is_symlink():
+            raise
+        raise NoFile(errno.ENOENT, "it is a link to nowhere") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # ENXIO: a socket
+            raise NoFile(error.errno, f"it is no file ({error.strerror})") from None
+        raise
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, number)
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise NoFile(errno.EINVAL, "it is a folder, a pipe or a device, and no file")
+        stack.pop_all()
+        yield stack.enter_context(os.fdopen(number, "rb"))
 
 
 def host() -> str:
@@ -187,7 +245,7 @@ def _is_gone(path: Path, owner: str, pid: int) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # there are no such numbers
         return True
     except PermissionError:
         return False

@@ -8,6 +8,7 @@ stands beside it and decides nothing.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -18,14 +19,23 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.compile import fingerprint
+from fastopt.compile import noticed
 from fastopt.doctor import versions
-from fastopt.errors import StoreError, SweepWarning
+from fastopt.errors import StoredSpecError, SweepWarning, shortened
 from fastopt.schedules import Schedule
-from sweeps.axes import Points, Tied
-from sweeps.distributions import Choice, Draws, Independent, LogUniform, Uniform
+from sweeps.axes import Points, Tied, linspace, logspace
+from sweeps.distributions import (
+    Distribution,
+    Draws,
+    Independent,
+    choice,
+    loguniform,
+    uniform,
+    whole,
+)
 from sweeps.engine.plan import Plan
-from sweeps.samplers import Latin, Sobol
+from sweeps.limits import MAX_LENGTH
+from sweeps.samplers import LATIN_MAX, SOBOL_BITS, Latin, Sobol
 from sweeps.space import Space
 
 __all__ = ["FORMAT", "described", "digest", "identity", "provenance", "restored"]
@@ -102,12 +112,13 @@ def described(value: Any) -> Any:
     if isinstance(value, Schedule):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: described(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        told = [f.name for f in dataclasses.fields(value) if f.compare]
+        fields = {name: described(getattr(value, name)) for name in told}
         return {"kind": type(value).__name__, **fields}
     if isinstance(value, Sequence | set | frozenset):
         items = value if isinstance(value, Sequence) else sorted(value, key=repr)
         return [described(item) for item in items]
-    return f"code {fingerprint(value)}"
+    return f"code {noticed(value)}"
 
 
 def _space(space: Space) -> dict[str, Any]:
@@ -135,7 +146,7 @@ def restored(document: Mapping[str, Any]) -> Space:
 
     Raises
     ------
-    StoreError
+    StoredSpecError
         It describes no space.
 
     Examples
@@ -148,19 +159,42 @@ def restored(document: Mapping[str, Any]) -> Space:
     """
     try:
         return _restored(document)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"the store describes no space: {type(error).__name__}: {error}") from None
+    except _WRONG as error:
+        raise StoredSpecError(f"the store describes no space: {_said(error)}") from None
 
 
 def _restored(document: Mapping[str, Any]) -> Space:
+    parts: list[dict[str, Any]] = []
+    for k, part in enumerate(document["parts"]):
+        parts.append({})
+        for name, axis in part.items():
+            try:
+                parts[k][name] = _made(axis)
+            except _WRONG as error:
+                raise ValueError(f"$.space.parts[{k}].{name}: {_said(error)}") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SweepWarning)  # of repeated values: it was given once
-        space = Space([{k: _made(axis) for k, axis in part.items()} for part in document["parts"]])
+        space = Space(parts)
     space.names = tuple(document["names"])
     rows = (document["selection"] or {}).get("of")
     if isinstance(rows, list):
-        return space._selected(np.array(rows, np.int64))
-    return space._selected(_made(rows)) if isinstance(rows, Mapping) else space
+        listed = np.array(rows, np.int64)
+        return space._selected(_among(listed, space, listed.min(initial=0), listed.max(initial=0)))
+    if isinstance(rows, Mapping):
+        run = _made(rows)
+        return space._selected(_among(run, space, *(run[:1] or (0,)), *(run[-1:] or (0,))))
+    return space
+
+
+def _among(rows: Any, space: Space, *ends: int) -> Any:
+    """Return the numbers of trials, of which these are the extremes, if the space has them."""
+    if all(0 <= end < max(space.size, 1) for end in ends):
+        return rows
+    raise ValueError(f"$.space.selection: not all of them are among the {space.size} trials")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _made(value: Any) -> Any:
@@ -185,7 +219,39 @@ def _revision() -> str | None:
     return found.stdout.strip() or None
 
 
+_WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+"""What building something out of a stranger's document may raise."""
+
+
+def _points(low: float, high: float, n: int, log: bool) -> Points:
+    return (logspace if log else linspace)(low, high, n)
+
+
+def _drawn(distribution: Any, source: Any, n: int) -> Draws:
+    most = {Latin: LATIN_MAX, Sobol: 2**SOBOL_BITS}.get(type(source), MAX_LENGTH)
+    if not isinstance(distribution, Distribution) or type(source) not in (
+        Independent,
+        Latin,
+        Sobol,
+    ):
+        raise ValueError(
+            f"{shortened(distribution)} and {shortened(source)} are not what draws are made of"
+        )
+    return Draws(distribution, source, whole("n", n, 1, most))
+
+
+def _source(kind: Any, seed: int, dimension: int) -> Any:
+    # SciPy knows direction numbers for so many dimensions.
+    return kind(whole("seed", seed, 0, 2**64 - 1), whole("dimension", dimension, 0, 21_200))
+
+
 _KINDS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (Points, Tied, Draws, Uniform, LogUniform, Choice, Independent, Latin, Sobol)
+    "Points": _points,
+    "Tied": Tied,
+    "Draws": _drawn,
+    "Uniform": uniform,
+    "LogUniform": loguniform,
+    "Choice": choice,
+    **{kind.__name__: functools.partial(_source, kind) for kind in (Independent, Latin, Sobol)},
 }
+"""Kind of an axis, or of a piece of one -> what makes it of its fields, checking each."""

@@ -130,7 +130,7 @@ class Keeper(Collected):
 
     def _finished_chunks(self) -> set[int]:
         kinds = (ROWS, CURVES) if self.plan.options.curves else (ROWS,)
-        held = [self.folder.whole(kind, self.stored.name, self._mine) for kind in kinds]
+        held = [self.folder.whole(kind, self.stored, self._mine) for kind in kinds]
         done = set.intersection(*({k for part in parts for k in part.chunks} for parts in held))
         return {k for k in done if k in self._mine}
 

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ import pyarrow.parquet as pq
 from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES, columns_of, no_rows
+from sweeps.store import fs
+from sweeps.store.documents import Facts, facts_from
 
 __all__ = [
     "GIVEN",
@@ -34,6 +37,7 @@ __all__ = [
     "facts_of",
     "footer_length",
     "named",
+    "read_footer",
     "row_table",
     "schema_of",
     "tally",
@@ -45,6 +49,9 @@ NAME = re.compile(
 )
 KEY = b"fastopt"
 """Metadata of a part: a JSON document: ``sweep``, ``first``, ``count``, ``rows``, ``states``."""
+
+MOST_FOOTER = 1 << 28
+"""Bytes of a footer that are read: one of 65 536 groups of rows, 10 columns, has 60 MB."""
 
 GIVEN = ".given"
 """Suffix of an axis that is also measured: ``steps.given`` were asked for, ``steps`` were taken."""
@@ -98,6 +105,18 @@ def content(data: bytes) -> str:
 def digest_of_footer(footer: bytes) -> str:
     """Return the part of a name that stands for the end of a file."""
     return hashlib.blake2b(footer, digest_size=4).hexdigest()
+
+
+def read_footer(path: Path) -> bytes:
+    """Return the end of a Parquet file, as long as it says itself, or of an impossible one a bit.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    length = footer_length(fs.read_end(path, 8))
+    return fs.read_end(path, length if length <= MOST_FOOTER else 8)
 
 
 def footer_length(end: bytes) -> int:
@@ -185,9 +204,15 @@ def tally(state: np.ndarray) -> dict[str, Any]:
     return {"rows": len(state), "states": counts}
 
 
-def facts_of(metadata: pq.FileMetaData) -> dict[str, Any]:
-    """Return what a part says about itself."""
-    return json.loads((metadata.metadata or {}).get(KEY, b"{}"))
+def facts_of(metadata: pq.FileMetaData) -> Facts:
+    """Return what a part says about itself.
+
+    Raises
+    ------
+    ValueError
+        It says nothing of the kind.
+    """
+    return facts_from((metadata.metadata or {}).get(KEY, b"{}"))
 
 
 def verified(part: Part, data: bytes) -> str:
@@ -208,10 +233,12 @@ def verified(part: Part, data: bytes) -> str:
     if content(data) != part.content:
         return "its bytes are not those that were written"
     try:
-        facts = facts_of(pq.read_metadata(pa.BufferReader(data)))
+        metadata = pq.read_metadata(pa.BufferReader(data))
+        facts = facts_of(metadata)
     except (pa.ArrowException, OSError, ValueError) as error:
         return f"it cannot be read ({error})"
-    said = [facts.get(key) for key in ("sweep", "first", "count")]
-    if said != [part.sweep, part.first, part.count]:
-        return f"it says that it is chunk {said[1]} of sweep {said[0]}"
+    if (facts.sweep, facts.first, facts.count) != (part.sweep, part.first, part.count):
+        return f"it says that it is chunk {facts.first} of sweep {facts.sweep}"
+    if facts.rows and not part.count <= facts.rows == metadata.num_rows:
+        return f"it counts {facts.rows} rows of {part.count} chunks, and has {metadata.num_rows}"
     return ""

@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fastopt.errors import SpecError, did_you_mean
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES
 from sweeps.engine.trial import COUNTS
 from sweeps.results import SweepResult
 from sweeps.space import Space
-from sweeps.store.decode import cells_of, curves_from, damaged, opened, read_table
-from sweeps.store.folder import CURVES, ROWS, Folder, Stored
+from sweeps.store.decode import cells_of, curves_from, damaged, opened, read_table, said_by
+from sweeps.store.documents import Stored
+from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.identity import restored
-from sweeps.store.parts import facts_of
 
 __all__ = ["StoredColumns", "StoredCurves", "open_result", "result_of"]
 
@@ -69,6 +69,7 @@ def result_of(
     chunks : range, optional
         Those to look at; all by default.
     """
+    folder = Folder(folder.path.absolute())  # the program, or who unpickles it, may go elsewhere
     options = stored.identity["options"]
     space = restored(stored.identity["space"]) if plan is None else plan.space
     held = StoredColumns(folder, stored, space, columns, plan is not None, chunks)
@@ -110,9 +111,9 @@ class StoredColumns(Mapping[str, np.ndarray]):
         chunks: range | None = None,
     ) -> None:
         self._space, self._decode = space, decode
-        self.paths = [folder.path / ROWS / str(p) for p in folder.listed(ROWS, stored.name, chunks)]
+        self.paths = [folder.path / ROWS / str(p) for p in folder.listed(ROWS, stored, chunks)]
         footers = [opened(path).metadata for path in self.paths]
-        said = [facts_of(footer) for footer in footers]
+        said = [said_by(*each) for each in zip(self.paths, footers)]
         # What is read at once: groups of rows, of which a compacted part has many.
         self._groups = [
             (path, k)
@@ -121,7 +122,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         ]
         heights = [f.row_group(k).num_rows for f in footers for k in range(f.num_row_groups)]
         self._ends = np.cumsum([0, *heights])
-        self.states = np.sum([np.zeros(len(STATES), int), *(f["states"] for f in said)], axis=0)
+        self.states = np.array([f.states for f in said], int).reshape(-1, len(STATES)).sum(axis=0)
         """How many trials ended in each way, see :data:`sweeps.results.STATES`."""
         results, axes = stored.identity["results"], stored.identity["space"]["names"]
         names = [NEEDED[0], *axes, NEEDED[1], *results]
@@ -180,7 +181,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
                 self.paths, columns=names, filters=filters, page_checksum_verification=True
             )
         except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
-            raise SpecError(f"filters={filters!r}: {error}") from error
+            raise SpecError(f"filters={shortened(filters)}: {error}") from error
         except OSError as error:
             raise damaged(self.paths[0].parent, error) from error
         table = table.sort_by("trial_id")
@@ -191,7 +192,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         for name in columns:
             if name not in known:
                 raise SpecError(
-                    f"there is no column {name!r}{did_you_mean(name, known)}; there are "
+                    f"there is no column {shortened(name)}{did_you_mean(name, known)}; there are "
                     f"{', '.join(known)}"
                 )
         wanted = {*NEEDED, metric, *columns}
@@ -258,7 +259,7 @@ class StoredCurves(Mapping[str, np.ndarray]):
         chunks: range | None = None,
     ) -> None:
         self._rows, self._names = rows, stored.identity["curve"]
-        parts = folder.listed(CURVES, stored.name, chunks)
+        parts = folder.listed(CURVES, stored, chunks)
         self._paths = [folder.path / CURVES / str(part) for part in parts]
 
     def __len__(self) -> int:

@@ -22,7 +22,8 @@ from sweeps.engine.decode import aliases, fill, missing
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import joined, no_rows
 from sweeps.store.decode import cells_of, read_table, rows_from
-from sweeps.store.folder import CURVES, ROWS, Folder, Stored
+from sweeps.store.documents import Stored
+from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.parts import GIVEN, Part
 
 __all__ = ["Known", "codes_of", "hashes_of", "settled"]
@@ -54,7 +55,7 @@ class Known:
         self.folder, self.plan, self.asking = folder, plan, asking
         names = dict.fromkeys([n for other in others for n in other.identity["space"]["names"]])
         self.names = list(dict.fromkeys([*plan.space.names, *names]))
-        self._parts = [(o, part) for o in others for part in folder.whole(ROWS, o.name)]
+        self._parts = [(other, part) for other in others for part in self._whole(other)]
         self._load = functools.lru_cache(CACHED)(self._loaded)
         hashes = [hashes_of(self._codes(*found)) for found in self._parts]
         where = [(k << ROW_BITS) + np.arange(len(h)) for k, h in enumerate(hashes)]
@@ -101,6 +102,14 @@ class Known:
         }
         return Rows(ids[new], rows.state[old], rows.out[old], rows.curves[old], 0, errors)
 
+    def _whole(self, other: Stored) -> list[Part]:
+        """Return the parts of a sweep that are whole, and whose curves are, if curves are asked."""
+        parts = self.folder.whole(ROWS, other)
+        if not self.plan.options.curves:
+            return parts
+        drawn = {k for part in self.folder.whole(CURVES, other) for k in part.chunks}
+        return [part for part in parts if drawn.issuperset(part.chunks)]
+
     def _loaded(self, k: int) -> tuple[Rows, np.ndarray]:
         owner, part = self._parts[k]
         table = read_table(self.folder.path / ROWS / str(part))
@@ -108,7 +117,7 @@ class Known:
         return rows_from(self.plan, table, curves), self._codes(owner, part)
 
     def _curves(self, owner: Stored, part: Part) -> pa.Table:
-        every = self.folder.listed(CURVES, owner.name)
+        every = self.folder.listed(CURVES, owner)
         mine = [p for p in every if not set(p.chunks).isdisjoint(part.chunks)]
         return pa.concat_tables([read_table(self.folder.path / CURVES / str(p)) for p in mine])
 

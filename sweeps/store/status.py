@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import numpy as np
 
 from sweeps.engine.tables import STATES
-from sweeps.store.decode import opened
-from sweeps.store.folder import BAD, FACTS, ROWS, Folder, Stored
-from sweeps.store.parts import facts_of
+from sweeps.resources import used_disk
+from sweeps.store.decode import said_by
+from sweeps.store.documents import Stored, read_facts
+from sweeps.store.folder import BAD, FACTS, ROWS, Folder
 
 __all__ = ["status"]
 
@@ -40,9 +40,9 @@ def status(path: str | os.PathLike[str]) -> dict[str, Any]:
     folder = Folder(path)
     stored = folder.the_sweep()
     identity = stored.identity
-    parts = folder.listed(ROWS, stored.name)
-    said = [facts_of(opened(folder.path / ROWS / str(part)).metadata) for part in parts]
-    states = np.sum([np.zeros(len(STATES), int), *(each["states"] for each in said)], axis=0)
+    parts = folder.listed(ROWS, stored)
+    said = [said_by(folder.path / ROWS / str(part)) for part in parts]
+    states = np.array([each.states for each in said], int).reshape(-1, len(STATES)).sum(axis=0)
     bad = folder.path / BAD
     return {
         "store": str(folder.path),
@@ -50,29 +50,24 @@ def status(path: str | os.PathLike[str]) -> dict[str, Any]:
         "metric": identity["options"]["metric"],
         "mode": identity["options"]["mode"],
         "trials": identity["trials"],
-        "finished": sum(each["rows"] for each in said),
+        "finished": sum(each.rows for each in said),
         "states": dict(zip(STATES, states.tolist())),
-        "chunks": -(-identity["trials"] // identity["chunk"]),
+        "chunks": stored.chunks,
         "chunks_done": sum(part.count for part in parts),
         "parts": len(parts),
         "sweeps": len(folder.sweeps()),
         **_work(folder, stored),
-        "bytes": sum(file.stat().st_size for file in folder.path.rglob("*") if file.is_file()),
+        "bytes": used_disk(folder.path),
         "bad": sorted(file.name for file in bad.iterdir()) if bad.is_dir() else [],
         "provenance": stored.provenance,
     }
 
 
 def _work(folder: Folder, stored: Stored) -> dict[str, Any]:
-    """Add up the facts of all runs; a line cut short by a crash is left out."""
-    seconds, hosts = 0.0, set()
-    for path in sorted((folder.path / FACTS).glob("*.jsonl")):
-        for line in path.read_bytes().splitlines():
-            try:
-                facts = json.loads(line)
-            except ValueError:
-                continue
-            if facts.get("sweep") == stored.name:
-                seconds += facts.get("seconds", 0.0)
-                hosts.add(facts.get("host", "unknown"))
-    return {"core_seconds": seconds, "hosts": sorted(hosts)}
+    """Add up the facts of all runs."""
+    paths = sorted((folder.path / FACTS).glob("*.jsonl"))
+    runs = [run for path in paths for run in read_facts(path, stored.name)]
+    return {
+        "core_seconds": sum((seconds for seconds, _ in runs), 0.0),
+        "hosts": sorted({host for _, host in runs}),
+    }

@@ -21,8 +21,10 @@ def mars(h, t, p, g, m, v, last):
     """Yuan et al., arXiv:2411.10438, algorithm 2 (MARS-AdamW), the approximate form."""
     g, b1 = _direction(h, p, g), h["beta1"]
     c = g + h["gamma"] * b1 / (1 - b1) * (g - last)
-    if norm(c) > 1:
+    if h["clip"] and norm(c) > 1:
         c = c / norm(c)
+    if h["plain_start"] and t == 1:
+        c = g
     m = b1 * m + (1 - b1) * c
     v = h["beta2"] * v + (1 - h["beta2"]) * c**2
     m_hat, v_hat = m / (1 - b1**t), v / (1 - h["beta2"] ** t)

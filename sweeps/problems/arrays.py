@@ -1,0 +1,261 @@
+"""Tables of the user's own, read as scikit-learn reads them: in float64, and refused by place.
+
+Whatever is asked of the numbers is asked before they are cast to float32, which has 7 digits: of
+60 time stamps about 1.7e9 it keeps one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning
+
+__all__ = [
+    "as_dataset",
+    "cast",
+    "numbers_of",
+    "refuse_mask",
+    "refuse_other_columns",
+    "standardized",
+]
+
+LOST = 0.01
+"""Rounding of a column to float32, over its standard deviation, from which on it is told."""
+
+IMPUTE = "leave those rows out, or fill them in, for example by sklearn.impute.SimpleImputer"
+
+
+def as_dataset(name: str, X: Any) -> np.ndarray:
+    """Return a table as a finite float64 array of shape (rows, features).
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    X : array_like or DataFrame
+        Numbers and booleans, of any dtype that scikit-learn takes.
+
+    Raises
+    ------
+    ArrayTypeError
+        It holds no real numbers.
+    ArrayError
+        It has another shape, or a value is missing, masked, NaN or infinite.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> as_dataset("X", pd.DataFrame({"a": [1, 2], "b": pd.array([True, False], "boolean")}))
+    array([[1., 1.],
+           [2., 0.]])
+    >>> as_dataset("X", [[1.0, None]])
+    Traceback (most recent call last):
+    fastopt.errors.ArrayError: X[0, 1] is nan; data must be finite: leave those rows out, or ...
+    """
+    array = numbers_of(name, X)
+    if array.ndim != 2:
+        hint = "; of one feature: X.reshape(-1, 1), or table[['name']]" if array.ndim == 1 else ""
+        raise ArrayError(f"{name} must have shape (rows, features); got {array.shape}{hint}")
+    if array.shape[1] == 0:
+        raise ArrayError(f"{name} has no features: its shape is {array.shape}")
+    refuse_gaps(name, array)
+    return array
+
+
+def numbers_of(name: str, given: Any) -> np.ndarray:
+    """Return a copy of real numbers as a float64 array; what is missing is NaN.
+
+    It keeps the order of its memory, in which sums are taken: a column that is nearly constant
+    would be another one after scaling.
+
+    >>> numbers_of("y", [True, 2, 0.5])
+    array([1. , 2. , 0.5])
+    """
+    if given is None:
+        raise ArrayTypeError(f"{name} is None; it must be an array, a list or a table of numbers")
+    if hasattr(given, "toarray"):
+        raise ArrayTypeError(f"{name} is sparse; give it dense: {name}.toarray()")
+    given = refuse_mask(name, given)
+    try:
+        with np.errstate(over="ignore"):  # of a longdouble: told as the infinity it becomes
+            if type(given) is np.ndarray and given.dtype.kind in "biuf":
+                return np.array(given, np.float64)
+            _refuse_no_time(name, given)
+            from sklearn.utils import check_array  # a second to import, and rarely needed
+
+            read = check_array(
+                given, dtype=np.float64, ensure_2d=False, allow_nd=True,
+                ensure_all_finite=False, ensure_min_samples=0, ensure_min_features=0,
+            )  # fmt: skip
+            return np.array(read, np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        if isinstance(error, ArrayError):
+            raise
+        raise ArrayTypeError(
+            f"{name} cannot be read as an array of float32 or float64: {error!s:.200}. Columns of "
+            "text become numbers by pandas.get_dummies(table, dtype=float), dates and durations by "
+            ".dt.total_seconds() of the difference to one of them"
+        ) from None
+
+
+def refuse_mask(name: str, given: Any) -> Any:
+    """Return what is under a mask that hides nothing, or say what is masked.
+
+    >>> refuse_mask("X", np.ma.array([[1.0, 2.0]], mask=[[False, True]]))
+    Traceback (most recent call last):
+    fastopt.errors.ArrayError: X[0, 1] is masked (1 of 2 values); data must be complete: leave ...
+    """
+    if not isinstance(given, np.ma.MaskedArray):
+        return given
+    hidden = np.argwhere(np.ma.getmaskarray(given))
+    if len(hidden):
+        raise ArrayError(
+            f"{name}[{', '.join(map(str, hidden[0]))}] is masked ({len(hidden)} of {given.size} "
+            f"values); data must be complete: {IMPUTE}"
+        )
+    return given.data
+
+
+def refuse_gaps(name: str, array: np.ndarray) -> None:
+    """Raise if a value is NaN or infinite, and say where the first one is."""
+    wrong = np.argwhere(~np.isfinite(array))
+    if len(wrong):
+        place = tuple(wrong[0])
+        raise ArrayError(
+            f"{name}[{', '.join(map(str, place))}] is {array[place]}; data must be finite: {IMPUTE}"
+        )
+
+
+def refuse_other_columns(X: Any, X_test: Any) -> None:
+    """Raise if two tables name their columns differently, as scikit-learn does."""
+    names, others = (list(getattr(table, "columns", ())) for table in (X, X_test))
+    if names and others and names != others:
+        k = next((k for k, pair in enumerate(zip(names, others)) if pair[0] != pair[1]), -1)
+        found = f"column {k} is {names[k]!r} and {others[k]!r}" if k >= 0 else "one has more"
+        raise ArrayError(
+            f"X and X_test have different columns ({found}); give both the same, in one order: "
+            "X_test[X.columns]"
+        )
+
+
+def standardized(
+    X: np.ndarray, X_test: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
+    """Return both tables shifted and scaled by scikit-learn's ``StandardScaler``, and its numbers.
+
+    Parameters
+    ----------
+    X, X_test : (n, features) array of float64
+        It is fitted on ``X``. A column that is constant but for rounding is shifted only.
+
+    Returns
+    -------
+    X, X_test, mean, scale
+
+    Examples
+    --------
+    >>> standardized(np.array([[1.0, 0.1], [3.0, 0.1]]), np.array([[2.0, 0.2]]))[:2]
+    (array([[-1.,  0.],
+           [ 1.,  0.]]), array([[0. , 0.1]]))
+    """
+    from sklearn.preprocessing import StandardScaler
+
+    with np.errstate(all="ignore"):
+        scaler = StandardScaler().fit(X)
+        known = np.isfinite(scaler.mean_) & np.isfinite(scaler.scale_)
+        if not known.all():
+            column = int(np.argmin(known))
+            raise ArrayError(
+                f"column {column} of X is too large to standardize (up to "
+                f"{np.abs(X[:, column]).max():.3g}: its variance is no float64); divide it first"
+            )
+        test = None if X_test is None else (X_test - scaler.mean_) / scaler.scale_
+    return scaler.transform(X), test, scaler.mean_, scaler.scale_
+
+
+def cast(name: str, array: np.ndarray, dtype: Any, told: bool = True) -> np.ndarray:
+    """Return a C-contiguous copy of numbers in a problem's dtype, or say what would be lost.
+
+    A copy, because read-only arrays (pandas hands them out) would be types of their own to Numba.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    array : (n,) or (n, columns) array of numbers
+        NaN and infinity stay what they are.
+    dtype : {"float32", "float64"}
+    told : bool
+        Whether to warn of lost digits; how few test rows lie beside each other says nothing.
+
+    Raises
+    ------
+    ArrayError
+        A number is too large for float32.
+    ArrayTypeError
+        The dtype is another one.
+
+    Warns
+    -----
+    SweepWarning
+        What distinguishes the rows of a column is lost.
+
+    Examples
+    --------
+    >>> cast("X", np.array([[0.5], [2.0]]), "float32").dtype
+    dtype('float32')
+    >>> cast("X", np.array([[1e39]]), "float32")
+    Traceback (most recent call last):
+    fastopt.errors.ArrayError: X[0, 0] is 1e+39, too large for float32; use dtype="float64", ...
+    """
+    kind = np.dtype(dtype)
+    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ArrayTypeError(f"dtype must be float32 or float64; got {kind}")
+    with np.errstate(over="ignore", under="ignore"):
+        made = array.astype(kind, order="C")
+        large = np.argwhere(np.isinf(made) & np.isfinite(array))
+    if len(large):
+        place = tuple(large[0])
+        raise ArrayError(
+            f"{name}[{', '.join(map(str, place))}] is {array[place]:.6g}, too large for {kind}; "
+            'use dtype="float64", or scale it'
+        )
+    if told and made.dtype != array.dtype and len(array):
+        _warn_of_loss(name, array.reshape(len(array), -1), made.reshape(len(array), -1))
+    return made
+
+
+def _warn_of_loss(name: str, array: np.ndarray, made: np.ndarray) -> None:
+    with np.errstate(all="ignore"):
+        error = np.abs(made - array.astype(float)).max(axis=0)
+        spread = array.std(axis=0)
+    # Below: noise of the last digits of a constant.
+    varied = spread > 1e-12 * np.abs(array).max(axis=0)
+    lost = np.flatnonzero(varied & (error > LOST * spread))
+    if len(lost):
+        k = int(lost[0])
+        before, after = (len(np.unique(a[:, k])) for a in (array, made))
+        warnings.warn(
+            f"column {k} of {name} lies about {array[:, k].mean():.6g} with a standard deviation "
+            f"of {spread[k]:.3g}: in {made.dtype} its {before} distinct values become {after}. "
+            "Subtract its mean and divide by its deviation (standardize=True does that to X), or "
+            'use dtype="float64"',
+            SweepWarning,
+            stacklevel=4,
+        )
+
+
+def _refuse_no_time(name: str, given: Any) -> None:
+    """Refuse times that are missing: as a number, NaT is -9.2e18."""
+    kinds = getattr(given, "dtypes", None)
+    kinds = [getattr(given, "dtype", None)] if kinds is None else np.atleast_1d(kinds)
+    if any(getattr(kind, "kind", "") in ("M", "m") for kind in kinds):
+        import pandas as pd
+
+        missing = np.argwhere(np.asarray(pd.isna(given)))
+        if len(missing):
+            place = ", ".join(map(str, missing[0]))
+            raise ArrayError(f"{name}[{place}] is NaT; data must be finite: {IMPUTE}")

@@ -1,0 +1,61 @@
+"""What is said of trials that came to nothing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import SweepWarning
+from sweeps.engine.tables import STATES
+
+__all__ = ["no_best", "warn_of_failures"]
+
+FAILED = STATES.index("FAILED")
+
+
+def warn_of_failures(errors: Mapping[int, str], n_trials: int, stacklevel: int = 3) -> None:
+    """Warn of trials that FAILED, by default on the line that called the caller."""
+    if errors:
+        warnings.warn(
+            f"{len(errors)} of {n_trials} trials FAILED, the first with {errors[min(errors)]}; "
+            "the column 'error' has the reasons",
+            SweepWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def no_best(columns: Mapping[str, Any], metric: str, counts: Mapping[str, int]) -> str:
+    """Say why there is no best trial, and what to do.
+
+    Parameters
+    ----------
+    columns : dict of str to array
+        Of a result: ``state``, and ``error`` if trials can fail.
+    metric : str
+    counts : dict of str to int
+        Number of finished trials by state.
+
+    Examples
+    --------
+    >>> columns = {"state": np.array([3]), "error": np.array(["OSError: no disk"], object)}
+    >>> no_best(columns, "loss", {"COMPLETE": 0, "DIVERGED": 0, "PRUNED": 0, "FAILED": 1})
+    'no best trial: all of the 1 finished trials FAILED, the first with OSError: no disk'
+    """
+    n, failed = sum(counts.values()), counts["FAILED"]
+    if n == 0:
+        return "no best trial: no trial has finished"
+    first = ""
+    if failed and "error" in columns:
+        rows = np.flatnonzero(np.asarray(columns["state"]) == FAILED)
+        first = f", the first with {columns['error'][rows[0]]}"
+    if failed == n:
+        return f"no best trial: all of the {n} finished trials FAILED{first}"
+    hint = "; try smaller learning rates" if counts["DIVERGED"] else ""
+    why = f"; {failed} FAILED{first}" if failed else ""
+    return (
+        f"no best trial: none of the {n} finished trials is COMPLETE with a finite {metric} "
+        f"(by state: {dict(counts)}){why}{hint}"
+    )

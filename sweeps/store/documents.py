@@ -1,0 +1,208 @@
+"""What the documents of a store say, checked before anything believes them.
+
+A store is a folder: anybody may have written into it, and a disk may have changed it. So JSON is
+read here and nowhere else, and a document has the form that the rest of the package expects, or it
+is damaged.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from fastopt.errors import StoreError
+from sweeps.engine.tables import STATES
+from sweeps.store import fs
+from sweeps.store.identity import FORMAT, digest
+
+__all__ = ["Facts", "Stored", "facts_from", "parsed", "read_facts", "read_spec"]
+
+LEVELS = 64
+"""Nesting that a document may have: what we write has ten levels at most."""
+
+MOST_SPEC = 1 << 29
+"""Bytes that a ``spec.json`` may have: a million trials listed by their numbers take 12 MB."""
+
+MOST_FACTS = 1 << 26
+"""Bytes of a file of facts that are read; a chunk writes some 200."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
+class _Problem(msgspec.Struct):
+    name: str
+
+
+class _Options(msgspec.Struct):
+    metric: str
+    mode: str
+    curves: bool
+
+
+class _Space(msgspec.Struct):
+    names: list[str]
+    parts: list[dict[str, Any]]
+    selection: dict[str, Any] | None
+
+
+class _Identity(msgspec.Struct):
+    format: Positive
+    problem: _Problem
+    options: _Options
+    keywords: dict[str, Any]
+    space: _Space
+    results: list[str]
+    curve: list[str]
+    trials: Count
+    chunk: Positive
+
+
+class _Document(msgspec.Struct):
+    digest: str
+    identity: _Identity
+    provenance: dict[str, Any]
+
+
+class Facts(msgspec.Struct):
+    """What a part says about itself, see :data:`sweeps.store.parts.KEY`."""
+
+    sweep: str = ""
+    first: Count = 0
+    count: Count = 0
+    rows: Count = 0
+    states: list[Count] = msgspec.field(default_factory=lambda: [0] * len(STATES))
+
+
+class _Run(msgspec.Struct):
+    """What a run says of a chunk, a line each."""
+
+    sweep: str = ""
+    seconds: float = 0.0
+    host: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One sweep of a store: the first, or one that has grown out of it.
+
+    ``identity`` is what :func:`sweeps.store.identity.identity` returns, ``name`` its digest, which
+    the names of its parts contain; ``number`` counts the sweeps of a store from 1.
+    """
+
+    identity: dict[str, Any]
+    provenance: dict[str, Any]
+    name: str
+    number: int
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks that it is cut into."""
+        return -(-self.identity["trials"] // self.identity["chunk"])
+
+
+def parsed(data: bytes) -> Any:
+    """Read JSON that anybody may have written.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON, or nested too deeply.
+
+    Examples
+    --------
+    >>> parsed(b'{"rows": 3}')
+    {'rows': 3}
+    >>> parsed(b"[" * 5000 + b"]" * 5000)
+    Traceback (most recent call last):
+    ValueError: it is nested more than 64 levels deep
+    """
+    try:
+        document = json.loads(data)
+    except RecursionError:
+        document = None
+    else:
+        inner = list(_inside([[document]]))
+        for _ in range(LEVELS):
+            inner = list(_inside(inner))
+        if not inner:
+            return document
+    raise ValueError(f"it is nested more than {LEVELS} levels deep")
+
+
+def _inside(containers: list[Any]) -> Iterator[Any]:
+    """Yield the lists and dicts that lie in these."""
+    for each in containers:
+        for item in each.values() if isinstance(each, dict) else each:
+            if isinstance(item, dict | list):
+                yield item
+
+
+def read_spec(path: Path, number: int) -> Stored | str:
+    """Return the sweep that a ``spec.json`` describes, or what is wrong with it.
+
+    Raises
+    ------
+    StoreError
+        It was written by a newer version, or cannot be read now.
+    """
+    try:
+        document = parsed(fs.read(path, MOST_SPEC))
+        version = document["identity"]["format"]
+        if isinstance(version, int) and version > FORMAT:
+            raise StoreError(f"{path} was written by a newer version of fastopt; update it")
+        msgspec.convert(document, _Document)
+        if digest(document["identity"]) != document["digest"]:
+            return "its content is not what was written"
+        return Stored(document["identity"], document["provenance"], document["digest"], number)
+    except (ValueError, KeyError, TypeError) as error:
+        return f"it cannot be read ({type(error).__name__}: {error})"
+    except fs.NoFile as error:
+        return str(error.strerror)
+    except OSError as error:
+        if isinstance(error, StoreError | FileNotFoundError):
+            raise
+        raise StoreError(error.errno, f"{path} cannot be read: {error.strerror}") from error
+
+
+def facts_from(data: bytes) -> Facts:
+    """Return what a part says about itself.
+
+    Raises
+    ------
+    ValueError
+        It says nothing of the kind.
+
+    Examples
+    --------
+    >>> facts_from(b'{"first": 2, "count": 1, "rows": 3, "states": [3, 0, 0, 0]}').rows
+    3
+    """
+    facts = msgspec.convert(parsed(data), Facts)
+    if len(facts.states) != len(STATES):
+        raise ValueError(f"it counts {len(facts.states)} states of {len(STATES)}")
+    return facts
+
+
+def read_facts(path: Path, sweep: str) -> Iterator[tuple[float, str]]:
+    """Yield seconds and host of each chunk of a sweep in a file of facts, whose loss is no matter.
+
+    Lines that were cut short by a crash are left out, and so is what is no file at all.
+    """
+    try:
+        data = fs.read_end(path, MOST_FACTS)
+    except OSError:
+        return
+    for line in data.splitlines():
+        try:
+            run = msgspec.json.decode(line, type=_Run)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            continue
+        if run.sweep == sweep and math.isfinite(run.seconds):
+            yield run.seconds, run.host

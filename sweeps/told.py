@@ -1,0 +1,74 @@
+"""The forms in which a user tells a study about trials."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.engine.tables import STATES
+
+__all__ = ["count", "numbers", "one_each", "state_of"]
+
+ALIASES = {"FAIL": "FAILED"}
+"""Optuna's names of our states, where they differ."""
+
+
+def state_of(given: Any) -> int:
+    """Return the position in :data:`STATES` of a name, or of a state of Optuna's.
+
+    >>> state_of("failed"), state_of("PRUNED")
+    (3, 2)
+    """
+    name = str(getattr(given, "name", given)).upper()
+    name = ALIASES.get(name, name)
+    if name not in STATES:
+        allowed = [state.lower() for state in STATES]
+        hint = did_you_mean(name.lower(), allowed)
+        raise SpecError(f"state must be one of {', '.join(allowed)}; got {shortened(given)}{hint}")
+    return STATES.index(name)
+
+
+def numbers(ids: Any) -> list[Any]:
+    """Return the trial numbers in ``ids``, one or several; what is no number, as text.
+
+    >>> numbers(3), numbers(np.array([1, 2])), numbers([1.0, True])
+    ([3], [1, 2], ['1.0', 'True'])
+    """
+    return [_number(i) for i in np.asarray(ids, object).ravel().tolist()]
+
+
+def _number(i: Any) -> Any:
+    try:
+        return str(i) if isinstance(i, bool | np.bool_) else operator.index(i)
+    except TypeError:  # 1.0 == 1 would be found among the trials
+        return str(i)
+
+
+def one_each(ids: Any, n: int, values: Any, state: Any) -> list[Any]:
+    """Return the values of ``n`` trials, of which one may be told as it is.
+
+    >>> one_each(0, 1, 1.5, None), one_each([0, 1], 2, (0.5, 1.5), None)
+    ([1.5], [0.5, 1.5])
+    """
+    if values is None:
+        if state is None:
+            raise SpecError("tell(ids, values): give values, or how the trials ended in state=...")
+        return [None] * n
+    single = isinstance(values, Mapping | str | BaseException) or not isinstance(values, Iterable)
+    told = [values] if single or getattr(values, "ndim", 1) == 0 else list(values)
+    if len(told) != n:
+        raise SpecError(
+            f"tell(ids, values): as many values as ids; got {shortened(ids)} and {len(told)} values"
+        )
+    return told
+
+
+def count(what: str, n: Any) -> int:
+    """Return a positive integer, or raise with ``what`` it is of."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise SpecError(f"{what} must be an integer >= 1; got {shortened(n)}")
+    return int(n)
