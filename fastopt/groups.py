@@ -52,6 +52,8 @@ class Groups:
         if launch is None or not self.is_bare:
             return False
         group = self.groups[0]
+        if grads is None and not isinstance(group.params, Buffer):
+            return False
         if not group.is_unchanged():
             return False
         group.put(grads, "grads")

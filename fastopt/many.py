@@ -175,6 +175,12 @@ class Many:
         # Checked against these bounds they were not.
         self.table[GRADIENT] = 0
 
+    def _items(self, parallel: bool) -> np.ndarray:
+        sizes = self.sizes[self.active]
+        if parallel:
+            return work_items(sizes, numba.config.NUMBA_NUM_THREADS)
+        return np.array([[0, sizes.size], [0, 0]])[:, : 1 + bool(sizes.size)].copy()
+
     def order(self, parallel: bool) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return what :func:`fastopt.loops.launched` takes, and the arrays that it is made of.
 
@@ -186,7 +192,7 @@ class Many:
             self._nbytes, self.clocks, self.active,
             links_of(self.rule, self.kinds, parallel), self.hyper, self.groups, self.clocks,
             self.sizes, self.table, self.active,
-            work_items(self.sizes[self.active], numba.config.NUMBA_NUM_THREADS),
+            self._items(parallel),
         ]  # fmt: skip
         return words_of(arrays), arrays
 

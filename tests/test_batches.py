@@ -147,3 +147,11 @@ def test_after_a_good_step_a_bad_one_is_refused(spoil, error):
     for p, q in zip(params, before):
         np.testing.assert_array_equal(p, q)
     assert opt.steps == 2
+
+
+def test_no_gradient_at_all_is_no_step_like_one_without_any():
+    opt = fastopt.SGD([np.ones(2)])
+    opt.step([None])
+    with pytest.raises(ArrayTypeError, match="step needs the gradients"):
+        opt.step(None)
+    assert opt.steps == 1

@@ -16,6 +16,7 @@ from fastopt.rules import RULES, Rule
 from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
 from fastopt.torch.docs import described
+from fastopt.torch.groups import Row
 from fastopt.torch.plan import TRIES, Manner, Plan, Stale, names_of, params_of
 from fastopt.torch.tensors import Ranges, check_tensor, empty_slot
 from fastopt.transaction import Transaction
@@ -94,13 +95,19 @@ class Optimizer(torch.optim.Optimizer):
         for name in ("self", "__class__"):
             options.pop(name, None)
         self._forget()
-        self._manner(options).row(0, options)
         _refuse(type(self).__name__, options)
         super().__init__(params, options)
+        if any(
+            group.get(name) is not options[name]
+            for group in self.param_groups[:1]
+            for name in options
+        ):
+            self._manner(options).row(0, options)  # defaults that no group has are checked, too
 
     def _forget(self) -> None:
         self._transaction = Transaction(type(self).__name__)
         self._plan: Plan | None = None
+        self._rows: list[Row] = []
         self._clocks: Clocks = {}
         self._incoming: dict[torch.Tensor, dict[str, Any]] | None = None
 
@@ -134,7 +141,7 @@ class Optimizer(torch.optim.Optimizer):
     def _check_last_group(self) -> None:
         manner = self._manner(self.defaults)
         k, group = len(self.param_groups) - 1, self.param_groups[-1]
-        manner.row(k, group)
+        row = manner.row(k, group)
         _refuse(manner.where(k), group)
         names, params = names_of(manner, self.param_groups), params_of(self.param_groups)
         for name, p in zip(names[-len(group["params"]) or len(names) :], group["params"]):
@@ -143,6 +150,7 @@ class Optimizer(torch.optim.Optimizer):
         for name, p in zip(names, params):
             ranges.add(name, p)
         ranges.check()
+        self._rows.append(row)
 
     @torch.compiler.disable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -197,7 +205,7 @@ class Optimizer(torch.optim.Optimizer):
             for _ in range(TRIES):
                 plan = self._plan
                 if plan is None or not plan.is_current(self.param_groups):
-                    plan = Plan(self._manner(self.defaults), self.param_groups, self._clocks)
+                    plan = self._planned()
                 self._plan = None  # until a step has shown that it holds
                 try:
                     plan.step(self.state)
@@ -212,6 +220,10 @@ class Optimizer(torch.optim.Optimizer):
 
     _observed_step = torch.optim.Optimizer.profile_hook_step(_step)
     step.hooked = True  # torch would wrap it otherwise
+
+    def _planned(self) -> Plan:
+        manner = self._manner(self.defaults)
+        return Plan(manner, self.param_groups, self._clocks, self._rows)
 
     def _at_rest(self) -> defaultdict[torch.Tensor, Any]:
         """Return the state with what is needed to continue with the same bits, here or in torch."""

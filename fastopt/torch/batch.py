@@ -44,7 +44,6 @@ def _signature(p: torch.Tensor) -> tuple:
     return type(p), p.dtype, p.shape, p.stride(), p.device, p.is_neg()
 
 
-@torch.no_grad()
 def _started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
     """Return a slot as it is before the first step."""
     place = rule.slots.index(name)
@@ -214,17 +213,18 @@ class Batch:
         rows = self.many.objects[PARAMETER:, self._indices]
         return [a for a in rows.ravel() if a is not None]
 
-    @torch.no_grad()
     def finish(self) -> None:
         """Say that the parameters have changed, and copy back those that were copied."""
-        active = self._active
+        active, objects = self._active, self.many.objects
         params = self.params if active is None else [self.params[k] for k in active]
         # Without this, a backward pass through the old values would go wrong unnoticed.
         torch.autograd.graph.increment_version(params)
-        for k in self._copied:
-            self.params[k].copy_(self.many.objects[PARAMETER, k])
+        if self._copied:
+            with torch.no_grad():
+                for k in self._copied:
+                    self.params[k].copy_(objects[PARAMETER, k])
         # Who drops a gradient wants its memory back.
-        self.many.objects[GRADIENT] = None
+        objects[GRADIENT] = None
 
     def _complete(self, k: int, entry: dict[str, Any]) -> None:
         """Give parameter ``k`` the state and the clock that its rule needs."""

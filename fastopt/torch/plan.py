@@ -49,8 +49,10 @@ class Manner(NamedTuple):
         """Return how error messages call param group ``k``."""
         return f"{self.title}, param group {k}"
 
-    def row(self, k: int, group: dict[str, Any]) -> Row:
-        """Return the hyperparameters of param group ``k``, checked."""
+    def row(self, k: int, group: dict[str, Any], known: Row | None = None) -> Row:
+        """Return the checked hyperparameters of param group ``k``: ``known`` if they still hold."""
+        if known is not None and known.where == self.where(k) and known.pending() is None:
+            return known
         return Row(self.where(k), group, self.options, self.recipe)
 
 
@@ -70,6 +72,8 @@ class Plan:
         torch's ``param_groups``.
     clocks : dict
         Clocks so far; those of other parameters are dropped.
+    rows : list of Row
+        Of groups that were checked before; taken over where nothing has changed.
 
     Raises
     ------
@@ -77,10 +81,13 @@ class Plan:
         A parameter or an option is not what a kernel can use.
     """
 
-    def __init__(self, manner: Manner, groups: list[dict[str, Any]], clocks: Clocks) -> None:
+    def __init__(
+        self, manner: Manner, groups: list[dict[str, Any]], clocks: Clocks, rows: list[Row]
+    ) -> None:
         self._title, self._groups, self._params = manner.title, list(groups), params_of(groups)
         self._counts = [len(group["params"]) for group in groups]
-        self._rows = [manner.row(k, group) for k, group in enumerate(groups)]
+        known = {id(row.group): row for row in rows}
+        self._rows = [manner.row(k, group, known.get(id(group))) for k, group in enumerate(groups)]
         self._names = names_of(manner, groups)
         for name, p in zip(self._names, self._params):
             check_tensor(name, p)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
+
 import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
@@ -199,13 +202,13 @@ class Ranges:
         ArrayError
             Two of them overlap, or one is there twice.
         """
-        starts, stops = np.array([self._starts, self._stops], np.int64)
-        self._order = np.argsort(starts, kind="stable")
-        self._sorted = starts[self._order]
+        self._order = sorted(range(len(self._starts)), key=self._starts.__getitem__)
+        self._sorted = [self._starts[k] for k in self._order]
         # Up to where any of those that begin earlier reaches.
-        self._reach = np.maximum.accumulate(stops[self._order])
-        for k in np.flatnonzero(self._reach[:-1] > self._sorted[1:]).tolist():
-            self._check_one(self._order[: k + 1].tolist(), int(self._order[k + 1]))
+        self._reach = list(accumulate((self._stops[k] for k in self._order), max))
+        for k in range(1, len(self._order)):
+            if self._reach[k - 1] > self._sorted[k]:
+                self._check_one(self._order[:k], self._order[k])
 
     def _check_one(self, earlier: list[int], k: int) -> None:
         for j in earlier:
@@ -227,10 +230,10 @@ class Ranges:
         if not t.numel() or not t.data_ptr():
             return
         start, stop = extent(t)
-        count = int(np.searchsorted(self._sorted, stop))
+        count = bisect_left(self._sorted, stop)
         if not count or self._reach[count - 1] <= start:
             return
-        for k in self._order[:count].tolist():
+        for k in self._order[:count]:
             if self._stops[k] > start and _share(self._tensors[k], t):
                 raise ArrayError(
                     f"{name} shares memory with {self._names[k]}, which a step writes to. Pass a "
