@@ -125,6 +125,11 @@ class Batch:
         Read at each step: those of matrices, those of others; see :meth:`fastopt.rules.Rule.rows`.
     is_whole : bool
         Whether the group has no other segments.
+
+    Attributes
+    ----------
+    row : ndarray of object
+        The gradients for the next step, or None, one a segment.
     """
 
     def __init__(
@@ -140,7 +145,7 @@ class Batch:
         rows = [int(len(s.shape) < 2) for s in segments]
         self.many = Many(rule, kind, kind, shapes, hyper, rows, ARRAYS)
         self._extended: dict[Rule, Many] = {}
-        self._gradients = self.many.objects[GRADIENT]
+        self.row = self.many.objects[GRADIENT]
         for k, segment in enumerate(segments):
             arrays = segment.array, *(segment.slots[name] for name in rule.slots)
             for row, a in enumerate(arrays, PARAMETER):
@@ -153,14 +158,14 @@ class Batch:
         if self._places is not None:
             items = [items[k] for k in self._places]
         if len(items) == 1:
-            self._gradients[0] = items[0]
+            self.row[0] = items[0]
         else:
-            self._gradients[:] = np.fromiter(items, object, len(items))
+            self.row[:] = np.fromiter(items, object, len(items))
 
     @property
     def gradients(self) -> list[tuple[Segment, np.ndarray]]:
         """Segments that have a gradient, and theirs."""
-        return [(s, g) for s, g in zip(self.segments, self._gradients) if g is not None]
+        return [(s, g) for s, g in zip(self.segments, self.row) if g is not None]
 
     def check(self, extents: Extents) -> None:
         """Check parameters; add the memory that a step writes to."""
@@ -175,7 +180,7 @@ class Batch:
         many = self.many
         many.checked[PARAMETER:] = many.objects[PARAMETER:]
         many.table[PARAMETER:] = [list(map(address, row)) for row in many.objects[PARAMETER:]]
-        active = [k for k, g in enumerate(self._gradients) if g is not None]
+        active = [k for k, g in enumerate(self.row) if g is not None]
         many.aim(np.array(active, np.int64), bounds)
         self._extended.clear()
 

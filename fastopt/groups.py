@@ -56,7 +56,10 @@ class Groups:
             return False
         if not group.is_unchanged():
             return False
-        group.put(grads, "grads")
+        if group.place is None:
+            group.put(grads, "grads")
+        else:
+            group.place[0] = grads
         return launch.run() is None
 
     def put(self, grads: Any) -> None:
@@ -93,13 +96,13 @@ class Groups:
         for group in () if is_trial else self.groups:
             group.begin()
         for _ in range(TRIES):
-            if self._launch(extras).run(is_trial) is None:
+            if self._launch(extras).run(int(is_trial)) is None:
                 for group in () if is_trial else self.groups:
                     group.finish()
                 return
             self._settle()
             if extras is not None:
-                self._launch(None).run(is_trial=True)  # finds the gradients
+                self._launch(None).run(is_trial=1)  # finds the gradients
         raise ArrayError(
             f"{self._title}: parameters or gradients changed {TRIES} times while they were "
             "being checked. Do not resize or replace them while another thread steps."

@@ -244,25 +244,28 @@ class Launch:
         self._kept: list[list[np.ndarray]] = []
         self._run = _launcher()
 
-    def run(self, is_trial: bool = False) -> Fault | None:
+    def run(self, is_trial: int = 0) -> Fault | None:
         """Step, or on a trial only find out whether a step could; return what is wrong, if any.
 
         If something is, nothing was written.
         """
-        if not self._batches:
-            return None
-        token = enter_parallel(self._weight, PARALLEL_FROM)
-        try:
-            parallel = token is not False
-            orders = self._orders[parallel]
-            if orders is None:
-                made = [many.order(parallel) for many in self._batches]
-                self._kept += [arrays for _, arrays in made]
-                orders = self._orders[parallel] = np.array([words for words, _ in made])
-            fault = self._run(orders, is_trial)
-        finally:
-            leave_parallel(token)
+        if self._weight < PARALLEL_FROM:  # asking whether it may be parallel takes 0.1 us
+            fault = self._run(self._order(False), is_trial)
+        else:
+            token = enter_parallel(self._weight, PARALLEL_FROM)
+            try:
+                fault = self._run(self._order(token is not False), is_trial)
+            finally:
+                leave_parallel(token)
         if fault < 0:
             return None
         which, b = divmod(fault, len(self._batches))
         return Fault(self._batches[b], *divmod(which, FAULTS))
+
+    def _order(self, parallel: bool) -> np.ndarray:
+        orders = self._orders[parallel]
+        if orders is None:
+            made = [many.order(parallel) for many in self._batches]
+            self._kept += [arrays for _, arrays in made]
+            orders = self._orders[parallel] = np.array([words for words, _ in made])
+        return orders

@@ -99,7 +99,7 @@ class Arrays:
 
     def step(self, active):
         g, launch = self.launched(active)
-        assert launch.run(is_trial=True) is None
+        assert launch.run(is_trial=1) is None
         assert launch.run() is None
         for s in active:
             h = self.hyper[self.groups[s]]
