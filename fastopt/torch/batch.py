@@ -28,7 +28,7 @@ from fastopt.torch.tensors import (
     slot_dtype,
 )
 
-__all__ = ["Batch", "Clocks", "Stale"]
+__all__ = ["Batch", "Clocks", "Stale", "started"]
 
 Clocks = dict[torch.Tensor, tuple[Rule, np.ndarray]]
 """For each parameter with state, the rule that steps it and its clock, advanced by the kernel."""
@@ -45,7 +45,7 @@ def _signature(p: torch.Tensor) -> tuple:
 
 
 @torch.no_grad()
-def _started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
+def started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
     """Return a slot as it is before the first step."""
     place = rule.slots.index(name)
     slot, source = empty_slot(p, place), rule.starts[1 + place]
@@ -244,7 +244,7 @@ class Batch:
             if name in kept:
                 fitting = self._fitting(k, name, entry[name])
             else:
-                fitting = _started(rule, h, p, name)
+                fitting = started(rule, h, p, name)
             if fitting is not entry.get(name):
                 entry[name] = fitting
         self.many.clocks[k] = clock
