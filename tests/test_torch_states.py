@@ -114,3 +114,105 @@ def test_what_holds_no_state_yet_is_a_start(entry):
     optimizer.step()
     twin.step()
     torch.testing.assert_close(params, twins, rtol=0, atol=0)
+
+
+def kinds(optimizer, params):
+    """Return dtype and shape of all that the live state has."""
+    return [
+        {name: (a.dtype, a.shape) for name, a in optimizer.state[p].items()}
+        if p in optimizer.state
+        else None
+        for p in params
+    ]
+
+
+@pytest.mark.parametrize("case", TWINS, ids=str)
+def test_the_live_state_is_torchs(case):
+    """The same keys, dtypes, shapes and numbers, after 0, 1 and 3 steps, and when loaded."""
+    params = parameters(shapes=SHAPES)
+    twins = twins_of(params)
+    optimizer, twin = case.make(params), case.make_twin(twins)
+    for t in range(3):
+        assert kinds(optimizer, params) == kinds(twin, twins)
+        give_gradients(t, params, twins, skip=(1,) if t == 1 else ())
+        optimizer.step()
+        twin.step()
+    assert kinds(optimizer, params) == kinds(twin, twins)
+    for p, q in zip(params, twins):
+        for name, a in twin.state.get(q, {}).items():
+            torch.testing.assert_close(optimizer.state[p][name], a, rtol=1e-4, atol=1e-6)
+    again, others = case.make(params), case.make_twin(twins)
+    again.load_state_dict(optimizer.state_dict())
+    others.load_state_dict(twin.state_dict())
+    assert kinds(again, params) == kinds(others, twins)
+    again.load_state_dict(twin.state_dict())
+    assert kinds(again, params) == kinds(others, twins)
+
+
+@pytest.mark.parametrize("write", ["in place", "replaced", "as a number", "before loading"])
+@pytest.mark.parametrize("name", ["mu_product", "eta", "mu"])
+def test_what_is_written_to_a_live_number_counts(name, write):
+    """Also that of a parameter that rests, at its next step."""
+    case = Case("NAdam", {"lr": 0.1}) if name == "mu_product" else Case("ASGD", {"t0": 1.0})
+    params = parameters(shapes=SHAPES)
+    twins = twins_of(params)
+    pairs = [(case.make(params), params), (case.make_twin(twins), twins)]
+    for t in range(4):
+        give_gradients(t, params, twins, skip=(1,) if t == 2 else ())
+        for k, (optimizer, tensors) in enumerate(pairs):
+            if t == 2:
+                saved = optimizer.state_dict()
+                for number, p in enumerate(tensors):
+                    entry = optimizer.state[p]
+                    if write == "in place":
+                        entry[name].fill_(0.25)
+                    elif write == "before loading":
+                        saved["state"][number][name] = torch.tensor(0.25)
+                    else:
+                        is_number = write == "as a number" and k == 0
+                        entry[name] = 0.25 if is_number else torch.tensor(0.25)
+                if write == "before loading":
+                    optimizer.load_state_dict(saved)
+            optimizer.step()
+    for p, q in zip(params, twins):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+        a, b = (pair[0].state[r] for pair, r in zip(pairs, (p, q)))
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_live_number_that_is_none_is_refused_before_anything_is_written():
+    params = parameters(shapes=SHAPES)
+    optimizer = Case("NAdam").make(params)
+    for t in range(2):
+        give_gradients(t, params)
+        if t:
+            optimizer.state[params[1]]["mu_product"].fill_(float("nan"))
+            before = [p.clone() for p in params]
+            with pytest.raises(StateError, match="mu_product"):
+                optimizer.step()
+            torch.testing.assert_close(params, before, rtol=0, atol=0)
+        else:
+            optimizer.step()
+
+
+def test_slots_without_a_count_are_refused_at_the_step():
+    params = parameters(shapes=SHAPES)
+    optimizer = Case("Adam").make(params)
+    p = params[0]
+    optimizer.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+    give_gradients(0, params)
+    with pytest.raises(StateError, match="no 'step'"):
+        optimizer.step()
+
+
+def test_adagrads_sums_can_be_shared_before_the_first_step():
+    params = parameters(shapes=SHAPES)
+    twins = twins_of(params)
+    optimizer, twin = (Case("Adagrad").make(tensors) for tensors in (params, twins))
+    optimizer.share_memory()
+    for t in range(2):
+        give_gradients(t, params, twins)
+        optimizer.step()
+        twin.step()
+    assert all(optimizer.state[p]["sum"].is_shared() for p in params)
+    torch.testing.assert_close(params, twins, rtol=0, atol=0)

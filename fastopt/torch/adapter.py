@@ -10,16 +10,17 @@ from typing import Any, ClassVar
 import torch
 from torch.optim.optimizer import _global_optimizer_post_hooks as global_post_hooks
 from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hooks
+from torch.nn.parameter import is_lazy
 
 from fastopt.errors import ArrayError, FastoptError, HyperparameterError, StateError
 from fastopt.recipes import named
 from fastopt.rules import RULES, Rule
 from fastopt.torch import checkpoint
-from fastopt.torch.batch import Clocks
+from fastopt.torch.batch import Clocks, started
 from fastopt.torch.docs import described
 from fastopt.torch.loading import completed, fitted
 from fastopt.torch.plan import TRIES, Manner, Plan, Stale, names_of, params_of
-from fastopt.torch.tensors import Ranges, check_tensor, scalar_dtype
+from fastopt.torch.tensors import Ranges, check_tensor
 from fastopt.transaction import Transaction
 
 __all__ = ["Lr", "Optimizer", "Pair", "Params"]
@@ -49,9 +50,9 @@ class Optimizer(torch.optim.Optimizer):
     param_groups : list of dict
         Read at each step, so schedulers, and you, may change any option any time.
     state : dict
-        For each parameter that took a step: ``step`` and the slots, by torch's names. They are
-        the memory that the kernels write; change them in place or replace them. Other keys are
-        yours.
+        As in torch, with its names at the same moments: for each parameter that took a step,
+        ``step``, the slots and what else accumulates. Kernels write to the slots; change all of it
+        in place or replace it, and the next step takes it from there. Other keys are yours.
 
     Notes
     -----
@@ -146,6 +147,16 @@ class Optimizer(torch.optim.Optimizer):
             ranges.add(name, p)
         ranges.check()
 
+    def _start(self) -> None:
+        """Make the state now, not at the first step, for a class of which torch does so."""
+        manner = self._manner(self.defaults)
+        for k, group in enumerate(self.param_groups):
+            row = manner.row(k, group)
+            for p in group["params"]:
+                if not is_lazy(p):
+                    slots = {name: started(row.rule, row.h, p, name) for name in row.rule.slots}
+                    self.state[p] = {"step": torch.tensor(0.0, dtype=torch.float32), **slots}
+
     @torch.compiler.disable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place.
@@ -221,12 +232,7 @@ class Optimizer(torch.optim.Optimizer):
         for p, entry in self.state.items():
             resting[p] = dict(entry) if isinstance(p, torch.Tensor) else entry
             if p in self._clocks and entry:
-                rule, clock = self._clocks[p]
-                resting[p] |= {
-                    name: torch.tensor(clock[k], dtype=scalar_dtype())
-                    for name, k in rule.accumulates.items()
-                }
-                resting[p]["clock"] = tuple(clock.tolist())
+                resting[p]["clock"] = tuple(self._clocks[p][1].tolist())
         manner = self._manner(self.defaults)
         for k, group in enumerate(self.param_groups):
             with contextlib.suppress(HyperparameterError):  # of options that no step could use
