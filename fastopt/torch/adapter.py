@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
+from torch.nn.parameter import is_lazy
 from torch.optim.optimizer import _global_optimizer_post_hooks as global_post_hooks
 from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hooks
-from torch.nn.parameter import is_lazy
 
 from fastopt.errors import ArrayError, FastoptError, HyperparameterError, StateError
 from fastopt.recipes import named
 from fastopt.rules import RULES, Rule
 from fastopt.torch import checkpoint
-from fastopt.torch.batch import Clocks, started
+from fastopt.torch.batch import Clocks
 from fastopt.torch.docs import described
-from fastopt.torch.loading import completed, fitted
+from fastopt.torch.loading import completed, fitted, started_slots
 from fastopt.torch.plan import TRIES, Manner, Plan, Stale, names_of, params_of
+from fastopt.torch.shards import check_shard, local_of
 from fastopt.torch.tensors import Ranges, check_tensor
 from fastopt.transaction import Transaction
 
@@ -59,7 +60,9 @@ class Optimizer(torch.optim.Optimizer):
     All tensors with the same rule and dtype are updated by one kernel call, in place and without
     copies, whatever the number of tensors and groups. bfloat16 parameters have float32 state. A
     parameter whose memory has holes, and a gradient whose elements lie in another order than those
-    of its parameter, go through a temporary copy.
+    of its parameter, go through a temporary copy. Of a DTensor (FSDP2) each process steps its own
+    shard, and its state are DTensors placed alike; rules that take norms of tensors (LAMB, LARS,
+    StableAdamW) refuse shards.
 
     ``state_dict`` has torch's entries, and ``clock`` (a tuple of floats) so that resuming here
     gives the same bits; torch's optimizers ignore it. ``foreach`` and ``fused`` are accepted for
@@ -137,14 +140,15 @@ class Optimizer(torch.optim.Optimizer):
     def _check_last_group(self) -> None:
         manner = self._manner(self.defaults)
         k, group = len(self.param_groups) - 1, self.param_groups[-1]
-        manner.row(k, group)
+        rule = manner.row(k, group).rule
         _refuse(manner.where(k), group)
         names, params = names_of(manner, self.param_groups), params_of(self.param_groups)
         for name, p in zip(names[-len(group["params"]) or len(names) :], group["params"]):
-            check_tensor(name, p)
+            check_tensor(name, local_of(p))
+            check_shard(name, p, rule)
         ranges = Ranges()
         for name, p in zip(names, params):
-            ranges.add(name, p)
+            ranges.add(name, local_of(p))
         ranges.check()
 
     def _start(self) -> None:
@@ -154,8 +158,8 @@ class Optimizer(torch.optim.Optimizer):
             row = manner.row(k, group)
             for p in group["params"]:
                 if not is_lazy(p):
-                    slots = {name: started(row.rule, row.h, p, name) for name in row.rule.slots}
-                    self.state[p] = {"step": torch.tensor(0.0, dtype=torch.float32), **slots}
+                    step = torch.tensor(0.0, dtype=torch.float32)
+                    self.state[p] = {"step": step, **started_slots(p, row, row.rule.slots)}
 
     @torch.compiler.disable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 from fastopt.errors import StateError
 from fastopt.torch.batch import started
 from fastopt.torch.groups import Row
+from fastopt.torch.shards import check_slot, local_of, placed_as
 from fastopt.torch.tensors import empty_slot, scalar_dtype
 
-__all__ = ["completed", "fitted"]
+__all__ = ["completed", "fitted", "started_slots"]
 
 
 def fitted(
@@ -64,7 +65,9 @@ def fitted(
     if clock is not None and counts:
         copied["step"] = torch.tensor(clock[0], dtype=torch.float32)
     with torch.no_grad():
-        copied |= {name: empty_slot(p, slots.index(name)).copy_(entry[name]) for name in found}
+        for name in found:
+            slot = empty_slot(local_of(p), slots.index(name)).copy_(local_of(entry[name]))
+            copied[name] = placed_as(p, slot)
     return copied, None if lacking else clock
 
 
@@ -77,7 +80,13 @@ def completed(entry: dict[str, Any], p: torch.Tensor, row: Row) -> dict[str, Any
     if all(found) or not any(found):
         return entry
     lacking = [name for name, is_there in zip(row.rule.slots, found) if not is_there]
-    return entry | {name: started(row.rule, row.h, p, name) for name in lacking}
+    return entry | started_slots(p, row, lacking)
+
+
+def started_slots(p: torch.Tensor, row: Row, names: Iterable[str]) -> dict[str, torch.Tensor]:
+    """Return slots as they are before the first step."""
+    local = local_of(p)
+    return {name: placed_as(p, started(row.rule, row.h, local, name)) for name in names}
 
 
 def _check_slots(
@@ -94,6 +103,7 @@ def _check_slots(
             "it was saved by another one"
         )
     for name in found:
+        check_slot(where, p, name, entry[name])
         if entry[name].shape != p.shape:
             raise StateError(
                 f"{where}: {name!r} has shape {tuple(entry[name].shape)}, but the parameter has "
