@@ -61,8 +61,8 @@ class Optimizer(torch.optim.Optimizer):
     copies, whatever the number of tensors and groups. bfloat16 parameters have float32 state. A
     parameter whose memory has holes, and a gradient whose elements lie in another order than those
     of its parameter, go through a temporary copy. Of a DTensor (FSDP2) each process steps its own
-    shard, and its state are DTensors placed alike; rules that take norms of tensors (LAMB, LARS,
-    StableAdamW) refuse shards.
+    shard, and keeps its state in DTensors placed alike; rules that sum over a whole tensor (LAMB,
+    LARS, MARS, StableAdamW, cautious ones) refuse shards.
 
     ``state_dict`` has torch's entries, and ``clock`` (a tuple of floats) so that resuming here
     gives the same bits; torch's optimizers ignore it. ``foreach`` and ``fused`` are accepted for

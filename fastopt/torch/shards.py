@@ -47,7 +47,7 @@ def check_shard(where: str, p: Any, rule: Rule) -> None:
     Raises
     ------
     ArrayTypeError
-        The rule takes norms of it, or the DTensor holds sums that are still to be made.
+        The rule sums over all of it, or the DTensor holds sums that are still to be made.
     """
     if not is_sharded(p):
         return
@@ -55,12 +55,12 @@ def check_shard(where: str, p: Any, rule: Rule) -> None:
         raise ArrayTypeError(f"{where} is a DTensor with placements {p.placements}; reduce it")
     if rule.measure is not None and local_of(p).shape != p.shape:
         raise ArrayTypeError(
-            f"{where} is one shard of a DTensor, but {rule.name} takes norms of whole tensors. Use "
+            f"{where} is one shard of a DTensor, but {rule.name} sums over whole tensors. Use "
             "a rule that goes element by element, or replicate the parameter."
         )
 
 
-def check_slot(where: str, p: Any, key: str, slot: torch.Tensor) -> None:
+def check_slot(where: str, p: Any, key: str, slot: Any) -> None:
     """Refuse a slot that is not placed as its parameter is.
 
     Raises
