@@ -18,7 +18,7 @@ import numpy as np
 from fastopt.errors import StateError, shortened
 from fastopt.rules import Rule
 
-__all__ = ["LAST_STEP", "new_clock", "power_at", "resumed", "rewind", "whole_step"]
+__all__ = ["LAST_STEP", "accumulated", "new_clock", "power_at", "resumed", "rewind", "whole_step"]
 
 LAST_STEP = 2**53
 """From here on a float64 has no next step."""
@@ -160,7 +160,7 @@ def resumed(
     elif t:
         made[0] = t
         for name, k in rule.accumulates.items():
-            made[k] = _accumulated(where, rule, name, numbers or {})
+            made[k] = accumulated(where, rule, name, numbers or {})
     for name, k in rule.accumulates.items():
         if not made[k] >= 0.0:
             raise StateError(f"{where}: {name!r} must be zero or more; got {made[k]}")
@@ -175,7 +175,14 @@ def _number(value: Any) -> Any:
         return value
 
 
-def _accumulated(where: str, rule: Rule, name: str, numbers: Mapping[str, Any]) -> float:
+def accumulated(where: str, rule: Rule, name: str, numbers: Mapping[str, Any]) -> float:
+    """Return a number that ``rule`` accumulates, from a state that is loaded.
+
+    Raises
+    ------
+    StateError
+        It is missing, or is not a number.
+    """
     if name not in numbers:
         raise StateError(
             f"{where} lacks {name!r}, which {rule.name} accumulates over the steps, so that it "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
+from torch.nn.parameter import is_lazy
 from torch.optim.optimizer import _global_optimizer_post_hooks as global_post_hooks
 from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hooks
 
@@ -17,8 +19,10 @@ from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
 from fastopt.torch.docs import described
 from fastopt.torch.groups import Row
+from fastopt.torch.loading import completed, fitted, started_slots
 from fastopt.torch.plan import TRIES, Manner, Plan, Stale, names_of, params_of
-from fastopt.torch.tensors import Ranges, check_tensor, empty_slot
+from fastopt.torch.shards import check_shard, local_of
+from fastopt.torch.tensors import Ranges, check_tensor
 from fastopt.transaction import Transaction
 
 __all__ = ["Lr", "Optimizer", "Pair", "Params"]
@@ -48,16 +52,18 @@ class Optimizer(torch.optim.Optimizer):
     param_groups : list of dict
         Read at each step, so schedulers, and you, may change any option any time.
     state : dict
-        For each parameter that took a step: ``step`` and the slots, by torch's names. They are
-        the memory that the kernels write; change them in place or replace them. Other keys are
-        yours.
+        As in torch, with its names at the same moments: for each parameter that took a step,
+        ``step``, the slots and what else accumulates. Kernels write to the slots; change all of it
+        in place or replace it, and the next step takes it from there. Other keys are yours.
 
     Notes
     -----
     All tensors with the same rule and dtype are updated by one kernel call, in place and without
     copies, whatever the number of tensors and groups. bfloat16 parameters have float32 state. A
     parameter whose memory has holes, and a gradient whose elements lie in another order than those
-    of its parameter, go through a temporary copy.
+    of its parameter, go through a temporary copy. Of a DTensor (FSDP2) each process steps its own
+    shard, and keeps its state in DTensors placed alike; rules that sum over a whole tensor (LAMB,
+    LARS, MARS, StableAdamW, cautious ones) refuse shards.
 
     ``state_dict`` has torch's entries, and ``clock`` (a tuple of floats) so that resuming here
     gives the same bits; torch's optimizers ignore it. ``foreach`` and ``fused`` are accepted for
@@ -109,7 +115,7 @@ class Optimizer(torch.optim.Optimizer):
         self._plan: Plan | None = None
         self._rows: list[Row] = []
         self._clocks: Clocks = {}
-        self._incoming: dict[torch.Tensor, dict[str, Any]] | None = None
+        self._incoming: tuple[dict[torch.Tensor, dict[str, Any]], Clocks] | None = None
 
     def _manner(self, options: Mapping[str, Any]) -> Manner:
         names = [name for name in options if name not in _OF_TORCH]
@@ -145,12 +151,23 @@ class Optimizer(torch.optim.Optimizer):
         _refuse(manner.where(k), group)
         names, params = names_of(manner, self.param_groups), params_of(self.param_groups)
         for name, p in zip(names[-len(group["params"]) or len(names) :], group["params"]):
-            check_tensor(name, p)
+            check_tensor(name, local_of(p))
+            check_shard(name, p, row.rule)
         ranges = Ranges()
         for name, p in zip(names, params):
-            ranges.add(name, p)
+            ranges.add(name, local_of(p))
         ranges.check()
         self._rows.append(row)
+
+    def _start(self) -> None:
+        """Make the state now, not at the first step, for a class of which torch does so."""
+        manner = self._manner(self.defaults)
+        for k, group in enumerate(self.param_groups):
+            row = manner.row(k, group)
+            for p in group["params"]:
+                if not is_lazy(p):
+                    step = torch.tensor(0.0, dtype=torch.float32)
+                    self.state[p] = {"step": step, **started_slots(p, row, row.rule.slots)}
 
     @torch.compiler.disable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -227,17 +244,20 @@ class Optimizer(torch.optim.Optimizer):
 
     def _at_rest(self) -> defaultdict[torch.Tensor, Any]:
         """Return the state with what is needed to continue with the same bits, here or in torch."""
-        wide = torch.get_default_dtype() == torch.float64
         resting: defaultdict[torch.Tensor, Any] = defaultdict(dict)
         for p, entry in self.state.items():
             resting[p] = dict(entry) if isinstance(p, torch.Tensor) else entry
             if p in self._clocks and entry:
-                rule, clock = self._clocks[p]
-                resting[p] |= {
-                    name: torch.tensor(clock[k], dtype=torch.float64 if wide else torch.float32)
-                    for name, k in rule.accumulates.items()
+                resting[p]["clock"] = tuple(self._clocks[p][1].tolist())
+        manner = self._manner(self.defaults)
+        for k, group in enumerate(self.param_groups):
+            with contextlib.suppress(HyperparameterError):  # of options that no step could use
+                row = manner.row(k, group)
+                resting |= {
+                    p: completed(resting[p], p, row)
+                    for p in group["params"]
+                    if p in self._clocks and p in resting
                 }
-                resting[p]["clock"] = tuple(clock.tolist())
         return resting
 
     def state_dict(self) -> dict[str, Any]:
@@ -264,13 +284,14 @@ class Optimizer(torch.optim.Optimizer):
         ----------
         state_dict : dict
             Matched by position, as in torch. Its tensors are copied; float32 moments of bfloat16
-            parameters stay float32.
+            parameters stay float32. A step count may be any kind of number, or tensor of one
+            element, and may stand in the param group, as in apex.
 
         Raises
         ------
         StateError
-            It does not fit: other numbers of groups or parameters, shapes or slots. Nothing was
-            changed.
+            It does not fit: other numbers of groups or parameters, shapes or slots; or a step
+            count, or some of the slots, are missing. Nothing was changed.
         HyperparameterError
             An option in it is not allowed. Nothing was changed.
         """
@@ -283,7 +304,7 @@ class Optimizer(torch.optim.Optimizer):
             self._incoming = None
 
     def _receive(self, state_dict: dict[str, Any]) -> None:
-        rows = state_dict["param_groups"]
+        rows = state_dict["param_groups"] = list(state_dict["param_groups"])
         if len(rows) != len(self.param_groups):
             raise StateError(
                 f"the state dict has {len(rows)} param groups, but the optimizer has "
@@ -291,7 +312,7 @@ class Optimizer(torch.optim.Optimizer):
             )
         manner = self._manner(self.defaults)
         names = iter(names_of(manner, self.param_groups))
-        incoming = {}
+        incoming, clocks = {}, {}
         for k, (row, group) in enumerate(zip(rows, self.param_groups)):
             where = f"the state dict, param group {k}"
             if len(row["params"]) != len(group["params"]):
@@ -304,16 +325,19 @@ class Optimizer(torch.optim.Optimizer):
             for number, p, name in zip(row["params"], group["params"], names):
                 entry = state_dict["state"].get(number, {})
                 where = f"state[{number!r}] ({name})"
-                incoming[p] = fitted(where, entry, p, own.rule.slots)
-                if not incoming[p].keys().isdisjoint(("step", *own.rule.slots)):
-                    own.clock(where, entry)
-        self._incoming = incoming
+                if "step" in row and entry and "step" not in entry:  # apex counts by group
+                    entry = {"step": row["step"], **entry}
+                    rows[k] = {key: value for key, value in row.items() if key != "step"}
+                incoming[p], clock = fitted(where, entry, p, own, self._counts)
+                if clock is not None:
+                    clocks[p] = own.rule, clock
+        self._incoming = incoming, clocks
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "state": self._at_rest()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        incoming = self.__dict__.get("_incoming")
+        incoming, clocks = self.__dict__.get("_incoming") or (None, {})
         if incoming is not None:  # torch has cast the state to the dtype of the parameters
             others = {k: v for k, v in state["state"].items() if not isinstance(k, torch.Tensor)}
             kept = {p: entry for p, entry in incoming.items() if entry}
@@ -322,6 +346,7 @@ class Optimizer(torch.optim.Optimizer):
         super().__setstate__(state)
         self.defaults = defaults  # torch adds an option that not all of our classes have
         self._forget()
+        self._clocks = clocks
         for group in self.param_groups:
             for name, value in defaults.items():
                 group.setdefault(name, value)
@@ -333,33 +358,3 @@ def _refuse(where: str, options: Mapping[str, Any]) -> None:
             raise HyperparameterError(f"{where}: {name}=True is not supported: {why}")
     if options.get("foreach") and options.get("fused"):
         raise HyperparameterError(f"{where}: fused and foreach cannot be True together")
-
-
-def fitted(
-    where: str, entry: Mapping[str, Any], p: torch.Tensor, slots: tuple[str, ...]
-) -> dict[str, Any]:
-    """Return a copy of the saved state of one parameter, as our kernels need it.
-
-    Raises
-    ------
-    StateError
-        A slot is missing or has another shape than the parameter.
-    """
-    tensors = {name: a for name, a in entry.items() if isinstance(a, torch.Tensor) and a.ndim}
-    found = [name for name in slots if isinstance(entry.get(name), torch.Tensor)]
-    if tensors and slots and not found:
-        raise StateError(
-            f"{where} has {', '.join(tensors)}, but this optimizer keeps {', '.join(slots)}; "
-            "it was saved by another one"
-        )
-    for name in found:
-        if entry[name].shape != p.shape:
-            raise StateError(
-                f"{where}: {name!r} has shape {tuple(entry[name].shape)}, but the parameter has "
-                f"{tuple(p.shape)}"
-            )
-    copied = {name: a.clone() if isinstance(a, torch.Tensor) else a for name, a in entry.items()}
-    with torch.no_grad():
-        return copied | {
-            name: empty_slot(p, slots.index(name)).copy_(entry[name]) for name in found
-        }

@@ -18,6 +18,7 @@ from fastopt.rules.base import PARAMETER as COPY_OF_P
 from fastopt.rules.base import ZERO
 from fastopt.torch.groups import Row
 from fastopt.torch.memory import TENSORS
+from fastopt.torch.scalars import Scalars, is_scalar
 from fastopt.torch.tensors import (
     KINDS,
     check_gradient,
@@ -25,10 +26,11 @@ from fastopt.torch.tensors import (
     is_copied,
     layout_of,
     linear,
+    scalar_dtype,
     slot_dtype,
 )
 
-__all__ = ["Batch", "Clocks", "Stale"]
+__all__ = ["Batch", "Clocks", "Stale", "started"]
 
 Clocks = dict[torch.Tensor, tuple[Rule, np.ndarray]]
 """For each parameter with state, the rule that steps it and its clock, advanced by the kernel."""
@@ -44,7 +46,7 @@ def _signature(p: torch.Tensor) -> tuple:
     return type(p), p.dtype, p.shape, p.stride(), p.device, p.is_neg()
 
 
-def _started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
+def started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
     """Return a slot as it is before the first step."""
     place = rule.slots.index(name)
     slot, source = empty_slot(p, place), rule.starts[1 + place]
@@ -98,6 +100,7 @@ class Batch:
         self.many = Many(rule, *kinds, shapes, hyper, groups, TENSORS, counts=counts)
         keys = [*enumerate(rule.slots, SLOTS), *([(COUNTER, "step")] if counts else [])]
         self._getters: list[tuple[int, Any]] = [(row, itemgetter(name)) for row, name in keys]
+        self._scalars = Scalars(rule) if rule.accumulates else None
         # Parameters in the state that have none yet get it, with a clock, at their first gradient.
         self._has_state = np.zeros(len(params), bool)
         self._active: list[int] | None = []
@@ -121,6 +124,8 @@ class Batch:
             if any(map(_is_neg, grads)):
                 return False
             entries: list[Any] = list(map(state.get, params))
+            if self._scalars is not None and not self._scalars.are_untouched(entries):
+                return False
             for row, getter in self._getters:
                 column = np.fromiter(map(getter, entries), object, len(entries))
                 if active is None:
@@ -170,8 +175,24 @@ class Batch:
                     "in the optimizer's state, or make a new optimizer."
                 )
             yield slot, a
-        step = entry.get("step", 0) if self._counts and isinstance(entry, dict) else 0
-        whole_step(f"the state of {name}: 'step'", step)
+        if isinstance(entry, dict):
+            self._check_numbers(k, entry)
+
+    def _check_numbers(self, k: int, entry: dict[str, Any]) -> None:
+        where, is_known = f"the state of {self.names[k]}", self.params[k] in self._clocks
+        if self._counts:
+            whole_step(f"{where}: 'step'", entry.get("step", 0))
+        kept = self._kept(entry)
+        if kept and self._counts and "step" not in entry and not is_known:
+            raise StateError(
+                f"{where} has {', '.join(kept)}, but no 'step', without which they cannot be "
+                "continued. Put in how many steps were taken, or delete the entry to start anew."
+            )
+        if kept and self._scalars is not None:
+            self._clock(k, entry)
+
+    def _kept(self, entry: dict[str, Any]) -> list[str]:
+        return [name for name in self.rule.slots if isinstance(entry.get(name), torch.Tensor)]
 
     def settle(self, state: dict) -> None:
         """Make what is missing in the state, and copies of what no loop can run over, for a step.
@@ -187,7 +208,9 @@ class Batch:
                 continue
             entry = state.get(p)
             if not isinstance(entry, dict):
-                entry = state[p] = {}
+                entry = {}
+                if self._getters:  # torch's SGD makes none when there is nothing to keep
+                    state[p] = entry
             self._complete(k, entry)
             for row, getter in self._getters:
                 many.objects[row, k] = getter(entry)
@@ -203,6 +226,9 @@ class Batch:
         self._active = None if len(active) == len(self.params) else active
         self._needs_checks = odd
         self._indices = np.array(active, np.int64)
+        if self._scalars is not None:
+            entries = [state[self.params[k]] for k in active]
+            self._scalars.take(entries, many.clocks[self._indices])
 
     def aim(self, bounds: np.ndarray) -> None:
         """Step what was settled, none of whose gradients may lie within ``bounds``."""
@@ -219,6 +245,8 @@ class Batch:
         params = self.params if active is None else [self.params[k] for k in active]
         # Without this, a backward pass through the old values would go wrong unnoticed.
         torch.autograd.graph.increment_version(params)
+        if self._scalars is not None:
+            self._scalars.write(self.many.clocks[self._indices])
         if self._copied:
             with torch.no_grad():
                 for k in self._copied:
@@ -229,7 +257,7 @@ class Batch:
     def _complete(self, k: int, entry: dict[str, Any]) -> None:
         """Give parameter ``k`` the state and the clock that its rule needs."""
         rule, p, h = self.rule, self.params[k], self.rows[k].h
-        kept = [name for name in rule.slots if isinstance(entry.get(name), torch.Tensor)]
+        kept = self._kept(entry)
         is_new = not kept if rule.slots else not (self._counts and "step" in entry)
         if is_new and (rule.slots or p not in self._clocks):
             # Its first step, also if somebody took the state away.
@@ -238,36 +266,38 @@ class Batch:
             clock = new_clock(rule, h)
         else:
             clock = self._clock(k, entry)
-        if self._counts:
-            self._count(entry, clock)
+            entry.pop("clock", None)
+        self._put_scalars(entry, clock)
         for name in rule.slots:
             if name in kept:
                 fitting = self._fitting(k, name, entry[name])
             else:
-                fitting = _started(rule, h, p, name)
+                fitting = started(rule, h, p, name)
             if fitting is not entry.get(name):
                 entry[name] = fitting
         self.many.clocks[k] = clock
         self._clocks[p] = (rule, self.many.clocks[k])
 
-    def _count(self, entry: dict[str, Any], clock: np.ndarray) -> None:
-        """Have a step count that the kernel can write, first in the entry, as in torch."""
-        step: Any = entry.get("step")
-        fits = isinstance(step, torch.Tensor) and step.dtype == torch.float32 and step.ndim == 0
-        if not (fits and step.device.type == "cpu" and type(step) is torch.Tensor):
-            rest = dict(entry)
-            entry.clear()
-            entry["step"] = torch.tensor(clock[0], dtype=torch.float32)
-            entry |= {name: value for name, value in rest.items() if name != "step"}
+    def _put_scalars(self, entry: dict[str, Any], clock: np.ndarray) -> None:
+        """Have a step count and other numbers that a step can write, first as in torch."""
+        wide = scalar_dtype()
+        kinds = {"step": (0, torch.float32)} if self._counts else {}
+        kinds |= {name: (place, wide) for name, place in self.rule.accumulates.items()}
+        if all(is_scalar(entry.get(name), dtype) for name, (_, dtype) in kinds.items()):
+            return
+        rest = dict(entry)
+        entry.clear()
+        for name, (place, dtype) in kinds.items():
+            value = rest.pop(name, None)
+            fits = is_scalar(value, dtype)
+            entry[name] = value if fits else torch.tensor(clock[place], dtype=dtype)
+        entry |= rest
 
     def _clock(self, k: int, entry: dict[str, Any]) -> np.ndarray:
         """Return the clock that goes with the state of parameter ``k``."""
         row = self.rows[k]
         known, running = self._clocks.get(self.params[k], (None, None))
-        clock = row.clock(f"the state of {self.names[k]}", entry, running, known is row.rule)
-        for name in ("clock", *row.rule.accumulates):
-            entry.pop(name, None)
-        return clock
+        return row.clock(f"the state of {self.names[k]}", entry, running, known is row.rule)
 
     def _fitting(self, k: int, name: str, slot: torch.Tensor) -> torch.Tensor:
         """Return the slot in the dtype and layout that the kernel needs; as it is, as a rule."""

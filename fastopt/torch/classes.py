@@ -168,6 +168,13 @@ class Adagrad(Optimizer, rule="adagrad"):
         fused: bool | None = None,
     ) -> None:
         super().__init__(locals())
+        self._start()
+
+    def share_memory(self) -> None:
+        """Move the sums to memory that processes share, as torch's does."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p]["sum"].share_memory_()
 
 
 class RMSprop(Optimizer, rule="rmsprop"):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastopt.clocks import resumed, whole_step
+from fastopt.clocks import accumulated, resumed, whole_step
 from fastopt.errors import HyperparameterError
 from fastopt.recipes import Recipe
 from fastopt.rules import Rule
@@ -36,6 +36,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, torch.Tensor) and value.numel() == 1:
         return value.item()
     return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
+
+
+def _is_told(number: float, value: Any) -> bool:
+    """Tell whether a value in the state is a clock's number, rounded to the dtype of the value."""
+    if not number >= 0.0:  # which is refused, and not to be hidden
+        return True
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        return torch.tensor(number, dtype=value.dtype).item() == value.item()
+    return isinstance(value, float) and value in (number, float(np.float32(number)))
 
 
 class Row:
@@ -130,7 +139,8 @@ class Row:
         if saved is not None and np.float32(saved[0]) == np.float32(t):
             t = saved[0]  # float32 counts to 2**24
         elif saved is not None:  # someone wrote to `step`, and what it says counts
-            saved = np.array([t, *saved[1:]])
-            for name, place in rule.accumulates.items():
-                saved[place] = entry.get(name, saved[place])
+            saved = [t, *saved[1:]]
+        for name, place in rule.accumulates.items() if saved is not None else ():
+            if name in entry and place < len(saved) and not _is_told(saved[place], entry[name]):
+                saved = [*saved[:place], accumulated(where, rule, name, entry), *saved[place + 1 :]]
         return resumed(where, rule, self.h, t, saved, entry)

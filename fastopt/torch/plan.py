@@ -17,6 +17,7 @@ from fastopt.recipes import Recipe
 from fastopt.rules import Rule
 from fastopt.torch.batch import Batch, Clocks, Stale
 from fastopt.torch.groups import Change, Row, name_of
+from fastopt.torch.shards import ShardBatch, check_shard, is_sharded, local_of
 from fastopt.torch.tensors import Ranges, check_tensor, extent
 
 __all__ = ["Manner", "Plan", "Stale", "names_of"]
@@ -90,7 +91,7 @@ class Plan:
         self._rows = [manner.row(k, group, known.get(id(group))) for k, group in enumerate(groups)]
         self._names = names_of(manner, groups)
         for name, p in zip(self._names, self._params):
-            check_tensor(name, p)
+            check_tensor(name, local_of(p))
         for p in set(clocks).difference(self._params):
             del clocks[p]
         self._has_lazy = any(map(is_lazy, self._params))
@@ -100,14 +101,16 @@ class Plan:
 
     def _made(self, clocks: Clocks, counts: bool) -> list[Batch]:
         group_of = np.repeat(np.arange(len(self._groups)), self._counts).tolist()
-        sorts: dict[tuple[Rule, torch.dtype], list[int]] = {}
+        sorts: dict[tuple[Rule, torch.dtype, bool], list[int]] = {}
         for k, p in enumerate(self._params):
             if not is_lazy(p):
-                sorts.setdefault((self._rows[group_of[k]].rule, p.dtype), []).append(k)
+                rule = self._rows[group_of[k]].rule
+                check_shard(self._names[k], p, rule)
+                sorts.setdefault((rule, p.dtype, is_sharded(p)), []).append(k)
         # Two rows a group: that of matrices, that of tensors of fewer dimensions.
-        self._hyper = {rule: np.zeros((2 * len(self._rows), len(rule.hyper))) for rule, _ in sorts}
+        self._hyper = {rule: np.zeros((2 * len(self._rows), len(rule.hyper))) for rule, *_ in sorts}
         return [
-            Batch(
+            (ShardBatch if sharded else Batch)(
                 rule,
                 [self._params[k] for k in numbers],
                 [self._names[k] for k in numbers],
@@ -117,7 +120,7 @@ class Plan:
                 clocks,
                 counts,
             )
-            for (rule, _), numbers in sorts.items()
+            for (rule, _, sharded), numbers in sorts.items()
         ]
 
     def is_current(self, groups: list[dict[str, Any]]) -> bool:

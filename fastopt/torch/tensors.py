@@ -15,7 +15,7 @@ from fastopt.many import BFLOAT16
 
 __all__ = [
     "KINDS", "Ranges", "check_gradient", "check_tensor", "empty_slot", "extent", "is_copied",
-    "layout_of", "linear", "plain", "slot_dtype", "spread",
+    "layout_of", "linear", "plain", "scalar_dtype", "slot_dtype", "spread",
 ]  # fmt: skip
 
 KINDS = {
@@ -31,6 +31,12 @@ _DTYPES = "float32, float64 and bfloat16"
 def slot_dtype(p: torch.Tensor) -> torch.dtype:
     """Return the dtype of the state of ``p``: eight bits of mantissa cannot hold a running mean."""
     return torch.float32 if p.dtype == torch.bfloat16 else p.dtype
+
+
+def scalar_dtype() -> torch.dtype:
+    """Return the dtype of numbers that torch keeps beside ``step``."""
+    is_wide = torch.get_default_dtype() == torch.float64
+    return torch.float64 if is_wide else torch.float32
 
 
 def spread(t: torch.Tensor) -> str:
