@@ -324,8 +324,8 @@ def _check(at: str, name: str, value: Any) -> None:
     if name in _CHOICES:
         _one_of(at, value, _CHOICES[name])
     elif name in _WHOLE and value != _WORDS.get(name, ""):
-        word = f', or "{_WORDS[name]}",' if name in _WORDS else ""
-        whole(f"{at}{word}", np.array([value], object), *_WHOLE[name])
+        word = f', or "{_WORDS[name]}"' if name in _WORDS else ""
+        whole(at, np.array([value], object), *_WHOLE[name], other=word)
     elif name in _NOT_NEGATIVE:
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
             raise SpecError(f"{at} must be a number >= 0; got {shortened(value)}")

@@ -123,10 +123,12 @@ def alike(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(np.diff(np.maximum.accumulate(groups), prepend=-1)), groups
 
 
-def whole(name: str, column: np.ndarray, least: int, most: int = MOST_INTEGER) -> np.ndarray:
+def whole(
+    name: str, column: np.ndarray, least: int, most: int = MOST_INTEGER, other: str = ""
+) -> np.ndarray:
     """Return a column of integers from ``least`` to ``most``, or say which value is not one.
 
-    A float that is a whole number is one, a boolean is none.
+    A float that is a whole number is one, a boolean is none. ``other`` says what else is allowed.
     """
     if column.dtype == np.int64 and len(column) and least <= column.min() and column.max() <= most:
         return column
@@ -135,7 +137,9 @@ def whole(name: str, column: np.ndarray, least: int, most: int = MOST_INTEGER) -
         # NaN and infinity are out of the range, so int() is not asked for them.
         if not (number and least <= value <= most and value == int(value)):
             limit = f" and at most {most:,}" if number and value > most else ""
-            raise SpecError(f"{name} must be an integer >= {least}{limit}; got {shortened(value)}")
+            raise SpecError(
+                f"{name} must be an integer >= {least}{limit}{other}; got {shortened(value)}"
+            )
     return column.astype(np.int64)
 
 
