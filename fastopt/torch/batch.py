@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import itemgetter
+from operator import is_, itemgetter
 from typing import Any
 
 import numpy as np
@@ -105,6 +105,7 @@ class Batch:
         self._has_state = np.zeros(len(params), bool)
         self._active: list[int] | None = []
         self._copied: list[int] = []
+        self._known: tuple[list, list, list] | None = None
         self._needs_checks = True
 
     def gather(self, state: dict) -> bool:
@@ -123,7 +124,7 @@ class Batch:
         try:
             if any(map(_is_neg, grads)):
                 return False
-            entries: list[Any] = list(map(state.get, params))
+            entries = self._entries(state, params)
             if self._scalars is not None and not self._scalars.are_untouched(entries):
                 return False
             for row, getter in self._getters:
@@ -135,6 +136,22 @@ class Batch:
         except (TypeError, KeyError):  # something is missing
             return False
         return True
+
+    def _entries(self, state: dict, params: list[torch.Tensor]) -> list[Any]:
+        """Return the state of these parameters, those of the last check.
+
+        Looking them up takes 140 ns each, since tensors are hashed in Python; noticing that the
+        dict has the same keys and values as the last time takes 60.
+        """
+        known = self._known
+        if known is not None:
+            keys, values, entries = known
+            is_same = len(state) == len(keys) and all(map(is_, state, keys))
+            if is_same and all(map(is_, state.values(), values)):
+                return entries
+        entries = list(map(state.get, params))
+        self._known = list(state), list(state.values()), entries
+        return entries
 
     def check(self, state: dict) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
         """Check parameters, gradients and state as they are now; nothing is written.
@@ -199,6 +216,7 @@ class Batch:
 
         What :meth:`check` passed is from now on what a step expects.
         """
+        self._known = None
         active = [k for k, p in enumerate(self.params) if p.grad is not None]
         many, self._copied = self.many, []
         odd = False
