@@ -124,7 +124,7 @@ def alike(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def whole(
-    name: str, column: np.ndarray, least: int, most: int = MOST_INTEGER, other: str = ""
+    name: str, column: np.ndarray, least: int, most: int = MOST_INTEGER, *, other: str = ""
 ) -> np.ndarray:
     """Return a column of integers from ``least`` to ``most``, or say which value is not one.
 
