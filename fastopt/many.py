@@ -249,6 +249,8 @@ class Launch:
 
         If something is, nothing was written.
         """
+        if not self._batches:
+            return None
         if self._weight < PARALLEL_FROM:  # asking whether it may be parallel takes 0.1 us
             fault = self._run(self._order(False), is_trial)
         else:

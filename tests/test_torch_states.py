@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 
+import fastopt.torch
 from fastopt.errors import StateError
 from tests.torch_cases import FEW, TWINS, Case, give_gradients, parameters, state_of, twins_of
 
@@ -216,3 +217,13 @@ def test_adagrads_sums_can_be_shared_before_the_first_step():
         twin.step()
     assert all(optimizer.state[p]["sum"].is_shared() for p in params)
     torch.testing.assert_close(params, twins, rtol=0, atol=0)
+
+
+def test_lazy_parameters_alone_step_nothing():
+    """As torch's: none of them has a gradient, or memory, yet."""
+    model = torch.nn.LazyLinear(3)
+    optimizer = fastopt.torch.AdamW(model.parameters())
+    optimizer.step()
+    model(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    assert len(optimizer.state) == 2
