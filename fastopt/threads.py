@@ -14,7 +14,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
-from unittest import mock
 
 import numba
 from numba.core.compiler_lock import global_compiler_lock
@@ -100,10 +99,15 @@ def gil_kept() -> Iterator[None]:
     free the memory that the region works on (seen: a segmentation fault within seconds). Threads of
     the region need no GIL. Kernels compiled here must be told apart by ``nogil=False``.
     """
-    with global_compiler_lock, contextlib.ExitStack() as stack:
-        for name in _GIL:
-            stack.enter_context(mock.patch.object(PythonAPI, name, return_value=None))
-        yield
+    with global_compiler_lock:
+        methods = {name: getattr(PythonAPI, name) for name in _GIL}
+        try:
+            for name in _GIL:
+                setattr(PythonAPI, name, lambda *_: None)
+            yield
+        finally:
+            for name, method in methods.items():
+                setattr(PythonAPI, name, method)
 
 
 class Twins:
