@@ -11,8 +11,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from fastopt.machine.steps import stepper
 from fastopt.rules import RULES
-from fastopt.steps import stepper
 
 PACKAGES = ("numpy", "numba", "scipy", "pandas", "scikit-learn", "torch")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from fastopt.rules import Rule
-from sweeps.measure import numpy_adam
-from tests.cases import PLAIN
+from sweeps.cli.bench import numpy_adam
+from tests.helpers.cases import PLAIN
 
 
 def slots_of(rule: Rule, n: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -11,10 +11,10 @@ import pytest
 
 from bench.machine import facts
 from sweeps import logspace, problems, sweep
+from sweeps.cli.bench import paired
 from sweeps.engine import chunks
 from sweeps.engine.lanes import WIDTH
-from sweeps.measure import paired
-from sweeps.workers import Processes
+from sweeps.running.processes import Processes
 
 STEPS = 100_000
 MODEL = 4 * STEPS  # ns a trial: the unit in which chunks are cut

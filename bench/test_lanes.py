@@ -13,7 +13,7 @@ import pytest
 
 from bench.test_step import store
 from sweeps import Space, linspace, logspace, problems, sweep
-from sweeps.measure import paired
+from sweeps.cli.bench import paired
 
 HERE = Path(__file__).parent
 GCC = ("gcc", "-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast",

@@ -10,7 +10,7 @@ import pytest
 
 from bench.machine import facts
 from sweeps import histogram, linspace, problems, sweep
-from sweeps.measure import paired
+from sweeps.cli.bench import paired
 
 SIZES = (10_000, 1_000_000, 10_000_000)
 

@@ -15,8 +15,8 @@ from bench.numpy_steps import as_written, in_place, slots_of
 from fastopt.compile import inlinable
 from fastopt.rules import Rule
 from fastopt.rules.sgd import counted
-from sweeps.measure import paired
-from tests.cases import PLAIN, Case
+from sweeps.cli.bench import paired
+from tests.helpers.cases import PLAIN, Case
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 FLAVOURS = {"torch fused": {"fused": True}, "torch foreach": {"foreach": True}, "torch default": {}}

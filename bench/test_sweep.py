@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from bench.baselines import TRAINERS, sklearn_mlp
 from bench.machine import facts
 from sweeps import logspace, problems, sweep
-from sweeps.measure import paired
+from sweeps.cli.bench import paired
 
 BATCHES = (8, 32, 128)
 EPOCHS = {8: 2, 32: 10, 128: 15}

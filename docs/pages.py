@@ -23,8 +23,8 @@ MODULES = {
     "sweeps": "Spaces, sweeps and their results.",
     "sweeps.problems": "What can be trained.",
     "sweeps.plots": "Pictures of results and runs.",
-    "sweeps.optuna": "Trials to and from Optuna.",
-    "sweeps.scaling": "What a sweep would take on a cluster.",
+    "sweeps.functions.optuna": "Trials to and from Optuna.",
+    "sweeps.running.scaling": "What a sweep would take on a cluster.",
     "sweeps.studies": "Experiments that check their own figures.",
 }
 """Public modules; their ``__all__`` is the interface."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.arrays import LINE, aligned_zeros, check_kind, named
 from fastopt.errors import ArrayError, ArrayTypeError
+from fastopt.machine.arrays import LINE, aligned_zeros, check_kind, named
 
 __all__ = ["Buffer", "flatten"]
 

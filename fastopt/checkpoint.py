@@ -27,10 +27,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from fastopt.clocks import whole_step
 from fastopt.digest import DIGEST, check_digest, digest
 from fastopt.errors import StateError, did_you_mean, shortened
-from fastopt.segments import Group, Piece, Segment
+from fastopt.rules.clocks import whole_step
+from fastopt.stepping.segments import Group, Piece, Segment
 
 if TYPE_CHECKING:
     from fastopt.optimizer import Optimizer

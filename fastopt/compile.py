@@ -7,7 +7,7 @@ Numba's own cache does not notice an edited part in another file, nor changed ji
 silently runs the old machine code (measured; numba#6264, numba#6845). And a compiled function keeps
 what it read when it was compiled. So a kernel is known by the fingerprint of everything it is made
 of, in memory and on disk, and it is made of copies that nothing can change
-(:mod:`fastopt.fingerprint`, :mod:`fastopt.frozen`, :mod:`fastopt.codecache`).
+(:mod:`fastopt.code.fingerprint`, :mod:`fastopt.code.frozen`, :mod:`fastopt.code.cache`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import numba
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.utils import _dynamic_modname, _dynamic_module
 
-from fastopt.codecache import KernelCache, cache_folder
-from fastopt.fingerprint import fingerprint, is_settled
-from fastopt.frozen import frozen, frozen_loop, noticed
-from fastopt.registration import (
+from fastopt.code.cache import KernelCache, cache_folder
+from fastopt.code.fingerprint import fingerprint, is_settled
+from fastopt.code.frozen import frozen, frozen_loop, noticed
+from fastopt.code.registration import (
     FASTMATH,
     adopted,
     inlinable,

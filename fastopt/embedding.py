@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt.arrays import aligned_zeros, check_array
-from fastopt.clocks import new_clock, rewind
 from fastopt.errors import HyperparameterError, did_you_mean, shortened
-from fastopt.loops import contained
+from fastopt.machine.arrays import aligned_zeros, check_array
+from fastopt.machine.loops import contained
 from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import begin
+from fastopt.rules.clocks import new_clock, rewind
 
 __all__ = ["Embedded", "clock", "embed", "hyper", "slots"]
 

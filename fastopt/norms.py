@@ -17,10 +17,10 @@ import numpy as np
 from numba import prange
 
 from fastopt.arena import Buffer
-from fastopt.arrays import check_array, check_disjoint, named
 from fastopt.compile import inlinable, jitable
 from fastopt.errors import HyperparameterError, NonFiniteError, shortened
-from fastopt.threads import Twins, twins
+from fastopt.machine.arrays import check_array, check_disjoint, named
+from fastopt.machine.threads import Twins, twins
 
 __all__ = [
     "CHUNK",

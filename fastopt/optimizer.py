@@ -12,9 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastopt import fused, state
+from fastopt import state
 from fastopt.arena import Buffer
-from fastopt.arrays import Extents
 from fastopt.errors import (
     ArrayError,
     ArrayTypeError,
@@ -23,10 +22,12 @@ from fastopt.errors import (
     did_you_mean,
     shortened,
 )
-from fastopt.groups import Groups
+from fastopt.machine.arrays import Extents
 from fastopt.norms import flat_norm
-from fastopt.segments import Change, Group, Recipe, are_groups
-from fastopt.transaction import Transaction
+from fastopt.stepping import fused
+from fastopt.stepping.groups import Groups
+from fastopt.stepping.segments import Change, Group, Recipe, are_groups
+from fastopt.stepping.transaction import Transaction
 
 __all__ = ["NONFINITE", "Optimizer"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.batches import Piece, Segment
-from fastopt.clocks import new_clock, resumed, whole_step
 from fastopt.errors import StateError
-from fastopt.segments import Change, Group
+from fastopt.rules.clocks import new_clock, resumed, whole_step
+from fastopt.stepping.batches import Piece, Segment
+from fastopt.stepping.segments import Change, Group
 
 __all__ = ["dump", "load"]
 

@@ -1,21 +1,21 @@
 """Hyperparameter sweeps whose trials are whole training runs inside compiled kernels."""
 
 from sweeps import problems
-from sweeps.axes import zipped
-from sweeps.callables import sweep_callable
-from sweeps.conditions import when
-from sweeps.diagnosis import Diagnosis, diagnose
-from sweeps.distributions import choice, loguniform, randint, uniform
-from sweeps.multifidelity import halving_rungs, hyperband_brackets
+from sweeps.functions.callables import sweep_callable
+from sweeps.functions.study import Study
 from sweeps.pruned import PrunedResult, Regret, regret
-from sweeps.pruners import ASHA, Hyperband, MedianStopping, SuccessiveHalving
-from sweeps.reducers import best, histogram
+from sweeps.pruning import ASHA, Hyperband, MedianStopping, SuccessiveHalving
+from sweeps.pruning.rungs import halving_rungs, hyperband_brackets
 from sweeps.results import SweepResult
 from sweeps.run import Estimate, plan, sweep
-from sweeps.samplers import draws, latin_hypercube, sobol
-from sweeps.space import Space, linspace, logspace, values
-from sweeps.study import Study
-from sweeps.tracing import trace
+from sweeps.running.reducers import best, histogram
+from sweeps.space.axes import zipped
+from sweeps.space.conditions import when
+from sweeps.space.designs import draws, latin_hypercube, sobol
+from sweeps.space.distributions import choice, loguniform, randint, uniform
+from sweeps.space.space import Space, linspace, logspace, values
+from sweeps.tracing.diagnosis import Diagnosis, diagnose
+from sweeps.tracing.trace import trace
 
 __all__ = [
     "ASHA",

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError
-from sweeps.multifidelity import Rung
-from sweeps.names import PLACES
-from sweeps.pruners import Round
+from sweeps.common.names import PLACES
+from sweeps.pruning import Round
+from sweeps.pruning.rungs import Rung
 from sweeps.results import STATES, SweepResult
 
 __all__ = ["PrunedResult", "Regret", "regret"]
@@ -129,7 +129,7 @@ class PrunedResult(SweepResult):
 
         As :meth:`SweepResult.replay`; of a PRUNED trial, as far as it came.
         """
-        from sweeps.tracing import history
+        from sweeps.tracing.trace import history
 
         row = np.flatnonzero(self.columns["trial_id"] == trial_id)
         if row.size != 1 or self.columns["state"][row[0]] != PRUNED or self.plan is None:

@@ -12,15 +12,19 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps import anova, files, pairs, plots, refine, report, stats
-from sweeps.axes import common_kind, kind_of
-from sweeps.categories import uncategorised
+from sweeps import extend as refine
+from sweeps import plots, report
+from sweeps.analysis import comparison as pairs
+from sweeps.analysis import files, stats
+from sweeps.analysis import importance as anova
+from sweeps.analysis.export import SUFFIXES, write
+from sweeps.common.names import COUNTS
+from sweeps.common.resources import check_path
 from sweeps.engine.tables import STATES
-from sweeps.export import SUFFIXES, write
-from sweeps.names import COUNTS
-from sweeps.reasons import no_best
-from sweeps.resources import check_path
-from sweeps.space import Space
+from sweeps.running.reasons import no_best
+from sweeps.space.axes import common_kind, kind_of
+from sweeps.space.categories import uncategorised
+from sweeps.space.space import Space
 
 if TYPE_CHECKING:
     from sweeps.engine.plan import Plan

@@ -12,27 +12,27 @@ from concurrent.futures import Future
 from typing import Any
 
 from fastopt.errors import ExecutorError, SpecError, SweepWarning, shortened
-from sweeps.collected import Collected
-from sweeps.dispatch import run_elsewhere
+from sweeps.common.interrupt import held
+from sweeps.common.progress import Progress
 from sweeps.engine.chunks import Chunk, Rows, better, chunk_size, run_chunk
 from sweeps.engine.effects import check_effects
 from sweeps.engine.lane_plan import LanePlan
-from sweeps.engine.local import Problem, worker_count
 from sweeps.engine.options import COMMON, Options
 from sweeps.engine.plan import Plan
-from sweeps.estimate import Estimate, estimated, refuse_what_cannot_fit
-from sweeps.interrupt import held
-from sweeps.jobs import Training
+from sweeps.engine.run_blocks import Problem, worker_count
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
-from sweeps.progress import Progress
-from sweeps.pruners import Pruner, as_pruner
-from sweeps.race import Race
-from sweeps.reasons import warn_of_failures
-from sweeps.reducers import Reduced, Reducer
+from sweeps.pruning import Pruner, as_pruner
+from sweeps.pruning.race import Race
 from sweeps.results import SweepResult
-from sweeps.shards import shard_of
-from sweeps.space import Space
+from sweeps.running.collect import Collected
+from sweeps.running.dispatch import run_elsewhere
+from sweeps.running.estimate import Estimate, estimated, refuse_what_cannot_fit
+from sweeps.running.jobs import Training
+from sweeps.running.reasons import warn_of_failures
+from sweeps.running.reducers import Reduced, Reducer
+from sweeps.running.shards import shard_of
+from sweeps.space.space import Space
 
 __all__ = ["Estimate", "plan", "sweep"]
 
@@ -148,7 +148,7 @@ def sweep(
     pruner : Pruner, str or dict, optional
         Stops trials that lose against others: :class:`sweeps.SuccessiveHalving`,
         :class:`sweeps.Hyperband`, :class:`sweeps.ASHA`, :class:`sweeps.MedianStopping`, a name in
-        :data:`sweeps.pruners.PRUNERS`, or a dict of a ``name`` and arguments. Those that go on do
+        :data:`sweeps.pruning.PRUNERS`, or a dict of a ``name`` and arguments. Those that go on do
         so where they paused. The result is a :class:`sweeps.PrunedResult`. What is kept of paused
         trials is in the memory of this process: no ``store``, no ``executor`` and no ``reduce``.
     store : path-like, optional
@@ -336,7 +336,7 @@ def _collector(
         return Reduced(checked, reduce, at_once)
     if store is None:
         return Collected(checked, at_once)
-    from sweeps.store.keeper import Keeper  # pyarrow takes 0.1 s to import
+    from sweeps.store.writer import Keeper  # pyarrow takes 0.1 s to import
 
     return Keeper(checked, store, shard)
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from bench import traffic
-from fastopt import fused
+from fastopt.machine.steps import stepper
 from fastopt.rules import RULES
-from fastopt.steps import stepper
-from tests.cases import Case, fresh, signed
+from fastopt.stepping import fused
+from tests.helpers.cases import Case, fresh, signed
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "adding-an-optimizer.md").read_text()
@@ -63,8 +63,8 @@ def test_the_doctests_of_the_page_pass(rule, execute):
 
 @pytest.mark.parametrize("k", range(4))
 def test_the_rule_is_its_reference(rule, execute, k):
-    reference = execute("tests/references/modern.py")["qhm"]
-    case = execute("tests/cases.py", Case=Case, qhm=reference)["QHM_CASES"][k]
+    reference = execute("tests/helpers/references/modern.py")["qhm"]
+    case = execute("tests/helpers/cases.py", Case=Case, qhm=reference)["QHM_CASES"][k]
     state, rng = fresh(case, 33, np.float64), np.random.default_rng(k)
     expected = state.x
     for t in range(1, 6):

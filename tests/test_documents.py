@@ -23,7 +23,7 @@ import fastopt
 import sweeps
 from fastopt import schedules
 from sweeps import SweepResult, problems
-from sweeps.cli import app
+from sweeps.cli.commands import app
 from sweeps.plots import Plotter
 
 ROOT = Path(__file__).parents[1]

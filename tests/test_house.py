@@ -14,7 +14,7 @@ import pytest
 
 from fastopt.errors import FastoptError
 from fastopt.rules import RULES
-from tests.cases import CASES, PLAIN
+from tests.helpers.cases import CASES, PLAIN
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("fastopt", "sweeps", "bench")
@@ -72,13 +72,13 @@ HOMES = {
     "njit": r"fastopt/compile\.py",
     "jit": r"fastopt/compile\.py|bench/jax_side\.py",  # there it is JAX's
     "vectorize": r"fastopt/compile\.py",
-    "prange": r"fastopt/(loops|norms)\.py",
+    "prange": r"fastopt/(machine/loops|norms)\.py",
     "eval": r"(?!)",
     "exec": r"(?!)",
     "NotImplementedError": r"(?!)",
 }
 IMPORTS = {
-    "torch": r"fastopt/torch(/.*|\.py)|sweeps/measure\.py|bench/.*",
+    "torch": r"fastopt/torch(/.*|\.py)|sweeps/cli/bench\.py|bench/.*",
     "sweeps": r"(sweeps|bench)/.*",
     "pandas": r"(sweeps|bench)/.*",
     "matplotlib": r"(sweeps|bench)/.*",
@@ -118,7 +118,7 @@ def test_loops_do_not_import_optimizers():
     above = {"fastopt.optimizer", "fastopt.classes", "fastopt.arena", "fastopt.state"}
     for path in SOURCES:
         if re.fullmatch(
-            r"fastopt/(rules/.*|loops|compile|threads|errors|clocks)\.?.*", name_of(path)
+            r"fastopt/(rules/.*|machine/.*|code/.*|compile|errors)\.?.*", name_of(path)
         ):
             assert not above & set(modules_imported(tree(path))), path
 
@@ -289,7 +289,7 @@ def test_nothing_is_put_off_and_no_machine_is_named(path):
 def test_nothing_is_printed_or_set_by_the_libraries(path):
     """Output belongs to the command line and to bench; state belongs to objects, not to modules."""
     module = tree(path)
-    if not re.fullmatch(r"sweeps/(cli|progress|summary)\.py|bench/.*", name_of(path)):
+    if not re.fullmatch(r"sweeps/(cli/.*|common/progress)\.py|bench/.*", name_of(path)):
         called = [n.func for n in ast.walk(module) if isinstance(n, ast.Call)]
         assert "print" not in {getattr(function, "id", "") for function in called}
     for node in ast.walk(module):

@@ -6,8 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastopt import recipes
-from fastopt.rules import Rule, current
+from fastopt.rules import Rule, current, recipes
 
 __all__ = ["Schedule", "by_name"]
 

@@ -7,12 +7,12 @@ from typing import Any, final
 
 import numpy as np
 
-from fastopt.batches import Segment
 from fastopt.classes.common import Schedule, by_name
 from fastopt.errors import HyperparameterError, StateError
 from fastopt.optimizer import Optimizer
 from fastopt.rules.schedule_free import averaged
-from fastopt.segments import Group
+from fastopt.stepping.batches import Segment
+from fastopt.stepping.segments import Group
 
 __all__ = ["ScheduleFree", "ScheduleFreeAdamW", "ScheduleFreeSGD"]
 

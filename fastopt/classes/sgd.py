@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from fastopt import recipes
 from fastopt.classes.common import Schedule
 from fastopt.optimizer import Optimizer
+from fastopt.rules import recipes
 
 __all__ = ["SGD"]
 

@@ -1,7 +1,7 @@
 """The formulas, one file a family, and the table that names them.
 
 To add an optimizer write its ``tick`` and ``update`` in a file here and a row below, its class in
-:mod:`fastopt.classes`, and its case in ``tests/cases.py``. Kernels, sweeps, benchmarks and
+:mod:`fastopt.classes`, and its case in ``tests/helpers/cases.py``. Kernels, sweeps, benchmarks and
 documentation follow from the row.
 """
 

@@ -121,7 +121,7 @@ class Rule:
         ``tick(h, clock) -> clock, c``, run once a step in float64: advances the clock and computes
         every number that ``update`` needs (bias corrections, decay factors, ...).
         The first coefficient is the factor on the gradient (the sign of ``maximize``): unscaling
-        and clipping are folded into it, see :mod:`fastopt.fused`.
+        and clipping are folded into it, see :mod:`fastopt.stepping.fused`.
     update : callable
         ``update(c, g, x) -> x`` on one element, ``x = (p, *slots)``. No literals (a Python float
         would turn a float32 loop into a float64 one: 3x slower), no branches.
@@ -138,7 +138,7 @@ class Rule:
     powers : dict of str to int
         Hyperparameters whose power by the step count is in the clock, and where: the position of
         the first number of the pair that :func:`power` advances. Made anew, by
-        :func:`fastopt.clocks.rewind`, when such a hyperparameter changes.
+        :func:`fastopt.rules.clocks.rewind`, when such a hyperparameter changes.
     accumulates : dict of str to int
         Numbers that depend on the options of every step so far, and their positions in the clock.
         They survive any change of options, and stand in state dicts by these names, which are

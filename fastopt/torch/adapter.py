@@ -13,8 +13,9 @@ from torch.optim.optimizer import _global_optimizer_post_hooks as global_post_ho
 from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hooks
 
 from fastopt.errors import ArrayError, FastoptError, HyperparameterError, StateError
-from fastopt.recipes import named
 from fastopt.rules import RULES, Rule
+from fastopt.rules.recipes import named
+from fastopt.stepping.transaction import Transaction
 from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
 from fastopt.torch.docs import described
@@ -23,7 +24,6 @@ from fastopt.torch.loading import completed, fitted, started_slots
 from fastopt.torch.plan import TRIES, Manner, Plan, Stale, names_of, params_of
 from fastopt.torch.shards import check_shard, local_of
 from fastopt.torch.tensors import Ranges, check_tensor
-from fastopt.transaction import Transaction
 
 __all__ = ["Lr", "Optimizer", "Pair", "Params"]
 

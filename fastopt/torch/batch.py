@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastopt.clocks import new_clock, rewind, whole_step
 from fastopt.errors import StateError
-from fastopt.lookup import COUNTER, GRADIENT, PARAMETER, SLOTS
-from fastopt.many import Many
+from fastopt.machine.lookup import COUNTER, GRADIENT, PARAMETER, SLOTS
+from fastopt.machine.many import Many
 from fastopt.rules import Rule
 from fastopt.rules.base import PARAMETER as COPY_OF_P
 from fastopt.rules.base import ZERO
+from fastopt.rules.clocks import new_clock, rewind, whole_step
 from fastopt.torch.groups import Row
 from fastopt.torch.memory import TENSORS
 from fastopt.torch.scalars import Scalars, is_scalar

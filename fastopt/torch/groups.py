@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastopt.clocks import accumulated, resumed, whole_step
 from fastopt.errors import HyperparameterError
-from fastopt.recipes import Recipe
 from fastopt.rules import Rule
+from fastopt.rules.clocks import accumulated, resumed, whole_step
+from fastopt.rules.recipes import Recipe
 
 __all__ = ["Change", "Row", "name_of"]
 
@@ -59,7 +59,7 @@ class Row:
     names : list of str
         Which of its options to read.
     recipe : callable
-        See :mod:`fastopt.recipes`.
+        See :mod:`fastopt.rules.recipes`.
     """
 
     def __init__(self, where: str, group: dict[str, Any], names: list[str], recipe: Recipe) -> None:

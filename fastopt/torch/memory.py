@@ -15,11 +15,11 @@ import ctypes
 import numpy as np
 import torch
 
-from fastopt.access import word_at
-from fastopt.calls import call_c
 from fastopt.compile import inlinable
-from fastopt.lookup import TYPE, Lookup
-from fastopt.many import BFLOAT16
+from fastopt.machine.access import word_at
+from fastopt.machine.calls import call_c
+from fastopt.machine.lookup import TYPE, Lookup
+from fastopt.machine.many import BFLOAT16
 
 __all__ = ["TENSORS"]
 
@@ -31,7 +31,7 @@ _TENSOR, _PARAMETER, _FILL, _CLEAR, _RECORD = range(1, 6)
 
 
 def tensor_address(api, code, is_written, item, layout, first, ndim):
-    """Return the address of the elements of a tensor; see :class:`fastopt.lookup.Lookup`."""
+    """Return the address of the elements of a tensor: ``Lookup.locate`` of tensors."""
     kind, record = word_at(item + TYPE), api[_RECORD]
     if kind != api[_TENSOR] and kind != api[_PARAMETER]:
         return -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastopt import recipes
+from fastopt.rules import recipes
 from fastopt.torch.adapter import Lr, Optimizer, Pair, Params
 from fastopt.torch.schedule_free import ScheduleFree
 

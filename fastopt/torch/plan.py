@@ -12,9 +12,9 @@ import torch
 from torch.nn.parameter import is_lazy
 
 from fastopt.errors import ArrayError
-from fastopt.many import Launch
-from fastopt.recipes import Recipe
+from fastopt.machine.many import Launch
 from fastopt.rules import Rule
+from fastopt.rules.recipes import Recipe
 from fastopt.torch.batch import Batch, Clocks, Stale
 from fastopt.torch.groups import Change, Row, name_of
 from fastopt.torch.shards import ShardBatch, check_shard, is_sharded, local_of
@@ -34,7 +34,7 @@ class Manner(NamedTuple):
     title : str
         Name of the class.
     recipe : callable
-        See :mod:`fastopt.recipes`.
+        See :mod:`fastopt.rules.recipes`.
     options : list of str
         Options of a param group that the recipe reads.
     counts : bool

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
-from fastopt.arrays import aligned_zeros
 from fastopt.errors import ArrayError, ArrayTypeError
-from fastopt.many import BFLOAT16
+from fastopt.machine.arrays import aligned_zeros
+from fastopt.machine.many import BFLOAT16
 
 __all__ = [
     "KINDS", "Ranges", "check_gradient", "check_tensor", "empty_slot", "extent", "is_copied",

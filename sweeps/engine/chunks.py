@@ -18,10 +18,10 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from sweeps.engine.local import compile_block, run_block
+from sweeps.common.limits import spread
 from sweeps.engine.plan import Block, Plan
+from sweeps.engine.run_blocks import compile_block, run_block
 from sweeps.engine.trial import COMPLETE, PENDING, STEPS
-from sweeps.limits import spread
 
 __all__ = [
     "Chunk",

@@ -1,91 +1,242 @@
-"""Block state of side-by-side trials: arrays on the stack, and tuples strided across lanes.
-
-A block keeps quantity ``q`` of lane ``k`` at ``a[q * width + k]``, so that a loop over lanes reads
-and writes whole SIMD vectors. LLVM vectorises such a loop only if it knows that the arrays do not
-overlap: of arrays on the stack it does, of NumPy's it cannot, because their data pointers are
-loaded from memory.
-"""
+"""Decoded axes, column by column: gaps, defaults, groups of equal rows, checked whole numbers."""
 
 from __future__ import annotations
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.core.errors import TypingError
-from numba.extending import intrinsic
-from numba.np.arrayobj import load_item, make_array, populate_array, store_item
+import contextlib
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["column", "put_column", "stacked"]
+import numpy as np
+import pandas as pd
 
-ALIGNMENT = 64  # a SIMD register, and a cache line
+from fastopt import schedules
+from fastopt.errors import HyperparameterError, SpecError, did_you_mean, shortened
+from fastopt.rules import RULES, Rule, current
+from fastopt.rules.base import Real
+from fastopt.rules.clocks import LAST_STEP as MOST_STEPS
+from sweeps.engine.monitoring import next_check
+
+__all__ = [
+    "ALIASES", "MOST_COST", "MOST_STEPS", "accepts", "aliases", "alike", "check_counts", "choose",
+    "constant", "fill", "filled", "find_rule", "gaps_in", "missing", "packed", "packed_schedule",
+    "reals", "rows_of", "rows_with", "schedule_parameters", "steps_of", "whole",
+]  # fmt: skip
+
+MOST_INTEGER = 2**63 - 1
+"""Seeds and other whole numbers of a trial are int64, in kernels, frames and stores."""
+
+MOST_COST = 2**53
+"""Nanoseconds of one core, a hundred days: what a trial counts for at most, so that sums do fit."""
+
+# beta1 is the decay of the first moment, which heavy-ball users know as momentum.
+ALIASES = {"beta1": "momentum"}
 
 
-@intrinsic(prefer_literal=True)
-def stacked(typingctx, like, a, size):
-    """Return ``len(like)`` uninitialised 1-D arrays of ``size`` elements of the dtype of ``a``.
+def aliases(rule: Rule, key: str) -> list[str]:
+    """Other axis names that set hyperparameter ``key`` of this rule."""
+    return [a for a, name in ALIASES.items() if name == key and a not in rule.hyper]
 
-    They live on the stack of the function that calls this, and end with it; ``size`` is a constant.
+
+def accepts(rule: Rule, name: str) -> bool:
+    """Whether ``name`` sets a hyperparameter of ``rule``, directly or as an alias."""
+    return name in rule.hyper or ALIASES.get(name) in rule.hyper
+
+
+def missing(value: Any) -> bool:
+    """Whether a decoded value means "this part of the union has no such axis"."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def fill(column: np.ndarray | None, default: Any, n: int) -> np.ndarray:
+    """Return the axis where it has values, and ``default`` elsewhere.
+
+    Without an axis that is one value in memory, shown n times: see :func:`constant`.
     """
-    if not isinstance(size, types.IntegerLiteral):
-        raise TypingError("stacked() needs a constant size")
-    array = types.Array(a.dtype, 1, "C")
-    count, length = len(like), size.literal_value
+    if column is None:
+        one = np.empty(1, object)  # a list stays one value, to be refused by name
+        one[0] = default
+        listed = isinstance(default, list | tuple)
+        return np.broadcast_to(one if listed else np.atleast_1d(default), n)
+    gaps = gaps_in(column)
+    if not gaps.any():
+        return column
+    filled = column.astype(object)
+    filled[gaps] = fill(None, default, int(gaps.sum()))
+    return filled
 
-    def codegen(context, builder, signature, args):
-        element = context.get_data_type(array.dtype)
-        width = context.get_constant(types.intp, context.get_abi_sizeof(element))
-        arrays = []
-        for _ in range(count):
-            memory = cgutils.alloca_once(builder, ir.ArrayType(element, length))
-            memory.align = ALIGNMENT
-            view = make_array(array)(context, builder)
-            populate_array(
-                view,
-                data=builder.bitcast(memory, view.data.type),
-                shape=[context.get_constant(types.intp, length)],
-                strides=[width],
-                itemsize=width,
-                meminfo=None,
+
+def filled(column: np.ndarray | None, default: Any, absent: Any, n: int) -> np.ndarray:
+    """Return the axis, ``default`` where it has no value, and ``absent`` if that is None."""
+    return fill(column, absent if default is None else default, n)
+
+
+def constant(column: np.ndarray) -> bool:
+    """Tell a column that is one value in memory: what 65 536 trials share is looked at once.
+
+    >>> constant(fill(None, "adam", 1000)), constant(np.zeros(1000))
+    (True, False)
+    """
+    return column.strides == (0,) and len(column) > 1
+
+
+def rows_of(column: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
+    """Return some rows of a column; of a constant one they are constant, too."""
+    if constant(column) and not isinstance(rows, slice):
+        return np.broadcast_to(column[:1], len(rows))
+    return column[rows]
+
+
+def gaps_in(column: np.ndarray) -> np.ndarray:
+    """Where a decoded axis has no value: this part of the union does not have it."""
+    if constant(column):
+        return np.broadcast_to(gaps_in(column[:1].copy()), len(column))
+    if column.dtype == object:
+        return np.fromiter(map(missing, column), bool, len(column))
+    return np.isnan(column) if column.dtype.kind == "f" else np.zeros(len(column), bool)
+
+
+def rows_with(names: np.ndarray, members: list[str]) -> np.ndarray:
+    """Rows in which one of these names stands."""
+    return np.flatnonzero(np.logical_or.reduce([names == member for member in members]))
+
+
+def alike(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Group rows that agree in all columns: a row of each group, and the group of each row.
+
+    By hashing: ten times faster than sorting, and schedules have no order.
+
+    >>> alike(np.array([3.0, 1.0, 3.0]))
+    (array([0, 1]), array([0, 1, 0]))
+    """
+    groups, count = np.zeros(len(columns[0]), np.int64), 1
+    for column in columns:
+        if not (constant(column) or (column == column[:1]).all()):
+            own, distinct = pd.factorize(column, use_na_sentinel=False)
+            if count > 1:
+                own, distinct = pd.factorize(groups * len(distinct) + own)
+            groups, count = own, len(distinct)
+    if count == 1:
+        return np.zeros(min(1, len(groups)), np.int64), groups
+    # Groups are numbered in the order in which they appear.
+    return np.flatnonzero(np.diff(np.maximum.accumulate(groups), prepend=-1)), groups
+
+
+def whole(
+    name: str, column: np.ndarray, least: int, most: int = MOST_INTEGER, *, other: str = ""
+) -> np.ndarray:
+    """Return a column of integers from ``least`` to ``most``, or say which value is not one.
+
+    A float that is a whole number is one, a boolean is none. ``other`` says what else is allowed.
+    """
+    if column.dtype == np.int64 and len(column) and least <= column.min() and column.max() <= most:
+        return column
+    for value in column[alike(column)[0]].tolist():
+        number = not isinstance(value, bool) and isinstance(value, numbers.Real)
+        # NaN and infinity are out of the range, so int() is not asked for them.
+        if not (number and least <= value <= most and value == int(value)):
+            limit = f" and at most {most:,}" if number and value > most else ""
+            raise SpecError(
+                f"{name} must be an integer >= {least}{limit}{other}; got {shortened(value)}"
             )
-            arrays.append(view._getvalue())
-        return context.make_tuple(builder, signature.return_type, arrays)
-
-    return types.UniTuple(array, count)(like, a, size), codegen
+    return column.astype(np.int64)
 
 
-def _pointers(context, builder, signature, args, count):
-    """Addresses of ``a[k], a[k + width], ...`` of an intrinsic called as ``(a, k, width, ...)``."""
-    kind = signature.args[0]
-    view = make_array(kind)(context, builder, args[0])
-    k, width = (context.cast(builder, args[n], signature.args[n], types.intp) for n in (1, 2))
-    for _ in range(count):
-        yield cgutils.get_item_pointer(context, builder, kind, view, [k], wraparound=False)
-        k = builder.add(k, width)
+def reals(name: str, column: np.ndarray, most: float = math.inf) -> np.ndarray:
+    """Return a column of numbers from 0 to ``most``, or say which value is not one."""
+    for value in column[alike(column)[0]].tolist():
+        number = not isinstance(value, bool) and isinstance(value, numbers.Real)
+        if not (number and 0.0 <= value <= most):
+            finite = "" if most == math.inf else " and finite"
+            raise SpecError(f"{name} must be a number >= 0{finite}; got {shortened(value)}")
+    return column.astype(np.float64)
 
 
-@intrinsic
-def column(typingctx, a, k, width, like):
-    """Read ``(a[k], a[k + width], a[k + 2 * width], ...)``, as many as the tuple ``like`` has."""
+def check_counts(steps: np.ndarray, every: np.ndarray) -> np.ndarray:
+    """Count the checks of each trial after its start: see :func:`next_check`.
 
-    def codegen(context, builder, signature, args):
-        pointers = _pointers(context, builder, signature, args, len(signature.args[3]))
-        values = [load_item(context, builder, signature.args[0], p) for p in pointers]
-        return context.make_tuple(builder, signature.return_type, values)
+    >>> check_counts(np.array([7, 10, 41, 42]), np.array([5, 5, 0, 0]))
+    array([ 2,  2, 16, 17])
+    """
+    times, last = [next_check(0, 0)], int(steps.max(initial=1))
+    while times[-1] < last:
+        times.append(next_check(times[-1], 0))
+    even = -(-steps // np.maximum(every, 1))
+    return np.where(every > 0, even, np.searchsorted(times, steps) + 1)
 
-    return types.UniTuple(a.dtype, len(like))(a, k, width, like), codegen
+
+def steps_of(steps: np.ndarray, epochs: np.ndarray, per_epoch: np.ndarray) -> np.ndarray:
+    """Training steps of each trial, from steps or epochs, whichever was given."""
+    by_steps, by_epochs = ~gaps_in(steps), ~gaps_in(epochs)
+    if (by_steps & by_epochs).any():
+        raise SpecError("a trial is as long as its epochs or its steps: give one, not both")
+    if not (by_steps | by_epochs).all():
+        raise SpecError(
+            "how long is a trial? Give epochs=... or steps=..., as a keyword or an axis"
+        )
+    total = np.empty(len(steps), np.int64)
+    total[by_steps] = whole("steps", steps[by_steps], 1, MOST_STEPS)
+    passes, each = whole("epochs", epochs[by_epochs], 1, MOST_STEPS), per_epoch[by_epochs]
+    too_long = np.flatnonzero(passes > MOST_STEPS // each)
+    if len(too_long):
+        k = too_long[0]
+        raise SpecError(
+            f"epochs must be so few that a trial has at most {MOST_STEPS:,} steps; "
+            f"got {passes[k]:,} epochs of {each[k]:,} steps"
+        )
+    total[by_epochs] = passes * each
+    return total
 
 
-@intrinsic
-def put_column(typingctx, a, k, width, values):
-    """Write the tuple ``values`` to ``a[k], a[k + width], a[k + 2 * width], ...``."""
+def packed(where: str, kind: Any, column: np.ndarray) -> np.ndarray:
+    """Check a column of a hyperparameter; return it as floats.
 
-    def codegen(context, builder, signature, args):
-        kind, sources = signature.args[0], signature.args[3]
-        pointers = _pointers(context, builder, signature, args, len(sources))
-        for n, (source, pointer) in enumerate(zip(sources, pointers)):
-            value = builder.extract_value(args[3], n)
-            value = context.cast(builder, value, source, kind.dtype)
-            store_item(context, builder, kind, value, pointer)
-        return context.get_dummy_value()
+    Of numbers the smallest and the largest tell whether all are in the range of the
+    hyperparameter; of anything else, and to name what is wrong, each distinct value is checked.
+    """
+    if isinstance(kind, Real) and column.dtype.kind in "if" and len(column):
+        reals = column.astype(np.float64)
+        with contextlib.suppress(HyperparameterError):
+            for end in (float(reals.min()), float(reals.max())):  # NaN is both
+                kind.pack(where, end)
+            return reals
+    first, inverse = alike(column)
+    return np.array([kind.pack(where, v) for v in column[first].tolist()])[inverse]
 
-    return types.void(a, k, width, values), codegen
+
+def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
+    """Look ``name`` up in a table, or say what there is."""
+    if not isinstance(name, str) or name not in table:
+        raise SpecError(
+            f"{what} must be one of {', '.join(table)}; got "
+            f"{shortened(name)}{did_you_mean(name, table)}"
+        )
+    return table[name]
+
+
+def find_rule(name: Any) -> Rule:
+    """Return the rule an optimizer's name stands for."""
+    choose("optimizer", name, RULES)
+    return current(name)
+
+
+def schedule_row(name: Any) -> Any:
+    """Return the schedule a name stands for."""
+    return choose("schedule", name, schedules.SCHEDULES)
+
+
+def packed_schedule(schedule: Any, parameters: dict[str, Any], total: int) -> np.ndarray:
+    """Kind and parameters of a schedule given by name, or as an object that has its own."""
+    if isinstance(schedule, schedules.Schedule):
+        name, given = schedule.name, dict(schedule.values)
+    else:
+        name, own = schedule, schedule_row(schedule).params
+        given = {p: v for p, v in parameters.items() if p in own and not missing(v)}
+    kind, a = schedules.pack(name, given, total)
+    return np.array([kind, *a])
+
+
+def schedule_parameters() -> list[str]:
+    """Names of all parameters of all schedules, each an axis or keyword of a sweep."""
+    return list(dict.fromkeys(p for row in schedules.SCHEDULES.values() for p in row.params))

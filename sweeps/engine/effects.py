@@ -14,9 +14,8 @@ import numpy as np
 
 from fastopt.errors import SpecError, shortened
 from fastopt.schedules import Schedule
-from sweeps.axes import possible
 from sweeps.engine import trial
-from sweeps.engine.decode import (
+from sweeps.engine.columns import (
     aliases,
     check_counts,
     find_rule,
@@ -26,6 +25,7 @@ from sweeps.engine.decode import (
 from sweeps.engine.options import COMMON
 from sweeps.engine.plan import Block, Plan
 from sweeps.problems.landscapes import Landscape
+from sweeps.space.axes import possible
 
 __all__ = ["check_effects"]
 

@@ -11,8 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.engine import block, lanes, trial
-from sweeps.engine.decode import (
+from sweeps.common.names import PLACES, refuse_taken
+from sweeps.common.resources import check_curve
+from sweeps.engine import lane_state as block
+from sweeps.engine import lanes, trial
+from sweeps.engine.columns import (
     MOST_COST,
     MOST_STEPS,
     check_counts,
@@ -23,10 +26,8 @@ from sweeps.engine.decode import (
 )
 from sweeps.engine.options import COMMON, Options, check_watch
 from sweeps.engine.plan import Block, Plan, spacing, unpaused
-from sweeps.names import PLACES, refuse_taken
 from sweeps.problems.landscapes import Landscape
-from sweeps.resources import check_curve
-from sweeps.space import Space
+from sweeps.space.space import Space
 
 __all__ = ["LaneBlock", "LanePlan"]
 

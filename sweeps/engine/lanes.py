@@ -26,12 +26,14 @@ import numba
 import numpy as np
 from numba import types
 
-from fastopt.access import cast, put, take
-from fastopt.calls import address_of, call, unpacked, words_of
 from fastopt.compile import inlinable, jitable, kernel
+from fastopt.machine.access import cast, put, take
+from fastopt.machine.calls import address_of, call, unpacked, words_of
 from fastopt.rules import Rule
 from fastopt.rules.base import begun
-from sweeps.engine.block import (
+from sweeps.engine.callees import NUMBERS, WORDS, at_lr, scale_address
+from sweeps.engine.data_order import rows_of
+from sweeps.engine.lane_state import (
     LIMIT,
     MEASURES,
     METRICS,
@@ -55,10 +57,8 @@ from sweeps.engine.block import (
     resume,
     scaling,
 )
-from sweeps.engine.columns import column, put_column, stacked
-from sweeps.engine.links import NUMBERS, WORDS, at_lr, scale_address
 from sweeps.engine.queue import DONE, STOP, fetch_add, peek
-from sweeps.engine.rows import rows_of
+from sweeps.engine.simd import column, put_column, stacked
 from sweeps.problems.landscapes import Landscape
 
 __all__ = ["MEASURES", "METRICS", "RESULTS", "STRIDE", "WIDTH", "LaneTrials", "linked", "parts"]

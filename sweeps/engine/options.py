@@ -11,10 +11,10 @@ import numpy as np
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from fastopt.rules import RULES, Rule
-from sweeps.axes import possible
-from sweeps.engine.decode import ALIASES, accepts, choose, find_rule, schedule_parameters, whole
-from sweeps.limits import is_finite
-from sweeps.space import Space
+from sweeps.common.limits import is_finite
+from sweeps.engine.columns import ALIASES, accepts, choose, find_rule, schedule_parameters, whole
+from sweeps.space.axes import possible
+from sweeps.space.space import Space
 
 __all__ = ["COMMON", "LOG", "SEED_MODES", "Options", "check_measures", "check_names", "check_watch"]
 

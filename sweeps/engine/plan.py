@@ -14,8 +14,9 @@ from fastopt import schedules
 from fastopt.compile import frozen
 from fastopt.errors import SpecError, shortened
 from fastopt.rules import Rule
+from sweeps.common.resources import check_curve, check_model
 from sweeps.engine import trial
-from sweeps.engine.decode import (
+from sweeps.engine.columns import (
     MOST_COST,
     aliases,
     alike,
@@ -34,13 +35,12 @@ from sweeps.engine.decode import (
     steps_of,
     whole,
 )  # fmt: skip
-from sweeps.engine.identity import mixed_seeds
-from sweeps.engine.measures import MEASURES
+from sweeps.engine.data_order import SHUFFLES
+from sweeps.engine.monitoring import MEASURES
 from sweeps.engine.options import COMMON, LOG, Options, check_measures, check_names, check_watch
-from sweeps.engine.rows import SHUFFLES
+from sweeps.engine.seeds import mixed_seeds
 from sweeps.problems.base import DataProblem
-from sweeps.resources import check_curve, check_model
-from sweeps.space import Space
+from sweeps.space.space import Space
 
 __all__ = ["Block", "Plan", "unpaused"]
 

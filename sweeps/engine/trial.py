@@ -1,6 +1,6 @@
 """One trial: a whole training run, in a kernel that knows neither the problem nor the rule.
 
-What it calls of them it is given by address (see :mod:`sweeps.engine.links`), so it is compiled
+What it calls of them it is given by address (see :mod:`sweeps.engine.callees`), so it is compiled
 once for each dtype and kind of targets. With problem and rule inside, the kernel of a small network
 and Adam took 28 s to compile, and the next rule took as long again.
 
@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastopt.access import load
-from fastopt.calls import call
 from fastopt.compile import jitable
+from fastopt.machine.access import load
+from fastopt.machine.calls import call
 from fastopt.rules import Rule
 from fastopt.schedules import WIDTH
-from sweeps.engine import links as linking
-from sweeps.engine.links import (
+from sweeps.engine import callees as linking
+from sweeps.engine.callees import (
     ADVANCE,
     ANSWER,
     BEGIN,
@@ -37,9 +37,9 @@ from sweeps.engine.links import (
     RECORD,
     SCALE,
 )
-from sweeps.engine.measures import TALLIED, next_check, tallied, worn_out
+from sweeps.engine.data_order import ONCE, copy_rows, rows_like
+from sweeps.engine.monitoring import TALLIED, next_check, tallied, worn_out
 from sweeps.engine.queue import STOP, peek
-from sweeps.engine.rows import ONCE, copy_rows, rows_like
 from sweeps.problems.base import DataProblem
 
 __all__ = [

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt.errors import SpecError
+from sweeps.analysis.stats import mode_of, one_of, scores
 from sweeps.plots.axes import label_of
 from sweeps.plots.style import MUTED, NOTHING, colours_of, new_axes, value_scale
 from sweeps.plots.tables import varying
 from sweeps.plots.tuned import lines_of
-from sweeps.stats import mode_of, one_of, scores
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt.errors import SpecError
+from sweeps.analysis.stats import means, mode_of, one_of, scores
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.style import DIVERGED, MOST_TICKS, MUTED, OKABE_ITO, matplotlib, new_axes
 from sweeps.plots.tables import varying
-from sweeps.stats import means, mode_of, one_of, scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

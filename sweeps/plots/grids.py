@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
+from sweeps.analysis.stats import mode_of
 from sweeps.plots.axes import label_of
 from sweeps.plots.style import (
     DIVERGED,
@@ -19,7 +20,6 @@ from sweeps.plots.style import (
     plain_numbers,
 )
 from sweeps.plots.tables import Table, main_axes, table, varying
-from sweeps.stats import mode_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

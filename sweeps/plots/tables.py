@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastopt.errors import SpecError
+from sweeps.analysis.stats import configurations, means, mode_of, one_of, scores
 from sweeps.plots.axes import BINS, Axis, axis_of
-from sweeps.stats import configurations, means, mode_of, one_of, scores
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult

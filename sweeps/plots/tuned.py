@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
+from sweeps.analysis.stats import configurations, mode_of, one_of, scores, spread_of
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.tables import SEED, pool
-from sweeps.stats import configurations, mode_of, one_of, scores, spread_of
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.shipping import Shippable
+from sweeps.common.pickling import Shippable
 
 __all__ = ["DataProblem", "check_rows", "no_rows"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.code.uncompilable import in_two_lines
 from fastopt.compile import adopted, frozen, jitable
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
-from fastopt.uncompilable import in_two_lines
 from sweeps.problems.arrays import cast, refuse_mask
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.gradients import Wrong, points_near, wrong_component

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.code.uncompilable import in_two_lines
 from fastopt.compile import frozen
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
-from fastopt.uncompilable import in_two_lines
-from sweeps.names import refuse_taken
+from sweeps.common.names import refuse_taken
+from sweeps.common.pickling import Shippable
 from sweeps.problems.arrays import refuse_mask
 from sweeps.problems.gradients import points_near, wrong_component
 from sweeps.problems.signatures import Extras, uniform
-from sweeps.shipping import Shippable
 
 __all__ = ["Landscape", "landscape"]
 
@@ -167,7 +167,7 @@ def landscape(
         Hand ``f`` the number of completed steps as one more argument (a float; 0 at the start),
         for objectives that change with time.
     seeded : bool
-        Hand ``f`` the trial's seed (uint64) after that, for noise by :mod:`sweeps.philox`.
+        Hand ``f`` the trial's seed (uint64) after that, for noise by :mod:`sweeps.common.philox`.
     vector : bool
         ``f`` takes an array: for many coordinates. Lanes then take turns.
     aux : tuple of ndarray

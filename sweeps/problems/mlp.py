@@ -21,8 +21,8 @@ from fastopt import maths
 from fastopt.compile import inlinable, jitable
 from fastopt.errors import SpecError, shortened
 from fastopt.maths.bits import rectified
-from sweeps.philox import fill_uniform
-from sweeps.problems.products import product
+from sweeps.common.philox import fill_uniform
+from sweeps.problems.small_matmul import product
 
 __all__ = ["ACTIVATIONS", "LOSSES", "functions", "glorot_uniform", "n_parameters", "work_per_row"]
 

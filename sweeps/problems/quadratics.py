@@ -8,14 +8,14 @@ import numpy as np
 
 from fastopt import maths
 from fastopt.errors import SpecError, shortened
-from sweeps.philox import uniforms
+from sweeps.common.philox import uniforms
+from sweeps.common.resources import check_memory
 from sweeps.problems.landscapes import Landscape, landscape
-from sweeps.resources import check_memory
 
 __all__ = ["ellipse", "noisy_quadratic", "random_quadratic"]
 
 TWO_PI = 2.0 * math.pi
-NOISE = np.uint64(4)  # a stream of sweeps.philox of its own
+NOISE = np.uint64(4)  # a stream of sweeps.common.philox of its own
 
 
 def ellipse(

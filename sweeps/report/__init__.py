@@ -15,8 +15,8 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.export import draft_of
-from sweeps.files import provenance
+from sweeps.analysis.export import draft_of
+from sweeps.analysis.files import provenance
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt.errors import SpecError
+from sweeps.analysis.stats import mode_of, scores
 from sweeps.plots.axes import Axis, axis_of, label_of
 from sweeps.plots.curves import bands, best_curves, recorded
 from sweeps.plots.tables import SEED, main_axes, pool, tabulate, varying
 from sweeps.plots.tuned import MOST_LINES, over_seeds, tuned
-from sweeps.stats import mode_of, scores
 
 if TYPE_CHECKING:
     from sweeps.results import SweepResult

@@ -24,7 +24,7 @@ COMPLETE, DIVERGED = STATES.index("COMPLETE"), STATES.index("DIVERGED")
 
 def summary(result: SweepResult) -> dict[str, str]:
     """Return the figures at the head of a report, by name."""
-    from sweeps.summary import duration
+    from sweeps.cli.tables import duration
 
     info = result.info
     facts = {"trials": f"{len(result):,} of {info.get('n_trials', len(result)):,}"}
@@ -59,7 +59,7 @@ def best(result: SweepResult) -> list[tuple[str, str, str, Table]]:
 
 def best_trials(result: SweepResult) -> Table:
     """Return header and rows of the table of the best trials, as text."""
-    from sweeps.summary import SHOWN
+    from sweeps.cli.tables import SHOWN
 
     measured = [name for name in result.metrics if name in SHOWN or name == result.metric]
     return _table(result.best(BEST)[["trial_id", *varying(result), *measured]])
@@ -80,7 +80,7 @@ def best_configurations(result: SweepResult) -> Table:
 
 
 def _table(frame: pd.DataFrame) -> Table:
-    from sweeps.summary import number
+    from sweeps.cli.tables import number
 
     frame = frame.dropna(axis="columns", how="all")
     rows = [[number(cell) for cell in row] for row in frame.itertuples(index=False)]

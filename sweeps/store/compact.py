@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sweeps.resources import size_of
+from sweeps.common.resources import size_of
 from sweeps.store import fs
-from sweeps.store.decode import read_table, said_by
+from sweeps.store.arrays import read_table, said_by
 from sweeps.store.documents import Stored
 from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.parts import Part, content, encoded, named

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from fastopt.errors import SpecError, StoredSpecError, StoreError, SweepWarning
-from sweeps.resources import check_path
+from sweeps.common.resources import check_path
 from sweeps.store import fs
-from sweeps.store.compare import differences, same
+from sweeps.store.changes import differences, same
 from sweeps.store.documents import Stored, read_spec
 from sweeps.store.identity import digest, provenance, restored
 from sweeps.store.parts import Part, digest_of_footer, named, read_footer, verified

@@ -23,8 +23,11 @@ from fastopt.compile import noticed
 from fastopt.doctor import versions
 from fastopt.errors import StoredSpecError, SweepWarning, shortened
 from fastopt.schedules import Schedule
-from sweeps.axes import Points, Tied, linspace, logspace
-from sweeps.distributions import (
+from sweeps.common.limits import MAX_LENGTH
+from sweeps.engine.plan import Plan
+from sweeps.space.axes import Points, Tied, linspace, logspace
+from sweeps.space.designs import LATIN_MAX, SOBOL_BITS, Latin, Sobol
+from sweeps.space.distributions import (
     Distribution,
     Draws,
     Independent,
@@ -33,10 +36,7 @@ from sweeps.distributions import (
     uniform,
     whole,
 )
-from sweeps.engine.plan import Plan
-from sweeps.limits import MAX_LENGTH
-from sweeps.samplers import LATIN_MAX, SOBOL_BITS, Latin, Sobol
-from sweeps.space import Space
+from sweeps.space.space import Space
 
 __all__ = ["FORMAT", "described", "digest", "identity", "provenance", "restored"]
 

@@ -16,8 +16,8 @@ from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES
 from sweeps.engine.trial import COUNTS
 from sweeps.results import SweepResult
-from sweeps.space import Space
-from sweeps.store.decode import cells_of, curves_from, damaged, opened, read_table, said_by
+from sweeps.space.space import Space
+from sweeps.store.arrays import cells_of, curves_from, damaged, opened, read_table, said_by
 from sweeps.store.documents import Stored
 from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.identity import restored

@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from fastopt.rules import RULES
 from sweeps.engine.chunks import Rows
-from sweeps.engine.decode import aliases, fill, missing
+from sweeps.engine.columns import aliases, fill, missing
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import joined, no_rows
-from sweeps.store.decode import cells_of, read_table, rows_from
+from sweeps.store.arrays import cells_of, read_table, rows_from
 from sweeps.store.documents import Stored
 from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.parts import GIVEN, Part

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from sweeps.common.resources import used_disk
 from sweeps.engine.tables import STATES
-from sweeps.resources import used_disk
-from sweeps.store.decode import said_by
+from sweeps.store.arrays import said_by
 from sweeps.store.documents import Stored, read_facts
 from sweeps.store.folder import BAD, FACTS, ROWS, Folder
 

@@ -1,0 +1,360 @@
+"""What a function is at this moment, as a digest: its code and all that the code reads.
+
+One digest decides what is compiled, what is loaded from the disk cache and what is reused from a
+store, so it must change whenever a result may: with bytecode, constants, defaults, closures, the
+globals and the attributes of modules and classes that the code names, the content of arrays, and
+all of this of every function it can reach, compiled or not.
+
+Functions of our own count with their module's source, because bodies of ``@overload`` are not
+reachable by name. What cannot be looked into is noted by name: it is not trusted in silence.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import hashlib
+import sys
+import types
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numba
+
+from fastopt.code.origins import FOUNDATION, INSTALLED, OWN, USERS, is_extension, origin, stamp
+from fastopt.code.readers import ATOMS, hashed, keeps, overloads_of, reader_of
+
+__all__ = [
+    "FROZEN", "MARK", "Inspection", "cells_of", "fingerprint", "forget", "globals_of", "is_settled",
+    "names_in", "read_of",
+]  # fmt: skip
+
+FROZEN = "__fastopt_frozen__"
+"""Attribute of a function that nothing can change any more: its digest."""
+
+MARK = "__fastopt_registration__"
+"""Attribute of a function that was registered to be compiled: how."""
+
+_MISSING = object()
+# The files that say how what is compiled is made from what is given.
+_MAKERS = (
+    "compile.py",
+    "code/fingerprint.py",
+    "code/frozen.py",
+    "code/origins.py",
+    "code/readers.py",
+    "code/registration.py",
+)
+# Digests of functions of our own that reach nothing that can change.
+_settled: weakref.WeakKeyDictionary[types.FunctionType, bytes] = weakref.WeakKeyDictionary()
+# Functions of our own that close over one of a user's.
+_changing: weakref.WeakSet[types.FunctionType] = weakref.WeakSet()
+
+
+def fingerprint(*parts: Any) -> str:
+    """Hash all that decides what ``parts`` (functions, constants, anything) do.
+
+    Returns
+    -------
+    str
+        16 hex digits, the same in every process with the same versions of Python and Numba.
+
+    Examples
+    --------
+    >>> fingerprint(lambda x: x + 1) == fingerprint(lambda x: x + 1) != fingerprint(lambda x: x + 2)
+    True
+    """
+    return Inspection().of((_versions(), parts)).hex()[:16]
+
+
+@functools.cache
+def _versions() -> tuple:
+    """Return what decides, beside the functions themselves, what they are compiled to."""
+    files = [(Path(__file__).parents[1] / name).read_bytes() for name in _MAKERS]
+    return numba.__version__, sys.version_info[:2], hashlib.sha256(b"".join(files)).hexdigest()
+
+
+def is_settled(function: types.FunctionType) -> bool:
+    """Whether nothing that the function reads can change: it is frozen, or ours all the way."""
+    if FROZEN in function.__dict__ or function in _settled:
+        return True
+    if function in _changing or origin(function) != OWN:
+        return False
+    held = (cell for cell in cells_of(function).values() if isinstance(cell, types.FunctionType))
+    if not any(_may_change(cell) for cell in held):
+        Inspection().of(function)
+    if function not in _settled:
+        _changing.add(function)
+    return function in _settled
+
+
+def _may_change(function: types.FunctionType) -> bool:
+    """Whether this is known without a look into it."""
+    return function in _changing or (FROZEN not in function.__dict__ and origin(function) != OWN)
+
+
+def forget(function: Any) -> None:
+    """Look anew at a function of our own, which has been given a mark."""
+    _settled.pop(function, None)
+
+
+def names_in(code: types.CodeType) -> list[str]:
+    """Return every name that code and the code inside it mentions: globals and attributes."""
+    names = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names += names_in(constant)
+    return names
+
+
+_global_names: dict[int, tuple[types.CodeType, set[str], set[str]]] = {}
+
+
+def global_names(code: types.CodeType) -> tuple[set[str], set[str]]:
+    """Return the names that code, and the code inside it, looks up in globals, and imports."""
+    known = _global_names.get(id(code))
+    if known is None:
+        read, imported = _named_by(code, _READS), _named_by(code, _IMPORTS)
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                inner = global_names(constant)
+                read, imported = read | inner[0], imported | inner[1]
+        known = _global_names[id(code)] = code, read, imported  # holds the code: its id stays its
+    return known[1:]
+
+
+def _named_by(code: types.CodeType, operations: dict[int, int]) -> set[str]:
+    """Return the names that these operations take; :mod:`dis` takes 60 times as long."""
+    steps, numbers = code.co_code[::2], code.co_code[1::2]
+    found = set()
+    for operation, shift in operations.items():
+        at = steps.find(operation)
+        while at >= 0:
+            number, before = numbers[at], at - 1
+            while before >= 0 and steps[before] == dis.EXTENDED_ARG:
+                number += numbers[before] << 8 * (at - before)
+                before -= 1
+            found.add(code.co_names[number >> shift])
+            at = steps.find(operation, at + 1)
+    return found
+
+
+# Where the number of the name is in the argument: LOAD_GLOBAL has a flag in the lowest bit.
+_READS = {dis.opmap["LOAD_GLOBAL"]: 1, dis.opmap["LOAD_NAME"]: 0, dis.opmap["STORE_GLOBAL"]: 0}
+_IMPORTS = {dis.opmap["IMPORT_NAME"]: 0}
+
+
+def read_of(value: Any, names: list[str]) -> dict[str, Any]:
+    """Return those attributes of a module, class or instance that code with ``names`` can read."""
+    plain = isinstance(value, types.ModuleType) and "__getattr__" not in vars(value)
+    found = {}
+    for name in sorted(set(names)):
+        held = vars(value).get(name, _MISSING) if plain else getattr(value, name, _MISSING)
+        if held is not _MISSING:
+            found[name] = held
+    return found
+
+
+def cells_of(function: types.FunctionType) -> dict[str, Any]:
+    """Return what a function closes over; a cell that is empty yet is left out."""
+    held = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+        try:
+            held[name] = cell.cell_contents
+        except ValueError:
+            continue
+    return held
+
+
+def globals_of(function: types.FunctionType) -> dict[str, Any]:
+    """Return what a function looks up among its globals, and the modules it imports."""
+    known = function.__globals__
+    names, imported = global_names(function.__code__)
+    held = {name: known[name] for name in names if name in known}
+    package = known.get("__package__") or ""
+    for name in imported:
+        for path in (name, f"{package}.{name}"):
+            module = sys.modules.get(path)
+            if name not in held and module is not None and origin(module) == USERS:
+                held[name] = module
+    return held
+
+
+class Inspection:
+    """One look at some values: digests of all that is met on the way, and what was not seen."""
+
+    def __init__(self) -> None:
+        self.unseen: list[str] = []
+        # Functions that call themselves, directly or through others.
+        self.recursive: set[int] = set()
+        self._open: list[int] = []
+        self._frames: list[list[int]] = [[0, 0]]  # the highest place met again; may it change?
+        self._done: dict[int, tuple[bytes, int]] = {}
+        self._alive: list[Any] = []
+        self._packages: list[str] = []
+
+    def of(self, value: Any) -> bytes:
+        """Return the digest of ``value``."""
+        if type(value) in ATOMS:
+            return hashed(type(value).__name__, repr(value).encode())
+        if isinstance(value, types.FunctionType):
+            frozen = value.__dict__.get(FROZEN)
+            settled = _settled.get(value) if frozen is None else bytes.fromhex(frozen)
+            if settled is not None:
+                return settled
+            if not self.inside(value):  # not kept: from elsewhere it may be inside
+                return hashed("named", stamp(value))
+        if id(value) in self._done:
+            digest, changes = self._done[id(value)]
+            self._frames[-1][1] |= changes
+            return digest
+        if id(value) in self._open:
+            at = self._open.index(id(value))
+            self.recursive.update(self._open[at:])
+            self._frames[-1][0] = min(self._frames[-1][0], at)
+            return hashed("above", str(len(self._open) - at).encode())
+        return self._looked_into(value)
+
+    def _looked_into(self, value: Any) -> bytes:
+        """Hash what ``value`` consists of; values that lie on a circle are named by distance."""
+        depth, is_function = len(self._open), isinstance(value, types.FunctionType)
+        self._open.append(id(value))
+        self._frames.append([depth, 0])
+        self._alive.append(value)
+        try:
+            parts = self._function(value) if is_function else reader_of(value)(self, value)
+            digest = hashed(type(value).__qualname__, *parts)
+        finally:
+            self._open.pop()
+            lowest, changes = self._frames.pop()
+        self._frames[-1][0] = min(self._frames[-1][0], lowest)
+        self._frames[-1][1] |= changes
+        if lowest == depth:
+            self._done[id(value)] = digest, changes
+            if is_function and not changes:
+                _settled[value] = digest
+        return digest
+
+    def change(self) -> None:
+        """Say that what is looked at may be another one later."""
+        self._frames[-1][1] = 1
+
+    def note(self, what: str) -> None:
+        """Say that something cannot be looked into."""
+        self.change()
+        if what not in self.unseen:
+            self.unseen.append(what)
+
+    def entered(self, function: types.FunctionType) -> bytes:
+        """Return the digest of a function that Numba compiles, whatever package it is of."""
+        if origin(function) == FOUNDATION:
+            return stamp(function)
+        self.enter(function)
+        digest = self.of(function)
+        self.leave()
+        return digest
+
+    def enter(self, function: types.FunctionType) -> None:
+        """Look into functions of this one's package from now on, though it be installed."""
+        self._packages.append(_package(function))
+
+    def leave(self) -> None:
+        """Undo the last :meth:`enter`."""
+        self._packages.pop()
+
+    def inside(self, value: Any) -> bool:
+        """Whether to look into it: it is the user's, or of the package that we are in."""
+        place = origin(value)
+        return place in (OWN, USERS) or (place == INSTALLED and _package(value) in self._packages)
+
+    def _function(self, function: types.FunctionType) -> Iterator[bytes]:
+        own = origin(function) == OWN
+        if own:
+            yield _source_hash(function.__module__)
+        else:
+            self.change()
+        yield str(function.__dict__.get(MARK)).encode()
+        names = names_in(function.__code__)
+        yield from self._code(function.__code__)
+        yield from map(self.of, function.__defaults__ or ())
+        yield from map(self.of, (function.__kwdefaults__ or {}).values())
+        yield from self._named(cells_of(function), names)
+        yield from self._named({k: v for k, v in vars(function).items() if callable(v)}, names)
+        if not own:
+            yield from self._named(globals_of(function), names)
+            yield from self._overloads(function)
+            return
+        # What stands in our modules stays as it is, but for what is remembered in lower-case names.
+        before = self._frames[-1][1]
+        held = {k: v for k, v in globals_of(function).items() if k.isupper() or not keeps(v)}
+        yield from self._named(held, names)
+        yield from self._overloads(function)
+        self._frames[-1][1] = before
+
+    def _code(self, code: types.CodeType) -> Iterator[bytes]:
+        counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
+        arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        yield repr((counts, arguments, code.co_names, code.co_freevars)).encode()
+        yield code.co_code
+        yield code.co_exceptiontable
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                yield from self._code(constant)
+            else:
+                yield self.of(constant)
+
+    def _named(self, held: dict[str, Any], names: list[str]) -> Iterator[bytes]:
+        for name in sorted(held):
+            yield name.encode()
+            value = held[name]
+            if isinstance(value, types.ModuleType):
+                yield from self._module(value, names)
+            else:
+                yield self.of(value)
+
+    def _module(self, module: types.ModuleType, names: list[str]) -> Iterator[bytes]:
+        """Hash what code with these names can read of a module, and of modules in it."""
+        place, read = origin(module), read_of(module, names)
+        if is_extension(module):
+            self.note(f"{module.__name__}, an extension module")
+        if place == OWN:
+            # `maths.exp` names the module in globals, and the function only inside the module.
+            read = {k: v for k, v in read.items() if isinstance(v, types.FunctionType)}
+        elif place != USERS:
+            read = {k: v for k, v in read.items() if _is_compiled(v)}
+        if place == INSTALLED:
+            yield stamp(module)
+        if id(module) not in self._open:
+            self._open.append(id(module))
+            yield from self._named(read, names)
+            self._open.pop()
+
+    def _overloads(self, function: types.FunctionType) -> Iterator[bytes]:
+        """Hash what a function stands for in compiled code; one of ours is marked instead."""
+        if MARK in function.__dict__:
+            return
+        options = set()
+        for template in overloads_of(function):
+            options.add(str(sorted(map(str, template._jit_options.items()))))
+            yield self.entered(template._overload_func)
+        yield str(sorted(options)).encode()
+
+
+def _is_compiled(value: Any) -> bool:
+    named = type(value).__name__ == "_ObjModeContextType"
+    return named or hasattr(value, "py_func") or hasattr(value, "_defn")
+
+
+def _package(value: Any) -> str:
+    return str(getattr(value, "__module__", "") or "").partition(".")[0]
+
+
+@functools.cache
+def _source_hash(module: str) -> bytes:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).digest() if file else b""
+    except OSError:  # zip imports: the package version below is all there is
+        return b""

@@ -1,0 +1,284 @@
+"""How values of each kind are taken apart for :mod:`fastopt.code.fingerprint`.
+
+A reader yields the bytes that say what a value is: ``look.of(part)`` for what it is made of.
+``look.change()`` says that it may be another one later; ``look.note(name)`` that it cannot be
+looked into.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import functools
+import hashlib
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core.typing.templates import builtin_registry
+
+from fastopt.code.origins import FOUNDATION, INSTALLED, OWN, USERS, is_extension, origin, stamp
+
+__all__ = ["ATOMS", "hashed", "keeps", "overloads_of", "reader_of"]
+
+ATOMS = (type(None), bool, int, float, complex, str, bytes, range, type(...), slice)
+"""Types whose ``repr`` says all."""
+
+# Of a class these say where it stands, not what it does.
+_INCIDENTAL = {
+    "__annotations__", "__dict__", "__doc__", "__firstlineno__", "__module__",
+    "__static_attributes__", "__weakref__", "_abc_impl",
+}  # fmt: skip
+
+
+def hashed(tag: str, *parts: Any) -> bytes:
+    """Hash parts so that their borders count.
+
+    >>> hashed("pair", b"ab", b"c") == hashed("pair", b"a", b"bc")
+    False
+    """
+    digest = hashlib.sha256(tag.encode() + b"\0")
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return digest.digest()
+
+
+_overloads: dict[int, list[Any]] = {}
+_counted = [0]
+
+
+def overloads_of(value: Any) -> list[Any]:
+    """Return Numba's templates of the overloads that a function has been given."""
+    registered = builtin_registry.globals  # holds the keys, so that their ids stay theirs
+    for key, kind in registered[_counted[0] :]:
+        templates = getattr(kind, "templates", ())
+        found = [template for template in templates if hasattr(template, "_overload_func")]
+        _overloads.setdefault(id(key), []).extend(found)
+    _counted[0] = len(registered)
+    return _overloads.get(id(value), [])
+
+
+def _overloaded(look: Any, value: Any) -> Iterator[bytes]:
+    """Hash what others have made of a function that is not theirs."""
+    for template in overloads_of(value):
+        made = template._overload_func
+        if origin(made) in (USERS, INSTALLED):
+            yield look.entered(made)
+            look.note(f"a later change of the overload {made.__name__} of {_named(value)}")
+
+
+def _array(look: Any, value: np.ndarray) -> Iterator[bytes | memoryview]:
+    look.change()
+    flags = value.flags
+    yield repr((value.dtype, value.shape, flags.c_contiguous, flags.f_contiguous)).encode()
+    if value.dtype.hasobject:
+        yield from map(look.of, value.ravel().tolist())
+    elif value.nbytes:
+        yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
+    if type(value) is not np.ndarray:
+        yield look.of(type(value))
+        yield look.of(np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else None)
+
+
+def _number(look: Any, value: np.generic) -> Iterator[bytes]:
+    yield repr(value.dtype).encode()
+    yield look.of(value.item()) if value.dtype.hasobject else value.tobytes()
+
+
+def _sequence(look: Any, value: Any) -> Iterator[bytes]:
+    if isinstance(value, list):
+        look.change()
+    if type(value) not in (tuple, list):
+        yield look.of(type(value))
+    yield from map(look.of, list(value))
+
+
+def _set(look: Any, value: Any) -> Iterator[bytes]:
+    if not isinstance(value, frozenset):
+        look.change()
+    yield from sorted(map(look.of, value))
+
+
+def _mapping(look: Any, value: Any) -> Iterator[bytes]:
+    look.change()
+    if type(value) not in (dict, types.MappingProxyType):
+        yield look.of(type(value))
+    for key, held in list(value.items()):
+        yield look.of(key)
+        yield look.of(held)
+
+
+def _method(look: Any, value: types.MethodType) -> Iterator[bytes]:
+    yield look.of(value.__func__)
+    yield look.of(value.__self__)
+
+
+def _builtin(look: Any, value: types.BuiltinFunctionType) -> Iterator[bytes]:
+    yield stamp(value)
+    held = value.__self__
+    if held is not None and not isinstance(held, types.ModuleType):
+        yield look.of(held)
+    elif is_extension(value if held is None else held):
+        look.note(f"{_named(value)}, a function of an extension module")
+    yield from _overloaded(look, value)
+
+
+def _partial(look: Any, value: functools.partial) -> Iterator[bytes]:
+    yield from map(look.of, (value.func, value.args, value.keywords))
+
+
+def _property(look: Any, value: property) -> Iterator[bytes]:
+    yield from map(look.of, (value.fget, value.fset, value.fdel))
+
+
+def _wrapper(look: Any, value: Any) -> Iterator[bytes]:
+    yield look.of(value.__wrapped__)
+
+
+def _module(look: Any, value: types.ModuleType) -> Iterator[bytes]:
+    yield value.__name__.encode()
+    if origin(value) not in (OWN, FOUNDATION):
+        yield stamp(value)
+
+
+def _member(look: Any, value: enum.Enum) -> Iterator[bytes]:
+    yield f"{type(value).__qualname__}.{value.name}".encode()
+    yield look.of(value.value)
+
+
+def _class(look: Any, value: type) -> Iterator[bytes]:
+    yield f"{value.__module__}.{value.__qualname__}".encode()
+    if not look.inside(value) or origin(value) == OWN:
+        yield stamp(value)
+        return
+    look.change()
+    if issubclass(value, enum.Enum):
+        yield from (look.of((m.name, m.value)) for m in value.__members__.values())
+        return
+    yield from map(look.of, value.__bases__)
+    for name, held in sorted(vars(value).items()):
+        if name not in _INCIDENTAL:
+            yield name.encode()
+            yield look.of(held)
+
+
+def _slot(look: Any, value: Any) -> Iterator[bytes]:
+    yield value.__qualname__.encode()
+
+
+def _dtype(look: Any, value: np.dtype) -> Iterator[bytes]:
+    yield repr(value).encode()
+
+
+def _address(look: Any, value: Any) -> Iterator[bytes]:
+    name = _named(value)
+    yield name.encode()
+    look.note(f"{name}, called by its address ({_kind(value)})")
+
+
+def _ufunc(look: Any, value: np.ufunc) -> Iterator[bytes]:
+    yield value.__name__.encode()
+    yield from _overloaded(look, value)
+
+
+def _numbas(look: Any, value: Any) -> Iterator[bytes]:
+    """Hash an object of Numba's: a dispatcher, an intrinsic, a type."""
+    function = _compiled_from(value)
+    if isinstance(value, numba.types.Type):
+        yield str(value).encode()
+    elif function is not None:
+        yield look.entered(function)
+        options = {**getattr(value, "targetoptions", {}), **getattr(value, "locals", {})}
+        yield repr(sorted((name, str(held)) for name, held in options.items())).encode()
+        if not getattr(value, "_can_compile", True):
+            yield str(value.signatures).encode()
+    elif type(value).__name__ == "_ObjModeContextType":
+        look.note("objmode, in which Python may read anything")
+    elif origin(value) not in (OWN, FOUNDATION) or not callable(value):
+        yield _named(value).encode()
+        look.note(f"{_named(value)} ({_kind(value)})")
+
+
+def _compiled_from(value: Any) -> types.FunctionType | None:
+    for name in ("py_func", "_defn"):
+        held = getattr(value, name, None)
+        if isinstance(held, types.FunctionType):
+            return held
+    return getattr(getattr(value, "_dispatcher", None), "py_func", None)  # of @vectorize
+
+
+def _object(look: Any, value: Any) -> Iterator[bytes]:
+    """Hash any other object as pickle would take it apart."""
+    look.change()
+    if hasattr(value, "detach") and hasattr(value, "__array__"):  # a tensor
+        yield look.of(np.asarray(value.detach().cpu()))
+        return
+    try:
+        taken = value.__reduce_ex__(4)
+    except Exception:
+        look.note(f"an object of {_kind(value)}")
+        yield look.of(type(value))
+        return
+    if isinstance(taken, str):
+        yield taken.encode()
+        return
+    make, arguments, state, *items = (*taken, None, None, None)[:5]
+    yield from map(look.of, (make, arguments, state))
+    for each in items:
+        yield look.of(None if each is None else list(each))
+
+
+def _named(value: Any) -> str:
+    return str(getattr(value, "__name__", None) or f"an object of {_kind(value)}")
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+_READERS: tuple[tuple[Any, Callable[[Any, Any], Iterator[Any]]], ...] = (
+    (enum.Enum, _member),
+    (np.ndarray, _array),
+    (np.generic, _number),
+    (np.dtype, _dtype),
+    (np.ufunc, _ufunc),
+    (type, _class),
+    (tuple | list, _sequence),
+    (set | frozenset, _set),
+    (dict | types.MappingProxyType, _mapping),
+    (types.MethodType, _method),
+    (types.BuiltinFunctionType, _builtin),
+    (types.ModuleType, _module),
+    (functools.partial, _partial),
+    (property, _property),
+    (staticmethod | classmethod | functools._lru_cache_wrapper, _wrapper),
+    (types.GetSetDescriptorType | types.MemberDescriptorType, _slot),
+    (types.WrapperDescriptorType | types.MethodDescriptorType, _slot),
+    (types.ClassMethodDescriptorType, _slot),
+    (ctypes._CFuncPtr, _address),  # type: ignore[attr-defined]
+)
+"""The first whose type fits is asked."""
+
+
+def keeps(value: Any) -> bool:
+    """Whether it is something that a program keeps what it has found in.
+
+    >>> keeps({}), keeps([]), keeps((1.0, 2.0)), keeps(keeps)
+    (True, True, False, False)
+    """
+    if isinstance(value, (*ATOMS, tuple, frozenset, types.FunctionType)):
+        return False
+    return reader_of(value) in (_mapping, _set, _object, _sequence)
+
+
+def reader_of(value: Any) -> Callable[[Any, Any], Iterator[Any]]:
+    """Return the reader of a value that is no plain function."""
+    module = type(value).__module__
+    if any(base.__module__.partition(".")[0] == "numba" for base in type(value).__mro__):
+        return _numbas
+    if module == "_cffi_backend":
+        return _address
+    return next((read for kinds, read in _READERS if isinstance(value, kinds)), _object)

@@ -1,0 +1,70 @@
+"""How plain functions are registered, so that Numba compiles them where kernels call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba.extending import register_jitable
+
+from fastopt.code.fingerprint import FROZEN, MARK, fingerprint, forget, is_settled
+
+__all__ = ["FASTMATH", "adopted", "inlinable", "jitable", "registration", "told_apart"]
+
+# contract allows a*b + c to become one FMA. Never `True`: nnan/ninf delete NaN checks (numba#2919).
+FASTMATH = frozenset({"contract"})
+# Nor `reassoc` for sums: serial and parallel twins then differ in bits (measured), so norms.py adds
+# in explicit lanes instead.
+
+
+def inlinable(function: Callable) -> Callable:
+    """Register a small plain function that kernels inline; returns the same plain function."""
+    named = told_apart(_marked(function, "inlinable"))
+    return register_jitable(error_model="numpy", fastmath=set(FASTMATH), forceinline=True)(named)
+
+
+def jitable(function: Callable) -> Callable:
+    """Register a plain function that kernels call; LLVM decides whether to inline it."""
+    named = told_apart(_marked(function, "jitable"))
+    return register_jitable(error_model="numpy", fastmath=set(FASTMATH))(named)
+
+
+def registration(function: Callable) -> str | None:
+    """Return which of ``inlinable`` and ``jitable`` a function was registered by, or None.
+
+    >>> registration(jitable(lambda x: x)), registration(lambda x: x)
+    ('jitable', None)
+    """
+    return getattr(function, MARK, None)
+
+
+def adopted(function: Any, role: Callable) -> Any:
+    """Register a function by ``role`` if it is one of our own; leave a user's as it is.
+
+    What a user's reads may change at any time: kernels contain a copy, registered in their turn
+    (:func:`fastopt.code.frozen.frozen`).
+    """
+    return role(function) if is_settled(function) else function
+
+
+def _marked(function: Callable, name: str) -> Callable:
+    # Numba's registry ends with the process. A function that is sent to another one needs its entry
+    # again there, so it has to know that it had one.
+    if registration(function) != name:
+        setattr(function, MARK, name)
+        forget(function)
+    return function
+
+
+def told_apart(function: Any) -> Any:
+    """Name an inner function after what it is made of, in place; return it.
+
+    Numba tells two functions of one name apart by a counter, which starts anew in every process: of
+    two kernels cached by two processes and loaded by a third, one called the inner function of the
+    other (measured: the finite check returned the sum of squares).
+    """
+    inner = "<locals>" in function.__qualname__ and FROZEN not in function.__dict__
+    if inner and is_settled(function):
+        ending = f"_{fingerprint(function)}"
+        function.__qualname__ = function.__qualname__.removesuffix(ending) + ending
+    return function

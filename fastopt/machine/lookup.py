@@ -1,0 +1,192 @@
+"""Where the arrays of a step lie, asked of the arrays themselves at the moment of the step.
+
+Between two steps anyone may resize an array, replace it, move it to shared memory or make it
+read-only, and another thread may do so at any time. So no address is kept: a step is one call of
+compiled code that holds the GIL, asks each object where its elements are and whether it still is
+what it was checked to be, and only then writes. No Python runs in between.
+
+What differs between NumPy and torch is how an object is asked: :class:`Lookup`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastopt.compile import inlinable, jitable
+from fastopt.machine.access import arrays_of, word_at
+from fastopt.machine.arrays import HEAD
+
+__all__ = [
+    "ARRAYS", "CLASH", "CLOCK", "COUNTER", "FAULTS", "GRADIENT", "MOVED", "PARAMETER", "SLOTS",
+    "TYPE", "Lookup", "finding",
+]  # fmt: skip
+
+COUNTER, GRADIENT, PARAMETER, SLOTS = range(4)
+"""Rows of the objects of a step; from ``SLOTS`` on come the slots of the rule, in its order."""
+
+MOVED, CLASH, CLOCK = range(3)
+"""What may be wrong: an object is not as it was checked, a gradient shares memory with what is
+written, a step counter does not agree with its clock."""
+FAULTS = 3
+
+
+class Lookup(NamedTuple):
+    """How to ask one kind of object where its elements are.
+
+    Attributes
+    ----------
+    locate : callable
+        ``locate(api, code, is_written, item, layout, first, ndim) -> address`` for the object at
+        the address ``item``; -1 if it is not of the dtype ``code``, or its sizes (and strides) are
+        not the ``ndim`` rows of ``layout`` from ``first`` on.
+    api : ndarray of int64
+        What ``locate`` needs; the first element is the address of None.
+    codes : mapping
+        For each dtype what ``locate`` knows it by.
+    shares_state : bool
+        Whether others can reach the slots, so that they have to be asked, too.
+    """
+
+    locate: Any
+    api: np.ndarray
+    codes: Mapping[np.dtype, int]
+    shares_state: bool
+
+
+def overlapping(bounds, low, high):
+    """Tell whether ``[low, high)`` meets any of the sorted, disjoint ranges ``bounds``."""
+    left, right = 0, bounds.shape[1]
+    while left < right:
+        middle = (left + right) // 2
+        if bounds[0, middle] < high:
+            left = middle + 1
+        else:
+            right = middle
+    return left > 0 and bounds[1, left - 1] > low
+
+
+def finding(locate):
+    """Template of ``find(...)``: look up everything a step touches; -1, or what is wrong.
+
+    ``objects[r, k]`` is the address of the Python object in row ``r`` for array ``k``, and
+    ``checked[r, k]`` that of the one that was checked, and lay at ``table[r, k]``. A gradient may
+    be any object that fits; it is compared with ``bounds``, the memory that steps write to, when it
+    lies elsewhere than the last one. Only arrays in ``active``, in rising order, have a gradient.
+    What is wrong with array ``k`` comes back as ``FAULTS * k + fault``.
+    """
+    counter_at = arrays_of((np.dtype(np.float32),))
+    overlaps = jitable(overlapping)
+
+    def row_fault(api, codes, objects, checked, layout, first, table, bounds, nbytes, k, r):
+        item, is_gradient = objects[r, k], r == GRADIENT
+        if not is_gradient and item != checked[r, k]:
+            return MOVED
+        ndim = 0 if r == COUNTER else first[k + 1] - first[k]
+        place = locate(api, codes[r], not is_gradient, item, layout, first[k], ndim)
+        if place == -1:
+            return MOVED
+        if place == table[r, k]:
+            return -1
+        if not is_gradient:
+            return MOVED
+        if nbytes[k] and overlaps(bounds, place, place + nbytes[k]):
+            return CLASH
+        table[r, k] = place
+        return -1
+
+    fault_of = inlinable(row_fault)
+
+    def find(api, codes, objects, checked, layout, first, table, bounds, nbytes, clocks, active):
+        position = 0
+        for k in range(objects.shape[1]):
+            is_active = position < active.size and active[position] == k
+            if (objects[GRADIENT, k] != api[0]) != is_active:
+                return FAULTS * k + MOVED
+            if not is_active:
+                continue
+            position += 1
+            for r in range(objects.shape[0]):
+                if codes[r] == 0:  # nobody else can reach those arrays, or there are none
+                    continue
+                fault = fault_of(
+                    api, codes, objects, checked, layout, first, table, bounds, nbytes, k, r
+                )
+                if fault >= 0:
+                    return FAULTS * k + fault
+            if codes[COUNTER] != 0:
+                (counter,) = counter_at(table, COUNTER, k, 1)
+                if counter[0] != np.float32(clocks[k, 0]):
+                    return FAULTS * k + CLOCK
+        return -1
+
+    return find
+
+
+# NumPy's PyArrayObject and PyArray_Descr as every extension module has them compiled in
+# (PyArray_DATA, PyArray_DIMS, PyArray_FLAGS are macros): words behind the head of all objects.
+TYPE = HEAD - 8
+"""Where an object has the address of its type."""
+_DATA, _NDIM, _DIMS, _DESCR, _FLAGS = (HEAD + 8 * k for k in (0, 1, 2, 5, 6))
+_KIND = HEAD + 8
+# Of that word of a dtype: its byte order and its number. The rest may differ, and so may the
+# object: an array that was pickled has a dtype of its own.
+_KIND_MASK = 0xFF0000 | 0x7FFFFFFF << 32
+_C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
+_LOWER_HALF = 0xFFFFFFFF
+
+
+def array_address(api, code, is_written, item, layout, first, ndim):
+    """Return the address of the elements of a NumPy array; see :class:`Lookup`."""
+    kind = word_at(item + TYPE)
+    if kind != api[1] and kind != api[2]:
+        return -1
+    needed = _C_CONTIGUOUS | _ALIGNED | _WRITEABLE if is_written else _C_CONTIGUOUS | _ALIGNED
+    if word_at(item + _FLAGS) & needed != needed:
+        return -1
+    if word_at(word_at(item + _DESCR) + _KIND) & _KIND_MASK != code:
+        return -1
+    if word_at(item + _NDIM) & _LOWER_HALF != ndim:
+        return -1
+    dims = word_at(item + _DIMS)
+    for axis in range(ndim):
+        if word_at(dims + 8 * axis) != layout[first + axis, 0]:
+            return -1
+    return word_at(item + _DATA)
+
+
+_read = ctypes.c_int64.from_address
+
+
+def _code(dtype: np.dtype) -> int:
+    return _read(id(dtype) + _KIND).value & _KIND_MASK
+
+
+def _check_layout() -> None:
+    """Compare what is read of an array with what NumPy says of it."""
+    a = np.ones((3, 2), np.float32)[1:]
+    dims = _read(id(a) + _DIMS).value
+    places = *(id(a) + k for k in (TYPE, HEAD, _DESCR)), dims, dims + 8
+    found = [_read(at).value for at in places]
+    found += [_read(id(a) + k).value & _LOWER_HALF for k in (_NDIM, _FLAGS)]
+    found += [_code(a.dtype) >> 32, _code(a.dtype) >> 16 & 0xFF]
+    told = [id(np.ndarray), a.ctypes.data, id(a.dtype), 2, 2, 2, a.flags.num, a.dtype.num, ord("=")]
+    if found != told:
+        raise ImportError(
+            f"NumPy {np.__version__} lays out its arrays as {found}, not as {told}: fastopt cannot "
+            "find their memory in this build of Python and NumPy"
+        )
+
+
+_check_layout()
+
+ARRAYS = Lookup(
+    inlinable(array_address),
+    np.array([id(None), id(np.ndarray), id(np.memmap)]),
+    {dtype: _code(dtype) for dtype in map(np.dtype, (np.float32, np.float64))},
+    shares_state=False,
+)
+"""For NumPy arrays: C-contiguous and aligned, and writeable where a step writes."""

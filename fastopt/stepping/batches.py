@@ -1,0 +1,203 @@
+"""Segments of one rule and one dtype, which one kernel call updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastopt.errors import ArrayError
+from fastopt.machine.arrays import Extents, address, aligned_zeros, check_array, check_like
+from fastopt.machine.lookup import ARRAYS, GRADIENT, PARAMETER
+from fastopt.machine.many import Many
+from fastopt.rules import Rule
+from fastopt.rules.base import ZERO, begin
+from fastopt.rules.clocks import new_clock
+from fastopt.stepping.fused import AVERAGE, Extras
+
+__all__ = ["Batch", "Piece", "Segment"]
+
+
+class Piece(NamedTuple):
+    """One tensor of a segment: elements ``start`` to ``stop``, called ``key`` by the user."""
+
+    key: Any
+    array: np.ndarray
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    def of(self, a: np.ndarray) -> np.ndarray:
+        """Return this tensor's part of an array of the segment, in the tensor's shape."""
+        return a.reshape(-1)[self.start : self.stop].reshape(self.shape)
+
+
+class Segment:
+    """Contiguous memory with its slots and its clock: one array, or a whole arena.
+
+    Parameters
+    ----------
+    path, suffix : str
+        How error messages call it, and how they call its gradient after ``grads``.
+    array : ndarray
+        Updated in place. Its memory may move between steps, its shape and dtype may not change.
+    pieces : list of Piece
+        The user's tensors in it.
+    """
+
+    def __init__(self, path: str, suffix: str, array: np.ndarray, pieces: list[Piece]) -> None:
+        self.path, self.suffix, self.array, self.pieces = path, suffix, array, pieces
+        self.shape, self.dtype = array.shape, array.dtype
+        self.slots: dict[str, np.ndarray] = {}
+        self.clock = np.zeros(0)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps taken since the slots were zero."""
+        return int(self.clock[0])
+
+    def empty_slot(self, place: int) -> np.ndarray:
+        """Return zeros in the shape of the array, aligned like :func:`aligned_zeros` aligns."""
+        return aligned_zeros(self.array.size, self.dtype, place).reshape(self.shape)
+
+    def bind(self, rule: Rule, h: tuple[float, ...]) -> None:
+        """Get the slots and the clock that ``rule`` needs, keeping what is there already."""
+        fresh = [name for name in rule.slots if name not in self.slots]
+        for name in fresh:
+            self.slots[name] = self.empty_slot(2 + rule.slots.index(name))
+        if self.clock.size:
+            self._fill(rule, h, fresh)
+        own = len(rule.slots) - (AVERAGE in rule.slots)
+        if not self.clock.size or (fresh and len(fresh) >= own):
+            self.clock = new_clock(rule, h)
+
+    def begin(self, rule: Rule, h: tuple[float, ...]) -> None:
+        """Make ready for a first step: clock and slots start from parameters and ``h`` of now."""
+        self.clock[:] = new_clock(rule, h)
+        self._fill(rule, h, rule.slots)
+
+    def _fill(self, rule: Rule, h: tuple[float, ...], names: Sequence[str]) -> None:
+        for name, source in zip(rule.slots, rule.starts[1:]):
+            if name in names and source != ZERO:
+                begin(source, h, self.array, self.slots[name])
+
+    def locate(self, index: int) -> tuple[Any, int]:
+        """Return the key of the tensor that holds element ``index`` and its flat index there."""
+        for piece in self.pieces:
+            if piece.start <= index < piece.stop:
+                return piece.key, index - piece.start
+        return "padding", index
+
+    def check(self) -> None:
+        """Refuse an array that is no longer what the optimizer was made for."""
+        check_array(self.path, self.array)
+        if (self.array.shape, self.array.dtype) != (self.shape, self.dtype):
+            raise ArrayError(
+                f"{self.path} has shape {self.array.shape} and dtype {self.array.dtype}, but had "
+                f"shape {self.shape} and dtype {self.dtype} when the optimizer was made, and so "
+                "has its state. Make a new optimizer."
+            )
+
+    def check_gradient(self, where: str, g: Any, extents: Extents) -> None:
+        """Refuse a gradient that does not fit, or lies in memory that a step writes to."""
+        check_like(where, g, self.dtype, self.shape)
+        owner = extents.find(g)
+        if owner is not None:
+            raise ArrayError(
+                f"{where} shares memory with {owner}, which the step writes to. "
+                "Compute the gradient in an array of its own."
+            )
+
+
+class Batch:
+    """Segments of one rule and one dtype.
+
+    Parameters
+    ----------
+    rule : Rule
+        How they are updated.
+    segments : sequence of Segment
+        Bound to ``rule``; from now on their clocks are views of those of the batch.
+    places : sequence of int
+        Which items of the gradients that a group is given are theirs.
+    hyper : ndarray, shape (2, hyperparameters)
+        Read at each step: those of matrices, those of others; see :meth:`fastopt.rules.Rule.rows`.
+    is_whole : bool
+        Whether the group has no other segments.
+
+    Attributes
+    ----------
+    row : ndarray of object
+        The gradients for the next step, or None, one a segment.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        segments: Sequence[Segment],
+        places: Sequence[int],
+        hyper: np.ndarray,
+        is_whole: bool,
+    ) -> None:
+        self.segments, self._places = segments, None if is_whole else places
+        kind, shapes = segments[0].dtype, [(s.shape, s.shape) for s in segments]
+        rows = [int(len(s.shape) < 2) for s in segments]
+        self.many = Many(rule, kind, kind, shapes, hyper, rows, ARRAYS)
+        self._extended: dict[Rule, Many] = {}
+        self.row = self.many.objects[GRADIENT]
+        for k, segment in enumerate(segments):
+            arrays = segment.array, *(segment.slots[name] for name in rule.slots)
+            for row, a in enumerate(arrays, PARAMETER):
+                self.many.objects[row, k] = a
+            self.many.clocks[k] = segment.clock
+            segment.clock = self.many.clocks[k]
+
+    def put(self, items: Sequence[Any]) -> None:
+        """Take gradients for the next step, one item a segment of the group."""
+        if self._places is not None:
+            items = [items[k] for k in self._places]
+        if len(items) == 1:
+            self.row[0] = items[0]
+        else:
+            self.row[:] = np.fromiter(items, object, len(items))
+
+    @property
+    def gradients(self) -> list[tuple[Segment, np.ndarray]]:
+        """Segments that have a gradient, and theirs."""
+        return [(s, g) for s, g in zip(self.segments, self.row) if g is not None]
+
+    def check(self, extents: Extents) -> None:
+        """Check parameters; add the memory that a step writes to."""
+        for segment in self.segments:
+            segment.check()
+            extents.add(segment.path, segment.array)
+            for name in self.many.rule.slots:
+                extents.add(f"the optimizer's {name!r} of {segment.path}", segment.slots[name])
+
+    def settle(self, bounds: np.ndarray) -> None:
+        """Take the objects as they are now for the checked ones; step those with a gradient."""
+        many = self.many
+        many.checked[PARAMETER:] = many.objects[PARAMETER:]
+        many.table[PARAMETER:] = [list(map(address, row)) for row in many.objects[PARAMETER:]]
+        active = [k for k, g in enumerate(self.row) if g is not None]
+        many.aim(np.array(active, np.int64), bounds)
+        self._extended.clear()
+
+    def extended(self, extras: Extras) -> Many:
+        """Return what steps the rule with ``extras``, after a trial has found the gradients."""
+        own, rule = self.many, extras.rule(self.many.rule)
+        many = self._extended.get(rule)
+        if many is None:
+            kind, hyper = own.kinds[0], np.zeros((2, len(rule.hyper)))
+            many = Many(rule, kind, kind, own.shapes, hyper, own.groups, ARRAYS, clocks=own.clocks)
+            many.aim(own.active, own.bounds)
+            self._extended[rule] = many
+        for mine, its in ((many.objects, own.objects), (many.checked, own.checked)):
+            mine[: len(its)] = its
+            # Where gradients are cleared, they are the last array, too.
+            mine[len(its) :] = own.objects[GRADIENT]
+        many.table[: len(own.table)] = own.table
+        many.table[len(own.table) :] = own.table[GRADIENT]
+        many.hyper[:] = [extras.hyper(tuple(h)) for h in own.hyper]
+        return many

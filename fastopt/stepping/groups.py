@@ -1,0 +1,179 @@
+"""All groups of an optimizer as one step sees them: gradients, what is checked, the launch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastopt.arena import Buffer
+from fastopt.errors import ArrayError, ArrayTypeError, NonFiniteError
+from fastopt.machine.arrays import Extents
+from fastopt.machine.many import Launch
+from fastopt.norms import all_finite
+from fastopt.stepping.batches import Batch, Segment
+from fastopt.stepping.fused import Extras
+from fastopt.stepping.segments import Change, Group
+
+__all__ = ["Groups"]
+
+# How often a step looks again where its arrays are, if each time they are elsewhere than before.
+TRIES = 3
+
+
+class Groups:
+    """Groups that are stepped together.
+
+    Parameters
+    ----------
+    title : str
+        How error messages call the optimizer.
+    is_bare : bool
+        Whether the gradients of the only group come as they are, not in a list.
+    """
+
+    def __init__(self, title: str, is_bare: bool) -> None:
+        self._title, self.is_bare = title, is_bare
+        self.groups: list[Group] = []
+        self._launches: dict[Any, Launch] = {}
+
+    def forget(self) -> None:
+        """Look at everything anew at the next step: groups or their state were changed."""
+        self._launches.clear()
+
+    def repeat(self, grads: Any) -> bool:
+        """Step as the last time if only gradients may have changed; tell whether it did.
+
+        It asks the least that a step has to ask: each function that it goes through costs 2 us
+        where a backward pass has emptied the caches, as long as 8 000 elements take.
+        """
+        launch = self._launches.get(None)
+        if launch is None or not self.is_bare:
+            return False
+        group = self.groups[0]
+        if grads is None and not isinstance(group.params, Buffer):
+            return False
+        if not group.is_unchanged():
+            return False
+        if group.place is None:
+            group.put(grads, "grads")
+        else:
+            group.place[0] = grads
+        return launch.run() is None
+
+    def put(self, grads: Any) -> None:
+        """Take the gradients of a step, in the structure of the parameters.
+
+        Raises
+        ------
+        ArrayTypeError, ArrayError
+            The structure is another one. What the gradients are is checked as the step finds them.
+        """
+        groups = self.groups
+        if grads is None and not all(isinstance(group.params, Buffer) for group in groups):
+            raise ArrayTypeError(
+                "step needs the gradients, in the structure of the parameters; only the "
+                "gradients of a Buffer are known without passing them"
+            )
+        if self.is_bare:
+            groups[0].put(grads, "grads")
+            return
+        items = [None] * len(groups) if grads is None else grads
+        if not isinstance(items, list | tuple) or len(items) != len(groups):
+            found = (
+                f"{len(items)} items" if isinstance(items, list | tuple) else type(items).__name__
+            )
+            raise ArrayTypeError(
+                f"with param groups, grads must be a list with one item for each of the "
+                f"{len(groups)} groups; got {found}"
+            )
+        for k, (group, item) in enumerate(zip(groups, items)):
+            group.put(item, f"grads[{k}]")
+
+    def run(self, extras: Extras | None = None, *, is_trial: bool = False) -> None:
+        """Step, in one call of a kernel; check everything anew if it is not as it was."""
+        for group in () if is_trial else self.groups:
+            group.begin()
+        for _ in range(TRIES):
+            if self._launch(extras).run(int(is_trial)) is None:
+                for group in () if is_trial else self.groups:
+                    group.finish()
+                return
+            self._settle()
+            if extras is not None:
+                self._launch(None).run(is_trial=1)  # finds the gradients
+        raise ArrayError(
+            f"{self._title}: parameters or gradients changed {TRIES} times while they were "
+            "being checked. Do not resize or replace them while another thread steps."
+        )
+
+    def _launch(self, extras: Extras | None) -> Launch:
+        """Return a step of all arrays that had a gradient when they were last checked."""
+        if extras is None:
+            key, made = None, [batch.many for batch in self._batches]
+        else:
+            key = extras.limit is None, extras.clears
+            made = [batch.extended(extras) for batch in self._batches]
+        if key not in self._launches:
+            self._launches[key] = Launch(made)
+        return self._launches[key]
+
+    @property
+    def _batches(self) -> list[Batch]:
+        return [batch for group in self.groups for batch in group.batches]
+
+    def _settle(self) -> None:
+        """Check all arrays; remember where they are, and which of them have a gradient."""
+        extents = Extents()
+        for batch in self._batches:
+            batch.check(extents)
+        for where, segment, g in self.gradients():
+            segment.check_gradient(f"{where}{segment.suffix}", g, extents)
+        for batch in self._batches:
+            batch.settle(extents.bounds)
+        self._launches.clear()
+
+    def gradients(self) -> list[tuple[str, Segment, np.ndarray]]:
+        """Return the gradients of this step, with what holds them and what they are called."""
+        return [
+            ("grads" if self.is_bare else f"grads[{k}]", segment, g)
+            for k, group in enumerate(self.groups)
+            for batch in group.batches
+            for segment, g in batch.gradients
+        ]
+
+    def adopt(
+        self, changes: list[Change | None], scheduled: list[float] | None, grads: Any
+    ) -> None:
+        """Use the groups' options as they are now, and what the schedule makes of their lr."""
+        for k, (group, change) in enumerate(zip(self.groups, changes)):
+            if change is not None and group.adopt(change):
+                self._launches.clear()
+            if scheduled is not None:
+                group.schedule(scheduled[k])
+        if not self._launches:
+            self.put(grads)
+
+    def check_finite(self) -> None:
+        """Refuse gradients that are not finite, by the place of the first.
+
+        Raises
+        ------
+        NonFiniteError
+            One is not.
+        """
+        for _, segment, given in self.gradients():
+            g = given.reshape(-1)
+            if all_finite(g):
+                continue
+            flat_index = int(np.flatnonzero(~np.isfinite(g))[0])
+            key, index = segment.locate(flat_index)
+            group = next(group for group in self.groups if segment in group.segments)
+            named = "" if isinstance(group.params, np.ndarray) else f" {key!r}"
+            kind = "NaN" if math.isnan(g[flat_index]) else "infinite"
+            raise NonFiniteError(
+                f"{group.where}: the gradient of parameter{named} is {kind} at flat index "
+                f"{index}; nothing was changed. Lower lr, clip gradients, or pass "
+                'nonfinite="skip".'
+            )

@@ -1,0 +1,59 @@
+"""A result as one file, written in pieces: a store of any size needs the memory of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastopt.errors import SpecError, shortened
+from sweeps.analysis.files import note_of
+
+if TYPE_CHECKING:
+    from sweeps.results import SweepResult
+
+__all__ = ["SUFFIXES", "draft_of", "write"]
+
+
+def write(result: SweepResult, path: Path) -> Path:
+    """Write all trials to a ``.parquet`` or ``.csv`` file: see :meth:`sweeps.SweepResult.save`."""
+    if path.suffix not in SUFFIXES:
+        raise SpecError(f"a result is saved as {' or '.join(SUFFIXES)}; got {shortened(str(path))}")
+    with draft_of(path) as draft:
+        SUFFIXES[path.suffix](result, draft)
+    return path
+
+
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """Hand out the name of a draft beside ``path``, which takes its place when all went well."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _write_csv(result: SweepResult, path: Path) -> None:
+    for k, frame in enumerate(result.frames()):
+        frame.to_csv(path, index=False, header=k == 0, mode="a" if k else "w")
+
+
+def _write_parquet(result: SweepResult, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    frames = result.frames()
+    first = pa.Table.from_pandas(next(frames), preserve_index=False)
+    said = first.schema.with_metadata({**first.schema.metadata, **note_of(result)})
+    with pq.ParquetWriter(path, said, write_page_checksum=True) as file:
+        file.write_table(first)
+        for frame in frames:
+            file.write_table(pa.Table.from_pandas(frame, first.schema, preserve_index=False))
+
+
+SUFFIXES = {".parquet": _write_parquet, ".csv": _write_csv}
+"""Files a result can be saved as, and how."""

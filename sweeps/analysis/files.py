@@ -1,0 +1,182 @@
+"""Results in single files: what a file says about itself, where it comes from, reading it back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fastopt.errors import SpecError
+from sweeps.analysis.stats import one_of
+from sweeps.common.names import COUNTS
+
+if TYPE_CHECKING:
+    from sweeps.results import SweepResult
+
+__all__ = ["is_file", "note_of", "open_file", "provenance"]
+
+NOTE = b"fastopt"
+"""Name of what a Parquet file says besides its columns: axes, metric, mode and provenance."""
+
+VOLATILE = ("seconds", "compile_seconds", "trials_per_second", "reused")
+"""Facts of one run of a sweep, not of its results."""
+
+FACTS = ("fastopt", "numpy", "numba", "scipy", "pandas", "Python", "system", "CPU", "cores", "BLAS")
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path names one file, there or not, and not the folder of a store.
+
+    >>> is_file("digits.parquet"), is_file("runs/digits")
+    (True, False)
+    """
+    path = Path(path)
+    return path.is_file() or (path.suffix == ".parquet" and not path.is_dir())
+
+
+def note_of(result: SweepResult) -> dict[bytes, bytes]:
+    """Return what a Parquet file of a result says besides its columns."""
+    plain = (str, int, float, bool)
+    info = {name: value for name, value in result.info.items() if isinstance(value, plain)}
+    if info.pop("store", None):  # a place on this machine
+        # Exports of a stored sweep are the same to the last byte, however often it was stopped.
+        info = {name: value for name, value in info.items() if name not in VOLATILE}
+    note = {
+        "axes": list(result.axes),
+        "metric": result.metric,
+        "mode": result.mode,
+        "counts": list(result.step_columns),
+        "info": {**info, "provenance": provenance(result)},
+    }
+    return {NOTE: json.dumps(note).encode()}
+
+
+def open_file(
+    path: str | os.PathLike[str], columns: Sequence[str] | None = None, filters: Any = None
+) -> SweepResult:
+    """Read a Parquet file that :meth:`SweepResult.save` wrote: see :meth:`SweepResult.open`.
+
+    The result has no curves, space and plan: it can be looked at, plotted and reported on.
+
+    Raises
+    ------
+    SpecError
+        There is no such file, it was not written by :meth:`SweepResult.save`, there is no such
+        column, or the filter makes no sense.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sweeps import SweepResult, problems, sweep
+    >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="adam", steps=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     again = SweepResult.open(result.save(Path(folder, "bowl.parquet")))
+    >>> again.axes, again.best_params_ == result.best_params_
+    (('lr',), True)
+    """
+    import pyarrow.parquet as pq
+
+    from sweeps.results import SweepResult
+
+    path = Path(path)
+    if not path.is_file():
+        raise SpecError(f"{path}: there is no such file")
+    if path.suffix != ".parquet":
+        raise SpecError(f"{path}: a result is read from the .parquet file that it was saved to")
+    try:
+        schema = pq.read_schema(path)
+        said = (schema.metadata or {}).get(NOTE)
+        note = json.loads(said) if said else None
+        names = _wanted(schema.names, columns, note)
+        frame = pd.read_parquet(
+            path, columns=names, filters=filters, page_checksum_verification=True
+        )
+    except SpecError:
+        raise
+    # pyarrow's errors are among them; a note nested without end is none of ours.
+    except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
+        raise SpecError(f"{path}: cannot be read as Parquet ({error})") from None
+    if note is None:
+        raise SpecError(
+            f"{path}: does not say which columns are axes; save it again with result.save(...) or "
+            "fastopt sweep SPEC --out FILE.parquet"
+        )
+    counts = note.get("counts", COUNTS)  # files of older versions do not say
+    cells = {name: _cells(name, frame[name], name in counts) for name in frame.columns}
+    return SweepResult(cells, None, note["metric"], note["mode"], note["info"], counts=counts)
+
+
+def _wanted(there: list[str], columns: Sequence[str] | None, note: Any) -> list[str] | None:
+    """Return the columns to read, in the order of the file: what a ranking needs, at least."""
+    if columns is None or note is None:
+        return None
+    for name in columns:
+        one_of("column", name, there)
+    needed = {"trial_id", "state", note["metric"], *columns}
+    return [name for name in there if name in needed]
+
+
+def provenance(result: SweepResult) -> dict[str, str]:
+    """Return what a reader needs to run a sweep again: its spec, versions and the machine.
+
+    Of a result that was read from a file, these are the facts at the time it was saved.
+    """
+    known = result.info.get("provenance")
+    if known:
+        return dict(known)
+    from fastopt.doctor import facts
+
+    spec = {"problem": result.info.get("problem", "unknown"), **_settings(result)}
+    spec = {name: value for name, value in spec.items() if name not in result.axes}
+    if result.space is not None:
+        spec["space"] = result.space
+        spec |= {f"axis {name}": _axis_text(result.space, name) for name in result.axes}
+    machine = facts()
+    return {
+        **{name: _text(value) for name, value in spec.items() if value not in (None, (), [])},
+        **{name: machine[name] for name in FACTS},
+    }
+
+
+def _text(value: Any) -> str:
+    """Write a setting down, lists and tuples alike: a store knows lists only."""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _settings(result: SweepResult) -> dict[str, Any]:
+    """Return the problem and the options of the sweep, as far as they are known."""
+    if result.plan is not None:
+        options = dict(vars(result.plan.options))
+        return {"problem": result.plan.problem, **options.pop("defaults"), **options}
+    if "store" in result.info:
+        from sweeps.store.folder import Folder
+
+        identity = Folder(result.info["store"]).the_sweep().identity
+        return {**identity["keywords"], **identity["options"]}
+    return {}
+
+
+def _axis_text(space: Any, name: str) -> str:
+    axes = dict.fromkeys(repr(part[name]) for part in space.parts if name in part)
+    text = " + ".join(axes)
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def _cells(name: str, column: pd.Series, counts: bool) -> np.ndarray:
+    """Return a column as a result holds it: states as numbers, gaps as None or below zero."""
+    from sweeps.results import STATES
+
+    if name == "state":
+        return column.map(STATES.index).to_numpy(np.int8)
+    if counts:
+        return column.fillna(-1).to_numpy(np.int64)
+    if isinstance(column.dtype, np.dtype) and column.dtype != object:
+        return column.to_numpy()
+    cells = column.astype(object).to_numpy(copy=True)
+    cells[pd.isna(cells)] = None
+    return cells

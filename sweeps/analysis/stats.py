@@ -1,0 +1,388 @@
+"""What a sweep says beyond its best trial: how metrics spread over seeds, and where to look next.
+
+Functions of a :class:`~sweeps.results.SweepResult`, which has each as a method. SciPy does the
+inference; it is imported when first needed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.common.names import refuse_repeated
+from sweeps.space.axes import ends
+
+if TYPE_CHECKING:
+    from sweeps.results import SweepResult
+
+__all__ = [
+    "bca", "configurations", "edges", "fraction", "means", "mode_of", "one_of", "over_seeds",
+    "scores", "spread_of",
+]  # fmt: skip
+
+NAMED = {
+    "max": re.compile(r"(?<![a-z])(accuracy|accuracies)(?![a-z])"),
+    "min": re.compile(r"(?<![a-z])(loss|losses|steps|distance|path_length|errors?)(?![a-z])"),
+}
+"""Words in names of metrics that tell what is good; parts of words, as in glossiness, do not."""
+
+INTERVALS = ("student", "bca")
+DIVERGED_AS = ("exclude", "worst")
+# Numbers that a vectorised bootstrap holds at once: 64 MB.
+BATCH = 1 << 23
+
+
+def mode_of(result: SweepResult, metric: str) -> str:
+    """Tell whether a small or a large value of a metric is good: ``"min"`` or ``"max"``.
+
+    The sweep says so for its own metric and, where a name does not tell, for all.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(1), "state": np.zeros(1, int), "train_loss": np.ones(1),
+    ...            "test_accuracy": np.ones(1), "reward": np.ones(1)}
+    >>> result = SweepResult(columns, None, "train_loss", "min", {})
+    >>> [mode_of(result, name) for name in result.metrics]
+    ['min', 'max', 'min']
+    """
+    if metric != result.metric:
+        for mode, names in NAMED.items():
+            if names.search(metric):
+                return mode
+    return result.mode
+
+
+def scores(result: SweepResult, metric: str, diverged: str = "exclude") -> np.ndarray:
+    """Return a metric of every trial, NaN where it does not count.
+
+    Parameters
+    ----------
+    result : SweepResult
+    metric : str
+    diverged : {"exclude", "worst"}
+        A trial that is DIVERGED, or COMPLETE without a finite metric, does not count, or counts as
+        the worst that counts. PRUNED and FAILED trials never count.
+
+    Returns
+    -------
+    (n,) array of float64
+
+    Raises
+    ------
+    SpecError
+        The metric is not one of the result's, or ``diverged`` is neither choice.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(3), "state": np.array([0, 0, 1]),
+    ...            "loss": np.array([0.5, 2.0, np.inf])}
+    >>> scores(SweepResult(columns, None, "loss", "min", {}), "loss", "worst").tolist()
+    [0.5, 2.0, 2.0]
+    """
+    one_of("metric", metric, result.metrics)
+    one_of("diverged", diverged, DIVERGED_AS)
+    counts = result.counting(metric)
+    cells = np.where(counts, np.asarray(result.columns[metric], np.float64), math.nan)
+    if diverged == "worst" and counts.any():
+        worst = np.nanmax(cells) if mode_of(result, metric) == "min" else np.nanmin(cells)
+        # COMPLETE and DIVERGED are the first two states.
+        cells[~counts & (np.asarray(result.columns["state"]) <= 1)] = worst
+    return cells
+
+
+def configurations(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+    """Give equal rows one number, counted in the order in which they come.
+
+    Parameters
+    ----------
+    columns : dict of str to (n,) array
+    names : list of str
+        Columns to look at.
+
+    Returns
+    -------
+    (n,) array of int64
+        Equal for rows that are equal in all of ``names``; a missing value equals itself.
+
+    Examples
+    --------
+    >>> configurations({"a": np.array([2, 1, 2]), "b": np.array([0.5, 0.5, 0.5])}, ["a", "b"])
+    array([0, 1, 0])
+    """
+    n = len(next(iter(columns.values())))
+    codes = np.zeros(n, np.int64)
+    for name in names:
+        own, distinct = pd.factorize(np.asarray(columns[name]), use_na_sentinel=False)
+        codes, _ = pd.factorize(codes * len(distinct) + own)
+    return codes
+
+
+def means(cells: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:
+    """Return the mean of the cells with each code, ``(size,)``; NaN cells do not count.
+
+    >>> means(np.array([1.0, 3.0, np.nan]), np.array([0, 0, 1]), 2)
+    array([ 2., nan])
+    """
+    counts = ~np.isnan(cells)
+    n = np.bincount(codes[counts], minlength=size)
+    sums = np.bincount(codes[counts], weights=cells[counts], minlength=size)
+    return np.divide(sums, n, out=np.full(size, math.nan), where=n > 0)
+
+
+def over_seeds(
+    result: SweepResult,
+    *,
+    axis: str = "seed",
+    metrics: Sequence[str] | None = None,
+    interval: str = "student",
+    confidence: float = 0.95,
+    n_resamples: int = 9999,
+    random_state: int = 0,
+) -> pd.DataFrame:
+    r"""Summarise each configuration over its seeds.
+
+    Parameters
+    ----------
+    axis : str
+        The axis to summarise over.
+    metrics : list of str, optional
+        All by default.
+    interval : {"student", "bca"}
+        Confidence interval of the mean: :math:`\bar x \pm t_{n-1}\, s / \sqrt n`, right for
+        normal numbers, or SciPy's bias-corrected and accelerated bootstrap.
+    confidence : float
+        Its level, between 0 and 1.
+    n_resamples, random_state : int
+        Resamples of the bootstrap and their seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a configuration, in the order of their first trials: the other axes, ``n_trials``
+        and ``n_diverged`` (finished and diverged), then for every metric ``mean_``, ``std_``
+        (of ``n - 1``), ``min_``, ``max_``, ``n_``, ``ci_low_`` and ``ci_high_``. Only COMPLETE
+        trials with a finite metric count, ``n_`` of them; a single one has no spread (NaN).
+
+    Raises
+    ------
+    SpecError
+        An axis, metric or option does not exist, or one is called like a column of the summary.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
+    ...            "seed": np.array([0, 1, 0, 1]), "state": np.array([0, 0, 0, 1]),
+    ...            "loss": np.array([1.0, 3.0, 5.0, np.nan])}
+    >>> table = SweepResult(columns, None, "loss", "min", {}).over_seeds()
+    >>> table[["lr", "n_trials", "n_diverged", "mean_loss", "std_loss", "n_loss"]]
+        lr  n_trials  n_diverged  mean_loss  std_loss  n_loss
+    0  0.1         2           0        2.0  1.414214       2
+    1  1.0         2           1        5.0       NaN       1
+
+    References
+    ----------
+    B. Efron, *Better bootstrap confidence intervals*, J. Am. Stat. Assoc. 1987.
+    """
+    one_of("axis", axis, result.axes)
+    one_of("interval", interval, INTERVALS)
+    fraction("confidence", confidence)
+    rest = [name for name in result.axes if name != axis]
+    codes = configurations(result.columns, rest)
+    _, first = np.unique(codes, return_index=True)
+    size = len(first)
+    diverged = np.asarray(result.columns["state"]) == 1
+    made = [
+        ("n_trials", np.bincount(codes, minlength=size)),
+        ("n_diverged", np.bincount(codes[diverged], minlength=size)),
+    ]
+    bootstrap = (n_resamples, random_state) if interval == "bca" else None
+    for metric in result.metrics if metrics is None else metrics:
+        found = spread_of(scores(result, metric), codes, size, confidence, bootstrap)
+        made += [(f"{name}_{metric}", column) for name, column in found.items()]
+    names = [*rest, *(name for name, _ in made)]
+    refuse_repeated("axis or metric", names, "the summary over seeds")
+    return result._frame(first)[rest].assign(**dict(made))
+
+
+def spread_of(
+    cells: np.ndarray,
+    codes: np.ndarray,
+    size: int,
+    confidence: float = 0.95,
+    bootstrap: tuple[int, int] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return mean, spread and confidence interval of the cells with each code.
+
+    NaN does not count; ``bootstrap`` is ``(n_resamples, random_state)``, and without it the
+    interval is Student's. By name: ``mean``, ``std``, ``min``, ``max``, ``n``, ``ci_low`` and
+    ``ci_high``.
+
+    >>> spread_of(np.array([1.0, 3.0, np.nan]), np.array([0, 0, 0]), 1)["mean"]
+    array([2.])
+    """
+    spread = _spread(cells, codes, size)
+    if bootstrap is None:
+        low, high = _student(spread, confidence)
+    else:
+        low, high = _bca(cells, codes, size, confidence, *bootstrap)
+    return {**spread, "ci_low": low, "ci_high": high}
+
+
+def _spread(cells: np.ndarray, codes: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    grouped = pd.Series(cells).groupby(codes).agg(["mean", "std", "min", "max", "count"])
+    grouped = grouped.reindex(range(size)).rename(columns={"count": "n"})
+    return {str(name): grouped[name].to_numpy() for name in grouped}
+
+
+def _student(spread: dict[str, np.ndarray], confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    from scipy import stats
+
+    n = np.where(spread["n"] > 1, spread["n"], math.nan)
+    half = stats.t.ppf(0.5 + confidence / 2.0, n - 1.0) * spread["std"] / np.sqrt(n)
+    return spread["mean"] - half, spread["mean"] + half
+
+
+def _bca(
+    cells: np.ndarray,
+    codes: np.ndarray,
+    size: int,
+    confidence: float,
+    n_resamples: int,
+    random_state: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """BCa intervals of the means, all configurations with equally many trials at once."""
+    kept = np.flatnonzero(~np.isnan(cells))
+    kept = kept[np.argsort(codes[kept], kind="stable")]
+    counts = np.bincount(codes[kept], minlength=size)
+    starts = np.cumsum(counts) - counts
+    low, high = np.full(size, math.nan), np.full(size, math.nan)
+    for n in np.unique(counts[counts > 1]).tolist():
+        rows = np.flatnonzero(counts == n)
+        samples = cells[kept[starts[rows, None] + np.arange(n)]]
+        low[rows], high[rows] = bca(samples, confidence, n_resamples, random_state)
+    return low, high
+
+
+def bca(
+    samples: np.ndarray, confidence: float, n_resamples: int, random_state: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return bootstrap intervals (BCa) of the means of rows, as two arrays ``(k,)``.
+
+    Parameters
+    ----------
+    samples : (k, n) array
+        ``n > 1``. A row of equal numbers has no spread to resample; its interval is that number.
+    confidence : float
+        Level, between 0 and 1.
+    n_resamples, random_state : int
+        Number of resamples and their seed; rows of one call share their resamples.
+
+    Examples
+    --------
+    >>> low, high = bca(np.array([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]]), 0.95, 999, 0)
+    >>> bool(1.0 <= low[0] < 2.0 < high[0] <= 3.0), low[1], high[1]
+    (True, np.float64(5.0), np.float64(5.0))
+    """
+    from scipy import stats
+
+    low, high = samples[:, 0].copy(), samples[:, 0].copy()
+    spread = np.flatnonzero(np.ptp(samples, axis=1) > 0.0)
+    at_once = max(1, BATCH // (samples.shape[1] * n_resamples))
+    for start in range(0, spread.size, at_once):
+        rows = spread[start : start + at_once]
+        found = stats.bootstrap(
+            (samples[rows],),
+            np.mean,
+            axis=1,
+            confidence_level=confidence,
+            n_resamples=n_resamples,
+            method="BCa",
+            batch=max(1, BATCH // samples[rows].size),
+            rng=np.random.default_rng(random_state),
+        ).confidence_interval
+        low[rows], high[rows] = found.low, found.high
+    return low, high
+
+
+def edges(result: SweepResult) -> pd.DataFrame:
+    """Return the axes whose best value is an end of the grid: better values may lie beyond.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``axis``, ``value`` and ``end`` (``"low"`` or ``"high"``), one row an axis, none if there is
+        no best trial. Axes of one or two values have no inside, names and seeds have no order, so
+        they do not count. In a union the grid is the best trial's own part.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(3), "lr": np.array([0.01, 0.1, 1.0]),
+    ...            "state": np.zeros(3, int), "loss": np.array([3.0, 2.0, 1.0])}
+    >>> SweepResult(columns, None, "loss", "min", {}).edges()
+      axis value   end
+    0   lr   1.0  high
+    """
+    rows = []
+    if not (best := result.best()).empty:
+        part = {} if result.space is None else result.space.part_of(int(best["trial_id"].iloc[0]))
+        for name, value in result.best_params_.items():
+            if name == "seed" or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            axis = part[name] if part else _present(result.columns[name])
+            low, high = sorted(ends(axis))
+            if len(axis) > 2 and value in (low, high):
+                rows.append((name, value, "low" if value == low else "high"))
+    return pd.DataFrame.from_records(rows, columns=["axis", "value", "end"]).astype(object)
+
+
+def _present(column: np.ndarray) -> list[Any]:
+    """Return the distinct values of an axis, without the gaps of a union."""
+    return [cell for cell in {*column.tolist()} if cell is not None and cell == cell]
+
+
+def one_of(what: str, given: Any, allowed: Sequence[str]) -> None:
+    """Refuse what is not among the allowed names.
+
+    Raises
+    ------
+    SpecError
+        With the nearest allowed name.
+
+    Examples
+    --------
+    >>> one_of("metric", "train_los", ["train_loss"])
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: metric must be one of train_loss; got 'train_los'; did you mean ...
+    """
+    if given not in allowed:
+        raise SpecError(
+            f"{what} must be one of {', '.join(allowed) or 'none, as there is none'}; "
+            f"got {shortened(given)}{did_you_mean(given, allowed)}"
+        )
+
+
+def fraction(what: str, given: Any) -> None:
+    """Refuse what does not lie between 0 and 1.
+
+    Raises
+    ------
+    SpecError
+
+    Examples
+    --------
+    >>> fraction("confidence", 95)
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: confidence must lie between 0 and 1; got 95
+    """
+    if not 0.0 < given < 1.0:
+        raise SpecError(f"{what} must lie between 0 and 1; got {shortened(given)}")

@@ -1,0 +1,269 @@
+"""What the command line prints: results, plans and tables of what there is, as rich tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from fastopt.rules import RULES
+from fastopt.schedules import SCHEDULES
+from sweeps.common.resources import memory
+from sweeps.problems import PROBLEMS
+from sweeps.pruned import PrunedResult
+from sweeps.results import SweepResult
+from sweeps.studies.gallery import Findings
+
+__all__ = [
+    "at_the_edge",
+    "duration",
+    "finished",
+    "hyperparameters",
+    "names",
+    "number",
+    "optimizers",
+    "pairs",
+    "planned",
+    "problems",
+    "schedules",
+    "stored",
+    "studies",
+    "study",
+]
+
+BEST = 10
+VERDICTS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]"}
+SHOWN = ("train_loss", "test_loss", "test_accuracy", "steps_to_target")
+
+
+def number(value: Any) -> str:
+    """Write one cell of a table: four significant digits or eight characters, a dash for nothing.
+
+    >>> [number(v) for v in (0.97781, 0.0068129, 7.9141e-4, 64, 1e-8, "adam", None, math.nan, True)]
+    ['0.9778', '0.006813', '0.000791', '64', '1e-08', 'adam', '-', '-', 'True']
+    """
+    if value is None or str(value) == "<NA>" or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if not isinstance(value, float):
+        return str(value)
+    text = f"{value:.4g}"
+    return text if len(text) <= 8 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time in the two largest units that matter.
+
+    >>> [duration(s) for s in (0.0123, 2.34, 61.0, 3725.0, 200000.0)]
+    ['0.012 s', '2.3 s', '1 min 1 s', '1 h 2 min', '2 d 7 h']
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    for size, unit, rest, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // rest} {small}"
+    return f"{whole // 60} min {whole % 60} s"
+
+
+def finished(result: SweepResult) -> Group:
+    """Lay out the outcome of a sweep: its best trials, counts, speed and hints."""
+    info = result.info
+    states = ", ".join(f"{n:,} {state}" for state, n in result.counts.items() if n) or "none"
+    lines = [
+        f"{len(result):,} of {info['n_trials']:,} trials finished: {states}",
+        f"{duration(info['seconds'])} in all, {duration(info['compile_seconds'])} of it compiling; "
+        f"{info['trials_per_second']:,.4g} trials/s",
+    ]
+    if isinstance(result, PrunedResult):
+        lines.append(f"{info['pruner']}: {result.share_of_steps_:.1%} of full-length steps")
+    if "store" in info:
+        reused = f", where {info['reused']:,} of them were already" if info["reused"] else ""
+        lines.append(f"Stored in {info['store']}{reused}.")
+    hint = at_the_edge(result)
+    if hint:
+        lines.append(hint)
+    if info["interrupted"]:
+        lines.append("Interrupted: the other trials did not run.")
+    return Group(_best(result), *lines)
+
+
+def planned(plan: Any) -> Table:
+    """Lay out how much work a sweep is; ``plan`` comes from :func:`sweeps.plan`."""
+    return pairs(
+        "Dry run",
+        {
+            "trials": f"{plan.n_trials:,}",
+            "training steps": f"{plan.n_steps:,}",
+            "time, about": f"{duration(plan.seconds)} (plus compiling, the first time)",
+            "memory of data and models": memory(plan.training),
+            "memory of the results": memory(plan.bytes),
+            "or disk in a store, about": f"{memory(plan.disk)} in {plan.n_chunks:,} parts",
+        },
+    )
+
+
+def stored(facts: Mapping[str, Any]) -> Table:
+    """Lay out how far a stored sweep is; ``facts`` come from :mod:`sweeps.store.status`."""
+    states = ", ".join(f"{n:,} {state}" for state, n in facts["states"].items() if n) or "none"
+    share = facts["finished"] / facts["trials"]
+    rows = {
+        "problem": facts["problem"],
+        "ranked by": f"{facts['metric']} ({facts['mode']})",
+        "trials": f"{facts['finished']:,} of {facts['trials']:,} finished ({share:.0%})",
+        "states": states,
+        "chunks": f"{facts['chunks_done']:,} of {facts['chunks']:,}, in {facts['parts']:,} parts",
+        "time of all cores": duration(facts["core_seconds"]),
+        "machines": ", ".join(facts["hosts"]) or "none",
+        "on disk": memory(facts["bytes"]),
+        "extended": f"{facts['sweeps'] - 1} times",
+        "set aside as damaged": ", ".join(facts["bad"]) or "nothing",
+    }
+    return pairs(facts["store"], rows)
+
+
+def speed(frame: Any, rate: float) -> Group:
+    """Lay out :func:`sweeps.cli.bench.steps`, and trainings a second."""
+    header = [name for name in frame.columns if name != "seconds"]
+    header.insert(1, "ours")
+    rows = (
+        [f"{row['elements']:,}", f"{1e6 * row['seconds']:,.4g} us"]
+        + [f"{row[name]:.3g}" for name in header[2:]]
+        for row in frame.to_dict("records")
+    )
+    table = _table("AdamW, float32, one step", header, rows)
+    return Group(table, f"Digits 64-32-10, 5 epochs, batch 32: {rate:,.0f} trainings/s")
+
+
+def at_the_edge(result: SweepResult) -> str:
+    """Say which axes have their best value at the end of the grid: :meth:`SweepResult.edges`."""
+    edges = result.edges()
+    if edges.empty:
+        return ""
+    shown = ", ".join(f"{name} = {number(v)}" for name, v in zip(edges["axis"], edges["value"]))
+    return f"At the edge of the grid: {shown}; better values may lie beyond."
+
+
+def pairs(title: str, facts: Mapping[str, str]) -> Table:
+    """Lay out names and values in two columns."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, value)
+    return table
+
+
+def optimizers() -> Table:
+    """Lay out :data:`fastopt.rules.RULES`: names, defaults, sources."""
+    rows = ((rule.name, _defaults(rule.hyper), rule.source) for rule in RULES.values())
+    return _table("Optimizers", ("optimizer", "hyperparameters and defaults", "source"), rows)
+
+
+def schedules() -> Table:
+    """Lay out :data:`fastopt.schedules.SCHEDULES`: names, defaults, torch's name for the same."""
+    rows = ((name, _defaults(row.params), row.torch) for name, row in SCHEDULES.items())
+    return _table("Schedules", ("schedule", "parameters and defaults", "in torch"), rows)
+
+
+def hyperparameters() -> Table:
+    """Lay out what every hyperparameter of any optimizer or schedule means and may be."""
+    kinds: dict[str, Any] = {}
+    for params in (*(r.hyper for r in RULES.values()), *(r.params for r in SCHEDULES.values())):
+        kinds |= {name: kind for name, kind in params.items() if name not in kinds}
+    rows = ((name, kind.range, kind.summary) for name, kind in kinds.items())
+    return _table("Hyperparameters", ("name", "range", "meaning"), rows)
+
+
+def problems() -> Table:
+    """Lay out :data:`sweeps.problems.PROBLEMS` with the first line of each doc string."""
+    rows = ((name, (make.__doc__ or "").strip().split("\n")[0]) for name, make in PROBLEMS.items())
+    return _table("Problems", ("problem", "data"), rows)
+
+
+def names() -> dict[str, Any]:
+    """Return what the tables of optimizers, schedules and problems say, for JSON.
+
+    A hyperparameter without a default, or one that is the length of the run, has ``None``.
+
+    >>> names()["optimizers"]["sgd"]["hyperparameters"]["lr"]
+    {'default': 0.001, 'range': '[0.0, inf)'}
+    """
+
+    def said(params: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: {
+                "default": None if kind.default != kind.default else kind.default,
+                "range": str(kind.range),
+            }
+            for name, kind in params.items()
+        }
+
+    return {
+        "optimizers": {
+            rule.name: {"hyperparameters": said(rule.hyper), "source": rule.source}
+            for rule in RULES.values()
+        },
+        "schedules": {name: {"parameters": said(row.params)} for name, row in SCHEDULES.items()},
+        "problems": {
+            name: (make.__doc__ or "").strip().split("\n")[0] for name, make in PROBLEMS.items()
+        },
+    }
+
+
+def study(found: Findings) -> Group:
+    """Lay out what a study found: its tables, and every figure beside the published one."""
+    parts: list[Any] = [f"[bold]{found.name}[/bold]  {escape(found.title)}"]
+    for title, frame in found.tables.items():
+        rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
+        header = [str(name).replace("_", "\n") for name in frame.columns]
+        parts.append(_table(escape(title), header, rows))
+    lines = (
+        (*map(escape, (c.quantity, c.published, c.ours, c.tolerance)), VERDICTS[c.passed])
+        for c in found.checks
+    )
+    parts.append(_table("", ("quantity", "published", "ours", "tolerance", ""), lines))
+    good = sum(check.passed for check in found.checks)
+    parts.append(f"{good} of {len(found.checks)} agree; {duration(found.seconds)}\n")
+    return Group(*parts)
+
+
+def studies(titles: Mapping[str, str]) -> Table:
+    """Lay out the names of the studies and what they are about."""
+    return _table("Studies", ("study", "question"), ((n, escape(t)) for n, t in titles.items()))
+
+
+def _defaults(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_default(kind)}" for name, kind in params.items()) or "-"
+
+
+def _default(kind: Any) -> str:
+    if getattr(kind, "run_length", False):
+        return "the run's length"
+    required = isinstance(kind.default, float) and math.isnan(kind.default)
+    return "required" if required else number(kind.default)
+
+
+def _best(result: SweepResult) -> Table:
+    shown = ["trial_id", *result.axes, *(n for n in SHOWN if n in result.metrics)]
+    if result.metric not in shown:
+        shown.append(result.metric)
+    frame = result.best(BEST)[shown].dropna(axis="columns", how="all")
+    direction = "smallest" if result.mode == "min" else "largest"
+    title = f"Best trials, {direction} {result.metric} first"
+    rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
+    # One word a line: ten columns fit in a terminal of 80.
+    return _table(title, [name.replace("_", "\n") for name in frame.columns], rows, gap=0)
+
+
+def _table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], gap: int = 1) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, gap, 0, 0))
+    for name in header:
+        table.add_column(name, overflow="fold", vertical="top")
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,97 @@
+"""The commands for a start: ``fastopt init`` writes a spec, ``fastopt bench`` times a machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["TEMPLATE", "commands"]
+
+commands = typer.Typer(rich_markup_mode="rich")
+
+TEMPLATE = """\
+# A sweep: every combination of the axes below is one training run.
+#
+#     fastopt sweep {name} --dry-run          # how many trials, how long, how much memory
+#     fastopt sweep {name} --store runs/first # run it; the same command again goes on with it
+#     fastopt report runs/first first.html    # look at it
+#
+# `fastopt list` prints all problems, optimizers, hyperparameters and schedules.
+
+[problem]
+name = "digits"    # iris, wine, moons, ...; test functions: rosenbrock, ackley, ...
+hidden = [32]      # widths of the hidden layers; [] is a linear model
+
+[sweep]
+epochs = 10        # or steps = 500
+metric = "test_accuracy"
+mode = "max"       # larger is better
+target = 0.95      # the frame says after how many steps it was reached
+# schedule = "cosine"
+# weight_decay = 1e-2   # any hyperparameter: here one value for all trials
+
+[space]
+optimizer = ["momentum", "adam"]
+lr = {{ logspace = [1e-3, 1.0, 13] }}
+batch_size = [16, 64, 256]
+seed = {{ range = 3 }}
+# beta1 = [0.8, 0.9, 0.95]
+"""
+"""The spec that ``fastopt init`` writes, with the file's name left out."""
+
+
+@commands.command(epilog="Example: [bold]fastopt init first.toml[/bold]", rich_help_panel="Start")
+def init(
+    spec: Annotated[Path, typer.Argument(help="The file to write: FILE.toml.")] = Path(
+        "sweep.toml"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a commented spec to start from."""
+    from fastopt.errors import writable
+    from sweeps.cli.commands import _messages
+
+    with _messages():
+        if spec.suffix != ".toml":
+            raise typer.BadParameter(f"a spec is a .toml file; got {str(spec)!r}")
+        if spec.exists() and not force:
+            raise typer.BadParameter(f"{str(spec)!r} is there already; --force replaces it")
+        name = writable(str(spec))
+        spec.write_text(TEMPLATE.format(name=name), encoding="utf-8")
+    typer.echo(f"Wrote {name}. Run it: fastopt sweep {name}")
+
+
+@commands.command(epilog="Example: [bold]fastopt bench --json[/bold]", rich_help_panel="Check")
+def bench(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small sizes, to see that it works.")
+    ] = False,
+) -> None:
+    """Time steps of AdamW and a sweep on this machine, NumPy and torch alternating with them.
+
+    Nothing else should run meanwhile. The full benchmarks are in the repository's folder bench.
+    """
+    from sweeps.cli.commands import _messages
+
+    with _messages():
+        from rich.console import Console
+
+        from sweeps.cli import bench as measure
+        from sweeps.cli import tables as summary
+
+        frame = measure.steps((1_000,), 1) if quick else measure.steps()
+        rate = measure.trials_per_second(4 if quick else 256)
+        if json:
+            rows = frame.to_dict("records")
+            typer.echo(_json({"steps": rows, "trials_per_second": rate}))
+            return
+        Console().print(summary.speed(frame, rate))
+
+
+def _json(document: object) -> str:
+    from json import dumps
+
+    return dumps(document, indent=1)

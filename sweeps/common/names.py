@@ -1,0 +1,81 @@
+"""Names of columns: which are ours in every result, and that no two columns have one name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from fastopt.errors import SpecError, shortened
+from sweeps.common.limits import check_name
+
+__all__ = ["COUNTS", "PLACES", "RESERVED", "refuse_repeated", "refuse_taken"]
+
+RESERVED: dict[str, str] = {
+    "trial_id": "the number of a trial",
+    "state": "how a trial ended",
+    "error": "why a trial FAILED",
+}
+"""Columns of every result, whatever it is a result of, and what they say."""
+
+COUNTS = ("steps", "steps_to_target", "diverged_step")
+"""Columns of compiled trials that hold numbers of steps; the last two below zero for never.
+
+What a user's own function measures is never among them, whatever it is called.
+"""
+
+PLACES = ("bracket", "rung")
+"""Columns of a pruned sweep that say how far a trial came."""
+
+
+def refuse_taken(what: str, names: Iterable[str], taken: Mapping[str, str] | None = None) -> None:
+    """Raise if a name of the user's own is that of another column, which would be overwritten.
+
+    Parameters
+    ----------
+    what : str
+        What is named: an axis, a metric, ...
+    names : iterable of str
+    taken : dict of str to str, optional
+        Names beside :data:`RESERVED`, and what they mean.
+
+    Raises
+    ------
+    SpecError
+        A name is taken, empty, or no string.
+
+    Examples
+    --------
+    >>> refuse_taken("axis", ["lr", "state"])
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: an axis cannot be called 'state': 'state' is taken (how a ...
+    """
+    meaning = {
+        **{name: f"{text}, a column of every result" for name, text in RESERVED.items()},
+        **(taken or {}),
+    }
+    one = f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
+    for name in names:
+        check_name(name, one)
+        if name in meaning:
+            raise SpecError(
+                f"{one} cannot be called {shortened(name)}: {shortened(name)} is taken "
+                f"({meaning[name]}). Rename it, for example to {shortened(name + '_')}"
+            )
+
+
+def refuse_repeated(what: str, names: Iterable[str], table: str) -> None:
+    """Raise if two columns of a table that is about to be made would have one name.
+
+    Raises
+    ------
+    SpecError
+        The first name that is there twice.
+
+    Examples
+    --------
+    >>> refuse_repeated("coordinate", ["step", "lr", "lr"], "the history of a trial")
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: a coordinate cannot be called 'lr': 'lr' is taken (another ...
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    refuse_taken(what, twice, dict.fromkeys(twice, f"another column of {table}"))

@@ -1,0 +1,217 @@
+"""What the kernel of trials calls: functions of the problem, the rule and its own, compiled apart.
+
+Linked by address, so that a sweep compiles each problem once and each rule once, not each pair.
+Every function has one signature for all problems and rules of a dtype:
+
+* ``loss(theta, X, y, words, grad, work) -> loss`` and ``evaluate(...) -> (loss, accuracy)``;
+  ``init(theta, words, seed)``. ``words`` describe the constants of the problem.
+* ``begin(h, scale, clock, x, n)`` and ``advance(h, scale, clock, grad, x)``, where ``scale`` is the
+  schedule's factor of the first and of the next step; ``answer(h, x, out)``, for rules that
+  evaluate elsewhere than at ``x[0]``. Rows of ``x`` are parameters and slots.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba import types
+
+from fastopt.compile import inlinable, kernel
+from fastopt.machine.calls import address_of, unpacked, words_of
+from fastopt.machine.loops import contained, load, store, take
+from fastopt.rules import Rule
+from fastopt.rules.base import begun
+from fastopt.schedules import WIDTH, factor
+from sweeps.engine.data_order import reorder, rows_of
+from sweeps.engine.monitoring import clipping, measuring_gradients, measuring_moves
+from sweeps.problems.base import DataProblem
+
+__all__ = [
+    "ADVANCE", "ANSWER", "BEGIN", "CLIP", "CONSTANTS", "EVALUATE", "INIT", "LOSS", "NOTE_GRADIENT",
+    "NOTE_MOVE", "ORDER", "RECORD", "SCALE", "at_lr", "linked", "ordering", "own", "scale_address",
+]  # fmt: skip
+
+# Where the links are: the kernel's own parts, the problem, the rule; then the constants' words.
+SCALE, ORDER, RECORD, CLIP, NOTE_GRADIENT, NOTE_MOVE = range(6)
+LOSS, EVALUATE, INIT, BEGIN, ADVANCE, ANSWER, CONSTANTS = range(6, 13)
+
+PAIR = types.UniTuple(types.float64, 2)
+NUMBERS, WORDS = types.Array(types.float64, 1, "C"), types.Array(types.int64, 1, "C")
+
+
+class Own(NamedTuple):
+    """The functions of a problem, compiled, and the words they take for its constants."""
+
+    loss: Any
+    evaluate: Any
+    init: Any
+    words: np.ndarray
+
+
+@inlinable
+def at_lr(h, scale):
+    """Return the hyperparameters with the learning rate, their first, scaled."""
+    return (h[0] * scale,) + h[1:]  # noqa: RUF005
+
+
+def scaling():
+    """Template of the schedules' factor."""
+    return lambda kind, step, a: factor(kind, step, a)
+
+
+def scale_address() -> int:
+    """Return the address of the schedules' factor: ``(kind, step, parameters) -> factor``."""
+    real = types.float64
+    return address_of(kernel(scaling), real, types.int64, real, types.UniTuple(real, WIDTH))
+
+
+def ordering():
+    """Template of :func:`reorder`."""
+    return lambda order, kind, seed, epoch: reorder(order, kind, seed, epoch)
+
+
+def losing(loss_and_grad, unpack):
+    """Template of ``loss``."""
+
+    def loss(theta, X, y, words, grad, work):
+        return np.float64(loss_and_grad(theta, X, y, unpack(words), grad, work))
+
+    return loss
+
+
+def evaluating(evaluate, unpack):
+    """Template of ``evaluate``."""
+
+    def both(theta, X, y, words, grad, work):
+        loss, accuracy = evaluate(theta, X, y, unpack(words), grad, work)
+        return np.float64(loss), np.float64(accuracy)
+
+    return both
+
+
+def initializing(init, unpack):
+    """Template of ``init``."""
+
+    def begin(theta, words, seed):
+        init(theta, unpack(words), seed)
+
+    return begin
+
+
+def beginning(clock0, starts, n_hyper):
+    """Template of ``begin``: set clock and slots to what they are at a first step so scaled."""
+    like, like_h = (0,) * len(starts), (0,) * n_hyper
+
+    def begin(h, scale, clock, table, n):
+        hyper, x = at_lr(load(h, like_h), scale), rows_of(table, like, n)
+        for k in range(1, len(x)):
+            for j in range(n):
+                x[k][j] = begun(starts[k], hyper, x[0][j])
+        store(clock, clock0(hyper))
+
+    return begin
+
+
+def advancing(step, n_slots, n_hyper):
+    """Template of ``advance``: one step, the learning rate being ``scale`` times what it was."""
+    like, like_h = (0,) * n_slots, (0,) * n_hyper
+
+    def advance(h, scale, clock, grad, table):
+        hyper, x = at_lr(load(h, like_h), scale), rows_of(table, like, grad.size)
+        step(hyper, clock, grad, x)
+
+    return advance
+
+
+def answering(answer, n_slots, n_hyper):
+    """Template of ``answer``: write the parameters to evaluate with."""
+    like, like_h = (0,) * n_slots, (0,) * n_hyper
+
+    def at(h, table, out):
+        hyper, x = load(h, like_h), rows_of(table, like, out.size)
+        for j in range(out.size):
+            out[j] = answer(hyper, take(x, j))
+
+    return at
+
+
+@functools.cache
+def compiled(
+    loss_and_grad: Callable, evaluate: Callable, init: Callable, constants: Any
+) -> tuple[Any, Any, Any]:
+    """Return the (lazily compiled) functions of a problem with constants of this Numba type."""
+    unpack = unpacked(constants)
+    return (
+        kernel(losing, loss_and_grad, unpack),
+        kernel(evaluating, evaluate, unpack),
+        kernel(initializing, init, unpack),
+    )
+
+
+def own(problem: DataProblem) -> Own:
+    """Return the functions of a problem, to be called with arrays like its own."""
+    functions = problem.loss_and_grad, problem.evaluate, problem.init
+    loss, evaluate, init = compiled(*functions, numba.typeof(problem.aux))
+    return Own(loss, evaluate, init, words_of(problem.aux))
+
+
+@functools.cache
+def of_problem(loss: Any, evaluate: Any, init: Any, X: Any, y: Any) -> tuple[int, ...]:
+    """Return the addresses of a problem's functions for data of these Numba types."""
+    flat = types.Array(X.dtype, 1, "C")
+    data = flat, X, y, WORDS, flat, flat
+    return (
+        address_of(loss, types.float64, *data),
+        address_of(evaluate, PAIR, *data),
+        address_of(init, types.none, flat, WORDS, types.uint64),
+    )
+
+
+@functools.cache
+def of_rule(rule: Rule, dtype: Any) -> tuple[int, ...]:
+    """Return the addresses of a rule's functions for parameters of this Numba type."""
+    flat, table = types.Array(dtype, 1, "C"), types.Array(dtype, 2, "C")
+    slots, hyper = len(rule.starts), len(rule.hyper)
+    begin = kernel(beginning, rule.clock0, rule.starts, hyper)
+    advance, none = kernel(advancing, contained(rule), slots, hyper), types.none
+    answer = 0
+    if rule.answer is not None:
+        at = kernel(answering, rule.answer, slots, hyper)
+        answer = address_of(at, none, NUMBERS, table, flat)
+    return (
+        address_of(begin, none, NUMBERS, types.float64, NUMBERS, table, types.int64),
+        address_of(advance, none, NUMBERS, types.float64, NUMBERS, flat, table),
+        answer,
+    )
+
+
+@functools.cache
+def of_engine(recording: Callable, dtype: Any) -> tuple[int, ...]:
+    """Return the addresses of what the kernel of trials does beside descending.
+
+    They depend on the dtype at most; in the kernel they took half of the time to compile it.
+    """
+    flat, whole, real = types.Array(dtype, 1, "C"), types.int64, types.float64
+    table, curves = types.Array(real, 2, "C"), types.Array(real, 3, "C")
+    plan, none = types.Array(whole, 2, "C"), types.none
+    watched = NUMBERS, NUMBERS, plan, NUMBERS, table, curves
+    return (
+        scale_address(),
+        address_of(kernel(ordering), none, WORDS, whole, whole, whole),
+        address_of(kernel(recording), whole, whole, whole, *watched),
+        address_of(kernel(clipping), none, flat, real),
+        address_of(kernel(measuring_gradients), none, NUMBERS, NUMBERS, flat, whole),
+        address_of(kernel(measuring_moves), none, NUMBERS, flat, flat),
+    )
+
+
+def linked(recording: Callable, problem: DataProblem, rule: Rule) -> np.ndarray:
+    """Compile what is not compiled yet; return all links and the words of the constants."""
+    *functions, words = own(problem)
+    X, y = numba.typeof(problem.X), numba.typeof(problem.y)
+    links = *of_engine(recording, X.dtype), *of_problem(*functions, X, y), *of_rule(rule, X.dtype)
+    return np.concatenate([np.array(links, np.int64), words])

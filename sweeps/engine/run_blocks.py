@@ -1,0 +1,154 @@
+"""Run blocks of trials on this machine's cores: one compiled kernel, one BLAS thread a worker.
+
+Each worker is a background thread of Python's that runs the kernel with the GIL released, so the
+calling thread is free to draw progress and to receive Ctrl-C, which raises the kernel's stop flag.
+Threads of Numba's would do the same, and cost a second kernel, parallel, beside the serial one that
+workers of an executor need.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import numba
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from fastopt.compile import kernel
+from fastopt.errors import SpecError, shortened
+from sweeps.common.interrupt import check, exposed
+from sweeps.engine import queue
+from sweeps.engine.plan import Block
+from sweeps.problems.base import DataProblem
+from sweeps.problems.landscapes import Landscape
+
+__all__ = ["Problem", "compile_block", "run_block", "threads", "worker_count"]
+
+Problem = DataProblem | Landscape
+
+# Seconds between looks at the counters: short enough for Ctrl-C, long enough to cost nothing.
+POLL = 0.05
+
+
+class BlasLimit:
+    """One BLAS thread a worker, while any sweep runs; the first one in and the last one out act.
+
+    The setting belongs to the process: of two sweeps that overlap, each with a limit of its own,
+    the one that ends last would restore what it found, the other one's limit, for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running = 0
+        self._limits: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._running == 0:
+                self._limits = libraries(len(sys.modules)).limit(limits=1, user_api="blas")
+            self._running += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._running -= 1
+            if self._running == 0:
+                self._limits.restore_original_limits()
+
+
+@functools.lru_cache(maxsize=1)
+def libraries(modules: int) -> ThreadpoolController:
+    """Return the process's libraries with threads of their own, while it has so many modules.
+
+    Looking for them took 2.4 ms of every sweep; a new one comes with a module.
+    """
+    return ThreadpoolController()
+
+
+ONE_BLAS_THREAD = BlasLimit()
+
+
+@functools.cache
+def threads() -> ThreadPoolExecutor:
+    """Return the background threads, kept for the life of the process.
+
+    A thread that ends unwinds its stack and holds libgcc's lock on the table of compiled code
+    meanwhile, also after Python's join() has returned. A fork in that moment leaves the lock held
+    for good in the child, which hangs at the next kernel it loads: 7 of 160 runs did on two busy
+    cores.
+    """
+    return ThreadPoolExecutor(max_workers=1024, thread_name_prefix="fastopt-sweep")
+
+
+os.register_at_fork(after_in_child=threads.cache_clear)
+
+
+def worker_count(n_jobs: int) -> int:
+    """Return the number of workers ``n_jobs`` means; -1 is one for each of Numba's threads."""
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or not (n_jobs >= 1 or n_jobs == -1):
+        raise SpecError(
+            f"n_jobs must be an integer >= 1, or -1 for all cores; got {shortened(n_jobs)}"
+        )
+    most = numba.get_num_threads()
+    return most if n_jobs == -1 else min(n_jobs, most)
+
+
+def runner(block: Block) -> Callable:
+    """Return the (lazily compiled) work-queue kernel for these trials."""
+    return kernel(queue.workers, *block.parts())
+
+
+def compile_block(block: Block) -> None:
+    """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
+    nothing = np.empty(0, np.int64)
+    with exposed():
+        runner(block)(queue.controls(), nothing, block.item_cost, block.trials, block.constants())
+
+
+def run_block(
+    block: Block,
+    workers: int,
+    watch: Callable[[int, int], Any],
+    stop: threading.Event | None = None,
+) -> bool:
+    """Run the trials of ``block``, filling its results; return False when interrupted.
+
+    Parameters
+    ----------
+    block : Block
+        Its ``trials.out``, ``state`` and ``curves`` are written; unfinished trials stay PENDING.
+    workers : int
+        Threads to use.
+    watch : callable
+        Called about 20 times a second with the cost and the number of trials done so far.
+    stop : threading.Event, optional
+        Set from another thread, it ends the run as Ctrl-C does.
+    """
+    control = queue.controls()
+    order = np.argsort(-block.item_cost, kind="stable")
+    finished, stop = False, threading.Event() if stop is None else stop
+    data = (control, order, block.item_cost, block.trials, block.constants())
+    with ONE_BLAS_THREAD if block.calls_blas else contextlib.nullcontext():
+        running: list[Future] = []
+        try:
+            for _ in range(workers):
+                running.append(threads().submit(runner(block), *data))
+            while wait(running, POLL).not_done and not stop.is_set():
+                check()
+                watch(int(control[queue.COST]), int(control[queue.DONE]))
+            watch(int(control[queue.COST]), int(control[queue.DONE]))
+            finished = not stop.is_set()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            control[queue.STOP] = 1
+            wait(running)
+    for worker in running:
+        worker.result()
+    return finished

@@ -1,0 +1,359 @@
+"""More trials for a finished sweep: larger and finer grids, and one trial once more."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fastopt.errors import SpecError, SweepWarning, shortened
+from sweeps.analysis.stats import configurations
+from sweeps.engine.plan import Plan
+from sweeps.space.axes import Points, Tied, as_axis
+from sweeps.space.space import Space, check_names
+from sweeps.tracing.trace import alone, history
+
+if TYPE_CHECKING:
+    from sweeps.results import SweepResult
+
+__all__ = ["extend", "finer", "larger", "replay", "zoom"]
+
+
+def replay(result: SweepResult, trial_id: int, *, vectors: bool = False) -> pd.DataFrame:
+    """Run one trial again, alone, and return every internal at every step.
+
+    Parameters
+    ----------
+    trial_id : int
+    vectors : bool
+        Data problems only: columns for every parameter, too.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from :func:`sweeps.trace`. Its figures equal those of the sweep bit for bit, which
+        is checked.
+
+    Raises
+    ------
+    SpecError
+        There is no such trial, or the result is from a file and does not know its problem.
+
+    Warns
+    -----
+    SweepWarning
+        The trial's figures are not those of the sweep: its problem has changed meanwhile.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="adam", steps=2)
+    >>> result.replay(0).exp_avg_x.round(2).tolist()
+    [0.0, 1.0, 1.89]
+    """
+    plan = plan_of(result, "replay")
+    rows = np.flatnonzero(np.asarray(result.columns["trial_id"]) == trial_id)
+    if rows.size != 1:
+        raise SpecError(
+            f"replay(trial_id): there is no finished trial {shortened(trial_id)}; the numbers "
+            "are in the "
+            "column 'trial_id'"
+        )
+    block = alone(plan, int(trial_id))
+    again = dict(zip(plan.results, block.trials.out[0].tolist()))
+    if not math.isfinite(again["best_loss"]):
+        again["best_loss"] = math.nan  # as in the frame: no loss was ever finite
+    again["state"] = float(block.trials.state[0])
+    changed = [name for name in again if not _same(result.columns[name][rows[0]], again[name])]
+    if changed:
+        name = changed[0]
+        warnings.warn(
+            f"trial {trial_id} is not what it was in the sweep: {name} is "
+            f"{shortened(again[name])} and was "
+            f"{shortened(result.columns[name][rows[0]])}; has the problem's data or code "
+            "changed since?",
+            SweepWarning,
+            stacklevel=2,
+        )
+    return history(plan, int(trial_id), vectors)
+
+
+def _same(cell: Any, number: float) -> bool:
+    return cell == number or (math.isnan(number) and (cell != cell or cell == -1))
+
+
+def extend(
+    result: SweepResult, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bool = True
+) -> SweepResult:
+    """Add values to axes, and run the trials that are new.
+
+    Parameters
+    ----------
+    axes : dict
+        Axis name -> more values, for example ``{"lr": [1e-5], "seed": range(3, 6)}``. They are
+        put behind the old ones; those that are there already are left out. A name that was a
+        keyword, such as ``epochs`` or ``seed``, becomes an axis that starts with its value.
+    n_jobs, progress
+        As for :func:`sweeps.sweep`.
+
+    Returns
+    -------
+    SweepResult
+        Its frame equals that of one sweep over the larger grid, in which trials are numbered
+        anew: a trial is known by its values, not by its number.
+
+    Raises
+    ------
+    SpecError
+        An axis is tied, drawn or unlike in the parts of a union, or the space was a sample.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="adam", steps=2)
+    >>> more = result.extend({"lr": [0.5]}, progress=False)
+    >>> more.to_frame().lr.tolist(), more.info["reused"]
+    ([0.1, 0.01, 0.5], 2)
+    """
+    from sweeps.run import sweep
+
+    plan = plan_of(result, "extend")
+    space: Any = larger(plan, axes)
+    options = plan.options
+    settings = {**options.defaults, **{k: v for k, v in vars(options).items() if k != "defaults"}}
+    for name in [n for n in space.names if all(n in part for part in space.parts)]:
+        settings.pop(name, None)  # a keyword that is an axis now
+    if "store" in result.info:
+        where = {"store": result.info["store"], "n_jobs": n_jobs, "progress": progress}
+        return sweep(plan.problem, space, **settings, **where)
+    known = copy.copy(plan)
+    known.space = space
+    old = _reused(result, plan, space)
+    missing = np.flatnonzero(old < 0)
+    if not missing.size:
+        return _merged(known, result, None, old, missing)
+    left = space._selected(missing)
+    ran = sweep(plan.problem, left, n_jobs=n_jobs, progress=progress, **settings)
+    return _merged(known, result, ran, old, missing)
+
+
+def zoom(
+    result: SweepResult,
+    axis: str | None = None,
+    factor: int = 4,
+    *,
+    n_jobs: int = -1,
+    progress: bool = True,
+) -> SweepResult:
+    """Refine axes around the best trial, and run the trials that are new.
+
+    Parameters
+    ----------
+    axis : str, optional
+        A numeric axis; all of them but ``seed`` by default.
+    factor : int
+        The gaps between the best value and its two neighbours are cut in this many parts,
+        evenly, or on a log scale if the axis spans a factor of ten and more.
+    n_jobs, progress
+        As for :func:`sweeps.sweep`.
+
+    Returns
+    -------
+    SweepResult
+        As from :meth:`extend` with these values; beyond the end of an axis it does not go.
+
+    Raises
+    ------
+    SpecError
+        No best trial, no such axis, nothing between its values; or as for :meth:`extend`.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.ellipse(), {"lr": [0.01, 0.1, 1.0]}, optimizer="adam", steps=9)
+    >>> result.zoom("lr", factor=2, progress=False).to_frame().lr.round(4).tolist()
+    [0.01, 0.1, 1.0, 0.3162]
+    """
+    plan_of(result, "zoom")
+    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
+        raise SpecError(f"zoom(factor): factor must be an integer >= 2; got {shortened(factor)}")
+    best = result.best_params_
+    numeric = [
+        name
+        for name, value in best.items()
+        if name != "seed" and isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    names = numeric if axis is None else [axis]
+    check_names(names, numeric, "numeric axis")
+    columns = {name: result.columns[name] for name in names}
+    added = {name: finer(columns[name], best[name], factor) for name in names}
+    added = {name: values for name, values in added.items() if values}
+    if not added:
+        raise SpecError(
+            f"zoom: nothing lies between the values of {', '.join(names) or 'no axis'} around the "
+            "best trial; use extend({axis: values})"
+        )
+    return extend(result, added, n_jobs=n_jobs, progress=progress)
+
+
+def finer(column: np.ndarray, best: float, factor: int) -> list[Any]:
+    """Cut the gaps around ``best`` in ``factor`` parts each; return the values in between.
+
+    Examples
+    --------
+    >>> finer(np.array([1.0, 2.0, 3.0, 4.0]), 2.0, 2)
+    [1.5, 2.5]
+    >>> [round(x, 3) for x in finer(np.array([0.01, 0.1, 1.0]), 1.0, 2)]
+    [0.316]
+    >>> finer(np.array([16, 32, 64]), 32, 4)
+    [20, 24, 28, 40, 48, 56]
+    """
+    cells = np.array([cell for cell in column.tolist() if cell is not None and cell == cell])
+    distinct = np.unique(cells)
+    k = int(np.searchsorted(distinct, best))
+    around = distinct[max(k - 1, 0) : k + 2]
+    whole = distinct.dtype.kind == "i"
+    log = not whole and distinct[0] > 0.0 and distinct[-1] >= 10.0 * distinct[0]
+    spaced = np.geomspace if log else np.linspace
+    found: list[Any] = []
+    for low, high in itertools.pairwise(around.tolist()):
+        inside = spaced(low, high, factor + 1)[1:-1]
+        found += np.unique(np.round(inside).astype(int)).tolist() if whole else inside.tolist()
+    return [value for value in found if value not in distinct]
+
+
+def plan_of(result: SweepResult, what: str) -> Plan:
+    """Return the plan of a result, or say why it has none.
+
+    Raises
+    ------
+    SpecError
+        The result comes from a file, a :class:`sweeps.Study` or a Python callable.
+    """
+    if result.plan is None:
+        raise SpecError(
+            f"{what} runs trials, and this result does not know its problem: it was loaded from a "
+            "file, or its objective is a Python function. Run sweep(problem, ...) again to have "
+            "one that does"
+        )
+    return result.plan
+
+
+def larger(plan: Plan, axes: Mapping[str, Any]) -> Space:
+    """Return the space of a sweep with more values on some axes.
+
+    Raises
+    ------
+    SpecError
+        As :meth:`sweeps.SweepResult.extend`.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="sgd", steps=2)
+    >>> [tuple(trial.values()) for trial in larger(result.plan, {"lr": [0.5, 0.1], "seed": 7})]
+    [(0.1, 0), (0.1, 7), (0.01, 0), (0.01, 7), (0.5, 0), (0.5, 7)]
+    """
+    space, defaults = plan.space, plan.options.defaults
+    if not isinstance(axes, Mapping) or not axes:
+        raise SpecError(
+            f"extend(axes): axes must be a dict of axis -> more values; got {shortened(axes)}"
+        )
+    parts: list[dict[str, Sequence]] = [dict(part) for part in space.parts]
+    if space.size != Space(parts).size:
+        raise SpecError("extend: the sweep ran a slice or a sample of its space, not a whole grid")
+    keywords = [name for name, value in defaults.items() if value is not None]
+    check_names(axes, dict.fromkeys([*space.names, *keywords]), "axis or keyword")
+    for name, given in axes.items():
+        more = as_axis(f"axis {shortened(name)}", given)
+        old = _values_of(name, parts, defaults)
+        values = [*old, *(v for v in dict.fromkeys(more) if v not in old)]
+        for part in parts:
+            if name in part or name not in space.names:
+                part[name] = as_axis(f"axis {shortened(name)}", values)
+    grown = Space(parts)
+    grown.names = tuple(dict.fromkeys([*space.names, *axes]))
+    return grown
+
+
+def _values_of(name: str, parts: list[dict[str, Sequence]], defaults: Mapping[str, Any]) -> list:
+    """Return the values an axis has so far, the same in every part of the union."""
+    found = [part[name] for part in parts if name in part] or [(defaults.get(name),)]
+    for axis in found:
+        if isinstance(axis, Tied) or not isinstance(axis, tuple | range | Points):
+            raise SpecError(
+                f"extend: axis {shortened(name)} is tied to others or drawn at random, so "
+                "values of its own "
+                "cannot be added; sweep a new design"
+            )
+    if any(list(axis) != list(found[0]) for axis in found):
+        raise SpecError(
+            f"extend: axis {shortened(name)} has other values in another part of the union; "
+            "sweep the new "
+            "part by itself"
+        )
+    return list(found[0])
+
+
+def _reused(result: SweepResult, plan: Plan, space: Space) -> np.ndarray:
+    """Return for every trial of ``space`` the row of the result that has its values, or -1."""
+    rows, size = len(result), space.size
+    now = space.columns(np.arange(size))
+    # Decoded anew: in the result, "steps" are those a trial took, not those it was given.
+    then = plan.space.columns(result.columns["trial_id"])
+    both = {}
+    for name in space.names:
+        default = plan.options.defaults.get(name)
+        before = then[name] if name in then else np.full(rows, default)
+        both[name] = np.concatenate([before.astype(object), now[name].astype(object)])
+    codes = configurations(both, space.names) if space.names else np.zeros(rows + size, int)
+    found = np.full(int(codes.max()) + 1, -1)
+    found[codes[:rows][::-1]] = np.arange(rows)[::-1]
+    return found[codes[rows:]]
+
+
+def _merged(
+    plan: Plan, old: SweepResult, new: SweepResult | None, rows: np.ndarray, missing: np.ndarray
+) -> SweepResult:
+    """Put old rows and the trials that ran in the order of the larger space."""
+    from sweeps.results import SweepResult
+
+    ran = missing[:0] if new is None else missing[new.columns["trial_id"]]
+    reused = np.flatnonzero(rows >= 0)
+    ids = np.concatenate([reused, ran])
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    columns = {"trial_id": ids, **plan.space.columns(ids)}
+    for name in ("state", *plan.results):
+        cells = [np.asarray(old.columns[name])[rows[reused]]]
+        cells += [] if new is None else [np.asarray(new.columns[name])]
+        columns[name] = np.concatenate(cells)[order]
+    info = {**old.info, **({} if new is None else new.info)}
+    info |= {"n_trials": plan.size, "reused": len(reused)}
+    curves = _merged_curves(old, new, rows[reused], order, ids)
+    return SweepResult(columns, curves, old.metric, old.mode, info, plan.space, plan)
+
+
+def _merged_curves(
+    old: SweepResult, new: SweepResult | None, rows: np.ndarray, order: np.ndarray, ids: np.ndarray
+) -> dict[str, np.ndarray] | None:
+    if old._curves is None:
+        return None
+    merged = {"trial_id": ids}
+    for name in [name for name in old._curves if name != "trial_id"]:
+        tables = [old._curves[name][rows]]
+        if new is not None and new._curves is not None:
+            tables.append(new._curves[name])
+        points = max(table.shape[1] for table in tables)
+        padded = [
+            np.pad(table, ((0, 0), (0, points - table.shape[1])), constant_values=np.nan)
+            for table in tables
+        ]
+        merged[name] = np.concatenate(padded)[order]
+    return merged

@@ -1,0 +1,117 @@
+"""Call a Python function with the trials that a study hands out, on any executor."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import ExecutorError, SpecError, SweepWarning, shortened
+from sweeps.common.interrupt import held
+from sweeps.common.progress import Progress
+from sweeps.engine.chunks import Chunk
+from sweeps.engine.run_blocks import worker_count
+from sweeps.running.dispatch import run_elsewhere
+from sweeps.running.jobs import Answers, Calling
+from sweeps.running.reasons import warn_of_failures
+
+__all__ = ["Caller"]
+
+
+class Caller:
+    """One run over the next trials of a study.
+
+    Parameters
+    ----------
+    study : sweeps.Study
+        Told what each trial came to, on this thread, in any order.
+    function : callable
+        ``function(config)``.
+    judge : callable
+        ``judge(answer)`` is what the study is told.
+    size : int
+        How many trials; there are as many.
+    progress : bool
+        Whether to show it.
+
+    Raises
+    ------
+    SpecError
+        The function is none, or one that has to be awaited.
+    """
+
+    def __init__(
+        self, study: Any, function: Callable, judge: Callable, size: int, progress: bool
+    ) -> None:
+        if not callable(function):
+            raise SpecError(
+                f"the objective must be a function of one dict; got {shortened(function)}"
+            )
+        if inspect.iscoroutinefunction(function):
+            raise SpecError(
+                f"the objective must return numbers, and {shortened(function)} returns a "
+                "coroutine: give lambda config: asyncio.run(function(config))"
+            )
+        self._study, self._size = study, size
+        self._job = Calling(function, study.space, judge)
+        self._bar = Progress(size, size, enabled=progress)
+        self._asked: list[int] = []
+        self._told = 0
+        self._errors: dict[int, str] = {}
+
+    def run(self, executor: Any, n_jobs: int, stacklevel: int) -> dict[str, Any]:
+        """Run all trials; return the facts of this run: see :class:`sweeps.SweepResult`.
+
+        Parameters
+        ----------
+        executor, n_jobs
+            As for :func:`sweeps.sweep_callable`.
+        stacklevel : int
+            How many calls up the line is that warnings are for.
+
+        Raises
+        ------
+        SpecError
+            There is no such executor.
+        ExecutorError
+            The executor does not work, and no trial is finished.
+        """
+        # More than there are cores, if the user says so: functions wait for other things, too.
+        workers = max(worker_count(n_jobs), n_jobs)
+        where, began = "threads" if executor is None else executor, time.perf_counter()
+        try:
+            with held(), self._bar:
+                run_elsewhere(where, workers, self._job, self._chunks(), self._keep)
+        except KeyboardInterrupt:
+            pass
+        except ExecutorError as error:
+            if not self._told:
+                raise
+            early = f"the sweep ended early: {error}"
+            warnings.warn(early, SweepWarning, stacklevel=stacklevel + 1)
+        finally:
+            self._study._give_back(self._asked)
+        self._study._remark(stacklevel + 2)
+        warn_of_failures(self._errors, self._told, stacklevel + 2)
+        seconds = time.perf_counter() - began
+        return {
+            "seconds": seconds,
+            "compile_seconds": 0.0,
+            "interrupted": self._told < self._size,
+            "trials_per_second": self._told / max(seconds, 1e-9),
+        }
+
+    def _chunks(self) -> Iterator[Chunk]:
+        for i in itertools.islice(self._study._next(), self._size):
+            self._asked.append(i)
+            yield Chunk(i, np.array([i]))
+
+    def _keep(self, chunk: Chunk, answers: Answers) -> None:
+        self._errors |= self._study._take(answers)
+        self._told += len(answers)
+        self._bar.update(self._told, self._told, self._study.best_value)

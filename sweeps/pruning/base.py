@@ -1,0 +1,116 @@
+"""What a pruner is: a pure function of results that says who is trained how far."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Expected", "Pruner", "Round", "Rounds", "best_of", "expected", "play"]
+
+
+class Round(NamedTuple):
+    """Trials to train until each has used ``n_resources``, or has ended.
+
+    ``trials`` ``(k,)`` are in the order in which they came to this rung.
+    """
+
+    bracket: int
+    rung: int
+    trials: np.ndarray
+    n_resources: int
+
+
+Rounds = Generator[Round, np.ndarray, None]
+"""Yields a round, and is sent the losses of its trials ``(k,)`` float64.
+
+The smaller the better; infinity stands for DIVERGED and for a metric that is not finite.
+"""
+
+
+class Pruner(ABC):
+    """What decides which trials of a sweep go on."""
+
+    @abstractmethod
+    def rounds(self, n_trials: int, max_resources: int) -> Rounds:
+        """Begin to decide about trials ``0 .. n_trials - 1``.
+
+        Parameters
+        ----------
+        n_trials : int
+        max_resources : int
+            What a trial uses that nobody stops: epochs or steps, whichever the sweep counts in.
+
+        Returns
+        -------
+        generator
+            See :data:`Rounds`.
+
+        Raises
+        ------
+        SpecError
+            What the pruner was told does not fit these numbers.
+        """
+
+
+def play(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> bool:
+    """Play all rounds; return False if it was stopped.
+
+    Parameters
+    ----------
+    rounds : generator
+        From :meth:`Pruner.rounds`.
+    train : callable
+        ``train(round) -> losses`` of its trials, or None to stop.
+    """
+    try:
+        asked = next(rounds)
+        while True:
+            losses = train(asked)
+            if losses is None:
+                return False
+            asked = rounds.send(losses)
+    except StopIteration:
+        return True
+
+
+def best_of(losses: np.ndarray, n: int) -> np.ndarray:
+    """Return the positions of the ``n`` smallest finite losses, in increasing order.
+
+    >>> best_of(np.array([0.2, np.inf, 0.1, 0.2, 0.3]), 2)
+    array([0, 2])
+    """
+    order = np.argsort(losses, kind="stable")
+    return np.sort(order[np.isfinite(losses[order])][:n])
+
+
+class Expected(NamedTuple):
+    """What pruning random losses takes: share of all steps, and trials paused at once at most."""
+
+    share: float
+    paused: int
+
+
+def expected(pruner: Pruner, n_trials: int, max_resources: int) -> Expected:
+    """Estimate what a pruned sweep takes.
+
+    Examples
+    --------
+    >>> from sweeps.pruning import SuccessiveHalving
+    >>> share, paused = expected(SuccessiveHalving(1), n_trials=81, max_resources=81)
+    >>> round(share, 3), paused
+    (0.045, 81)
+    """
+    losses, used = np.random.default_rng(0).random(n_trials), np.zeros(n_trials, np.int64)
+    paused = [0]
+
+    def train(asked: Round) -> np.ndarray:
+        used[asked.trials] = asked.n_resources
+        if asked.n_resources < max_resources:
+            paused.append(len(asked.trials))
+        return losses[asked.trials]
+
+    play(pruner.rounds(n_trials, max_resources), train)
+    return Expected(float(used.mean() / max_resources), max(paused))

@@ -1,0 +1,189 @@
+"""A pruned sweep: rounds of trials, each of which goes on where it paused in the round before."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+
+import numpy as np
+
+from fastopt.errors import SpecError
+from sweeps.common.interrupt import held
+from sweeps.common.progress import Progress
+from sweeps.common.resources import free_memory, memory
+from sweeps.engine.checkpoints import Paused
+from sweeps.engine.chunks import Chunk, Rows, launch_size, run_blocks
+from sweeps.engine.plan import Block, Plan
+from sweeps.engine.trial import BATCH, DIVERGED, PENDING, PRUNED, STEPS
+from sweeps.pruned import PrunedResult
+from sweeps.pruning import Pruner, Round, expected, play
+from sweeps.running.collect import Collected
+
+__all__ = ["Race", "full_length"]
+
+# Bytes of the state of paused trials that one launch may hold beside what is kept.
+MOST_STATE = 1 << 28
+MOST_TRIALS = 1 << 27
+
+
+def full_length(plan: Plan) -> int:
+    """Return how long the longest trial is, in epochs or steps, whichever the sweep is given in.
+
+    Raises
+    ------
+    SpecError
+        Some trials are given in epochs and some in steps, which cannot be compared; or there are
+        more trials than memory has room to compare.
+    """
+    if plan.size > MOST_TRIALS:
+        raise SpecError(
+            f"a pruner compares trials, so they are kept in memory, at most {MOST_TRIALS:,}; this "
+            f"space has {plan.size:,}: sweep space.sample(n)"
+        )
+    if counts_epochs(plan) and _given(plan, "steps"):
+        raise SpecError(
+            "a pruner compares trials after as many epochs or as many steps: give the length of "
+            "all trials in epochs=..., or of all in steps=..."
+        )
+    return max(
+        int((block.trials.plan[:, STEPS] // unit(plan, block)).max()) for block in _some(plan)
+    )
+
+
+def counts_epochs(plan: Plan) -> bool:
+    """Whether trials are as long as their epochs say."""
+    return _given(plan, "epochs")
+
+
+def _given(plan: Plan, name: str) -> bool:
+    return name in plan.space.names or plan.options.defaults.get(name) is not None
+
+
+def _some(plan: Plan) -> list[Block]:
+    """Return trials with every optimizer and every value of every axis, to look at."""
+    return plan.blocks(plan.space.every_value(("optimizer",)), results=False)
+
+
+def unit(plan: Plan, block: Block) -> np.ndarray:
+    """Return the steps of one epoch of each trial, or 1 if the sweep counts in steps."""
+    if not counts_epochs(plan):
+        return np.ones(len(block.ids), np.int64)
+    return -(-len(block.problem.X) // block.trials.plan[:, BATCH])
+
+
+class Race:
+    """The trials of a pruned sweep, and how far each has come.
+
+    Parameters
+    ----------
+    plan : Plan
+    pruner : Pruner
+    workers : int
+        Threads to use; they change nothing but the time.
+    bar : Progress
+
+    Raises
+    ------
+    SpecError
+        The pruner does not fit the sweep.
+    """
+
+    def __init__(self, plan: Plan, pruner: Pruner, workers: int, bar: Progress) -> None:
+        self.plan, self.pruner, self.workers, self.bar = plan, pruner, workers, bar
+        self.most = full_length(plan)
+        self._rounds = pruner.rounds(plan.size, self.most)
+        words, numbers = np.max([block.state_size for block in _some(plan)], axis=0).tolist()
+        self._at_once = max(1, min(launch_size(plan), MOST_STATE // (8 * (words + numbers))))
+        paused = expected(pruner, plan.size, self.most).paused
+        # Twice, while what several launches have left is put together.
+        needed = 2 * paused * (8 * words + plan.problem.dtype.itemsize * numbers)
+        if needed > (free := free_memory()):
+            raise SpecError(
+                f"up to {paused:,} trials pause at once, and what is kept of them takes "
+                f"{memory(needed)} of memory, of which {memory(free)} are free: sweep a sample of "
+                "the space, or see which pruner has smaller rungs (Hyperband, MedianStopping)"
+            )
+        self._column = plan.results.index(plan.options.metric)
+        self._state = np.full(plan.size, PENDING, np.int8)
+        self._value = np.full(plan.size, math.nan)
+        # Which of the launches below had a trial last, and which round; -1 for none.
+        self._last = np.full((2, plan.size), -1)
+        self._launches: list[Rows] = []
+        self._played: list[tuple[Round, np.ndarray]] = []
+        self._paused = Paused()
+        self._undecided = np.empty(0, np.int64)
+        self._cost = self._full_steps = 0
+
+    def run(self) -> PrunedResult:
+        """Play all rounds; after Ctrl-C the result has the trials whose fate is known."""
+        began, finished = time.perf_counter(), False
+        with contextlib.suppress(KeyboardInterrupt), held(), self.bar:
+            finished = play(self._rounds, self.train)
+        return self._result(time.perf_counter() - began, interrupted=not finished)
+
+    def train(self, asked: Round) -> np.ndarray | None:
+        """Train the trials of a round until they have used what they may; return their losses."""
+        self._undecided = asked.trials
+        going = asked.trials[np.isin(self._state[asked.trials], (PENDING, PRUNED))]
+        self._paused.retain(going)
+        kept = Paused()
+        for low in range(0, len(going), self._at_once):
+            ids = np.sort(going[low : low + self._at_once])
+            blocks = [
+                self._paused.stretched(block, self._until(block, asked.n_resources))
+                for block in self.plan.blocks(ids)
+            ]
+            rows = run_blocks(self.plan, blocks, self.workers, self._watch)
+            self._note(rows, blocks)
+            if len(rows) < len(ids):
+                return None
+            for block in blocks:
+                kept.keep(block, np.flatnonzero(block.trials.state == PRUNED))
+        self._paused, self._undecided = kept, asked.trials[:0]
+        self._last[1, asked.trials] = len(self._played)
+        self._played.append((asked, self._value[asked.trials]))
+        return self._losses(asked.trials)
+
+    def _until(self, block: Block, resources: int) -> np.ndarray:
+        steps = block.trials.plan[:, STEPS]
+        if resources >= self.most:
+            return steps
+        return np.minimum(steps, resources * unit(self.plan, block))
+
+    def _note(self, rows: Rows, blocks: list[Block]) -> None:
+        for block in blocks:
+            new = self._state[block.ids] == PENDING
+            self._full_steps += int(block.trials.plan[new, STEPS].sum())
+        self._state[rows.ids] = rows.state
+        self._value[rows.ids] = rows.out[:, self._column]
+        self._last[0, rows.ids] = len(self._launches)
+        self._launches.append(rows)
+        self._cost += rows.cost
+
+    def _losses(self, trials: np.ndarray) -> np.ndarray:
+        sign = -1.0 if self.plan.options.mode == "max" else 1.0
+        values = self._value[trials]
+        lost = (self._state[trials] == DIVERGED) | ~np.isfinite(values)
+        return np.where(lost, math.inf, sign * values)
+
+    def _watch(self, cost: int, done: int, best: float | None) -> None:
+        ended = int(np.count_nonzero(self._state != PENDING))
+        self.bar.update(self._cost + cost, ended, best)
+
+    def _result(self, seconds: float, interrupted: bool) -> PrunedResult:
+        """Take each trial's last row; leave out those that nobody has decided about."""
+        known = self._state != PENDING
+        known[self._undecided] &= self._state[self._undecided] != PRUNED
+        collected = Collected(self.plan)
+        for k, rows in enumerate(self._launches):
+            mine = known[rows.ids] & (self._last[0, rows.ids] == k)
+            fields = {name: getattr(rows, name)[mine] for name in ("ids", "state", "out", "curves")}
+            collected.add(Chunk(k, fields["ids"]), dataclasses.replace(rows, **fields))
+        result = collected.result(seconds, interrupted)
+        result.info["pruner"] = repr(self.pruner)
+        result.info["n_steps_full"] = self._full_steps
+        places = [(asked.bracket, asked.rung) for asked, _ in self._played]
+        rung = np.array([*places, (-1, -1)])[self._last[1, result.columns["trial_id"]]]
+        return PrunedResult(result, rung, self._played)

@@ -1,0 +1,114 @@
+"""What a sweep will take: time, memory and disk, from a look at some of its trials."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweeps.common.resources import check_fits, check_model
+from sweeps.engine.chunks import Chunks, chunk_size, sampled
+from sweeps.engine.plan import Plan
+from sweeps.problems.base import DataProblem
+from sweeps.pruning import Pruner, expected
+from sweeps.pruning.race import full_length
+
+__all__ = ["Estimate", "estimated", "refuse_what_cannot_fit"]
+
+# Bytes of a number in a store: 5.9 for losses without a pattern, 2 where half are alike (Parquet).
+STORED = 6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a sweep will take: the answer of :func:`plan`.
+
+    Parameters
+    ----------
+    n_trials, n_steps : int
+        Trials, and training steps of all of them.
+    seconds : float
+        By the cost model, on the workers asked for, without compilation.
+    bytes, disk : int
+        Of the results in memory, and in a store.
+    training : int
+        Bytes of memory while trials run: the data, and on each worker the parameters, optimizer
+        state, gradient and scratch of the largest model (of those looked at).
+    cost : int
+        Nanoseconds on one core, by the cost model.
+    n_chunks : int
+        Pieces that are stored or sent to workers.
+
+    Examples
+    --------
+    >>> from sweeps import plan, problems
+    >>> plan(problems.ellipse(), {"lr": [0.1]}, steps=5).n_trials
+    1
+    """
+
+    n_trials: int
+    n_steps: int
+    seconds: float
+    bytes: int
+    cost: int
+    disk: int
+    n_chunks: int
+    training: int
+
+
+def estimated(checked: Plan, workers: int, pruner: Pruner | None = None) -> Estimate:
+    """Return the estimate of a checked sweep on so many workers.
+
+    >>> from sweeps import plan, problems
+    >>> plan(problems.ellipse(), {"lr": [0.1, 0.2]}, steps=1000, n_jobs=1).seconds
+    8e-06
+    """
+    seen, size = sampled(checked), checked.size
+    share = 1.0 if pruner is None else expected(pruner, size, full_length(checked)).share
+    cost = seen.cost * size * share
+    return Estimate(
+        n_trials=size,
+        n_steps=round(seen.steps * size * share),
+        seconds=cost / workers / 1e9,
+        bytes=size * seen.row,
+        cost=round(cost),
+        disk=size * _on_disk(checked, seen.row),
+        n_chunks=len(Chunks(size, chunk_size(checked))),
+        training=_data(checked.problem) + seen.scratch * workers,
+    )
+
+
+def _data(problem: Any) -> int:
+    """Return the bytes of the arrays that a problem is made of."""
+    arrays = [getattr(problem, name, ()) for name in ("X", "y", "X_test", "y_test")]
+    return sum(a.nbytes for a in (*arrays, *problem.aux) if isinstance(a, np.ndarray))
+
+
+def refuse_what_cannot_fit(
+    checked: Plan, store: str | os.PathLike[str] | None, workers: int
+) -> None:
+    """Raise unless models fit in memory, one a worker, and results or, with a store, on its disk.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> axes = {"lr": [0.1], "seed": range(10**15)}
+    >>> sweep(problems.ellipse(), axes, steps=1)  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: the results of 1,000,000,000,000,000 trials take 1.6e+05 TB ...
+    """
+    if isinstance(checked.problem, DataProblem):
+        check_model(checked.problem, checked.scratch_bytes, min(workers, checked.size))
+    # A look at some trials, which takes longer, tells only how long curves are.
+    row = 8 * (2 * len(checked.results) + len(checked.space.names))
+    row = sampled(checked).row if checked.options.curves else row
+    check_fits(checked.size, checked.size * row, checked.size * _on_disk(checked, row), store)
+
+
+def _on_disk(checked: Plan, row: int) -> int:
+    """Return about how many bytes a trial takes in a store: axes next to nothing."""
+    results, axes = len(checked.results), len(checked.space.names)
+    # A row counts results twice, as they come in and as columns.
+    return STORED * (row // 8 - results - axes)

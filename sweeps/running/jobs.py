@@ -1,0 +1,145 @@
+"""What can be sent to workers: trainings by a compiled kernel, and calls of a Python function.
+
+A job runs trials by their numbers, any number of times and anywhere. :mod:`sweeps.running.dispatch`
+sends it and knows nothing else of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from sweeps.engine.chunks import Rows, run_chunk
+from sweeps.engine.plan import Plan
+from sweeps.engine.run_blocks import compile_block
+from sweeps.engine.tables import STATES, joined
+from sweeps.space.space import Space
+
+__all__ = ["Answers", "Calling", "Job", "Training"]
+
+FAILED = STATES.index("FAILED")
+
+
+class Job(Protocol):
+    """What a dispatcher asks of a job.
+
+    What trials came to has a length, their number, and ``errors``: trial number -> why the trials
+    that the dispatcher gave up FAILED.
+    """
+
+    def prepare(self) -> None:
+        """Do here what workers of this machine find done."""
+
+    def run(self, ids: np.ndarray, stop: threading.Event | None) -> Any:
+        """Run trials in a worker; less than all of them if ``stop`` is set."""
+
+    def joined(self, parts: list[Any]) -> Any:
+        """Put together what the parts of a chunk came to."""
+
+    def failed(self, ids: np.ndarray, reason: str) -> Any:
+        """Return what is known of trials that FAILED."""
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """Trials of a checked sweep.
+
+    Parameters
+    ----------
+    plan : Plan
+    """
+
+    plan: Plan
+
+    def prepare(self) -> None:
+        """Compile: what does not shows as usual, and workers of this machine find it."""
+        for block in self.plan.blocks(self.plan.space.every_value(("optimizer",)), results=False):
+            compile_block(block)
+
+    def run(self, ids: np.ndarray, stop: threading.Event | None) -> Rows:
+        """Train on one thread."""
+        return run_chunk(self.plan, ids, stop=stop)
+
+    def joined(self, parts: list[Rows]) -> Rows:
+        """Join rows; the facts of a chunk that came in pieces are those of the last one."""
+        return dataclasses.replace(joined(self.plan, parts), facts=parts[-1].facts)
+
+    def failed(self, ids: np.ndarray, reason: str) -> Rows:
+        """Return rows without numbers."""
+        n = len(ids)
+        return Rows(
+            ids,
+            np.full(n, FAILED, np.int8),
+            np.full((n, len(self.plan.results)), np.nan),
+            np.full((n, 0, len(self.plan.curve)), np.nan),
+            0,
+            dict.fromkeys(ids.tolist(), reason),
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What calls came to.
+
+    Parameters
+    ----------
+    outcomes : dict of int to object
+        Trial number -> what its answer means.
+    errors : dict of int to str
+        Trial number -> why there is no answer.
+    """
+
+    outcomes: Mapping[int, Any] = field(default_factory=dict)
+    errors: Mapping[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.outcomes) + len(self.errors)
+
+
+@dataclass(frozen=True, eq=False)
+class Calling:
+    """Calls of a Python function, one a trial.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(config)``, with the trial's axes by name.
+    space : Space
+    judge : callable
+        ``judge(answer)``: what an answer, or an exception, means. It is asked where the function
+        runs, because many an answer (a tensor on a device, an exception) cannot travel.
+    """
+
+    function: Callable[[dict[str, Any]], Any]
+    space: Space
+    judge: Callable[[Any], Any]
+
+    def prepare(self) -> None:
+        """Do nothing."""
+
+    def run(self, ids: np.ndarray, stop: threading.Event | None) -> Answers:
+        """Call the function with each trial."""
+        return Answers({i: self._outcome(i) for i in ids.tolist()})
+
+    def _outcome(self, i: int) -> Any:
+        try:
+            answer = self.function(self.space[i])
+        except KeyboardInterrupt:  # the user's, where calls run on the main thread
+            raise
+        except BaseException as error:  # sys.exit() ends a trial, not a worker
+            answer = error
+        return self.judge(answer)
+
+    def joined(self, parts: list[Answers]) -> Answers:
+        """Put answers together."""
+        outcomes = {i: outcome for part in parts for i, outcome in part.outcomes.items()}
+        return Answers(outcomes, {i: why for part in parts for i, why in part.errors.items()})
+
+    def failed(self, ids: np.ndarray, reason: str) -> Answers:
+        """Return reasons instead of answers."""
+        return Answers({}, dict.fromkeys(ids.tolist(), reason))

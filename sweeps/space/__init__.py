@@ -1,0 +1,4 @@
+"""Axes in, trials out: grids, distributions and designs, decoded from trial numbers.
+
+Imports common.
+"""

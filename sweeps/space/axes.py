@@ -1,0 +1,343 @@
+"""The values of one axis: lists as they come, ranges and spaced points computed one at a time."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import SpecError, shortened
+from fastopt.schedules import Schedule
+from sweeps.common.limits import MAX_LENGTH, check_int64, check_range, check_writable, is_finite
+from sweeps.space.categories import Category
+from sweeps.space.points import Computed, Points
+
+__all__ = [
+    "Computed",
+    "Points",
+    "Tied",
+    "as_axis",
+    "common_kind",
+    "ends",
+    "kind_of",
+    "linspace",
+    "logspace",
+    "possible",
+    "repeated",
+    "take",
+    "telling",
+    "untied",
+    "values",
+    "zipped",
+]
+
+
+def linspace(low: float, high: float, n: int) -> Points:
+    """``n`` evenly spaced values from ``low`` to ``high``, both included.
+
+    Raises
+    ------
+    SpecError
+        An end is not a finite number or ``n`` is not a positive integer.
+
+    Examples
+    --------
+    >>> list(linspace(0, 1, 5))
+    [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    return _points("linspace", low, high, n)
+
+
+def logspace(low: float, high: float, n: int) -> Points:
+    """``n`` values from ``low`` to ``high``, both included, evenly spaced on a log scale.
+
+    The ends are values, not exponents (as in :func:`numpy.geomspace`).
+
+    Raises
+    ------
+    SpecError
+        An end is not a finite positive number or ``n`` is not a positive integer.
+
+    Examples
+    --------
+    >>> list(logspace(1e-4, 1, 5))
+    [0.0001, 0.001, 0.01, 0.1, 1.0]
+    """
+    points = _points("logspace", low, high, n, log=True)
+    if min(points.low, points.high) <= 0.0:
+        raise SpecError(
+            f"logspace(low, high, n): the ends must be positive values (not exponents); "
+            f"got {shortened(low)} and {shortened(high)}"
+        )
+    return points
+
+
+def values(*items: Any) -> tuple[Any, ...]:
+    """Spell out the values of an axis.
+
+    Examples
+    --------
+    >>> values(0.8, 0.9, 0.95)
+    (0.8, 0.9, 0.95)
+    """
+    return items
+
+
+@dataclass(frozen=True)
+class Tied(Sequence):
+    """One column of axes that advance together; made by :func:`zipped` and by designs.
+
+    ``group`` names all of its columns; those of one group that meet in a product of axes are one
+    digit of the trial number.
+    """
+
+    axis: Sequence
+    group: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.axis)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self.axis[i]
+
+
+def zipped(axes: Mapping[str, Any]) -> dict[str, Tied]:
+    """Tie axes together: their values advance side by side, as in :func:`zip`.
+
+    Parameters
+    ----------
+    axes : dict
+        Axis name -> its values, as for :class:`sweeps.Space`; all of one length.
+
+    Returns
+    -------
+    dict of str to Tied
+        To be unpacked into a dict of axes with ``**``.
+
+    Raises
+    ------
+    SpecError
+        There are no axes, their lengths differ, or one is drawn at random: axes that are drawn
+        from one seed would be copies of each other.
+
+    Examples
+    --------
+    >>> from sweeps import Space
+    >>> space = Space({"seed": [1, 2], **zipped({"lr": [0.1, 0.2], "batch_size": [16, 64]})})
+    >>> [tuple(trial.values()) for trial in space]
+    [(1, 0.1, 16), (1, 0.2, 64), (2, 0.1, 16), (2, 0.2, 64)]
+    """
+    if not isinstance(axes, Mapping) or not axes:
+        raise SpecError(
+            f"zipped(axes): axes must be a dict of one axis or more; got {shortened(axes)}"
+        )
+    columns = {name: as_axis(f"axis {shortened(name)}", given) for name, given in axes.items()}
+    for name, column in columns.items():
+        if not isinstance(column, tuple | range | Points):
+            raise SpecError(
+                f"zipped(axes): axis {shortened(name)} is {shortened(column)}; allowed are a "
+                "list, tuple, range, 1-D "
+                "array, linspace(...) and logspace(...). To draw several axes together use "
+                "draws(...), sobol(...) or latin_hypercube(...)"
+            )
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise SpecError(f"zipped(axes): all axes must have one length; got {lengths}")
+    return {name: Tied(column, tuple(columns)) for name, column in columns.items()}
+
+
+def _points(helper: str, low: Any, high: Any, n: Any, log: bool = False) -> Points:
+    for name, end in (("low", low), ("high", high)):
+        if kind_of(end) not in ("integer", "real") or not is_finite(end):
+            raise SpecError(
+                f"{helper}(low, high, n): {name} must be a finite number; got {shortened(end)}"
+            )
+    if kind_of(n) != "integer" or not 1 <= n <= MAX_LENGTH:
+        raise SpecError(f"{helper}(low, high, n): n must be a positive integer; got {shortened(n)}")
+    return Points(float(low), float(high), int(n), log)
+
+
+def as_axis(where: str, given: Any) -> Sequence:
+    """Check the values of one axis and return them as a sequence of plain Python values.
+
+    Parameters
+    ----------
+    where : str
+        What to call the axis in error messages, e.g. ``"axis 'lr'"``.
+    given : list, tuple, range, 1-D array, Computed, Tied or scalar
+        The values; a scalar is an axis of one value.
+
+    Raises
+    ------
+    SpecError
+        As for :class:`Space`.
+
+    Examples
+    --------
+    >>> as_axis("axis 'lr'", np.array([1, 0.5], dtype=np.float32))
+    (1.0, 0.5)
+    >>> as_axis("axis 'lr'", 1)
+    (1,)
+    """
+    if isinstance(given, range):
+        check_range(where, given)
+    ready = isinstance(given, Computed | Tied | range)
+    axis: Sequence = given if ready else _listed(where, given)
+    if len(axis) == 0:
+        raise SpecError(f"{where} is empty; give it one value or more, or leave it out")
+    return axis
+
+
+def _listed(where: str, given: Any) -> tuple[Any, ...]:
+    if isinstance(given, np.ndarray):
+        if given.ndim > 1:
+            raise SpecError(f"{where} must be one-dimensional; got an array of shape {given.shape}")
+        given = given.tolist()
+    items = [_plain(item) for item in (given if isinstance(given, list | tuple) else [given])]
+    kinds = set()
+    for item in items:
+        kind = kind_of(item)
+        if kind is None:
+            raise SpecError(
+                f"{where} holds {shortened(item)} of type {type(item).__name__}; allowed are a "
+                "list, tuple, "
+                "range, 1-D array, linspace(...), logspace(...), draws such as "
+                "uniform(low, high, n), or one value, and as values numbers, booleans, names "
+                "(strings) and schedules"
+            )
+        if kind == "real" and not math.isfinite(item):
+            raise SpecError(f"{where} holds {shortened(item)}; its values must be finite")
+        if kind == "integer":
+            check_int64(where, [item])
+        if isinstance(item, str):
+            check_writable(where, item)
+        kinds.add(kind)
+    if common_kind(where, kinds) == "real":
+        items = [float(item) for item in items]
+    return tuple(items)
+
+
+def _plain(item: Any) -> Any:
+    return item.item() if isinstance(item, np.generic) else item
+
+
+def kind_of(item: Any) -> str | None:
+    """Name the sort of a value; None for what no axis can hold.
+
+    >>> kind_of(3), kind_of(0.5), kind_of(True), kind_of("adam"), kind_of(None)
+    ('integer', 'real', 'boolean', 'name', None)
+    """
+    if isinstance(item, bool | np.bool_):
+        return "boolean"
+    if isinstance(item, numbers.Integral):
+        return "integer"
+    if isinstance(item, numbers.Real):
+        return "real"
+    return "name" if isinstance(item, str | Schedule | Category) else None
+
+
+def common_kind(where: str, kinds: set) -> str:
+    """Return the one sort that values of these sorts can share.
+
+    >>> common_kind("axis 'lr'", {"integer", "real"})
+    'real'
+    """
+    if kinds == {"integer", "real"}:
+        return "real"
+    if len(kinds) > 1:
+        raise SpecError(
+            f"{where} mixes values of different sorts ({', '.join(sorted(map(str, kinds)))}); "
+            "give numbers only, booleans only, or names only"
+        )
+    return next(iter(kinds), "real")
+
+
+def untied(axis: Sequence) -> Sequence:
+    """Return the axis itself, whether or not it is tied to others.
+
+    >>> untied(zipped({"lr": [0.1, 0.2]})["lr"])
+    (0.1, 0.2)
+    """
+    return axis.axis if isinstance(axis, Tied) else axis
+
+
+def possible(axis: Sequence) -> Sequence:
+    """Return the values among which those of an axis are: of draws, what is drawn from.
+
+    >>> possible(("sgd", "adam"))
+    ('sgd', 'adam')
+    """
+    axis = untied(axis)
+    return axis.possible if isinstance(axis, Computed) else axis
+
+
+def repeated(axis: Sequence) -> list[Any]:
+    """Return the values that an axis lists again by mistake.
+
+    Draws may repeat, and so may a column whose neighbours differ.
+
+    >>> repeated((0.1, 0.2, 0.1))
+    [0.1]
+    """
+    if isinstance(axis, Points):
+        return [axis.low] if axis.low == axis.high and axis.n > 1 else []
+    if isinstance(axis, range | Computed | Tied):
+        return []
+    return [item for item, count in Counter(axis).items() if count > 1]
+
+
+def ends(axis: Sequence) -> tuple[Any, Any]:
+    """Return the two values between which all the others lie.
+
+    >>> ends((0.9, 0.8, 0.95))
+    (0.8, 0.95)
+    """
+    axis = untied(axis)
+    if isinstance(axis, Computed):
+        return axis.ends
+    if isinstance(axis, range):  # monotone, and maybe too long to walk
+        return axis[0], axis[-1]
+    return min(axis), max(axis)
+
+
+def telling(axis: Sequence) -> np.ndarray:
+    """Return positions whose values stand for all of them when a range is checked.
+
+    Of a list that is every position. Of a range or of spaced points the two ends are enough: what
+    is allowed is an interval.
+
+    >>> telling(("sgd", "adam", "lion")), telling(range(2**40)).tolist()
+    (array([0, 1, 2]), [0, 1099511627775])
+    """
+    axis = untied(axis)
+    if isinstance(axis, Computed):
+        return axis.telling()
+    return np.unique([0, len(axis) - 1]) if isinstance(axis, range) else np.arange(len(axis))
+
+
+def take(axis: Sequence, digits: np.ndarray) -> np.ndarray:
+    """Return ``axis[digit]`` for every digit.
+
+    Of short axes each value is computed once, and so it is of long ones that are slow to compute.
+
+    >>> take(("sgd", "adam"), np.array([1, 0, 1]))
+    array(['adam', 'sgd', 'adam'], dtype=object)
+    """
+    axis = untied(axis)
+    if isinstance(axis, range):
+        return axis.start + axis.step * digits
+    if isinstance(axis, Points) and len(axis) > digits.size:
+        return axis.at(digits)
+    if len(axis) <= digits.size:
+        distinct, where = np.arange(len(axis)), digits
+    else:
+        distinct, where = np.unique(digits, return_inverse=True)
+    if isinstance(axis, Computed):
+        return axis.at(distinct)[where]
+    found = np.fromiter((axis[digit] for digit in distinct.tolist()), object, distinct.size)
+    return (found.astype(float) if {*map(type, found)} == {float} else found)[where]

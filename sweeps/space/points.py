@@ -1,0 +1,84 @@
+"""Axes whose values are computed one at a time, or many at once: evenly spaced points."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Computed", "Points"]
+
+MOST_EXACT = 2**53
+"""Integers below this are floats as well."""
+
+
+class Computed(Sequence):
+    """An axis whose values are computed one at a time, so that its length costs nothing.
+
+    Subclasses say how: :class:`Points` and :class:`sweeps.space.designs.Draws`.
+    """
+
+    def at(self, digits: np.ndarray) -> np.ndarray:
+        """Return the values at these positions ``(n,)``."""
+        return np.fromiter((self[k] for k in digits.tolist()), object, digits.size)
+
+    @property
+    def ends(self) -> tuple[Any, Any]:
+        """Two values between which all the others lie."""
+        return self[0], self[-1]
+
+    @property
+    def possible(self) -> Sequence:
+        """Values among which all of these are."""
+        return self
+
+    def telling(self) -> np.ndarray:
+        """Positions ``(k,)`` whose values stand for all of them when a range is checked."""
+        return np.unique([0, len(self) - 1])
+
+
+@dataclass(frozen=True)
+class Points(Computed):
+    """Evenly spaced points, computed one at a time; made by :func:`linspace`, :func:`logspace`."""
+
+    low: float
+    high: float
+    n: int
+    log: bool = False
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, i: Any) -> Any:
+        """Return point ``i``; the first and the last are the ends to the last bit."""
+        i = range(self.n)[i]
+        if isinstance(i, range):
+            return tuple(self[k] for k in i)
+        if i in (0, self.n - 1):
+            return self.high if i else self.low
+        t = i / (self.n - 1)
+        if not self.log:
+            return self.low * (1.0 - t) + self.high * t
+        # libm's pow, not NumPy's, whose last bit depends on the SIMD width of the machine.
+        return math.pow(10.0, math.log10(self.low) * (1.0 - t) + math.log10(self.high) * t)
+
+    def at(self, digits: np.ndarray) -> np.ndarray:
+        """Return the points at these positions ``(n,)``, with the bits of :meth:`__getitem__`."""
+        last = self.n - 1
+        if last >= MOST_EXACT:  # floats no longer hold every position
+            return np.array([self[k] for k in digits.tolist()], np.float64)
+        t = digits / max(last, 1)
+        if self.log:
+            exponents = math.log10(self.low) * (1.0 - t) + math.log10(self.high) * t
+            powers = map(math.pow, itertools.repeat(10.0), exponents.tolist())
+            points = np.fromiter(powers, np.float64, digits.size)
+        else:
+            points = self.low * (1.0 - t) + self.high * t
+        return np.where(digits == 0, self.low, np.where(digits == last, self.high, points))
+
+    def __repr__(self) -> str:
+        return f"{'logspace' if self.log else 'linspace'}({self.low!r}, {self.high!r}, {self.n})"

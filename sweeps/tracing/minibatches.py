@@ -1,0 +1,74 @@
+"""One trial's own start and minibatches, for following its path outside of the sweep's kernel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from fastopt.compile import kernel
+from sweeps.engine import trial
+from sweeps.engine.callees import ordering, own
+from sweeps.engine.monitoring import clipping
+from sweeps.engine.plan import Block
+from sweeps.problems.base import DataProblem
+
+__all__ = ["Batches", "begun_at", "calling", "shortened"]
+
+
+def calling(function: Callable) -> Callable:
+    """Template of a kernel that only calls ``function``."""
+    return lambda *args: function(*args)
+
+
+def shortened(block: Block, grad: np.ndarray) -> np.ndarray:
+    """Return the gradient as the trial clips it."""
+    limit = float(block.trials.extra[0, trial.CLIP_NORM])
+    if limit == math.inf:
+        return grad
+    clipped = grad.copy()
+    kernel(clipping)(clipped, limit)
+    return clipped
+
+
+def begun_at(problem: DataProblem, trials: trial.Trials) -> np.ndarray:
+    """Return the initial parameters of the first of these trials, ``(n_params,)``."""
+    theta = np.zeros(problem.n_params, problem.dtype)
+    if problem.theta0 is None:
+        functions = own(problem)
+        functions.init(theta, functions.words, np.uint64(trials.plan[0, trial.SEED]))
+    else:
+        theta[:] = problem.theta0
+    scale = float(trials.extra[0, trial.INIT_SCALE])
+    return (theta.astype(np.float64) * scale).astype(problem.dtype)
+
+
+class Batches:
+    """The minibatches of one trial, in its order, and their gradients."""
+
+    def __init__(self, problem: DataProblem, block: Block) -> None:
+        plan = block.trials.plan[0]
+        self.problem, self.batch = problem, int(plan[trial.BATCH])
+        self.kind, self.seed = plan[trial.SHUFFLE], plan[trial.SEED]
+        self.order = np.empty(len(problem.X), np.int64)
+        self.work = np.empty(int(block.trials.sizes[trial.WORK]), problem.dtype)
+        self.own = own(problem)
+        self.low, self.epoch, self.size = len(problem.X), 0, 0
+
+    def next(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return loss and gradient of the next minibatch."""
+        problem, rows = self.problem, len(self.problem.X)
+        X, y = problem.X, problem.y
+        if self.low >= rows:
+            if self.batch < rows:
+                kernel(ordering)(self.order, self.kind, self.seed, self.epoch)
+            self.low, self.epoch = 0, self.epoch + 1
+        high = min(self.low + self.batch, rows)
+        if high - self.low < rows:
+            chosen = self.order[self.low : high]
+            X, y = X[chosen], y[chosen]
+        self.low = high
+        self.size = len(X)
+        grad = np.empty_like(theta)
+        return self.own.loss(theta, X, y, self.own.words, grad, self.work), grad

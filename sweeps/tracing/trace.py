@@ -1,0 +1,366 @@
+"""Every internal of one trial at every step: gradients, slots, corrected moments, updates."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastopt.compile import kernel
+from fastopt.machine.steps import stepper
+from fastopt.rules import Rule
+from fastopt.rules.base import begin
+from fastopt.rules.clocks import new_clock
+from fastopt.schedules import SCHEDULES, factor
+from sweeps.common.names import refuse_repeated
+from sweeps.engine import trial
+from sweeps.engine.callees import at_lr
+from sweeps.engine.plan import Block, Plan
+from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem, compile_block, run_block
+from sweeps.problems.base import DataProblem
+from sweeps.tracing.minibatches import Batches, begun_at, calling, shortened
+
+__all__ = ["alone", "history", "trace"]
+
+CORRECTED = {"exp_avg": "m_hat", "exp_avg_sq": "v_hat"}
+"""What papers call the bias-corrected value of a slot; other slots add ``_hat`` to their name."""
+
+CONSTANT = list(SCHEDULES).index("constant")
+
+
+def trace(
+    problem: Problem,
+    optimizer: str = "adam",
+    *,
+    steps: int | None = None,
+    vectors: bool = False,
+    **settings: Any,
+) -> pd.DataFrame:
+    r"""Run one trial and return every internal at every step.
+
+    Parameters
+    ----------
+    problem : DataProblem or Landscape
+    optimizer : str
+        Name in :data:`fastopt.rules.RULES`.
+    steps : int, optional
+        Training steps; data problems take ``epochs=`` instead, too.
+    vectors : bool
+        Data problems only: columns for every parameter (``theta_0``, ``grad_0``, ...), too.
+    **settings
+        Hyperparameters, and options of :func:`sweeps.sweep` (``seed``, ``batch_size``,
+        ``schedule``, ``start_x``, ``diverge_above``, ...).
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a step. Of a landscape with coordinates ``x``, ``y``, row t, counted from 0, tells
+        the state after t steps:
+
+        * ``step``, ``loss``, ``x``, ``y``: those of the trial that ``sweep`` runs, bit for bit,
+          because that trial runs and records them;
+        * ``grad_x``: the gradient there, which the next step will use;
+        * ``update_x``: the move that led there (NaN at the start), ``lr`` its scheduled rate;
+        * ``exp_avg_x``, ...: every slot of the rule under torch's name; ``exp_avg`` is the
+          papers' m, ``exp_avg_sq`` their v, ``momentum_buffer`` the velocity;
+        * ``m_hat_x``, ``v_hat_x``: slots over :math:`1 - \beta^t`, where the rule corrects them;
+        * ``effective_lr_x``: :math:`|\mathrm{update}| / |\mathrm{direction}|`, where the
+          direction is m_hat if the rule has one, which makes it
+          :math:`\alpha / (\sqrt{\hat v} + \epsilon)` for Adam, and otherwise the gradient that
+          the step used; NaN for a direction of zero;
+        * ``grad_norm``, ``update_norm``: Euclidean.
+
+        Of a data problem, row t, counted from 1, tells of step t: ``loss`` and ``grad_norm`` of
+        its minibatch before it; ``update_norm``, ``theta_norm``, ``exp_avg_norm``, ... after it;
+        ``effective_lr`` is the quotient of norms. ``test_loss`` and ``test_accuracy`` are those
+        after the step, if there are test rows.
+
+        A trial that diverges ends with the row of the first loss that is not finite or too large.
+        ``.attrs["state"]`` tells how it ended, ``.attrs["final"]`` what the sweep's frame says,
+        ``.attrs["exact"]`` whether every loss has the bits that the trial in the sweep has.
+
+    Raises
+    ------
+    SpecError, HyperparameterError
+        As for :func:`sweeps.sweep`.
+
+    Notes
+    -----
+    The trial runs in the kernel of the sweep. Gradients and slots are then computed along its path
+    by the kernels that the optimizer classes use, so nothing is a second version of a formula.
+    Values that the sweep does not report, such as slots, agree with its registers to rounding.
+
+    Examples
+    --------
+    >>> from sweeps import problems
+    >>> frame = trace(problems.ellipse(), "adam", lr=0.1, steps=2)
+    >>> frame[["step", "x", "grad_x", "exp_avg_x", "m_hat_x"]].round(2)
+       step     x  grad_x  exp_avg_x  m_hat_x
+    0     0  10.0    10.0       0.00      NaN
+    1     1   9.9     9.9       1.00    10.00
+    2     2   9.8     9.8       1.89     9.95
+    """
+    from sweeps.run import sweep
+
+    settings = {"optimizer": optimizer, "steps": steps, **settings}
+    result = sweep(problem, {}, n_jobs=1, progress=False, **settings)
+    checked: Any = result.plan  # a sweep's own result always has one
+    return history(checked, 0, vectors)
+
+
+def alone(plan: Plan, i: int, steps: int | None = None, **changes: Any) -> Block:
+    """Run trial ``i`` of a sweep by itself; return its block, of one row, with the results.
+
+    Parameters
+    ----------
+    plan : Plan
+    i : int
+        Trial number.
+    steps : int, optional
+        End there, with no regard to patience.
+    **changes
+        Other options than those of the sweep, such as ``curves=True``.
+    """
+    again = copy.copy(plan)
+    again.options = dataclasses.replace(plan.options, **changes)
+    (block,) = again.blocks(np.array([i]))
+    if steps is not None:
+        block.trials.plan[0, [trial.STEPS, trial.PATIENCE]] = steps, 0
+    compile_block(block)
+    if not run_block(block, 1, lambda cost, done: None):
+        raise KeyboardInterrupt
+    return block
+
+
+def history(plan: Plan, i: int, vectors: bool = False) -> pd.DataFrame:
+    """Return the :func:`trace` of trial ``i`` of a sweep.
+
+    Parameters
+    ----------
+    plan : Plan
+        The checked sweep.
+    i : int
+        Trial number.
+    vectors : bool
+        As for :func:`trace`.
+    """
+    ran = alone(plan, i)
+    final = dict(zip(plan.results, ran.trials.out[0].tolist()))
+    # Looked at after every step it could end elsewhere, by its patience or its target.
+    block = alone(plan, i, int(final["steps"]), curves=True, eval_every=1, stop_at_target=False)
+    curve = block.trials.curves[0]
+    curve = curve[~np.isnan(curve[:, 0])]
+    with np.errstate(all="ignore"):
+        if isinstance(plan.problem, DataProblem):
+            frame = _data_rows(plan, block, curve, vectors)
+        else:
+            frame = _landscape_rows(plan, block, curve)
+    frame.attrs["state"] = ("COMPLETE", "DIVERGED")[int(block.trials.state[0])]
+    frame.attrs["final"] = final
+    return frame
+
+
+class Walk:
+    """The rule of one trial on flat arrays, stepped by the kernel of the optimizer classes."""
+
+    def __init__(self, block: Block, theta: np.ndarray) -> None:
+        trials, rule = block.trials, block.rule
+        self.rule, self.h = rule, tuple(trials.h[0].tolist())
+        self.kind, self.a = int(trials.plan[0, trial.SCHEDULE]), tuple(trials.schedule[0].tolist())
+        first = self.scheduled(0)
+        self.clock = new_clock(rule, first)
+        self.x = (theta, *(np.empty_like(theta) for _ in rule.slots))
+        for source, slot in zip(rule.starts[1:], self.x[1:]):
+            begin(source, first, theta, slot)
+        self.corrections = corrections(rule)
+        self.lr = math.nan
+        self.update = np.full_like(theta, np.nan)
+        self.direction = np.full_like(theta, np.nan)
+
+    def step(self, t: int, grad: np.ndarray, bounds: np.ndarray | None = None) -> None:
+        """Take step ``t + 1`` with this gradient, and project it to the bounds."""
+        h = self.scheduled(t)
+        before = self.x[0].copy()
+        stepper(self.rule)(grad.size, h, self.clock, grad, self.x)
+        if bounds is not None:
+            np.clip(self.x[0], *bounds, out=self.x[0])
+        self.lr, self.update = h[0], self.x[0] - before
+        self.direction = self.quantities.get("m_hat", grad).copy()
+
+    def scheduled(self, t: int) -> tuple[float, ...]:
+        """Return the hyperparameters of step ``t + 1``."""
+        if self.kind == CONSTANT:
+            return at_lr(self.h, 1.0)
+        # Compiled, because the trial's is: FMAs change the last bit of a cosine schedule.
+        return at_lr(self.h, kernel(calling, factor)(self.kind, float(t), self.a))
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The parameters to evaluate with."""
+        answer = self.rule.answer
+        if answer is None:
+            return self.x[0]
+        return np.array([answer(self.h, x) for x in zip(*self.x)], self.x[0].dtype)
+
+    @property
+    def quantities(self) -> dict[str, np.ndarray]:
+        """Slots by torch's name, and bias-corrected ones."""
+        slots = dict(zip(self.rule.slots, self.x[1:]))
+        hats = {
+            CORRECTED.get(name, f"{name}_hat"): slots[name] / (1.0 - self.clock[k])
+            for name, k in self.corrections.items()
+        }
+        return {**slots, **hats}
+
+    @property
+    def effective_lr(self) -> np.ndarray:
+        """How far each parameter moved, over its direction."""
+        sizes = np.abs(self.direction)
+        return np.where(sizes > 0.0, np.abs(self.update) / sizes, np.nan)
+
+
+def corrections(rule: Rule) -> dict[str, int]:
+    r"""Return which slots a rule corrects for their start at zero, and by what of its clock.
+
+    The clock of such a rule keeps :math:`\beta^t`, with the decay :math:`\beta` of the slot. The
+    decays are told apart by trying: each beta has a value of its own.
+
+    Returns
+    -------
+    dict of str to int
+        Slot -> position of its :math:`\beta^t` in the clock.
+
+    Examples
+    --------
+    >>> from fastopt.rules import RULES
+    >>> corrections(RULES["adam"]), corrections(RULES["rmsprop"]), corrections(RULES["adan"])
+    ({'exp_avg': 1, 'exp_avg_sq': 3}, {}, {'exp_avg': 1, 'exp_avg_diff': 3, 'exp_avg_sq': 5})
+    """
+    betas = [name for name in rule.hyper if name.startswith("beta")]
+    h = rule.pack({name: 0.9 - 0.125 * k for k, name in enumerate(betas)})
+    before = rule.clock0(h)
+    clock, c = rule.tick(h, before)
+    found = {}
+    for k, name in enumerate(rule.slots):
+        x = tuple(1.0 if j == k + 1 else 0.0 for j in range(len(rule.slots) + 1))
+        own = c
+        if rule.measure is not None and rule.trust is not None:
+            own = rule.trust(c, tuple(map(float, rule.measure(c, 0.0, x))), 1)
+        decay = rule.update(own, 0.0, x)[k + 1]
+        for position, (old, new) in enumerate(zip(before, clock)):
+            if old == 1.0 and math.isclose(new, decay, abs_tol=1e-9):
+                found[name] = position
+    return found
+
+
+def _landscape_rows(plan: Plan, block: Block, curve: np.ndarray) -> pd.DataFrame:
+    problem, trials = plan.problem, block.trials
+    curve = curve[:, : 2 + problem.dim]
+    walk = Walk(block, trials.start[0].copy())  # type: ignore[attr-defined]
+    value_and_grad = _gradient(problem, block)
+    diverged = int(trials.state[0]) == trial.DIVERGED
+    rows = []
+    for k in range(len(curve) + diverged):
+        known = k < len(curve)
+        if known and walk.rule.answer is None:
+            walk.x[0][:] = curve[k, 2:]
+        loss, grad = value_and_grad(walk.x[0], k)
+        if walk.rule.answer is not None and not known:
+            loss, _ = value_and_grad(walk.shown, k)
+        rows.append(
+            {
+                "loss": curve[k, 1] if known else loss,
+                "point": curve[k, 2:] if known else walk.shown.copy(),
+                "grad": grad,
+                "update": walk.update,
+                "lr": walk.lr,
+                **_copies(walk, k),
+                "effective_lr": walk.effective_lr,
+            }
+        )
+        walk.step(k, shortened(block, grad), problem.bounds)
+    columns: list[tuple[str, np.ndarray]] = [("step", np.arange(len(rows)))]
+    for name in rows[0]:
+        table = np.array([row[name] for row in rows], np.float64)
+        prefix = "" if name == "point" else f"{name}_"
+        flat = table.ndim == 1
+        columns += [(name, table)] if flat else zip((prefix + x for x in problem.names), table.T)
+    for name in ("grad", "update"):
+        columns.append((f"{name}_norm", np.array([np.linalg.norm(row[name]) for row in rows])))
+    refuse_repeated("coordinate", (name for name, _ in columns), "the history of a trial")
+    frame = pd.DataFrame(dict(columns))
+    frame.attrs["exact"] = True
+    return frame
+
+
+def _copies(walk: Walk, step: int) -> dict[str, np.ndarray]:
+    """Return what a row keeps of slots: before the first step there is nothing to correct."""
+    kept = {name: a.copy() for name, a in walk.quantities.items()}
+    for name in kept:
+        if step == 0 and name not in walk.rule.slots:
+            kept[name][:] = math.nan
+    return kept
+
+
+def _gradient(problem: Any, block: Block) -> Callable[[np.ndarray, int], tuple]:
+    """Return ``value_and_grad(x, t)`` of a landscape, compiled, for the seed of the trial."""
+    run, dtype = kernel(calling, problem.value_and_grad), problem.dtype.type
+    seed = np.uint64(block.trials.plan[0, trial.SEED])
+
+    def value_and_grad(x: np.ndarray, t: int) -> tuple[float, np.ndarray]:
+        grad = np.empty_like(x)
+        if problem.vector:
+            return run(x.copy(), grad, dtype(t), seed, problem.aux), grad
+        value, grad[:] = run(tuple(x), dtype(t), seed, problem.aux)
+        return value, grad
+
+    return value_and_grad
+
+
+def _data_rows(plan: Plan, block: Block, curve: np.ndarray, vectors: bool) -> pd.DataFrame:
+    problem, trials = block.problem, block.trials
+    walk = Walk(block, begun_at(problem, trials))
+    batches = Batches(problem, block)
+    limit = min(plan.options.diverge_above, np.finfo(np.float64).max)
+    rows: list[dict[str, Any]] = []
+    with ONE_BLAS_THREAD:
+        for step in range(1, int(trials.plan[0, trial.STEPS]) + 1):
+            loss, grad = batches.next(walk.x[0])
+            row = {"step": step, "batch_size": batches.size, "loss": loss, "grad": grad}
+            if abs(loss) <= limit:
+                walk.step(step - 1, shortened(block, grad))
+                row |= {"theta": walk.x[0].copy(), "update": walk.update, "lr": walk.lr}
+                row |= _copies(walk, step)
+            rows.append(_summary(row, walk, vectors))
+            if not abs(loss) <= limit:
+                break
+    frame = pd.DataFrame.from_records(rows)
+    for k, name in enumerate(plan.curve[2:], start=2):
+        if np.isnan(curve[:, k]).all():
+            continue
+        frame[name] = pd.Series(curve[:, k]).reindex(frame.index)
+    known = frame.loss.to_numpy()[: len(curve)]
+    size = frame.batch_size.to_numpy()[: len(curve)]
+    # The trial records the mean over the rows since the last check, here those of one step.
+    frame.attrs["exact"] = np.array_equal(known * size / size, curve[:, 1])
+    return frame
+
+
+def _summary(row: Mapping[str, Any], walk: Walk, vectors: bool) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in row.items():
+        if not isinstance(value, np.ndarray):
+            kept[name] = value
+            continue
+        kept[f"{name}_norm"] = float(np.linalg.norm(value.astype(np.float64)))
+        if vectors:
+            kept |= {f"{name}_{j}": number for j, number in enumerate(value.tolist())}
+    if "update_norm" in kept:
+        size = float(np.linalg.norm(walk.direction.astype(np.float64)))
+        kept["effective_lr"] = kept["update_norm"] / size if size > 0.0 else math.nan
+    return kept

@@ -1,0 +1,120 @@
+"""Calling compiled code by address: values, errors and the arrays that travel as words."""
+
+import numpy as np
+import pytest
+from numba import typeof, types
+from numba.core.errors import TypingError
+
+from fastopt.compile import inlinable, kernel
+from fastopt.machine.calls import address_of, call, unpacked, words_of
+
+VECTOR = types.Array(types.float64, 1, "C")
+
+
+def summing(function):
+    """Template: add what ``function`` makes of every element; raises for a negative one."""
+
+    def run(x, scale):
+        total = 0.0
+        for i in range(x.size):
+            if x[i] < 0.0:
+                raise ValueError("negative")
+            total += function(x[i]) * scale
+        return total, total + 1.0
+
+    return run
+
+
+def asking():
+    """Template: call what is at an address."""
+    return lambda address, x, scale: call(address, (0.0, 0.0), (x, scale))
+
+
+@inlinable
+def twice(x):
+    """Return ``2 x``."""
+    return x + x
+
+
+@inlinable
+def square(x):
+    """Return ``x ** 2``."""
+    return x * x
+
+
+def address(function):
+    """Return the address of :func:`summing` over ``function``."""
+    returns = types.UniTuple(types.float64, 2)
+    return address_of(kernel(summing, function), returns, VECTOR, types.float64)
+
+
+def test_one_kernel_calls_whatever_it_is_given():
+    x = np.array([1.0, 2.0, 4.0])
+    assert kernel(asking)(address(twice), x, 10.0) == (140.0, 141.0)
+    assert kernel(asking)(address(square), x, 10.0) == (210.0, 211.0)
+    assert len(kernel(asking).overloads) == 1
+
+
+def test_an_error_is_raised_where_it_is_called():
+    with pytest.raises(ValueError, match="negative"):
+        kernel(asking)(address(twice), np.array([1.0, -1.0]), 1.0)
+
+
+def test_what_returns_something_else_is_refused():
+    with pytest.raises(TypeError, match=r"UniTuple\(float64 x 2\), not float64"):
+        address_of(kernel(summing, twice), types.float64, VECTOR, types.float64)
+
+
+@pytest.mark.parametrize("kind", ["strided", "read-only"])
+def test_an_array_that_the_code_may_not_know_is_refused(kind):
+    x = np.ones(6)
+    if kind == "strided":
+        x = x[::2]
+    else:
+        x.setflags(write=False)
+    with pytest.raises(TypingError, match="writable C-contiguous"):
+        kernel(asking)(address(twice), x, 1.0)
+
+
+def reading(unpack):
+    """Template: copy what the words describe to ``out``, and write to the first array."""
+
+    def run(words, out):
+        a, b, c = unpack(words)
+        k = 0
+        for value in a.flat:
+            out[k] = value
+            k += 1
+        for value in b.flat:
+            out[k] = value
+            k += 1
+        for value in c.flat:
+            out[k] = value
+            k += 1
+        a[0] = 7
+
+    return run
+
+
+def test_arrays_arrive_as_they_were_sent():
+    rng = np.random.default_rng(0)
+    arrays = (
+        rng.integers(0, 9, 3),
+        rng.standard_normal((4, 6)).astype(np.float32)[1::2, ::-1],
+        np.asfortranarray(rng.standard_normal((2, 3, 2))),
+    )
+    expected = np.concatenate([a.ravel() for a in arrays])
+    out = np.empty(expected.size)
+    kernel(reading, unpacked(typeof(arrays)))(words_of(arrays), out)
+    np.testing.assert_array_equal(out, expected)
+    assert arrays[0][0] == 7
+
+
+def nothing(unpack):
+    """Template: how many arrays there are."""
+    return lambda words: len(unpack(words))
+
+
+def test_no_arrays_are_no_words():
+    assert words_of(()).size == 0
+    assert kernel(nothing, unpacked(typeof(())))(words_of(())) == 0

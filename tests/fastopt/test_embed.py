@@ -1,0 +1,125 @@
+"""Steps called from a user's own compiled loop: the bits of the classes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import numba
+import numpy as np
+import pytest
+
+import fastopt
+from fastopt import RULES, ArrayError, ArrayTypeError, HyperparameterError
+from fastopt.machine.arrays import address
+from fastopt.machine.steps import stepper
+from tests.helpers.cases import ONE_OF_A_SHAPE
+
+STEPS = 20
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 17, 1000])
+def test_a_users_loop_is_adamw_step_for_step(n, dtype):
+    step = fastopt.embed("adamw").step
+
+    @numba.njit
+    def train(steps, h, clock, target, g, x):
+        for _ in range(steps):
+            for i in range(g.size):
+                g[i] = x[0][i] - target[i]
+            step(h, clock, g, x)
+
+    target = np.linspace(-1.0, 1.0, n, dtype=dtype)
+    start = np.random.default_rng(0).normal(size=n).astype(dtype)
+
+    h, p = fastopt.hyper("adamw", lr=0.05, weight_decay=0.1), start.copy()
+    clock, slots = fastopt.clock("adamw", h), fastopt.slots("adamw", p)
+    train(STEPS, h, clock, target, np.empty_like(p), (p, *slots))
+
+    q = start.copy()
+    opt = fastopt.AdamW(q, lr=0.05, weight_decay=0.1)
+    for _ in range(STEPS):
+        opt.step(q - target)
+    np.testing.assert_array_equal(p, q)
+    entry = opt.state_dict()["state"][0]
+    np.testing.assert_array_equal(clock, entry["clock"])
+    np.testing.assert_array_equal(slots[0], entry["exp_avg"])
+    np.testing.assert_array_equal(slots[1], entry["exp_avg_sq"])
+
+
+# The others take a second each to compile. Of two products with the gradient, as momentum has, the
+# compiler chooses which to fuse to the sum.
+QUICK = {*ONE_OF_A_SHAPE, "momentum"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.soak) for n in RULES]
+)
+def test_every_rule_can_be_embedded(name):
+    """One loop serves all rules; each moves downhill on a parabola by the rule's own kernel."""
+    step = fastopt.embed(name).step
+
+    @numba.njit
+    def train(h, clock, g, x):
+        for _ in range(50):
+            g[:] = x[0]
+            step(h, clock, g, x)
+
+    h = fastopt.hyper(name, lr=0.01)
+    ours = [np.array([1.0, -2.0, 0.5]) for _ in range(2)]
+    states = [(fastopt.clock(name, h), np.empty(3), (p, *fastopt.slots(name, p))) for p in ours]
+    train(h, *states[0])
+    clock, g, x = states[1]
+    for _ in range(50):
+        g[:] = x[0]
+        stepper(RULES[name])(3, h, clock, g, x)
+    np.testing.assert_array_equal(ours[0], ours[1])
+    assert (np.abs(ours[0]) < [1.0, 2.0, 0.5]).all()
+    assert clock[0] == 50
+
+
+def test_the_same_name_gives_the_same_function():
+    assert fastopt.embed("adam").step is fastopt.embed("adam").step
+
+
+def test_slots_are_aligned_zeros_like_the_parameter():
+    p = np.ones(5000, np.float32)
+    slots = fastopt.slots("amsgrad", p)
+    assert len(slots) == 3
+    for slot in slots:
+        assert (slot.shape, slot.dtype, slot.any()) == (p.shape, p.dtype, False)
+        assert address(slot) % 64 == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: fastopt.embed("adamv"), HyperparameterError, "no rule 'adamv'; did you mean"),
+        (lambda: fastopt.clock("newton", ()), HyperparameterError, "there are sgd, momentum"),
+        (lambda: fastopt.hyper("adam", beta=0.9), HyperparameterError, "'beta'; did you mean"),
+        (lambda: fastopt.hyper("adam", lr=-1.0), HyperparameterError, "lr.*-1.0"),
+        (lambda: fastopt.slots("adam", [1.0]), ArrayTypeError, "p must be a NumPy array"),
+        (lambda: fastopt.slots("adam", np.ones(4)[::2]), ArrayError, "not C-contiguous"),
+    ],
+)
+def test_refused(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_importing_fastopt_compiles_nothing_and_imports_nothing_heavy():
+    script = """
+        import sys
+        import fastopt
+        from numba.core.registry import CPUDispatcher
+        import gc
+        names = {"pandas", "torch", "matplotlib", "scipy.stats", "sklearn", "sweeps"}
+        heavy = names & set(sys.modules)
+        assert not heavy, heavy
+        ours = [d for d in gc.get_objects() if isinstance(d, CPUDispatcher)]
+        assert not any(d.signatures for d in ours if d.__module__.startswith("fastopt"))
+    """
+    run = [sys.executable, "-c", textwrap.dedent(script)]
+    subprocess.run(run, check=True, timeout=120)

@@ -1,0 +1,237 @@
+"""States of others, loaded: what is understood, and what is refused before anything changes."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import fastopt.torch
+from fastopt.errors import StateError
+from tests.helpers.torch_cases import (
+    FEW,
+    TWINS,
+    Case,
+    give_gradients,
+    parameters,
+    state_of,
+    twins_of,
+)
+
+COUNTED = [case for case in TWINS if case.name != "SGD"]
+SHAPES = ((3, 5), ())
+
+
+def saved_by(make, params, steps=3):
+    optimizer = make(params)
+    for t in range(steps):
+        give_gradients(t, params)
+        optimizer.step()
+    return copy.deepcopy(optimizer.state_dict())
+
+
+FORMS = {
+    "int": int,
+    "float": float,
+    "shape (1,)": lambda t: t.reshape(1),
+    "bfloat16": torch.Tensor.bfloat16,
+    "float64": torch.Tensor.double,
+    "int64": torch.Tensor.long,
+}
+
+
+@pytest.mark.parametrize("form", [*FORMS, "in the group"])
+@pytest.mark.parametrize("has_clock", [True, False])
+def test_every_form_of_step_is_understood(form, has_clock):
+    case = Case("NAdam")
+    params = parameters(shapes=SHAPES)
+    saved = saved_by(case.make, params)
+    again = twins_of(params)
+    expected, optimizer = case.make(params), case.make(again)
+    expected.load_state_dict(copy.deepcopy(saved))
+    for entry in saved["state"].values():
+        if form == "in the group":
+            saved["param_groups"][0]["step"] = int(entry.pop("step"))
+        else:
+            entry["step"] = FORMS[form](entry["step"])
+        if not has_clock:
+            del entry["clock"]
+    optimizer.load_state_dict(saved)
+    for entry in optimizer.state.values():
+        assert (entry["step"].dtype, entry["step"].shape) == (torch.float32, ())
+    give_gradients(9, params, again)
+    expected.step()
+    optimizer.step()
+    assert "step" not in optimizer.param_groups[0]
+    rtol = 0.0 if has_clock else 1e-6
+    for p, q in zip(params, again):
+        torch.testing.assert_close(p, q, rtol=rtol, atol=0.0)
+
+
+def without(*names):
+    return lambda entry: [entry.pop(name, None) for name in names]
+
+
+def without_a_slot(entry):
+    scalars = "step", "clock", "mu_product", "eta", "mu"
+    entry.pop([name for name in entry if name not in scalars][-1])
+
+
+def emptied(entry):
+    entry.update({name: None for name in entry if name not in ("step", "clock")})
+
+
+DAMAGE = {
+    "no step": without("step"),
+    "no step, no clock": without("step", "clock"),
+    "step is None": lambda entry: entry.update(step=None),
+    "a slot is missing": without_a_slot,
+    "no slots": lambda entry: [entry.pop(name) for name in list(entry) if name != "step"],
+    "slots are None": emptied,
+    "only the clock": lambda entry: [entry.pop(name) for name in list(entry) if name != "clock"],
+    "a fraction": lambda entry: entry.update(step=2.5),
+    "NaN": lambda entry: entry.update(step=torch.tensor(float("nan"))),
+    "several": lambda entry: entry.update(step=torch.tensor([3.0, 3.0])),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+@pytest.mark.parametrize("case", COUNTED, ids=str)
+def test_a_state_with_something_missing_is_refused_and_changes_nothing(case, name):
+    params = parameters(shapes=SHAPES)
+    saved = saved_by(case.make, params)
+    optimizer = case.make(params)
+    give_gradients(5, params)
+    optimizer.step()
+    before = state_of(optimizer)
+    DAMAGE[name](saved["state"][1])
+    with pytest.raises(StateError, match=r"state\[1\]"):
+        optimizer.load_state_dict(saved)
+    torch.testing.assert_close(state_of(optimizer), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("entry", [{}, {"momentum_buffer": None}, {"mine": 3}])
+def test_what_holds_no_state_yet_is_a_start(entry):
+    params = parameters(shapes=SHAPES)
+    twins = twins_of(params)
+    optimizer, twin = (FEW[0].make(tensors) for tensors in (params, twins))
+    saved = optimizer.state_dict()
+    saved["state"] = {0: entry}
+    optimizer.load_state_dict(saved)
+    give_gradients(0, params, twins)
+    optimizer.step()
+    twin.step()
+    torch.testing.assert_close(params, twins, rtol=0, atol=0)
+
+
+def kinds(optimizer, params):
+    """Return dtype and shape of all that the live state has."""
+    return [
+        {name: (a.dtype, a.shape) for name, a in optimizer.state[p].items()}
+        if p in optimizer.state
+        else None
+        for p in params
+    ]
+
+
+@pytest.mark.parametrize("case", TWINS, ids=str)
+def test_the_live_state_is_torchs(case):
+    """The same keys, dtypes, shapes and numbers, after 0, 1 and 3 steps, and when loaded."""
+    params = parameters(shapes=SHAPES)
+    twins = twins_of(params)
+    optimizer, twin = case.make(params), case.make_twin(twins)
+    for t in range(3):
+        assert kinds(optimizer, params) == kinds(twin, twins)
+        give_gradients(t, params, twins, skip=(1,) if t == 1 else ())
+        optimizer.step()
+        twin.step()
+    assert kinds(optimizer, params) == kinds(twin, twins)
+    for p, q in zip(params, twins):
+        for name, a in twin.state.get(q, {}).items():
+            torch.testing.assert_close(optimizer.state[p][name], a, rtol=1e-4, atol=1e-6)
+    again, others = case.make(params), case.make_twin(twins)
+    again.load_state_dict(optimizer.state_dict())
+    others.load_state_dict(twin.state_dict())
+    assert kinds(again, params) == kinds(others, twins)
+    again.load_state_dict(twin.state_dict())
+    assert kinds(again, params) == kinds(others, twins)
+
+
+@pytest.mark.parametrize("write", ["in place", "replaced", "as a number", "before loading"])
+@pytest.mark.parametrize("name", ["mu_product", "eta", "mu"])
+def test_what_is_written_to_a_live_number_counts(name, write):
+    """Also that of a parameter that rests, at its next step."""
+    case = Case("NAdam", {"lr": 0.1}) if name == "mu_product" else Case("ASGD", {"t0": 1.0})
+    params = parameters(shapes=SHAPES)
+    twins = twins_of(params)
+    pairs = [(case.make(params), params), (case.make_twin(twins), twins)]
+    for t in range(4):
+        give_gradients(t, params, twins, skip=(1,) if t == 2 else ())
+        for k, (optimizer, tensors) in enumerate(pairs):
+            if t == 2:
+                saved = optimizer.state_dict()
+                for number, p in enumerate(tensors):
+                    entry = optimizer.state[p]
+                    if write == "in place":
+                        entry[name].fill_(0.25)
+                    elif write == "before loading":
+                        saved["state"][number][name] = torch.tensor(0.25)
+                    else:
+                        is_number = write == "as a number" and k == 0
+                        entry[name] = 0.25 if is_number else torch.tensor(0.25)
+                if write == "before loading":
+                    optimizer.load_state_dict(saved)
+            optimizer.step()
+    for p, q in zip(params, twins):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+        a, b = (pair[0].state[r] for pair, r in zip(pairs, (p, q)))
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_live_number_that_is_none_is_refused_before_anything_is_written():
+    params = parameters(shapes=SHAPES)
+    optimizer = Case("NAdam").make(params)
+    for t in range(2):
+        give_gradients(t, params)
+        if t:
+            optimizer.state[params[1]]["mu_product"].fill_(float("nan"))
+            before = [p.clone() for p in params]
+            with pytest.raises(StateError, match="mu_product"):
+                optimizer.step()
+            torch.testing.assert_close(params, before, rtol=0, atol=0)
+        else:
+            optimizer.step()
+
+
+def test_slots_without_a_count_are_refused_at_the_step():
+    params = parameters(shapes=SHAPES)
+    optimizer = Case("Adam").make(params)
+    p = params[0]
+    optimizer.state[p] = {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+    give_gradients(0, params)
+    with pytest.raises(StateError, match="no 'step'"):
+        optimizer.step()
+
+
+def test_adagrads_sums_can_be_shared_before_the_first_step():
+    params = parameters(shapes=SHAPES)
+    twins = twins_of(params)
+    optimizer, twin = (Case("Adagrad").make(tensors) for tensors in (params, twins))
+    optimizer.share_memory()
+    for t in range(2):
+        give_gradients(t, params, twins)
+        optimizer.step()
+        twin.step()
+    assert all(optimizer.state[p]["sum"].is_shared() for p in params)
+    torch.testing.assert_close(params, twins, rtol=0, atol=0)
+
+
+def test_lazy_parameters_alone_step_nothing():
+    """As torch's: none of them has a gradient, or memory, yet."""
+    model = torch.nn.LazyLinear(3)
+    optimizer = fastopt.torch.AdamW(model.parameters())
+    optimizer.step()
+    model(torch.ones(2, 4)).sum().backward()
+    optimizer.step()
+    assert len(optimizer.state) == 2

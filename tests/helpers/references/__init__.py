@@ -1,0 +1,1 @@
+"""References of the larger families; see :mod:`tests.helpers.reference`, which has SGD and Adam."""

@@ -1,1 +1,0 @@
-"""References of the larger families; see :mod:`tests.reference`, which has SGD and Adam."""

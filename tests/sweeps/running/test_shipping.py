@@ -1,0 +1,86 @@
+"""Sweeps that are sent to another process arrive as what they were, ready to be compiled."""
+
+import pickle
+import threading
+
+import cloudpickle
+import numpy as np
+import pytest
+
+from fastopt.compile import fingerprint, inlinable, jitable, kernel, registration
+from fastopt.errors import ExecutorError
+from sweeps import problems
+from sweeps.common.pickling import pack, unpack
+from sweeps.problems import PROBLEMS
+from tests.helpers.compiled import calling
+
+
+def by_value(function):
+    """A function no other process can import, closed over one that it calls."""
+    inner = jitable(lambda x: function(x) + 1.0)
+    return inlinable(lambda x: 2.0 * inner(x))
+
+
+def module_level(x):
+    return x * x
+
+
+def loss(theta, X, y, aux, grad):
+    grad[:] = theta
+    return 0.5 * np.sum(theta * theta)
+
+
+OWN = {
+    "landscape": lambda: problems.landscape(lambda x: (x * x, (2.0 * x,)), start=(1.0,), name="f"),
+    "differences": lambda: problems.landscape(module_level, start=(1.0,)),
+    "custom": lambda: problems.custom(loss, np.ones(2), np.ones((3, 1)), np.ones(3)),
+}
+
+
+def functions_of(problem):
+    names = ("value_and_grad", "loss_and_grad", "evaluate", "init")
+    return [getattr(problem, name) for name in names if hasattr(problem, name)]
+
+
+@pytest.mark.parametrize("make", [*PROBLEMS.values(), *OWN.values()], ids=[*PROBLEMS, *OWN])
+def test_a_problem_arrives_with_the_same_kernels(make):
+    """The fingerprint names the file of the compiled code: the worker finds what is cached."""
+    problem = make()
+    arrived = unpack(pack(problem))
+    assert arrived is not problem
+    assert repr(arrived) == repr(problem)
+    for before, after in zip(functions_of(problem), functions_of(arrived)):
+        assert fingerprint(before) == fingerprint(after)
+        assert after.__qualname__ == before.__qualname__
+        assert registration(after) == registration(before) is not None
+    for before, after in zip(problem.aux, arrived.aux):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_what_arrives_compiles():
+    """Numba compiles a call of a plain function only where that function is registered."""
+    arrived = unpack(pack(by_value(jitable(module_level))))
+    assert kernel(calling, arrived)(3.0) == 20.0
+
+
+def test_what_a_user_sends_compiles_without_registration():
+    lost = cloudpickle.loads(cloudpickle.dumps(by_value(lambda x: x - 1.0)))
+    assert lost(3.0) == 6.0
+    assert kernel(calling, lost)(3.0) == 6.0
+
+
+def test_equal_parcels_are_opened_once():
+    parcel = pack(OWN["landscape"]())
+    assert unpack(parcel) is unpack(bytes(bytearray(parcel)))
+
+
+def test_what_cannot_be_sent_is_refused():
+    lock = threading.Lock()
+    with pytest.raises(ExecutorError, match=r"cannot be sent.*lock.*threads"):
+        pack(lambda: lock.acquire())
+
+
+def test_a_worker_that_lacks_a_module_says_so():
+    parcel = pickle.dumps(module_level).replace(b"test_shipping", b"test_shopping")
+    with pytest.raises(ExecutorError, match="a worker cannot unpack the sweep: No module named"):
+        unpack(parcel)
