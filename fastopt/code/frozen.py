@@ -152,7 +152,9 @@ class _Copier:
 
     def _copy(self, function: types.FunctionType, digest: bytes, role: str) -> Any:
         own, names = origin(function) == OWN, names_in(function.__code__)
-        known: dict[str, Any] = {"__builtins__": builtins, "__name__": function.__module__}
+        # Numba imports the module by its name when it loads the function; exec leaves None.
+        module = function.__module__ or "__main__"
+        known: dict[str, Any] = {"__builtins__": builtins, "__name__": module}
         cells = {name: types.CellType() for name in function.__code__.co_freevars}
         copy = types.FunctionType(
             function.__code__,
@@ -161,7 +163,7 @@ class _Copier:
             None,
             tuple(cells.values()) if cells else None,
         )
-        copy.__module__, copy.__doc__ = function.__module__, function.__doc__
+        copy.__module__, copy.__doc__ = module, function.__doc__
         copy.__dict__[FROZEN] = digest.hex()
         # Names reach the symbols of compiled code: those of two versions must not be one.
         base = re.sub(r"(_[0-9a-f]{16})+$", "", function.__qualname__)

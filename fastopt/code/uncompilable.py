@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import linecache
 import os
 import re
@@ -71,9 +73,16 @@ def _where(text: str) -> str:
     """Return the first line of the user's that is complained of, and the function it is in."""
     for by_call, call_line, by_file, file_line in _PLACE.findall(text):
         file = os.path.abspath(by_call or by_file)
-        if not any(part in _PACKAGES for part in file.split(os.sep)):
+        if not file.startswith(_folders()):
             return _shown(file, int(call_line or file_line))
     return ""
+
+
+@functools.cache
+def _folders() -> tuple[str, ...]:
+    """Return where the packages lie: a user's own folder may have the name of one."""
+    specs = filter(None, map(importlib.util.find_spec, _PACKAGES))
+    return tuple(os.path.join(os.path.dirname(str(spec.origin)), "") for spec in specs)
 
 
 def _shown(file: str, line: int) -> str:

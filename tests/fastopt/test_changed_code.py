@@ -442,6 +442,19 @@ def test_functions_made_by_exec_are_a_users_though_they_have_no_module():
     assert kernel(calling, names["own"])(1.0) == 3.0
 
 
+def test_functions_made_by_exec_are_loaded_from_disk(python, tmp_path):
+    program = """
+from fastopt.compile import kernel
+from tests.fastopt.test_changed_code import calling
+names = {}
+exec("def own(x):\\n    return 2.0 * x", names)
+made = kernel(calling, names["own"])
+print(made(1.0), bool(made.stats.cache_hits))
+"""
+    runs = [python(program, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
+    assert [done.stdout.split() for done in runs] == [["2.0", "False"], ["2.0", "True"]]
+
+
 def test_our_own_functions_are_not_copied():
     problem = problems.iris(hidden=(2,))
     assert frozen(problem) is problem
