@@ -117,13 +117,13 @@ class Optimizer(ABC):
         self._schedule = schedule
         self._looks_first = schedule is not None or nonfinite != "propagate"
         self._transaction = Transaction(type(self).__name__)
-        self._extents = Extents()
         # With one set of parameters its gradients come as they are, otherwise one item a group.
         is_bare = not are_groups(params)
         self._together = Groups(type(self).__name__, is_bare)
         self._groups = self._together.groups
+        extents = Extents()
         for group in [{"params": params}] if is_bare else params:
-            self._add(group)
+            self._add(group, extents)
 
     def step(
         self,
@@ -271,7 +271,10 @@ class Optimizer(ABC):
             Something in it is not allowed; the optimizer is as before.
         """
         with self._transaction:
-            self._add(group)
+            extents = Extents()  # as arrays lie now: one that was resized lies elsewhere
+            for segment in (s for known in self._groups for s in known.segments):
+                extents.add(segment.path, segment.array)
+            self._add(group, extents)
             self._together.is_bare = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -341,7 +344,7 @@ class Optimizer(ABC):
         self._together.is_bare, self.skipped = saved["bare"], saved["skipped"]
         self.load_state_dict(saved["state"])
 
-    def _add(self, group: Mapping[str, Any]) -> None:
+    def _add(self, group: Mapping[str, Any], extents: Extents) -> None:
         index = len(self._groups)
         where = f"{type(self).__name__}, param group {index}"
         if not isinstance(group, Mapping) or "params" not in group:
@@ -355,10 +358,8 @@ class Optimizer(ABC):
         path = "params" if self._together.is_bare and not index else f"params[{index}]['params']"
         # The row of the table comes first: nothing of the optimizer changes if a check fails.
         options = {"params": [], **self.defaults, **{k: group[k] for k in group if k != "params"}}
-        extents = self._extents.copy()
         made = Group(where, path, group["params"], options, self._recipe, extents)
         options["params"] = [piece.array for _, piece in made.pieces]
-        self._extents = extents
         self._together.forget()
         self._groups.append(made)
         self.param_groups.append(options)

@@ -219,13 +219,6 @@ class Extents:
         self._stops: list[int] = []
         self._names: list[str] = []
 
-    def copy(self) -> Extents:
-        """Return an independent copy, to try an addition on."""
-        other = Extents()
-        other._starts, other._stops = self._starts.copy(), self._stops.copy()
-        other._names = self._names.copy()
-        return other
-
     @property
     def bounds(self) -> np.ndarray:
         """Where each array begins and ends, in rising order: shape (2, arrays)."""

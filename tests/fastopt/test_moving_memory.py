@@ -527,3 +527,15 @@ def test_moved_arrays_with_extras(options):
         del kept
         for a, b in zip((*params, *grads), (*others, *same)):
             assert a.tobytes() == b.tobytes()
+
+
+def test_a_group_may_lie_where_a_resized_array_lay():
+    """The memory that an array has left belongs to whoever gets it next."""
+    buffer = np.ones(8)
+    moved = np.ndarray(4, buffer=buffer[:4])
+    opt = fastopt.SGD([moved, np.ones(3)], lr=0.1)
+    moved.__setstate__(np.full(4, 2.0).__reduce__()[2])  # the same object, in memory of its own
+    opt.add_param_group({"params": [buffer]})
+    opt.step([[np.ones(4), np.ones(3)], [np.ones(8)]])
+    np.testing.assert_array_equal(moved, 2.0 - 0.1)
+    np.testing.assert_array_equal(buffer, 1.0 - 0.1)
