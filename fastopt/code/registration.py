@@ -8,6 +8,7 @@ from typing import Any
 from numba.extending import register_jitable
 
 from fastopt.code.fingerprint import FROZEN, MARK, fingerprint, forget, is_settled
+from fastopt.code.origins import OWN, origin
 
 __all__ = ["FASTMATH", "adopted", "inlinable", "jitable", "registration", "told_apart"]
 
@@ -19,14 +20,12 @@ FASTMATH = frozenset({"contract"})
 
 def inlinable(function: Callable) -> Callable:
     """Register a small plain function that kernels inline; returns the same plain function."""
-    named = told_apart(_marked(function, "inlinable"))
-    return register_jitable(error_model="numpy", fastmath=set(FASTMATH), forceinline=True)(named)
+    return _registered(function, "inlinable", forceinline=True)
 
 
 def jitable(function: Callable) -> Callable:
     """Register a plain function that kernels call; LLVM decides whether to inline it."""
-    named = told_apart(_marked(function, "jitable"))
-    return register_jitable(error_model="numpy", fastmath=set(FASTMATH))(named)
+    return _registered(function, "jitable")
 
 
 def registration(function: Callable) -> str | None:
@@ -45,6 +44,13 @@ def adopted(function: Any, role: Callable) -> Any:
     (:func:`fastopt.code.frozen.frozen`).
     """
     return role(function) if is_settled(function) else function
+
+
+def _registered(function: Any, role: str, **options: bool) -> Any:
+    named = told_apart(_marked(function, role))
+    if "<locals>" in named.__qualname__ and not is_settled(named) and origin(named) == OWN:
+        return named  # kernels contain copies only, and Numba would never forget this one (26 kB)
+    return register_jitable(error_model="numpy", fastmath=set(FASTMATH), **options)(named)
 
 
 def _marked(function: Callable, name: str) -> Callable:

@@ -205,7 +205,7 @@ def _is_sum(wrong: Wrong, rows: int) -> str:
     )
 
 
-@functools.cache
+@functools.lru_cache(maxsize=32)  # it holds functions of the user
 def _functions(function: Callable) -> tuple[Callable, Callable, Callable]:
     function = adopted(function, jitable)
 

@@ -42,7 +42,7 @@ def _without(value):
     return ()
 
 
-@functools.cache
+@functools.lru_cache(maxsize=32)  # it holds functions of the user
 def uniform(
     function: Callable, dim: int, vector: bool, extras: Extras, with_grad: bool, step: float
 ) -> Callable:

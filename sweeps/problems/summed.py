@@ -61,7 +61,7 @@ def summed(problem: DataProblem) -> DataProblem:
     )
 
 
-@functools.cache
+@functools.lru_cache(maxsize=32)  # it holds functions of the user
 def _times_rows(loss_and_grad: Callable) -> Callable:
     """Multiply a gradient by the number of rows; the same object each time."""
 

@@ -109,7 +109,7 @@ ALL = sorted([*OF_ARRAYS, "each", "span"])
     [
         ("rules/sgd.py", "- lr * g,)", "- (lr + lr) * g,)", "1.0", OF_A_RULE),
         (
-            "access.py",
+            "machine/access.py",
             "kind, value, pointer)",
             "kind, builder.fneg(value), pointer)",
             "-2.0",

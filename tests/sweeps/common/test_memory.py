@@ -3,9 +3,12 @@
 Each sweep runs in a process of its own: the peak of one that runs other tests says nothing.
 """
 
+import gc
 import textwrap
 
 import pytest
+
+from sweeps import problems, sweep
 
 # Prints the peak of the resident memory after a small sweep, and then after a large one, in kB.
 SCRIPT = """
@@ -45,3 +48,19 @@ def test_folding_grows_by_less_than_100_mb(python, trials):
 @pytest.mark.parametrize("trials", [300_000, pytest.param(10**7, marks=pytest.mark.soak)])
 def test_storing_and_exporting_grows_by_less_than_200_mb(python, tmp_path, trials):
     assert grown(python, STORED, trials, tmp_path) < 200_000
+
+
+def objects_after(sweeps):
+    for _ in range(sweeps):
+        problem = problems.landscape(lambda x, y: x * x + 2.0 * y * y, start=(1.0, 1.0))
+        assert (
+            sweep(problem, {"lr": [0.1, 0.2]}, steps=2, progress=False).best().train_loss.min() < 3
+        )
+    gc.collect()
+    return len(gc.get_objects())
+
+
+def test_sweeps_of_a_function_that_is_written_anew_add_no_objects():
+    """A cell that is run again defines its function again; what held the former ones held 26 kB."""
+    before = objects_after(40)  # more than what is remembered on purpose
+    assert objects_after(60) - before < 200
