@@ -1,4 +1,9 @@
-"""Optimizer steps at C speed on a CPU, from plain Python."""
+"""Optimizer steps at C speed on a CPU, from plain Python.
+
+Start at ``optimizer.py``, or at a formula in ``rules``. Each room and module imports only what
+stands before it: errors, code, compile, maths, rules, schedules, machine, arena, norms, stepping,
+state, optimizer, digest, checkpoint, classes, embedding, doctor, torch.
+"""
 
 from fastopt import schedules
 from fastopt.arena import Buffer, flatten

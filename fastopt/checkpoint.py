@@ -20,7 +20,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -29,11 +29,9 @@ from safetensors.numpy import save_file
 
 from fastopt.digest import DIGEST, check_digest, digest
 from fastopt.errors import StateError, did_you_mean, shortened
+from fastopt.optimizer import Optimizer
 from fastopt.rules.clocks import whole_step
 from fastopt.stepping.segments import Group, Piece, Segment
-
-if TYPE_CHECKING:
-    from fastopt.optimizer import Optimizer
 
 __all__ = ["load", "save"]
 

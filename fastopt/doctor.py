@@ -8,6 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numba
+from llvmlite import binding
+
 from fastopt.compile import cache_folder
 
 __all__ = ["cpu_quota", "facts", "versions"]
@@ -79,8 +82,6 @@ def _version(name: str) -> str:
 
 
 def _cpu() -> str:
-    from llvmlite import binding
-
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -102,7 +103,6 @@ def _cores() -> str:
 
 
 def _threads() -> str:
-    import numba
     from numba.np.ufunc import parallel
 
     parallel._launch_threads()

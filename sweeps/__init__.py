@@ -1,4 +1,9 @@
-"""Hyperparameter sweeps whose trials are whole training runs inside compiled kernels."""
+"""Hyperparameter sweeps whose trials are whole training runs inside compiled kernels.
+
+Start at ``run.py``: a sweep in a screen. Each room and module imports only what stands before it:
+common, space, problems, engine, running, store, pruning, analysis, tracing, plots, report, extend,
+results, pruned, run, functions, studies, cli, optuna, scaling.
+"""
 
 from sweeps import problems
 from sweeps.functions.callables import sweep_callable

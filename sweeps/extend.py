@@ -5,27 +5,37 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import time
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, SweepWarning, shortened
 from sweeps.analysis.stats import configurations
+from sweeps.analysis.table import Table
 from sweeps.engine.plan import Plan
+from sweeps.engine.run_blocks import worker_count
+from sweeps.engine.tables import Parts
+from sweeps.running.check import check
+from sweeps.running.collect import Collected
+from sweeps.running.estimate import refuse_what_cannot_fit
+from sweeps.running.runner import run_chunks
+from sweeps.running.shards import EVERYTHING
 from sweeps.space.axes import Points, Tied, as_axis
 from sweeps.space.space import Space, check_names
+from sweeps.store import keeper_of
 from sweeps.tracing.trace import alone, history
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
 
 __all__ = ["extend", "finer", "larger", "replay", "zoom"]
 
+R = TypeVar("R", bound=Table)
+"""A result: what it grows to is of the same class."""
 
-def replay(result: SweepResult, trial_id: int, *, vectors: bool = False) -> pd.DataFrame:
+
+def replay(result: Table, trial_id: int, *, vectors: bool = False) -> pd.DataFrame:
     """Run one trial again, alone, and return every internal at every step.
 
     Parameters
@@ -81,16 +91,14 @@ def replay(result: SweepResult, trial_id: int, *, vectors: bool = False) -> pd.D
             SweepWarning,
             stacklevel=2,
         )
-    return history(plan, int(trial_id), vectors)
+    return history(plan, int(trial_id), vectors, block)
 
 
 def _same(cell: Any, number: float) -> bool:
     return cell == number or (math.isnan(number) and (cell != cell or cell == -1))
 
 
-def extend(
-    result: SweepResult, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bool = True
-) -> SweepResult:
+def extend(result: R, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bool = True) -> R:
     """Add values to axes, and run the trials that are new.
 
     Parameters
@@ -121,8 +129,6 @@ def extend(
     >>> more.to_frame().lr.tolist(), more.info["reused"]
     ([0.1, 0.01, 0.5], 2)
     """
-    from sweeps.run import sweep
-
     plan = plan_of(result, "extend")
     space: Any = larger(plan, axes)
     options = plan.options
@@ -130,27 +136,40 @@ def extend(
     for name in [n for n in space.names if all(n in part for part in space.parts)]:
         settings.pop(name, None)  # a keyword that is an axis now
     if "store" in result.info:
-        where = {"store": result.info["store"], "n_jobs": n_jobs, "progress": progress}
-        return sweep(plan.problem, space, **settings, **where)
+        store = result.info["store"]
+        return type(result)(*_ran(plan, space, settings, n_jobs, progress, store))
     known = copy.copy(plan)
     known.space = space
     old = _reused(result, plan, space)
     missing = np.flatnonzero(old < 0)
-    if not missing.size:
-        return _merged(known, result, None, old, missing)
-    left = space._selected(missing)
-    ran = sweep(plan.problem, left, n_jobs=n_jobs, progress=progress, **settings)
-    return _merged(known, result, ran, old, missing)
+    ran = _ran(plan, space._selected(missing), settings, n_jobs, progress) if missing.size else None
+    return type(result)(*_merged(known, result, ran, old, missing))
+
+
+def _ran(
+    plan: Plan,
+    space: Space,
+    settings: Mapping[str, Any],
+    n_jobs: int,
+    progress: bool,
+    store: Any = None,
+) -> Parts:
+    """Run a sweep of the same problem, as :func:`sweeps.sweep` does; return the result's parts."""
+    began, workers = time.perf_counter(), worker_count(n_jobs)
+    checked = check(plan.problem, space, settings, 3)
+    refuse_what_cannot_fit(checked, store, workers)
+    collected = Collected(checked) if store is None else keeper_of(checked, store, EVERYTHING)
+    return run_chunks(collected, workers, began=began, progress=progress, stacklevel=3)
 
 
 def zoom(
-    result: SweepResult,
+    result: R,
     axis: str | None = None,
     factor: int = 4,
     *,
     n_jobs: int = -1,
     progress: bool = True,
-) -> SweepResult:
+) -> R:
     """Refine axes around the best trial, and run the trials that are new.
 
     Parameters
@@ -228,7 +247,7 @@ def finer(column: np.ndarray, best: float, factor: int) -> list[Any]:
     return [value for value in found if value not in distinct]
 
 
-def plan_of(result: SweepResult, what: str) -> Plan:
+def plan_of(result: Table, what: str) -> Plan:
     """Return the plan of a result, or say why it has none.
 
     Raises
@@ -301,7 +320,7 @@ def _values_of(name: str, parts: list[dict[str, Sequence]], defaults: Mapping[st
     return list(found[0])
 
 
-def _reused(result: SweepResult, plan: Plan, space: Space) -> np.ndarray:
+def _reused(result: Table, plan: Plan, space: Space) -> np.ndarray:
     """Return for every trial of ``space`` the row of the result that has its values, or -1."""
     rows, size = len(result), space.size
     now = space.columns(np.arange(size))
@@ -319,11 +338,9 @@ def _reused(result: SweepResult, plan: Plan, space: Space) -> np.ndarray:
 
 
 def _merged(
-    plan: Plan, old: SweepResult, new: SweepResult | None, rows: np.ndarray, missing: np.ndarray
-) -> SweepResult:
+    plan: Plan, old: Table, new: Parts | None, rows: np.ndarray, missing: np.ndarray
+) -> Parts:
     """Put old rows and the trials that ran in the order of the larger space."""
-    from sweeps.results import SweepResult
-
     ran = missing[:0] if new is None else missing[new.columns["trial_id"]]
     reused = np.flatnonzero(rows >= 0)
     ids = np.concatenate([reused, ran])
@@ -337,19 +354,19 @@ def _merged(
     info = {**old.info, **({} if new is None else new.info)}
     info |= {"n_trials": plan.size, "reused": len(reused)}
     curves = _merged_curves(old, new, rows[reused], order, ids)
-    return SweepResult(columns, curves, old.metric, old.mode, info, plan.space, plan)
+    return Parts(columns, curves, old.metric, old.mode, info, plan.space, plan)
 
 
 def _merged_curves(
-    old: SweepResult, new: SweepResult | None, rows: np.ndarray, order: np.ndarray, ids: np.ndarray
+    old: Table, new: Parts | None, rows: np.ndarray, order: np.ndarray, ids: np.ndarray
 ) -> dict[str, np.ndarray] | None:
     if old._curves is None:
         return None
     merged = {"trial_id": ids}
     for name in [name for name in old._curves if name != "trial_id"]:
         tables = [old._curves[name][rows]]
-        if new is not None and new._curves is not None:
-            tables.append(new._curves[name])
+        if new is not None and new.curves is not None:
+            tables.append(new.curves[name])
         points = max(table.shape[1] for table in tables)
         padded = [
             np.pad(table, ((0, 0), (0, points - table.shape[1])), constant_values=np.nan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from sweeps.common.names import PLACES
 from sweeps.pruning import Round
 from sweeps.pruning.rungs import Rung
 from sweeps.results import STATES, SweepResult
+from sweeps.tracing.trace import history
 
 __all__ = ["PrunedResult", "Regret", "regret"]
 
@@ -129,8 +130,6 @@ class PrunedResult(SweepResult):
 
         As :meth:`SweepResult.replay`; of a PRUNED trial, as far as it came.
         """
-        from sweeps.tracing.trace import history
-
         row = np.flatnonzero(self.columns["trial_id"] == trial_id)
         if row.size != 1 or self.columns["state"][row[0]] != PRUNED or self.plan is None:
             return super().replay(trial_id, vectors=vectors)
@@ -139,7 +138,7 @@ class PrunedResult(SweepResult):
 
     def extend(
         self, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bool = True
-    ) -> SweepResult:
+    ) -> NoReturn:
         """Refuse: trials that are added would have been compared with those that are pruned.
 
         Raises
@@ -154,7 +153,7 @@ class PrunedResult(SweepResult):
 
     def zoom(
         self, axis: str | None = None, factor: int = 4, *, n_jobs: int = -1, progress: bool = True
-    ) -> SweepResult:
+    ) -> NoReturn:
         """Refuse, as :meth:`extend` does.
 
         Raises
@@ -162,7 +161,7 @@ class PrunedResult(SweepResult):
         SpecError
             Always.
         """
-        return self.extend({} if axis is None else {axis: []}, n_jobs=n_jobs, progress=progress)
+        self.extend({} if axis is None else {axis: []}, n_jobs=n_jobs, progress=progress)
 
     def __repr__(self) -> str:
         share = f"{self.share_of_steps_:.3g} of the steps of full-length trials"

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import time
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastopt.errors import ExecutorError, SpecError, SweepWarning, shortened
-from sweeps.common.interrupt import held
+from fastopt.errors import SpecError, shortened
 from sweeps.common.progress import Progress
-from sweeps.engine.chunks import Chunk, Rows, better, chunk_size, run_chunk
-from sweeps.engine.effects import check_effects
-from sweeps.engine.lane_plan import LanePlan
-from sweeps.engine.options import COMMON, Options
+from sweeps.engine.chunks import chunk_size
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import Problem, worker_count
-from sweeps.problems.base import DataProblem
-from sweeps.problems.landscapes import Landscape
-from sweeps.pruning import Pruner, as_pruner
-from sweeps.pruning.race import Race
+from sweeps.engine.tables import Parts
+from sweeps.pruned import PrunedResult
+from sweeps.pruning import as_pruner
+from sweeps.pruning.race import Race, share_of_steps
 from sweeps.results import SweepResult
+from sweeps.running.check import SETTINGS, check
 from sweeps.running.collect import Collected
-from sweeps.running.dispatch import run_elsewhere
-from sweeps.running.estimate import Estimate, estimated, refuse_what_cannot_fit
-from sweeps.running.jobs import Training
-from sweeps.running.reasons import warn_of_failures
+from sweeps.running.estimate import Estimate, estimated, refuse_what_cannot_fit, whole_cost
 from sweeps.running.reducers import Reduced, Reducer
+from sweeps.running.runner import run_chunks
 from sweeps.running.shards import shard_of
-from sweeps.space.space import Space
+from sweeps.store import keeper_of
 
 __all__ = ["Estimate", "plan", "sweep"]
+
+PLACES = ("pruner", "store", "shard", "executor", "reduce", "progress")
+"""Keywords of sweep() that say which trials run, and where; :data:`SETTINGS` say what they are."""
 
 LOCAL = ("threads", "processes", "loky")
 """Executors whose workers share the memory of this machine."""
@@ -213,36 +208,19 @@ def sweep(
     >>> result.to_frame().shape[0]
     6
     """
-    began = time.perf_counter()
+    began, given = time.perf_counter(), locals()
     workers = worker_count(n_jobs)
-    checked, remarks = _check(problem, space, _common(locals()), hyper)
-    for remark in remarks:
-        warnings.warn(remark, SweepWarning, stacklevel=2)
+    checked = check(problem, space, {**{name: given[name] for name in SETTINGS}, **hyper}, 2)
     part = shard_of(shard, store)
     if pruner is not None:
         _refuse_elsewhere(store=store, executor=executor, reduce=reduce)
-        return _race(checked, as_pruner(pruner), workers, progress)
+        return _race(checked, pruner, workers, progress)
     if reduce is None:
         here = executor is None or (isinstance(executor, str) and executor in LOCAL)
         refuse_what_cannot_fit(checked, store, workers if here else 1)
     collected = _collector(checked, store, executor, reduce, part)
-    left = (collected.size - collected.finished) / checked.size
-    total = left * estimated(checked, workers).cost if progress else 0
-    bar = Progress(total, collected.size, enabled=progress)
-    try:
-        with held(), bar:
-            _run(checked, collected.remaining(), workers, executor, collected, bar)
-    except KeyboardInterrupt:
-        pass
-    except ExecutorError as error:
-        if collected.best is None:
-            raise
-        warnings.warn(f"the sweep ended early: {error}", SweepWarning, stacklevel=2)
-    # Not whether anybody pressed: it may come when the last trial is in.
-    missing = collected.finished < collected.size
-    result = collected.result(time.perf_counter() - began, interrupted=missing)
-    warn_of_failures(collected.errors, checked.size)
-    return result
+    made = run_chunks(collected, workers, executor, began=began, progress=progress)
+    return SweepResult(*made) if isinstance(made, Parts) else made
 
 
 def plan(
@@ -278,47 +256,10 @@ def plan(
     >>> estimate.n_trials, estimate.n_steps
     (2, 100)
     """
-    known = inspect.signature(sweep).parameters
-    defaults = {
-        k: p.default for k, p in known.items() if p.kind is p.KEYWORD_ONLY and k != "n_jobs"
-    }
-    hyper = {k: v for k, v in options.items() if k not in defaults}
-    given = {k: v for k, v in options.items() if k in defaults}
-    checked, _ = _check(problem, space, _common(defaults | given), hyper)
-    pruner = given.get("pruner")
-    chosen = None if pruner is None else as_pruner(pruner)
-    return estimated(checked, worker_count(n_jobs), chosen)
-
-
-_OPTIONS = (
-    "metric", "mode", "target", "diverge_above", "eval_every", "curves", "seed_mode",
-    "stop_at_target", "measure",
-)  # fmt: skip
-
-
-def _common(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: arguments[name] for name in (*COMMON, *_OPTIONS)}
-
-
-def _check(
-    problem: Any, space: Any, common: dict[str, Any], hyper: dict[str, Any]
-) -> tuple[Plan, list[str]]:
-    plans = {DataProblem: Plan, Landscape: LanePlan}
-    if type(problem) not in plans:
-        raise SpecError(
-            "problem must be one of sweeps.problems, such as problems.digits(); got "
-            f"{shortened(problem)}"
-        )
-    options = {name: common.pop(name) for name in _OPTIONS}
-    made = plans[type(problem)]
-    checked = made(problem, Space(space), Options(defaults=common | hyper, **options))
-    defaults = {name: p.default for name, p in inspect.signature(sweep).parameters.items()}
-    given = [n for n, value in common.items() if not _same(value, defaults[n])]
-    return checked, check_effects(checked, [*given, *hyper])
-
-
-def _same(value: Any, default: Any) -> bool:
-    return value is default or (isinstance(value, str | int | float) and value == default)
+    settings = {name: value for name, value in options.items() if name not in PLACES}
+    checked, pruner = check(problem, space, settings), options.get("pruner")
+    share = 1.0 if pruner is None else share_of_steps(checked, as_pruner(pruner))
+    return estimated(checked, worker_count(n_jobs), share)
 
 
 def _collector(
@@ -336,9 +277,7 @@ def _collector(
         return Reduced(checked, reduce, at_once)
     if store is None:
         return Collected(checked, at_once)
-    from sweeps.store.writer import Keeper  # pyarrow takes 0.1 s to import
-
-    return Keeper(checked, store, shard)
+    return keeper_of(checked, store, shard)
 
 
 def _refuse_elsewhere(**given: Any) -> None:
@@ -351,37 +290,10 @@ def _refuse_elsewhere(**given: Any) -> None:
             )
 
 
-def _race(checked: Plan, pruner: Pruner, workers: int, progress: bool) -> SweepResult:
+def _race(checked: Plan, given: Any, workers: int, progress: bool) -> PrunedResult:
+    pruner = as_pruner(given)
     refuse_what_cannot_fit(checked, None, workers)
-    total = estimated(checked, workers, pruner).cost if progress else 0
-    return Race(checked, pruner, workers, Progress(total, checked.size, enabled=progress)).run()
-
-
-def _run(
-    checked: Plan,
-    chunks: Iterable[Chunk],
-    workers: int,
-    executor: Any,
-    collected: Collected,
-    bar: Progress,
-) -> None:
-    """Run chunks elsewhere, or here, all workers on one at a time."""
-
-    def keep(chunk: Chunk, rows: Rows) -> Future | None:
-        stored = collected.add(chunk, rows)
-        bar.update(collected.cost, collected.finished, collected.best)
-        return stored
-
-    def watch(cost: int, done: int, best: float | None) -> None:
-        best = better(checked, collected.best, best)
-        bar.update(collected.cost + cost, collected.finished + done, best)
-
-    executor = collected.executor if executor is None else executor
-    if executor is not None:
-        run_elsewhere(executor, workers, Training(checked), chunks, keep)
-        return
-    for chunk in chunks:
-        rows = run_chunk(checked, chunk.ids, workers, watch)
-        keep(chunk, rows)
-        if len(rows) < len(chunk.ids):  # stopped
-            return
+    total = whole_cost(checked, share_of_steps(checked, pruner)) if progress else 0
+    bar = Progress(total, checked.size, enabled=progress)
+    parts, rungs, played = Race(checked, pruner, workers, bar).run()
+    return PrunedResult(SweepResult(*parts), rungs, played)

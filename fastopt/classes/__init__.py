@@ -1,6 +1,7 @@
 """The optimizers, one file a family.
 
 Names, signatures and defaults are those of :mod:`torch.optim`, or the paper's where torch has none.
+Imports errors, rules, stepping, state and optimizer.
 """
 
 from fastopt.classes.adam import Adam, AdamW

@@ -1,4 +1,4 @@
 """What knows of LLVM, addresses and threads: arrays as kernels see them, loops, lookups, launches.
 
-Imports errors, compile, code and rules.
+Imports errors, code, compile and rules.
 """

@@ -5,6 +5,7 @@ call for each element, and a loop that does not vectorise (exp 2.5 ns and tanh 9
 against NumPy's 0.5 and 0.35). The functions here have no call, no branch and no table look-up, only
 multiply-adds and selects. They work on float32 (in pure float32) and float64 scalars inside
 kernels; integers count as float64. Called from Python they are NumPy's, and take arrays too.
+Imports compile.
 
 =========  ===========  ====================================================================
 function   error (ulp)  range

@@ -2,7 +2,7 @@
 
 To add an optimizer write its ``tick`` and ``update`` in a file here and a row below, its class in
 :mod:`fastopt.classes`, and its case in ``tests/helpers/cases.py``. Kernels, sweeps, benchmarks and
-documentation follow from the row.
+documentation follow from the row. Imports errors, compile and maths.
 """
 
 from __future__ import annotations

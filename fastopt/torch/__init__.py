@@ -11,6 +11,8 @@
 Each class is a :class:`torch.optim.Optimizer` with the name, the arguments, the defaults and the
 state of torch's, where torch has it; schedulers, hooks, gradient scalers and state dicts work as
 they do there.
+
+Imports any room below.
 """
 
 try:

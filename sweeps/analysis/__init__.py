@@ -1,4 +1,4 @@
-"""Questions to a finished sweep: statistics, importance, comparisons, files.
+"""The table of a finished sweep and the questions to it: statistics, importance, files.
 
-Imports the rooms below, up to store.
+Imports common, space, engine, running and store.
 """

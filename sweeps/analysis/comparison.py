@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.analysis.stats import bca, configurations, fraction, mode_of, one_of, scores
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
+from sweeps.analysis.table import Table
 
 __all__ = ["Comparison", "compare"]
 
@@ -69,7 +67,7 @@ class Comparison:
 
 
 def compare(
-    result: SweepResult,
+    result: Table,
     axis: str,
     a: Any,
     b: Any,
@@ -167,7 +165,7 @@ def compare(
     )
 
 
-def _pairs(result: SweepResult, axis: str, a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(result: Table, axis: str, a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the trials with ``a`` and of their partners with ``b``, of equal length."""
     column = np.asarray(result.columns[axis])
     sides = []

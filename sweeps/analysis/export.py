@@ -6,18 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fastopt.errors import SpecError, shortened
 from sweeps.analysis.files import note_of
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
+from sweeps.analysis.table import Table
 
 __all__ = ["SUFFIXES", "draft_of", "write"]
 
 
-def write(result: SweepResult, path: Path) -> Path:
+def write(result: Table, path: Path) -> Path:
     """Write all trials to a ``.parquet`` or ``.csv`` file: see :meth:`sweeps.SweepResult.save`."""
     if path.suffix not in SUFFIXES:
         raise SpecError(f"a result is saved as {' or '.join(SUFFIXES)}; got {shortened(str(path))}")
@@ -37,12 +34,12 @@ def draft_of(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def _write_csv(result: SweepResult, path: Path) -> None:
+def _write_csv(result: Table, path: Path) -> None:
     for k, frame in enumerate(result.frames()):
         frame.to_csv(path, index=False, header=k == 0, mode="a" if k else "w")
 
 
-def _write_parquet(result: SweepResult, path: Path) -> None:
+def _write_parquet(result: Table, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -6,17 +6,18 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fastopt.doctor import facts
 from fastopt.errors import SpecError
 from sweeps.analysis.stats import one_of
+from sweeps.analysis.table import Table
 from sweeps.common.names import COUNTS
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
+from sweeps.engine.tables import STATES, Parts
+from sweeps.store import settings_in
 
 __all__ = ["is_file", "note_of", "open_file", "provenance"]
 
@@ -39,7 +40,7 @@ def is_file(path: str | os.PathLike[str]) -> bool:
     return path.is_file() or (path.suffix == ".parquet" and not path.is_dir())
 
 
-def note_of(result: SweepResult) -> dict[bytes, bytes]:
+def note_of(result: Table) -> dict[bytes, bytes]:
     """Return what a Parquet file of a result says besides its columns."""
     plain = (str, int, float, bool)
     info = {name: value for name, value in result.info.items() if isinstance(value, plain)}
@@ -58,10 +59,11 @@ def note_of(result: SweepResult) -> dict[bytes, bytes]:
 
 def open_file(
     path: str | os.PathLike[str], columns: Sequence[str] | None = None, filters: Any = None
-) -> SweepResult:
+) -> Parts:
     """Read a Parquet file that :meth:`SweepResult.save` wrote: see :meth:`SweepResult.open`.
 
-    The result has no curves, space and plan: it can be looked at, plotted and reported on.
+    Returns its parts. The result has no curves, space and plan: it can be looked at, plotted and
+    reported on.
 
     Raises
     ------
@@ -80,8 +82,6 @@ def open_file(
     (('lr',), True)
     """
     import pyarrow.parquet as pq
-
-    from sweeps.results import SweepResult
 
     path = Path(path)
     if not path.is_file():
@@ -108,7 +108,7 @@ def open_file(
         )
     counts = note.get("counts", COUNTS)  # files of older versions do not say
     cells = {name: _cells(name, frame[name], name in counts) for name in frame.columns}
-    return SweepResult(cells, None, note["metric"], note["mode"], note["info"], counts=counts)
+    return Parts(cells, None, note["metric"], note["mode"], note["info"], counts=counts)
 
 
 def _wanted(there: list[str], columns: Sequence[str] | None, note: Any) -> list[str] | None:
@@ -121,7 +121,7 @@ def _wanted(there: list[str], columns: Sequence[str] | None, note: Any) -> list[
     return [name for name in there if name in needed]
 
 
-def provenance(result: SweepResult) -> dict[str, str]:
+def provenance(result: Table) -> dict[str, str]:
     """Return what a reader needs to run a sweep again: its spec, versions and the machine.
 
     Of a result that was read from a file, these are the facts at the time it was saved.
@@ -129,8 +129,6 @@ def provenance(result: SweepResult) -> dict[str, str]:
     known = result.info.get("provenance")
     if known:
         return dict(known)
-    from fastopt.doctor import facts
-
     spec = {"problem": result.info.get("problem", "unknown"), **_settings(result)}
     spec = {name: value for name, value in spec.items() if name not in result.axes}
     if result.space is not None:
@@ -148,16 +146,13 @@ def _text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _settings(result: SweepResult) -> dict[str, Any]:
+def _settings(result: Table) -> dict[str, Any]:
     """Return the problem and the options of the sweep, as far as they are known."""
     if result.plan is not None:
         options = dict(vars(result.plan.options))
         return {"problem": result.plan.problem, **options.pop("defaults"), **options}
     if "store" in result.info:
-        from sweeps.store.folder import Folder
-
-        identity = Folder(result.info["store"]).the_sweep().identity
-        return {**identity["keywords"], **identity["options"]}
+        return settings_in(result.info["store"])
     return {}
 
 
@@ -169,8 +164,6 @@ def _axis_text(space: Any, name: str) -> str:
 
 def _cells(name: str, column: pd.Series, counts: bool) -> np.ndarray:
     """Return a column as a result holds it: states as numbers, gaps as None or below zero."""
-    from sweeps.results import STATES
-
     if name == "state":
         return column.map(STATES.index).to_numpy(np.int8)
     if counts:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError
 from sweeps.analysis.stats import configurations, means, scores
+from sweeps.analysis.table import Table
 from sweeps.space.axes import Tied
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
 
 __all__ = ["decompose", "importance"]
 
 
 def importance(
-    result: SweepResult, metric: str | None = None, *, diverged: str = "worst"
+    result: Table, metric: str | None = None, *, diverged: str = "worst"
 ) -> pd.DataFrame:
     r"""Return the share of the variance over the grid that each axis and each pair explains.
 
@@ -126,7 +124,7 @@ def decompose(grid: np.ndarray) -> dict[tuple[int, ...], float]:
     return variances
 
 
-def _factors(result: SweepResult) -> list[tuple[str, ...]]:
+def _factors(result: Table) -> list[tuple[str, ...]]:
     """Return the axes that vary, tied ones together."""
     parts = () if result.space is None else result.space.parts
     part = parts[0] if len(parts) == 1 else {}
@@ -145,7 +143,7 @@ def _factors(result: SweepResult) -> list[tuple[str, ...]]:
 
 
 def _grid(
-    result: SweepResult, cells: np.ndarray, factors: Sequence[tuple[str, ...]]
+    result: Table, cells: np.ndarray, factors: Sequence[tuple[str, ...]]
 ) -> tuple[np.ndarray, list[list[Any]]]:
     """Return the mean of every grid point, NaN where no trial counts, and the levels' values."""
     codes = [configurations(result.columns, factor) for factor in factors]

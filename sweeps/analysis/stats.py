@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.analysis.table import Table
 from sweeps.common.names import refuse_repeated
 from sweeps.space.axes import ends
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
 
 __all__ = [
     "bca", "configurations", "edges", "fraction", "means", "mode_of", "one_of", "over_seeds",
@@ -38,7 +36,7 @@ DIVERGED_AS = ("exclude", "worst")
 BATCH = 1 << 23
 
 
-def mode_of(result: SweepResult, metric: str) -> str:
+def mode_of(result: Table, metric: str) -> str:
     """Tell whether a small or a large value of a metric is good: ``"min"`` or ``"max"``.
 
     The sweep says so for its own metric and, where a name does not tell, for all.
@@ -59,7 +57,7 @@ def mode_of(result: SweepResult, metric: str) -> str:
     return result.mode
 
 
-def scores(result: SweepResult, metric: str, diverged: str = "exclude") -> np.ndarray:
+def scores(result: Table, metric: str, diverged: str = "exclude") -> np.ndarray:
     """Return a metric of every trial, NaN where it does not count.
 
     Parameters
@@ -138,7 +136,7 @@ def means(cells: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:
 
 
 def over_seeds(
-    result: SweepResult,
+    result: Table,
     *,
     axis: str = "seed",
     metrics: Sequence[str] | None = None,
@@ -313,7 +311,7 @@ def bca(
     return low, high
 
 
-def edges(result: SweepResult) -> pd.DataFrame:
+def edges(result: Table) -> pd.DataFrame:
     """Return the axes whose best value is an end of the grid: better values may lie beyond.
 
     Returns

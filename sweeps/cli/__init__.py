@@ -1,4 +1,4 @@
 """The command line: commands, TOML specs, and what is printed.
 
-Imports everything; nothing imports it.
+Imports any room below; nothing imports it.
 """

@@ -14,6 +14,9 @@ import numpy as np
 import pandas as pd
 
 import fastopt
+from sweeps import problems
+from sweeps.run import sweep
+from sweeps.space.space import logspace
 
 __all__ = ["numpy_adam", "paired", "steps", "trials_per_second"]
 
@@ -154,7 +157,6 @@ def trials_per_second(n: int = 256) -> float:
     >>> trials_per_second(2) > 0
     True
     """
-    from sweeps import logspace, problems, sweep
 
     def run() -> float:
         result = sweep(

@@ -1,6 +1,6 @@
 """The command line: run a sweep from a TOML file, look at the machine, list what there is.
 
-Everything heavy is imported inside the commands, so that ``fastopt --help`` answers at once.
+Data sets, stores and pictures, whose libraries are slow to import, are so inside the commands.
 """
 
 from __future__ import annotations
@@ -8,23 +8,27 @@ from __future__ import annotations
 import io
 import os
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
+from fastopt.doctor import facts as facts_of_machine
+from fastopt.errors import StoreError
+from sweeps import run
 from sweeps.cli import plots as cli_plots
+from sweeps.cli import tables as summary
 from sweeps.cli import tools as cli_tools
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from sweeps.cli.spec import read_spec
+from sweeps.common.interrupt import INTERRUPTED, command, interruptible
+from sweeps.common.resources import check_path, memory
+from sweeps.common.terminal import messages
+from sweeps.results import SUFFIXES, SweepResult
+from sweeps.studies import command as study_command
 
 __all__ = ["app", "main"]
 
-USAGE_ERROR = 2
 FAILURES = 3
 
 app = typer.Typer(
@@ -37,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_plots.commands)
 app.add_typer(cli_tools.commands)
+app.add_typer(study_command.commands)
 
 
 def main() -> None:
@@ -58,10 +63,6 @@ def _out(path: Path | None) -> Path | None:
     """Refuse, before hours of work, a file that cannot be written after them."""
     if path is None:
         return None
-    from fastopt.errors import StoreError
-    from sweeps.common.resources import check_path
-    from sweeps.results import SUFFIXES
-
     try:
         check_path(path)
     except StoreError as error:
@@ -122,15 +123,7 @@ def sweep(
     Exit status: 0 finished, 2 wrong usage or spec, 3 finished but for trials that FAILED, 130
     interrupted (what is finished by then is shown and saved all the same).
     """
-    from sweeps.common.interrupt import INTERRUPTED, interruptible
-
-    with _messages(), interruptible():
-        from rich.console import Console
-
-        from sweeps import run
-        from sweeps.cli import tables as summary
-        from sweeps.cli.spec import read_spec
-
+    with messages(), interruptible():
         console = Console()
         checked = read_spec(spec)
         given = {"n_jobs": jobs, "executor": executor, "shard": shard, "store": store}
@@ -154,10 +147,6 @@ def sweep(
 
 
 def _say_how_to_go_on(store: Path | None) -> None:
-    from rich.console import Console
-
-    from sweeps.common.interrupt import command
-
     if store is not None:
         Console(stderr=True).print("To go on:", highlight=False)
         Console(stderr=True).print(command(), markup=False, highlight=False, soft_wrap=True)
@@ -175,10 +164,7 @@ def status(
     json: Json = False,
 ) -> None:
     """Show how far a stored sweep is; it may be running."""
-    with _messages():
-        from rich.console import Console
-
-        from sweeps.cli import tables as summary
+    with messages():
         from sweeps.store.status import status as status_of
 
         facts = status_of(store)
@@ -197,11 +183,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="FILE.parquet or FILE.csv.", callback=_out)],
 ) -> None:
     """Write the finished trials of a stored sweep to one file, of any size, in little memory."""
-    with _messages():
-        from rich.console import Console
-
-        from sweeps.results import SweepResult
-
+    with messages():
         result = SweepResult.open(store)
         Console().print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
 
@@ -211,89 +193,30 @@ def export(
 )
 def compact(store: Store) -> None:
     """Put the many small files of a stored sweep together, while nobody reads it."""
-    with _messages():
-        from rich.console import Console
-
-        from sweeps.cli import tables as summary
+    with messages():
         from sweeps.store.compact import compact as put_together
 
         done = put_together(store)
         Console().print(
-            f"{done.parts_before:,} parts of {summary.memory(done.bytes_before)} became "
-            f"{done.parts_after:,} of {summary.memory(done.bytes_after)}"
+            f"{done.parts_before:,} parts of {memory(done.bytes_before)} became "
+            f"{done.parts_after:,} of {memory(done.bytes_after)}"
         )
 
 
 @app.command(epilog="Example: [bold]fastopt doctor --json[/bold]", rich_help_panel="Check")
 def doctor(json: Json = False) -> None:
     """Show the facts about this machine and installation that speed and results depend on."""
-    with _messages():
-        from rich.console import Console
-
-        from fastopt.doctor import facts
-        from sweeps.cli import tables as summary
-
+    with messages():
         if json:
-            Console().print_json(data=facts(), ensure_ascii=True)
+            Console().print_json(data=facts_of_machine(), ensure_ascii=True)
         else:
-            Console().print(summary.pairs("This machine", facts()))
-
-
-@app.command(
-    epilog="Examples:\n\n"
-    "[bold]fastopt study --list[/bold]\n\n"
-    "[bold]fastopt study shootout --out figures[/bold]\n\n"
-    "[bold]fastopt study --all --full --out gallery[/bold]",
-    rich_help_panel="Check",
-)
-def study(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Studies by name, or scripts of your own.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for figures and a page studies.md of all tables.")
-    ] = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="At the size of the publication: minutes, not seconds.")
-    ] = False,
-    every: Annotated[bool, typer.Option("--all", help="Run all studies.")] = False,
-    list_them: Annotated[bool, typer.Option("--list", help="List the studies.")] = False,
-) -> None:
-    """Run classic experiments, and check their figures against the published ones.
-
-    Exit status: 0 all figures agree, 1 some do not, 2 wrong usage.
-    """
-    with _messages():
-        from rich.console import Console
-
-        from sweeps.cli import tables as summary
-        from sweeps.studies import gallery as studies
-
-        console = Console()
-        if list_them:
-            console.print(summary.studies(studies.titles()))
-            return
-        chosen = [str(studies.find(name)) for name in (studies.names() if every else names or ())]
-        if not chosen:
-            raise typer.BadParameter("name a study, or say --all or --list")
-        results = []
-        for path in chosen:
-            results.append(studies.run(path, full=full))
-            console.print(summary.study(results[-1]))
-            if out is not None:
-                studies.write(results, out)
-    if not all(found.passed for found in results):
-        raise typer.Exit(1)
+            Console().print(summary.pairs("This machine", facts_of_machine()))
 
 
 @app.command("list", epilog="Example: [bold]fastopt list --json[/bold]", rich_help_panel="Start")
 def list_(json: Json = False) -> None:
     """List the optimizers, hyperparameters, schedules and problems that a spec can name."""
-    with _messages():
-        from rich.console import Console
-
-        from sweeps.cli import tables as summary
-
+    with messages():
         if json:
             Console().print_json(data=summary.names(), ensure_ascii=True)
             return
@@ -304,61 +227,6 @@ def list_(json: Json = False) -> None:
             summary.problems(),
         )
         Console().print(*tables, sep="\n")
-
-
-@contextmanager
-def _messages() -> Iterator[None]:
-    """Turn our own errors and warnings into one readable message each on stderr."""
-    from rich.console import Console
-
-    from fastopt.errors import (
-        CacheWarning,
-        ExecutorError,
-        FastoptError,
-        StoreError,
-        SweepWarning,
-    )
-    from sweeps.common.interrupt import INTERRUPTED
-
-    console = Console(stderr=True)
-    try:
-        with warnings.catch_warnings():
-            for category in (SweepWarning, CacheWarning):
-                warnings.simplefilter("always", category)
-            warnings.showwarning = _shower(console, warnings.showwarning)
-            yield
-    except ImportError as error:
-        if "fastopt[" not in str(error):
-            raise
-        _say(console, "error", "red", error)
-        raise typer.Exit(USAGE_ERROR) from None
-    except (FastoptError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        _say(console, "error", "red", error)
-        outside = isinstance(error, StoreError | ExecutorError | OSError)
-        raise typer.Exit(1 if outside else USAGE_ERROR) from None
-    except KeyboardInterrupt:
-        _say(console, "interrupted", "yellow", "nothing more was written")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _shower(console: Console, usual: Any) -> Any:
-    from fastopt.errors import CacheWarning, SweepWarning
-
-    def show(message: Any, category: Any, *where: Any, **more: Any) -> None:
-        if issubclass(category, SweepWarning | CacheWarning):
-            _say(console, "warning", "yellow", message)
-        else:
-            usual(message, category, *where, **more)
-
-    return show
-
-
-def _say(console: Console, what: str, colour: str, message: object) -> None:
-    # Messages hold [brackets] of their own, and a path must survive copying: no wrapping.
-    console.print(f"[{colour}]{what}:[/{colour}]", end=" ")
-    console.print(str(message), markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+
+from fastopt.errors import SpecError
+from sweeps.analysis.export import draft_of
+from sweeps.analysis.stats import one_of
+from sweeps.common.terminal import messages
+from sweeps.plots import PLOTS
+from sweeps.plots.style import matplotlib
+from sweeps.results import SweepResult
 
 __all__ = ["commands"]
 
@@ -34,8 +43,6 @@ def _file(*suffixes: str) -> Callable[[Path | None], Path | None]:
 
 
 def _kinds() -> list[str]:
-    from sweeps.plots import PLOTS
-
     return list(PLOTS)
 
 
@@ -80,15 +87,7 @@ def plot(
     dpi: Annotated[int, typer.Option(help="Dots an inch of a .png.", min=20, max=1200)] = 150,
 ) -> None:
     """Draw a saved result."""
-    from sweeps.cli.commands import _messages
-
-    with _messages():
-        from sweeps.analysis.export import draft_of
-        from sweeps.analysis.stats import one_of
-        from sweeps.plots import PLOTS
-        from sweeps.plots.style import matplotlib
-        from sweeps.results import SweepResult
-
+    with messages():
         one_of("kind", kind, list(PLOTS))
         given = {"x": x, "y": y, "by": by, "facet": facet, "metric": metric, "over": over}
         options = _taken(kind, PLOTS[kind], {**given, "band": band})
@@ -120,19 +119,13 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML file that shows a saved result: charts, best trials, diagnosis, provenance."""
-    from sweeps.cli.commands import _messages
-
-    with _messages():
-        from sweeps.results import SweepResult
-
+    with messages():
         page = out or Path(f"{result.absolute().stem}.html")
         _written(SweepResult.open(result).report(page, title=title))
 
 
 def _taken(kind: str, function: Callable, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given, if this kind of picture has them all."""
-    from fastopt.errors import SpecError
-
     known = [name for name in options if name in inspect.signature(function).parameters]
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
@@ -143,7 +136,5 @@ def _taken(kind: str, function: Callable, options: dict[str, Any]) -> dict[str, 
 
 
 def _written(path: Path) -> None:
-    from rich.console import Console
-
     size = path.stat().st_size
     Console().print(f"Wrote {path} ({size / 1e3:,.0f} kB)", soft_wrap=True, highlight=False)

@@ -3,71 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps.common.resources import memory
+from sweeps.common.terminal import table
+from sweeps.common.text import duration, number
 from sweeps.problems import PROBLEMS
 from sweeps.pruned import PrunedResult
+from sweeps.report.facts import SHOWN
 from sweeps.results import SweepResult
-from sweeps.studies.gallery import Findings
 
 __all__ = [
     "at_the_edge",
-    "duration",
     "finished",
     "hyperparameters",
     "names",
-    "number",
     "optimizers",
     "pairs",
     "planned",
     "problems",
     "schedules",
     "stored",
-    "studies",
-    "study",
 ]
 
 BEST = 10
-VERDICTS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]"}
-SHOWN = ("train_loss", "test_loss", "test_accuracy", "steps_to_target")
-
-
-def number(value: Any) -> str:
-    """Write one cell of a table: four significant digits or eight characters, a dash for nothing.
-
-    >>> [number(v) for v in (0.97781, 0.0068129, 7.9141e-4, 64, 1e-8, "adam", None, math.nan, True)]
-    ['0.9778', '0.006813', '0.000791', '64', '1e-08', 'adam', '-', '-', 'True']
-    """
-    if value is None or str(value) == "<NA>" or (isinstance(value, float) and math.isnan(value)):
-        return "-"
-    if not isinstance(value, float):
-        return str(value)
-    text = f"{value:.4g}"
-    return text if len(text) <= 8 else f"{value:.3g}"
-
-
-def duration(seconds: float) -> str:
-    """Write a time in the two largest units that matter.
-
-    >>> [duration(s) for s in (0.0123, 2.34, 61.0, 3725.0, 200000.0)]
-    ['0.012 s', '2.3 s', '1 min 1 s', '1 h 2 min', '2 d 7 h']
-    """
-    if seconds < 60:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    for size, unit, rest, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
-        if whole >= size:
-            return f"{whole // size} {unit} {whole % size // rest} {small}"
-    return f"{whole // 60} min {whole % 60} s"
 
 
 def finished(result: SweepResult) -> Group:
@@ -135,8 +100,8 @@ def speed(frame: Any, rate: float) -> Group:
         + [f"{row[name]:.3g}" for name in header[2:]]
         for row in frame.to_dict("records")
     )
-    table = _table("AdamW, float32, one step", header, rows)
-    return Group(table, f"Digits 64-32-10, 5 epochs, batch 32: {rate:,.0f} trainings/s")
+    sizes = table("AdamW, float32, one step", header, rows)
+    return Group(sizes, f"Digits 64-32-10, 5 epochs, batch 32: {rate:,.0f} trainings/s")
 
 
 def at_the_edge(result: SweepResult) -> str:
@@ -161,13 +126,13 @@ def pairs(title: str, facts: Mapping[str, str]) -> Table:
 def optimizers() -> Table:
     """Lay out :data:`fastopt.rules.RULES`: names, defaults, sources."""
     rows = ((rule.name, _defaults(rule.hyper), rule.source) for rule in RULES.values())
-    return _table("Optimizers", ("optimizer", "hyperparameters and defaults", "source"), rows)
+    return table("Optimizers", ("optimizer", "hyperparameters and defaults", "source"), rows)
 
 
 def schedules() -> Table:
     """Lay out :data:`fastopt.schedules.SCHEDULES`: names, defaults, torch's name for the same."""
     rows = ((name, _defaults(row.params), row.torch) for name, row in SCHEDULES.items())
-    return _table("Schedules", ("schedule", "parameters and defaults", "in torch"), rows)
+    return table("Schedules", ("schedule", "parameters and defaults", "in torch"), rows)
 
 
 def hyperparameters() -> Table:
@@ -176,13 +141,13 @@ def hyperparameters() -> Table:
     for params in (*(r.hyper for r in RULES.values()), *(r.params for r in SCHEDULES.values())):
         kinds |= {name: kind for name, kind in params.items() if name not in kinds}
     rows = ((name, kind.range, kind.summary) for name, kind in kinds.items())
-    return _table("Hyperparameters", ("name", "range", "meaning"), rows)
+    return table("Hyperparameters", ("name", "range", "meaning"), rows)
 
 
 def problems() -> Table:
     """Lay out :data:`sweeps.problems.PROBLEMS` with the first line of each doc string."""
     rows = ((name, (make.__doc__ or "").strip().split("\n")[0]) for name, make in PROBLEMS.items())
-    return _table("Problems", ("problem", "data"), rows)
+    return table("Problems", ("problem", "data"), rows)
 
 
 def names() -> dict[str, Any]:
@@ -215,28 +180,6 @@ def names() -> dict[str, Any]:
     }
 
 
-def study(found: Findings) -> Group:
-    """Lay out what a study found: its tables, and every figure beside the published one."""
-    parts: list[Any] = [f"[bold]{found.name}[/bold]  {escape(found.title)}"]
-    for title, frame in found.tables.items():
-        rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
-        header = [str(name).replace("_", "\n") for name in frame.columns]
-        parts.append(_table(escape(title), header, rows))
-    lines = (
-        (*map(escape, (c.quantity, c.published, c.ours, c.tolerance)), VERDICTS[c.passed])
-        for c in found.checks
-    )
-    parts.append(_table("", ("quantity", "published", "ours", "tolerance", ""), lines))
-    good = sum(check.passed for check in found.checks)
-    parts.append(f"{good} of {len(found.checks)} agree; {duration(found.seconds)}\n")
-    return Group(*parts)
-
-
-def studies(titles: Mapping[str, str]) -> Table:
-    """Lay out the names of the studies and what they are about."""
-    return _table("Studies", ("study", "question"), ((n, escape(t)) for n, t in titles.items()))
-
-
 def _defaults(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={_default(kind)}" for name, kind in params.items()) or "-"
 
@@ -257,13 +200,4 @@ def _best(result: SweepResult) -> Table:
     title = f"Best trials, {direction} {result.metric} first"
     rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
     # One word a line: ten columns fit in a terminal of 80.
-    return _table(title, [name.replace("_", "\n") for name in frame.columns], rows, gap=0)
-
-
-def _table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], gap: int = 1) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, gap, 0, 0))
-    for name in header:
-        table.add_column(name, overflow="fold", vertical="top")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return table(title, [name.replace("_", "\n") for name in frame.columns], rows, gap=0)

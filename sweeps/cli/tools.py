@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+
+from fastopt.errors import writable
+from sweeps.cli import bench as measure
+from sweeps.cli import tables as summary
+from sweeps.common.terminal import messages
 
 __all__ = ["TEMPLATE", "commands"]
 
@@ -50,10 +57,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a commented spec to start from."""
-    from fastopt.errors import writable
-    from sweeps.cli.commands import _messages
-
-    with _messages():
+    with messages():
         if spec.suffix != ".toml":
             raise typer.BadParameter(f"a spec is a .toml file; got {str(spec)!r}")
         if spec.exists() and not force:
@@ -74,24 +78,11 @@ def bench(
 
     Nothing else should run meanwhile. The full benchmarks are in the repository's folder bench.
     """
-    from sweeps.cli.commands import _messages
-
-    with _messages():
-        from rich.console import Console
-
-        from sweeps.cli import bench as measure
-        from sweeps.cli import tables as summary
-
+    with messages():
         frame = measure.steps((1_000,), 1) if quick else measure.steps()
         rate = measure.trials_per_second(4 if quick else 256)
         if json:
             rows = frame.to_dict("records")
-            typer.echo(_json({"steps": rows, "trials_per_second": rate}))
+            typer.echo(dumps({"steps": rows, "trials_per_second": rate}, indent=1))
             return
         Console().print(summary.speed(frame, rate))
-
-
-def _json(document: object) -> str:
-    from json import dumps
-
-    return dumps(document, indent=1)

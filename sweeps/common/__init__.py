@@ -1,4 +1,4 @@
 """What every room stands on: random numbers, limits, names, memory, interrupts, progress.
 
-Imports nothing else of sweeps.
+Imports nothing.
 """

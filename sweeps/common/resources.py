@@ -8,12 +8,9 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from fastopt.errors import SpecError, StoreError, shortened, writable
-
-if TYPE_CHECKING:
-    from sweeps.problems.base import DataProblem
 
 __all__ = [
     "check_curve",
@@ -145,7 +142,7 @@ def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str
         )
 
 
-def check_model(problem: DataProblem, needed: int, workers: int = 1) -> None:
+def check_model(problem: Any, needed: int, workers: int = 1) -> None:
     """Raise unless so many workers can train a model at a time.
 
     Parameters

@@ -1,1 +1,4 @@
-"""Compiled runners: problem x rule x schedule -> trials in parallel."""
+"""Compiled runners: problem x rule x schedule -> trials in parallel.
+
+Imports common, space and problems.
+"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,19 @@ from sweeps.engine.columns import ALIASES, accepts, choose, find_rule, schedule_
 from sweeps.space.axes import possible
 from sweeps.space.space import Space
 
-__all__ = ["COMMON", "LOG", "SEED_MODES", "Options", "check_measures", "check_names", "check_watch"]
+__all__ = [
+    "COMMON", "DEFAULTS", "LOG", "SEED_MODES", "Options", "check_measures", "check_names",
+    "check_watch",
+]  # fmt: skip
 
-# What every trial has beside its rule's hyperparameters; each is an axis or a keyword of sweep().
-COMMON = (
-    "optimizer", "batch_size", "epochs", "steps", "seed", "schedule", "shuffle",
-    "hidden", "clip_norm", "init_scale", "patience",
-)  # fmt: skip
+DEFAULTS: dict[str, Any] = {
+    "optimizer": "adam", "batch_size": 32, "epochs": None, "steps": None, "seed": 0,
+    "schedule": "constant", "shuffle": "epoch", "hidden": None, "clip_norm": None,
+    "init_scale": 1.0, "patience": None,
+}  # fmt: skip
+"""What every trial has beside its rule's hyperparameters, as in the signature of sweep()."""
+
+COMMON = tuple(DEFAULTS)  # each is an axis or a keyword of sweep()
 SEED_MODES = ("common", "independent")
 LOG = "log"  # what eval_every says of checks at log-spaced steps
 
@@ -32,12 +39,12 @@ class Options:
     """What a sweep does besides its space: see :func:`sweeps.sweep` for the meaning of each."""
 
     defaults: Mapping[str, Any]
-    metric: str
-    mode: str
-    target: float | None
-    diverge_above: float
-    eval_every: int | str | None
-    curves: bool
+    metric: str = "train_loss"
+    mode: str = "min"
+    target: float | None = None
+    diverge_above: float = math.inf
+    eval_every: int | str | None = None
+    curves: bool = False
     seed_mode: str = "common"
     stop_at_target: bool = False
     measure: Sequence[str] = ()

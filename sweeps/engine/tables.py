@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sweeps.engine.chunks import Rows, lengthened
 from sweeps.engine.plan import Plan
 from sweeps.engine.trial import COUNTS
+from sweeps.space.space import Space
 
-__all__ = ["STATES", "columns_of", "curves_of", "joined", "no_rows"]
+__all__ = ["STATES", "Parts", "columns_of", "curves_of", "joined", "no_rows", "parts_of"]
 
 STATES = ("COMPLETE", "DIVERGED", "PRUNED", "FAILED")
 """How a trial can end; the ``state`` column of a result holds positions in this tuple."""
+
+
+class Parts(NamedTuple):
+    """What a result is made of, in the order in which :class:`sweeps.SweepResult` takes it."""
+
+    columns: Mapping[str, np.ndarray]
+    curves: Mapping[str, np.ndarray] | None
+    metric: str
+    mode: str
+    info: dict[str, Any]
+    space: Space | None = None
+    plan: Plan | None = None
+    counts: Sequence[str] = COUNTS
+
+
+def parts_of(plan: Plan, rows: Rows, info: Mapping[str, Any]) -> Parts:
+    """Return what a result of these trials is made of; ``info`` are the facts of the run."""
+    options = plan.options
+    curves = curves_of(plan, rows) if options.curves else None
+    columns = columns_of(plan, rows)
+    return Parts(columns, curves, options.metric, options.mode, dict(info), plan.space, plan)
 
 
 def no_rows(plan: Plan, points: int = 0) -> Rows:

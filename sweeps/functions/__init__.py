@@ -1,4 +1,4 @@
 """Any Python function as the objective: callables, ask and tell, Optuna.
 
-Imports everything but the command line.
+Imports common, space, engine, running and results.
 """

@@ -5,24 +5,22 @@ trials is as quick and as readable as one of a hundred. Log scales are used wher
 so, diverged trials have a colour of their own, and all colours can be told apart by everyone.
 
 Needs matplotlib: ``pip install "fastopt[plot]"``. Every function takes ``ax=`` and returns the
-axes it drew on.
+axes it drew on. Imports common, space, problems, engine and analysis.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
+from sweeps.analysis.table import Table
 from sweeps.plots.curves import curves
 from sweeps.plots.effects import importance, parallel_coordinates
 from sweeps.plots.films import animate_paths
 from sweeps.plots.grids import heatmap, phase
 from sweeps.plots.lines import sensitivity, steps_to_target
 from sweeps.plots.runs import internals, paths, schedules
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
 
 __all__ = ["PLOTS", "Plotter", "animate_paths", "internals", "paths", "schedules"]
 
@@ -31,7 +29,7 @@ R = TypeVar("R")
 
 
 def _of_result(
-    function: Callable[Concatenate[SweepResult, P], R],
+    function: Callable[Concatenate[Table, P], R],
 ) -> Callable[Concatenate[Plotter, P], R]:
     @functools.wraps(function)
     def method(self: Plotter, *args: P.args, **options: P.kwargs) -> R:
@@ -56,7 +54,7 @@ class Plotter:
     'lr'
     """
 
-    def __init__(self, result: SweepResult) -> None:
+    def __init__(self, result: Table) -> None:
         self._result = result
 
     heatmap = _of_result(heatmap)

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.analysis.stats import mode_of, one_of, scores
+from sweeps.analysis.table import Table
 from sweeps.plots.axes import label_of
 from sweeps.plots.style import MUTED, NOTHING, colours_of, new_axes, value_scale
 from sweeps.plots.tables import varying
@@ -16,7 +17,6 @@ from sweeps.plots.tuned import lines_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sweeps.results import SweepResult
 
 __all__ = ["bands", "best_curves", "curves", "recorded"]
 
@@ -33,7 +33,7 @@ ABOVE = 10.0
 
 
 def curves(
-    result: SweepResult,
+    result: Table,
     *,
     metric: str | None = None,
     by: str | None = None,
@@ -106,7 +106,7 @@ def curves(
     return ax
 
 
-def recorded(result: SweepResult) -> list[str]:
+def recorded(result: Table) -> list[str]:
     """Return the names of the quantities that curves recorded.
 
     Raises
@@ -119,9 +119,7 @@ def recorded(result: SweepResult) -> list[str]:
     return [name for name in result._curves if name not in ("trial_id", "step")]
 
 
-def best_curves(
-    result: SweepResult, metric: str, n: int
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def best_curves(result: Table, metric: str, n: int) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Return label, steps and values of the ``n`` best trials with recorded curves."""
     held = {} if result._curves is None else result._curves
     row_of = {int(i): k for k, i in enumerate(np.asarray(held["trial_id"]).tolist())}
@@ -141,7 +139,7 @@ def best_curves(
 
 
 def bands(
-    result: SweepResult, metric: str, groups: np.ndarray, count: int
+    result: Table, metric: str, groups: np.ndarray, count: int
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Return steps and the 10 %, 50 % and 90 % quantiles of each group of trials.
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastopt.errors import SpecError
+from sweeps.analysis import importance as anova
 from sweeps.analysis.stats import means, mode_of, one_of, scores
+from sweeps.analysis.table import Table
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.style import DIVERGED, MOST_TICKS, MUTED, OKABE_ITO, matplotlib, new_axes
 from sweeps.plots.tables import varying
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.axes import Axes
 
-    from sweeps.results import SweepResult
 
 __all__ = ["importance", "parallel_coordinates"]
 
@@ -28,7 +28,7 @@ ORDERS = {1: ("one axis", OKABE_ITO[0]), 2: ("two together", OKABE_ITO[1]), 3: (
 
 
 def importance(
-    result: SweepResult,
+    result: Table,
     *,
     metric: str | None = None,
     diverged: str = "worst",
@@ -66,7 +66,7 @@ def importance(
     >>> [float(bar.get_width()) for bar in ax.patches], [t.get_text() for t in ax.get_yticklabels()]
     ([0.8, 0.2], ['b', 'a'])
     """
-    frame = result.importance(metric, diverged=diverged).head(n)
+    frame = anova.importance(result, metric, diverged=diverged).head(n)
     ax = new_axes(ax, height=1.2 + 0.3 * len(frame))
     places = np.arange(len(frame))
     for order, (label, colour) in ORDERS.items():
@@ -85,7 +85,7 @@ def importance(
 
 
 def parallel_coordinates(
-    result: SweepResult,
+    result: Table,
     axes: Sequence[str] | None = None,
     *,
     metric: str | None = None,
@@ -151,7 +151,7 @@ def parallel_coordinates(
     return ax
 
 
-def _names(result: SweepResult, axes: Sequence[str] | None) -> list[str]:
+def _names(result: Table, axes: Sequence[str] | None) -> list[str]:
     for name in axes or ():
         one_of("axis", name, result.axes)
     chosen = list(axes or (name for name in varying(result) if name != "seed"))

@@ -13,11 +13,10 @@ import pandas as pd
 from fastopt.errors import SpecError
 from sweeps.plots.ground import Traces, contours, coordinates, marks, view_of
 from sweeps.plots.style import MARKERS, colours_of, matplotlib, new_axes
+from sweeps.problems.landscapes import Landscape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from sweeps.problems.landscapes import Landscape
 
 __all__ = ["animate_paths"]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastopt.errors import SpecError, shortened
 from sweeps.analysis.stats import mode_of
+from sweeps.analysis.table import Table
 from sweeps.plots.axes import label_of
 from sweeps.plots.style import (
     DIVERGED,
@@ -19,12 +20,11 @@ from sweeps.plots.style import (
     new_axes,
     plain_numbers,
 )
-from sweeps.plots.tables import Table, main_axes, table, varying
+from sweeps.plots.tables import Cells, main_axes, table, varying
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sweeps.results import SweepResult
 
 __all__ = ["heatmap", "phase"]
 
@@ -37,7 +37,7 @@ MIXED = ("#F7F7F7",)
 
 
 def heatmap(
-    result: SweepResult,
+    result: Table,
     x: str | None = None,
     y: str | None = None,
     *,
@@ -122,7 +122,7 @@ def heatmap(
 
 
 def phase(
-    result: SweepResult, x: str | None = None, y: str | None = None, *, ax: Axes | None = None
+    result: Table, x: str | None = None, y: str | None = None, *, ax: Axes | None = None
 ) -> Axes:
     """Colour the cells of two axes by the share of trials that diverged.
 
@@ -175,7 +175,7 @@ def phase(
     return ax
 
 
-def _two(result: SweepResult, x: str | None, y: str | None) -> tuple[str, str]:
+def _two(result: Table, x: str | None, y: str | None) -> tuple[str, str]:
     """Fill in the axes that are not given with those most worth a picture."""
     if x is not None and y is not None:
         return x, y
@@ -186,12 +186,12 @@ def _two(result: SweepResult, x: str | None, y: str | None) -> tuple[str, str]:
     return (x, free[0]) if x is not None else (free[0], str(y))
 
 
-def _pooled(result: SweepResult, names: list[str]) -> bool:
+def _pooled(result: Table, names: list[str]) -> bool:
     """Tell whether axes that vary are not in the picture."""
     return bool({*varying(result)} - {*names})
 
 
-def _panels(found: Table, facet: str | None, ax: Any) -> list[Any]:
+def _panels(found: Cells, facet: str | None, ax: Any) -> list[Any]:
     if facet is None:
         return [new_axes(ax)]
     count = len(found.axes[0])
@@ -234,7 +234,7 @@ def _best(value: np.ndarray, mode: str) -> tuple[int, ...] | None:
     return tuple(map(int, np.unravel_index(flat, value.shape)))
 
 
-def _cells(ax: Any, found: Table, value: np.ndarray, cmap: Any, norm: Any) -> Any:
+def _cells(ax: Any, found: Cells, value: np.ndarray, cmap: Any, norm: Any) -> Any:
     y, x = found.axes[-2:]
     shown = np.ma.masked_invalid(value)
     mesh = ax.pcolormesh(x.edges, y.edges, shown, cmap=cmap, norm=norm, rasterized=True)
@@ -244,12 +244,12 @@ def _cells(ax: Any, found: Table, value: np.ndarray, cmap: Any, norm: Any) -> An
     return mesh
 
 
-def _grounds(ax: Any, found: Table, value: np.ndarray, lost: np.ndarray) -> None:
+def _grounds(ax: Any, found: Cells, value: np.ndarray, lost: np.ndarray) -> None:
     _paint(ax, found, lost, DIVERGED)
     _paint(ax, found, np.isnan(value) & ~lost, NOTHING)
 
 
-def _paint(ax: Any, found: Table, where: np.ndarray, colour: str) -> None:
+def _paint(ax: Any, found: Cells, where: np.ndarray, colour: str) -> None:
     """Give the cells chosen one colour."""
     if not where.any():
         return
@@ -260,7 +260,7 @@ def _paint(ax: Any, found: Table, where: np.ndarray, colour: str) -> None:
     ax.pcolormesh(x.edges, y.edges, shown, cmap=ListedColormap([colour]), rasterized=True)
 
 
-def _ring(ax: Any, found: Table, best: tuple[int, ...]) -> None:
+def _ring(ax: Any, found: Cells, best: tuple[int, ...]) -> None:
     y, x = found.axes[-2:]
     place = x.centers[best[1]], y.centers[best[0]]
     size = 26 if _written(found) else 9
@@ -268,12 +268,12 @@ def _ring(ax: Any, found: Table, best: tuple[int, ...]) -> None:
         ax.plot(*place, "o", ms=size, mfc="none", mec=colour, mew=width, label="_best")
 
 
-def _written(found: Table) -> bool:
+def _written(found: Cells) -> bool:
     columns, cells = WRITTEN
     return len(found.axes[-1]) <= columns and found.value.size <= cells
 
 
-def _write(ax: Any, found: Table, value: np.ndarray, cmap: Any, norm: Any) -> None:
+def _write(ax: Any, found: Cells, value: np.ndarray, cmap: Any, norm: Any) -> None:
     """Write values into cells, while there are few, in the ink that can be read on each."""
     if not _written(found):
         return
@@ -293,7 +293,7 @@ def _patch(name: str, colour: str) -> Any:
     return Patch(facecolor=colour, label=name)
 
 
-def _legend(places: list[Any], found: Table, ring: bool) -> None:
+def _legend(places: list[Any], found: Cells, ring: bool) -> None:
     from matplotlib.lines import Line2D
 
     blank = np.isnan(found.value) & ~found.lost

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, shortened
-
-if TYPE_CHECKING:
-    from sweeps.problems.landscapes import Landscape
+from sweeps.problems.landscapes import Landscape
 
 __all__ = ["Traces", "contours", "coordinates", "marks", "view_of"]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt.errors import SpecError
+from sweeps.analysis.table import Table
 from sweeps.plots.axes import Axis
 from sweeps.plots.style import (
     DIVERGED,
@@ -26,7 +27,6 @@ from sweeps.plots.tuned import REACHED, Tuned, tuned
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sweeps.results import SweepResult
 
 __all__ = ["sensitivity", "steps_to_target"]
 
@@ -34,7 +34,7 @@ BATCHES = "batch_size"
 
 
 def sensitivity(
-    result: SweepResult,
+    result: Table,
     x: str | None = None,
     *,
     by: str | None = None,
@@ -95,7 +95,7 @@ def sensitivity(
 
 
 def steps_to_target(
-    result: SweepResult, x: str = BATCHES, *, by: str | None = None, ax: Axes | None = None
+    result: Table, x: str = BATCHES, *, by: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the fewest steps to the target at every batch size, both on log scales.
 

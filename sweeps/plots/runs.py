@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, shortened
-from fastopt.schedules import Schedule
+from fastopt.schedules import Schedule, pack
 from sweeps.plots.ground import Traces, contours, coordinates, marks, view_of
 from sweeps.plots.style import (
     MARKERS,
@@ -19,11 +19,10 @@ from sweeps.plots.style import (
     new_axes,
     value_scale,
 )
+from sweeps.problems.landscapes import Landscape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from sweeps.problems.landscapes import Landscape
 
 __all__ = ["internals", "paths", "schedules"]
 
@@ -126,8 +125,6 @@ def schedules(
     >>> ax.get_lines()[0].get_ydata()[[0, 50]].round(3).tolist()
     [0.1, 0.05]
     """
-    from fastopt.schedules import pack
-
     named = chosen if isinstance(chosen, Mapping) else {str(item): item for item in chosen}
     made = {
         label: Schedule(item, pack(item, {}, steps)[1]) if isinstance(item, str) else item

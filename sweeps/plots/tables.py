@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.analysis.stats import configurations, means, mode_of, one_of, scores
+from sweeps.analysis.table import Table
 from sweeps.plots.axes import BINS, Axis, axis_of
 
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
-
 __all__ = [
-    "OVER", "SEED", "Pool", "Table", "main_axes", "pool", "table", "tabulate", "varying",
+    "OVER", "SEED", "Cells", "Pool", "main_axes", "pool", "table", "tabulate", "varying",
 ]  # fmt: skip
 
 OVER = ("best", "mean", "worst")
@@ -49,7 +46,7 @@ class Pool:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Cells:
     """What the cells of a picture hold; made by :func:`table`.
 
     Parameters
@@ -71,7 +68,7 @@ class Table:
         return np.isnan(self.value) & (self.diverged > 0.0)
 
 
-def pool(result: SweepResult, metric: str, kept: Collection[str] = ()) -> Pool:
+def pool(result: Table, metric: str, kept: Collection[str] = ()) -> Pool:
     """Average a metric over seeds, unless ``seed`` is among the axes kept."""
     score, mode = scores(result, metric), mode_of(result, metric)
     if SEED not in result.axes or SEED in kept:
@@ -83,12 +80,12 @@ def pool(result: SweepResult, metric: str, kept: Collection[str] = ()) -> Pool:
 
 
 def table(
-    result: SweepResult,
+    result: Table,
     names: Sequence[str],
     metric: str | None = None,
     over: str = "best",
     bins: int = BINS,
-) -> Table:
+) -> Cells:
     """Count a result into the cells of a few of its axes.
 
     Parameters
@@ -106,7 +103,7 @@ def table(
 
     Returns
     -------
-    Table
+    Cells
 
     Raises
     ------
@@ -135,7 +132,7 @@ def table(
     return tabulate(result, axes, pool(result, metric, names), over)
 
 
-def tabulate(result: SweepResult, axes: Sequence[Axis], pooled: Pool, over: str) -> Table:
+def tabulate(result: Table, axes: Sequence[Axis], pooled: Pool, over: str) -> Cells:
     """Return the table of axes and a pool that are known already: see :func:`table`."""
     shape = tuple(len(axis) for axis in axes)
     size = math.prod(shape)
@@ -155,15 +152,15 @@ def tabulate(result: SweepResult, axes: Sequence[Axis], pooled: Pool, over: str)
         value = np.full(size, math.inf if smallest else -math.inf)
         (np.minimum if smallest else np.maximum).at(value, cells, score)
         value[np.isinf(value)] = math.nan
-    return Table(tuple(axes), value.reshape(shape), share.reshape(shape))
+    return Cells(tuple(axes), value.reshape(shape), share.reshape(shape))
 
 
-def varying(result: SweepResult) -> list[str]:
+def varying(result: Table) -> list[str]:
     """Return the axes with two values or more."""
     return [name for name in result.axes if len(axis_of(name, result.columns[name])) > 1]
 
 
-def main_axes(result: SweepResult, count: int = 2) -> list[str]:
+def main_axes(result: Table, count: int = 2) -> list[str]:
     """Return the axes most worth a picture: numbers before names, many values before few.
 
     Raises

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
 from sweeps.analysis.stats import configurations, mode_of, one_of, scores, spread_of
+from sweeps.analysis.table import Table
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.tables import SEED, pool
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
 
 __all__ = ["BANDS", "MOST_LINES", "REACHED", "Tuned", "lines_of", "over_seeds", "tuned"]
 
@@ -48,7 +45,7 @@ class Tuned:
 
 
 def tuned(
-    result: SweepResult,
+    result: Table,
     x: str,
     by: str | None,
     metric: str,
@@ -105,7 +102,7 @@ def tuned(
     return Tuned(axis, groups, middle, low, high, lost)
 
 
-def lines_of(result: SweepResult, by: str) -> Axis:
+def lines_of(result: Table, by: str) -> Axis:
     """Return the axis ``by``, if its values are few enough for a line each."""
     one_of("axis", by, result.axes)
     groups = axis_of(by, result.columns[by])
@@ -117,7 +114,7 @@ def lines_of(result: SweepResult, by: str) -> Axis:
     return groups
 
 
-def over_seeds(result: SweepResult, metric: str, pooled: bool = True) -> dict[str, np.ndarray]:
+def over_seeds(result: Table, metric: str, pooled: bool = True) -> dict[str, np.ndarray]:
     """Return what bands need of :meth:`SweepResult.over_seeds`, by column.
 
     Parameters

@@ -2,7 +2,7 @@
 
 To add a dataset write a row of :data:`sweeps.problems.data.DATASETS`, to add a test function one of
 :data:`sweeps.problems.functions.FUNCTIONS`; to add a kind of problem write its functions in a file
-here and a constructor that returns a :class:`DataProblem`.
+here and a constructor that returns a :class:`DataProblem`. Imports common.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning
 
@@ -253,8 +254,6 @@ def _refuse_no_time(name: str, given: Any) -> None:
     kinds = getattr(given, "dtypes", None)
     kinds = [getattr(given, "dtype", None)] if kinds is None else np.atleast_1d(kinds)
     if any(getattr(kind, "kind", "") in ("M", "m") for kind in kinds):
-        import pandas as pd
-
         missing = np.argwhere(np.asarray(pd.isna(given)))
         if len(missing):
             place = ", ".join(map(str, missing[0]))

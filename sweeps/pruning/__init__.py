@@ -2,7 +2,7 @@
 
 A pruner asks for rounds - these trials, trained until each has used so much - and is told their
 losses; from these alone it decides who is in the next round. It knows nothing of threads, time or
-kernels, so a pruned sweep has one outcome.
+kernels, so a pruned sweep has one outcome. Imports common, space, engine and running.
 """
 
 from __future__ import annotations

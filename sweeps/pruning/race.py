@@ -16,12 +16,12 @@ from sweeps.common.resources import free_memory, memory
 from sweeps.engine.checkpoints import Paused
 from sweeps.engine.chunks import Chunk, Rows, launch_size, run_blocks
 from sweeps.engine.plan import Block, Plan
+from sweeps.engine.tables import Parts
 from sweeps.engine.trial import BATCH, DIVERGED, PENDING, PRUNED, STEPS
-from sweeps.pruned import PrunedResult
 from sweeps.pruning import Pruner, Round, expected, play
 from sweeps.running.collect import Collected
 
-__all__ = ["Race", "full_length"]
+__all__ = ["Race", "full_length", "share_of_steps"]
 
 # Bytes of the state of paused trials that one launch may hold beside what is kept.
 MOST_STATE = 1 << 28
@@ -73,6 +73,11 @@ def unit(plan: Plan, block: Block) -> np.ndarray:
     return -(-len(block.problem.X) // block.trials.plan[:, BATCH])
 
 
+def share_of_steps(plan: Plan, pruner: Pruner) -> float:
+    """Return about what share of the steps of all trials a pruner lets them take."""
+    return expected(pruner, plan.size, full_length(plan)).share
+
+
 class Race:
     """The trials of a pruned sweep, and how far each has come.
 
@@ -116,12 +121,19 @@ class Race:
         self._undecided = np.empty(0, np.int64)
         self._cost = self._full_steps = 0
 
-    def run(self) -> PrunedResult:
-        """Play all rounds; after Ctrl-C the result has the trials whose fate is known."""
+    def run(self) -> tuple[Parts, np.ndarray, list[tuple[Round, np.ndarray]]]:
+        """Play all rounds; return what :class:`sweeps.PrunedResult` is made of.
+
+        These are the parts of a result with the last row of each trial, the bracket and rung of
+        each row, and the rounds. After Ctrl-C they have the trials whose fate is known.
+        """
         began, finished = time.perf_counter(), False
         with contextlib.suppress(KeyboardInterrupt), held(), self.bar:
             finished = play(self._rounds, self.train)
-        return self._result(time.perf_counter() - began, interrupted=not finished)
+        parts = self._parts(time.perf_counter() - began, interrupted=not finished)
+        places = [(asked.bracket, asked.rung) for asked, _ in self._played]
+        rungs = np.array([*places, (-1, -1)])[self._last[1, parts.columns["trial_id"]]]
+        return parts, rungs, self._played
 
     def train(self, asked: Round) -> np.ndarray | None:
         """Train the trials of a round until they have used what they may; return their losses."""
@@ -172,7 +184,7 @@ class Race:
         ended = int(np.count_nonzero(self._state != PENDING))
         self.bar.update(self._cost + cost, ended, best)
 
-    def _result(self, seconds: float, interrupted: bool) -> PrunedResult:
+    def _parts(self, seconds: float, interrupted: bool) -> Parts:
         """Take each trial's last row; leave out those that nobody has decided about."""
         known = self._state != PENDING
         known[self._undecided] &= self._state[self._undecided] != PRUNED
@@ -181,9 +193,6 @@ class Race:
             mine = known[rows.ids] & (self._last[0, rows.ids] == k)
             fields = {name: getattr(rows, name)[mine] for name in ("ids", "state", "out", "curves")}
             collected.add(Chunk(k, fields["ids"]), dataclasses.replace(rows, **fields))
-        result = collected.result(seconds, interrupted)
-        result.info["pruner"] = repr(self.pruner)
-        result.info["n_steps_full"] = self._full_steps
-        places = [(asked.bracket, asked.rung) for asked, _ in self._played]
-        rung = np.array([*places, (-1, -1)])[self._last[1, result.columns["trial_id"]]]
-        return PrunedResult(result, rung, self._played)
+        parts = collected.result(seconds, interrupted)
+        parts.info.update(pruner=repr(self.pruner), n_steps_full=self._full_steps)
+        return parts

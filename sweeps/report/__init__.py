@@ -2,6 +2,7 @@
 
 It needs no network: plotly.js travels inside, compressed, and so do the numbers, counted into cells
 beforehand. Needs plotly and Jinja: ``pip install "fastopt[report]"``.
+Imports common, engine, analysis and plots.
 """
 
 from __future__ import annotations
@@ -13,20 +14,19 @@ import json
 import os
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweeps.analysis.export import draft_of
 from sweeps.analysis.files import provenance
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
+from sweeps.analysis.table import Table
+from sweeps.report import charts, facts
 
 __all__ = ["report"]
 
 MISSING = 'a report needs plotly and Jinja: pip install "fastopt[report]"'
 
 
-def report(result: SweepResult, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
+def report(result: Table, path: str | os.PathLike[str], *, title: str | None = None) -> Path:
     """Write a report: one HTML file that can be sent by mail and opens anywhere.
 
     Parameters
@@ -73,15 +73,13 @@ def report(result: SweepResult, path: str | os.PathLike[str], *, title: str | No
     return path
 
 
-def _page(result: SweepResult, title: str | None) -> str:
+def _page(result: Table, title: str | None) -> str:
     try:
         import plotly.offline  # noqa: F401
         from jinja2 import Environment
         from markupsafe import Markup
     except ImportError as error:
         raise ImportError(MISSING) from error
-    from sweeps.report import charts, facts
-
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     data = charts.data(result)
     return environment.from_string(_text("page.html")).render(

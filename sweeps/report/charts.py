@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastopt.errors import SpecError
+from sweeps.analysis import importance as anova
 from sweeps.analysis.stats import mode_of, scores
+from sweeps.analysis.table import Table
 from sweeps.plots.axes import Axis, axis_of, label_of
 from sweeps.plots.curves import bands, best_curves, recorded
 from sweeps.plots.tables import SEED, main_axes, pool, tabulate, varying
 from sweeps.plots.tuned import MOST_LINES, over_seeds, tuned
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
 
 __all__ = ["data", "heatmaps", "importance", "learning", "parallel", "sensitivity"]
 
@@ -39,7 +38,7 @@ LINES = 400
 """Trials drawn in parallel coordinates: the 100 best, and evenly spaced ones of the others."""
 
 
-def data(result: SweepResult) -> dict[str, Any]:
+def data(result: Table) -> dict[str, Any]:
     """Return all charts of a result by name; None in place of one that it has no data for."""
     return {
         "metric": result.metric,
@@ -51,7 +50,7 @@ def data(result: SweepResult) -> dict[str, Any]:
     }
 
 
-def heatmaps(result: SweepResult) -> dict[str, Any] | None:
+def heatmaps(result: Table) -> dict[str, Any] | None:
     """Return every pair of axes as a table of every metric; the reader chooses among them."""
     names = main_axes(result, min(MOST_AXES, len(varying(result))))
     if len(names) < 2:
@@ -79,7 +78,7 @@ def heatmaps(result: SweepResult) -> dict[str, Any] | None:
     }
 
 
-def sensitivity(result: SweepResult) -> dict[str, Any] | None:
+def sensitivity(result: Table) -> dict[str, Any] | None:
     """Return the best value of the metric along every axis, with the range over its seeds."""
     names = [name for name in varying(result) if name != SEED]
     if not names:
@@ -112,7 +111,7 @@ def sensitivity(result: SweepResult) -> dict[str, Any] | None:
     return {"axes": axes}
 
 
-def parallel(result: SweepResult) -> dict[str, Any] | None:
+def parallel(result: Table) -> dict[str, Any] | None:
     """Return a few hundred trials as heights on upright axes, and their rank."""
     names = [name for name in varying(result) if name != SEED][:MOST_AXES]
     if not names:
@@ -139,7 +138,7 @@ def parallel(result: SweepResult) -> dict[str, Any] | None:
     }
 
 
-def learning(result: SweepResult) -> dict[str, Any] | None:
+def learning(result: Table) -> dict[str, Any] | None:
     """Return the curves of the five best trials, and quantiles of all, of every recorded metric."""
     if result._curves is None or not len(result):
         return None
@@ -161,10 +160,10 @@ def learning(result: SweepResult) -> dict[str, Any] | None:
     return {"axes": ", ".join(varying(result)), "charts": charts}
 
 
-def importance(result: SweepResult) -> dict[str, Any] | None:
+def importance(result: Table) -> dict[str, Any] | None:
     """Return the shares of the variance that axes explain, or why they are not known."""
     try:
-        frame = result.importance().head(12)
+        frame = anova.importance(result).head(12)
     except SpecError as error:
         return {"why": str(error)}
     return {
@@ -174,14 +173,14 @@ def importance(result: SweepResult) -> dict[str, Any] | None:
     }
 
 
-def _metrics(result: SweepResult) -> list[str]:
+def _metrics(result: Table) -> list[str]:
     """Return the metrics to choose among: that of the sweep, then others that have values."""
     others = [name for name in FOLLOWED if name in result.metrics and name != result.metric]
     have = [name for name in others if result.counting(name).any()]
     return [result.metric, *have][:MOST_METRICS]
 
 
-def _axes(result: SweepResult, names: list[str], tables: int) -> list[Axis]:
+def _axes(result: Table, names: list[str], tables: int) -> list[Axis]:
     """Lay axes out with as many cells as the report has room for."""
     finest = FINEST
     while True:

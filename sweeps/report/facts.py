@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sweeps.analysis import stats
+from sweeps.analysis.table import Table
+from sweeps.common.text import duration, number
+from sweeps.engine.tables import STATES
 from sweeps.plots.axes import axis_of, label_of
 from sweeps.plots.tables import SEED, table, varying
 from sweeps.plots.tuned import over_seeds
-from sweeps.results import STATES
 
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
-
-__all__ = ["best", "diagnosis", "lead", "summary"]
+__all__ = ["SHOWN", "best", "diagnosis", "lead", "summary"]
 
 BEST = 15
-Table = tuple[list[str], list[list[str]]]
+SHOWN = ("train_loss", "test_loss", "test_accuracy", "steps_to_target")
+"""What is shown of a trial beside its axes and the metric of the sweep, where it has that."""
+Text = tuple[list[str], list[list[str]]]
 COMPLETE, DIVERGED = STATES.index("COMPLETE"), STATES.index("DIVERGED")
 
 
-def summary(result: SweepResult) -> dict[str, str]:
+def summary(result: Table) -> dict[str, str]:
     """Return the figures at the head of a report, by name."""
-    from sweeps.cli.tables import duration
-
     info = result.info
     facts = {"trials": f"{len(result):,} of {info.get('n_trials', len(result)):,}"}
     facts |= {state.lower(): f"{n:,}" for state, n in result.counts.items() if n}
@@ -38,7 +38,7 @@ def summary(result: SweepResult) -> dict[str, str]:
     return facts
 
 
-def lead(result: SweepResult) -> str:
+def lead(result: Table) -> str:
     """Say in a sentence what was swept and what is good."""
     sizes = {name: len({*result.columns[name]}) for name in varying(result)}
     swept = " x ".join(f"{name} ({size:,})" for name, size in sizes.items()) or "no axis"
@@ -47,7 +47,7 @@ def lead(result: SweepResult) -> str:
     return f"Each trial is a whole training run. Swept: {swept}. The best has {good}."
 
 
-def best(result: SweepResult) -> list[tuple[str, str, str, Table]]:
+def best(result: Table) -> list[tuple[str, str, str, Text]]:
     """Return the tables of what is best: id, title, a note, and header with rows as text."""
     tables = [("best", "Best trials", "", best_trials(result))]
     if SEED in varying(result) and result.counting(result.metric).any():
@@ -57,15 +57,13 @@ def best(result: SweepResult) -> list[tuple[str, str, str, Table]]:
     return tables
 
 
-def best_trials(result: SweepResult) -> Table:
+def best_trials(result: Table) -> Text:
     """Return header and rows of the table of the best trials, as text."""
-    from sweeps.cli.tables import SHOWN
-
     measured = [name for name in result.metrics if name in SHOWN or name == result.metric]
     return _table(result.best(BEST)[["trial_id", *varying(result), *measured]])
 
 
-def best_configurations(result: SweepResult) -> Table:
+def best_configurations(result: Table) -> Text:
     """Return header and rows of the best means over seeds of which every trial finished."""
     spread = over_seeds(result, result.metric)
     sign = 1.0 if result.mode == "min" else -1.0
@@ -79,15 +77,13 @@ def best_configurations(result: SweepResult) -> Table:
     return _table(pd.concat([rows, figures], axis=1))
 
 
-def _table(frame: pd.DataFrame) -> Table:
-    from sweeps.cli.tables import number
-
+def _table(frame: pd.DataFrame) -> Text:
     frame = frame.dropna(axis="columns", how="all")
     rows = [[number(cell) for cell in row] for row in frame.itertuples(index=False)]
     return list(frame.columns), rows
 
 
-def diagnosis(result: SweepResult) -> list[dict[str, str]]:
+def diagnosis(result: Table) -> list[dict[str, str]]:
     """Return remarks on a result: dicts of ``kind`` (``"good"``, ``"warn"``), ``head``, ``text``.
 
     They say whether best values lie at the edge of the grid, from where on trials diverge, and
@@ -104,15 +100,15 @@ def _remark(kind: str, head: str, text: str) -> dict[str, str]:
     return {"kind": kind, "head": head, "text": text}
 
 
-def _interrupted(result: SweepResult) -> dict[str, str]:
+def _interrupted(result: Table) -> dict[str, str]:
     if not result.info.get("interrupted"):
         return {}
     left = result.info.get("n_trials", len(result)) - len(result)
     return _remark("warn", "Interrupted", f"{left:,} trials did not run.")
 
 
-def _edges(result: SweepResult) -> list[dict[str, str]]:
-    edges = result.edges()
+def _edges(result: Table) -> list[dict[str, str]]:
+    edges = stats.edges(result)
     if edges.empty:
         text = "The best value of every axis of three numbers or more lies inside of its range."
         return [_remark("good", "Not at the edge of the grid", text)]
@@ -130,7 +126,7 @@ def _edges(result: SweepResult) -> list[dict[str, str]]:
 _END = {"low": "smallest", "high": "largest"}
 
 
-def _boundaries(result: SweepResult) -> list[dict[str, str]]:
+def _boundaries(result: Table) -> list[dict[str, str]]:
     """Say for each optimizer from which learning rate on trials diverge."""
     state = np.asarray(result.columns["state"])
     lost, ended = int((state == DIVERGED).sum()), int((state <= DIVERGED).sum())
@@ -165,7 +161,7 @@ def _boundary(lrs: list[str], share: np.ndarray) -> str:
     return text
 
 
-def _seeds(result: SweepResult) -> list[dict[str, str]]:
+def _seeds(result: Table) -> list[dict[str, str]]:
     """Say where seeds disagree: some diverge and some do not, or they spread more than the best."""
     if SEED not in varying(result):
         return [_remark("warn", "One seed", "How much results depend on the seed is not known.")]
@@ -183,7 +179,7 @@ def _seeds(result: SweepResult) -> list[dict[str, str]]:
     return [*remarks, *_lead(result, spread)]
 
 
-def _lead(result: SweepResult, spread: dict[str, Any]) -> list[dict[str, str]]:
+def _lead(result: Table, spread: dict[str, Any]) -> list[dict[str, str]]:
     """Compare the lead of the best configuration with how far its seeds spread."""
     mean = spread["mean"] if result.mode == "min" else -spread["mean"]
     full = (spread["n"] == spread["n_trials"]) & np.isfinite(mean)
@@ -201,7 +197,7 @@ def _lead(result: SweepResult, spread: dict[str, Any]) -> list[dict[str, str]]:
     return [_remark("warn", "The best is not alone", text)]
 
 
-def _configuration(result: SweepResult, row: int) -> str:
+def _configuration(result: Table, row: int) -> str:
     names = [name for name in varying(result) if name != SEED]
     cells = {name: result.columns[name][row] for name in names}
     shown = (f"{name} = {label_of(c)}" for name, c in cells.items() if c is not None and c == c)

@@ -6,12 +6,11 @@ import base64
 import io
 from html import escape
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import Any
 
 from fastopt.errors import SpecError
-
-if TYPE_CHECKING:
-    from sweeps.results import SweepResult
+from sweeps.analysis.table import Table
+from sweeps.plots.grids import heatmap
 
 __all__ = ["cell"]
 
@@ -19,7 +18,7 @@ _FOUR = "{:.4g}".format
 MOST = 2_000_000  # trials of which a notebook draws a picture unasked: it takes two seconds
 
 
-def cell(result: SweepResult) -> str:
+def cell(result: Table) -> str:
     """Return the HTML of a result; everything in it that a user wrote is escaped.
 
     Examples
@@ -44,7 +43,7 @@ def cell(result: SweepResult) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _picture(result: SweepResult) -> str:
+def _picture(result: Table) -> str:
     if find_spec("matplotlib") is None or not 0 < len(result) <= MOST:
         return ""
     from matplotlib.figure import Figure
@@ -52,7 +51,7 @@ def _picture(result: SweepResult) -> str:
     # A figure of its own, unknown to pyplot: a notebook would show that one a second time.
     figure = Figure(figsize=(4.6, 3.2), layout="constrained")
     try:
-        ax = result.plot.heatmap(ax=figure.subplots())
+        ax: Any = heatmap(result, ax=figure.subplots())
     except SpecError:  # fewer than two axes vary
         return ""
     file = io.BytesIO()

@@ -8,8 +8,7 @@ from typing import Any
 
 from sweeps.engine.chunks import Chunk, Chunks, Rows, best_of, better, launch_size
 from sweeps.engine.plan import Plan
-from sweeps.engine.tables import columns_of, curves_of, joined
-from sweeps.results import SweepResult
+from sweeps.engine.tables import joined, parts_of
 
 __all__ = ["Collected"]
 
@@ -87,9 +86,6 @@ class Collected:
         }
 
     def result(self, seconds: float, interrupted: bool) -> Any:
-        """Return all rows in the order of the trial numbers."""
-        plan, rows = self.plan, joined(self.plan, self._rows)
-        options, info = plan.options, self.info(seconds, interrupted)
-        curves = curves_of(plan, rows) if options.curves else None
-        columns = columns_of(plan, rows)
-        return SweepResult(columns, curves, options.metric, options.mode, info, plan.space, plan)
+        """Return the parts of a result: all rows in the order of the trial numbers."""
+        rows = joined(self.plan, self._rows)
+        return parts_of(self.plan, rows, self.info(seconds, interrupted))

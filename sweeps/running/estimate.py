@@ -12,10 +12,8 @@ from sweeps.common.resources import check_fits, check_model
 from sweeps.engine.chunks import Chunks, chunk_size, sampled
 from sweeps.engine.plan import Plan
 from sweeps.problems.base import DataProblem
-from sweeps.pruning import Pruner, expected
-from sweeps.pruning.race import full_length
 
-__all__ = ["Estimate", "estimated", "refuse_what_cannot_fit"]
+__all__ = ["Estimate", "estimated", "refuse_what_cannot_fit", "whole_cost"]
 
 # Bytes of a number in a store: 5.9 for losses without a pattern, 2 where half are alike (Parquet).
 STORED = 6
@@ -58,22 +56,27 @@ class Estimate:
     training: int
 
 
-def estimated(checked: Plan, workers: int, pruner: Pruner | None = None) -> Estimate:
+def whole_cost(checked: Plan, share: float = 1.0) -> int:
+    """Return the nanoseconds on one core that a sweep, or a share of it, takes by the model."""
+    return round(sampled(checked).cost * checked.size * share)
+
+
+def estimated(checked: Plan, workers: int, share: float = 1.0) -> Estimate:
     """Return the estimate of a checked sweep on so many workers.
+
+    A pruner lets trials take about a ``share`` of their steps.
 
     >>> from sweeps import plan, problems
     >>> plan(problems.ellipse(), {"lr": [0.1, 0.2]}, steps=1000, n_jobs=1).seconds
     8e-06
     """
     seen, size = sampled(checked), checked.size
-    share = 1.0 if pruner is None else expected(pruner, size, full_length(checked)).share
-    cost = seen.cost * size * share
     return Estimate(
         n_trials=size,
         n_steps=round(seen.steps * size * share),
-        seconds=cost / workers / 1e9,
+        seconds=seen.cost * size * share / workers / 1e9,
         bytes=size * seen.row,
-        cost=round(cost),
+        cost=whole_cost(checked, share),
         disk=size * _on_disk(checked, seen.row),
         n_chunks=len(Chunks(size, chunk_size(checked))),
         training=_data(checked.problem) + seen.scratch * workers,

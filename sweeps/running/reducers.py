@@ -19,9 +19,8 @@ import pandas as pd
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.engine.chunks import Chunk, Rows
 from sweeps.engine.plan import Plan
-from sweeps.engine.tables import STATES, columns_of, curves_of, joined
+from sweeps.engine.tables import STATES, Parts, joined, parts_of
 from sweeps.engine.trial import COMPLETE
-from sweeps.results import SweepResult
 from sweeps.running.collect import Collected
 
 __all__ = ["Best", "Histogram", "Reduced", "Reducer", "best", "histogram"]
@@ -40,7 +39,10 @@ class Reducer(Protocol):
         """Return the summary of two runs of trials, ``before`` those with smaller numbers."""
 
     def result(self, plan: Plan, summary: Any, info: Mapping[str, Any]) -> Any:
-        """Return what the sweep returns; ``summary`` is None if no trial has finished."""
+        """Return what the sweep returns; ``summary`` is None if no trial has finished.
+
+        Of :class:`sweeps.engine.tables.Parts` the sweep makes a :class:`sweeps.SweepResult`.
+        """
 
 
 class Reduced(Collected):
@@ -120,12 +122,9 @@ class Best:
         """Return the best of both."""
         return self.fold(plan, joined(plan, [before, after]))
 
-    def result(self, plan: Plan, summary: Rows | None, info: Mapping[str, Any]) -> SweepResult:
-        """Return a result of these trials alone."""
-        options, rows = plan.options, joined(plan, [] if summary is None else [summary])
-        curves = curves_of(plan, rows) if options.curves else None
-        columns = columns_of(plan, rows)
-        return SweepResult(columns, curves, options.metric, options.mode, info, plan.space, plan)
+    def result(self, plan: Plan, summary: Rows | None, info: Mapping[str, Any]) -> Parts:
+        """Return the parts of a result of these trials alone."""
+        return parts_of(plan, joined(plan, [] if summary is None else [summary]), info)
 
 
 def best(k: int) -> Best:

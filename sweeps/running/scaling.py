@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fastopt.errors import SpecError
-
-if TYPE_CHECKING:
-    from sweeps.running.estimate import Estimate
+from sweeps.running.estimate import Estimate
 
 __all__ = ["Scale", "at_scale"]
 

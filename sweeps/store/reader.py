@@ -13,48 +13,48 @@ import pyarrow.parquet as pq
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.engine.plan import Plan
-from sweeps.engine.tables import STATES
+from sweeps.engine.tables import STATES, Parts
 from sweeps.engine.trial import COUNTS
-from sweeps.results import SweepResult
 from sweeps.space.space import Space
 from sweeps.store.arrays import cells_of, curves_from, damaged, opened, read_table, said_by
 from sweeps.store.documents import Stored
 from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.identity import restored
 
-__all__ = ["StoredColumns", "StoredCurves", "open_result", "result_of"]
+__all__ = ["StoredColumns", "StoredCurves", "open_parts", "stored_parts"]
 
 # Always read: without them a result cannot be ranked.
 NEEDED = ("trial_id", "state")
 
 
-def open_result(
+def open_parts(
     path: str | os.PathLike[str], columns: Sequence[str] | None = None, filters: Any = None
-) -> SweepResult:
-    """Open a store: see :meth:`sweeps.SweepResult.open`."""
+) -> Parts:
+    """Open a store: see :meth:`sweeps.SweepResult.open`, whose parts this returns."""
     folder = Folder(path)
     stored = folder.the_sweep()
-    result = result_of(folder, stored, {}, columns=columns, filters=filters)
-    identity = stored.identity
-    result.info |= {
-        "n_trials": identity["trials"],
-        "interrupted": filters is None and len(result) < identity["trials"],
-        "problem": identity["problem"]["name"],
-        "store": str(folder.path),
-    }
-    return result
+    parts = stored_parts(folder, stored, {}, columns=columns, filters=filters)
+    identity, cells = stored.identity, parts.columns
+    finished = cells.height if isinstance(cells, StoredColumns) else len(cells["trial_id"])
+    parts.info.update(
+        n_trials=identity["trials"],
+        interrupted=filters is None and finished < identity["trials"],
+        problem=identity["problem"]["name"],
+        store=str(folder.path),
+    )
+    return parts
 
 
-def result_of(
+def stored_parts(
     folder: Folder,
     stored: Stored,
-    info: Mapping[str, Any],
+    info: dict[str, Any],
     plan: Plan | None = None,
     columns: Sequence[str] | None = None,
     filters: Any = None,
     chunks: range | None = None,
-) -> SweepResult:
-    """Return the finished trials of a stored sweep.
+) -> Parts:
+    """Return the finished trials of a stored sweep, as parts of a result.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def result_of(
     held = StoredColumns(folder, stored, space, columns, plan is not None, chunks)
     cells: Mapping[str, np.ndarray] = held if filters is None else held.matching(filters)
     curves = StoredCurves(folder, stored, cells, chunks) if options["curves"] else None
-    return SweepResult(cells, curves, options["metric"], options["mode"], info, space, plan)
+    return Parts(cells, curves, options["metric"], options["mode"], info, space, plan)
 
 
 class StoredColumns(Mapping[str, np.ndarray]):

@@ -14,15 +14,14 @@ import numpy as np
 from sweeps.engine.chunks import Chunk, Chunks, Rows, chunk_size
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import threads
-from sweeps.engine.tables import joined
-from sweeps.results import SweepResult
+from sweeps.engine.tables import Parts, joined
 from sweeps.running.collect import Collected
 from sweeps.running.shards import EVERYTHING
 from sweeps.store import fs
 from sweeps.store.folder import CURVES, FACTS, ROWS, Folder
 from sweeps.store.identity import identity
 from sweeps.store.parts import Part, content, curve_table, encoded, row_table, schema_of, tally
-from sweeps.store.reader import result_of
+from sweeps.store.reader import stored_parts
 from sweeps.store.reuse import Known
 
 __all__ = ["Keeper"]
@@ -121,12 +120,12 @@ class Keeper(Collected):
         self.count(rows)
         return self._store(chunk, rows if known is None else joined(self.plan, [known, rows]))
 
-    def result(self, seconds: float, interrupted: bool) -> SweepResult:
-        """Return what is stored, to be read when it is looked at."""
+    def result(self, seconds: float, interrupted: bool) -> Parts:
+        """Return the parts of a result: what is stored, to be read when it is looked at."""
         self._wait()
         info = self.info(seconds, interrupted)
         info |= {"reused": self.reused, "store": str(self.folder.path)}
-        return result_of(self.folder, self.stored, info, self.plan, chunks=self._mine)
+        return stored_parts(self.folder, self.stored, info, self.plan, chunks=self._mine)
 
     def _finished_chunks(self) -> set[int]:
         kinds = (ROWS, CURVES) if self.plan.options.curves else (ROWS,)

@@ -1,9 +1,9 @@
 """The gallery of studies: classic experiments whose figures are checked.
 
-Imports everything but the command line.
+Imports common and plots.
 """
 
+from sweeps.studies.command import main
 from sweeps.studies.findings import Findings
-from sweeps.studies.gallery import main
 
 __all__ = ["Findings", "main"]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from sweeps.plots import style
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -152,8 +154,6 @@ class Findings:
         """
         if self.draw is None:
             return None
-        from sweeps.plots import style
-
         matplotlib = style.matplotlib()
         from cycler import cycler
         from matplotlib.backends.backend_agg import FigureCanvasAgg

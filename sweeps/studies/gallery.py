@@ -20,7 +20,7 @@ from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.studies.findings import Check, Findings
 
 __all__ = [
-    "Check", "Findings", "find", "index", "load", "main", "names", "run", "titles", "write",
+    "Check", "Findings", "find", "index", "load", "names", "run", "titles", "write",
 ]  # fmt: skip
 
 # In a wheel, and in a checkout.
@@ -242,30 +242,6 @@ def write(results: Sequence[Findings], folder: str | os.PathLike[str]) -> Path:
     page = folder / "studies.md"
     page.write_text(index(sorted(results, key=lambda found: found.name), folder), "utf-8")
     return page
-
-
-def main(path: str) -> None:
-    """Run the script of a study as the command ``fastopt study`` does, with its options.
-
-    Parameters
-    ----------
-    path : str
-        The script's ``__file__``.
-
-    Examples
-    --------
-    The last two lines of a script::
-
-        if __name__ == "__main__":
-            main(__file__)
-
-    >>> main("nowhere.py")
-    Traceback (most recent call last):
-    SystemExit: 2
-    """
-    from sweeps.cli.commands import app
-
-    app(["study", path, *sys.argv[1:]])
 
 
 def _folder() -> Path:

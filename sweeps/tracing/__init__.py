@@ -1,4 +1,4 @@
 """One trial step by step: its trace, its walk, and what is wrong with it.
 
-Imports common, space, problems and engine.
+Imports common, space, problems, engine, running and analysis.
 """

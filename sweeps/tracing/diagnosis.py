@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +14,14 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError
+from sweeps.analysis.table import Table
 from sweeps.engine.columns import find_rule
-from sweeps.engine.run_blocks import Problem
+from sweeps.engine.run_blocks import Problem, worker_count
 from sweeps.problems.base import DataProblem, no_rows
+from sweeps.running.check import check
+from sweeps.running.collect import Collected
+from sweeps.running.estimate import refuse_what_cannot_fit
+from sweeps.running.runner import run_chunks
 from sweeps.tracing.walks import Walked, walked
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
@@ -193,13 +199,14 @@ def diagnose(
 
 def _runs(problem: Problem, lr: float, how: Mapping[str, Any]) -> pd.DataFrame:
     """Train with the learning rate asked about and with others; one row each."""
-    from sweeps.run import sweep
-
     rates = [factor * lr for factor in FACTORS]
     if not 0.0 < rates[0] < rates[-1] < math.inf:
         raise SpecError(f"diagnose tries a hundredth and a hundred times of lr; got lr={lr!r}")
-    frame = sweep(problem, {"lr": rates}, progress=False, **how).to_frame()
-    return frame.drop(columns="trial_id")
+    plan, began = check(problem, {"lr": rates}, how, 3), time.perf_counter()
+    workers = worker_count(-1)
+    refuse_what_cannot_fit(plan, None, workers)
+    parts = run_chunks(Collected(plan), workers, began=began, progress=False, stacklevel=3)
+    return Table(*parts).to_frame().drop(columns="trial_id")
 
 
 def _finite(own: pd.Series, path: Walked) -> Finding:

@@ -23,9 +23,11 @@ from sweeps.engine.callees import at_lr
 from sweeps.engine.plan import Block, Plan
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem, compile_block, run_block
 from sweeps.problems.base import DataProblem
+from sweeps.running.check import check
+from sweeps.running.estimate import refuse_what_cannot_fit
 from sweeps.tracing.minibatches import Batches, begun_at, calling, shortened
 
-__all__ = ["alone", "history", "trace"]
+__all__ = ["alone", "check_one", "history", "trace"]
 
 CORRECTED = {"exp_avg": "m_hat", "exp_avg_sq": "v_hat"}
 """What papers call the bias-corrected value of a slot; other slots add ``_hat`` to their name."""
@@ -105,12 +107,15 @@ def trace(
     1     1   9.9     9.9       1.00    10.00
     2     2   9.8     9.8       1.89     9.95
     """
-    from sweeps.run import sweep
-
     settings = {"optimizer": optimizer, "steps": steps, **settings}
-    result = sweep(problem, {}, n_jobs=1, progress=False, **settings)
-    checked: Any = result.plan  # a sweep's own result always has one
-    return history(checked, 0, vectors)
+    return history(check_one(problem, settings, 2), 0, vectors)
+
+
+def check_one(problem: Problem, settings: Mapping[str, Any], stacklevel: int) -> Plan:
+    """Check a sweep of one trial, and that its model fits in memory; settings as for a sweep."""
+    plan = check(problem, {}, settings, stacklevel + 1)
+    refuse_what_cannot_fit(plan, None, 1)
+    return plan
 
 
 def alone(plan: Plan, i: int, steps: int | None = None, **changes: Any) -> Block:
@@ -137,7 +142,7 @@ def alone(plan: Plan, i: int, steps: int | None = None, **changes: Any) -> Block
     return block
 
 
-def history(plan: Plan, i: int, vectors: bool = False) -> pd.DataFrame:
+def history(plan: Plan, i: int, vectors: bool = False, ran: Block | None = None) -> pd.DataFrame:
     """Return the :func:`trace` of trial ``i`` of a sweep.
 
     Parameters
@@ -148,8 +153,10 @@ def history(plan: Plan, i: int, vectors: bool = False) -> pd.DataFrame:
         Trial number.
     vectors : bool
         As for :func:`trace`.
+    ran : Block, optional
+        From ``alone(plan, i)``, if that is known.
     """
-    ran = alone(plan, i)
+    ran = alone(plan, i) if ran is None else ran
     final = dict(zip(plan.results, ran.trials.out[0].tolist()))
     # Looked at after every step it could end elsewhere, by its patience or its target.
     block = alone(plan, i, int(final["steps"]), curves=True, eval_every=1, stop_at_target=False)

@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sweeps.engine import trial
-from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem
 from sweeps.problems.base import DataProblem
 from sweeps.tracing.minibatches import Batches, begun_at, shortened
-from sweeps.tracing.trace import Walk, alone, trace
+from sweeps.tracing.trace import Walk, check_one, trace
 
 __all__ = ["Walked", "walked"]
 
@@ -77,15 +76,8 @@ def walked(problem: Problem, optimizer: str, **settings: Any) -> Walked:
 
 
 def _through_data(problem: DataProblem, optimizer: str, settings: dict[str, Any]) -> Walked:
-    from sweeps.run import sweep
-
-    options = {"optimizer": optimizer, **settings}
-    plan: Any = sweep(problem, {}, n_jobs=1, progress=False, **options).plan
-    return _steps(plan)
-
-
-def _steps(plan: Plan) -> Walked:
-    block = alone(plan, 0)
+    plan = check_one(problem, {"optimizer": optimizer, **settings}, 3)
+    (block,) = plan.blocks(np.array([0]))
     problem = block.problem
     walk = Walk(block, begun_at(problem, block.trials))
     batches = Batches(problem, block)

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from sweeps import logspace, problems
+from sweeps import SweepResult, logspace, problems
 from sweeps.engine import chunks as chunks_module
 from sweeps.engine.chunks import Chunks, Rows, chunk_size, launch_size, run_chunk, sampled
 from sweeps.engine.lane_plan import LanePlan
@@ -89,7 +89,7 @@ def test_rows_do_not_depend_on_the_chunks(size):
     some = cut if size > 1 else cut[::40]
     for chunk in reversed(some):
         parts.add(chunk, pickle.loads(pickle.dumps(run_chunk(plan, chunk.ids))))
-    expected, actual = whole.result(1.0, False), parts.result(1.0, False)
+    expected, actual = (SweepResult(*c.result(1.0, False)) for c in (whole, parts))
     if size > 1:
         same(actual.columns, expected.columns)
         assert actual.curves().equals(expected.curves())
@@ -115,7 +115,7 @@ def test_a_failed_trial_has_its_reason_in_the_result():
     )  # fmt: skip
     collected.add(chunk, failed)
     collected.add(chunk, good)
-    result = collected.result(1.0, False)
+    result = SweepResult(*collected.result(1.0, False))
     assert result.counts["FAILED"] == 1
     assert result.to_frame()["error"].isna().tolist() == [True, False]
     assert result.to_frame()["error"][1] == "it killed its worker"

@@ -226,7 +226,8 @@ def test_sweeps_that_overlap_share_one_limit():
 COMMON = """
     import os, signal, sys, threading, time
     import numpy as np
-    from sweeps import problems, run, sweep
+    from sweeps import problems, sweep
+    from sweeps.running import runner
 
     iris = problems.iris(hidden=(8,), dtype="float64")
     options = {"optimizer": "sgd", "lr": 0.05, "batch_size": 16, "progress": False}
@@ -257,7 +258,7 @@ NOTHING_TO_COMPILE = """
 INTERRUPTED = """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may ignore it
 
-    class Impatient(run.Progress):
+    class Impatient(runner.Progress):
         '''Presses Ctrl-C as soon as `wanted` trials are done.'''
 
         def update(self, cost, done, best=None):
@@ -265,7 +266,7 @@ INTERRUPTED = """
                 pressed.append(time.monotonic())
                 os.kill(os.getpid(), signal.SIGINT)
 
-    run.Progress = Impatient
+    runner.Progress = Impatient
     many = 10**7  # at 0.1 ms each: a quarter of an hour
 
     def interrupted(space, **length):

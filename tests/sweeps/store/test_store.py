@@ -297,7 +297,7 @@ def test_failed_trials_keep_their_reasons(tmp_path):
     state, out = rows.state.copy(), rows.out.copy()
     state[1], out[1] = 3, np.nan
     keeper.add(second, dataclasses.replace(rows, state=state, out=out, errors={5: "killed"}))
-    for result in (keeper.result(1.0, False), SweepResult.open(tmp_path / "store")):
+    for result in (SweepResult(*keeper.result(1.0, False)), SweepResult.open(tmp_path / "store")):
         frame = result.to_frame()
         assert result.counts["FAILED"] == 1
         assert frame["error"].isna().tolist() == [k != 5 for k in range(8)]
@@ -306,7 +306,7 @@ def test_failed_trials_keep_their_reasons(tmp_path):
     grown = Keeper(planned({**SPACE, "seed": range(3)}, steps=15), tmp_path / "store")
     for chunk in grown.remaining():
         grown.add(chunk, run_chunk(grown.plan, chunk.ids))
-    frame = grown.result(1.0, False).to_frame()
+    frame = SweepResult(*grown.result(1.0, False)).to_frame()
     assert frame["error"].dropna().tolist() == ["killed"]
     assert frame.loc[frame["state"] == "FAILED", ["lr", "seed"]].values.tolist() == [[0.5, 1]]
 
@@ -320,7 +320,7 @@ def test_a_chunk_that_was_stopped_in_the_middle_is_not_stored(tmp_path):
     first, second = keeper.remaining()
     keeper.add(first, run_chunk(sweep_of, first.ids))
     keeper.add(second, run_chunk(sweep_of, second.ids[:2]))
-    result = keeper.result(1.0, True)
+    result = SweepResult(*keeper.result(1.0, True))
     assert result.to_frame()["trial_id"].tolist() == [0, 1, 2, 3]
     assert result.info["interrupted"]
 

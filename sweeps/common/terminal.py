@@ -1,0 +1,75 @@
+"""What commands say on a terminal: errors and warnings in one line each, and tables.
+
+Imported by commands only: rich and typer take 0.1 s.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from fastopt.errors import CacheWarning, ExecutorError, FastoptError, StoreError, SweepWarning
+from sweeps.common.interrupt import INTERRUPTED
+
+__all__ = ["messages", "table"]
+
+USAGE_ERROR = 2
+
+
+@contextmanager
+def messages() -> Iterator[None]:
+    """Turn our own errors and warnings into one readable message each on stderr."""
+    console = Console(stderr=True)
+    try:
+        with warnings.catch_warnings():
+            for category in (SweepWarning, CacheWarning):
+                warnings.simplefilter("always", category)
+            warnings.showwarning = _shower(console, warnings.showwarning)
+            yield
+    except ImportError as error:
+        if "fastopt[" not in str(error):
+            raise
+        _say(console, "error", "red", error)
+        raise typer.Exit(USAGE_ERROR) from None
+    except (FastoptError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        _say(console, "error", "red", error)
+        outside = isinstance(error, StoreError | ExecutorError | OSError)
+        raise typer.Exit(1 if outside else USAGE_ERROR) from None
+    except KeyboardInterrupt:
+        _say(console, "interrupted", "yellow", "nothing more was written")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _shower(console: Console, usual: Any) -> Any:
+    def show(message: Any, category: Any, *where: Any, **more: Any) -> None:
+        if issubclass(category, SweepWarning | CacheWarning):
+            _say(console, "warning", "yellow", message)
+        else:
+            usual(message, category, *where, **more)
+
+    return show
+
+
+def _say(console: Console, what: str, colour: str, message: object) -> None:
+    # Messages hold [brackets] of their own, and a path must survive copying: no wrapping.
+    console.print(f"[{colour}]{what}:[/{colour}]", end=" ")
+    console.print(str(message), markup=False, highlight=False, soft_wrap=True)
+
+
+def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], gap: int = 1) -> Table:
+    """Lay out rows of text below a header."""
+    laid = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, gap, 0, 0))
+    for name in header:
+        laid.add_column(name, overflow="fold", vertical="top")
+    for row in rows:
+        laid.add_row(*row)
+    return laid

@@ -1,0 +1,74 @@
+"""From a problem, a space and settings to a checked plan: nothing compiles, and nothing runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from fastopt.errors import SpecError, SweepWarning, shortened
+from sweeps.engine.effects import check_effects
+from sweeps.engine.lane_plan import LanePlan
+from sweeps.engine.options import DEFAULTS, Options
+from sweeps.engine.plan import Plan
+from sweeps.problems.base import DataProblem
+from sweeps.problems.landscapes import Landscape
+from sweeps.space.space import Space
+
+__all__ = ["SETTINGS", "check"]
+
+OPTIONS = {f.name: f.default for f in dataclasses.fields(Options) if f.name != "defaults"}
+
+SETTINGS: dict[str, Any] = {**DEFAULTS, **OPTIONS}
+"""Keywords of sweep() that say what is computed, with their defaults; the others say where."""
+
+PLANS: dict[type, type[Plan]] = {DataProblem: Plan, Landscape: LanePlan}
+
+
+def check(problem: Any, space: Any, settings: Mapping[str, Any], stacklevel: int = 0) -> Plan:
+    """Check every name and value of a sweep, and lay it out.
+
+    Parameters
+    ----------
+    problem, space
+        As for :func:`sweeps.sweep`.
+    settings : dict
+        Keywords of :func:`sweeps.sweep` that say what is computed, and hyperparameters; those left
+        out have their defaults.
+    stacklevel : int, optional
+        How many calls up the line is that warnings are for; they are not given for 0.
+
+    Raises
+    ------
+    SpecError, HyperparameterError
+        As for :func:`sweeps.sweep`.
+
+    Warns
+    -----
+    SweepWarning
+        A setting has no effect on some or all of the trials.
+
+    Examples
+    --------
+    >>> from sweeps import problems
+    >>> check(problems.ellipse(), {"lr": [0.1, 0.01]}, {"steps": 5}).size
+    2
+    """
+    if type(problem) not in PLANS:
+        raise SpecError(
+            "problem must be one of sweeps.problems, such as problems.digits(); got "
+            f"{shortened(problem)}"
+        )
+    options = {name: settings.get(name, default) for name, default in OPTIONS.items()}
+    keywords = {k: v for k, v in {**DEFAULTS, **settings}.items() if k not in OPTIONS}
+    made = PLANS[type(problem)](problem, Space(space), Options(defaults=keywords, **options))
+    given = [k for k, v in keywords.items() if k not in DEFAULTS or not _same(v, DEFAULTS[k])]
+    for remark in check_effects(made, given):
+        if stacklevel:
+            warnings.warn(remark, SweepWarning, stacklevel=stacklevel + 1)
+    return made
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (isinstance(value, str | int | float) and value == default)
