@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 import time
@@ -138,12 +137,10 @@ def extend(result: R, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bo
     if "store" in result.info:
         store = result.info["store"]
         return type(result)(*_ran(plan, space, settings, n_jobs, progress, store))
-    known = copy.copy(plan)
-    known.space = space
     old = _reused(result, plan, space)
     missing = np.flatnonzero(old < 0)
     ran = _ran(plan, space._selected(missing), settings, n_jobs, progress) if missing.size else None
-    return type(result)(*_merged(known, result, ran, old, missing))
+    return type(result)(*_merged(plan.varied(space=space), result, ran, old, missing))
 
 
 def _ran(

@@ -271,13 +271,11 @@ def _collector(
 ) -> Collected:
     if reduce is not None and store is not None:
         raise SpecError("store=... keeps every trial and reduce=... keeps none: give one of them")
+    if store is not None:
+        return keeper_of(checked, store, shard)
     # Where nothing is sent, launches bound memory only, and the fewer the better.
     at_once = None if executor is None else chunk_size(checked)
-    if reduce is not None:
-        return Reduced(checked, reduce, at_once)
-    if store is None:
-        return Collected(checked, at_once)
-    return keeper_of(checked, store, shard)
+    return Collected(checked, at_once) if reduce is None else Reduced(checked, reduce, at_once)
 
 
 def _refuse_elsewhere(**given: Any) -> None:

@@ -7,7 +7,6 @@ same bits in every chunk: so a chunk may run anywhere, and any number of times.
 
 from __future__ import annotations
 
-import math
 import os
 import socket
 import threading
@@ -18,22 +17,19 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
-from sweeps.common.limits import spread
 from sweeps.engine.plan import Block, Plan
 from sweeps.engine.run_blocks import compile_block, run_block
-from sweeps.engine.trial import COMPLETE, PENDING, STEPS
+from sweeps.engine.trial import COMPLETE, PENDING
 
 __all__ = [
     "Chunk",
     "Chunks",
     "Rows",
-    "Sample",
     "best_of",
     "chunk_size",
     "launch_size",
     "run_blocks",
     "run_chunk",
-    "sampled",
 ]
 
 # Nanoseconds of one core that a chunk should cost, by the model, which is right within a factor of
@@ -43,9 +39,6 @@ LEAST, MOST = 200_000_000, 1_000_000_000
 ENOUGH = 64
 # Trials, and bytes of results with curves, that a chunk or launch may have: bounds memory.
 MOST_TRIALS, MOST_BYTES = 1 << 16, 1 << 25
-# Trials looked at to estimate the cost of a sweep; and where they may all have other layers, each
-# set of which takes a millisecond to lay out.
-LOOKED_AT, SHAPES = 1 << 14, 1 << 9
 
 
 class Chunk(NamedTuple):
@@ -130,39 +123,6 @@ class Rows:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
-class Sample:
-    """What a look at some trials says about all of them.
-
-    ``cost`` (mean) and ``heavy`` (root mean square, which a few long trials pull up) are in
-    nanoseconds of one core a trial, ``steps`` are training steps a trial, ``row`` is bytes of
-    results a trial, ``scratch`` is bytes that a worker takes for the largest of them.
-    """
-
-    cost: float
-    heavy: int
-    steps: float
-    row: int
-    scratch: int
-
-
-def sampled(plan: Plan) -> Sample:
-    """Look at all trials of a small sweep, or at evenly spaced ones of a large one."""
-    most = SHAPES if "hidden" in plan.space.names else LOOKED_AT
-    ids = spread(plan.size, most)
-    steps = points = scratch = 0
-    costs: list[int] = []
-    for block in plan.blocks(ids, results=False):
-        costs += block.cost.tolist()
-        steps += int(block.trials.plan[:, STEPS].sum())
-        points = max(points, block.trials.curves.shape[1])
-        scratch = max(scratch, block.scratch_bytes)
-    row = 8 * (2 * len(plan.results) + len(plan.space.names) + points * len(plan.curve))
-    # In Python's integers: a sum of floats may differ in its last bit from machine to machine.
-    heavy = math.isqrt(sum(cost * cost for cost in costs) // len(costs))
-    return Sample(sum(costs) / len(costs), max(heavy, 1), steps / len(ids), row, scratch)
-
-
 def chunk_size(plan: Plan) -> int:
     """Return how many trials make a chunk of this sweep: some 0.2 to 2 s of one core.
 
@@ -176,7 +136,7 @@ def chunk_size(plan: Plan) -> int:
         At least 1, at most :data:`MOST_TRIALS`, and of at most :data:`MOST_BYTES` of results. Lanes
         are filled, since empty ones take as long: chunks of 356 trials took 7 % longer than of 352.
     """
-    seen = sampled(plan)
+    seen = plan.sample
     share = int(seen.cost * plan.size) // ENOUGH
     fits = max(plan.abreast, min(max(share, LEAST), MOST) // seen.heavy)
     size = max(1, min(fits, MOST_BYTES // seen.row, MOST_TRIALS))
@@ -190,7 +150,7 @@ def launch_size(plan: Plan) -> int:
     """
     if not plan.options.curves:
         return MOST_TRIALS
-    return max(1, min(MOST_TRIALS, 16 * MOST_BYTES // sampled(plan).row))
+    return max(1, min(MOST_TRIALS, 16 * MOST_BYTES // plan.sample.row))
 
 
 def run_chunk(

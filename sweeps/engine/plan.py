@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ from sweeps.engine.columns import (
 from sweeps.engine.data_order import SHUFFLES
 from sweeps.engine.monitoring import MEASURES
 from sweeps.engine.options import COMMON, LOG, Options, check_measures, check_names, check_watch
+from sweeps.engine.sample import Sample, sampled
 from sweeps.engine.seeds import mixed_seeds
 from sweeps.problems.base import DataProblem
 from sweeps.space.space import Space
@@ -144,6 +147,18 @@ class Plan:
     def size(self) -> int:
         """Number of trials."""
         return self.space.size
+
+    @functools.cached_property
+    def sample(self) -> Sample:
+        """What a look at some trials says of all: taken when it is first asked for, and kept."""
+        return sampled(self)
+
+    def varied(self, **changes: Any) -> Plan:
+        """Return this plan with another ``space`` or other ``options``, unchecked."""
+        again = copy.copy(self)
+        vars(again).pop("sample", None)
+        vars(again).update(changes)
+        return again
 
     def blocks(self, ids: np.ndarray, results: bool = True) -> list[Block]:
         """Decode trial numbers and group them: one block for each kernel and shape of the layers.

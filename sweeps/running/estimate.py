@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.common.resources import check_fits, check_model
-from sweeps.engine.chunks import Chunks, chunk_size, sampled
+from sweeps.engine.chunks import Chunks, chunk_size
 from sweeps.engine.plan import Plan
 from sweeps.problems.base import DataProblem
 
@@ -58,7 +58,7 @@ class Estimate:
 
 def whole_cost(checked: Plan, share: float = 1.0) -> int:
     """Return the nanoseconds on one core that a sweep, or a share of it, takes by the model."""
-    return round(sampled(checked).cost * checked.size * share)
+    return round(checked.sample.cost * checked.size * share)
 
 
 def estimated(checked: Plan, workers: int, share: float = 1.0) -> Estimate:
@@ -70,7 +70,7 @@ def estimated(checked: Plan, workers: int, share: float = 1.0) -> Estimate:
     >>> plan(problems.ellipse(), {"lr": [0.1, 0.2]}, steps=1000, n_jobs=1).seconds
     8e-06
     """
-    seen, size = sampled(checked), checked.size
+    seen, size = checked.sample, checked.size
     return Estimate(
         n_trials=size,
         n_steps=round(seen.steps * size * share),
@@ -106,7 +106,7 @@ def refuse_what_cannot_fit(
         check_model(checked.problem, checked.scratch_bytes, min(workers, checked.size))
     # A look at some trials, which takes longer, tells only how long curves are.
     row = 8 * (2 * len(checked.results) + len(checked.space.names))
-    row = sampled(checked).row if checked.options.curves else row
+    row = checked.sample.row if checked.options.curves else row
     check_fits(checked.size, checked.size * row, checked.size * _on_disk(checked, row), store)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
@@ -131,8 +130,7 @@ def alone(plan: Plan, i: int, steps: int | None = None, **changes: Any) -> Block
     **changes
         Other options than those of the sweep, such as ``curves=True``.
     """
-    again = copy.copy(plan)
-    again.options = dataclasses.replace(plan.options, **changes)
+    again = plan.varied(options=dataclasses.replace(plan.options, **changes))
     (block,) = again.blocks(np.array([i]))
     if steps is not None:
         block.trials.plan[0, [trial.STEPS, trial.PATIENCE]] = steps, 0

@@ -8,7 +8,7 @@ import pytest
 
 from sweeps import SweepResult, logspace, problems
 from sweeps.engine import chunks as chunks_module
-from sweeps.engine.chunks import Chunks, Rows, chunk_size, launch_size, run_chunk, sampled
+from sweeps.engine.chunks import Chunks, Rows, chunk_size, launch_size, run_chunk
 from sweeps.engine.lane_plan import LanePlan
 from sweeps.engine.options import Options
 from sweeps.running.collect import Collected
@@ -46,7 +46,7 @@ def test_chunks_of_a_huge_sweep_cost_nothing():
 @pytest.mark.parametrize("steps", [1, 10**4, 10**6, 10**9, 10**12])
 def test_a_chunk_costs_about_a_second_of_one_core(steps):
     plan = planned({"lr": logspace(1e-3, 1e-1, 10**7)}, steps)
-    size, cost = chunk_size(plan), sampled(plan).cost
+    size, cost = chunk_size(plan), plan.sample.cost
     seconds = size * cost / 1e9
     at_most = size == chunks_module.MOST_TRIALS
     assert size % plan.abreast == 0
@@ -68,8 +68,8 @@ def test_a_few_long_trials_make_chunks_smaller():
 
 def test_results_of_a_chunk_are_bounded_in_memory():
     plan = planned({"lr": logspace(1e-3, 1e-1, 10**7)}, 1000, curves=True)
-    assert chunk_size(plan) * sampled(plan).row <= chunks_module.MOST_BYTES
-    assert launch_size(plan) * sampled(plan).row <= 16 * chunks_module.MOST_BYTES
+    assert chunk_size(plan) * plan.sample.row <= chunks_module.MOST_BYTES
+    assert launch_size(plan) * plan.sample.row <= 16 * chunks_module.MOST_BYTES
 
 
 def same(a, b):
