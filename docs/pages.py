@@ -12,6 +12,7 @@ from typing import Any
 
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
+from sweeps.analysis.table import Table
 from sweeps.problems import PROBLEMS
 
 MODULES = {
@@ -142,6 +143,8 @@ def directive(module: str, name: str) -> str:
         return f"## {name}\n\nA module: [{value.__name__}]({value.__name__}.md)."
     if inspect.isclass(value):
         kind, options = "autoclass", [":members:"]
+        if issubclass(value, Table):  # half of a result's methods are the table's
+            options.append(":inherited-members:")
     elif callable(value):
         kind, options = "autofunction", []
     else:
