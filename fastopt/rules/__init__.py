@@ -1,86 +1,42 @@
 """The formulas, one file a family, and the table that names them.
 
-To add an optimizer write its ``tick`` and ``update`` in a file here and a row below, its class in
-:mod:`fastopt.classes`, and its case in ``tests/helpers/cases.py``. Kernels, sweeps, benchmarks and
-documentation follow from the row. Imports errors, compile and maths.
+To add an optimizer write its ``tick`` and ``update`` in a file here, with its :class:`Rule` in the
+file's ``__all__``: every rule that is there is a row of :data:`RULES`. Its class goes to
+:mod:`fastopt.classes` and its case to ``tests/helpers/cases.py``. Kernels, sweeps, the torch class,
+benchmarks and documentation follow from the row. Imports errors, compile and maths.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
 from fastopt.compile import frozen
-from fastopt.rules.adabelief import ADABELIEF
-from fastopt.rules.adadelta import ADADELTA
-from fastopt.rules.adagrad import ADAGRAD
-from fastopt.rules.adam import ADAM, AMSGRAD
-from fastopt.rules.adamax import ADAMAX
-from fastopt.rules.adan import ADAN
-from fastopt.rules.ademamix import ADEMAMIX
-from fastopt.rules.adopt import ADOPT
-from fastopt.rules.asgd import ASGD
 from fastopt.rules.base import Choice, Flag, Real, Rule
-from fastopt.rules.cautious import CAUTIOUS_ADAMW, CAUTIOUS_LION
-from fastopt.rules.lamb import LAMB
-from fastopt.rules.laprop import LAPROP
-from fastopt.rules.lars import LARS
-from fastopt.rules.lion import LION, SIGNUM
-from fastopt.rules.mars import MARS
-from fastopt.rules.nadam import NADAM
-from fastopt.rules.radam import RADAM
-from fastopt.rules.rmsprop import (
-    RMSPROP,
-    RMSPROP_CENTERED,
-    RMSPROP_CENTERED_MOMENTUM,
-    RMSPROP_MOMENTUM,
-)
-from fastopt.rules.rprop import RPROP
-from fastopt.rules.schedule_free import SCHEDULE_FREE_ADAMW, SCHEDULE_FREE_SGD
-from fastopt.rules.sgd import MOMENTUM, SGD
-from fastopt.rules.stable import STABLE_ADAMW
-from fastopt.rules.yogi import YOGI
 
 __all__ = ["RULES", "Choice", "Flag", "Real", "Rule", "current"]
 
-_ADAMW = {"weight_decay": 1e-2, "decoupled": True}
+_WITHOUT_ROWS = ("base", "clocks", "parts", "recipes")
+# The order in which rules are listed; a file that is not named here follows, by its name.
+_FIRST = (
+    *("sgd", "adam", "nadam", "radam", "adamax", "adagrad", "rmsprop", "adadelta", "asgd", "rprop"),
+    *("lion", "ademamix", "adopt", "adan", "laprop", "adabelief", "yogi", "mars", "cautious"),
+    *("lamb", "lars", "stable", "schedule_free"),
+)
 
-RULES: dict[str, Rule] = {
-    rule.name: rule
-    for rule in (
-        SGD,
-        MOMENTUM,
-        MOMENTUM.but("nesterov", nesterov=True),
-        ADAM,
-        ADAM.but("adamw", **_ADAMW),
-        AMSGRAD,
-        AMSGRAD.but("amsgradw", **_ADAMW),
-        NADAM,
-        RADAM,
-        ADAMAX,
-        ADAGRAD,
-        RMSPROP,
-        RMSPROP_MOMENTUM,
-        RMSPROP_CENTERED,
-        RMSPROP_CENTERED_MOMENTUM,
-        ADADELTA,
-        ASGD,
-        RPROP,
-        LION,
-        SIGNUM,
-        ADEMAMIX,
-        ADOPT,
-        ADAN,
-        LAPROP,
-        ADABELIEF,
-        YOGI,
-        MARS,
-        CAUTIOUS_ADAMW,
-        CAUTIOUS_LION,
-        LAMB,
-        LARS,
-        STABLE_ADAMW,
-        SCHEDULE_FREE_SGD,
-        SCHEDULE_FREE_ADAMW,
-    )
-}
+
+def _rows() -> Iterator[Rule]:
+    """Yield the rules that the files of this folder export, in the order of their definitions."""
+    found = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    for name in dict.fromkeys((*_FIRST, *found)):
+        if name not in _WITHOUT_ROWS:
+            module = importlib.import_module(f"{__name__}.{name}")
+            exported = (value for key, value in vars(module).items() if key in module.__all__)
+            yield from (value for value in exported if isinstance(value, Rule))
+
+
+RULES: dict[str, Rule] = {rule.name: rule for rule in _rows()}
 
 
 def current(name: str) -> Rule:

@@ -24,7 +24,7 @@ from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY
 
-__all__ = ["ADAM", "AMSGRAD", "BOTH_POWERS"]
+__all__ = ["ADAM", "ADAMW", "AMSGRAD", "AMSGRADW", "BOTH_POWERS"]
 
 BOTH_POWERS = {"beta1": 1, "beta2": 3}
 """Where :func:`adam_clock` has the powers of both decays."""
@@ -105,6 +105,8 @@ ADAM = Rule(
     source="D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, arXiv:1412.6980",
 )
 
+ADAMW = ADAM.but("adamw", weight_decay=1e-2, decoupled=True)
+
 AMSGRAD = Rule(
     name="amsgrad",
     hyper=ADAM.hyper,
@@ -116,3 +118,5 @@ AMSGRAD = Rule(
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\max_i \hat v_i} + \epsilon)",
     source="S. J. Reddi, S. Kale and S. Kumar, On the convergence of Adam and beyond, ICLR 2018",
 )
+
+AMSGRADW = AMSGRAD.but("amsgradw", weight_decay=1e-2, decoupled=True)

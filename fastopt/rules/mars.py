@@ -21,7 +21,7 @@ from fastopt.rules.base import Flag, Real, Rule
 from fastopt.rules.parts import lerp, mean_square, seen
 from fastopt.rules.sgd import DECAY
 
-__all__ = ["MARS", "MARS_OF_MATRICES"]
+__all__ = ["MARS"]
 
 
 @inlinable

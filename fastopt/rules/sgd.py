@@ -17,7 +17,7 @@ from fastopt.compile import inlinable
 from fastopt.rules.base import Choice, Flag, Real, Rule
 from fastopt.rules.parts import coupled
 
-__all__ = ["MOMENTUM", "SGD"]
+__all__ = ["MOMENTUM", "NESTEROV", "SGD"]
 
 
 @inlinable
@@ -120,3 +120,5 @@ MOMENTUM = Rule(
     formula=r"v \leftarrow \mu v + (1 - d) g,\quad p \leftarrow p - \alpha v",
     source="B. T. Polyak, Some methods of speeding up the convergence of iteration methods, 1964",
 )
+
+NESTEROV = MOMENTUM.but("nesterov", nesterov=True)
