@@ -5,39 +5,12 @@ stands before it: errors, code, compile, maths, rules, schedules, machine, arena
 state, optimizer, digest, checkpoint, classes, embedding, doctor, torch.
 """
 
-from fastopt import schedules
+from typing import TYPE_CHECKING
+
+from fastopt import classes, schedules
 from fastopt.arena import Buffer, flatten
 from fastopt.checkpoint import load, save
-from fastopt.classes import (
-    ADOPT,
-    ASGD,
-    LAMB,
-    LARS,
-    MARS,
-    SGD,
-    AdaBelief,
-    Adadelta,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    Adan,
-    AdEMAMix,
-    CautiousAdamW,
-    CautiousLion,
-    LaProp,
-    Lion,
-    NAdam,
-    RAdam,
-    RMSprop,
-    Rprop,
-    ScheduleFree,
-    ScheduleFreeAdamW,
-    ScheduleFreeSGD,
-    Signum,
-    StableAdamW,
-    Yogi,
-)
+from fastopt.classes import *
 from fastopt.embedding import Embedded, clock, embed, hyper, slots
 from fastopt.errors import (
     ArrayError,
@@ -57,50 +30,22 @@ from fastopt.optimizer import Optimizer
 from fastopt.rules import RULES, Rule
 
 __all__ = [
-    "ADOPT",
-    "ASGD",
-    "LAMB",
-    "LARS",
-    "MARS",
     "RULES",
-    "SGD",
-    "AdEMAMix",
-    "AdaBelief",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Adan",
     "ArrayError",
     "ArrayTypeError",
     "Buffer",
     "CacheWarning",
-    "CautiousAdamW",
-    "CautiousLion",
     "CodeWarning",
     "CompileError",
     "Embedded",
     "FastoptError",
     "HyperparameterError",
-    "LaProp",
-    "Lion",
-    "NAdam",
     "NonFiniteError",
     "Optimizer",
-    "RAdam",
-    "RMSprop",
     "ReentryError",
-    "Rprop",
     "Rule",
-    "ScheduleFree",
-    "ScheduleFreeAdamW",
-    "ScheduleFreeSGD",
-    "Signum",
-    "StableAdamW",
     "StateError",
     "StateWarning",
-    "Yogi",
     "clip_grad_norm_",
     "clip_grad_value_",
     "clock",
@@ -113,3 +58,6 @@ __all__ = [
     "schedules",
     "slots",
 ]
+
+if not TYPE_CHECKING:  # type checkers read the names off the star
+    __all__ = sorted([*__all__, *classes.__all__])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,9 +19,12 @@ from bench import traffic
 from fastopt.machine.steps import stepper
 from fastopt.rules import RULES
 from fastopt.stepping import fused
+from fastopt.torch import Optimizer
+from fastopt.torch.binding import made_of
 from tests.helpers.cases import Case, fresh, signed
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 PAGE = (DOCS / "adding-an-optimizer.md").read_text()
 BLOCKS = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
 
@@ -50,7 +56,7 @@ def rule(execute, monkeypatch):
 def test_every_block_names_its_file():
     assert len(BLOCKS) == PAGE.count("```python")
     for path in BLOCKS:
-        assert (Path(__file__).parents[1] / path).parent.is_dir()
+        assert (ROOT / path).parent.is_dir()
 
 
 def test_the_doctests_of_the_page_pass(rule, execute):
@@ -77,7 +83,7 @@ def test_the_rule_is_its_reference(rule, execute, k):
 
 def test_both_classes_take_the_same_step(rule, execute):
     ours, p = execute("fastopt/classes/modern.py")["QHM"], np.ones(3)
-    theirs = execute("fastopt/torch/modern.py")["QHM"]
+    theirs = made_of(ours, Optimizer, __name__)
     q, g = torch.nn.Parameter(torch.ones(3, dtype=torch.float64)), np.array([1.0, -2.0, 3.0])
     opt, twin = ours(p, lr=0.1, ema=0.5), theirs([q], lr=0.1)
     for _ in range(2):
@@ -91,6 +97,38 @@ def test_the_first_coefficient_of_the_example_scales_the_gradient(rule):
     _, c = rule.tick(rule.pack(), rule.clock0(rule.pack()))
     _, scaled = fused.scaled(rule).tick((*rule.pack(), 0.25), (0.0,))
     assert rule.update(scaled, 4.0, (1.0, 0.5)) == rule.update(c, 1.0, (1.0, 0.5))
+
+
+USE = """
+import inspect, pickle, sys
+import numpy as np, torch
+import fastopt, fastopt.torch
+from fastopt.rules import RULES
+
+assert fastopt.__file__.startswith(sys.argv[1])
+assert [*RULES][-1] == "qhm"
+for module, p in ((fastopt, np.ones(3)), (fastopt.torch, [torch.nn.Parameter(torch.ones(3))])):
+    assert "QHM" in module.__all__
+    optimizer = pickle.loads(pickle.dumps(module.QHM(p, nu=0.5)))
+    assert type(optimizer) is module.QHM
+    assert (optimizer.defaults["nu"], optimizer.defaults["beta"]) == (0.5, 0.999)
+    assert "\\n    Share of the mean in a step" in inspect.getdoc(module.QHM)
+assert issubclass(fastopt.torch.QHM, torch.optim.Optimizer)
+options = list(inspect.signature(fastopt.torch.QHM).parameters)
+assert options == ["params", "lr", "beta", "nu", "weight_decay", "maximize"]
+"""
+
+
+def test_two_edits_of_the_package_are_all(tmp_path):
+    """A file of its own and one class more; every list, and the class of torch, follow."""
+    shutil.copytree(ROOT / "fastopt", tmp_path / "fastopt")
+    (tmp_path / "fastopt/rules/qhm.py").write_text(BLOCKS["fastopt/rules/qhm.py"])
+    family = tmp_path / "fastopt/classes/modern.py"
+    text = family.read_text().replace("__all__ = [", '__all__ = ["QHM", ', 1)
+    family.write_text(text + BLOCKS["fastopt/classes/modern.py"])
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    program = [sys.executable, "-c", USE, str(tmp_path)]
+    subprocess.run(program, check=True, cwd=tmp_path, env=environment)
 
 
 def test_links_of_the_docs_lead_somewhere():

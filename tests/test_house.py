@@ -293,5 +293,23 @@ def test_nothing_is_printed_or_set_by_the_libraries(path):
         called = [n.func for n in ast.walk(module) if isinstance(n, ast.Call)]
         assert "print" not in {getattr(function, "id", "") for function in called}
     for node in ast.walk(module):
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom) and not re.fullmatch(EXPORTS, name_of(path)):
             assert "*" not in [alias.name for alias in node.names]
+
+
+# Packages that have the names of their files' ``__all__``, so that a new optimizer is in no list.
+EXPORTS = r"fastopt/(classes/|torch/)?__init__\.py"
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if re.fullmatch(EXPORTS, name_of(p))])
+def test_stars_stand_for_names_that_a_file_of_the_package_lists(path):
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    stars = [
+        node.module
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and "*" in [alias.name for alias in node.names]
+    ]
+    assert stars
+    for module in stars:
+        assert module.startswith(f"{package}.")
+        assert importlib.import_module(module).__all__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from fastopt.classes.common import Schedule
+from fastopt.classes.common import Schedule, bind_rule
 from fastopt.optimizer import Optimizer
 from fastopt.rules import recipes
 
@@ -12,6 +12,7 @@ __all__ = ["Adam", "AdamW"]
 
 
 @final
+@bind_rule("adam", recipes.adam)
 class Adam(Optimizer):
     r"""Adam: steps scaled by running moments of the gradient.
 
@@ -91,26 +92,11 @@ class Adam(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            recipes.adam,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "amsgrad": amsgrad,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("adamw", recipes.adam, decoupled_weight_decay=True)
 class AdamW(Optimizer):
     r"""Adam with decoupled weight decay: :math:`p \leftarrow (1 - \alpha\lambda) p` before a step.
 
@@ -176,20 +162,4 @@ class AdamW(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            recipes.adam,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "amsgrad": amsgrad,
-                "maximize": maximize,
-                "decoupled_weight_decay": True,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...

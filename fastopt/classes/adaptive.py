@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from fastopt.classes.common import Schedule, by_name
+from fastopt.classes.common import Schedule, bind_rule
 from fastopt.optimizer import Optimizer
 
 __all__ = ["Adagrad", "Adamax", "NAdam", "RAdam"]
 
 
 @final
+@bind_rule("nadam")
 class NAdam(Optimizer):
     r"""Adam with Nesterov's look-ahead.
 
@@ -88,26 +89,11 @@ class NAdam(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("nadam"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "momentum_decay": momentum_decay,
-                "decoupled_weight_decay": decoupled_weight_decay,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("radam")
 class RAdam(Optimizer):
     r"""Adam that steps without the second moment until its variance is known.
 
@@ -177,25 +163,11 @@ class RAdam(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("radam"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "decoupled_weight_decay": decoupled_weight_decay,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("adamax")
 class Adamax(Optimizer):
     r"""Adam with a decaying maximum in place of the second moment.
 
@@ -261,25 +233,11 @@ class Adamax(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("adamax"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("adagrad")
 class Adagrad(Optimizer):
     r"""Steps scaled by the root of the sum of all squared gradients.
 
@@ -349,20 +307,4 @@ class Adagrad(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("adagrad"),
-            {
-                "lr": lr,
-                "lr_decay": lr_decay,
-                "weight_decay": weight_decay,
-                "initial_accumulator_value": initial_accumulator_value,
-                "eps": eps,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...

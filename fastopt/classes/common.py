@@ -1,28 +1,99 @@
-"""What the signatures of the classes share."""
+"""What makes an optimizer of a signature: a class says its options, its rule does the rest."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from fastopt.rules import Rule, current, recipes
+from fastopt.optimizer import Optimizer
+from fastopt.rules import recipes
 
-__all__ = ["Schedule", "by_name"]
+__all__ = ["BINDINGS", "OF_ARRAYS", "Binding", "Schedule", "bind_rule", "constructor"]
 
 Schedule = Callable[[int], float]
+OF_ARRAYS = ("nonfinite", "schedule", "ema")
+"""Options of every class that are no options of its rule."""
+
+T = TypeVar("T", bound=type)
 
 
-def by_name(name: str) -> recipes.Recipe:
-    """Return the recipe of a class that is always the rule ``name``; unlike a closure, it pickles.
+@dataclass(frozen=True)
+class Binding:
+    """What a class runs: its row in :data:`fastopt.rules.RULES` and how options become its values.
 
-    >>> rule, values = by_name("lion")("Lion", {"lr": 0.1, "betas": (0.8, 0.9)})
-    >>> rule.name, values
-    ('lion', {'lr': 0.1, 'beta1': 0.8, 'beta2': 0.9})
+    ``fixed`` are options that the class decides, not its user.
     """
-    return functools.partial(_named, name)
+
+    rule: str
+    recipe: recipes.Recipe
+    fixed: Mapping[str, Any]
 
 
-def _named(name: str, where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
-    rule = current(name)
-    return rule, recipes.values_of(rule, where, options)
+BINDINGS: dict[type, Binding] = {}
+"""The optimizer classes that have a rule; those of :mod:`fastopt.torch` are made from it."""
+
+
+def bind_rule(rule: str, recipe: recipes.Recipe | None = None, **fixed: Any) -> Callable[[T], T]:
+    """Let a class of a signature and a docstring construct optimizers of a rule.
+
+    Parameters
+    ----------
+    rule : str
+        The row of :data:`fastopt.rules.RULES`: of the defaults, if options choose between rules.
+    recipe : callable, optional
+        How they choose; see :mod:`fastopt.rules.recipes`.
+    **fixed
+        Options that the class decides; they stand in ``param_groups`` with the others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> @bind_rule("lion", decoupled=False)
+    ... class Sign(Optimizer):
+    ...     def __init__(self, params, lr=0.5, *, nonfinite="raise", schedule=None, ema=None): ...
+    >>> Sign(np.ones(2)).defaults
+    {'lr': 0.5, 'decoupled': False}
+    """
+
+    def bind(cls: T) -> T:
+        made = BINDINGS[cls] = Binding(rule, recipe or recipes.named(rule), fixed)
+
+        def construct(self: Any, params: Any, **options: Any) -> None:
+            how = {name: options.pop(name) for name in OF_ARRAYS}
+            Optimizer.__init__(self, params, made.recipe, {**options, **fixed}, **how)
+
+        cls.__init__ = constructor(cls.__init__, construct)  # type: ignore[misc]
+        return cls
+
+    return bind
+
+
+def constructor(
+    declared: Callable[..., None], construct: Callable[..., None]
+) -> Callable[..., None]:
+    """Return an ``__init__`` that calls ``construct`` with all arguments by name.
+
+    Parameters
+    ----------
+    declared : callable
+        A method without a body: its signature is what users see, and refuses what does not fit.
+    construct : callable
+        ``construct(self, **arguments)``, defaults filled in.
+
+    Examples
+    --------
+    >>> def declared(self, params, lr=0.1, *, maximize=False): ...
+    >>> constructor(declared, lambda **given: print(given))("it", [], maximize=True)
+    {'self': 'it', 'params': [], 'lr': 0.1, 'maximize': True}
+    """
+    defaults = {name: p.default for name, p in inspect.signature(declared).parameters.items()}
+
+    @functools.wraps(declared)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        declared(self, *args, **kwargs)  # Python's own error where the arguments do not fit
+        construct(**(defaults | dict(zip(defaults, (self, *args))) | kwargs))
+
+    return __init__

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from fastopt.classes.common import Schedule, by_name
+from fastopt.classes.common import Schedule, bind_rule
 from fastopt.optimizer import Optimizer
 
 __all__ = ["ADOPT", "AdEMAMix", "Adan"]
 
 
 @final
+@bind_rule("ademamix")
 class AdEMAMix(Optimizer):
     r"""Adam with a second, slow mean of the gradients.
 
@@ -90,27 +91,11 @@ class AdEMAMix(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("ademamix"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "alpha": alpha,
-                "alpha_warmup": alpha_warmup,
-                "beta3_warmup": beta3_warmup,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("adopt")
 class ADOPT(Optimizer):
     r"""Adam that divides by the second moment of the steps before.
 
@@ -187,27 +172,11 @@ class ADOPT(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("adopt"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "clip": clip,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-                "clip_exp": clip_exp,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("adan")
 class Adan(Optimizer):
     r"""Adam with Nesterov's look-ahead made of differences of gradients.
 
@@ -281,19 +250,4 @@ class Adan(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("adan"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "no_prox": no_prox,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from fastopt.classes.common import Schedule, by_name
+from fastopt.classes.common import Schedule, bind_rule
 from fastopt.optimizer import Optimizer
 
 __all__ = ["AdaBelief", "CautiousAdamW", "LaProp", "Yogi"]
 
 
 @final
+@bind_rule("laprop")
 class LaProp(Optimizer):
     r"""Adam that scales each gradient before averaging.
 
@@ -74,24 +75,11 @@ class LaProp(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("laprop"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("adabelief")
 class AdaBelief(Optimizer):
     r"""Adam scaled by the gradient's distance from its mean.
 
@@ -155,24 +143,11 @@ class AdaBelief(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("adabelief"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("yogi")
 class Yogi(Optimizer):
     r"""Adam whose second moment changes by amounts that do not depend on itself.
 
@@ -245,26 +220,11 @@ class Yogi(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("yogi"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "initial_accumulator_value": initial_accumulator_value,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("cautious_adamw")
 class CautiousAdamW(Optimizer):
     r"""AdamW that moves only the elements whose step agrees with the gradient.
 
@@ -330,18 +290,4 @@ class CautiousAdamW(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("cautious_adamw"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...

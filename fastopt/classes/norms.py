@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from fastopt.classes.common import Schedule, by_name
+from fastopt.classes.common import Schedule, bind_rule
 from fastopt.optimizer import Optimizer
 from fastopt.rules import recipes
 
@@ -12,6 +12,7 @@ __all__ = ["LAMB", "LARS", "MARS", "StableAdamW"]
 
 
 @final
+@bind_rule("lamb")
 class LAMB(Optimizer):
     r"""Adam steps whose length follows that of the parameter, tensor by tensor.
 
@@ -81,24 +82,11 @@ class LAMB(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("lamb"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("lars")
 class LARS(Optimizer):
     r"""Momentum whose learning rate follows the length of the parameter, tensor by tensor.
 
@@ -170,25 +158,11 @@ class LARS(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("lars"),
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "weight_decay": weight_decay,
-                "trust_coefficient": trust_coefficient,
-                "eps": eps,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("stable_adamw")
 class StableAdamW(Optimizer):
     r"""AdamW that takes shorter steps when gradients are a surprise.
 
@@ -255,24 +229,11 @@ class StableAdamW(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("stable_adamw"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("mars_adamw", recipes.mars)
 class MARS(Optimizer):
     r"""AdamW on gradients whose variance is reduced by those of the step before.
 
@@ -353,21 +314,4 @@ class MARS(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            recipes.mars,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "gamma": gamma,
-                "optimize_1d": optimize_1d,
-                "plain_start": plain_start,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...

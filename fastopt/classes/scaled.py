@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from fastopt.classes.common import Schedule, by_name
+from fastopt.classes.common import Schedule, bind_rule
 from fastopt.optimizer import Optimizer
 from fastopt.rules import recipes
 
@@ -12,6 +12,7 @@ __all__ = ["ASGD", "Adadelta", "RMSprop", "Rprop"]
 
 
 @final
+@bind_rule("rmsprop", recipes.rmsprop)
 class RMSprop(Optimizer):
     r"""Gradients scaled by their root mean square.
 
@@ -90,27 +91,11 @@ class RMSprop(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            recipes.rmsprop,
-            {
-                "lr": lr,
-                "alpha": alpha,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "momentum": momentum,
-                "centered": centered,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("adadelta")
 class Adadelta(Optimizer):
     r"""Steps in the units of the parameter, with no learning rate to choose.
 
@@ -177,25 +162,11 @@ class Adadelta(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("adadelta"),
-            {
-                "lr": lr,
-                "rho": rho,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("asgd")
 class ASGD(Optimizer):
     r"""SGD with a decaying learning rate and a running mean of the parameters.
 
@@ -271,26 +242,11 @@ class ASGD(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("asgd"),
-            {
-                "lr": lr,
-                "lambd": lambd,
-                "alpha": alpha,
-                "t0": t0,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("rprop")
 class Rprop(Optimizer):
     r"""A step size for each element that grows while the gradient keeps its sign.
 
@@ -357,17 +313,4 @@ class Rprop(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("rprop"),
-            {
-                "lr": lr,
-                "etas": etas,
-                "step_sizes": step_sizes,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...

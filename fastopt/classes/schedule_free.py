@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from fastopt.classes.common import Schedule, by_name
+from fastopt.classes.common import Schedule, bind_rule
 from fastopt.errors import HyperparameterError, StateError
 from fastopt.optimizer import Optimizer
 from fastopt.rules.schedule_free import averaged
@@ -120,6 +120,7 @@ class ScheduleFree(Optimizer):
 
 
 @final
+@bind_rule("schedule_free_sgd", train_mode=True)
 class ScheduleFreeSGD(ScheduleFree):
     r"""SGD that needs no schedule: gradients at one point, evaluation at another.
 
@@ -191,27 +192,11 @@ class ScheduleFreeSGD(ScheduleFree):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("schedule_free_sgd"),
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "weight_decay": weight_decay,
-                "warmup_steps": warmup_steps,
-                "r": r,
-                "weight_lr_power": weight_lr_power,
-                "maximize": maximize,
-                "train_mode": True,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("schedule_free_adamw", train_mode=True)
 class ScheduleFreeAdamW(ScheduleFree):
     r"""AdamW that needs no schedule: gradients at one point, evaluation at another.
 
@@ -288,22 +273,4 @@ class ScheduleFreeAdamW(ScheduleFree):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("schedule_free_adamw"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "warmup_steps": warmup_steps,
-                "r": r,
-                "weight_lr_power": weight_lr_power,
-                "maximize": maximize,
-                "train_mode": True,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from fastopt.classes.common import Schedule
+from fastopt.classes.common import Schedule, bind_rule
 from fastopt.optimizer import Optimizer
 from fastopt.rules import recipes
 
@@ -12,6 +12,7 @@ __all__ = ["SGD"]
 
 
 @final
+@bind_rule("momentum", recipes.sgd)
 class SGD(Optimizer):
     r"""Stochastic gradient descent, with momentum in three forms.
 
@@ -91,21 +92,4 @@ class SGD(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            recipes.sgd,
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "dampening": dampening,
-                "weight_decay": weight_decay,
-                "nesterov": nesterov,
-                "maximize": maximize,
-                "form": form,
-                "decoupled": decoupled,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from fastopt.classes.common import Schedule, by_name
+from fastopt.classes.common import Schedule, bind_rule
 from fastopt.optimizer import Optimizer
 
 __all__ = ["CautiousLion", "Lion", "Signum"]
 
 
 @final
+@bind_rule("lion")
 class Lion(Optimizer):
     r"""The sign of a mean of gradients, chosen by a search over programs.
 
@@ -74,23 +75,11 @@ class Lion(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("lion"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("cautious_lion")
 class CautiousLion(Optimizer):
     r"""Lion that moves only the elements whose step agrees with the gradient.
 
@@ -153,23 +142,11 @@ class CautiousLion(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("cautious_lion"),
-            {
-                "lr": lr,
-                "betas": betas,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...
 
 
 @final
+@bind_rule("signum")
 class Signum(Optimizer):
     r"""The sign of the mean of the gradients.
 
@@ -232,18 +209,4 @@ class Signum(Optimizer):
         nonfinite: str = "propagate",
         schedule: Schedule | None = None,
         ema: float | None = None,
-    ) -> None:
-        super().__init__(
-            params,
-            by_name("signum"),
-            {
-                "lr": lr,
-                "momentum": momentum,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-                "decoupled_weight_decay": decoupled_weight_decay,
-            },
-            nonfinite=nonfinite,
-            schedule=schedule,
-            ema=ema,
-        )
+    ) -> None: ...

@@ -6,6 +6,7 @@ A *recipe* is ``recipe(where, options) -> rule, values``: it picks the rule, spl
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -47,13 +48,18 @@ def values_of(rule: Rule, where: str, options: Mapping[str, Any]) -> dict[str, A
 
 
 def named(name: str) -> Recipe:
-    """Return the recipe of optimizers that are always the rule ``name``."""
+    """Return the recipe of optimizers that are always one rule; unlike a closure, it pickles.
 
-    def recipe(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
-        rule = current(name)
-        return rule, values_of(rule, where, options)
+    >>> rule, values = named("lion")("Lion", {"lr": 0.1, "betas": (0.8, 0.9)})
+    >>> rule.name, values
+    ('lion', {'lr': 0.1, 'beta1': 0.8, 'beta2': 0.9})
+    """
+    return functools.partial(_named, name)
 
-    return recipe
+
+def _named(name: str, where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:
+    rule = current(name)
+    return rule, values_of(rule, where, options)
 
 
 def sgd(where: str, options: Mapping[str, Any]) -> tuple[Rule, dict[str, Any]]:

@@ -15,71 +15,23 @@ they do there.
 Imports any room below.
 """
 
+from typing import TYPE_CHECKING, Any
+
 try:
     import torch as _torch  # noqa: F401
 except ImportError as error:
     raise ImportError('fastopt.torch needs PyTorch: pip install "fastopt[torch]"') from error
 
+from fastopt.torch import classes, modern
 from fastopt.torch.adapter import Optimizer
-from fastopt.torch.classes import (
-    ASGD,
-    SGD,
-    Adadelta,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    NAdam,
-    RAdam,
-    RMSprop,
-    Rprop,
-)
-from fastopt.torch.modern import (
-    ADOPT,
-    LAMB,
-    LARS,
-    MARS,
-    AdaBelief,
-    Adan,
-    AdEMAMix,
-    CautiousAdamW,
-    CautiousLion,
-    LaProp,
-    Lion,
-    ScheduleFreeAdamW,
-    ScheduleFreeSGD,
-    Signum,
-    StableAdamW,
-    Yogi,
-)
+from fastopt.torch.classes import *
+from fastopt.torch.modern import *
 
-__all__ = [
-    "ADOPT",
-    "ASGD",
-    "LAMB",
-    "LARS",
-    "MARS",
-    "SGD",
-    "AdEMAMix",
-    "AdaBelief",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Adan",
-    "CautiousAdamW",
-    "CautiousLion",
-    "LaProp",
-    "Lion",
-    "NAdam",
-    "Optimizer",
-    "RAdam",
-    "RMSprop",
-    "Rprop",
-    "ScheduleFreeAdamW",
-    "ScheduleFreeSGD",
-    "Signum",
-    "StableAdamW",
-    "Yogi",
-]
+__all__ = ["Optimizer"]
+
+if TYPE_CHECKING:  # to type checkers the classes of fastopt.torch.modern are Any
+
+    def __getattr__(name: str) -> Any: ...
+
+else:
+    __all__ = sorted([*__all__, *classes.__all__, *modern.__all__])

@@ -13,12 +13,10 @@ from torch.optim.optimizer import _global_optimizer_post_hooks as global_post_ho
 from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hooks
 
 from fastopt.errors import ArrayError, FastoptError, HyperparameterError, StateError
-from fastopt.rules import RULES, Rule
-from fastopt.rules.recipes import named
+from fastopt.rules import Rule
 from fastopt.stepping.transaction import Transaction
 from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
-from fastopt.torch.docs import described
 from fastopt.torch.groups import Row
 from fastopt.torch.loading import completed, fitted, started_slots
 from fastopt.torch.plan import TRIES, Manner, Plan, Stale, names_of, params_of
@@ -45,7 +43,7 @@ class Optimizer(torch.optim.Optimizer):
     Parameters
     ----------
     arguments : dict
-        The ``locals()`` of the constructor of the derived class: ``params`` and the options.
+        What the derived class was constructed with: ``params`` and the options.
 
     Attributes
     ----------
@@ -84,22 +82,13 @@ class Optimizer(torch.optim.Optimizer):
 
     _recipe: ClassVar[Callable[..., tuple[Rule, dict[str, Any]]]]
     _counts: ClassVar[bool] = True
+    _starts_at_once: ClassVar[bool] = False
     # What fastopt.save and fastopt.load do, which know no torch.
     _save, _load = checkpoint.save, checkpoint.load
-
-    def __init_subclass__(cls, rule: str = "", **kwargs: Any) -> None:
-        """Complete the class of the rule of that name: its recipe and its documentation."""
-        super().__init_subclass__(**kwargs)
-        if rule:
-            if "_recipe" not in vars(cls):
-                cls._recipe = staticmethod(named(rule))
-            cls.__doc__ = described(cls, RULES[rule])
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         options = dict(arguments)
         params = options.pop("params")
-        for name in ("self", "__class__"):
-            options.pop(name, None)
         self._forget()
         _refuse(type(self).__name__, options)
         super().__init__(params, options)
@@ -109,6 +98,8 @@ class Optimizer(torch.optim.Optimizer):
             for name in options
         ):
             self._manner(options).row(0, options)  # defaults that no group has are checked, too
+        if self._starts_at_once:
+            self._start()
 
     def _forget(self) -> None:
         self._transaction = Transaction(type(self).__name__)

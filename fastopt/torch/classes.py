@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastopt.rules import recipes
+from fastopt import classes as arrays
 from fastopt.torch.adapter import Lr, Optimizer, Pair, Params
+from fastopt.torch.binding import bind_class
 
 __all__ = [
     "ASGD",
@@ -20,11 +21,11 @@ __all__ = [
 ]
 
 
-class SGD(Optimizer, rule="momentum"):
+@bind_class(arrays.SGD)
+class SGD(Optimizer):
     """Stochastic gradient descent, with momentum."""
 
     _counts = False
-    _recipe = staticmethod(recipes.sgd)
 
     def __init__(
         self,
@@ -39,14 +40,12 @@ class SGD(Optimizer, rule="momentum"):
         foreach: bool | None = None,
         differentiable: bool = False,
         fused: bool | None = None,
-    ) -> None:
-        super().__init__(locals())
+    ) -> None: ...
 
 
-class Adam(Optimizer, rule="adam"):
+@bind_class(arrays.Adam)
+class Adam(Optimizer):
     """Adam: steps scaled by running moments of the gradient."""
-
-    _recipe = staticmethod(recipes.adam)
 
     def __init__(
         self,
@@ -63,14 +62,12 @@ class Adam(Optimizer, rule="adam"):
         differentiable: bool = False,
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
-    ) -> None:
-        super().__init__(locals())
+    ) -> None: ...
 
 
-class AdamW(Optimizer, rule="adamw"):
+@bind_class(arrays.AdamW)
+class AdamW(Optimizer):
     """Adam with decoupled weight decay."""
-
-    _recipe = staticmethod(recipes.adam)
 
     def __init__(
         self,
@@ -86,11 +83,11 @@ class AdamW(Optimizer, rule="adamw"):
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
-    ) -> None:
-        super().__init__({**locals(), "decoupled_weight_decay": True})
+    ) -> None: ...
 
 
-class NAdam(Optimizer, rule="nadam"):
+@bind_class(arrays.NAdam)
+class NAdam(Optimizer):
     """Adam with Nesterov's look-ahead."""
 
     def __init__(
@@ -107,11 +104,11 @@ class NAdam(Optimizer, rule="nadam"):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
-    ) -> None:
-        super().__init__(locals())
+    ) -> None: ...
 
 
-class RAdam(Optimizer, rule="radam"):
+@bind_class(arrays.RAdam)
+class RAdam(Optimizer):
     """Adam with its early steps rectified."""
 
     def __init__(
@@ -127,11 +124,11 @@ class RAdam(Optimizer, rule="radam"):
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,
-    ) -> None:
-        super().__init__(locals())
+    ) -> None: ...
 
 
-class Adamax(Optimizer, rule="adamax"):
+@bind_class(arrays.Adamax)
+class Adamax(Optimizer):
     """Adam scaled by the largest recent gradient."""
 
     def __init__(
@@ -146,12 +143,14 @@ class Adamax(Optimizer, rule="adamax"):
         maximize: bool = False,
         differentiable: bool = False,
         capturable: bool = False,
-    ) -> None:
-        super().__init__(locals())
+    ) -> None: ...
 
 
-class Adagrad(Optimizer, rule="adagrad"):
+@bind_class(arrays.Adagrad)
+class Adagrad(Optimizer):
     """Steps scaled by the root of the sum of all squared gradients."""
+
+    _starts_at_once = True
 
     def __init__(
         self,
@@ -166,9 +165,7 @@ class Adagrad(Optimizer, rule="adagrad"):
         maximize: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
-    ) -> None:
-        super().__init__(locals())
-        self._start()
+    ) -> None: ...
 
     def share_memory(self) -> None:
         """Move the sums to memory that processes share, as torch's does."""
@@ -177,10 +174,9 @@ class Adagrad(Optimizer, rule="adagrad"):
                 self.state[p]["sum"].share_memory_()
 
 
-class RMSprop(Optimizer, rule="rmsprop"):
+@bind_class(arrays.RMSprop)
+class RMSprop(Optimizer):
     """Steps scaled by the root mean square of recent gradients."""
-
-    _recipe = staticmethod(recipes.rmsprop)
 
     def __init__(
         self,
@@ -195,11 +191,11 @@ class RMSprop(Optimizer, rule="rmsprop"):
         foreach: bool | None = None,
         maximize: bool = False,
         differentiable: bool = False,
-    ) -> None:
-        super().__init__(locals())
+    ) -> None: ...
 
 
-class Adadelta(Optimizer, rule="adadelta"):
+@bind_class(arrays.Adadelta)
+class Adadelta(Optimizer):
     """Steps scaled by the ratio of recent steps to recent gradients."""
 
     def __init__(
@@ -214,11 +210,11 @@ class Adadelta(Optimizer, rule="adadelta"):
         capturable: bool = False,
         maximize: bool = False,
         differentiable: bool = False,
-    ) -> None:
-        super().__init__(locals())
+    ) -> None: ...
 
 
-class ASGD(Optimizer, rule="asgd"):
+@bind_class(arrays.ASGD)
+class ASGD(Optimizer):
     """Averaged stochastic gradient descent."""
 
     def __init__(
@@ -233,11 +229,11 @@ class ASGD(Optimizer, rule="asgd"):
         maximize: bool = False,
         differentiable: bool = False,
         capturable: bool = False,
-    ) -> None:
-        super().__init__(locals())
+    ) -> None: ...
 
 
-class Rprop(Optimizer, rule="rprop"):
+@bind_class(arrays.Rprop)
+class Rprop(Optimizer):
     """A step size for each element, which grows while the gradient keeps its sign."""
 
     def __init__(
@@ -251,5 +247,4 @@ class Rprop(Optimizer, rule="rprop"):
         foreach: bool | None = None,
         maximize: bool = False,
         differentiable: bool = False,
-    ) -> None:
-        super().__init__(locals())
+    ) -> None: ...

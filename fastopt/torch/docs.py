@@ -1,29 +1,20 @@
-"""Documentation of the optimizer classes, made from their signatures and the table of rules."""
+"""Documentation of the classes over tensors, made of that over arrays and the table of rules."""
 
 from __future__ import annotations
 
 import inspect
+import re
 
 from fastopt.rules import Rule
 
 __all__ = ["described"]
 
-_TYPES = {"Lr": "float or Tensor", "Params": "iterable", "Pair": "pair of float"}
-_SUMMARIES = {
-    "params": "tensors, ``(name, tensor)`` pairs or param groups; updated in place",
-    "betas": "decays of the moments, each in [0, 1)",
-    "etas": "factors on a step size when the gradient's sign turns, and while it stays",
-    "step_sizes": "smallest and largest step size",
-    "momentum": "decay of the velocity; with 0 no buffer is kept",
-    "amsgrad": "divide by the largest second moment so far",
-    "centered": "divide by the deviation from the mean instead of the root mean square",
-    "decoupled_weight_decay": "shrink the weights themselves instead of adding to the gradient",
-    "optimize_1d": "treat tensors of fewer than two dimensions as all others, as in the paper; if "
-    "not, step them by AdamW, by default in the authors' program and in timm",
-    "foreach": "for compatibility; changes nothing",
-    "fused": "for compatibility; changes nothing",
-    "capturable": "only False is supported",
-    "differentiable": "only False is supported",
+_OF_TORCH = {
+    "params": "iterable\n    Tensors, ``(name, tensor)`` pairs or param groups; updated in place.",
+    "foreach": "bool, optional\n    For compatibility; changes nothing.",
+    "fused": "bool, optional\n    For compatibility; changes nothing.",
+    "capturable": "bool\n    Only False is supported.",
+    "differentiable": "bool\n    Only False is supported.",
 }
 
 _TEMPLATE = r"""{summary}
@@ -65,20 +56,38 @@ References
 """
 
 
-def described(cls: type, rule: Rule) -> str:
-    """Return the docstring of an optimizer class: its own first, then what its rule says."""
-    parameters = []
-    for name, parameter in list(inspect.signature(cls).parameters.items()):
-        kind = str(parameter.annotation)
-        summary = rule.hyper[name].summary if name in rule.hyper else _SUMMARIES.get(name, "")
-        summary = _SUMMARIES.get(name, summary)
-        parameters.append(
-            f"{name} : {_TYPES.get(kind, kind)}\n    {summary[:1].upper()}{summary[1:]}."
-        )
+def described(cls: type, arrays: type, rule: Rule) -> str:
+    """Return the docstring of a class over tensors: a line of its own, then what others say.
+
+    Parameters
+    ----------
+    cls : type
+        Its docstring is the line.
+    arrays : type
+        The class over arrays, which documents the options.
+    rule : Rule
+        It has the formula and the source.
+    """
+    known = _parameters(arrays) | _OF_TORCH
+    parameters = "\n".join(
+        f"{name} : {known.get(name, '')}" for name in inspect.signature(cls).parameters
+    )
     return _TEMPLATE.format(
         summary=inspect.cleandoc(cls.__doc__ or ""),
         formula=rule.formula,
-        parameters="\n".join(parameters),
+        parameters=parameters.replace("lr : float\n", "lr : float or Tensor\n"),
         name=cls.__name__,
         source=rule.source,
     )
+
+
+def _parameters(cls: type) -> dict[str, str]:
+    r"""Return what a numpydoc docstring says of each parameter.
+
+    >>> from fastopt import classes
+    >>> _parameters(classes.Lion)["weight_decay"]
+    'float\n    Decay of the weights.'
+    """
+    section = (inspect.getdoc(cls) or "").partition("Parameters\n----------\n")[2]
+    texts = re.findall(r"^(\w+) : (.*(?:\n    .*)+)", section.partition("\n\n")[0], re.MULTILINE)
+    return dict(texts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,9 +41,6 @@ class ScheduleFree(Optimizer):
     fastopt.errors.StateError: ScheduleFreeSGD: the parameters hold the average of the iterates,
     because eval() was called; call optimizer.train() before step().
     """
-
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        super().__init__({**arguments, "train_mode": True})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place; see :class:`Optimizer`."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import fastopt.torch
+from fastopt.torch import modern
 
 SHAPES = ((3, 5), (0,), (33,), (70, 300), (1,), (), (4, 0, 2))
 """Below and above SIMD blocks, zero-size in the middle and last, and a 0-d tensor."""
@@ -68,14 +69,7 @@ CASES = [
     Case("ASGD", {"t0": 2.0, "lambd": 0.1}),
     Case("Rprop"),
     Case("Rprop", {"etas": (0.4, 1.3), "step_sizes": (1e-3, 0.1), "maximize": True}),
-    *(
-        Case(name, has_twin=False)
-        for name in (
-            *("Lion", "Signum", "AdEMAMix", "ADOPT", "Adan", "LaProp", "AdaBelief", "Yogi"),
-            *("MARS", "CautiousAdamW", "CautiousLion", "LAMB", "LARS", "StableAdamW"),
-            *("ScheduleFreeSGD", "ScheduleFreeAdamW"),
-        )
-    ),
+    *(Case(name, has_twin=False) for name in modern.__all__),
 ]
 
 CLASSES = [case for k, case in enumerate(CASES) if case.name not in {c.name for c in CASES[:k]}]
