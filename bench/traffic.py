@@ -1,6 +1,6 @@
 """How many bytes an element a step moves: ours from the rule table, torch's by counting its passes.
 
-``python -m bench.traffic`` prints the tables of ``docs/performance.md``.
+``python -m bench.traffic`` prints the table of ``docs/performance.md``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import fastopt.torch
-from fastopt.rules import RULES, Rule
+from fastopt.rules import Rule
 
 # Any size that no number of a step has: what is as long as the parameter is a pass over memory.
 N = 1009
@@ -110,15 +110,6 @@ def rule_of(name: str, options: dict[str, Any]) -> Rule:
     return optimizer._manner(optimizer.defaults).row(0, optimizer.param_groups[0]).rule
 
 
-def every_rule() -> str:
-    """Return which rules move how many bytes an element, as a table."""
-    rules: dict[int, list[str]] = {}
-    for name, rule in RULES.items():
-        rules.setdefault(ours(rule), []).append(f"`{name}`")
-    lines = ["| bytes | rules |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {n} | {', '.join(rules[n])} |" for n in sorted(rules))])
-
-
 def against_torch() -> str:
     """Return our bytes an element and those of torch's implementations, as a table."""
     lines = [
@@ -136,4 +127,4 @@ def against_torch() -> str:
 
 
 if __name__ == "__main__":
-    print(every_rule(), against_torch(), sep="\n\n")
+    print(against_torch())

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bench.traffic import ours
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps.analysis.table import Table
@@ -46,9 +47,10 @@ def catalogue() -> str:
     """Return the optimizer catalogue: formula, defaults, memory, source of every rule."""
     head = (
         "# Optimizers\n\nEvery rule once, as it is computed. *Bytes* are what a float32 step moves "
-        "for one element: the gradient is read, the parameter and each slot are read and written. "
-        "Names of slots are torch's. Where torch, optax and Keras compute something else under the "
-        "same name, [a page of its own](../optimizer-semantics.md) says so.\n"
+        "for one element: the gradient is read, the parameter and each slot are read and written, "
+        "and a rule that measures each tensor first reads everything once more. Names of slots "
+        "are torch's. Where torch, optax and Keras compute something else under the same name, "
+        "[a page of its own](../optimizer-semantics.md) says so.\n"
     )
     return "\n".join([head, overview(), *map(entry, RULES.values())])
 
@@ -56,19 +58,10 @@ def catalogue() -> str:
 def overview() -> str:
     """Return a table of all rules."""
     rows = (
-        (f"[{rule.name}](#{rule.name.replace('_', '-')})", f"{moved(rule)}", ", ".join(rule.slots))
+        (f"[{rule.name}](#{rule.name.replace('_', '-')})", f"{ours(rule)}", ", ".join(rule.slots))
         for rule in RULES.values()
     )
     return table(("rule", "bytes", "slots"), rows)
-
-
-def moved(rule: Any) -> int:
-    """Bytes that a float32 step moves for one element.
-
-    >>> moved(RULES["adamw"])
-    28
-    """
-    return 4 * (1 + 2 * (1 + len(rule.slots)))
 
 
 def entry(rule: Any) -> str:
@@ -81,7 +74,7 @@ def entry(rule: Any) -> str:
         (
             f"## {rule.name.replace('_', ' ')}",
             f"$$ {rule.formula} $$",
-            f"Source: {rule.source}. Moves {moved(rule)} bytes an element in float32.",
+            f"Source: {rule.source}. Moves {ours(rule)} bytes an element in float32.",
             table(("hyperparameter", "default", "range", "meaning"), rows),
         )
     )

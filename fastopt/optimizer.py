@@ -1,7 +1,7 @@
 """The optimizer over NumPy arrays: checks at the rim, then one kernel call for all of a dtype.
 
-:class:`Optimizer` holds everything; the final classes in :mod:`fastopt.classes` are a signature, a
-documentation string and one call.
+:class:`Optimizer` holds everything; the final classes in :mod:`fastopt.classes` are a signature and
+a docstring.
 """
 
 from __future__ import annotations

@@ -138,8 +138,6 @@ def test_links_of_the_docs_lead_somewhere():
             assert (page.parent / target).exists(), (page.name, target)
 
 
-def test_bytes_an_element_are_those_of_the_rules_and_of_torchs_passes():
-    """``python -m bench.traffic`` prints both tables."""
-    page = (DOCS / "performance.md").read_text()
-    assert traffic.every_rule() in page
-    assert traffic.against_torch() in page
+def test_bytes_an_element_are_those_of_torchs_passes():
+    """``python -m bench.traffic`` prints the table."""
+    assert traffic.against_torch() in (DOCS / "performance.md").read_text()

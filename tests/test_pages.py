@@ -116,6 +116,16 @@ def test_generated_pages_show_every_rule_and_every_public_name(pages, tmp_path):
         assert f"## {name}\n" in text[module], full
 
 
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("sgd", 12), ("adamw", 28), ("amsgrad", 36), ("cautious_lion", 32), ("mars_adamw", 56)],
+)
+def test_the_catalogue_tells_what_a_step_moves(pages, name, count):
+    """Rules that measure a tensor first read it twice."""
+    assert f"| [{name}](#{name.replace('_', '-')}) | {count} |" in pages.overview()
+    assert f"Moves {count} bytes an element" in pages.entry(pages.RULES[name])
+
+
 def test_every_public_name_is_documented_by_an_example(pages):
     """Tables are documented where they stand."""
     without = []
