@@ -89,11 +89,17 @@ def constructor(
     >>> constructor(declared, lambda **given: print(given))("it", [], maximize=True)
     {'self': 'it', 'params': [], 'lr': 0.1, 'maximize': True}
     """
-    defaults = {name: p.default for name, p in inspect.signature(declared).parameters.items()}
 
     @functools.wraps(declared)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         declared(self, *args, **kwargs)  # Python's own error where the arguments do not fit
+        defaults = _defaults(declared)
         construct(**(defaults | dict(zip(defaults, (self, *args))) | kwargs))
 
     return __init__
+
+
+@functools.cache
+def _defaults(declared: Callable[..., None]) -> dict[str, Any]:
+    """Return the defaults of all parameters, in their order; at import they would cost 0.4 ms."""
+    return {name: p.default for name, p in inspect.signature(declared).parameters.items()}
