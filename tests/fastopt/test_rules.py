@@ -22,12 +22,13 @@ import torch
 from fastopt.machine.steps import stepper
 from fastopt.rules import RULES
 from tests.helpers.cases import CASES, EDGES, ELEMENTWISE, PLAIN, State, fresh, signed
-from tests.helpers.reference import terms, ulps
+from tests.helpers.reference import owed, terms, ulps
 
 DTYPES = [np.float32, np.float64]
 WIDE = {np.float32: np.float64, np.float64: np.longdouble}
 MANY = 4_000  # elements
 EARLY, LATE = (1, 2, 3, 4, 5, 6, 7), (998, 999, 1000, 1001)
+FEW = (1, 2, 1000)  # steps of large arrays
 
 HEAVY = 2  # ulp, where |p| >= 4 x the terms of its update
 # Coefficients, slots, products and the last difference each round once; by the number of slots.
@@ -95,9 +96,10 @@ class Yardstick:
         coupled = case.h.get("weight_decay") and not case.h.get("decoupled", True)
         self.slot = case.slot + bool(coupled)
         self.exact = step(*inputs)
-        self.terms = terms(step, inputs)
+        rows = owed(step, inputs, self.exact)
+        self.terms = terms(rows)
         self.size = np.max([np.abs(p), np.abs(self.exact[0]), np.abs(self.exact[0] - p)], axis=0)
-        update = terms(lambda *rest: step(p, *rest)[:1], inputs[1:])[0]
+        update = terms(rows[1:])[0]  # what does not come from p itself
         self.heavy = 4 * np.maximum(update, np.abs(self.exact[0] - p)) <= np.abs(p)
 
     def check(self, actual, expected, where, light, sides=1):
@@ -116,34 +118,56 @@ class Yardstick:
                 assert off.max(initial=0) <= sides * self.slot, where
 
 
+def check_steps(case, dtype, sizes, steps=EARLY + LATE):
+    """Check these steps of arrays of these sizes against the paper and, where it has it, torch."""
+    light = case.light or LIGHT.get(len(case.rule.slots), 5)
+    for t, before, g, after in single_steps(case, sizes, dtype):
+        if t not in steps:
+            continue
+        yardstick, where = Yardstick(case, t, before, g), f"n={sizes} t={t}"
+        yardstick.check(after.x, yardstick.exact, where, light)
+        # The strict part is not empty; schedule-free's average jumps in its first steps.
+        assert g.size < 1000 or t < LATE[0] or yardstick.heavy.mean() > 0.1, where
+        if case.twin:  # rounds as well, in its own order: one ulp more
+            theirs = step_torch(case, t, before, g)
+            yardstick.check(after.x, theirs, where, light + 1, sides=2)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_step_is_the_papers_and_torchs(case, dtype):
-    light = case.light or LIGHT.get(len(case.rule.slots), 5)
     *sizes, huge = EDGES
     parts = [[n] for n in sizes]
     if case.rule.measure is None:  # arrays know nothing of each other: compared in one go
         parts = [list(part) for _, part in itertools.groupby(sizes, key=MANY.__le__)]
-    for part in [*parts, *([] if case.hyper else [[huge]])]:
-        for t, before, g, after in single_steps(case, part, dtype):
-            # Of large arrays a few steps, of the largest without flags: what they add are sizes.
-            if part[0] >= MANY and t not in (1, 2, 1000):
-                continue
-            yardstick, where = Yardstick(case, t, before, g), f"n={part} t={t}"
-            yardstick.check(after.x, yardstick.exact, where, light)
-            # The strict part is not empty; schedule-free's average jumps in its first steps.
-            assert g.size < 1000 or t < LATE[0] or yardstick.heavy.mean() > 0.1, where
-            if case.twin:  # rounds as well, in its own order: one ulp more
-                theirs = step_torch(case, t, before, g)
-                yardstick.check(after.x, theirs, where, light + 1, sides=2)
+    for part in parts:
+        # Of large arrays a few steps, of the largest without flags: what they add are sizes.
+        check_steps(case, dtype, part, *([FEW] if part[0] >= MANY else []))
+    if not case.hyper:
+        check_steps(case, dtype, [huge], FEW[-1:])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", PLAIN, ids=str)
+def test_every_step_of_the_largest_array_is_the_papers_and_torchs(case, dtype):
+    check_steps(case, dtype, EDGES[-1:])
 
 
 def drift(p, exact, size):
     return np.sqrt(np.mean(ulps(p, exact, size) ** 2))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("case", CASES, ids=str)
+# With flags in float32 by default: the machine code is the same, a wide step of float64 four times
+# as dear.
+DRIFTS = [
+    pytest.param(case, dtype, id=f"{case}-{dtype.__name__}", marks=[pytest.mark.soak] * soaked)
+    for case, dtype in itertools.product(CASES, DTYPES)
+    for soaked in [bool(case.hyper) and dtype is np.float64]
+]
+
+
+@pytest.mark.parametrize(("case", "dtype"), DRIFTS)
 def test_a_thousand_steps_drift_no_further_than_torchs(case, dtype):
     """Root mean square distance from a run in higher precision; NumPy's where torch has no twin.
 

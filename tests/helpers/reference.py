@@ -86,16 +86,23 @@ def ulps(actual, expected, size):
     return np.abs(actual.astype(expected.dtype) - expected) / unit
 
 
-def terms(step, arrays, nudge=1e-5):
-    r"""Return how large the terms are whose sum each result of ``step(*arrays)`` is.
+def owed(step, arrays, exact, nudge=1e-5):
+    r"""Return what each result of ``step(*arrays)``, which is ``exact``, owes to each array.
 
-    That is :math:`\sum_i |x_i\, \partial f / \partial x_i|` by finite differences: as large as
-    the result when nothing cancels, and larger by the cancellation when something does. No
-    algorithm that rounds its intermediate results once can do better than an ulp of this size.
+    A row an array: :math:`|x_i\, \partial f / \partial x_i|` by finite differences.
     """
-    exact = step(*arrays)
-    sizes = [np.zeros_like(arrays[0]) for _ in exact]
+    rows = []
     for i, array in enumerate(arrays):
         nudged = step(*arrays[:i], array * (1 + nudge), *arrays[i + 1 :])
-        sizes = [size + np.abs(b - a) / nudge for size, a, b in zip(sizes, exact, nudged)]
-    return sizes
+        rows.append([np.abs(b - a) / nudge for a, b in zip(exact, nudged)])
+    return rows
+
+
+def terms(rows):
+    """Return how large the terms are whose sum each result is, of rows of :func:`owed`.
+
+    As large as the result when nothing cancels, and larger by the cancellation when something
+    does. No algorithm that rounds its intermediate results once can do better than an ulp of this
+    size.
+    """
+    return [sum(column) for column in zip(*rows)]
