@@ -438,13 +438,13 @@ def test_fingerprint_of_equal_parts_is_equal():
 DIGEST = """
 import os
 from types import FunctionType
-from fastopt import loops
+from fastopt.machine import loops
 from fastopt.compile import fingerprint
 from fastopt.rules import RULES
-from sweeps.engine import lanes, links, trial
+from sweeps.engine import callees, lanes, trial
 
 found = {name: (rule.clock0, rule.tick, rule.update) for name, rule in RULES.items()}
-for module in (loops, lanes, links, trial):
+for module in (loops, callees, lanes, trial):
     found |= {(module, k): f for k, f in vars(module).items() if isinstance(f, FunctionType)}
 backwards = os.environ["PYTHONHASHSEED"] == "2"
 digests = {name: fingerprint(found[name]) for name in sorted(found, key=str, reverse=backwards)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -100,11 +101,14 @@ def schedule_free(h, t, p, z, d, beta):
         now = in_step(i, h, t)
         return now["lr"] * min(1, i / now["warmup_steps"]) if now["warmup_steps"] else now["lr"]
 
-    def weight(i):
-        now, largest = in_step(i, h, t), max(map(lr, range(1, i + 1)))
+    def weight(i, largest):
+        now = in_step(i, h, t)
         return i ** now["r"] * largest ** now["weight_lr_power"]
 
-    c = p.dtype.type(weight(t) / sum(map(weight, range(1, t + 1))))
+    # The largest rate so far in every step; looked for anew in each, a thousand steps take minutes.
+    largest = itertools.accumulate(map(lr, range(1, t + 1)), max)
+    weights = list(map(weight, range(1, t + 1), largest))
+    c = p.dtype.type(weights[-1] / sum(weights))
     beta, d = p.dtype.type(beta), d + h["weight_decay"] * p
     # y = (1 - beta) z + beta x, so x follows from y and z; then both take their step.
     x = (p - (1 - beta) * z) / beta

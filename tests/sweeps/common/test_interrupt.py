@@ -86,7 +86,8 @@ PRESSED = """
 # Ctrl-C at a line of ours, by number: every so many of them, or all.
 LINES = """
     import contextlib
-    from sweeps import dispatch, interrupt
+    from sweeps.common import interrupt
+    from sweeps.running import dispatch
 
     chunks.LEAST = chunks.MOST = 60_000
     executor, stride = None if sys.argv[3] == "None" else sys.argv[3], int(sys.argv[4])
@@ -136,7 +137,7 @@ LINES = """
 """
 
 KILLED = """
-    from sweeps import jobs
+    from sweeps.running import jobs
 
     run_chunk = jobs.run_chunk
 

@@ -323,7 +323,7 @@ MPI = """
     import os
     from mpi4py.futures import MPIPoolExecutor
     from sweeps.running.collect import Collected
-    from tests import test_executors
+    from tests.sweeps.running import test_executors
     from sweeps.engine import chunks
 
     if __name__ == "__main__":

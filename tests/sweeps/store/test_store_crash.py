@@ -117,10 +117,10 @@ def test_without_syncing_parts_are_damaged_and_that_is_noticed(expected, tmp_pat
 DIES = """
     import os, sys
     from sweeps.engine import chunks
-    from sweeps.store import folder, fs, keeper
+    from sweeps.store import folder, fs, writer
     from tests.helpers.stores import run
 
-    keeper.WRITERS = 1
+    writer.WRITERS = 1
     chunks.MOST_TRIALS, folder.provenance, left = 4, dict, int(sys.argv[2])
 
     def counted(function):
