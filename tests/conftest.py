@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests: processes of their own."""
+"""Fixtures shared by the tests, which are processes of their own, and the order of the files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.helpers.order import place_of
+
 # A deadline is an assertion on the clock, which a busy machine fails.
 hypothesis.settings.register_profile("fastopt", deadline=None)
 hypothesis.settings.load_profile("fastopt")
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the order of files: pytest-xdist would begin with those of most tests."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files; the tests of a file stay together."""
+    items.sort(key=lambda item: place_of(item.nodeid))
 
 
 @pytest.fixture(scope="session")

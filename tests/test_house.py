@@ -15,6 +15,7 @@ import pytest
 from fastopt.errors import FastoptError
 from fastopt.rules import RULES
 from tests.helpers.cases import CASES, PLAIN
+from tests.helpers.order import LONG
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("fastopt", "sweeps", "bench")
@@ -313,3 +314,7 @@ def test_stars_stand_for_names_that_a_file_of_the_package_lists(path):
     for module in stars:
         assert module.startswith(f"{package}.")
         assert importlib.import_module(module).__all__
+
+
+def test_the_files_of_tests_that_run_first_are_there():
+    assert [name for name in LONG if not (ROOT / name).is_file()] == []
