@@ -1,10 +1,15 @@
-"""Pages of the documentation that are made from tables and ``__all__``, never typed."""
+"""Pages of the documentation that are made from tables and ``__all__``, never typed.
+
+``python docs/pages.py`` rewrites the table of rooms in ``how-it-works.md`` from their docstrings.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import itertools
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +35,9 @@ MODULES = {
     "sweeps.studies": "Experiments that check their own figures.",
 }
 """Public modules; their ``__all__`` is the interface."""
+
+HERE = Path(__file__).parent
+ROOMS = re.compile(r"(<!-- rooms -->\n).*?(<!-- /rooms -->)", re.DOTALL)
 
 
 def write(folder: Path) -> None:
@@ -167,3 +175,44 @@ def public_names() -> list[str]:
     """
     modules = ((name, importlib.import_module(name).__all__) for name in MODULES)
     return list(itertools.chain.from_iterable([f"{m}.{n}" for n in names] for m, names in modules))
+
+
+def rooms_of(package: str) -> dict[str, Path]:
+    """Return the folders and files at the top of a package, by name.
+
+    >>> sorted(rooms_of("sweeps"))[:3]
+    ['analysis', 'cli', 'common']
+    """
+    top = HERE.parent / package
+    folders = {path.parent.name: path for path in top.glob("*/__init__.py")}
+    files = {path.stem: path for path in top.glob("*.py") if path.stem != "__init__"}
+    return dict(sorted((folders | files).items()))
+
+
+def purpose(path: Path) -> str:
+    """Return the first sentence of a module's docstring, as Markdown."""
+    said = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0]
+    sentence = re.split(r"(?<=\.)\s", " ".join(said.split()))[0]
+    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", sentence).replace("``", "`")
+
+
+def rooms() -> str:
+    """Return a table of the rooms of each package, and of what lives there."""
+    tables = []
+    for package in ("fastopt", "sweeps"):
+        rows = (
+            (f"`{package}/{name}{'/' if path.stem == '__init__' else '.py'}`", purpose(path))
+            for name, path in rooms_of(package).items()
+        )
+        tables.append(table((f"in `{package}`", "what lives there"), rows))
+    return "\n\n".join(tables)
+
+
+def with_rooms(text: str) -> str:
+    """Return a page with the table of rooms between its markers made anew."""
+    return ROOMS.sub(lambda found: f"{found[1]}\n{rooms()}\n\n{found[2]}", text)
+
+
+if __name__ == "__main__":
+    page = HERE / "how-it-works.md"
+    page.write_text(with_rooms(page.read_text()))

@@ -1,8 +1,9 @@
 """Nothing in a document is unchecked: every block is of a kind that a test runs, reads or parses.
 
-tests/test_pages.py runs the Python, tests/test_docs.py that of docs/adding-an-optimizer.md. Here
-are the commands, which must be such that the shell and our own command line take them, and the
-calls that stand in running text.
+tests/test_pages.py runs the Python, tests/test_docs.py that of docs/adding-an-optimizer.md,
+tests/test_how_it_works.py looks for what is drawn in pictures ("none"). Here are the commands,
+which must be such that the shell and our own command line take them, and the calls that stand in
+running text.
 """
 
 import ast
@@ -50,7 +51,7 @@ def running_text(page):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_is_of_a_kind_that_is_checked(page):
     kinds = {kind for kind, _ in FENCE.findall(page.read_text())}
-    assert kinds <= {"python", "text", "sh", "yaml", "{toctree}"}
+    assert kinds <= {"python", "text", "sh", "yaml", "none", "{toctree}"}
     text = page.read_text()
     # What is said to be printed is compared with what the block before it prints.
     assert text.count("\n```text\n") == text.count("\n```\n\n```text\n")
@@ -123,7 +124,7 @@ def test_yaml_blocks_parse_and_their_command_is_one():
 
 
 def examples_of_the_command_line():
-    for path in (ROOT / "sweeps").glob("cli*.py"):
+    for path in (ROOT / "sweeps" / "cli").glob("*.py"):
         for line in re.findall(r"\[bold\](fastopt .*?)\[/bold\]", path.read_text()):
             yield path, line
 
@@ -132,7 +133,9 @@ def test_commands_in_running_text_and_in_help_are_taken():
     """Some leave out what is clear; no option of them is unknown."""
     texts = [line for page in PAGES for line in INLINE.findall(running_text(page))]
     lines = [line for line in texts if line.startswith("fastopt ")]
-    lines += [line for _, line in examples_of_the_command_line()]
+    of_help = [line for _, line in examples_of_the_command_line()]
+    assert of_help
+    lines += of_help
     assert len(lines) > 30
     wrong = {line: complaint(line.replace("I/N", "0/8")) for line in lines}
     assert set(wrong.values()) <= {None, "MissingParameter", "BadOptionUsage"}, wrong
