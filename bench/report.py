@@ -1,7 +1,9 @@
-"""Turn benchmark JSON into the tables of README.md, between its ``<!-- bench:... -->`` markers.
+"""Turn benchmark JSON into the tables of the documents, between ``<!-- bench:... -->`` markers.
 
 python -m pytest bench --benchmark-enable --benchmark-json=bench/results.json
-python -m bench.report bench/results.json README.md
+python -m bench.report bench/results.json
+
+:data:`HEADLINES` chooses the rows of the README, :data:`PAGES` says which tables stand where.
 """
 
 from __future__ import annotations
@@ -9,12 +11,22 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[1]
 Row = dict[str, Any]
 FLOOR = "touch"  # moves the same bytes and does nothing else: a bound, not a rival
+
+HEADLINES = {
+    "AdamW, 1,000 tensors of 1,000 numbers": ("many", "1,000 tensors of 1 000, `fastopt.torch`"),
+    "AdamW, the tensors of GPT-2 small": ("shapes", "GPT-2 small"),
+    "AdamW, one NumPy array of 1,000 numbers": ("adamw", "1,000"),
+    "Adam, a network on digits, in a sweep": ("sweep", "batch 32"),
+    "Adam, Rosenbrock's function, in a sweep": ("lanes", "Adam, Rosenbrock, 8,192 x 2,000 steps"),
+}
+"""The rows of the README, where we lose among them: what they say, and the table and case shown."""
 
 
 def seconds(value: float) -> str:
@@ -81,21 +93,44 @@ def step_tables(rows: list[Row]) -> str:
     return "\n\n".join(tables)
 
 
-def sweep_tables(rows: list[Row]) -> str:
-    """Tables of the ``sweep`` marker."""
-    own = [row for row in rows if row["table"] == "sweep"]
+def sweep_rows(rows: list[Row]) -> list[Row]:
+    """Return the rows of digits, one a minibatch: each pair of sides was measured by itself."""
     cases: dict[str, Row] = {}
-    for row in own:
-        entry = cases.setdefault(
-            row["case"], {"case": row["case"], "seconds": {"ours": row["ours"]}}
-        )
+    for row in rows:
+        if row["table"] != "sweep":
+            continue
+        new = {"table": "sweep", "case": row["case"], "seconds": {"ours": row["ours"]}}
+        entry = cases.setdefault(row["case"], new)
         # Each pair has its own time for us: scale the other side so that the ratio is the pair's.
         entry["seconds"][row["baseline"]] = row["ratio"] * entry["seconds"]["ours"]
+    return list(cases.values())
+
+
+def headline_table(rows: list[Row]) -> str:
+    """Table of the ``headlines`` marker: the chosen rows, each with its fastest rival."""
+    apart = [row for row in rows if row["table"] != "sweep"]
+    known = {(row["table"], row["case"]): row for row in (*apart, *sweep_rows(rows))}
+    body = []
+    for title, place in HEADLINES.items():
+        if place not in known:
+            continue
+        times = known[place]["seconds"]
+        rivals = {side: t for side, t in times.items() if side not in ("ours", FLOOR)}
+        rival = min(rivals, key=rivals.__getitem__)
+        against = ratio(rivals[rival] / times["ours"])
+        body.append([title, seconds(times["ours"]), rival, seconds(rivals[rival]), against])
+    header = ["one step of", "ours", "fastest rival", "its time", "rival / ours"]
+    return markdown(header, body) if body else ""
+
+
+def sweep_tables(rows: list[Row]) -> str:
+    """Tables of the ``sweep`` marker."""
+    cases = sweep_rows(rows)
     caption = (
         "Digits MLP 64-32-10, Adam, float32: time of one minibatch step of a sweep on all cores. "
         "Peers are one process, but where the column says otherwise; JAX uses all cores too."
     )
-    text = f"{caption}\n\n{against_ours(list(cases.values()), 'minibatch')}" if cases else ""
+    text = f"{caption}\n\n{against_ours(cases, 'minibatch')}" if cases else ""
     lanes = [row for row in rows if row["table"] == "lanes"]
     if lanes:
         caption = "Landscapes in SIMD lanes, float64: time of one step of one trial, whole sweeps."
@@ -120,7 +155,12 @@ def sweep_tables(rows: list[Row]) -> str:
     return text
 
 
-TABLES: dict[str, Callable[[list[Row]], str]] = {"step": step_tables, "sweep": sweep_tables}
+TABLES: dict[str, Callable[[list[Row]], str]] = {
+    "headlines": headline_table,
+    "step": step_tables,
+    "sweep": sweep_tables,
+}
+PAGES = {"README.md": ["headlines"], "docs/performance.md": ["step", "sweep"]}
 
 
 def rows_of(results: dict[str, Any]) -> list[Row]:
@@ -140,8 +180,8 @@ def machine_line(row: Row) -> str:
     return f"Measured on {row['cpu']}, {threads}; {versions}."
 
 
-def write(results: dict[str, Any], text: str) -> str:
-    """Return ``text`` with the tables between its markers replaced.
+def write(results: dict[str, Any], text: str, names: Sequence[str]) -> str:
+    """Return ``text`` with these tables replaced, each between its markers.
 
     Raises
     ------
@@ -149,13 +189,13 @@ def write(results: dict[str, Any], text: str) -> str:
         A marker is missing.
     """
     rows = rows_of(results)
-    for name, table in TABLES.items():
+    for name in names:
         pattern = re.compile(rf"(<!-- bench:{name} -->\n).*?(<!-- /bench:{name} -->)", re.DOTALL)
         if not pattern.search(text):
             raise ValueError(f"no <!-- bench:{name} --> ... <!-- /bench:{name} --> in the text")
-        body = table(rows)
+        body = TABLES[name](rows)
         if body:
-            note = machine_line(rows[0]) + "\n\n" if name == next(iter(TABLES)) else ""
+            note = machine_line(rows[0]) + "\n\n" if name == names[0] else ""
             block = note + body
             text = pattern.sub(lambda m, b=block: f"{m[1]}\n{b}\n\n{m[2]}", text)
     return text
@@ -167,11 +207,13 @@ def slim(results: dict[str, Any]) -> dict[str, Any]:
     return {"datetime": results["datetime"], "benchmarks": kept}
 
 
-def main(results: str, target: str) -> None:
-    """Rewrite the tables in ``target`` from the JSON file ``results``, and slim that file."""
-    source, path = Path(results), Path(target)
+def main(results: str) -> None:
+    """Rewrite the tables of all pages from the JSON file ``results``, and slim that file."""
+    source = Path(results)
     stored = slim(json.loads(source.read_text()))
-    path.write_text(write(stored, path.read_text()))
+    for page, names in PAGES.items():
+        path = ROOT / page
+        path.write_text(write(stored, path.read_text(), names))
     source.write_text(json.dumps(stored, indent=1) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The generated tables: from stored results to Markdown, and the README's agree with them."""
+"""The generated tables: from stored results to Markdown, and into the documents."""
 
 import json
 from pathlib import Path
@@ -12,6 +12,7 @@ MARKED = (
     "a\n<!-- bench:step -->\nold\n<!-- /bench:step -->\n"
     "b\n<!-- bench:sweep -->\n<!-- /bench:sweep -->\nc\n"
 )
+BOTH = ["step", "sweep"]
 
 
 def stored(**info):
@@ -36,7 +37,7 @@ def results():
 
 
 def test_tables_replace_what_stood_between_the_markers():
-    text = report.write(results(), MARKED)
+    text = report.write(results(), MARKED, BOTH)
     assert "old" not in text
     assert text.startswith("a\n<!-- bench:step -->")
     assert text.endswith("<!-- /bench:sweep -->\nc\n")
@@ -50,16 +51,32 @@ def test_tables_replace_what_stood_between_the_markers():
 
 
 def test_writing_twice_changes_nothing():
-    once = report.write(results(), MARKED)
-    assert report.write(results(), once) == once
+    once = report.write(results(), MARKED, BOTH)
+    assert report.write(results(), once, BOTH) == once
 
 
 def test_a_missing_marker_is_an_error():
     with pytest.raises(ValueError, match="bench:sweep"):
-        report.write(results(), MARKED.replace("bench:sweep", "bench:other"))
+        report.write(results(), MARKED.replace("bench:sweep", "bench:other"), BOTH)
 
 
-def test_readme_tables_come_from_the_committed_results():
+def test_a_headline_is_set_beside_the_fastest_rival():
+    rows = report.rows_of(results())
+    assert "| 2 us | NumPy | 9 us | 4.50 |" in report.headline_table(rows)  # touch is no rival
+    assert report.headline_table(rows[1:2]) == ""
+
+
+@pytest.mark.parametrize("page", report.PAGES)
+def test_tables_come_from_the_committed_results(page):
     committed = json.loads((ROOT / "bench" / "results.json").read_text())
-    readme = (ROOT / "README.md").read_text()
-    assert report.write(committed, readme) == readme
+    text = (ROOT / page).read_text()
+    assert report.write(committed, text, report.PAGES[page]) == text
+
+
+def test_every_table_has_a_page_and_the_readme_shows_five_rows():
+    assert sorted(name for names in report.PAGES.values() for name in names) == sorted(
+        report.TABLES
+    )
+    committed = json.loads((ROOT / "bench" / "results.json").read_text())
+    lines = report.headline_table(report.rows_of(committed)).splitlines()
+    assert len(lines) - 2 == len(report.HEADLINES) == 5
