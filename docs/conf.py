@@ -34,6 +34,9 @@ numpydoc_class_members_toctree = False
 html_theme = "pydata_sphinx_theme"
 html_title = "fastopt"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+# An empty column beside pages that have no pages below them took the room of code and tables.
+html_sidebars: dict[str, list[str]] = {page.stem: [] for page in HERE.glob("*.md")}
+html_sidebars |= {"generated/optimizers": [], "generated/tables": []}
 html_static_path: list[str] = []
 linkcheck_timeout = 20
 

@@ -95,8 +95,8 @@ def test_the_table_of_rooms_is_made_from_their_docstrings(pages):
 
 def floors(package):
     """Room -> line of the picture, from the top."""
-    block = re.search(rf"^{package}\n((?:  .*\n)+)", ROOMS, re.MULTILINE)[1]
-    return {room: k for k, line in enumerate(block.splitlines()) for room in line.split()}
+    block = re.search(rf"^{package}\n((?:  [|v] .*\n)+)", ROOMS, re.MULTILINE)[1]
+    return {room: k for k, line in enumerate(block.splitlines()) for room in line[3:].split()}
 
 
 def arrows(package):
