@@ -7,6 +7,7 @@ running text.
 """
 
 import ast
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -224,3 +225,41 @@ def test_a_wrong_call_is_found():
     assert list(wrong_calls(["zipped(lr=[...], beta1=[...])"]))
     assert list(wrong_calls(["result.heatmap('lr')", "plot(x)"])) == []
     assert list(wrong_calls(["sweep(problem, space, epochz=3)", "logspace(1)"])) == ["logspace(1)"]
+
+
+# --- names in documents and docstrings ------------------------------------------------------------
+
+PACKAGES = ("fastopt", "sweeps", "bench")
+SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+NAME = re.compile(r"`~?((?:fastopt|sweeps)(?:\.\w+)+)(?:\(\))?`")
+FILE = re.compile(r"(?<![\w/.<-])((?:fastopt|sweeps|tests|bench|docs|examples)/[\w/.-]*\w\.\w+)")
+
+
+@functools.cache
+def resolves(name):
+    """Tell whether a dotted name leads to something, through modules, classes and attributes."""
+    first, *rest = name.split(".")
+    value = importlib.import_module(first)
+    for k, part in enumerate(rest, 1):
+        if inspect.ismodule(value) and not hasattr(value, part):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(".".join((first, *rest[:k])))
+        if not hasattr(value, part):
+            return False
+        value = getattr(value, part)
+    return True
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *PAGES], ids=name_of)
+def test_names_and_files_that_are_mentioned_exist(path):
+    if path.name in ("CHANGELOG.md", "adding-an-optimizer.md"):  # of the past, of an example
+        return
+    text = path.read_text()
+    assert [name for name in NAME.findall(text) if not resolves(name)] == []
+    assert [file for file in FILE.findall(text) if not (ROOT / file).exists()] == []
+
+
+def test_a_name_that_is_gone_is_found():
+    assert resolves("sweeps.engine.plan.Plan.blocks")
+    assert not resolves("sweeps.engine.plan.Plan.blockz")
+    assert not resolves("sweeps.summary")
