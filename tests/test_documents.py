@@ -15,6 +15,7 @@ import inspect
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,18 @@ def test_yaml_blocks_parse_and_their_command_is_one():
         for words in commands(shell):
             assert words[0] == "fastopt"
             check(words)
+
+
+def test_the_workflow_runs_every_session_of_nox_on_every_python():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text())
+    tree = ast.parse((ROOT / "noxfile.py").read_text())
+    sessions = {n.name for n in tree.body if isinstance(n, ast.FunctionDef) and n.decorator_list}
+    tests, checks = (workflow["jobs"][job]["strategy"]["matrix"] for job in ("tests", "checks"))
+    others = [row["session"] for row in tests["include"]]
+    assert {*tests["session"], *others, *checks["session"]} == sessions
+    promised = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    pythons = {text.split(" :: ")[-1] for text in promised if " Python :: " in text}
+    assert set(tests["python"]) == pythons
 
 
 def examples_of_the_command_line():
