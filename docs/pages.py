@@ -120,7 +120,7 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     >>> print(table(("a", "b"), [("1", "x|y")]))
     | a | b |
     |---|---|
-    | 1 | x\\|y |
+    | 1 | x\|y |
     """
     header = tuple(header)
     lines = [header, ("---",) * len(header), *rows]

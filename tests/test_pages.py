@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import doctest
 import importlib
 import importlib.util
 import inspect
@@ -103,6 +104,11 @@ def pages():
     spec.loader.exec_module(module)
     yield module
     del sys.modules["pages"]
+
+
+def test_the_examples_of_the_module_are_right(pages):
+    failed, tried = doctest.testmod(pages)
+    assert (failed, tried >= 4) == (0, True)
 
 
 def test_generated_pages_show_every_rule_and_every_public_name(pages, tmp_path):
