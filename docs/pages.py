@@ -1,6 +1,6 @@
 """Pages of the documentation that are made from tables and ``__all__``, never typed.
 
-``python docs/pages.py`` rewrites the table of rooms in ``how-it-works.md`` from their docstrings.
+``python docs/pages.py`` makes the map of rooms in ``how-it-works.md`` anew, from their docstrings.
 """
 
 from __future__ import annotations
@@ -177,39 +177,61 @@ def public_names() -> list[str]:
     return list(itertools.chain.from_iterable([f"{m}.{n}" for n in names] for m, names in modules))
 
 
-def rooms_of(package: str) -> dict[str, Path]:
-    """Return the folders and files at the top of a package, by name.
+def rooms_of(package: str) -> dict[str, str]:
+    """Return the rooms and modules at the top of a package with their docstrings, from the top.
 
-    >>> sorted(rooms_of("sweeps"))[:3]
-    ['analysis', 'cli', 'common']
+    The order is what the package's own docstring says, in which each imports what stands before.
+
+    >>> list(rooms_of("fastopt"))[-1]
+    'errors'
     """
     top = HERE.parent / package
-    folders = {path.parent.name: path for path in top.glob("*/__init__.py")}
-    files = {path.stem: path for path in top.glob("*.py") if path.stem != "__init__"}
-    return dict(sorted((folders | files).items()))
+    said = re.search(r"stands before it:\s+(.*?)\.$", docstring(top / "__init__.py"), re.S | re.M)
+    names = [name.strip() for name in said[1].split(",")] if said else []
+    places = {name: [top / name / "__init__.py", top / f"{name}.py"] for name in reversed(names)}
+    return {
+        name: next(docstring(path) for path in paths if path.exists())
+        for name, paths in places.items()
+    }
 
 
-def purpose(path: Path) -> str:
-    """Return the first sentence of a module's docstring, as Markdown."""
-    said = (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0]
-    sentence = re.split(r"(?<=\.)\s", " ".join(said.split()))[0]
+def docstring(path: Path) -> str:
+    """Return the docstring of a module, without importing it."""
+    return ast.get_docstring(ast.parse(path.read_text())) or ""
+
+
+def purpose(said: str) -> str:
+    """Return the first sentence of a docstring, as Markdown."""
+    sentence = re.split(r"(?<=\.)\s", " ".join(said.split("\n\n")[0].split()))[0]
     return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", sentence).replace("``", "`")
 
 
+def imports(said: str) -> str:
+    """Return what a room's docstring says that it imports, behind an arrow, if it says so.
+
+    >>> imports("A room. Imports common and space.")
+    '-> common and space'
+    """
+    found = re.search(r"\bImports ([\w ,\n]+)[.;:]", said)
+    return f"-> {' '.join(found[1].split())}" if found and found[1] != "nothing" else ""
+
+
 def rooms() -> str:
-    """Return a table of the rooms of each package, and of what lives there."""
-    tables = []
-    for package in ("fastopt", "sweeps"):
-        rows = (
-            (f"`{package}/{name}{'/' if path.stem == '__init__' else '.py'}`", purpose(path))
-            for name, path in rooms_of(package).items()
-        )
+    """Return a map of the rooms of both packages, and a table of what lives there."""
+    picture, tables = "", []
+    for package in ("sweeps", "fastopt"):
+        known = rooms_of(package)
+        picture += f"{package}\n"
+        for name, said in known.items():
+            edge = "v" if name == list(known)[-1] else "|"
+            picture += f"  {edge}  {name:<12}{imports(said)}".rstrip() + "\n"
+        rows = ((f"`{package}.{name}`", purpose(said)) for name, said in known.items())
         tables.append(table((f"in `{package}`", "what lives there"), rows))
-    return "\n\n".join(tables)
+    return "\n\n".join((f"```none\n{picture}```", *tables))
 
 
 def with_rooms(text: str) -> str:
-    """Return a page with the table of rooms between its markers made anew."""
+    """Return a page with the map of rooms between its markers made anew."""
     return ROOMS.sub(lambda found: f"{found[1]}\n{rooms()}\n\n{found[2]}", text)
 
 

@@ -16,6 +16,7 @@ import re
 import shlex
 import subprocess
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -255,8 +256,8 @@ def resolves(name):
     value = importlib.import_module(first)
     for k, part in enumerate(rest, 1):
         if inspect.ismodule(value) and not hasattr(value, part):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(".".join((first, *rest[:k])))
+            with contextlib.suppress(ImportError), warnings.catch_warnings(action="ignore"):
+                importlib.import_module(".".join((first, *rest[:k])))  # an old name warns
         if not hasattr(value, part):
             return False
         value = getattr(value, part)
