@@ -10,7 +10,7 @@ import distributed
 import pytest
 
 from bench.machine import facts
-from sweeps import logspace, problems, sweep
+from sweeps import geomspace, problems, sweep
 from sweeps.cli.bench import paired
 from sweeps.engine import chunks
 from sweeps.engine.lanes import WIDTH
@@ -31,7 +31,7 @@ QUIET = {
 
 def trials(n, executor=None, workers=2):
     """Go down the ellipse ``n`` times."""
-    space, options = {"lr": logspace(1e-3, 1e-1, n)}, {"n_jobs": workers, "progress": False}
+    space, options = {"lr": geomspace(1e-3, 1e-1, n)}, {"n_jobs": workers, "progress": False}
     assert len(sweep(problems.ellipse(), space, steps=STEPS, executor=executor, **options)) == n
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bench.test_step import store
-from sweeps import Space, linspace, logspace, problems, sweep
+from sweeps import Space, geomspace, linspace, problems, sweep
 from sweeps.cli.bench import paired
 
 HERE = Path(__file__).parent
@@ -24,7 +24,7 @@ POINTER = ctypes.POINTER(ctypes.c_double)
 def grid(trials: int) -> dict:
     """Return a space of that many trials of Adam (a multiple of 128)."""
     return {
-        "lr": logspace(1e-4, 1e-1, trials // 128),
+        "lr": geomspace(1e-4, 1e-1, trials // 128),
         "beta1": linspace(0.8, 0.99, 16),
         "beta2": linspace(0.9, 0.9999, 8),
     }

@@ -12,12 +12,12 @@ from threadpoolctl import threadpool_limits
 
 from bench.baselines import TRAINERS, sklearn_mlp
 from bench.machine import facts
-from sweeps import logspace, problems, sweep
+from sweeps import geomspace, problems, sweep
 from sweeps.cli.bench import paired
 
 BATCHES = (8, 32, 128)
 EPOCHS = {8: 2, 32: 10, 128: 15}
-MIXED = {"lr": logspace(1e-4, 1e-1, 48), "batch_size": [8, 16, 32, 64, 128, 256, 512]}
+MIXED = {"lr": geomspace(1e-4, 1e-1, 48), "batch_size": [8, 16, 32, 64, 128, 256, 512]}
 
 
 def steps_of(problem, space, **options):
@@ -41,7 +41,7 @@ def against(benchmark, case, name, ours, theirs, quick):
 def setting(hidden, batch, quick):
     """Return a problem, the number of epochs and a call of our sweep of 64 trials."""
     problem, epochs = problems.digits(hidden=hidden), 1 if quick else EPOCHS[batch]
-    space = {"lr": logspace(1e-4, 1e-2, 4 if quick else 64)}
+    space = {"lr": geomspace(1e-4, 1e-2, 4 if quick else 64)}
     return problem, epochs, lambda: steps_of(problem, space, batch_size=batch, epochs=epochs)
 
 

@@ -8,12 +8,12 @@ cluster of dask-jobqueue or dask-kubernetes.
 
 from distributed import Client, LocalCluster
 
-from sweeps import logspace, problems, sweep
+from sweeps import geomspace, problems, sweep
 
 
 def run(executor=None):
     """Go down a bowl 100 000 times: two seconds or so of one core, in four chunks."""
-    space = {"lr": logspace(1e-5, 1e-1, 50_000), "beta1": [0.8, 0.9]}
+    space = {"lr": geomspace(1e-5, 1e-1, 50_000), "beta1": [0.8, 0.9]}
     settings = {"optimizer": "adam", "steps": 2000, "progress": False}
     return sweep(problems.ellipse(), space, executor=executor, **settings)
 

@@ -9,12 +9,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from sweeps import SweepResult, logspace, problems, sweep
+from sweeps import SweepResult, geomspace, problems, sweep
 
 
 def run(store=None, n_jobs=-1):
     """Go down a bowl 120 000 times: a second or two of one core, three chunks."""
-    space = {"lr": logspace(1e-5, 1e-1, 60_000), "beta1": [0.8, 0.9]}
+    space = {"lr": geomspace(1e-5, 1e-1, 60_000), "beta1": [0.8, 0.9]}
     settings = {"optimizer": "adam", "steps": 1000, "n_jobs": n_jobs, "progress": False}
     return sweep(problems.ellipse(), space, store=store, **settings)
 

@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tempfile
 
-from sweeps import SweepResult, logspace, problems, sweep
+from sweeps import SweepResult, geomspace, problems, sweep
 
 JOBS = 2
 
 
 def run(store=None, shard=None):
     """Go down a bowl 120 000 times: a second or two of one core, five chunks."""
-    space = {"lr": logspace(1e-5, 1e-1, 60_000), "beta1": [0.8, 0.9]}
+    space = {"lr": geomspace(1e-5, 1e-1, 60_000), "beta1": [0.8, 0.9]}
     settings = {"optimizer": "adam", "steps": 2000, "n_jobs": 1, "progress": False}
     return sweep(problems.ellipse(), space, store=store, shard=shard, **settings)
 

@@ -5,6 +5,9 @@ common, space, problems, engine, running, store, pruning, analysis, tracing, plo
 results, pruned, run, functions, studies, cli, optuna, scaling.
 """
 
+import warnings
+from typing import Any
+
 from sweeps import problems
 from sweeps.functions.callables import sweep_callable
 from sweeps.functions.study import Study
@@ -12,13 +15,13 @@ from sweeps.pruned import PrunedResult, Regret, regret
 from sweeps.pruning import ASHA, Hyperband, MedianStopping, SuccessiveHalving
 from sweeps.pruning.rungs import halving_rungs, hyperband_brackets
 from sweeps.results import SweepResult
-from sweeps.run import Estimate, plan, sweep
-from sweeps.running.reducers import best, histogram
-from sweeps.space.axes import zipped
+from sweeps.run import Estimate, estimate, sweep
+from sweeps.running.reducers import KeepBest, histogram
+from sweeps.space.axes import geomspace, linspace, logspace, values, zipped
 from sweeps.space.conditions import when
 from sweeps.space.designs import draws, latin_hypercube, sobol
 from sweeps.space.distributions import choice, loguniform, randint, uniform
-from sweeps.space.space import Space, linspace, logspace, values
+from sweeps.space.space import Space
 from sweeps.tracing.diagnosis import Diagnosis, diagnose
 from sweeps.tracing.trace import trace
 
@@ -27,6 +30,7 @@ __all__ = [
     "Diagnosis",
     "Estimate",
     "Hyperband",
+    "KeepBest",
     "MedianStopping",
     "PrunedResult",
     "Regret",
@@ -34,10 +38,11 @@ __all__ = [
     "Study",
     "SuccessiveHalving",
     "SweepResult",
-    "best",
     "choice",
     "diagnose",
     "draws",
+    "estimate",
+    "geomspace",
     "halving_rungs",
     "histogram",
     "hyperband_brackets",
@@ -45,7 +50,6 @@ __all__ = [
     "linspace",
     "logspace",
     "loguniform",
-    "plan",
     "problems",
     "randint",
     "regret",
@@ -58,3 +62,18 @@ __all__ = [
     "when",
     "zipped",
 ]
+
+_RENAMED = {"best": "KeepBest", "plan": "estimate"}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what has another name now, with a warning, for one minor release."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = _RENAMED[name]
+    warnings.warn(
+        f"sweeps.{name} is called sweeps.{new} now; the old name goes with the next minor release",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return globals()[new]

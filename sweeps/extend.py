@@ -75,7 +75,7 @@ def replay(result: Table, trial_id: int, *, vectors: bool = False) -> pd.DataFra
             "column 'trial_id'"
         )
     block = alone(plan, int(trial_id))
-    again = dict(zip(plan.results, block.trials.out[0].tolist()))
+    again = dict(zip(plan.result_columns, block.trials.out[0].tolist()))
     if not math.isfinite(again["best_loss"]):
         again["best_loss"] = math.nan  # as in the frame: no loss was ever finite
     again["state"] = float(block.trials.state[0])
@@ -321,7 +321,6 @@ def _reused(result: Table, plan: Plan, space: Space) -> np.ndarray:
     """Return for every trial of ``space`` the row of the result that has its values, or -1."""
     rows, size = len(result), space.size
     now = space.columns(np.arange(size))
-    # Decoded anew: in the result, "steps" are those a trial took, not those it was given.
     then = plan.space.columns(result.columns["trial_id"])
     both = {}
     for name in space.names:
@@ -344,8 +343,9 @@ def _merged(
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
     columns = {"trial_id": ids, **plan.space.columns(ids)}
-    for name in ("state", *plan.results):
-        cells = [np.asarray(old.columns[name])[rows[reused]]]
+    measured = zip(plan.result_columns, plan_of(old, "extend").result_columns)
+    for name, before in (("state", "state"), *measured):
+        cells = [np.asarray(old.columns[before])[rows[reused]]]
         cells += [] if new is None else [np.asarray(new.columns[name])]
         columns[name] = np.concatenate(cells)[order]
     info = {**old.info, **({} if new is None else new.info)}

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError
-from sweeps.common.names import PLACES
+from sweeps.common.names import PLACES, steps_taken
 from sweeps.pruning import Round
 from sweeps.pruning.rungs import Rung
 from sweeps.results import STATES, SweepResult
@@ -119,7 +119,7 @@ class PrunedResult(SweepResult):
     @property
     def share_of_steps_(self) -> float:
         """Training steps taken, over those of the same trials at their full length."""
-        return float(self.columns["steps"].sum() / max(self.info["n_steps_full"], 1))
+        return _steps(self) / max(self.info["n_steps_full"], 1)
 
     def regret(self, full: SweepResult) -> Regret:
         """Return what pruning lost: see :func:`sweeps.regret`."""
@@ -134,7 +134,7 @@ class PrunedResult(SweepResult):
         if row.size != 1 or self.columns["state"][row[0]] != PRUNED or self.plan is None:
             return super().replay(trial_id, vectors=vectors)
         frame = history(self.plan, trial_id, vectors)
-        return frame[frame["step"] <= self.columns["steps"][row[0]]]
+        return frame[frame["step"] <= self.columns[steps_taken(self.columns)][row[0]]]
 
     def extend(
         self, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bool = True
@@ -261,7 +261,7 @@ def regret(pruned: SweepResult, full: SweepResult) -> Regret:
             "one with the same values: sweep the same space without the pruner"
         )
     chosen = float(full.columns[full.metric][ranking[place[0]]])
-    steps = [float(result.columns["steps"].sum()) for result in (pruned, full)]
+    steps = [_steps(result) for result in (pruned, full)]
     return Regret(
         metric=full.metric,
         best=best,
@@ -271,6 +271,11 @@ def regret(pruned: SweepResult, full: SweepResult) -> Regret:
         n_trials=len(ranking),
         share=steps[0] / max(steps[1], 1.0),
     )
+
+
+def _steps(result: SweepResult) -> float:
+    """Return how many steps all trials took."""
+    return float(result.columns[steps_taken(result.columns)].sum())
 
 
 def _alike(a: SweepResult, i: int, b: SweepResult, j: int) -> bool:

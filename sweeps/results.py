@@ -46,9 +46,9 @@ class SweepResult(Table):
     plan : Plan, optional
         The checked sweep, which :meth:`replay`, :meth:`extend` and :meth:`zoom` run more of.
     counts : sequence of str
-        Columns that hold whole numbers of steps: ``steps`` taken, and ``steps_to_target`` and
-        ``diverged_step``, less than zero or NaN for never, which are nullable integers in the
-        frame. None of them if the names are the user's own.
+        Columns that hold whole numbers of steps: ``steps`` (``steps_taken`` beside an axis
+        ``steps``), and ``steps_to_target`` and ``diverged_step``, less than zero or NaN for never,
+        which are nullable integers in the frame. None if the names are the user's own.
 
     Raises
     ------

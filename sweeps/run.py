@@ -26,7 +26,7 @@ from sweeps.running.runner import run_chunks
 from sweeps.running.shards import shard_of
 from sweeps.store import keeper_of
 
-__all__ = ["Estimate", "plan", "sweep"]
+__all__ = ["Estimate", "estimate", "sweep"]
 
 PLACES = ("pruner", "store", "shard", "executor", "reduce", "progress")
 """Keywords of sweep() that say which trials run, and where; :data:`SETTINGS` say what they are."""
@@ -159,7 +159,7 @@ def sweep(
         the scheduler at an address such as ``"tcp://10.0.0.1:8786"``. Or any object with ``submit``
         of :mod:`concurrent.futures`, which is not shut down. Results are the same, bit for bit.
     reduce : Reducer, optional
-        What to keep of sweeps too large for memory, :func:`sweeps.best` or
+        What to keep of sweeps too large for memory, :class:`sweeps.KeepBest` or
         :func:`sweeps.histogram`: each chunk is folded into it and forgotten. The answer is then
         the reducer's: a result of the best trials, or a DataFrame of counts.
     n_jobs : int
@@ -199,10 +199,10 @@ def sweep(
 
     Examples
     --------
-    >>> from sweeps import logspace, problems, sweep
+    >>> from sweeps import geomspace, problems, sweep
     >>> result = sweep(
     ...     problems.iris(hidden=(8,)),
-    ...     {"lr": logspace(1e-3, 1e-1, 3), "seed": range(2)},
+    ...     {"lr": geomspace(1e-3, 1e-1, 3), "seed": range(2)},
     ...     optimizer="adam", epochs=5, metric="test_accuracy", mode="max",
     ... )
     >>> result.to_frame().shape[0]
@@ -223,7 +223,7 @@ def sweep(
     return SweepResult(*made) if isinstance(made, Parts) else made
 
 
-def plan(
+def estimate(
     problem: Problem,
     space: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     *,
@@ -251,9 +251,9 @@ def plan(
 
     Examples
     --------
-    >>> from sweeps import plan, problems
-    >>> estimate = plan(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="sgd", steps=50)
-    >>> estimate.n_trials, estimate.n_steps
+    >>> from sweeps import estimate, problems
+    >>> found = estimate(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="sgd", steps=50)
+    >>> found.n_trials, found.n_steps
     (2, 100)
     """
     settings = {name: value for name, value in options.items() if name not in PLACES}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 import fastopt
-from sweeps import logspace, problems, sweep
+from sweeps import geomspace, problems, sweep
 from sweeps.studies import Findings, main
 
 BETAS = [(b1, b2) for b1 in (0.0, 0.9) for b2 in (0.99, 0.999, 0.9999)]
@@ -17,7 +17,7 @@ BETAS = [(b1, b2) for b1 in (0.0, 0.9) for b2 in (0.99, 0.999, 0.9999)]
 
 def study(full=False):
     found, digits = Findings(), problems.digits(hidden=(32,))
-    lr = np.array(list(logspace(1e-5, 1e-1, 41 if full else 9)))
+    lr = np.array(list(geomspace(1e-5, 1e-1, 41 if full else 9)))
     # After 10 epochs the losses at large learning rates are no better with the correction.
     how = {"epochs": 3, "batch_size": 64, "progress": False}
     seeds, losses, rows = range(5 if full else 1), {}, []

@@ -6,7 +6,7 @@ factor of ten off? Which step was the first bad one? Then Adam with L2 decay aga
 
 import numpy as np
 
-from sweeps import logspace, problems, sweep, trace
+from sweeps import geomspace, problems, sweep, trace
 from sweeps.studies import Findings, main
 
 GRID = {"optimizer": ["adam", "adamw"], "weight_decay": [0.0, 1e-4, 1e-2]}
@@ -32,7 +32,7 @@ def study(full=False):
     found.check("without decay Adam with L2 is AdamW, bit for bit", True, same)
     best = frame.groupby("optimizer", observed=True).test_loss.idxmin()
     found.show("best of each", frame.loc[best, [*GRID, "test_loss", "test_accuracy"]])
-    rates, how = {"lr": logspace(1e-3, 1e3, 7)}, {"optimizer": "sgd", "progress": False}
+    rates, how = {"lr": geomspace(1e-3, 1e3, 7)}, {"optimizer": "sgd", "progress": False}
     frame, curves = sweep(digits, rates, epochs=10, **how).to_frame(), {}
     found.show("SGD, factors of ten: the first bad step is named", frame.filter(regex="lr|st|loss"))
     best = frame.train_loss.where(frame.state == "COMPLETE").idxmin()

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import curve_fit
 from sklearn.datasets import load_digits
 
-from sweeps import logspace, problems, sweep
+from sweeps import geomspace, problems, sweep
 from sweeps.studies import Findings, main
 
 
@@ -22,7 +22,7 @@ def study(full=False):
     data = X[:1024] / 16, y[:1024], X[1024:] / 16, y[1024:]  # no batch is short
     problem = problems.softmax_regression(*data, standardize=False)
     batches, fine = 2 ** np.arange(0, 11, 1 if full else 2), np.geomspace(1, 1024, 100)
-    common = {"lr": logspace(0.25, 32.0, 29 if full else 15), "seed": range(5 if full else 2)}
+    common = {"lr": geomspace(0.25, 32.0, 29 if full else 15), "seed": range(5 if full else 2)}
     space = [{"batch_size": [b], "steps": [max(100, 2000 // b)]} | common for b in batches]
     how = {"metric": "test_loss", "eval_every": 1, "optimizer": "sgd", "progress": False}
     for target in (0.8, 0.5):

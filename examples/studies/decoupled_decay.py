@@ -8,7 +8,7 @@ does not matter at all. Decoupled, the weight shrinks by (1 - lr decay) a step, 
 import numpy as np
 import pandas as pd
 
-from sweeps import logspace, problems, sweep
+from sweeps import geomspace, problems, sweep
 from sweeps.studies import Findings, main
 
 STEPS = 100
@@ -17,7 +17,7 @@ STEPS = 100
 def study(full=False):
     found, n, tables = Findings(), 200 if full else 60, {}
     flat = problems.ellipse(1e-300, start=(0.0, 1.0))  # no slope to speak of in y
-    space = {"lr": logspace(1e-4, 1e-1, n), "weight_decay": logspace(1e-3, 1.0, n)}
+    space = {"lr": geomspace(1e-4, 1e-1, n), "weight_decay": geomspace(1e-3, 1.0, n)}
     for name in ("adam", "adamw", "sgd"):
         frame = sweep(flat, space, optimizer=name, steps=STEPS, progress=False).to_frame()
         tables[name] = frame.pivot(index="weight_decay", columns="lr", values="y")
@@ -31,7 +31,7 @@ def study(full=False):
     small = tables["adam"].iloc[0, 0]
     found.check("adam: weight at lr 1e-4, 1 - 100 lr whatever the decay", 0.99, small, 1e-4)
     digits = problems.digits(hidden=(32,), test_size=0.8)
-    maps = {"lr": logspace(2**-12, 2**-4, 9), "weight_decay": logspace(2**-10, 2.0, 9)}
+    maps = {"lr": geomspace(2**-12, 2**-4, 9), "weight_decay": geomspace(2**-10, 2.0, 9)}
     rows = []
     for name in ("adam", "adamw"):
         how = {"optimizer": name, "metric": "test_loss", "progress": False}

@@ -7,7 +7,7 @@ rates for each of them shows what it takes.
 
 import numpy as np
 
-from sweeps import logspace, plots, problems, sweep
+from sweeps import geomspace, plots, problems, sweep
 from sweeps.studies import Findings, main
 
 WHAT = ("x", "y", "distance", "steps to a distance of 0.1", "path of 1 000 steps")
@@ -31,7 +31,7 @@ def study(full=False):
             found.check(f"{name}: {what}", theirs, ours)
         paths[name] = path
     for name in ("sgd", "momentum", "adam"):
-        grid = {"lr": logspace(1e-5, 10.0, 10_000 if full else 2_000)}
+        grid = {"lr": geomspace(1e-5, 10.0, 10_000 if full else 2_000)}
         tuned[name] = sweep(valley, grid, optimizer=name, **how)
         title = f"{name}: distance at its best lr, {tuned[name].best_params_['lr']:.3g}"
         found.at_most(title, 0.001, tuned[name].best_score_)

@@ -7,7 +7,7 @@ with curvature L / eps after preconditioning (its eps dwarfs the gradients here)
 
 import numpy as np
 
-from sweeps import logspace, problems, sweep
+from sweeps import geomspace, problems, sweep
 from sweeps.studies import Findings, main
 
 L, MU, EPS = 10.0, 0.9, 1e60
@@ -24,7 +24,7 @@ def study(full=False):
     found, curves = Findings(), {}
     points, steps = (20_000, 20_000) if full else (2_000, 5_000)
     for name, (optimizer, options, limit) in LIMITS.items():
-        space = {"lr": logspace(limit / 2, limit * 2, points)}
+        space = {"lr": geomspace(limit / 2, limit * 2, points)}
         how = {"optimizer": optimizer, "steps": steps, **options}
         frame = sweep(problems.ellipse(L), space, progress=False, **how).to_frame()
         loss = frame.train_loss.where(frame.state == "COMPLETE", np.inf)

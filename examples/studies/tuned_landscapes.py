@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 
 from fastopt import RULES
-from sweeps import logspace, problems, sweep
+from sweeps import geomspace, problems, sweep
 from sweeps.studies import Findings, main
 
 LOW, HIGH = math.exp(-8.0), math.exp(0.5)
@@ -39,7 +39,7 @@ def study(full=False):
             def run(rates, problem=problem, name=name):
                 return sweep(problem, {"lr": rates}, optimizer=name, **how)
 
-            tpe, result = by_tpe(run), run(logspace(LOW, HIGH, 10_000))
+            tpe, result = by_tpe(run), run(geomspace(LOW, HIGH, 10_000))
             ours, lr = result.best_score_, result.best_params_["lr"]
             seconds = result.info["seconds"] - result.info["compile_seconds"]
             rows.append((problem.name, name, lr, ours, tpe, seconds))

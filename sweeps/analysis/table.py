@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.common.names import COUNTS
+from sweeps.common.names import COUNTS, TAKEN
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES
 from sweeps.running.reasons import no_best
@@ -233,7 +233,7 @@ class Table:
             return pd.Categorical.from_codes(
                 cells.astype(np.int8), categories=pd.Index(STATES, dtype=object)
             )
-        if name == "steps" and name in self.step_columns:
+        if name in TAKEN and name in self.step_columns:
             return cells.astype(np.int64) if np.isfinite(cells).all() else cells
         if name in self.step_columns:
             never = ~(cells >= 0)  # True for NaN, too

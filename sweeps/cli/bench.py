@@ -16,7 +16,7 @@ import pandas as pd
 import fastopt
 from sweeps import problems
 from sweeps.run import sweep
-from sweeps.space.space import logspace
+from sweeps.space.axes import geomspace
 
 __all__ = ["numpy_adam", "paired", "steps", "trials_per_second"]
 
@@ -161,7 +161,7 @@ def trials_per_second(n: int = 256) -> float:
     def run() -> float:
         result = sweep(
             problems.digits(hidden=(32,)),
-            {"lr": logspace(1e-4, 1e-2, n)},
+            {"lr": geomspace(1e-4, 1e-2, n)},
             optimizer="adam",
             epochs=5,
             progress=False,

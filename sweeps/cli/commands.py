@@ -129,7 +129,7 @@ def sweep(
         given = {"n_jobs": jobs, "executor": executor, "shard": shard, "store": store}
         where = {name: value for name, value in given.items() if value is not None}
         if dry_run:
-            console.print(summary.planned(checked.call(run.plan, **where)))
+            console.print(summary.planned(checked.call(run.estimate, **where)))
             return
         try:
             result = checked.call(run.sweep, **where, progress=not no_progress)

@@ -38,8 +38,8 @@ from sweeps.engine.options import COMMON, LOG, SEED_MODES
 from sweeps.engine.trial import METRICS
 from sweeps.pruning import as_pruner
 from sweeps.run import sweep
-from sweeps.space.axes import ends, linspace, logspace
-from sweeps.space.space import Space, as_axis
+from sweeps.space.axes import as_axis, ends, geomspace, linspace, logspace
+from sweeps.space.space import Space
 
 __all__ = ["Spec", "read_spec"]
 
@@ -74,7 +74,7 @@ class Spec:
     source: str
 
     def call(self, function: Callable[..., Any], **more: Any) -> Any:
-        """Call :func:`sweeps.sweep` or :func:`sweeps.plan` with what the file says.
+        """Call :func:`sweeps.sweep` or :func:`sweeps.estimate` with what the file says.
 
         Parameters
         ----------
@@ -115,8 +115,9 @@ class Spec:
 class Spacing(msgspec.Struct, forbid_unknown_fields=True):
     """The ways of writing an axis as a table, of which one is used at a time."""
 
-    logspace: tuple[float, float, int] | None = None
+    geomspace: tuple[float, float, int] | None = None
     linspace: tuple[float, float, int] | None = None
+    logspace: tuple[float, float, int] | None = None  # the old name of geomspace
     range: int | tuple[int, ...] | None = None
     values: list | None = None
 
@@ -140,7 +141,7 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
     The file has a table ``[problem]`` (``name`` and the options of its constructor), ``[space]``
     (axes; or ``[[space]]`` several times for a union) and ``[sweep]`` (keywords of
     :func:`sweeps.sweep`, hyperparameters included). An axis is a list, one value, or one of
-    ``{logspace = [low, high, n]}``, ``{linspace = [low, high, n]}``, ``{range = n}``,
+    ``{geomspace = [low, high, n]}``, ``{linspace = [low, high, n]}``, ``{range = n}``,
     ``{range = [start, stop, step]}``, ``{values = [...]}``.
 
     Parameters
@@ -168,7 +169,7 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
     ... [sweep]
     ... epochs = 5
     ... [space]
-    ... lr = { logspace = [1e-3, 1.0, 4] }
+    ... lr = { geomspace = [1e-3, 1.0, 4] }
     ... seed = { range = 2 }
     ... '''
     >>> with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
@@ -286,8 +287,9 @@ def _spaced(helper: Callable[..., Any], at: str, v: tuple[float, float, int]) ->
 
 
 _BUILDERS: dict[str, Callable[[str, Any], Any]] = {
-    "logspace": functools.partial(_spaced, logspace),
+    "geomspace": functools.partial(_spaced, geomspace),
     "linspace": functools.partial(_spaced, linspace),
+    "logspace": functools.partial(_spaced, logspace),
     "range": _range,
     "values": lambda _, v: v,
 }

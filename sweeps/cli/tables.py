@@ -58,7 +58,7 @@ def finished(result: SweepResult) -> Group:
 
 
 def planned(plan: Any) -> Table:
-    """Lay out how much work a sweep is; ``plan`` comes from :func:`sweeps.plan`."""
+    """Lay out how much work a sweep is; ``plan`` comes from :func:`sweeps.estimate`."""
     return pairs(
         "Dry run",
         {

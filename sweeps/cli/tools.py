@@ -41,7 +41,7 @@ target = 0.95      # the frame says after how many steps it was reached
 
 [space]
 optimizer = ["momentum", "adam"]
-lr = {{ logspace = [1e-3, 1.0, 13] }}
+lr = {{ geomspace = [1e-3, 1.0, 13] }}
 batch_size = [16, 64, 256]
 seed = {{ range = 3 }}
 # beta1 = [0.8, 0.9, 0.95]

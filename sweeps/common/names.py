@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 
 from fastopt.errors import SpecError, shortened
 from sweeps.common.limits import check_name
 
-__all__ = ["COUNTS", "PLACES", "RESERVED", "refuse_repeated", "refuse_taken"]
+__all__ = [
+    "COUNTS",
+    "PLACES",
+    "RESERVED",
+    "TAKEN",
+    "beside",
+    "refuse_repeated",
+    "refuse_taken",
+    "steps_taken",
+]
 
 RESERVED: dict[str, str] = {
     "trial_id": "the number of a trial",
@@ -17,7 +26,10 @@ RESERVED: dict[str, str] = {
 }
 """Columns of every result, whatever it is a result of, and what they say."""
 
-COUNTS = ("steps", "steps_to_target", "diverged_step")
+TAKEN = ("steps", "steps_taken")
+"""What the number of steps that a trial took is called: the latter beside an axis ``steps``."""
+
+COUNTS = (*TAKEN, "steps_to_target", "diverged_step")
 """Columns of compiled trials that hold numbers of steps; the last two below zero for never.
 
 What a user's own function measures is never among them, whatever it is called.
@@ -25,6 +37,25 @@ What a user's own function measures is never among them, whatever it is called.
 
 PLACES = ("bracket", "rung")
 """Columns of a pruned sweep that say how far a trial came."""
+
+
+def beside(results: Iterable[str], axes: Collection[str]) -> tuple[str, ...]:
+    """Return what results are called in a frame that has these axes, which keep their names.
+
+    >>> beside(["train_loss", "steps"], ["lr", "steps"])
+    ('train_loss', 'steps_taken')
+    """
+    return tuple(f"{name}_taken" if name in axes else name for name in results)
+
+
+def steps_taken(columns: Container[str]) -> str:
+    """Return which of the columns of compiled trials says how many steps each took.
+
+    >>> steps_taken(["steps", "state", "steps_taken"]), steps_taken(["lr", "state", "steps"])
+    ('steps_taken', 'steps')
+    """
+    given, taken = TAKEN
+    return taken if taken in columns else given
 
 
 def refuse_taken(what: str, names: Iterable[str], taken: Mapping[str, str] | None = None) -> None:

@@ -19,13 +19,15 @@ from sweeps.engine.columns import (
     aliases,
     check_counts,
     find_rule,
+    gaps_in,
     schedule_parameters,
     schedule_row,
 )
 from sweeps.engine.options import COMMON
 from sweeps.engine.plan import Block, Plan
+from sweeps.engine.unread import factors, unread
 from sweeps.problems.landscapes import Landscape
-from sweeps.space.axes import possible
+from sweeps.space.axes import ends, possible
 
 __all__ = ["check_effects"]
 
@@ -46,9 +48,10 @@ def check_effects(plan: Plan, given: Collection[str]) -> list[str]:
     Returns
     -------
     list of str
-        Of a keyword that no trial reads because an axis sets it, an axis of several values that
-        some trials do not read, two values of an axis that come to the same trial, and patience
-        that is longer than any trial.
+        Of a keyword that no trial reads because an axis sets it or another setting switches it
+        off, an axis of several values that some trials do not read, two values of an axis that
+        come to the same trial, batches of more rows than there are, checks that nothing looks at,
+        patience that is longer than any trial, and a target that no metric can reach.
 
     Raises
     ------
@@ -59,7 +62,9 @@ def check_effects(plan: Plan, given: Collection[str]) -> list[str]:
     told = {name for name, text in axes.items() if text}
     found = [*axes.values(), *(_keyword(plan, name) for name in given)]
     blocks = plan.blocks(plan.space.every_value(("optimizer", "schedule")), results=False)
-    found += [*_repeats(plan, blocks, told), *_patience(blocks)]
+    found += _off(plan, blocks, given, told)
+    found += [*_repeats(plan, blocks, told), *_rows(plan, given, told), *_patience(blocks)]
+    found += _options(plan, blocks)
     return [text for text in found if text]
 
 
@@ -136,6 +141,64 @@ def _by_rule(
     return f"optimizer {optimizer}", False
 
 
+def _off(
+    plan: Plan, blocks: Sequence[Block], given: Collection[str], told: set[str]
+) -> Iterator[str]:
+    """Yield a remark on each setting, or reason, that the values of others switch off."""
+    ids, off = _switched_off(blocks)
+    columns = plan.space.columns(ids)
+    keywords: dict[str, list[str]] = {}  # by what they mean nothing to
+    said = set()
+    for name, (rows, trials) in off.items():
+        here = ~gaps_in(columns[name]) if name in columns else np.zeros(len(ids), bool)
+        sizes = [len(part[name]) for part in plan.space.parts if name in part]
+        # A schedule's parameter may switch itself off: which of its values do, repeats say.
+        some = rows[here].all() if name in schedule_parameters() else rows[here].any()
+        if name not in told and max(sizes, default=1) > 1 and some:
+            told.add(name)
+            said.add(trials)
+            yield (
+                f"axis {shortened(name)} means nothing to {trials}: these run again for each of "
+                f"its {max(sizes)} values. Use when(...) or a list of spaces, or leave it out"
+            )
+        elif name in given and not here.all() and rows[~here].all():
+            keywords.setdefault(trials, []).append(f"{name}=...")
+    for trials, names in keywords.items():
+        if trials not in said:
+            yield f"{', '.join(names)} has no effect: it means nothing to {trials}"
+
+
+def _switched_off(
+    blocks: Sequence[Block],
+) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, str]]]:
+    """Return the trials looked at, and of each setting which of them do not read it and why."""
+    lengths = [len(block.ids) for block in blocks]
+    ends_at = np.cumsum(lengths).tolist()
+    found: dict[str, tuple[np.ndarray, str]] = {}
+    for block, length, end in zip(blocks, lengths, ends_at):
+        for name, rows, trials in unread(block):
+            if rows.any():
+                all_rows, _ = found.setdefault(name, (np.zeros(sum(lengths), bool), trials))
+                all_rows[end - length : end] |= rows
+    ids = [np.empty(0, np.int64), *(block.ids for block in blocks)]
+    return np.concatenate(ids), found
+
+
+def _rows(plan: Plan, given: Collection[str], told: set[str]) -> Iterator[str]:
+    """Yield a remark on batches that were to have more rows than there are."""
+    if isinstance(plan.problem, Landscape):
+        return
+    rows, name = len(plan.problem.X), "batch_size"
+    asked = [max(ends(part[name])) for part in plan.space.parts if name in part]
+    asked += [plan.options.defaults[name]] if name in given else []
+    more = [size for size in asked if size > rows]
+    if more and name not in told:
+        yield (
+            f"batch_size {shortened(max(more))} is more than the {rows} rows of "
+            f"{plan.problem.name}: its batches are of all {rows}"
+        )
+
+
 def _repeats(plan: Plan, blocks: Sequence[Block], told: set[str]) -> Iterator[str]:
     """Yield a remark on each axis of which two values come to trials of the same numbers."""
     kernels: dict[Any, dict[bytes, list[int]]] = {}
@@ -163,14 +226,24 @@ def _repeats(plan: Plan, blocks: Sequence[Block], told: set[str]) -> Iterator[st
 def _numbers(block: Block) -> list[bytes]:
     """Return what each trial is to the kernel of its block."""
     trials = block.trials
-    start = getattr(trials, "start", trials.extra)  # of a landscape
-    plan = trials.plan.copy()
-    if hasattr(trials, "X"):  # a batch of all rows has no order
-        plan[plan[:, trial.BATCH] >= len(trials.X), trial.SHUFFLE] = 0
-    tables = (trials.h, plan, trials.extra, trials.schedule, start)
-    rows = [np.ascontiguousarray(a).view(np.uint8).reshape(len(a), -1) for a in tables]
-    words = np.concatenate(rows, axis=1)
-    return words.view(f"S{words.shape[1]}").ravel().tolist()
+    h, plan, extra = trials.h.copy(), trials.plan.copy(), trials.extra.copy()
+    tables = {
+        "seed": (plan, trial.SEED),
+        "shuffle": (plan, trial.SHUFFLE),
+        "init_scale": (extra, trial.INIT_SCALE),
+        **{name: (h, k) for k, name in enumerate(block.rule.hyper)},
+    }
+    for name, rows, _ in unread(block):
+        if name in tables:
+            table, column = tables[name]
+            table[rows, column] = 0
+    plan[:, trial.SCHEDULE] = 0
+    start = getattr(trials, "start", extra)  # of a landscape
+    bits = [
+        np.ascontiguousarray(a).view(np.uint8).reshape(len(a), -1) for a in (h, plan, extra, start)
+    ]
+    words = np.concatenate(bits, axis=1)
+    return [bytes(row) + factor for row, factor in zip(words, factors(block))]
 
 
 def _patience(blocks: Sequence[Block]) -> Iterator[str]:
@@ -187,4 +260,44 @@ def _patience(blocks: Sequence[Block]) -> Iterator[str]:
         yield (
             f"patience of {least} checks has no effect: no trial has more than {checks} checks; "
             "give a smaller patience, or more checks by eval_every=..."
+        )
+
+
+def _options(plan: Plan, blocks: Sequence[Block]) -> Iterator[str]:
+    """Yield a remark on each option that no trial of this problem heeds."""
+    options, problem = plan.options, plan.problem
+    is_landscape = isinstance(problem, Landscape)
+    patient = any((block.trials.plan[:, trial.PATIENCE] > 0).any() for block in blocks)
+    if is_landscape and options.eval_every is not None and not (options.curves or patient):
+        yield (
+            f"eval_every=... has no effect: {problem.name} is looked at after every step; checks "
+            "are for curves=True and patience=..."
+        )
+    if options.seed_mode == "independent":
+        _, off = _switched_off(blocks)
+        if "seed" in off and off["seed"][0].all():
+            yield f"seed_mode=... has no effect: it means nothing to {off['seed'][1]}"
+    if options.metric.endswith("accuracy"):
+        _refuse_no_accuracy(plan)
+        target = options.target
+        if target is not None and (target > 1.0 if options.mode == "max" else target < 0.0):
+            yield f"target={shortened(target)} is never reached: accuracies are 0 to 1"
+
+
+def _refuse_no_accuracy(plan: Plan) -> None:
+    """Raise if accuracy is the metric of a problem that measures none: no trial could be best."""
+    problem = plan.problem
+    if problem.classes is not None:
+        return
+    work = np.empty(max(problem.work_per_row * problem.work_rows, problem.work_per_row))
+    theta = np.zeros(problem.n_params, problem.dtype)
+    rows = problem.X[:1], problem.y[:1]
+    with np.errstate(all="ignore"):
+        _, accuracy = problem.evaluate(
+            theta, *rows, problem.aux, np.empty_like(theta), work.astype(problem.dtype)
+        )
+    if accuracy != accuracy:
+        raise SpecError(
+            f"metric {shortened(plan.options.metric)} needs classes, and {problem.name} has none: "
+            "rank its trials by a loss"
         )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.common.names import PLACES, refuse_taken
+from sweeps.common.names import PLACES, TAKEN, refuse_taken
 from sweeps.common.resources import check_curve
 from sweeps.engine import lane_state as block
 from sweeps.engine import lanes, trial
@@ -88,6 +88,7 @@ class LanePlan(Plan):
     """
 
     abreast = lanes.WIDTH
+    first_look = 0
     metrics = lanes.METRICS
     measures = lanes.MEASURES
 
@@ -102,7 +103,8 @@ class LanePlan(Plan):
             )
         for name in WITHOUT:
             defaults.pop(name, None)
-        measured = dict.fromkeys((*lanes.RESULTS, *lanes.MEASURES), "a result of every trial")
+        named = (*lanes.RESULTS, *lanes.MEASURES, *TAKEN)
+        measured = dict.fromkeys(named, "a result of every trial")
         places = dict.fromkeys(("step", "loss", *PLACES), "a column of curves and histories")
         axes = dict.fromkeys((*COMMON, *problem.start_axes), "what may be an axis")
         refuse_taken(f"coordinate of {problem.name}", problem.names, axes | places | measured)

@@ -16,6 +16,7 @@ from fastopt import schedules
 from fastopt.compile import frozen
 from fastopt.errors import SpecError, shortened
 from fastopt.rules import Rule
+from sweeps.common.names import beside
 from sweeps.common.resources import check_curve, check_model
 from sweeps.engine import trial
 from sweeps.engine.columns import (
@@ -114,6 +115,8 @@ class Plan:
     curve: tuple[str, ...] = trial.CURVE
     # Trials that run side by side, as long as the longest of them however few they are.
     abreast: ClassVar[int] = 1
+    # The step in which the loss at the start is looked at.
+    first_look: ClassVar[int] = 1
 
     def __init__(self, problem: Any, space: Space, options: Options) -> None:
         if space.size == 0:
@@ -142,6 +145,11 @@ class Plan:
                 f"metric {shortened(self.options.metric)} needs test rows, and "
                 f"{self.problem.name} has none"
             )
+
+    @property
+    def result_columns(self) -> tuple[str, ...]:
+        """What ``results`` are called beside the axes: an axis keeps its name."""
+        return beside(self.results, self.space.names)
 
     @property
     def size(self) -> int:

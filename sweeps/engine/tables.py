@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sweeps.common.names import COUNTS
 from sweeps.engine.chunks import Rows, lengthened
 from sweeps.engine.plan import Plan
-from sweeps.engine.trial import COUNTS
 from sweeps.space.space import Space
 
 __all__ = ["STATES", "Parts", "columns_of", "curves_of", "joined", "no_rows", "parts_of"]
@@ -79,7 +79,7 @@ def columns_of(plan: Plan, rows: Rows) -> dict[str, np.ndarray]:
     """
     columns: dict[str, np.ndarray] = {"trial_id": rows.ids, **plan.space.columns(rows.ids)}
     columns["state"] = rows.state
-    for k, name in enumerate(plan.results):
+    for k, name in enumerate(plan.result_columns):
         cells = rows.out[:, k]
         if name in COUNTS:
             cells = np.where(np.isnan(cells), -1.0, cells).astype(np.int64)

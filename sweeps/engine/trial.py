@@ -44,7 +44,6 @@ from sweeps.problems.base import DataProblem
 
 __all__ = [
     "COMPLETE",
-    "COUNTS",
     "CURVE",
     "DIVERGED",
     "METRICS",
@@ -87,8 +86,6 @@ RESULTS = (
 )  # fmt: skip
 TRAIN_LOSS, TRAIN_ACCURACY, TEST_LOSS, TEST_ACCURACY = 0, 1, 2, 3
 BEST_LOSS, STEPS_DONE, STEPS_TO_TARGET, DIVERGED_STEP = 4, 5, 6, 7
-
-COUNTS = ("steps", "steps_to_target", "diverged_step")  # whole numbers; NaN where there is none
 
 # Metrics a target can be set on; the number is the column of the results it is found in.
 METRICS = {name: RESULTS.index(name) for name in RESULTS[:4]}

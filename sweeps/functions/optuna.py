@@ -31,7 +31,7 @@ def to_optuna(result: SweepResult, study: Any = None) -> Any:
     """Add the trials of a result to an Optuna study as finished trials.
 
     Numeric axes become ``FloatDistribution`` or ``IntDistribution`` from the least to the greatest
-    value (logarithmic for :func:`logspace` and :func:`loguniform`), so that Optuna's samplers can
+    value (logarithmic for :func:`geomspace` and :func:`loguniform`), so that Optuna's samplers can
     go on between the points of a grid; names and booleans become ``CategoricalDistribution``.
 
     Parameters
@@ -58,9 +58,9 @@ def to_optuna(result: SweepResult, study: Any = None) -> Any:
     Examples
     --------
     >>> import optuna
-    >>> from sweeps import logspace, sweep_callable
+    >>> from sweeps import geomspace, sweep_callable
     >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
-    >>> result = sweep_callable(lambda c: (c["x"] - 0.1) ** 2, {"x": logspace(1e-2, 1.0, 3)})
+    >>> result = sweep_callable(lambda c: (c["x"] - 0.1) ** 2, {"x": geomspace(1e-2, 1.0, 3)})
     >>> to_optuna(result).best_params
     {'x': 0.1}
     """

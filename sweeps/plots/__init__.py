@@ -47,8 +47,8 @@ class Plotter:
 
     Examples
     --------
-    >>> from sweeps import logspace, problems, sweep
-    >>> space = {"lr": logspace(0.01, 1, 5), "start_y": [1.0, 2.0]}
+    >>> from sweeps import geomspace, problems, sweep
+    >>> space = {"lr": geomspace(0.01, 1, 5), "start_y": [1.0, 2.0]}
     >>> result = sweep(problems.ellipse(), space, optimizer="sgd", steps=9, progress=False)
     >>> result.plot.heatmap("lr", "start_y").get_xlabel()
     'lr'

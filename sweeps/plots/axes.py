@@ -18,7 +18,7 @@ BINS = 64
 FINEST = 2048
 """Values of a regular grid that are drawn one by one; more of them could not be seen."""
 
-EVEN = 1e-6  # relative to the whole: logspace is even to a few ulp, rounded values are not
+EVEN = 1e-6  # relative to the whole: geomspace is even to a few ulp, rounded values are not
 DECADE = 10.0
 
 

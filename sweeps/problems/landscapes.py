@@ -7,7 +7,7 @@ import math
 import numbers
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,8 @@ class Landscape(Shippable):
         Lows and highs of the box that every step is projected to.
     aux : tuple of ndarray
         Constant arrays for the function.
+    seeded : bool
+        Whether the function reads the trial's seed.
 
     Examples
     --------
@@ -70,6 +72,7 @@ class Landscape(Shippable):
     optima: np.ndarray
     bounds: np.ndarray | None
     aux: tuple[np.ndarray, ...]
+    seeded: bool = field(default=True, compare=False)
 
     def __repr__(self) -> str:
         box = "" if self.bounds is None else ", bounded"
@@ -232,6 +235,7 @@ def landscape(
         optima=_optima(title, optimum, point.size),
         bounds=_bounds(title, bounds, point),
         aux=aux,
+        seeded=bool(seeded),
     )
     if with_grad:
         _check_gradient(frozen(problem))

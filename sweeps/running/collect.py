@@ -30,6 +30,8 @@ class Collected:
         Seconds spent on compiling.
     best : float or None
         The best metric so far.
+    lost_at_once : int
+        Trials that DIVERGED before their first step: where they start.
     reused : int
         Trials among the finished ones that did not run, because a store had them.
     errors : dict of int to str
@@ -44,6 +46,7 @@ class Collected:
         self.cost = self.finished = self.reused = 0
         self.compiling = 0.0
         self.best: float | None = None
+        self.lost_at_once = 0
         self.errors: dict[int, str] = {}
         self._rows: list[Rows] = []
 
@@ -70,6 +73,8 @@ class Collected:
         self.cost += rows.cost
         self.finished += len(rows)
         self.errors |= rows.errors
+        ended = rows.out[:, self.plan.results.index("diverged_step")]
+        self.lost_at_once += int((ended <= self.plan.first_look).sum())
         self.compiling += rows.facts.get("compile_seconds", 0.0)
         self.best = better(self.plan, self.best, best_of(self.plan, rows.state, rows.out))
 

@@ -41,8 +41,8 @@ class Estimate:
 
     Examples
     --------
-    >>> from sweeps import plan, problems
-    >>> plan(problems.ellipse(), {"lr": [0.1]}, steps=5).n_trials
+    >>> from sweeps import estimate, problems
+    >>> estimate(problems.ellipse(), {"lr": [0.1]}, steps=5).n_trials
     1
     """
 
@@ -66,8 +66,8 @@ def estimated(checked: Plan, workers: int, share: float = 1.0) -> Estimate:
 
     A pruner lets trials take about a ``share`` of their steps.
 
-    >>> from sweeps import plan, problems
-    >>> plan(problems.ellipse(), {"lr": [0.1, 0.2]}, steps=1000, n_jobs=1).seconds
+    >>> from sweeps import estimate, problems
+    >>> estimate(problems.ellipse(), {"lr": [0.1, 0.2]}, steps=1000, n_jobs=1).seconds
     8e-06
     """
     seen, size = checked.sample, checked.size

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SweepWarning
+from fastopt.errors import SweepWarning, shortened
 from sweeps.engine.tables import STATES
 
-__all__ = ["no_best", "warn_of_failures"]
+__all__ = ["no_best", "warn_of_failures", "warn_of_limit"]
 
 FAILED = STATES.index("FAILED")
 
@@ -22,6 +23,17 @@ def warn_of_failures(errors: Mapping[int, str], n_trials: int, stacklevel: int =
         warnings.warn(
             f"{len(errors)} of {n_trials} trials FAILED, the first with {errors[min(errors)]}; "
             "the column 'error' has the reasons",
+            SweepWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def warn_of_limit(limit: float, lost_at_once: int, finished: int, stacklevel: int = 3) -> None:
+    """Warn if no trial took a step, because the loss where all of them start is over the limit."""
+    if limit < math.inf and lost_at_once == finished > 0:
+        warnings.warn(
+            f"the loss at the start of all {finished} trials is above "
+            f"diverge_above={shortened(limit)}, or not finite: none of them took a step",
             SweepWarning,
             stacklevel=stacklevel,
         )

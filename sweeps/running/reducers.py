@@ -1,8 +1,8 @@
 """Sweeps too large to keep: each chunk is folded into a small summary as soon as it has run.
 
 A reducer is any object with the three methods of :class:`Reducer`. Summaries are merged in the
-order of the trials, whatever order chunks finish in. Those of :func:`best` and :func:`histogram`
-do not depend on where chunks begin and end either.
+order of the trials, whatever order chunks finish in. Those of :class:`KeepBest` and
+:func:`histogram` do not depend on where chunks begin and end either.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sweeps.engine.tables import STATES, Parts, joined, parts_of
 from sweeps.engine.trial import COMPLETE
 from sweeps.running.collect import Collected
 
-__all__ = ["Best", "Histogram", "Reduced", "Reducer", "best", "histogram"]
+__all__ = ["Histogram", "KeepBest", "Reduced", "Reducer", "histogram"]
 
 
 class Reducer(Protocol):
@@ -61,8 +61,8 @@ class Reduced(Collected):
         missing = [name for name in METHODS if not callable(getattr(reducer, name, None))]
         if missing:
             raise SpecError(
-                f"reduce must be sweeps.best(k), sweeps.histogram(column, edges) or an object with "
-                f"the methods {', '.join(METHODS)}; got {shortened(reducer)} without "
+                f"reduce must be sweeps.KeepBest(k), sweeps.histogram(column, edges) or an object "
+                f"with the methods {', '.join(METHODS)}; got {shortened(reducer)} without "
                 f"{', '.join(missing)}"
             )
         reducer.check(plan)
@@ -94,10 +94,38 @@ METHODS = ("check", "fold", "merge", "result")
 
 
 @dataclass(frozen=True)
-class Best:
-    """Keeps the best trials; made by :func:`best`."""
+class KeepBest:
+    """Keep the ``k`` best trials of a sweep, and forget the others as they finish.
+
+    For ``sweep(..., reduce=KeepBest(k))``, which then returns a :class:`sweeps.SweepResult` of
+    these trials, with the numbers that they have in the whole sweep; ``info["finished"]`` counts
+    all that ran.
+
+    Parameters
+    ----------
+    k : int
+        Trials to keep, by the metric and mode of the sweep; of equal ones those with the smaller
+        numbers. Trials that are not COMPLETE or have no finite metric do not count.
+
+    Raises
+    ------
+    SpecError
+        ``k`` is not a positive integer.
+
+    Examples
+    --------
+    >>> from sweeps import KeepBest, linspace, problems, sweep
+    >>> space = {"lr": linspace(0.001, 0.2, 1000)}
+    >>> top = sweep(problems.ellipse(), space, optimizer="sgd", steps=20, reduce=KeepBest(3))
+    >>> top.to_frame().trial_id.tolist(), top.info["finished"]
+    ([907, 908, 909], 1000)
+    """
 
     k: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
+            raise SpecError(f"KeepBest(k): k must be an integer >= 1; got {shortened(self.k)}")
 
     def check(self, plan: Plan) -> None:
         """Every sweep has a metric."""
@@ -127,40 +155,6 @@ class Best:
         return parts_of(plan, joined(plan, [] if summary is None else [summary]), info)
 
 
-def best(k: int) -> Best:
-    """Keep the ``k`` best trials of a sweep, and forget the others as they finish.
-
-    Parameters
-    ----------
-    k : int
-        Trials to keep, by the metric and mode of the sweep; of equal ones those with the smaller
-        numbers. Trials that are not COMPLETE or have no finite metric do not count.
-
-    Returns
-    -------
-    Reducer
-        For ``sweep(..., reduce=best(k))``, which then returns a :class:`sweeps.SweepResult` of
-        these trials, with the numbers that they have in the whole sweep.
-        ``info["finished"]`` counts all that ran.
-
-    Raises
-    ------
-    SpecError
-        ``k`` is not a positive integer.
-
-    Examples
-    --------
-    >>> from sweeps import linspace, problems, sweep
-    >>> space = {"lr": linspace(0.001, 0.2, 1000)}
-    >>> top = sweep(problems.ellipse(), space, optimizer="sgd", steps=20, reduce=best(3))
-    >>> top.to_frame().trial_id.tolist(), top.info["finished"]
-    ([907, 908, 909], 1000)
-    """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise SpecError(f"best(k): k must be an integer >= 1; got {shortened(k)}")
-    return Best(k)
-
-
 @dataclass(frozen=True)
 class Histogram:
     """Counts trials by a column; made by :func:`histogram`."""
@@ -171,7 +165,7 @@ class Histogram:
     def check(self, plan: Plan) -> None:
         """Raise unless the column exists and holds numbers."""
         numeric = [name for name in plan.space.names if plan.space.kinds[name] != "name"]
-        known = [*numeric, *plan.results]
+        known = [*numeric, *plan.result_columns]
         if self.column not in known:
             hint = did_you_mean(self.column, known) or "."
             raise SpecError(
@@ -181,8 +175,8 @@ class Histogram:
 
     def fold(self, plan: Plan, rows: Rows) -> np.ndarray:
         """Count trials: one row a bin and a last one for those without a number, by state."""
-        if self.column in plan.results:
-            cells = rows.out[:, plan.results.index(self.column)]
+        if self.column in plan.result_columns:
+            cells = rows.out[:, plan.result_columns.index(self.column)]
         else:
             cells = plan.space.columns(rows.ids)[self.column].astype(np.float64)
         bins = len(self.edges) + 1

@@ -15,7 +15,7 @@ from sweeps.running.collect import Collected
 from sweeps.running.dispatch import run_elsewhere
 from sweeps.running.estimate import whole_cost
 from sweeps.running.jobs import Training
-from sweeps.running.reasons import warn_of_failures
+from sweeps.running.reasons import warn_of_failures, warn_of_limit
 
 __all__ = ["run_chunks"]
 
@@ -72,6 +72,8 @@ def run_chunks(
     missing = collected.finished < collected.size
     result = collected.result(time.perf_counter() - began, interrupted=missing)
     warn_of_failures(collected.errors, plan.size, stacklevel + 2)
+    ran = collected.finished - collected.reused
+    warn_of_limit(plan.options.diverge_above, collected.lost_at_once, ran, stacklevel + 2)
     return result
 
 

@@ -49,9 +49,9 @@ class Scale:
 
     Examples
     --------
-    >>> from sweeps import plan, problems
-    >>> estimate = plan(problems.ellipse(), {"lr": [0.1], "seed": range(10**9)}, steps=1000)
-    >>> at_scale(estimate, nodes=10, cores=64).cores
+    >>> from sweeps import estimate, problems
+    >>> found = estimate(problems.ellipse(), {"lr": [0.1], "seed": range(10**9)}, steps=1000)
+    >>> at_scale(found, nodes=10, cores=64).cores
     640
     """
 
@@ -78,7 +78,7 @@ def at_scale(estimate: Estimate, nodes: int, cores: int) -> Scale:
     Parameters
     ----------
     estimate : Estimate
-        From :func:`sweeps.plan`; its cost model is right within a factor of two or three.
+        From :func:`sweeps.estimate`; its cost model is right within a factor of two or three.
     nodes : int
         Machines.
     cores : int
@@ -95,12 +95,12 @@ def at_scale(estimate: Estimate, nodes: int, cores: int) -> Scale:
 
     Examples
     --------
-    >>> from sweeps import plan, problems
-    >>> estimate = plan(problems.ellipse(), {"lr": [0.1], "seed": range(10**9)}, steps=1000)
-    >>> scale = at_scale(estimate, nodes=10, cores=64)
-    >>> scale.chunks == estimate.n_chunks, scale.chunks_of_a_node * 10 >= scale.chunks
+    >>> from sweeps import estimate, problems
+    >>> found = estimate(problems.ellipse(), {"lr": [0.1], "seed": range(10**9)}, steps=1000)
+    >>> scale = at_scale(found, nodes=10, cores=64)
+    >>> scale.chunks == found.n_chunks, scale.chunks_of_a_node * 10 >= scale.chunks
     (True, True)
-    >>> round(scale.seconds * scale.cores / (estimate.cost / 1e9), 2)  # nobody waits long
+    >>> round(scale.seconds * scale.cores / (found.cost / 1e9), 2)  # nobody waits long
     1.04
     """
     if nodes < 1 or cores < 1:

@@ -24,6 +24,7 @@ __all__ = [
     "as_axis",
     "common_kind",
     "ends",
+    "geomspace",
     "kind_of",
     "linspace",
     "logspace",
@@ -53,10 +54,10 @@ def linspace(low: float, high: float, n: int) -> Points:
     return _points("linspace", low, high, n)
 
 
-def logspace(low: float, high: float, n: int) -> Points:
+def geomspace(low: float, high: float, n: int) -> Points:
     """``n`` values from ``low`` to ``high``, both included, evenly spaced on a log scale.
 
-    The ends are values, not exponents (as in :func:`numpy.geomspace`).
+    As :func:`numpy.geomspace`, it takes the ends themselves; :func:`logspace` is its old name.
 
     Raises
     ------
@@ -65,13 +66,28 @@ def logspace(low: float, high: float, n: int) -> Points:
 
     Examples
     --------
-    >>> list(logspace(1e-4, 1, 5))
+    >>> list(geomspace(1e-4, 1, 5))
     [0.0001, 0.001, 0.01, 0.1, 1.0]
     """
-    points = _points("logspace", low, high, n, log=True)
+    return _log_points("geomspace", low, high, n)
+
+
+def logspace(low: float, high: float, n: int) -> Points:
+    """Return :func:`geomspace` under its old name: the ends are values, not exponents.
+
+    Examples
+    --------
+    >>> logspace(1e-4, 1, 5)
+    geomspace(0.0001, 1.0, 5)
+    """
+    return _log_points("logspace", low, high, n)
+
+
+def _log_points(helper: str, low: float, high: float, n: int) -> Points:
+    points = _points(helper, low, high, n, log=True)
     if min(points.low, points.high) <= 0.0:
         raise SpecError(
-            f"logspace(low, high, n): the ends must be positive values (not exponents); "
+            f"{helper}(low, high, n): the ends must be positive values (not exponents); "
             f"got {shortened(low)} and {shortened(high)}"
         )
     return points
@@ -142,7 +158,7 @@ def zipped(axes: Mapping[str, Any]) -> dict[str, Tied]:
             raise SpecError(
                 f"zipped(axes): axis {shortened(name)} is {shortened(column)}; allowed are a "
                 "list, tuple, range, 1-D "
-                "array, linspace(...) and logspace(...). To draw several axes together use "
+                "array, linspace(...) and geomspace(...). To draw several axes together use "
                 "draws(...), sobol(...) or latin_hypercube(...)"
             )
     lengths = {name: len(column) for name, column in columns.items()}
@@ -206,7 +222,7 @@ def _listed(where: str, given: Any) -> tuple[Any, ...]:
             raise SpecError(
                 f"{where} holds {shortened(item)} of type {type(item).__name__}; allowed are a "
                 "list, tuple, "
-                "range, 1-D array, linspace(...), logspace(...), draws such as "
+                "range, 1-D array, linspace(...), geomspace(...), draws such as "
                 "uniform(low, high, n), or one value, and as values numbers, booleans, names "
                 "(strings) and schedules"
             )

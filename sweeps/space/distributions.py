@@ -285,7 +285,7 @@ def choice(options: Any, n: int | None = None, *, seed: int = 0) -> Any:
 
     Parameters
     ----------
-    options : list, tuple, range, 1-D array, linspace or logspace
+    options : list, tuple, range, 1-D array, linspace or geomspace
         What to draw from.
     n, seed : int
         As for :func:`uniform`.

@@ -43,7 +43,7 @@ class Computed(Sequence):
 
 @dataclass(frozen=True)
 class Points(Computed):
-    """Evenly spaced points, computed one at a time; made by :func:`linspace`, :func:`logspace`."""
+    """Evenly spaced points, computed one at a time; made by :func:`linspace`, :func:`geomspace`."""
 
     low: float
     high: float
@@ -81,4 +81,4 @@ class Points(Computed):
         return np.where(digits == 0, self.low, np.where(digits == last, self.high, points))
 
     def __repr__(self) -> str:
-        return f"{'logspace' if self.log else 'linspace'}({self.low!r}, {self.high!r}, {self.n})"
+        return f"{'geomspace' if self.log else 'linspace'}({self.low!r}, {self.high!r}, {self.n})"

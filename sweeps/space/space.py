@@ -20,23 +20,19 @@ import numpy as np
 from fastopt.errors import SpecError, SweepWarning, did_you_mean, shortened
 from sweeps.common.limits import MAX_LENGTH, check_name, spread
 from sweeps.space.axes import (
-    Points,
     Tied,
     as_axis,
     common_kind,
     kind_of,
-    linspace,
-    logspace,
     possible,
     repeated,
     take,
     telling,
-    values,
 )
 from sweeps.space.conditions import When, expanded
 from sweeps.space.designs import random_order
 
-__all__ = ["Points", "Space", "as_axis", "check_names", "linspace", "logspace", "values"]
+__all__ = ["Space", "check_names"]
 
 DTYPES: dict[str, type] = {"integer": np.int64, "real": np.float64, "boolean": np.bool_}
 """Sort of value -> dtype of its column; everything else is object."""
@@ -52,7 +48,7 @@ class Space:
     ----------
     axes : dict, list of dict or Space
         Axis name -> its values: a list, tuple, range, 1-D array, :func:`linspace`,
-        :func:`logspace`, draws (:func:`uniform`, ...), or a single value. Values are real numbers,
+        :func:`geomspace`, draws (:func:`uniform`, ...), or a single value. Values are real numbers,
         integers, booleans or names (strings, or objects of :mod:`fastopt.schedules`), one sort an
         axis; integers among reals become reals. Axes that advance together come from
         :func:`zipped`, :func:`draws`, :func:`sobol` or :func:`latin_hypercube`; an axis that only
@@ -71,7 +67,7 @@ class Space:
 
     Examples
     --------
-    >>> space = Space({"optimizer": ["sgd", "adam"], "lr": logspace(1e-4, 1, 5)})
+    >>> space = Space({"optimizer": ["sgd", "adam"], "lr": geomspace(1e-4, 1, 5)})
     >>> len(space), space.names
     (10, ('optimizer', 'lr'))
     >>> space[7]
@@ -163,7 +159,7 @@ class Space:
 
         Examples
         --------
-        >>> space = Space({"lr": logspace(1e-6, 1, 2**30), "seed": range(1024)})
+        >>> space = Space({"lr": geomspace(1e-6, 1, 2**30), "seed": range(1024)})
         >>> space.size == 2**40, space.sample(100, seed=1).size
         (True, 100)
         """

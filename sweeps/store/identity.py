@@ -25,7 +25,7 @@ from fastopt.errors import StoredSpecError, SweepWarning, shortened
 from fastopt.schedules import Schedule
 from sweeps.common.limits import MAX_LENGTH
 from sweeps.engine.plan import Plan
-from sweeps.space.axes import Points, Tied, linspace, logspace
+from sweeps.space.axes import Points, Tied, geomspace, linspace
 from sweeps.space.designs import LATIN_MAX, SOBOL_BITS, Latin, Sobol
 from sweeps.space.distributions import (
     Distribution,
@@ -151,8 +151,8 @@ def restored(document: Mapping[str, Any]) -> Space:
 
     Examples
     --------
-    >>> from sweeps import logspace, uniform
-    >>> space = Space({"lr": logspace(1e-3, 1, 4), "seed": range(2), "x": uniform(0, 1, 2)})
+    >>> from sweeps import geomspace, uniform
+    >>> space = Space({"lr": geomspace(1e-3, 1, 4), "seed": range(2), "x": uniform(0, 1, 2)})
     >>> again = restored(json.loads(json.dumps(_space(space[:5]))))
     >>> again, list(again) == list(space[:5])
     (Space(5 of 16 trials: lr (4) x seed (2) x x (2)), True)
@@ -224,7 +224,7 @@ _WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, 
 
 
 def _points(low: float, high: float, n: int, log: bool) -> Points:
-    return (logspace if log else linspace)(low, high, n)
+    return (geomspace if log else linspace)(low, high, n)
 
 
 def _drawn(distribution: Any, source: Any, n: int) -> Draws:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sweeps.common.names import beside
 from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES, columns_of, no_rows
@@ -28,7 +29,6 @@ from sweeps.store import fs
 from sweeps.store.documents import Facts, facts_from
 
 __all__ = [
-    "GIVEN",
     "Part",
     "content",
     "curve_table",
@@ -40,6 +40,7 @@ __all__ = [
     "read_footer",
     "row_table",
     "schema_of",
+    "stored_as",
     "tally",
     "verified",
 ]
@@ -54,7 +55,10 @@ MOST_FOOTER = 1 << 28
 """Bytes of a footer that are read: one of 65 536 groups of rows, 10 columns, has 60 MB."""
 
 GIVEN = ".given"
-"""Suffix of an axis that is also measured: ``steps.given`` were asked for, ``steps`` were taken."""
+"""Suffix of an axis that is also measured: ``steps.given`` were asked for, ``steps`` were taken.
+
+In a frame they are called ``steps`` and ``steps_taken``, see :func:`sweeps.common.names.beside`.
+"""
 
 TYPES = {"name": pa.string(), "integer": pa.int64(), "real": pa.float64(), "boolean": pa.bool_()}
 """Sort of value -> type of its column."""
@@ -128,21 +132,30 @@ def schema_of(plan: Plan) -> pa.Schema:
     """Return the columns of the parts of a sweep."""
     space = plan.space
     fields = [pa.field("trial_id", pa.int64())]
-    for name in space.names:
-        stored = name + GIVEN if name in plan.results else name
-        fields.append(pa.field(stored, TYPES[space.kinds[name]]))
+    stored = stored_as(space.names, plan.results)
+    fields += [pa.field(stored[name], TYPES[space.kinds[name]]) for name in space.names]
     fields.append(pa.field("state", pa.string()))
     measured = columns_of(plan, no_rows(plan))
-    fields += [pa.field(name, pa.from_numpy_dtype(measured[name].dtype)) for name in plan.results]
+    for name in plan.result_columns:
+        fields.append(pa.field(stored[name], pa.from_numpy_dtype(measured[name].dtype)))
     return pa.schema([*fields, pa.field("error", pa.string())])
+
+
+def stored_as(axes: Sequence[str], results: Sequence[str]) -> dict[str, str]:
+    """Return what the axes and results of a frame are called in its parts.
+
+    >>> stored_as(["lr", "steps"], ["train_loss", "steps"])
+    {'lr': 'lr', 'steps': 'steps.given', 'train_loss': 'train_loss', 'steps_taken': 'steps'}
+    """
+    given = {name: name + GIVEN if name in results else name for name in axes}
+    return {**given, **dict(zip(beside(results, axes), results))}
 
 
 def row_table(plan: Plan, schema: pa.Schema, rows: Rows) -> pa.Table:
     """Lay rows out as a table: numbers, axes, state, what was measured, why it failed."""
     cells: dict[str, Any] = columns_of(plan, rows)
-    if any(name.endswith(GIVEN) for name in schema.names):
-        axes = plan.space.columns(rows.ids)
-        cells |= {name + GIVEN: column for name, column in axes.items()}
+    stored = stored_as(plan.space.names, plan.results)
+    cells = {stored.get(name, name): column for name, column in cells.items()}
     cells["state"] = pa.DictionaryArray.from_arrays(rows.state, list(STATES)).dictionary_decode()
     cells.setdefault("error", [None] * len(rows))
     return pa.table([_array(cells[field.name], field) for field in schema], schema=schema)

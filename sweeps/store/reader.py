@@ -12,14 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.common.names import COUNTS, beside
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import STATES, Parts
-from sweeps.engine.trial import COUNTS
 from sweeps.space.space import Space
 from sweeps.store.arrays import cells_of, curves_from, damaged, opened, read_table, said_by
 from sweeps.store.documents import Stored
 from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.identity import restored
+from sweeps.store.parts import stored_as
 
 __all__ = ["StoredColumns", "StoredCurves", "open_parts", "stored_parts"]
 
@@ -125,11 +126,11 @@ class StoredColumns(Mapping[str, np.ndarray]):
         self.states = np.array([f.states for f in said], int).reshape(-1, len(STATES)).sum(axis=0)
         """How many trials ended in each way, see :data:`sweeps.results.STATES`."""
         results, axes = stored.identity["results"], stored.identity["space"]["names"]
-        names = [NEEDED[0], *axes, NEEDED[1], *results]
+        self._stored = {name: name for name in (*NEEDED, "error")} | stored_as(axes, results)
+        names = [NEEDED[0], *axes, NEEDED[1], *beside(results, axes)]
         if self.states[STATES.index("FAILED")]:
             names.append("error")
-        self._names = list(dict.fromkeys(names))
-        self._axes = [name for name in axes if name not in results]
+        self._names, self._axes = names, axes
         self._dtypes = {name: c.dtype for name, c in space.columns([0]).items() if name in axes}
         self._dtypes |= {"trial_id": np.dtype(np.int64), "state": np.dtype(np.int8)}
         self._cache: dict[str, np.ndarray] = {}
@@ -177,15 +178,22 @@ class StoredColumns(Mapping[str, np.ndarray]):
         if not self.paths:
             return self._cells(slice(0, 0), names)
         try:
-            table = pq.read_table(
-                self.paths, columns=names, filters=filters, page_checksum_verification=True
-            )
+            table = self._filtered(names, filters)
         except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
             raise SpecError(f"filters={shortened(filters)}: {error}") from error
         except OSError as error:
             raise damaged(self.paths[0].parent, error) from error
         table = table.sort_by("trial_id")
         return {name: self._decoded(name, table[name]) for name in names}
+
+    def _filtered(self, names: Sequence[str], filters: Any) -> pa.Table:
+        stored = [self._stored[name] for name in names]
+        how = {"columns": stored, "page_checksum_verification": True}
+        if stored == names:
+            return pq.read_table(self.paths, filters=filters, **how)
+        # A filter speaks of the columns by the names that they have in the frame.
+        table = pq.read_table(self.paths, **how).rename_columns(names)
+        return table.filter(pq.filters_to_expression(filters))
 
     def _restrict(self, columns: Sequence[str], metric: str) -> None:
         known = list(self._names)
@@ -215,9 +223,9 @@ class StoredColumns(Mapping[str, np.ndarray]):
         cells = {name: self._empty(name) for name in names}
         for k, inside, place in self._pieces(rows):
             path, group = self._groups[k]
-            table = read_table(path, names, group)
+            table = read_table(path, [self._stored[name] for name in names], group)
             for name in names:
-                found = self._decoded(name, table[name])[inside]
+                found = self._decoded(name, table[self._stored[name]])[inside]
                 if not len(cells[name]):
                     cells[name] = np.empty(size, found.dtype)
                 cells[name][place] = found
@@ -242,7 +250,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
             yield k, rows[place] - self._ends[k], place
 
     def _empty(self, name: str) -> np.ndarray:
-        return np.empty(0, np.int64 if name in COUNTS else self._dtypes.get(name, np.float64))
+        return np.empty(0, self._dtypes.get(name, np.int64 if name in COUNTS else np.float64))
 
     def _decoded(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
         return cells_of(name, column, name in self._axes and self._dtypes[name].kind == "O")

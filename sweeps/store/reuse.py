@@ -24,7 +24,7 @@ from sweeps.engine.tables import joined, no_rows
 from sweeps.store.arrays import cells_of, read_table, rows_from
 from sweeps.store.documents import Stored
 from sweeps.store.folder import CURVES, ROWS, Folder
-from sweeps.store.parts import GIVEN, Part
+from sweeps.store.parts import Part, stored_as
 
 __all__ = ["Known", "codes_of", "hashes_of", "settled"]
 
@@ -124,9 +124,10 @@ class Known:
     def _codes(self, owner: Stored, part: Part) -> np.ndarray:
         """Return the values of a part's trials: see :func:`codes_of`."""
         names, results = owner.identity["space"]["names"], owner.identity["results"]
-        stored = {name: name + GIVEN if name in results else name for name in names}
-        table = read_table(self.folder.path / ROWS / str(part), ["trial_id", *stored.values()])
-        columns = {n: cells_of(n, table[s], table[s].null_count > 0) for n, s in stored.items()}
+        stored = stored_as(names, results)
+        axes = {name: stored[name] for name in names}
+        table = read_table(self.folder.path / ROWS / str(part), ["trial_id", *axes.values()])
+        columns = {n: cells_of(n, table[s], table[s].null_count > 0) for n, s in axes.items()}
         return codes_of(columns, self.names, settled(owner.identity, self.names), table.num_rows)
 
 

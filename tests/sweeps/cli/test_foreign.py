@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import sweeps
 from fastopt.errors import FastoptError, SpecError, StateError, StoreError, shortened
-from sweeps import Space, SweepResult, plan, problems, sweep
+from sweeps import Space, SweepResult, estimate, problems, sweep
 from sweeps.cli.spec import read_spec
 from sweeps.engine import trial
 from sweeps.engine.options import Options
@@ -95,10 +95,10 @@ def test_numbers_without_end_are_refused_by_place(place, tmp_path):
     for name, value in VALUES.items():
         path.write_text(spec_with(place, value))
         if (place, name) in ALLOWED:
-            assert read_spec(path).call(plan).n_trials >= 1
+            assert read_spec(path).call(estimate).n_trials >= 1
             continue
         with pytest.raises(SpecError) as caught:
-            read_spec(path).call(plan)
+            read_spec(path).call(estimate)
         text = str(caught.value)
         # The value itself, or the line of what is no TOML that Python reads.
         assert ".".join(place.split(".")[:3]).split(" ")[0] in text or "x.toml: line " in text, text
@@ -113,9 +113,9 @@ def test_a_model_that_cannot_fit_is_refused_with_numbers_before_anything_is_made
                 sweep(iris, {"lr": [0.1]}, epochs=1, hidden=hidden)
             assert len(str(caught.value)) < 2_000
         with pytest.raises(SpecError, match="hidden"):
-            plan(problems.iris(hidden=(width,)), {"lr": [0.1]}, epochs=1)
+            estimate(problems.iris(hidden=(width,)), {"lr": [0.1]}, epochs=1)
     with pytest.raises(SpecError, match=r"1,600,000,003 parameters and takes \d+ GB .* are free"):
-        plan(iris, {"lr": [0.1], "hidden": [8, 2 * 10**8]}, epochs=1)
+        estimate(iris, {"lr": [0.1], "hidden": [8, 2 * 10**8]}, epochs=1)
 
 
 def test_memory_of_models_and_data_is_in_the_estimate():
@@ -131,23 +131,23 @@ def test_memory_of_models_and_data_is_in_the_estimate():
     assert block.scratch_bytes == held
     data = sum(a.nbytes for a in (iris.X, iris.y, iris.X_test, iris.y_test, *iris.aux))
     how = {"steps": 3, "batch_size": 5, "measure": ("grad_variance", "update_norm")}
-    one, two = (plan(iris, {"lr": [0.1]}, n_jobs=n, **how).training for n in (1, 2))
+    one, two = (estimate(iris, {"lr": [0.1]}, n_jobs=n, **how).training for n in (1, 2))
     assert (one - data, two - data) == (held, 2 * held)
-    wider = plan(iris, {"lr": [0.1], "hidden": ["16-8", "512-8"]}, n_jobs=1, **how).training
+    wider = estimate(iris, {"lr": [0.1], "hidden": ["16-8", "512-8"]}, n_jobs=1, **how).training
     assert wider > one + 4 * 512 * 4 * 3  # parameters of the first layer, and two slots
 
 
 @pytest.mark.parametrize("steps", [2**53 + 1, 10**18, 2**63])
 def test_steps_that_no_clock_can_count_are_refused(steps):
     with pytest.raises(SpecError, match=r"steps must be an integer >= 1 and at most"):
-        plan(problems.ellipse(), {"lr": [0.1]}, steps=steps)
+        estimate(problems.ellipse(), {"lr": [0.1]}, steps=steps)
     with pytest.raises(SpecError, match="epochs must be"):
-        plan(problems.iris(), {"lr": [0.1]}, epochs=steps // 3)
+        estimate(problems.iris(), {"lr": [0.1]}, epochs=steps // 3)
 
 
 def test_a_curve_that_cannot_fit_is_refused_with_numbers():
     with pytest.raises(SpecError, match=r"[\d,]+ points of the curve of a trial .*eval_every"):
-        plan(problems.iris(), {"lr": [0.1]}, steps=2**50, curves=True, eval_every=1)
+        estimate(problems.iris(), {"lr": [0.1]}, steps=2**50, curves=True, eval_every=1)
 
 
 @pytest.mark.parametrize("dim", [10**5, 2 * 10**8, 10**400])
@@ -159,7 +159,7 @@ def test_a_matrix_that_cannot_fit_is_refused_with_numbers(dim):
 @pytest.mark.parametrize("n", [2**53, 10**18, 2**63 - 1])
 def test_spaces_of_any_size_are_looked_at(n):
     space = {"lr": [0.1], "seed": range(n)}
-    assert plan(problems.ellipse(), space, steps=1).n_trials == n
+    assert estimate(problems.ellipse(), space, steps=1).n_trials == n
     assert Space(space)[: n // 2].every_value().max() == n // 2 - 1
 
 
@@ -189,7 +189,7 @@ def test_a_changed_byte_of_a_spec_is_refused_or_makes_another_spec(count, tmp_pa
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                assert read_spec(path).call(plan).n_trials > 0
+                assert read_spec(path).call(estimate).n_trials > 0
         except FastoptError as error:
             refused += 1
             str(error).encode()
@@ -199,10 +199,10 @@ def test_a_changed_byte_of_a_spec_is_refused_or_makes_another_spec(count, tmp_pa
 # ---- seeds ----
 
 PATHS = {
-    "keyword": lambda seed: plan(problems.ellipse(), {"lr": [0.1]}, steps=1, seed=seed),
-    "axis": lambda seed: plan(problems.ellipse(), {"lr": [0.1], "seed": [seed]}, steps=1),
-    "array": lambda seed: plan(problems.ellipse(), {"seed": np.array([seed])}, steps=1),
-    "data": lambda seed: plan(problems.iris(), {"seed": [seed]}, epochs=1),
+    "keyword": lambda seed: estimate(problems.ellipse(), {"lr": [0.1]}, steps=1, seed=seed),
+    "axis": lambda seed: estimate(problems.ellipse(), {"lr": [0.1], "seed": [seed]}, steps=1),
+    "array": lambda seed: estimate(problems.ellipse(), {"seed": np.array([seed])}, steps=1),
+    "data": lambda seed: estimate(problems.iris(), {"seed": [seed]}, epochs=1),
 }
 
 
@@ -221,7 +221,7 @@ def test_specs_take_the_same_seeds(seed, tmp_path):
     path = tmp_path / "x.toml"
     for text in (f"seed = {seed}\n[space]\nlr = 0.1", f"[space]\nlr = 0.1\nseed = [{seed}]"):
         path.write_text(f'[problem]\nname = "ellipse"\n[sweep]\nsteps = 1\n{text}')
-        assert read_spec(path).call(plan).n_trials == 1
+        assert read_spec(path).call(estimate).n_trials == 1
 
 
 def test_large_seeds_are_kept_apart_and_read_back(tmp_path):
@@ -245,7 +245,7 @@ EMPTY = Space({"lr": [0.1, 0.2]})[:0]
 @pytest.mark.parametrize(
     "how",
     [{}, *({"pruner": name} for name in PRUNERS), {"store": "x"}, {"executor": "threads"},
-     {"curves": True}, {"seed_mode": "independent"}, {"reduce": sweeps.best(2)}],
+     {"curves": True}, {"seed_mode": "independent"}, {"reduce": sweeps.KeepBest(2)}],
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize("space", [EMPTY, Space({"lr": [0.1]}).sample(0)], ids=["slice", "sample"])
@@ -253,7 +253,7 @@ def test_a_space_without_trials_is_refused_before_anything_is_made(how, space, t
     if "store" in how:
         how = {"store": tmp_path / "store"}
     for problem, length in ((problems.ellipse(), "steps"), (problems.iris(), "epochs")):
-        for call in (sweep, plan):
+        for call in (sweep, estimate):
             with pytest.raises(SpecError, match=r"no trials to run.*0 of"):
                 call(problem, space, **{length: 3}, **how)
     assert not list(tmp_path.iterdir())
@@ -325,18 +325,18 @@ QUOTED = {
     "space": lambda v: Space(v),
     "part": lambda v: Space([v]),
     "name of an axis": lambda v: (
-        plan(problems.ellipse(), {v if len(v) else "": 1}, steps=1)
+        estimate(problems.ellipse(), {v if len(v) else "": 1}, steps=1)
         if isinstance(v, str)
         else Space({(1, 2): [0.1]})
     ),
-    "metric": lambda v: plan(problems.ellipse(), {"lr": 0.1}, steps=1, metric=v),
-    "optimizer": lambda v: plan(problems.ellipse(), {"lr": 0.1}, steps=1, optimizer=v),
-    "seed": lambda v: plan(problems.ellipse(), {"lr": 0.1}, steps=1, seed=v),
-    "target": lambda v: plan(problems.ellipse(), {"lr": 0.1}, steps=1, target=v),
-    "lr": lambda v: plan(problems.ellipse(), {}, steps=1, lr=v),
-    "hidden": lambda v: plan(problems.iris(), {}, steps=1, hidden=v),
-    "problem": lambda v: plan(v, {}, steps=1),
-    "pruner": lambda v: plan(problems.ellipse(), {}, steps=1, pruner=v),
+    "metric": lambda v: estimate(problems.ellipse(), {"lr": 0.1}, steps=1, metric=v),
+    "optimizer": lambda v: estimate(problems.ellipse(), {"lr": 0.1}, steps=1, optimizer=v),
+    "seed": lambda v: estimate(problems.ellipse(), {"lr": 0.1}, steps=1, seed=v),
+    "target": lambda v: estimate(problems.ellipse(), {"lr": 0.1}, steps=1, target=v),
+    "lr": lambda v: estimate(problems.ellipse(), {}, steps=1, lr=v),
+    "hidden": lambda v: estimate(problems.iris(), {}, steps=1, hidden=v),
+    "problem": lambda v: estimate(v, {}, steps=1),
+    "pruner": lambda v: estimate(problems.ellipse(), {}, steps=1, pruner=v),
     "linspace": lambda v: sweeps.linspace(v, 1.0, 3),
     "uniform": lambda v: sweeps.uniform(0, 1, v),
 }

@@ -14,8 +14,8 @@ from sweeps.cli import spec
 from sweeps.cli.spec import read_spec
 from sweeps.engine.options import Options
 from sweeps.engine.plan import Plan
-from sweeps.run import plan, sweep
-from sweeps.space.space import linspace, logspace
+from sweeps.run import estimate, sweep
+from sweeps.space.axes import linspace, logspace
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.toml"))
 
@@ -145,9 +145,9 @@ def test_the_sweep_table_may_be_left_out(write):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_are_good_specs(path):
     read = read_spec(path)
-    estimate = read.call(plan)
-    assert estimate.n_trials == read.space.size > 100
-    assert estimate.n_steps > 1000 * 10
+    found = read.call(estimate)
+    assert found.n_trials == read.space.size > 100
+    assert found.n_steps > 1000 * 10
 
 
 def test_there_are_examples():
@@ -367,7 +367,7 @@ def test_files_that_cannot_be_read(tmp_path, name, message):
 def test_what_only_the_sweep_can_refuse_names_the_file_too(write, text, message):
     read = read_spec(write(text))
     with pytest.raises(SpecError, match=message):
-        read.call(plan)
+        read.call(estimate)
 
 
 @pytest.mark.parametrize("function", [sweep, *problems.PROBLEMS.values()], ids=lambda f: f.__name__)

@@ -13,7 +13,7 @@ from sweeps import problems, sweep
 # Prints the peak of the resident memory after a small sweep, and then after a large one, in kB.
 SCRIPT = """
     import resource
-    from sweeps import SweepResult, best, histogram, linspace, problems, sweep
+    from sweeps import SweepResult, KeepBest, histogram, linspace, problems, sweep
 
     def run(trials, **how):
         space = {"lr": linspace(0.01, 0.2, trials // 1000), "start_x": linspace(-9.0, 9.0, 1000)}
@@ -25,7 +25,7 @@ SCRIPT = """
 """
 FOLDED = """
         table = run(n, steps=1, reduce=histogram("x", [9.0]))
-        assert table.COMPLETE.sum() == run(n, steps=1, reduce=best(5)).info["finished"] == n
+        assert table.COMPLETE.sum() == run(n, steps=1, reduce=KeepBest(5)).info["finished"] == n
 """
 STORED = """
         result = run(n, steps=20, store=f"FOLDER/{name}")

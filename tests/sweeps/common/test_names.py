@@ -8,9 +8,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import sweeps
 from fastopt.errors import SpecError, SweepWarning
-from sweeps import Study, SweepResult, problems, sweep, sweep_callable
-from sweeps.common.names import COUNTS, RESERVED
+from fastopt.rules import RULES
+from fastopt.schedules import SCHEDULES
+from sweeps import (
+    Study,
+    SweepResult,
+    geomspace,
+    histogram,
+    logspace,
+    problems,
+    sweep,
+    sweep_callable,
+)
+from sweeps.common.names import COUNTS, PLACES, RESERVED, TAKEN
+from sweeps.engine import lane_state
+from sweeps.engine.columns import ALIASES
+from sweeps.engine.monitoring import MEASURES
+from sweeps.engine.options import COMMON
 from sweeps.engine.trial import RESULTS
 
 # What some part of the code looks for, or has a column or variable of.
@@ -178,3 +194,105 @@ def test_coordinates_do_not_overwrite_columns_of_a_history():
     assert result.to_frame()["grad_y"][0] == pytest.approx(2 * 0.8**2)
     with pytest.raises(SpecError, match=r"cannot be called 'grad_y'.*the history of a trial"):
         result.replay(0)
+
+
+def test_no_axis_of_a_sweep_is_called_like_a_column_of_ours():
+    """But ``steps``, which is the axis; the steps taken are called otherwise beside it."""
+    known = {*COMMON, *ALIASES, *(name for rule in RULES.values() for name in rule.hyper)}
+    known |= {name for row in SCHEDULES.values() for name in row.params}
+    ours = {*RESERVED, *PLACES, *RESULTS, *lane_state.RESULTS, *MEASURES, *COUNTS}
+    assert known & ours == {"steps"}
+    with pytest.raises(SpecError, match="a coordinate of bowl cannot be called 'steps_taken'"):
+        sweep(bowl(["x", "steps_taken"]), {"lr": [0.1]}, optimizer="sgd", steps=2, progress=False)
+
+
+GIVEN = {"lr": [0.01, 0.12], "steps": [5, 20]}
+EARLY = {"optimizer": "sgd", "target": 2.0, "stop_at_target": True, "curves": True}
+
+
+@pytest.fixture(scope="module")
+def stepped():
+    """Trials of 5 and 20 steps, of which the last ends early."""
+    result = sweep(problems.ellipse(), GIVEN, progress=False, **EARLY)
+    assert result.columns["steps_taken"][3] < 20
+    return result
+
+
+def test_an_axis_called_steps_keeps_its_values(stepped, tmp_path):
+    frame = stepped.to_frame()
+    assert frame.steps.tolist() == [5, 20, 5, 20]
+    assert (frame.steps_taken[:3] == frame.steps[:3]).all()
+    assert frame.columns.is_unique
+    assert frame.steps.dtype == frame.steps_taken.dtype == np.int64
+    ends = stepped.curves().groupby("trial_id").step.max()
+    assert ends.tolist() == frame.steps_taken.tolist()
+    assert stepped.best_params_["steps"] == frame.steps[frame.train_loss.argmin()]
+    assert set(stepped.over_seeds(axis="lr").steps) == {5, 20}
+    assert stepped.step_columns == ("steps_taken", "steps_to_target", "diverged_step")
+    saved = SweepResult.open(stepped.save(tmp_path / "a.parquet"))
+    pd.testing.assert_frame_equal(saved.to_frame(), frame)
+    assert stepped.report(tmp_path / "a.html").exists()
+    stepped.replay(3)  # it compares with the frame, and would warn
+    for column, expected in (("steps", [2, 2]), ("steps_taken", [3, 1])):
+        counts = sweep(
+            problems.ellipse(), GIVEN, progress=False,
+            reduce=histogram(column, [19.5]), **EARLY,
+        )  # fmt: skip
+        assert counts.COMPLETE.tolist() == expected
+
+
+def test_an_axis_called_steps_is_stored_and_extended_as_it_is(stepped, tmp_path):
+    for store in ({}, {"store": tmp_path / "store"}):
+        first = sweep(problems.ellipse(), GIVEN, progress=False, **store, **EARLY)
+        pd.testing.assert_frame_equal(first.to_frame(), stepped.to_frame())
+        grown = first.extend({"steps": [40]}, progress=False)
+        whole = sweep(problems.ellipse(), {**GIVEN, "steps": [5, 20, 40]}, progress=False, **EARLY)
+        pd.testing.assert_frame_equal(grown.to_frame(), whole.to_frame())
+        assert grown.info["reused"] == 4
+    stored = SweepResult.open(tmp_path / "store")
+    for column in ("steps", "steps_taken"):
+        found = SweepResult.open(tmp_path / "store", filters=[(column, ">=", 20)]).to_frame()
+        expected = stored.to_frame()[lambda f, name=column: f[name] >= 20]
+        pd.testing.assert_frame_equal(found, expected.reset_index(drop=True))
+    one = SweepResult.open(tmp_path / "store", columns=["steps"])
+    assert one.to_frame().steps.tolist() == stored.to_frame().steps.tolist()
+
+
+def test_steps_become_an_axis_when_a_sweep_is_extended():
+    first = sweep(problems.ellipse(), {"lr": [0.01]}, steps=5, progress=False, **EARLY)
+    assert "steps" in first.metrics
+    assert "steps_taken" not in first.columns
+    grown = first.extend({"steps": [7]}, progress=False).to_frame()
+    assert grown[list(TAKEN)].to_numpy().tolist() == [[5, 5], [7, 7]]
+
+
+def test_a_pruned_sweep_tells_given_steps_from_those_taken():
+    space = {"lr": [0.001, 0.01, 0.05, 0.1], "steps": [20, 40]}
+    how = {"optimizer": "sgd", "progress": False}
+    pruned = sweep(problems.ellipse(), space, pruner="successive_halving", **how)
+    frame = pruned.to_frame()
+    assert frame.steps.tolist() == [20, 40] * 4
+    assert (frame.steps_taken[frame.state == "PRUNED"] < 20).all()
+    assert pruned.share_of_steps_ == frame.steps_taken.sum() / frame.steps.sum()
+    assert pruned.replay(0).step.max() == frame.steps_taken[0]
+    assert pruned.regret(sweep(problems.ellipse(), space, **how)).rank == 1
+
+
+@pytest.mark.parametrize(("old", "new"), [("plan", "estimate"), ("best", "KeepBest")])
+def test_old_names_are_there_for_one_release_with_a_warning(old, new):
+    with pytest.warns(DeprecationWarning, match=f"sweeps.{old} is called sweeps.{new}") as told:
+        assert getattr(sweeps, old) is getattr(sweeps, new)
+    assert told[0].filename == __file__
+    with pytest.warns(DeprecationWarning, match=f"sweeps.{new}"):
+        exec(f"from sweeps import {old}", {})
+    assert old not in sweeps.__all__
+    with pytest.raises(AttributeError, match="no attribute 'bets'"):
+        _ = sweeps.bets
+
+
+def test_geomspace_is_numpys_and_logspace_its_old_name():
+    assert list(logspace(1e-4, 1, 5)) == list(geomspace(1e-4, 1, 5))
+    np.testing.assert_allclose(list(geomspace(3, 700, 9)), np.geomspace(3, 700, 9), rtol=1e-14)
+    for helper in (geomspace, logspace):
+        with pytest.raises(SpecError, match=rf"^{helper.__name__}\(low, high, n\): the ends"):
+            helper(-4, 1, 5)

@@ -14,7 +14,7 @@ from fastopt import schedules
 from fastopt.errors import HyperparameterError, SpecError
 from fastopt.rules import RULES
 from fastopt.rules.base import begun
-from sweeps import linspace, logspace, plan, problems, sweep
+from sweeps import estimate, linspace, logspace, problems, sweep
 from sweeps.cli.spec import read_spec
 from sweeps.engine.lanes import RESULTS, STRIDE, WIDTH
 
@@ -410,7 +410,7 @@ def test_a_spec_names_a_landscape(tmp_path):
 
 
 def test_a_plan_counts_steps_and_memory():
-    found = plan(BANANA, {"steps": [10, 20], "lr": [0.1, 0.2]}, optimizer="sgd", n_jobs=1)
+    found = estimate(BANANA, {"steps": [10, 20], "lr": [0.1, 0.2]}, optimizer="sgd", n_jobs=1)
     assert (found.n_trials, found.n_steps) == (4, 60)
     assert found.bytes > 4 * 8 * len(MEASURED)
 

@@ -14,7 +14,7 @@ import pytest
 import fastopt
 from fastopt import schedules
 from fastopt.errors import SpecError
-from sweeps import linspace, logspace, plan, problems, sweep, trace
+from sweeps import estimate, linspace, logspace, problems, sweep, trace
 from sweeps.cli.spec import read_spec
 from sweeps.engine.monitoring import norm
 from tests.helpers.compiled import both
@@ -442,7 +442,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("call", [sweep, plan])
+@pytest.mark.parametrize("call", [sweep, estimate])
 @pytest.mark.parametrize("name", WRONG)
 def test_what_makes_no_sense_is_refused(iris, name, call):
     space, options, message = WRONG[name]
@@ -479,13 +479,13 @@ def test_what_a_problem_cannot_do_is_refused(iris):
 
 def test_a_plan_knows_widths_and_curves(iris):
     how = {"epochs": 10, "optimizer": "sgd"}
-    narrow, wide = (plan(iris, {"hidden": [n]}, **how).cost for n in (4, 400))
+    narrow, wide = (estimate(iris, {"hidden": [n]}, **how).cost for n in (4, 400))
     assert wide > 2 * narrow
-    log, even = (plan(iris, {}, curves=True, eval_every=e, **how).bytes for e in ("log", 1))
+    log, even = (estimate(iris, {}, curves=True, eval_every=e, **how).bytes for e in ("log", 1))
     assert log < even
-    assert plan(iris, {}, measure=MEASURES, **how).bytes > plan(iris, {}, **how).bytes
+    assert estimate(iris, {}, measure=MEASURES, **how).bytes > estimate(iris, {}, **how).bytes
     many = {"clip_norm": linspace(0.0, 1.0, 2**20), "hidden": range(1, 2**20)}
-    assert plan(iris, many, **how).n_trials == 2**20 * (2**20 - 1)
+    assert estimate(iris, many, **how).n_trials == 2**20 * (2**20 - 1)
 
 
 SPEC = """
@@ -526,4 +526,4 @@ def test_a_spec_knows_all_options(tmp_path, iris):
     ):
         path.write_text(SPEC.replace(old, new))
         with pytest.raises(SpecError, match=message):
-            read_spec(path).call(plan)
+            read_spec(path).call(estimate)

@@ -9,7 +9,16 @@ import pytest
 from rich.console import Console
 
 from fastopt.errors import SpecError
-from sweeps import ASHA, Hyperband, MedianStopping, SuccessiveHalving, plan, problems, regret, sweep
+from sweeps import (
+    ASHA,
+    Hyperband,
+    MedianStopping,
+    SuccessiveHalving,
+    estimate,
+    problems,
+    regret,
+    sweep,
+)
 from sweeps.cli.spec import read_spec
 from sweeps.cli.tables import finished
 from sweeps.engine import chunks
@@ -274,8 +283,8 @@ def test_nothing_goes_on_where_everything_is_lost():
 def test_the_estimate_counts_what_is_saved():
     how = {"optimizer": "sgd", "steps": 81}
     whole, pruned = (
-        plan(BOWL, {"lr": LRS}, **how),
-        plan(BOWL, {"lr": LRS}, pruner="hyperband", **how),
+        estimate(BOWL, {"lr": LRS}, **how),
+        estimate(BOWL, {"lr": LRS}, pruner="hyperband", **how),
     )
     actual = run(BOWL, {"lr": LRS}, pruner="hyperband", **how)
     assert pruned.n_trials == whole.n_trials == 143
@@ -343,7 +352,7 @@ def test_what_makes_no_sense_is_refused(iris, monkeypatch):
     with pytest.raises(SpecError, match=r"min_resources .* from 1 to 20; got 50"):
         run(BOWL, {"lr": [0.1, 0.2]}, steps=20, pruner=SuccessiveHalving(50))
     with pytest.raises(SpecError, match=r"at most 134,217,728; this space has 1,000,000,000"):
-        plan(BOWL, {"seed": range(10**9)}, steps=20, pruner="asha")
+        estimate(BOWL, {"seed": range(10**9)}, steps=20, pruner="asha")
     with pytest.raises(SpecError, match="the results of 1,000,000,000,000 trials take"):
         run(BOWL, {"seed": range(10**12)}, steps=20, pruner="asha")
     with pytest.raises(SpecError, match=r"in this process, without store=...; got 'runs/bowl'"):
@@ -354,5 +363,5 @@ def test_what_makes_no_sense_is_refused(iris, monkeypatch):
     with pytest.raises(SpecError, match=r"up to 9,999 trials pause at once, .* of memory"):
         run(BOWL, {"seed": range(9999)}, steps=20, pruner="asha")
     with pytest.raises(SpecError, match="did you mean 'asha'"):
-        plan(BOWL, {"lr": [0.1]}, steps=20, pruner="ahsa")
+        estimate(BOWL, {"lr": [0.1]}, steps=20, pruner="ahsa")
     assert STATES[2] == "PRUNED"

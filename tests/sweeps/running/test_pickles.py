@@ -16,10 +16,10 @@ from fastopt.compile import fingerprint
 from fastopt.errors import ExecutorError
 from fastopt.schedules import cosine
 from sweeps import (
+    KeepBest,
     Space,
     Study,
     SweepResult,
-    best,
     latin_hypercube,
     logspace,
     loguniform,
@@ -93,7 +93,7 @@ RESULTS = {
         progress=False,
     ),
     "reduced": lambda folder: sweep(
-        problems.ellipse(), GRID, steps=5, reduce=best(3), progress=False
+        problems.ellipse(), GRID, steps=5, reduce=KeepBest(3), progress=False
     ),
     "resumable": lambda folder: sweep(
         problems.ellipse(), GRID, steps=5, store=folder, progress=False
@@ -228,7 +228,7 @@ OTHERS = {
     "designed": lambda: Space(latin_hypercube({"lr": uniform(0.0, 1.0)}, 4, seed=1)),
     "sample": lambda: Space(GRID).sample(4, seed=1),
     "estimate": estimate,
-    "reducer": lambda: best(3),
+    "reducer": lambda: KeepBest(3),
     **PRUNERS,
 }
 

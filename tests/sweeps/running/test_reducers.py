@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fastopt.errors import SpecError
-from sweeps import best, histogram, linspace, problems, sweep
+from sweeps import KeepBest, histogram, linspace, problems, sweep
 from sweeps.engine import chunks
 from sweeps.results import STATES
 
@@ -31,7 +31,7 @@ def chunk_of(request, monkeypatch):
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("k", [1, 10, 1000])
 def test_the_best_are_those_of_the_whole_sweep(whole, k, mode):
-    result = run(BOWL, SPACE, mode=mode, reduce=best(k))
+    result = run(BOWL, SPACE, mode=mode, reduce=KeepBest(k))
     ranked = whole.to_frame()
     ranked = ranked[ranked.state == "COMPLETE"]
     ranked = ranked.sort_values("train_loss", ascending=mode == "min", kind="stable")[:k]
@@ -46,12 +46,12 @@ def test_the_best_are_those_of_the_whole_sweep(whole, k, mode):
 @pytest.mark.usefixtures("chunk_of")
 def test_of_equal_trials_the_first_are_kept():
     space = {"seed": range(50), "lr": [0.1, 0.01]}
-    result = run(BOWL, space, reduce=best(5))
+    result = run(BOWL, space, reduce=KeepBest(5))
     assert result.to_frame().seed.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_curves_of_the_best_are_kept(whole):
-    result = run(BOWL, SPACE, curves=True, reduce=best(2))
+    result = run(BOWL, SPACE, curves=True, reduce=KeepBest(2))
     curves = result.curves()
     assert sorted(set(curves.trial_id)) == result.to_frame().trial_id.tolist()
     assert (
@@ -113,8 +113,8 @@ def test_a_reducer_of_ones_own_sees_trials_in_order(executor):
 
 
 REFUSED = [
-    ({"reduce": lambda: best(0)}, r"best\(k\): k must be an integer >= 1; got 0"),
-    ({"reduce": lambda: best(True)}, "got True"),
+    ({"reduce": lambda: KeepBest(0)}, r"KeepBest\(k\): k must be an integer >= 1; got 0"),
+    ({"reduce": lambda: KeepBest(True)}, "got True"),
     ({"reduce": lambda: histogram("lr", [1.0, 1.0])}, "increasing order"),
     ({"reduce": lambda: histogram("lr", [])}, "increasing order"),
     ({"reduce": lambda: histogram("lr", [0.0, np.nan])}, "increasing order"),
@@ -122,7 +122,7 @@ REFUSED = [
     ({"reduce": lambda: histogram("trainloss", [0.0])}, "did you mean 'train_loss'"),
     ({"reduce": lambda: histogram("optimizer", [0.0])}, "no column of numbers 'optimizer'"),
     ({"reduce": lambda: "best"}, "without check, fold, merge, result"),
-    ({"reduce": lambda: best(1), "store": "runs"}, "give one of them"),
+    ({"reduce": lambda: KeepBest(1), "store": "runs"}, "give one of them"),
 ]
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from fastopt.errors import SpecError
-from sweeps import linspace, logspace, plan, problems, sweep
+from sweeps import estimate, linspace, logspace, problems, sweep
 from sweeps.common import resources
 from sweeps.engine import chunks
 from sweeps.running.scaling import at_scale
@@ -131,25 +131,25 @@ def test_memory_of_a_container_counts(tmp_path, monkeypatch):
 
 def test_disk_is_estimated_within_a_factor_of_two(tmp_path):
     space, options = {"lr": logspace(1e-3, 1.0, 20_000)}, {"steps": 5, "curves": True}
-    estimate = plan(problems.ellipse(), space, **options)
+    found = estimate(problems.ellipse(), space, **options)
     sweep(problems.ellipse(), space, store=tmp_path, progress=False, **options)
     written = resources.used_disk(tmp_path)
-    assert written / 2 < estimate.disk < written * 2
-    assert len(parts(tmp_path)) == estimate.n_chunks
+    assert written / 2 < found.disk < written * 2
+    assert len(parts(tmp_path)) == found.n_chunks
 
 
 def test_a_trillion_trials_on_a_thousand_nodes():
     """The arithmetic of a cluster, from numbers worked out by hand."""
     space = {"lr": linspace(0.001, 0.1, 10**6), "beta1": linspace(0.0, 0.9, 10**6)}
-    estimate = plan(problems.ellipse(), space, steps=1000)
-    scale = at_scale(estimate, nodes=1000, cores=64)
-    assert estimate.n_trials == 10**12
+    found = estimate(problems.ellipse(), space, steps=1000)
+    scale = at_scale(found, nodes=1000, cores=64)
+    assert found.n_trials == 10**12
     assert scale.chunks == -(-(10**12) // 65536) == 15_258_790
     assert scale.trials_of_a_chunk == 65_536
     assert scale.seconds_of_a_chunk == pytest.approx(65_536 * 1000 * 4e-9, rel=1e-6)
     assert scale.seconds == pytest.approx(10**12 * 1000 * 4e-9 / 64_000, rel=0.01)
     assert scale.scheduler_load == pytest.approx(scale.chunks_a_second / 1000)
-    assert scale.bytes == estimate.disk == 10**12 * 6 * 9
+    assert scale.bytes == found.disk == 10**12 * 6 * 9
     assert scale.chunks_of_a_node == 15_259
     longest = len(str(Part(10**9, 1, "0" * 16, "0" * 24)))
     assert longest <= scale.listing // scale.chunks < longest + 8

@@ -12,7 +12,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from fastopt.errors import FastoptError, HyperparameterError, SpecError
-from sweeps import linspace, logspace, plan, problems, sweep
+from sweeps import estimate, linspace, logspace, problems, sweep
 from sweeps.engine import chunks as chunks_module
 from sweeps.engine.run_blocks import BlasLimit
 
@@ -92,7 +92,7 @@ WRONG = {
 
 
 @pytest.mark.usefixtures("nothing_runs")
-@pytest.mark.parametrize("call", [sweep, plan])
+@pytest.mark.parametrize("call", [sweep, estimate])
 @pytest.mark.parametrize("name", WRONG)
 def test_mistakes_are_refused_before_anything_runs(iris, name, call):
     space, options, kind, message = WRONG[name]
@@ -102,7 +102,7 @@ def test_mistakes_are_refused_before_anything_runs(iris, name, call):
 
 
 @pytest.mark.usefixtures("nothing_runs")
-@pytest.mark.parametrize("call", [sweep, plan])
+@pytest.mark.parametrize("call", [sweep, estimate])
 @pytest.mark.parametrize(
     "problem", [None, "digits", problems.iris, np.ones(3)], ids=["None", "str", "function", "array"]
 )
@@ -142,31 +142,31 @@ def test_plan_counts_exactly(iris):
         {"optimizer": ["sgd", "adam"], "batch_size": [16, 25, 112, 500], "epochs": [2, 5]},
         {"steps": [7, 11], "seed": range(3)},
     ]
-    estimate = plan(iris, space, n_jobs=1)
+    found = estimate(iris, space, n_jobs=1)
     per_epoch = [7, 5, 1, 1]
-    assert estimate.n_trials == 22
-    assert estimate.n_steps == 2 * 7 * sum(per_epoch) + 3 * (7 + 11)
-    assert estimate.seconds > 0
-    assert estimate.bytes >= 22 * 8 * 8  # eight results a trial, eight bytes each
-    assert plan(iris, space, n_jobs=2).seconds == pytest.approx(estimate.seconds / 2)
-    assert plan(iris, space, curves=True).bytes > estimate.bytes
+    assert found.n_trials == 22
+    assert found.n_steps == 2 * 7 * sum(per_epoch) + 3 * (7 + 11)
+    assert found.seconds > 0
+    assert found.bytes >= 22 * 8 * 8  # eight results a trial, eight bytes each
+    assert estimate(iris, space, n_jobs=2).seconds == pytest.approx(found.seconds / 2)
+    assert estimate(iris, space, curves=True).bytes > found.bytes
 
 
 @pytest.mark.usefixtures("nothing_runs")
 def test_plan_of_what_no_machine_could_run(iris):
     """Planning 2^40 trials with curves of a million points allocates none of them."""
     space = {"lr": linspace(0.0, 1.0, 2**20), "beta1": linspace(0.0, 0.9, 2**20)}
-    estimate = plan(iris, space, steps=10**6, eval_every=1, curves=True)
-    assert estimate.n_trials == 2**40
-    assert estimate.n_steps == 2**40 * 10**6
-    assert estimate.bytes > 2**40 * 10**6 * 8
+    found = estimate(iris, space, steps=10**6, eval_every=1, curves=True)
+    assert found.n_trials == 2**40
+    assert found.n_steps == 2**40 * 10**6
+    assert found.bytes > 2**40 * 10**6 * 8
 
 
 def test_options_of_plan_are_those_of_sweep(iris):
-    estimate = plan(
+    found = estimate(
         iris, {"lr": [0.1]}, epochs=3, batch_size=16, optimizer="momentum", momentum=0.5
     )
-    assert estimate.n_steps == 21
+    assert found.n_steps == 21
 
 
 def test_a_result_has_the_axes_and_says_how_it_went(iris):

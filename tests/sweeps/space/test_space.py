@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from fastopt.errors import SpecError, SweepWarning
 from fastopt.schedules import cosine
-from sweeps.space.space import Space, check_names, linspace, logspace, values
+from sweeps.space.axes import linspace, logspace, values
+from sweeps.space.space import Space, check_names
 
 NAMES = ["lr", "beta1", "optimizer", "seed", "nesterov"]
 

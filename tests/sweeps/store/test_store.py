@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from fastopt import schedules
 from fastopt.errors import SpecError, StoreError, SweepWarning
-from sweeps import SweepResult, logspace, plan, problems, sweep, uniform, zipped
+from sweeps import SweepResult, estimate, logspace, problems, sweep, uniform, zipped
 from sweeps.cli.commands import app
 from sweeps.engine import chunks
 from sweeps.space.space import Space
@@ -472,8 +472,8 @@ def test_a_spec_does_not_say_where(tmp_path):
 
 
 def test_a_plan_may_name_the_store(tmp_path):
-    estimate = plan(problems.ellipse(), SPACE, steps=15, store=tmp_path / "store")
-    assert estimate.n_trials == 8
+    found = estimate(problems.ellipse(), SPACE, steps=15, store=tmp_path / "store")
+    assert found.n_trials == 8
     assert not (tmp_path / "store").exists()
 
 
