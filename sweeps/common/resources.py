@@ -79,7 +79,7 @@ def free_disk(folder: str | os.PathLike[str]) -> int:
     >>> free_disk("a folder/that is not/there") == free_disk(".")
     True
     """
-    path = Path(folder).absolute()
+    path = check_path(folder).absolute()
     there = next(parent for parent in (path, *path.parents) if parent.exists())
     return shutil.disk_usage(there).free
 
@@ -208,20 +208,30 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
         raise SpecError(f"{what} {memory(needed)} of memory, and {memory(free)} are free. {remedy}")
 
 
+LONGEST_NAME = 255
+"""Bytes of a file's name, on Linux, macOS and Windows alike."""
+
+
 def check_path(path: str | os.PathLike[str]) -> Path:
     """Return a path that every library here can open, or say why it is none.
 
     Raises
     ------
     StoreError
-        It has bytes that are no text (Parquet's library knows no other names), or a NUL.
+        It is no path, a name in it is too long for any file system, or it has bytes that are no
+        text (Parquet's library knows no other names), or a NUL.
 
     Examples
     --------
     >>> check_path("runs/digits")
     PosixPath('runs/digits')
     """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise StoreError(f"{shortened(path)} of type {type(path).__name__} is no path")
     text = os.fspath(path)
+    names = text.replace(os.sep, "/").split("/") if isinstance(text, str) else []
+    if any(len(os.fsencode(name)) > LONGEST_NAME for name in names if writable(name) == name):
+        raise StoreError(f"{shortened(text)}: a name of more than {LONGEST_NAME} bytes is in it")
     if not isinstance(text, str) or "\0" in text or writable(text) != text:
         raise StoreError(
             f"{shortened(text)}: results cannot be kept there, since this name is no text that "

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from fastopt.schedules import Schedule
+from fastopt.rules import RULES
+from fastopt.schedules import SCHEDULES, Schedule
 from sweeps.engine import trial
 from sweeps.engine.columns import (
     aliases,
@@ -161,11 +162,18 @@ def _off(
                 f"axis {shortened(name)} means nothing to {trials}: these run again for each of "
                 f"its {max(sizes)} values. Use when(...) or a list of spaces, or leave it out"
             )
-        elif name in given and not here.all() and rows[~here].all():
+        elif name in given and not here.all() and rows[~here].all() and not _usual(plan, name):
             keywords.setdefault(trials, []).append(f"{name}=...")
     for trials, names in keywords.items():
         if trials not in said:
             yield f"{', '.join(names)} has no effect: it means nothing to {trials}"
+
+
+def _usual(plan: Plan, name: str) -> bool:
+    """Tell whether a keyword says what is so without it."""
+    params = (*(rule.hyper for rule in RULES.values()), *(s.params for s in SCHEDULES.values()))
+    defaults = [kinds[name].default for kinds in params if name in kinds]
+    return bool(defaults) and all(plan.options.defaults[name] == value for value in defaults)
 
 
 def _switched_off(

@@ -23,6 +23,25 @@ from sweeps.running.reasons import warn_of_failures
 __all__ = ["Caller"]
 
 
+def _refuse_other_arguments(function: Callable) -> None:
+    """Raise if calls with one dict would all fail, or all come to a generator."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise SpecError(
+            f"the objective must return numbers, and {shortened(function)} yields: return the last"
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of C functions there may be none
+        return
+    try:
+        signature.bind({})
+    except TypeError as error:
+        raise SpecError(
+            f"the objective is called with one dict, the axes by name, and {shortened(function)} "
+            f"takes {signature} ({error}): give lambda config: function(**config), or the like"
+        ) from None
+
+
 class Caller:
     """One run over the next trials of a study.
 
@@ -42,7 +61,7 @@ class Caller:
     Raises
     ------
     SpecError
-        The function is none, or one that has to be awaited.
+        The function is none, or one that has to be awaited, yields, or takes no single dict.
     """
 
     def __init__(
@@ -52,11 +71,13 @@ class Caller:
             raise SpecError(
                 f"the objective must be a function of one dict; got {shortened(function)}"
             )
-        if inspect.iscoroutinefunction(function):
+        awaited = function, type(function).__call__, getattr(function, "func", None)
+        if any(map(inspect.iscoroutinefunction, awaited)):
             raise SpecError(
                 f"the objective must return numbers, and {shortened(function)} returns a "
                 "coroutine: give lambda config: asyncio.run(function(config))"
             )
+        _refuse_other_arguments(function)
         self._study, self._size = study, size
         self._job = Calling(function, study.space, judge)
         self._bar = Progress(size, size, enabled=progress)

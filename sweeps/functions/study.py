@@ -101,8 +101,9 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
 def _number(value: Any) -> float | None:
     """Return what has a value as a float, such as a tensor of one element; None for the rest."""
     if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.item()
-    if isinstance(value, str | bytes | complex):
+        value = value.ravel()[0] if np.ma.is_masked(value) else value.item()
+    # What is masked has no value; a float of it would be 0.
+    if isinstance(value, str | bytes | complex) or value is np.ma.masked:
         return None
     try:
         return float(value)

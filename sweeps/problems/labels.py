@@ -79,6 +79,8 @@ def plain(name: str, y: Any) -> np.ndarray:
             array = np.asarray(y, object)  # NumPy makes text of numbers beside text
     except (ValueError, RuntimeError) as error:  # torch's, of a tensor with a gradient
         raise ArrayTypeError(f"{name} cannot be read as an array: {error}") from None
+    if array.dtype.kind == "T":  # NumPy's text of any length
+        array = array.astype(object)
     if array.ndim == 0:
         raise ArrayError(f"{name} must have one entry for each row; got {shortened(y)}")
     if array.dtype.kind not in "biufUSMmO":
@@ -155,6 +157,11 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
                 f"y holds whole numbers as floats, {distinct} different ones in {rows} rows: "
                 f"labels or measurements? Say {BOTH}"
             )
+        if y.ndim == 2 and y.shape[1] > 1 and _is_one_hot(y):
+            raise ArrayError(
+                f"y holds rows of zeros and a one, as floats of shape {y.shape}: labels are "
+                f'y.argmax(axis=1). For a regression say loss="squared_error"'
+            )
         return False
     if y.dtype.kind in "iu" and rows > SURE and 2 * distinct > rows == len(y):
         warnings.warn(
@@ -164,6 +171,10 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
             stacklevel=4,
         )
     return True
+
+
+def _is_one_hot(y: np.ndarray) -> bool:
+    return bool(np.isin(y, (0.0, 1.0)).all() and (y.sum(axis=1) == 1.0).all())
 
 
 def _are_numbers(text: np.ndarray) -> bool:

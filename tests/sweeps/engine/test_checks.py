@@ -111,6 +111,7 @@ def test_a_trial_that_diverges_stops_and_the_others_go_on(line):
             assert not np.isinf(row.best_loss)
 
 
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_diverge_above(line):
     options = {"optimizer": "sgd", "batch_size": 4, "lr": 1.5, "steps": 200}
     losses = minibatch_losses(line, 1.5)

@@ -59,6 +59,7 @@ TRIALS = [
 
 
 @pytest.mark.parametrize(("optimizer", "hyper", "how"), TRIALS, ids=str)
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_a_trial_is_the_plain_training_loop(iris, optimizer, hyper, how):
     expected = Trial(iris, optimizer, **how, **hyper).train().measured()
     length = {name: how[name] for name in ("epochs", "steps", "seed") if name in how}
@@ -156,6 +157,7 @@ def test_float32(grid):
     assert (many.train_loss.to_numpy() != double.train_loss.to_numpy()).all()
 
 
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_a_seed_decides_weights_and_order(iris):
     frames = frame(iris, {"seed": range(4)}, optimizer="sgd", lr=0.0, epochs=1)
     assert frames.train_loss.nunique() == 4  # only the weights: lr is 0
@@ -185,6 +187,7 @@ def visited(problem, **options):
 
 
 @pytest.mark.parametrize("seed", [0, 11])
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_shuffle_modes(numbers, seed):
     order = {
         mode: visited(numbers, shuffle=mode, seed=seed, batch_size=1, epochs=3).reshape(3, 10)
@@ -268,7 +271,7 @@ def test_schedules_last_as_long_as_their_trial(iris):
         np.testing.assert_allclose(row.train_loss, expected["train_loss"], **CLOSE)
 
 
-@pytest.mark.filterwarnings("ignore:.*has no effect")
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_a_union_of_unlike_spaces_is_its_parts(iris):
     """Where a part lacks an axis, the keyword holds; without one, the rule's own default."""
     parts = [

@@ -17,6 +17,7 @@ from fastopt.rules.base import begun
 from sweeps import estimate, linspace, logspace, problems, sweep
 from sweeps.cli.spec import read_spec
 from sweeps.engine.lanes import RESULTS, STRIDE, WIDTH
+from tests.helpers import training as helpers
 
 run = functools.partial(sweep, progress=False)
 BANANA = problems.rosenbrock(start=(-1.5, -1.0))
@@ -134,6 +135,7 @@ def test_schedules_scale_the_learning_rate(schedule):
     Descent(BANANA, "adam", lr=0.05, schedule=schedule).descend(35).assert_is(row)
 
 
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_neighbours_keep_their_own_schedules():
     """More trials than lanes, of four kinds and lengths side by side."""
     kinds = ["constant", "cosine", schedules.step(7), schedules.exponential(0.8)]
@@ -166,14 +168,10 @@ def mixed(space, **options):
 
 
 def assert_same_bits(actual, expected):
-    pd.testing.assert_frame_equal(
-        actual[MEASURED].reset_index(drop=True),
-        expected[MEASURED].reset_index(drop=True),
-        rtol=0,
-        atol=0,
-    )
+    helpers.assert_same_bits(actual, expected, MEASURED)
 
 
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_a_trial_alone_has_the_bits_it_has_in_a_sweep():
     """Trials of 4 optimizers, some of which diverge, in full and padded blocks, on 1 and 2."""
     together = mixed(MIXED)
@@ -219,6 +217,7 @@ def test_a_divergence_stops_the_trial_and_is_data():
         assert np.isnan([row.x, row.y, row.distance, row.path_length]).all()
 
 
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_a_start_that_diverges_has_no_loss():
     (row,) = frame(BANANA, optimizer="sgd", steps=3, diverge_above=10.0).iloc
     assert (row.state, row.diverged_step, row.steps) == ("DIVERGED", 0, 0)

@@ -59,6 +59,7 @@ def test_a_learning_rate_makes_up_for_the_scale_of_the_loss(scale):
 
 
 @pytest.mark.filterwarnings("ignore:.*come to the same trials")
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_a_batch_of_all_rows_is_the_full_batch_whatever_the_seed():
     theta0 = np.linspace(-1.0, 1.0, 67)
     problem = problems.iris(hidden=(8,), dtype="float64", theta0=theta0)
@@ -76,6 +77,7 @@ def test_a_batch_of_all_rows_is_the_full_batch_whatever_the_seed():
     assert almost.train_loss[0] != almost.train_loss[1]
 
 
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_decoupled_decay_of_sgd_is_coupled_decay():
     """Proposition 1 of Loshchilov and Hutter 2019: the share l' = lr l of the weights is L2 by l.
 
@@ -127,6 +129,7 @@ def test_in_sweeps_adam_with_a_huge_eps_and_no_memory_is_sgd():
         np.testing.assert_allclose(rows[["x", "y"]], plain[["x", "y"]], atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_momentum_without_memory_is_sgd():
     space = {"lr": linspace(0.01, 0.19, 19)}
     plain = frame(BOWL, space, optimizer="sgd", steps=50)

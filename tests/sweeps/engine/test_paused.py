@@ -56,7 +56,7 @@ def assert_same(result, stops):
             np.testing.assert_array_equal(actual[k], expected[k], err_msg=name)
     states = np.array([state for state, _, _ in straight])
     np.testing.assert_array_equal(states, result.columns["state"])
-    for k, name in enumerate(result.plan.results):
+    for k, name in enumerate(result.plan.result_columns):
         cells = np.array([out[k] for _, out, _ in straight])
         same = (cells == result.columns[name]) | ~np.isfinite(cells)
         assert same.all(), name
@@ -76,6 +76,7 @@ SCHEDULES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_a_data_trial_goes_on_where_it_paused(iris):
     """Every order of rows and every state: inside an epoch, at its end, between checks, at one."""
     space = {
@@ -125,6 +126,7 @@ BANANA = problems.rosenbrock(start=(-1.5, -1.0))
 ONE_OF_A_KIND = ("sgd", "adam", "rprop", "lamb", "asgd", "schedule_free_adamw")
 
 
+@pytest.mark.filterwarnings("ignore::fastopt.errors.SweepWarning")  # no effect is meant
 def test_lanes_go_on_where_they_paused():
     """Rules of every sort, lanes that end or diverge first, blocks that are not full."""
     space = {

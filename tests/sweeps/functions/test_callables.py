@@ -1,5 +1,6 @@
 """Python functions as objectives, ask and tell, and Optuna there and back."""
 
+import functools
 import math
 import sys
 import textwrap
@@ -704,3 +705,61 @@ def test_curves_are_intermediate_values_and_back():
 def test_what_is_no_study_is_refused():
     with pytest.raises(SpecError, match=r"study must be an optuna\.study\.Study; got 'runs/x'"):
         from_optuna("runs/x")
+
+
+async def awaited(config, k=1):
+    return config["a"] * k
+
+
+def yielding(config):
+    yield config["a"]
+
+
+class Awaited:
+    async def __call__(self, config):
+        return config["a"]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (awaited, "returns a coroutine"),
+        (functools.partial(awaited, k=2), "returns a coroutine"),
+        (Awaited(), "returns a coroutine"),
+        (yielding, "yields"),
+        (lambda: 1.0, r"takes \(\)"),
+        (lambda **config: 1.0, r"takes \(\*\*config\).*function\(\*\*config\)"),
+        (lambda a, b: a * b, "missing a required argument: 'b'"),
+    ],
+)
+def test_functions_that_no_trial_could_call_are_refused(function, message):
+    with pytest.raises(SpecError, match=message):
+        sweep_callable(function, {"a": [1, 2]}, progress=False)
+
+
+class Own:
+    def method(self, config):
+        return config["a"]
+
+    __call__ = method
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        Own(), Own().method, functools.partial(lambda config, k: config["a"], k=2),
+        lambda config, *rest, k=1: config["a"], np.vectorize(lambda config: config["a"]),
+    ],
+)  # fmt: skip
+def test_whatever_takes_one_dict_is_called(function):
+    result = sweep_callable(function, {"a": [1, 2]}, progress=False, n_jobs=1)
+    assert result.to_frame()["value"].tolist() == [1.0, 2.0]
+
+
+def test_what_is_masked_has_no_value():
+    study = Study({"a": [1, 2, 3]})
+    study.ask(3)
+    study.tell(0, np.ma.masked)
+    study.tell(1, {"value": np.ma.masked_array([1.0], mask=[True])})
+    study.tell(2, np.ma.masked_array([1.0]))
+    assert study.result().counts == {"COMPLETE": 1, "DIVERGED": 0, "PRUNED": 0, "FAILED": 2}

@@ -338,3 +338,15 @@ def test_stores_do_not_ask_what_classes_are_called():
 def test_points_of_a_landscape_are_not_masked():
     with pytest.raises(ArrayError, match=r"start\[1\] is masked"):
         problems.landscape(lambda x, y: x * x + y * y, np.ma.masked_equal([1.0, 2.0], 2.0))
+
+
+def test_rows_of_zeros_and_a_one_are_asked_about():
+    """As integers or floats; a regression on them is one if it says so."""
+    X, labels = np.arange(24.0).reshape(12, 2), np.arange(12) % 3
+    for dtype in (int, np.float32):
+        with pytest.raises(ArrayError, match=r"y.argmax\(axis=1\)"):
+            problems.mlp(X, np.eye(3)[labels].astype(dtype))
+    assert problems.mlp(X, np.eye(3)[labels], loss="squared_error").classes is None
+    assert problems.mlp(X, np.eye(3)[labels] + 0.5).classes is None
+    text = np.array(["a", "b", "c"], np.dtypes.StringDType())[labels]
+    assert problems.mlp(X, text).classes.tolist() == ["a", "b", "c"]

@@ -20,10 +20,10 @@ from sweeps import (
     Space,
     Study,
     SweepResult,
+    estimate,
     latin_hypercube,
     logspace,
     loguniform,
-    plan,
     problems,
     sweep,
     sweep_callable,
@@ -214,8 +214,8 @@ def test_what_cannot_be_pickled_is_named():
     assert copy.deepcopy(problem)(2.0) == problem(2.0)
 
 
-def estimate():
-    return plan(problems.ellipse(), {"lr": [0.1]}, steps=3)
+def estimated():
+    return estimate(problems.ellipse(), {"lr": [0.1]}, steps=3)
 
 
 OTHERS = {
@@ -227,7 +227,7 @@ OTHERS = {
     "drawn": lambda: Space({"lr": loguniform(1e-3, 1.0, 5, seed=1)}),
     "designed": lambda: Space(latin_hypercube({"lr": uniform(0.0, 1.0)}, 4, seed=1)),
     "sample": lambda: Space(GRID).sample(4, seed=1),
-    "estimate": estimate,
+    "estimate": estimated,
     "reducer": lambda: KeepBest(3),
     **PRUNERS,
 }

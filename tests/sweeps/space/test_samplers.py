@@ -15,11 +15,11 @@ from sweeps import (
     Space,
     choice,
     draws,
+    estimate,
     latin_hypercube,
     linspace,
     logspace,
     loguniform,
-    plan,
     problems,
     randint,
     sobol,
@@ -420,7 +420,7 @@ def test_draws_out_of_range_are_refused_before_anything_runs():
     iris = problems.iris(hidden=(4,))
     for axes in ({"beta1": uniform(0.5, 1.5, 50)}, draws({"beta1": uniform(0.5, 1.5)}, 50)):
         with pytest.raises(ValueError, match="beta1"):
-            plan(iris, axes, epochs=1)
+            estimate(iris, axes, epochs=1)
 
 
 # --- refusals ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastopt.errors import FastoptError, SpecError, StoredSpecError, StoreError, SweepWarning
-from sweeps import SweepResult
+from sweeps import SweepResult, problems, sweep
 from sweeps.engine import chunks
 from sweeps.store import folder, fs
 from sweeps.store.compact import compact
@@ -335,3 +335,10 @@ def test_a_changed_byte_of_a_document_is_found_or_says_the_same(count, tmp_path)
         except FastoptError:
             refused += 1
     assert refused > count / 3  # the others changed blanks, or where results came from
+
+
+@pytest.mark.parametrize("store", [["runs"], 3, b"runs", "x" * 256, "runs/" + "\N{SNOWMAN}" * 99])
+def test_what_is_no_path_is_refused_in_few_words(store):
+    with pytest.raises(StoreError) as caught:
+        sweep(problems.ellipse(), {"lr": [0.1]}, optimizer="sgd", steps=1, store=store)
+    assert len(str(caught.value)) < 400
