@@ -112,8 +112,8 @@ def sweep(
         trial draws its own, from the seed and all that the trial is: its settings, not its number,
         so it has the same bits alone, in any part of the grid and in any larger grid.
     stop_at_target : bool
-        A trial ends at the first check that reaches the target: ``COMPLETE``, and ``steps`` equals
-        ``steps_to_target``.
+        A trial ends at the first check that reaches the target: ``COMPLETE``, and ``steps`` (in the
+        frame ``steps_taken``, if ``steps`` is an axis) equals ``steps_to_target``.
     target : float, optional
         ``steps_to_target`` is the first check at which ``metric`` is at least as good.
     metric : {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
@@ -195,7 +195,8 @@ def sweep(
         Trials FAILED, because the workers that ran them died or raised an exception each time; the
         column ``error`` of the result says why. Or a setting has no effect: a keyword beside an
         axis of its name, an axis that means nothing to some of the optimizers or schedules beside
-        it, two values of an axis that come to the same trial.
+        it, what another setting switches off (``nesterov`` without momentum, a seed where nothing
+        is drawn), two values of an axis that come to the same trial, a target out of reach.
 
     Examples
     --------
