@@ -50,7 +50,9 @@ def assert_same_bits(actual, expected, names=MEASURED):
 
 def taken(frame):
     """Return the frame with the steps that trials took as ``steps``, if those given are an axis."""
-    return frame.assign(steps=frame["steps_taken"]) if "steps_taken" in frame else frame
+    if "steps_taken" not in frame:
+        return frame
+    return frame.assign(steps=frame["steps_taken"]).drop(columns="steps_taken")
 
 
 def initial(problem, seed):
