@@ -300,7 +300,8 @@ BROKEN = {
     ),
     "two spacings": (
         axis("lr = { range = 3, values = [1] }"),
-        r"\$\.space\.lr: give exactly one of geomspace, linspace, logspace, range, values; got range, values",
+        r"\$\.space\.lr: give exactly one of geomspace, linspace, logspace, range, values; "
+        "got range, values",
     ),
     "no spacing": (axis("lr = {}"), r"\$\.space\.lr: give exactly one of .*; got none"),
     "spacing too short": (
