@@ -67,6 +67,7 @@ class Space:
 
     Examples
     --------
+    >>> from sweeps import geomspace
     >>> space = Space({"optimizer": ["sgd", "adam"], "lr": geomspace(1e-4, 1, 5)})
     >>> len(space), space.names
     (10, ('optimizer', 'lr'))
@@ -159,6 +160,7 @@ class Space:
 
         Examples
         --------
+        >>> from sweeps import geomspace
         >>> space = Space({"lr": geomspace(1e-6, 1, 2**30), "seed": range(1024)})
         >>> space.size == 2**40, space.sample(100, seed=1).size
         (True, 100)
