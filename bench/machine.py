@@ -11,8 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from fastopt.machine.steps import stepper
-from fastopt.rules import RULES
+import fastopt
 
 PACKAGES = ("numpy", "numba", "scipy", "pandas", "scikit-learn", "torch")
 
@@ -43,9 +42,8 @@ def _has(flag: str) -> bool:
 
 
 def _layer() -> str:
-    rule = RULES["sgd"]
-    n = 1 << 16
-    stepper(rule)(n, rule.pack(), np.zeros(1), np.zeros(n, np.float32), (np.zeros(n, np.float32),))
+    p, g = np.zeros((2, 1 << 16), np.float32)
+    fastopt.SGD(p).step(g)
     try:
         return numba.threading_layer()
     except ValueError:  # one thread: nothing parallel ever ran

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from bench import traffic
-from fastopt.machine.steps import stepper
 from fastopt.rules import RULES
 from fastopt.stepping import fused
 from fastopt.torch import Optimizer
 from fastopt.torch.binding import made_of
 from tests.helpers.cases import Case, fresh, signed
+from tests.helpers.stepping import step_arrays
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -76,7 +76,7 @@ def test_the_rule_is_its_reference(rule, execute, k):
     for t in range(1, 6):
         g = signed(rng, 33, np.float64)
         expected = reference(case.h, t, expected[0], g, *expected[1:])
-        stepper(rule)(33, state.h, state.clock, g, state.x)
+        step_arrays(rule, state.h, state.clock, g, state.x)
     for actual, wide in zip(state.x, expected):
         np.testing.assert_allclose(actual, wide, rtol=1e-13, atol=1e-14)
 

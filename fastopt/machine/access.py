@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import load_item, make_array, populate_array, store_item
 
 __all__ = [
-    "arrays_at", "arrays_of", "cast", "load", "locate", "put", "store", "take", "word_at",
+    "arrays_at", "arrays_of", "cast", "load", "put", "store", "take", "word_at",
 ]  # fmt: skip
 
 
@@ -162,21 +162,18 @@ def cast(typingctx, values, a):
     return types.UniTuple(_number(a), len(values))(values, a), codegen
 
 
-def _entries(context, builder, signature, args, kinds):
-    """Pair type ``k`` with where ``table[row + k, column]`` is; ``args`` begin with those three."""
-    kind = signature.args[0]
-    view = make_array(kind)(context, builder, args[0])
-    row, column = (context.cast(builder, args[k], signature.args[k], types.intp) for k in (1, 2))
-    for k, item in enumerate(kinds):
-        at = [builder.add(row, row.type(k)), column]
-        yield item, cgutils.get_item_pointer(context, builder, kind, view, at, wraparound=False)
-
-
 def _arrays(context, builder, signature, args, kinds):
     """Arrays of the types ``kinds``, for an intrinsic of ``(table, row, column, size, ...)``."""
-    size = context.cast(builder, args[3], signature.args[3], types.intp)
+    view = make_array(signature.args[0])(context, builder, args[0])
+    row, column, size = (
+        context.cast(builder, args[k], signature.args[k], types.intp) for k in (1, 2, 3)
+    )
     arrays = []
-    for item, pointer in _entries(context, builder, signature, args, kinds):
+    for k, item in enumerate(kinds):
+        at = [builder.add(row, row.type(k)), column]
+        pointer = cgutils.get_item_pointer(
+            context, builder, signature.args[0], view, at, wraparound=False
+        )
         array = make_array(item)(context, builder)
         width = context.get_constant(types.intp, item.dtype.bitwidth // 8)
         populate_array(
@@ -202,20 +199,6 @@ def arrays_at(typingctx, table, row, column, size, like):
         return _arrays(context, builder, signature, args, signature.args[4])
 
     return like(table, row, column, size, like), codegen
-
-
-@intrinsic
-def locate(typingctx, table, row, column, arrays):
-    """Write the address of array ``k`` of a tuple to ``table[row + k, column]``."""
-
-    def codegen(context, builder, signature, args):
-        entries = _entries(context, builder, signature, args, signature.args[3])
-        for k, (item, pointer) in enumerate(entries):
-            array = make_array(item)(context, builder, builder.extract_value(args[3], k))
-            builder.store(builder.ptrtoint(array.data, pointer.type.pointee), pointer)
-        return context.get_dummy_value()
-
-    return types.void(table, row, column, arrays), codegen
 
 
 def arrays_of(dtypes: tuple[np.dtype, ...]) -> Any:

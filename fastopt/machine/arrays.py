@@ -23,7 +23,6 @@ __all__ = [
     "check_disjoint",
     "check_kind",
     "check_like",
-    "is_like",
     "named",
 ]
 
@@ -175,17 +174,6 @@ def check_like(where: str, g: Any, dtype: np.dtype, shape: tuple[int, ...]) -> N
             f"{where} has shape {g.shape}, but its parameter has shape {shape}; "
             "both must be the same."
         )
-
-
-def is_like(g: Any, dtype: np.dtype, shape: tuple[int, ...]) -> bool:
-    """Tell quickly whether :func:`check_like` would let ``g`` pass."""
-    return (
-        type(g) is np.ndarray
-        and g.dtype == dtype
-        and g.shape == shape
-        and (flags := g.flags).c_contiguous
-        and flags.aligned
-    )
 
 
 HEAD = object.__basicsize__

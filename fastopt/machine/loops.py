@@ -13,12 +13,12 @@ import numpy as np
 from numba import prange
 
 from fastopt.compile import inlinable, jitable
-from fastopt.machine.access import arrays_of, cast, load, locate, put, store, take
+from fastopt.machine.access import arrays_of, cast, load, put, store, take
 from fastopt.machine.calls import call
 from fastopt.rules import Rule
 
 __all__ = [
-    "LINE", "adapted", "alone", "cast", "contained", "each", "launched", "load", "measuring", "put",
+    "LINE", "adapted", "cast", "contained", "each", "launched", "load", "measuring", "put",
     "scattered", "span_item", "spanning", "store", "summing", "sums_item", "take", "ticking",
     "trusting",
 ]  # fmt: skip
@@ -175,8 +175,8 @@ def trusting(trust, n_coefficients):
     return adapt
 
 
-# Where links are: how many coefficients there are, then addresses of what :func:`alone` and
-# :func:`scattered` call; the last four are 0 for a rule that measures nothing.
+# Where links are: how many coefficients there are, then addresses of what
+# :func:`scattered` calls; the last four are 0 for a rule that measures nothing.
 COEFFICIENTS, SCATTERED, TICK, SPAN, EACH, SPAN_ITEM, ADAPT, SUMS, SUMS_ITEM, TRUST = range(10)
 
 
@@ -304,27 +304,3 @@ def launched(unpack):
 
 # Pieces of an array start on whole cache lines.
 LINE = 64
-
-
-def alone():
-    """One step over one array, in ``pieces``: :func:`scattered`, with a table of one column.
-
-    ``h``, of shape (1, hyperparameters), ``clock``, of shape (1, length), ``g`` and ``x`` are those
-    of :func:`fastopt.machine.steps.stepper`.
-    """
-
-    def step(links, pieces, h, clock, g, x):
-        table = np.empty((2 + len(x), 1), np.int64)
-        table[0, 0] = 0
-        locate(table, 1, 0, (g, *x))
-        size = (g.size // pieces + LINE) // LINE * LINE
-        n = (g.size + size - 1) // size
-        items = np.empty((2, n + 1), np.int64)
-        for k in range(n):
-            items[0, k], items[1, k] = 0, k * size
-        items[0, n], items[1, n] = 1, 0
-        only, sizes = np.empty(1, np.int64), np.empty(1, np.int64)
-        only[0], sizes[0] = 0, g.size
-        call(links[SCATTERED], None, (links, h, only, clock, sizes, table, only, items))
-
-    return step

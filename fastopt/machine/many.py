@@ -17,18 +17,24 @@ import numpy as np
 from numba import types
 
 from fastopt.compile import kernel
+from fastopt.machine.arrays import address
 from fastopt.machine.calls import unpacked, words_of
-from fastopt.machine.lookup import COUNTER, FAULTS, GRADIENT, SLOTS, Lookup
+from fastopt.machine.lookup import ARRAYS, COUNTER, FAULTS, GRADIENT, SLOTS, Lookup
 from fastopt.machine.loops import LINE, launched
 from fastopt.machine.steps import PARALLEL_FROM, WHERE, WORK, find_of, links_of
 from fastopt.machine.threads import enter_parallel, leave_parallel
 from fastopt.rules import Rule
 from fastopt.rules.clocks import new_clock
 
-__all__ = ["BFLOAT16", "Fault", "Launch", "Many", "work_items"]
+__all__ = ["BFLOAT16", "Fault", "Launch", "Many", "single", "work_items"]
 
 BFLOAT16 = np.dtype(np.uint16)
 """Kind of arrays that hold the bits of bfloat16 numbers."""
+
+Layout = tuple[tuple[int, ...], tuple[int, ...]]
+"""Sizes of an array, and its strides in elements."""
+
+_NO_BOUNDS = np.zeros((2, 0), np.int64)
 
 ITEM = 8192
 # Finding an array and its coefficients takes as long as this many elements.
@@ -78,6 +84,18 @@ def _launcher() -> Any:
     return kernel(launched, unpacked(types.Tuple((WHERE, WORK))), nogil=False)
 
 
+@functools.lru_cache(maxsize=16)
+def _layout(shapes: tuple[Layout, ...]) -> tuple[np.ndarray, ...]:
+    """Return, only to be read, sizes, all dimensions, the first of each array, and all numbers."""
+    dims = [pair for shape, strides in shapes for pair in zip(shape, strides)]
+    return (
+        np.array([math.prod(shape) for shape, _ in shapes], np.int64),
+        np.array(dims, np.int64).reshape(-1, 2),
+        np.cumsum([0, *(len(shape) for shape, _ in shapes)]),
+        np.arange(len(shapes)),
+    )
+
+
 class Many:
     """Arrays of one rule and dtype, each with its own clock, updated by one kernel call.
 
@@ -124,7 +142,7 @@ class Many:
         rule: Rule,
         kind: Any,
         slot_kind: Any,
-        shapes: Sequence[tuple[Sequence[int], Sequence[int]]],
+        shapes: Sequence[Layout],
         hyper: np.ndarray,
         groups: Sequence[int] | np.ndarray,
         lookup: Lookup,
@@ -134,10 +152,9 @@ class Many:
     ) -> None:
         self.rule, self.lookup, self.hyper = rule, lookup, hyper
         self.kinds = tuple(map(np.dtype, (kind, kind, *(slot_kind for _ in rule.slots))))
-        self.shapes = shapes
-        self.sizes = np.array([math.prod(shape) for shape, _ in shapes], np.int64)
+        self.shapes = tuple(shapes)
+        self.sizes, dims, first, everything = _layout(self.shapes)
         self.groups = np.array(groups, np.int64)
-        self.everything = np.arange(self.sizes.size)
         rows = SLOTS + len(rule.slots), self.sizes.size
         self.objects, self.checked = np.empty(rows, object), np.empty(rows, object)
         self.table = np.zeros(rows, np.int64)
@@ -146,17 +163,9 @@ class Many:
         codes = np.zeros(rows[0], np.int64)
         codes[GRADIENT : GRADIENT + len(asked)] = [lookup.codes[kind] for kind in asked]
         codes[COUNTER] = lookup.codes[np.dtype(np.float32)] if counts else 0
-        dims = [pair for shape, strides in shapes for pair in zip(shape, strides)]
-        self._where = [
-            codes,
-            self.objects,
-            self.checked,
-            np.array(dims, np.int64).reshape(-1, 2),
-            np.cumsum([0, *(len(shape) for shape, _ in shapes)]),
-            self.table,
-        ]
+        self._where = [codes, self.objects, self.checked, dims, first, self.table]
         self._nbytes = self.sizes * self.kinds[0].itemsize
-        self.aim(self.everything, np.zeros((2, 0), np.int64))
+        self.aim(everything, _NO_BOUNDS)
 
     def aim(self, active: np.ndarray, bounds: np.ndarray) -> None:
         """Step these arrays from now on.
@@ -170,16 +179,18 @@ class Many:
             may share.
         """
         self.active, self.bounds = active, bounds
-        sizes = self.sizes[active]
-        self.weight = int(sizes.sum()) + OVERHEAD * sizes.size
         # Checked against these bounds they were not.
         self.table[GRADIENT] = 0
 
+    @property
+    def weight(self) -> int:
+        """How long a step takes, as a number of elements."""
+        return sum(self.sizes[self.active].tolist()) + OVERHEAD * self.active.size
+
     def _items(self, parallel: bool) -> np.ndarray:
-        sizes = self.sizes[self.active]
         if parallel:
-            return work_items(sizes, numba.config.NUMBA_NUM_THREADS)
-        return np.array([[0, sizes.size], [0, 0]])[:, : 1 + bool(sizes.size)].copy()
+            return work_items(self.sizes[self.active], numba.config.NUMBA_NUM_THREADS)
+        return np.array([[0, self.active.size], [0, 0]] if self.active.size else [[0], [0]])
 
     def order(self, parallel: bool) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return what :func:`.loops.launched` takes, and the arrays that it is made of.
@@ -271,3 +282,35 @@ class Launch:
             self._kept += [arrays for _, arrays in made]
             orders = self._orders[parallel] = np.array([words for words, _ in made])
         return orders
+
+
+def single(
+    rule: Rule, hyper: np.ndarray, clock: np.ndarray, g: np.ndarray, x: Sequence[np.ndarray]
+) -> Launch:
+    """Return the step of one array alone, by the path of all others.
+
+    Parameters
+    ----------
+    rule : Rule
+    hyper : ndarray of float64, shape (1, hyperparameters)
+        Read at each step.
+    clock : ndarray of float64, shape (1, length)
+        Advanced in place by each step.
+    g : ndarray, shape (n,)
+        The gradient, read at each step.
+    x : sequence of ndarray, shape (n,)
+        Parameter and slots, of the dtype of ``g`` and apart from it, which nobody checks.
+
+    Examples
+    --------
+    >>> from fastopt.rules import RULES
+    >>> rule, p = RULES["sgd"], np.ones(2)
+    >>> hyper, clock = np.array([rule.pack({"lr": 0.5})]), np.zeros((1, 1))
+    >>> single(rule, hyper, clock, np.ones(2), [p]).run(), p, clock
+    (None, array([0.5, 0.5]), array([[1.]]))
+    """
+    many = Many(rule, g.dtype, g.dtype, [(g.shape, (1,))], hyper, [0], ARRAYS, clocks=clock)
+    for row, a in enumerate((g, *x), GRADIENT):
+        many.objects[row, 0] = many.checked[row, 0] = a
+        many.table[row, 0] = address(a)
+    return Launch([many])

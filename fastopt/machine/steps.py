@@ -1,4 +1,4 @@
-"""What a rule compiles to, and the step of one array that is put together from it.
+"""What a rule compiles to.
 
 Of a rule only its own functions are compiled, in a loop each; what calls them is one kernel for all
 rules (:func:`fastopt.machine.loops.scattered`), and the only one that is compiled to run in
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 
@@ -19,10 +17,10 @@ from fastopt.compile import kernel
 from fastopt.machine import loops
 from fastopt.machine.calls import address_of
 from fastopt.machine.lookup import finding
-from fastopt.machine.threads import Twins, gil_kept
+from fastopt.machine.threads import gil_kept
 from fastopt.rules import Rule
 
-__all__ = ["WHERE", "WORK", "find_of", "links_of", "stepper"]
+__all__ = ["PARALLEL_FROM", "WHERE", "WORK", "find_of", "links_of"]
 
 # float32 on 2 cores the twins cross at 16 000 elements (AdamW), 24 000 (momentum), 32 000 (SGD).
 # Whole steps of AdamW, serial and parallel, in us: a list of 18 arrays of 1 000 takes 19 and 15
@@ -89,48 +87,3 @@ def _sums(rule: Rule, n: int, kinds: tuple[np.dtype, ...]) -> tuple[int, ...]:
         address_of(kernel(loops.sums_item), _NONE, _WHOLE, *_ITEM),
         address_of(kernel(loops.trusting, rule.trust, n), _NONE, _ROW, _REAL, _REAL, _WHOLE),
     )
-
-
-class Step:
-    """One twin of the step of a rule, called as ``step(h, clock, g, x)``; see :func:`stepper`."""
-
-    def __init__(self, rule: Rule, parallel: bool) -> None:
-        self._rule, self._parallel = rule, parallel
-        self._kernel = kernel(loops.alone)
-        # As many as there can be threads; asking how many there are now takes as long as a step.
-        self._pieces = numba.config.NUMBA_NUM_THREADS if parallel else 1
-        self._links: dict[np.dtype, np.ndarray] = {}
-        self._hyper: tuple[Any, np.ndarray] = (None, np.zeros((1, 0)))
-
-    def __call__(
-        self, h: tuple[float, ...], clock: np.ndarray, g: np.ndarray, x: tuple[np.ndarray, ...]
-    ) -> None:
-        """Advance ``clock`` and update ``x`` with the gradient ``g``, in place."""
-        links = self._links.get(g.dtype)
-        if links is None:
-            kinds = (g.dtype,) * (1 + len(x))
-            links = self._links[g.dtype] = links_of(self._rule, kinds, self._parallel)
-        pair = self._hyper  # read once: another thread may replace it
-        if pair[0] is not h:
-            pair = self._hyper = h, np.array([h], np.float64)
-        self._kernel(links, self._pieces, pair[1], clock[None], g, x)
-
-
-@functools.cache
-def stepper(rule: Rule) -> Twins:
-    """Return the step of ``rule`` over flat arrays, called as ``stepper(rule)(n, h, clock, g, x)``.
-
-    Parameters of the call
-    ----------------------
-    n : int
-        Number of elements, which picks the serial or the parallel twin.
-    h : tuple of float
-        Hyperparameters from :meth:`fastopt.rules.Rule.pack`.
-    clock : ndarray of float64
-        The rule's clock; advanced by one step, in place.
-    g : ndarray, shape (n,)
-        Gradient; only read.
-    x : tuple of ndarray, each of shape (n,)
-        ``(p, *slots)``, C-contiguous, of the dtype of ``g``, not overlapping; updated in place.
-    """
-    return Twins(Step(rule, parallel=False), Step(rule, parallel=True), PARALLEL_FROM)

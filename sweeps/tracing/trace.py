@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.compile import kernel
-from fastopt.machine.steps import stepper
+from fastopt.machine.many import single
 from fastopt.rules import Rule
 from fastopt.rules.base import begin
 from fastopt.rules.clocks import new_clock
@@ -182,6 +182,8 @@ class Walk:
         self.x = (theta, *(np.empty_like(theta) for _ in rule.slots))
         for source, slot in zip(rule.starts[1:], self.x[1:]):
             begin(source, first, theta, slot)
+        self.hyper, self.grad = np.array([first]), np.empty_like(theta)
+        self.launch = single(rule, self.hyper, self.clock[None], self.grad, self.x)
         self.corrections = corrections(rule)
         self.lr = math.nan
         self.update = np.full_like(theta, np.nan)
@@ -189,12 +191,12 @@ class Walk:
 
     def step(self, t: int, grad: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Take step ``t + 1`` with this gradient, and project it to the bounds."""
-        h = self.scheduled(t)
+        self.hyper[0], self.grad[:] = self.scheduled(t), grad
         before = self.x[0].copy()
-        stepper(self.rule)(grad.size, h, self.clock, grad, self.x)
+        self.launch.run()
         if bounds is not None:
             np.clip(self.x[0], *bounds, out=self.x[0])
-        self.lr, self.update = h[0], self.x[0] - before
+        self.lr, self.update = float(self.hyper[0, 0]), self.x[0] - before
         self.direction = self.quantities.get("m_hat", grad).copy()
 
     def scheduled(self, t: int) -> tuple[float, ...]:

@@ -13,12 +13,12 @@ import torch
 import fastopt
 import fastopt.torch
 from fastopt.errors import StateError
-from fastopt.machine.steps import stepper
 from fastopt.rules import RULES, Real
 from fastopt.rules.base import power
 from fastopt.rules.clocks import LAST_STEP, new_clock, power_at, resumed
 from fastopt.torch.adapter import Optimizer as TorchOptimizer
 from tests.helpers.cases import PLAIN
+from tests.helpers.stepping import step_arrays
 
 NAMES = [
     name
@@ -238,7 +238,6 @@ def test_an_embedded_step_goes_on_with_other_betas():
     """As the class does."""
     p, q = np.ones(3), np.ones(3)
     opt = fastopt.Adam(p)
-    step = stepper(RULES["adam"])
     h = fastopt.hyper("adam")
     clock, slots = fastopt.clock("adam", h), fastopt.slots("adam", q)
     for t in range(6):
@@ -248,7 +247,7 @@ def test_an_embedded_step_goes_on_with_other_betas():
             clock = fastopt.clock("adam", h, clock)
         g = np.full(3, 1.0 + t)
         opt.step(g)
-        step(3, h, clock, g, (q, *slots))
+        step_arrays(RULES["adam"], h, clock, g, (q, *slots))
     np.testing.assert_array_equal(p, q)
 
 

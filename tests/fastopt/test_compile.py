@@ -47,16 +47,19 @@ FEW_RULES = (
     + """
 import numpy as np
 from fastopt.rules import RULES
-from fastopt.machine.steps import stepper
+from tests.helpers.stepping import step_arrays
 
 for rule in map(RULES.get, ("sgd", "adam", "adamw")):
     for dtype in (np.float32, np.float64):
-        for twin in (stepper(rule).serial, stepper(rule).parallel):
+        for parallel in (False, True):
             h, x = rule.pack(), tuple(np.ones(9, dtype) for _ in ("p", *rule.slots))
-            twin(h, np.array(rule.clock0(h)), np.ones(9, dtype), x)
+            step_arrays(rule, h, np.array(rule.clock0(h)), np.ones(9, dtype), x, parallel=parallel)
 print(*sorted(compiled.names))
 """
 )
+
+# Of all rules and dtypes there is one of each.
+SHARED = ["finding", "launched", "scattered"]
 
 # One SGD step with lr = 0.5: 3 - 0.5 * 2 = 2.
 ONE_STEP = (
@@ -64,9 +67,9 @@ ONE_STEP = (
     + """
 import numpy as np
 from fastopt.rules import RULES
-from fastopt.machine.steps import stepper
+from tests.helpers.stepping import step_arrays
 rule, p = RULES["sgd"], np.full(9, 3.0)
-stepper(rule).serial(rule.pack({"lr": 0.5}), np.zeros(1), np.full(9, 2.0), (p,))
+step_arrays(rule, rule.pack({"lr": 0.5}), np.zeros(1), np.full(9, 2.0), (p,), parallel=False)
 print(p[0], *sorted(compiled.names))
 """
 )
@@ -93,7 +96,7 @@ def test_second_process_compiles_nothing(python, tmp_path):
     names = printed(python(FEW_RULES, NUMBA_CACHE_DIR=str(tmp_path)))
     # Two formulas (adamw is adam's), in two dtypes; what they have in common once.
     assert Counter(names) == {
-        "spanning": 4, "ticking": 2, "alone": 4, "scattered": 1, "each": 2, "span": 1
+        "spanning": 4, "ticking": 2, **dict.fromkeys(SHARED, 1), "each": 2, "span": 1
     }  # fmt: skip
     files = sorted(tmp_path.rglob("*"))
     assert printed(python(FEW_RULES, NUMBA_CACHE_DIR=str(tmp_path))) == []
@@ -101,8 +104,8 @@ def test_second_process_compiles_nothing(python, tmp_path):
 
 
 OF_A_RULE = ["spanning", "ticking"]
-OF_ARRAYS = ["alone", "scattered", *OF_A_RULE]
-ALL = sorted([*OF_ARRAYS, "each", "span"])
+OF_ARRAYS = ["finding", "scattered", *OF_A_RULE]
+ALL = sorted([*SHARED, *OF_A_RULE, "each", "span"])
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import pytest
 import fastopt
 from fastopt import RULES, ArrayError, ArrayTypeError, HyperparameterError
 from fastopt.machine.arrays import address
-from fastopt.machine.steps import stepper
 from tests.helpers.cases import ONE_OF_A_SHAPE
+from tests.helpers.stepping import step_arrays
 
 STEPS = 20
 
@@ -74,7 +74,7 @@ def test_every_rule_can_be_embedded(name):
     clock, g, x = states[1]
     for _ in range(50):
         g[:] = x[0]
-        stepper(RULES[name])(3, h, clock, g, x)
+        step_arrays(RULES[name], h, clock, g, x)
     np.testing.assert_array_equal(ours[0], ours[1])
     assert (np.abs(ours[0]) < [1.0, 2.0, 0.5]).all()
     assert clock[0] == 50

@@ -17,6 +17,7 @@ from fastopt import classes
 from fastopt.errors import HyperparameterError, StateError
 from fastopt.rules import RULES
 from tests.helpers.cases import CASES, EDGES, PLAIN, fresh, signed
+from tests.helpers.stepping import step_arrays
 
 SHARED = ["NAdam", "RAdam", "Adamax", "Adagrad", "RMSprop", "Adadelta", "ASGD", "Rprop"]
 MEASURED = [case for case in PLAIN if case.rule.measure]
@@ -119,13 +120,12 @@ def test_copies_and_pickles_continue(opt_class):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", MEASURED, ids=str)
 def test_measured_step_has_the_same_bits_for_any_number_of_threads(case, dtype):
-    kernel = fastopt.machine.steps.stepper(case.rule)
     for n in (*EDGES, 8191, 8193):
         g = signed(np.random.default_rng(n), n, dtype)
         serial, parallel = fresh(case, n, dtype), fresh(case, n, dtype)
         for _ in range(2):
-            kernel.serial(serial.h, serial.clock, g, serial.x)
-            kernel.parallel(parallel.h, parallel.clock, g, parallel.x)
+            step_arrays(case.rule, serial.h, serial.clock, g, serial.x, parallel=False)
+            step_arrays(case.rule, parallel.h, parallel.clock, g, parallel.x, parallel=True)
         for a, b in zip(serial.x, parallel.x):
             assert a.tobytes() == b.tobytes(), n
 

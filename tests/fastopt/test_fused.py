@@ -25,11 +25,11 @@ from fastopt import (
     flatten,
     global_norm,
 )
-from fastopt.machine.steps import stepper
 from fastopt.rules import RULES
 from fastopt.stepping import fused
 from tests.helpers.cases import ONE_OF_A_SHAPE, signed
 from tests.helpers.makers import arrays, every_maker, everything, gradients
+from tests.helpers.stepping import step_arrays
 
 DTYPES = [np.float32, np.float64]
 # One optimizer a number of slots, none with coupled decay: there the gradient is rounded twice.
@@ -199,7 +199,7 @@ def test_twins_agree_with_everything_on(name, n):
     rule = fused.clearing(fused.clipped(fused.averaged(RULES[name])))
     h = (*RULES[name].pack(), 0.9, 0.5, 0.1)
     results = []
-    for twin, offset in itertools.product(("serial", "parallel"), (0, 1)):
+    for parallel, offset in itertools.product((False, True), (0, 1)):
         rng = np.random.default_rng(n)
         x = [signed(rng, n + 1, np.float32)[offset : n + offset] for _ in range(2)]
         x[0][:], x[1][:] = signed(rng, n, np.float32), signed(rng, n, np.float32)
@@ -209,7 +209,7 @@ def test_twins_agree_with_everything_on(name, n):
         state = (p, *slots, p.copy(), g)
         for _ in range(2):
             g[:] = signed(rng, n, np.float32)
-            getattr(stepper(rule), twin)(h, clock, g, state)
+            step_arrays(rule, h, clock, g, state, parallel=parallel)
         assert not g.any()
         results.append(b"".join(a.tobytes() for a in (clock, *state)))
     assert len(set(results)) == 1

@@ -15,9 +15,9 @@ from fastopt.machine.arrays import address
 from fastopt.machine.lookup import ARRAYS, CLASH, CLOCK, COUNTER, GRADIENT, MOVED, PARAMETER, SLOTS
 from fastopt.machine.loops import LINE
 from fastopt.machine.many import BFLOAT16, ITEM, OVERHEAD, Launch, Many, work_items
-from fastopt.machine.steps import stepper
 from fastopt.rules import RULES
 from fastopt.torch.memory import TENSORS
+from tests.helpers.stepping import step_arrays
 
 SIZES = {
     "none": [],
@@ -103,7 +103,7 @@ class Arrays:
         assert launch.run() is None
         for s in active:
             h = self.hyper[self.groups[s]]
-            stepper(self.rule).serial(h, self.clocks[s], g[s], self.alone[s])
+            step_arrays(self.rule, h, self.clocks[s], g[s], self.alone[s], parallel=False)
 
     def check(self):
         assert self.many.clocks.tobytes() == self.clocks.tobytes()

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 import torch
 
-from fastopt.machine.steps import stepper
 from fastopt.rules import RULES
 from tests.helpers.cases import CASES, EDGES, ELEMENTWISE, PLAIN, State, fresh, signed
 from tests.helpers.reference import owed, terms, ulps
+from tests.helpers.stepping import step_arrays
 
 DTYPES = [np.float32, np.float64]
 WIDE = {np.float32: np.float64, np.float64: np.longdouble}
@@ -36,7 +36,7 @@ LIGHT = {0: 2, 1: 3, 2: 5, 3: 5}
 
 
 def step_kernel(case, state, g):
-    stepper(case.rule)(g.size, state.h, state.clock, g, state.x)
+    step_arrays(case.rule, state.h, state.clock, g, state.x)
 
 
 def clock_after(case, steps):
@@ -323,7 +323,7 @@ def test_moments_that_die_away_become_zero(dtype):
     for n in (7, 70):
         slot = np.tile(given, n // 7)
         x = np.ones(n, dtype), slot
-        stepper(case.rule)(n, h, np.ones_like(case.rule.clock0(h)), np.zeros(n, dtype), x)
+        step_arrays(case.rule, h, np.ones_like(case.rule.clock0(h)), np.zeros(n, dtype), x)
         np.testing.assert_array_equal(slot, np.tile(expected, n // 7))
 
 
@@ -332,7 +332,7 @@ def test_subnormal_parameters_are_not_flushed(dtype):
     case = next(case for case in PLAIN if case.rule_name == "sgd")
     smallest = np.finfo(dtype).smallest_subnormal
     p, g = np.full(37, 1000 * smallest), np.full(37, 32 * smallest)
-    stepper(case.rule)(37, case.rule.pack({"lr": 0.5}), np.zeros(1), g, (p,))
+    step_arrays(case.rule, case.rule.pack({"lr": 0.5}), np.zeros(1), g, (p,))
     np.testing.assert_array_equal(p, 984 * smallest)
 
 
@@ -342,7 +342,7 @@ def test_without_coupled_decay_the_gradient_does_not_see_the_parameter(dtype):
     rule = RULES["adam"]
     finite, infinite = ((np.full(37, p, dtype), *np.zeros((2, 37), dtype)) for p in (1.0, np.inf))
     for x in finite, infinite:
-        stepper(rule)(37, rule.pack(), np.array(rule.clock0(rule.pack())), np.ones(37, dtype), x)
+        step_arrays(rule, rule.pack(), np.array(rule.clock0(rule.pack())), np.ones(37, dtype), x)
     for expected, actual in zip(finite[1:], infinite[1:]):
         assert expected.all()
         np.testing.assert_array_equal(actual, expected)
