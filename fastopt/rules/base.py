@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 from collections.abc import Callable, Mapping
@@ -31,6 +32,8 @@ class Real:
 
     def pack(self, where: str, value: Any) -> float:
         """Check ``value`` and return it as a float; ``where`` names it in the error message."""
+        if type(value) is float and -math.inf < value and self.low <= value < self.high:
+            return value
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value[()]
         if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
@@ -197,7 +200,7 @@ class Rule:
         functions = self.clock0, self.tick, self.update, self.measure, self.trust, self.answer
         return *functions, tuple(self.hyper), self.starts
 
-    @property
+    @functools.cached_property
     def starts(self) -> tuple[int, ...]:
         """For each array of ``x = (p, *slots)`` the ``source`` that :func:`begin` fills it from."""
         hyper = list(self.hyper)

@@ -34,7 +34,7 @@ def values_of(rule: Rule, where: str, options: Mapping[str, Any]) -> dict[str, A
     """
     values: dict[str, Any] = {}
     for name, value in options.items():
-        names = [part for part in _SPLIT.get(name, ()) if part in rule.hyper]
+        names = name in _SPLIT and [part for part in _SPLIT[name] if part in rule.hyper]
         if not names:
             values[_RENAMED.get(name, name)] = value
         elif isinstance(value, tuple | list) and len(value) == len(names):

@@ -230,17 +230,14 @@ class Batch:
                 if self._getters:  # torch's SGD makes none when there is nothing to keep
                     state[p] = entry
             self._complete(k, entry)
-            for row, getter in self._getters:
-                many.objects[row, k] = getter(entry)
             memory, g = linear(p, p.grad, self._is_copied[k])
-            many.objects[PARAMETER, k], many.objects[GRADIENT, k] = memory, g
+            for row, a in [(PARAMETER, memory), *((r, get(entry)) for r, get in self._getters)]:
+                many.objects[row, k] = many.checked[row, k] = a
+                many.table[row, k] = a.data_ptr()
+            many.objects[GRADIENT, k] = g
             odd |= memory is not p or g is not p.grad
             if self._is_copied[k]:
                 self._copied.append(k)
-        rows = [COUNTER, *range(PARAMETER, SLOTS + len(self.rule.slots))]
-        for row in rows if self._counts else rows[1:]:
-            many.checked[row] = many.objects[row]
-            many.table[row, active] = [a.data_ptr() for a in many.objects[row, active]]
         self._active = None if len(active) == len(self.params) else active
         self._needs_checks = odd
         self._indices = np.array(active, np.int64)
@@ -308,7 +305,7 @@ class Batch:
         for name, (place, dtype) in kinds.items():
             value = rest.pop(name, None)
             fits = is_scalar(value, dtype)
-            entry[name] = value if fits else torch.tensor(clock[place], dtype=dtype)
+            entry[name] = value if fits else torch.tensor(float(clock[place]), dtype=dtype)
         entry |= rest
 
     def _clock(self, k: int, entry: dict[str, Any]) -> np.ndarray:

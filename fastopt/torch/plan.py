@@ -100,7 +100,7 @@ class Plan:
         self._pack()
 
     def _made(self, clocks: Clocks, counts: bool) -> list[Batch]:
-        group_of = np.repeat(np.arange(len(self._groups)), self._counts).tolist()
+        group_of = [k for k, count in enumerate(self._counts) for _ in range(count)]
         sorts: dict[tuple[Rule, torch.dtype, bool], list[int]] = {}
         for k, p in enumerate(self._params):
             if not is_lazy(p):

@@ -54,6 +54,8 @@ def spread(t: torch.Tensor) -> str:
     ('dense', 'dense', 'gappy', 'overlapping')
     """
     reach, kind = 1, "dense"
+    if t.is_contiguous():
+        return kind
     for stride, size in sorted((s, n) for n, s in zip(t.shape, t.stride()) if n != 1):
         if stride < reach and t.numel():
             return "overlapping"
@@ -82,7 +84,7 @@ def empty_slot(p: torch.Tensor, place: int) -> torch.Tensor:
         return flat.as_strided(p.shape, p.stride()) if is_dense else flat.view(p.shape)
     if is_dense:
         slot = torch.empty_like(p, dtype=dtype, requires_grad=False)
-        return slot.as_subclass(torch.Tensor)
+        return slot if type(slot) is torch.Tensor else slot.as_subclass(torch.Tensor)
     return torch.empty(p.shape, dtype=dtype)
 
 
