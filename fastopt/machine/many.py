@@ -19,7 +19,7 @@ from numba import types
 from fastopt.compile import kernel
 from fastopt.machine.arrays import address
 from fastopt.machine.calls import unpacked, words_of
-from fastopt.machine.lookup import ARRAYS, COUNTER, FAULTS, GRADIENT, SLOTS, Lookup
+from fastopt.machine.lookup import ARRAYS, COUNTER, FAULTS, GRADIENT, PARAMETER, SLOTS, Lookup
 from fastopt.machine.loops import LINE, launched
 from fastopt.machine.steps import PARALLEL_FROM, WHERE, WORK, find_of, links_of
 from fastopt.machine.threads import enter_parallel, leave_parallel
@@ -182,6 +182,11 @@ class Many:
         # Checked against these bounds they were not.
         self.table[GRADIENT] = 0
 
+    def watch(self, row: int) -> None:
+        """Look up this row of the objects, too: others can reach it."""
+        codes = self._where[0]
+        codes[row] = codes[PARAMETER]
+
     @property
     def weight(self) -> int:
         """How long a step takes, as a number of elements."""
@@ -249,8 +254,8 @@ class Launch:
     """
 
     def __init__(self, batches: Iterable[Many]) -> None:
-        self._batches = list(batches)
-        self._weight = sum(many.weight for many in self._batches)
+        self.batches = list(batches)
+        self._weight = sum(many.weight for many in self.batches)
         self._orders: list[np.ndarray | None] = [None, None]
         self._kept: list[list[np.ndarray]] = []
         self._run = _launcher()
@@ -260,7 +265,7 @@ class Launch:
 
         If something is, nothing was written.
         """
-        if not self._batches:
+        if not self.batches:
             return None
         if self._weight < PARALLEL_FROM:  # asking whether it may be parallel takes 0.1 us
             fault = self._run(self._order(False), is_trial)
@@ -272,13 +277,13 @@ class Launch:
                 leave_parallel(token)
         if fault < 0:
             return None
-        which, b = divmod(fault, len(self._batches))
-        return Fault(self._batches[b], *divmod(which, FAULTS))
+        which, b = divmod(fault, len(self.batches))
+        return Fault(self.batches[b], *divmod(which, FAULTS))
 
     def _order(self, parallel: bool) -> np.ndarray:
         orders = self._orders[parallel]
         if orders is None:
-            made = [many.order(parallel) for many in self._batches]
+            made = [many.order(parallel) for many in self.batches]
             self._kept += [arrays for _, arrays in made]
             orders = self._orders[parallel] = np.array([words for words, _ in made])
         return orders

@@ -144,7 +144,6 @@ class Batch:
         kind, shapes = segments[0].dtype, [(s.shape, s.shape) for s in segments]
         rows = [int(len(s.shape) < 2) for s in segments]
         self.many = Many(rule, kind, kind, shapes, hyper, rows, ARRAYS)
-        self._extended: dict[Rule, Many] = {}
         self.row = self.many.objects[GRADIENT]
         for k, segment in enumerate(segments):
             arrays = segment.array, *(segment.slots[name] for name in rule.slots)
@@ -182,22 +181,31 @@ class Batch:
         many.table[PARAMETER:] = [list(map(address, row)) for row in many.objects[PARAMETER:]]
         active = [k for k, g in enumerate(self.row) if g is not None]
         many.aim(np.array(active, np.int64), bounds)
-        self._extended.clear()
 
     def extended(self, extras: Extras) -> Many:
-        """Return what steps the rule with ``extras``, after a trial has found the gradients."""
+        """Return what steps the rule with ``extras``, of which :meth:`refresh` tells it each time.
+
+        Where gradients are cleared, they are the last array, too.
+        """
         own, rule = self.many, extras.rule(self.many.rule)
-        many = self._extended.get(rule)
-        if many is None:
-            kind, hyper = own.kinds[0], np.zeros((2, len(rule.hyper)))
-            many = Many(rule, kind, kind, own.shapes, hyper, own.groups, ARRAYS, clocks=own.clocks)
-            many.aim(own.active, own.bounds)
-            self._extended[rule] = many
-        for mine, its in ((many.objects, own.objects), (many.checked, own.checked)):
+        kind, hyper = own.kinds[0], np.zeros((2, len(rule.hyper)))
+        many = Many(rule, kind, kind, own.shapes, hyper, own.groups, ARRAYS, clocks=own.clocks)
+        for mine, its in (
+            (many.objects, own.objects),
+            (many.checked, own.checked),
+            (many.table, own.table),
+        ):
             mine[: len(its)] = its
-            # Where gradients are cleared, they are the last array, too.
-            mine[len(its) :] = own.objects[GRADIENT]
-        many.table[: len(own.table)] = own.table
-        many.table[len(own.table) :] = own.table[GRADIENT]
-        many.hyper[:] = [extras.hyper(tuple(h)) for h in own.hyper]
+        if extras.clears:
+            many.watch(-1)
+        many.aim(own.active, own.bounds)
         return many
+
+    def refresh(self, many: Many, extras: Extras) -> None:
+        """Give ``many``, from :meth:`extended`, the gradients that a trial found, and numbers."""
+        own, n = self.many, self.many.hyper.shape[1]
+        many.objects[GRADIENT], many.table[GRADIENT] = self.row, own.table[GRADIENT]
+        if extras.clears:
+            many.objects[-1] = many.checked[-1] = self.row
+            many.table[-1] = own.table[GRADIENT]
+        many.hyper[:, :n], many.hyper[:, n:] = own.hyper, extras.numbers

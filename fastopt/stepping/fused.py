@@ -283,9 +283,10 @@ class Extras(NamedTuple):
         rule = scaled(rule) if self.limit is None else clipped(rule)
         return clearing(rule) if self.clears else rule
 
-    def hyper(self, h: tuple[float, ...]) -> tuple[float, ...]:
-        """Return the hyperparameters for that rule from those of the one it is made of."""
-        return (*h, self.factor) if self.limit is None else (*h, self.factor, self.limit)
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The hyperparameters that the rule has more than the one that it is made of."""
+        return (self.factor,) if self.limit is None else (self.factor, self.limit)
 
 
 def extras(

@@ -22,6 +22,43 @@ __all__ = ["Groups"]
 TRIES = 3
 
 
+class Snapshot:
+    """Everything as it was last checked: which arrays lie where, and which have a gradient.
+
+    It is all that a step remembers of the one before, and is dropped as a whole.
+
+    Parameters
+    ----------
+    batches : list of Batch
+        Settled.
+
+    Attributes
+    ----------
+    plain : Launch
+        The step by the rules alone.
+    is_stepped : bool
+        Whether a step was made of it, before which slots and clocks were made ready.
+    """
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self._batches = batches
+        self.plain = Launch(batch.many for batch in batches)
+        self.is_stepped = False
+        self._extended: dict[tuple[bool, bool], Launch] = {}
+
+    def launch(self, extras: Extras | None) -> Launch:
+        """Return the step with ``extras``, for which a trial must have found the gradients."""
+        if extras is None:
+            return self.plain
+        key = extras.limit is None, extras.clears
+        launch = self._extended.get(key)
+        if launch is None:
+            launch = self._extended[key] = Launch(b.extended(extras) for b in self._batches)
+        for batch, many in zip(self._batches, launch.batches):
+            batch.refresh(many, extras)
+        return launch
+
+
 class Groups:
     """Groups that are stepped together.
 
@@ -36,11 +73,11 @@ class Groups:
     def __init__(self, title: str, is_bare: bool) -> None:
         self._title, self.is_bare = title, is_bare
         self.groups: list[Group] = []
-        self._launches: dict[Any, Launch] = {}
+        self._snapshot: Snapshot | None = None
 
     def forget(self) -> None:
         """Look at everything anew at the next step: groups or their state were changed."""
-        self._launches.clear()
+        self._snapshot = None
 
     def repeat(self, grads: Any) -> bool:
         """Step as the last time if only gradients may have changed; tell whether it did.
@@ -48,8 +85,8 @@ class Groups:
         It asks the least that a step has to ask: each function that it goes through costs 2 us
         where a backward pass has emptied the caches, as long as 8 000 elements take.
         """
-        launch = self._launches.get(None)
-        if launch is None or not self.is_bare:
+        snapshot = self._snapshot
+        if snapshot is None or not (snapshot.is_stepped and self.is_bare):
             return False
         group = self.groups[0]
         if grads is None and not isinstance(group.params, Buffer):
@@ -60,7 +97,7 @@ class Groups:
             group.put(grads, "grads")
         else:
             group.place[0] = grads
-        return launch.run() is None
+        return snapshot.plain.run() is None
 
     def put(self, grads: Any) -> None:
         """Take the gradients of a step, in the structure of the parameters.
@@ -96,43 +133,31 @@ class Groups:
         for group in () if is_trial else self.groups:
             group.begin()
         for _ in range(TRIES):
-            if self._launch(extras).run(int(is_trial)) is None:
+            if self._snapshot is None:
+                self._snapshot = self._settled()
+                if extras is not None:
+                    self._snapshot.plain.run(is_trial=1)  # finds the gradients
+            if self._snapshot.launch(extras).run(int(is_trial)) is None:
                 for group in () if is_trial else self.groups:
                     group.finish()
+                self._snapshot.is_stepped |= not is_trial
                 return
-            self._settle()
-            if extras is not None:
-                self._launch(None).run(is_trial=1)  # finds the gradients
+            self._snapshot = None
         raise ArrayError(
             f"{self._title}: parameters or gradients changed {TRIES} times while they were "
             "being checked. Do not resize or replace them while another thread steps."
         )
 
-    def _launch(self, extras: Extras | None) -> Launch:
-        """Return a step of all arrays that had a gradient when they were last checked."""
-        if extras is None:
-            key, made = None, [batch.many for batch in self._batches]
-        else:
-            key = extras.limit is None, extras.clears
-            made = [batch.extended(extras) for batch in self._batches]
-        if key not in self._launches:
-            self._launches[key] = Launch(made)
-        return self._launches[key]
-
-    @property
-    def _batches(self) -> list[Batch]:
-        return [batch for group in self.groups for batch in group.batches]
-
-    def _settle(self) -> None:
-        """Check all arrays; remember where they are, and which of them have a gradient."""
-        extents = Extents()
-        for batch in self._batches:
+    def _settled(self) -> Snapshot:
+        """Check all arrays; return where they are, and which of them have a gradient."""
+        extents, batches = Extents(), [batch for group in self.groups for batch in group.batches]
+        for batch in batches:
             batch.check(extents)
         for where, segment, g in self.gradients():
             segment.check_gradient(f"{where}{segment.suffix}", g, extents)
-        for batch in self._batches:
+        for batch in batches:
             batch.settle(extents.bounds)
-        self._launches.clear()
+        return Snapshot(batches)
 
     def gradients(self) -> list[tuple[str, Segment, np.ndarray]]:
         """Return the gradients of this step, with what holds them and what they are called."""
@@ -149,10 +174,10 @@ class Groups:
         """Use the groups' options as they are now, and what the schedule makes of their lr."""
         for k, (group, change) in enumerate(zip(self.groups, changes)):
             if change is not None and group.adopt(change):
-                self._launches.clear()
+                self._snapshot = None
             if scheduled is not None:
                 group.schedule(scheduled[k])
-        if not self._launches:
+        if self._snapshot is None:
             self.put(grads)
 
     def check_finite(self) -> None:

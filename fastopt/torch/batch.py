@@ -101,8 +101,6 @@ class Batch:
         keys = [*enumerate(rule.slots, SLOTS), *([(COUNTER, "step")] if counts else [])]
         self._getters: list[tuple[int, Any]] = [(row, itemgetter(name)) for row, name in keys]
         self._scalars = Scalars(rule) if rule.accumulates else None
-        # Parameters in the state that have none yet get it, with a clock, at their first gradient.
-        self._has_state = np.zeros(len(params), bool)
         self._active: list[int] | None = []
         self._copied: list[int] = []
         self._known: tuple[list, list, list] | None = None

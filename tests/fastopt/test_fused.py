@@ -25,6 +25,7 @@ from fastopt import (
     flatten,
     global_norm,
 )
+from fastopt.machine.arrays import address
 from fastopt.rules import RULES
 from fastopt.stepping import fused
 from tests.helpers.cases import ONE_OF_A_SHAPE, signed
@@ -404,3 +405,20 @@ def test_momentum_switched_on_later_starts_undamped_with_ema_too():
         opt.step(np.ones(1))
     assert p[0] == q[0]
     assert with_ema.ema[0] == 0.375
+
+
+def test_a_gradient_that_a_schedule_moves_is_read_and_cleared_where_it_is():
+    """It once was the memory that it had left."""
+    p, g, others = np.ones(3), np.ones(3), []
+
+    def moving(t):
+        before = address(g)
+        g.resize(100_000, refcheck=False)
+        others.extend(np.ones(3) for _ in range(100))  # one of them is where it was
+        g.resize(3, refcheck=False)
+        assert address(g) != before
+        return 1.0
+
+    fastopt.SGD(p, lr=0.5, schedule=moving).step(g, zero_grad=True)
+    np.testing.assert_array_equal([p, g], [[0.5] * 3, [0.0] * 3])
+    assert all((a == 1.0).all() for a in others)

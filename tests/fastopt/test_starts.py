@@ -12,6 +12,7 @@ import torch
 import fastopt
 import fastopt.torch
 from fastopt import schedules
+from fastopt.errors import ArrayError
 from sweeps import problems
 from tests.fastopt.test_clocks import NAMES
 from tests.helpers.training import frame
@@ -209,3 +210,18 @@ def test_in_sweeps_too(problem):
     np.testing.assert_array_equal(scheduled.train_loss, plain.train_loss)
     unscheduled = frame(problem, {"lr": [0.1, 0.01]}, **how)
     assert (scheduled.train_loss != unscheduled.train_loss).all()
+
+
+@pytest.mark.parametrize("name", STARTING)
+def test_a_step_that_was_refused_is_no_first_step(name):
+    """Its gradients were found before it was refused: what starts had not begun."""
+    p, q = OLD.copy(), OLD.copy()
+    opt, twin = (getattr(fastopt, name)(a, **STARTING[name]) for a in (p, q))
+    constant = GRADS[0].copy()
+    constant.setflags(write=False)
+    with pytest.raises(ArrayError, match="read-only"):
+        opt.step(constant, zero_grad=True)
+    for g in GRADS:
+        opt.step(g)
+        twin.step(g)
+    np.testing.assert_array_equal(p, q)
