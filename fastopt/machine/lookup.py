@@ -11,14 +11,14 @@ What differs between NumPy and torch is how an object is asked: :class:`Lookup`.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastopt.compile import inlinable, jitable
 from fastopt.machine.access import arrays_of, word_at
-from fastopt.machine.arrays import HEAD
+from fastopt.machine.arrays import HEAD, address
 
 __all__ = [
     "ARRAYS", "CLASH", "CLOCK", "COUNTER", "FAULTS", "GRADIENT", "MOVED", "PARAMETER", "SLOTS",
@@ -47,6 +47,8 @@ class Lookup(NamedTuple):
         What ``locate`` needs; the first element is the address of None.
     codes : mapping
         For each dtype what ``locate`` knows it by.
+    address : callable
+        ``address(object) -> address``, of one that was checked.
     shares_state : bool
         Whether others can reach the slots, so that they have to be asked, too.
     """
@@ -54,6 +56,7 @@ class Lookup(NamedTuple):
     locate: Any
     api: np.ndarray
     codes: Mapping[np.dtype, int]
+    address: Callable[[Any], int]
     shares_state: bool
 
 
@@ -187,6 +190,7 @@ ARRAYS = Lookup(
     inlinable(array_address),
     np.array([id(None), id(np.ndarray), id(np.memmap)]),
     {dtype: _code(dtype) for dtype in map(np.dtype, (np.float32, np.float64))},
+    address,
     shares_state=False,
 )
 """For NumPy arrays: C-contiguous and aligned, and writeable where a step writes."""

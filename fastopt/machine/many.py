@@ -17,7 +17,6 @@ import numpy as np
 from numba import types
 
 from fastopt.compile import kernel
-from fastopt.machine.arrays import address
 from fastopt.machine.calls import unpacked, words_of
 from fastopt.machine.lookup import ARRAYS, COUNTER, FAULTS, GRADIENT, PARAMETER, SLOTS, Lookup
 from fastopt.machine.loops import LINE, launched
@@ -182,6 +181,11 @@ class Many:
         # Checked against these bounds they were not.
         self.table[GRADIENT] = 0
 
+    def hold(self, row: int, k: int, item: Any) -> None:
+        """Take an object that the caller has checked, as it lies now, for array ``k``."""
+        self.objects[row, k] = self.checked[row, k] = item
+        self.table[row, k] = self.lookup.address(item)
+
     def watch(self, row: int) -> None:
         """Look up this row of the objects, too: others can reach it."""
         codes = self._where[0]
@@ -239,7 +243,6 @@ class Launch:
     Examples
     --------
     >>> from fastopt.machine.lookup import ARRAYS, GRADIENT, MOVED, PARAMETER
-    >>> from fastopt.machine.arrays import address
     >>> from fastopt.rules import RULES
     >>> rule, p, g = RULES["sgd"], np.ones(2), np.ones(2)
     >>> hyper = np.array([rule.pack({"lr": 0.5})])
@@ -248,7 +251,7 @@ class Launch:
     >>> launch = Launch([many])
     >>> launch.run().kind == MOVED  # nobody has checked the parameter
     True
-    >>> many.checked[PARAMETER, 0], many.table[PARAMETER, 0] = p, address(p)
+    >>> many.hold(PARAMETER, 0, p)
     >>> launch.run(), p
     (None, array([0.5, 0.5]))
     """
@@ -316,6 +319,5 @@ def single(
     """
     many = Many(rule, g.dtype, g.dtype, [(g.shape, (1,))], hyper, [0], ARRAYS, clocks=clock)
     for row, a in enumerate((g, *x), GRADIENT):
-        many.objects[row, 0] = many.checked[row, 0] = a
-        many.table[row, 0] = address(a)
+        many.hold(row, 0, a)
     return Launch([many])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt.errors import ArrayError
-from fastopt.machine.arrays import Extents, address, aligned_zeros, check_array, check_like
+from fastopt.machine.arrays import Extents, aligned_zeros, check_array, check_like
 from fastopt.machine.lookup import ARRAYS, GRADIENT, PARAMETER
 from fastopt.machine.many import Many
 from fastopt.rules import Rule
@@ -177,8 +177,8 @@ class Batch:
     def settle(self, bounds: np.ndarray) -> None:
         """Take the objects as they are now for the checked ones; step those with a gradient."""
         many = self.many
-        many.checked[PARAMETER:] = many.objects[PARAMETER:]
-        many.table[PARAMETER:] = [list(map(address, row)) for row in many.objects[PARAMETER:]]
+        for (row, k), a in np.ndenumerate(many.objects[PARAMETER:]):
+            many.hold(PARAMETER + row, k, a)
         active = [k for k, g in enumerate(self.row) if g is not None]
         many.aim(np.array(active, np.int64), bounds)
 

@@ -19,9 +19,10 @@ from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
 from fastopt.torch.groups import Row
 from fastopt.torch.loading import completed, fitted, started_slots
+from fastopt.torch.memory import Ranges
 from fastopt.torch.plan import TRIES, Manner, Plan, Stale, names_of, params_of
 from fastopt.torch.shards import check_shard, local_of
-from fastopt.torch.tensors import Ranges, check_tensor
+from fastopt.torch.tensors import check_tensor
 
 __all__ = ["Lr", "Optimizer", "Pair", "Params"]
 

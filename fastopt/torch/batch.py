@@ -230,8 +230,7 @@ class Batch:
             self._complete(k, entry)
             memory, g = linear(p, p.grad, self._is_copied[k])
             for row, a in [(PARAMETER, memory), *((r, get(entry)) for r, get in self._getters)]:
-                many.objects[row, k] = many.checked[row, k] = a
-                many.table[row, k] = a.data_ptr()
+                many.hold(row, k, a)
             many.objects[GRADIENT, k] = g
             odd |= memory is not p or g is not p.grad
             if self._is_copied[k]:

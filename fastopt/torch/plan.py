@@ -17,8 +17,9 @@ from fastopt.rules import Rule
 from fastopt.rules.recipes import Recipe
 from fastopt.torch.batch import Batch, Clocks, Stale
 from fastopt.torch.groups import Change, Row, name_of
+from fastopt.torch.memory import Ranges, bounds_of
 from fastopt.torch.shards import ShardBatch, check_shard, is_sharded, local_of
-from fastopt.torch.tensors import Ranges, check_tensor, extent
+from fastopt.torch.tensors import check_tensor
 
 __all__ = ["Manner", "Plan", "Stale", "names_of"]
 
@@ -180,8 +181,7 @@ class Plan:
             with torch.no_grad():
                 for batch in self._batches:
                     batch.settle(state)
-            written = [extent(t) for batch in self._batches for t in batch.written()]
-            bounds = np.array(sorted(written), np.int64).reshape(-1, 2).T.copy()
+            bounds = bounds_of(t for batch in self._batches for t in batch.written())
             for batch in self._batches:
                 batch.aim(bounds)
             self._launch = Launch(batch.many for batch in self._batches)

@@ -1,9 +1,6 @@
-"""What a kernel may be given: kinds of tensors, and where their elements lie in memory."""
+"""What a kernel may be given: kinds of tensors, and in which order their elements lie."""
 
 from __future__ import annotations
-
-from bisect import bisect_left
-from itertools import accumulate
 
 import numpy as np
 import torch
@@ -14,7 +11,7 @@ from fastopt.machine.arrays import aligned_zeros
 from fastopt.machine.many import BFLOAT16
 
 __all__ = [
-    "KINDS", "Ranges", "check_gradient", "check_tensor", "empty_slot", "extent", "is_copied",
+    "KINDS", "check_gradient", "check_tensor", "empty_slot", "is_copied",
     "layout_of", "linear", "plain", "scalar_dtype", "slot_dtype", "spread",
 ]  # fmt: skip
 
@@ -169,118 +166,6 @@ def check_gradient(where: str, p: torch.Tensor, g: torch.Tensor) -> None:
             f"{where} has shape {tuple(g.shape)}, but the parameter has {tuple(p.shape)}; both "
             "must be the same. Compute it again."
         )
-
-
-class Ranges:
-    """The memory of tensors that are written to, which must not be shared.
-
-    Examples
-    --------
-    >>> base, ranges = torch.zeros(6), Ranges()
-    >>> ranges.add("even", base[::2])
-    >>> ranges.add("odd", base[1::2])
-    >>> ranges.check()
-    >>> ranges.check_apart("g", base[4:])
-    Traceback (most recent call last):
-        ...
-    fastopt.errors.ArrayError: g shares memory with even, which a step writes to. Pass a copy
-    (.clone()).
-    """
-
-    def __init__(self) -> None:
-        self._names: list[str] = []
-        self._tensors: list[torch.Tensor] = []
-        self._starts: list[int] = []
-        self._stops: list[int] = []
-
-    def add(self, name: str, t: torch.Tensor) -> None:
-        """Add a tensor with memory."""
-        if not is_lazy(t) and t.numel():
-            start, stop = extent(t)
-            self._names.append(name)
-            self._tensors.append(t)
-            self._starts.append(start)
-            self._stops.append(stop)
-
-    def check(self) -> None:
-        """Refuse tensors that share memory: two threads would write to it.
-
-        Raises
-        ------
-        ArrayError
-            Two of them overlap, or one is there twice.
-        """
-        self._order = sorted(range(len(self._starts)), key=self._starts.__getitem__)
-        self._sorted = [self._starts[k] for k in self._order]
-        # Up to where any of those that begin earlier reaches.
-        self._reach = list(accumulate((self._stops[k] for k in self._order), max))
-        for k in range(1, len(self._order)):
-            if self._reach[k - 1] > self._sorted[k]:
-                self._check_one(self._order[:k], self._order[k])
-
-    def _check_one(self, earlier: list[int], k: int) -> None:
-        for j in earlier:
-            if self._stops[j] > self._starts[k] and _share(self._tensors[j], self._tensors[k]):
-                first, second = sorted((j, k))
-                raise ArrayError(
-                    f"{self._names[second]} shares memory with {self._names[first]}, and both are "
-                    "written to. Pass shared memory once, as one tied parameter."
-                )
-
-    def check_apart(self, name: str, t: torch.Tensor) -> None:
-        """Refuse a tensor that shares memory with any of these, which have been checked.
-
-        Raises
-        ------
-        ArrayError
-            It does.
-        """
-        if not t.numel() or not t.data_ptr():
-            return
-        start, stop = extent(t)
-        count = bisect_left(self._sorted, stop)
-        if not count or self._reach[count - 1] <= start:
-            return
-        for k in self._order[:count]:
-            if self._stops[k] > start and _share(self._tensors[k], t):
-                raise ArrayError(
-                    f"{name} shares memory with {self._names[k]}, which a step writes to. Pass a "
-                    "copy (.clone())."
-                )
-
-
-def extent(t: torch.Tensor) -> tuple[int, int]:
-    """Return where the elements of a tensor begin and end in memory, holes included.
-
-    >>> start, stop = extent(torch.zeros(3, 4)[:, :2])
-    >>> stop - start
-    40
-    """
-    start = t.data_ptr()
-    if t.is_contiguous():
-        return start, start + t.numel() * t.element_size()
-    reach = sum((n - 1) * stride for n, stride in zip(t.shape, t.stride()))
-    return start, start + (reach + 1) * t.element_size()
-
-
-def _share(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Tell whether two tensors whose extents meet have an element in common."""
-    if spread(a) == spread(b) == "dense":
-        return True
-    try:
-        return np.shares_memory(_bytes_of(a), _bytes_of(b), max_work=1_000_000)  # type: ignore[arg-type]
-    except np.exceptions.TooHardError:  # too many dimensions to tell: on the safe side
-        return True
-
-
-def _bytes_of(t: torch.Tensor) -> np.ndarray:
-    """Return a NumPy view of a tensor; negated and bfloat16 ones are seen as plain bits."""
-    whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}[t.element_size()]
-    t = t.detach().as_subclass(torch.Tensor)
-    bits = torch.empty(0, dtype=whole).set_(
-        t.untyped_storage(), t.storage_offset(), t.shape, t.stride()
-    )
-    return bits.numpy()
 
 
 def is_copied(p: torch.Tensor) -> bool:
