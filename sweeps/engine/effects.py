@@ -7,6 +7,7 @@ kernels are given them: two trials of the same numbers are one run.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -208,27 +209,37 @@ def _rows(plan: Plan, given: Collection[str], told: set[str]) -> Iterator[str]:
 
 
 def _repeats(plan: Plan, blocks: Sequence[Block], told: set[str]) -> Iterator[str]:
-    """Yield a remark on each axis of which two values come to trials of the same numbers."""
+    """Yield a remark on each axis with a value all of whose trials another value's trials repeat.
+
+    Single trials alike are no remark: Adam and AdamW are one where nothing decays.
+    """
     kernels: dict[Any, dict[bytes, list[int]]] = {}
     for block in blocks:
         kernel = block.rule.kernel_parts, getattr(block.problem, "hidden", ())
         same = kernels.setdefault(kernel, {})
         for key, i in zip(_numbers(block), block.ids.tolist()):
             same.setdefault(key, []).append(i)
+    pairs: dict[tuple[str, Any, Any], int] = {}
     groups = itertools.chain.from_iterable(same.values() for same in kernels.values())
     for group in (group for group in groups if len(group) > 1):
         first = plan.space[group[0]]
         for other in (plan.space[i] for i in group[1:MOST]):
             differing = [n for n in first if other.get(n) != first[n]]
-            if first.keys() == other.keys() and len(differing) == 1 and told.isdisjoint(differing):
+            if first.keys() == other.keys() and len(differing) == 1:
                 (name,) = differing
-                told.add(name)
-                rows = f", of {len(plan.problem.X)} rows" if name == "batch_size" else ""
-                pair = f"{shortened(first[name])} and {shortened(other[name])}"
-                yield (
-                    f"axis {shortened(name)}: {pair} come to the same trials of "
-                    f"{plan.problem.name}{rows}; each is run"
-                )
+                pair = name, first[name], other[name]
+                pairs[pair] = pairs.get(pair, 0) + 1
+    trials = [plan.space[i] for block in blocks for i in block.ids.tolist()] if pairs else []
+    counts = {name: Counter(t.get(name) for t in trials) for name in {name for name, *_ in pairs}}
+    for (name, value, other), count in pairs.items():
+        if name in told or counts[name][other] > count:
+            continue
+        told.add(name)
+        rows = f", of {len(plan.problem.X)} rows" if name == "batch_size" else ""
+        yield (
+            f"axis {shortened(name)}: {shortened(value)} and {shortened(other)} come to the same "
+            f"trials of {plan.problem.name}{rows}; each is run"
+        )
 
 
 def _numbers(block: Block) -> list[bytes]:
