@@ -13,7 +13,7 @@ from bench.machine import facts
 from sweeps import geomspace, problems, sweep
 from sweeps.cli.bench import paired
 from sweeps.engine import chunks
-from sweeps.engine.lanes import WIDTH
+from sweeps.engine.lane_records import WIDTH
 from sweeps.running.processes import Processes
 
 STEPS = 100_000

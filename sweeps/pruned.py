@@ -12,14 +12,13 @@ import pandas as pd
 
 from fastopt.errors import SpecError
 from sweeps.common.names import PLACES, steps_taken
+from sweeps.common.states import State
 from sweeps.pruning import Round
 from sweeps.pruning.rungs import Rung
-from sweeps.results import STATES, SweepResult
+from sweeps.results import SweepResult
 from sweeps.tracing.trace import history
 
 __all__ = ["PrunedResult", "Regret", "regret"]
-
-PRUNED = STATES.index("PRUNED")
 
 
 class PrunedResult(SweepResult):
@@ -131,7 +130,7 @@ class PrunedResult(SweepResult):
         As :meth:`SweepResult.replay`; of a PRUNED trial, as far as it came.
         """
         row = np.flatnonzero(self.columns["trial_id"] == trial_id)
-        if row.size != 1 or self.columns["state"][row[0]] != PRUNED or self.plan is None:
+        if row.size != 1 or self.columns["state"][row[0]] != State.PRUNED or self.plan is None:
             return super().replay(trial_id, vectors=vectors)
         frame = history(self.plan, trial_id, vectors)
         return frame[frame["step"] <= self.columns[steps_taken(self.columns)][row[0]]]

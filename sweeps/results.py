@@ -16,7 +16,7 @@ from sweeps.analysis import importance as anova
 from sweeps.analysis.export import SUFFIXES, write
 from sweeps.analysis.table import Table
 from sweeps.common.resources import check_path
-from sweeps.engine.tables import STATES
+from sweeps.common.states import STATES
 from sweeps.report import notebook
 
 __all__ = ["STATES", "SUFFIXES", "SweepResult"]

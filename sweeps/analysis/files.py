@@ -16,7 +16,8 @@ from fastopt.errors import SpecError
 from sweeps.analysis.stats import one_of
 from sweeps.analysis.table import Table
 from sweeps.common.names import COUNTS
-from sweeps.engine.tables import STATES, Parts
+from sweeps.common.states import STATES
+from sweeps.engine.tables import Parts
 from sweeps.store import settings_in
 
 __all__ = ["is_file", "note_of", "open_file", "provenance"]

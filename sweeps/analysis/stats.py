@@ -17,6 +17,7 @@ import pandas as pd
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.analysis.table import Table
 from sweeps.common.names import refuse_repeated
+from sweeps.common.states import State
 from sweeps.space.axes import ends
 
 __all__ = [
@@ -91,8 +92,7 @@ def scores(result: Table, metric: str, diverged: str = "exclude") -> np.ndarray:
     cells = np.where(counts, np.asarray(result.columns[metric], np.float64), math.nan)
     if diverged == "worst" and counts.any():
         worst = np.nanmax(cells) if mode_of(result, metric) == "min" else np.nanmin(cells)
-        # COMPLETE and DIVERGED are the first two states.
-        cells[~counts & (np.asarray(result.columns["state"]) <= 1)] = worst
+        cells[~counts & (np.asarray(result.columns["state"]) <= State.DIVERGED)] = worst
     return cells
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.names import COUNTS, TAKEN
+from sweeps.common.states import STATES
 from sweeps.engine.plan import Plan
-from sweeps.engine.tables import STATES
 from sweeps.running.reasons import no_best
 from sweeps.space.axes import common_kind, kind_of
 from sweeps.space.categories import uncategorised

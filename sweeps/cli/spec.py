@@ -31,11 +31,11 @@ from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps import problems
 from sweeps.cli.toml import read_toml
-from sweeps.engine import lanes
+from sweeps.engine import lane_records
 from sweeps.engine.columns import ALIASES, MOST_STEPS, whole
 from sweeps.engine.data_order import SHUFFLES
 from sweeps.engine.options import COMMON, LOG, SEED_MODES
-from sweeps.engine.trial import METRICS
+from sweeps.engine.records import METRICS
 from sweeps.pruning import as_pruner
 from sweeps.run import sweep
 from sweeps.space.axes import as_axis, ends, geomspace, linspace, logspace
@@ -309,7 +309,7 @@ _CHOICES: dict[str, Sequence[str]] = {
     "schedule": tuple(SCHEDULES),
     "shuffle": tuple(SHUFFLES),
     "seed_mode": SEED_MODES,
-    "metric": tuple(dict.fromkeys((*METRICS, *lanes.METRICS))),
+    "metric": tuple(dict.fromkeys((*METRICS, *lane_records.METRICS))),
     "mode": ("min", "max"),
 }
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import numba
 import numpy as np
-from numba import types
+from numba import from_dtype, types
 
 from fastopt.compile import inlinable, kernel
 from fastopt.machine.calls import address_of, unpacked, words_of
@@ -28,19 +28,32 @@ from fastopt.rules.base import begun
 from fastopt.schedules import WIDTH, factor
 from sweeps.engine.data_order import reorder, rows_of
 from sweeps.engine.monitoring import clipping, measuring_gradients, measuring_moves
+from sweeps.engine.records import COUNTERS, SETTINGS, Watch
 from sweeps.problems.base import DataProblem
 
-__all__ = [
-    "ADVANCE", "ANSWER", "BEGIN", "CLIP", "CONSTANTS", "EVALUATE", "INIT", "LOSS", "NOTE_GRADIENT",
-    "NOTE_MOVE", "ORDER", "RECORD", "SCALE", "at_lr", "linked", "ordering", "own", "scale_address",
-]  # fmt: skip
-
-# Where the links are: the kernel's own parts, the problem, the rule; then the constants' words.
-SCALE, ORDER, RECORD, CLIP, NOTE_GRADIENT, NOTE_MOVE = range(6)
-LOSS, EVALUATE, INIT, BEGIN, ADVANCE, ANSWER, CONSTANTS = range(6, 13)
+__all__ = ["Links", "at_lr", "linked", "ordering", "own", "scale_address", "tuple_type"]
 
 PAIR = types.UniTuple(types.float64, 2)
 NUMBERS, WORDS = types.Array(types.float64, 1, "C"), types.Array(types.int64, 1, "C")
+KINDS = {int: types.int64, float: types.float64, bool: types.boolean, np.ndarray: WORDS}
+
+
+class Links(NamedTuple):
+    """Addresses of what the kernel calls, and the words of the problem's constants."""
+
+    scale: int
+    order: int
+    record: int
+    clip: int
+    note_gradient: int
+    note_move: int
+    loss: int
+    evaluate: int
+    init: int
+    begin: int
+    advance: int
+    answer: int  # 0 for rules that evaluate where they take gradients
+    words: np.ndarray
 
 
 class Own(NamedTuple):
@@ -50,6 +63,11 @@ class Own(NamedTuple):
     evaluate: Any
     init: Any
     words: np.ndarray
+
+
+def tuple_type(kind: type) -> Any:
+    """Return the Numba type of a named tuple of numbers, and of words."""
+    return types.NamedTuple([KINDS[hint] for hint in get_type_hints(kind).values()], kind)
 
 
 @inlinable
@@ -197,21 +215,22 @@ def of_engine(recording: Callable, dtype: Any) -> tuple[int, ...]:
     """
     flat, whole, real = types.Array(dtype, 1, "C"), types.int64, types.float64
     table, curves = types.Array(real, 2, "C"), types.Array(real, 3, "C")
-    plan, none = types.Array(whole, 2, "C"), types.none
-    watched = NUMBERS, NUMBERS, plan, NUMBERS, table, curves
+    counters, settings, none = from_dtype(COUNTERS), from_dtype(SETTINGS), types.none
+    watched = counters, NUMBERS, settings, tuple_type(Watch), table, curves
     return (
         scale_address(),
         address_of(kernel(ordering), none, WORDS, whole, whole, whole),
         address_of(kernel(recording), whole, whole, whole, *watched),
         address_of(kernel(clipping), none, flat, real),
-        address_of(kernel(measuring_gradients), none, NUMBERS, NUMBERS, flat, whole),
-        address_of(kernel(measuring_moves), none, NUMBERS, flat, flat),
+        address_of(kernel(measuring_gradients), none, counters, NUMBERS, flat, whole),
+        address_of(kernel(measuring_moves), none, counters, flat, flat),
     )
 
 
-def linked(recording: Callable, problem: DataProblem, rule: Rule) -> np.ndarray:
-    """Compile what is not compiled yet; return all links and the words of the constants."""
+def linked(recording: Callable, problem: DataProblem, rule: Rule) -> Links:
+    """Compile what is not compiled yet; return all links."""
     *functions, words = own(problem)
     X, y = numba.typeof(problem.X), numba.typeof(problem.y)
-    links = *of_engine(recording, X.dtype), *of_problem(*functions, X, y), *of_rule(rule, X.dtype)
-    return np.concatenate([np.array(links, np.int64), words])
+    engine, rule_links = of_engine(recording, X.dtype), of_rule(rule, X.dtype)
+    addresses = *engine, *of_problem(*functions, X, y), *rule_links
+    return Links._make((*addresses, words))

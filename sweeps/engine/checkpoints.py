@@ -2,7 +2,7 @@
 
 A kernel copies out what it has of a trial and copies it back, so a trial in stretches has the bits
 of one that never paused. What is kept of one trial: its parameters and slots, in the dtype of the
-arithmetic, and a few words (clock, counters, results, last loss).
+arithmetic, its clock, counters and results.
 """
 
 from __future__ import annotations
@@ -15,31 +15,45 @@ import numpy as np
 
 from sweeps.engine.chunks import lengthened
 from sweeps.engine.plan import Block
-from sweeps.engine.trial import STEPS
+from sweeps.engine.records import Kept
 
 __all__ = ["Paused"]
 
 
-class Kept(NamedTuple):
-    """Paused trials whose states have one size, in the order of their numbers."""
+class Checkpoint(NamedTuple):
+    """Paused trials whose states have one shape, in the order of their numbers."""
 
     ids: np.ndarray
-    words: np.ndarray
-    memory: np.ndarray
     curves: np.ndarray
+    state: Kept
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in use."""
+        return sum(array.nbytes for array in (self.ids, self.curves, *self.state))
+
+    def rows(self, rows: np.ndarray) -> Checkpoint:
+        """Return some of the trials."""
+        state = Kept(*(array[rows] for array in self.state))
+        return Checkpoint(self.ids[rows], self.curves[rows], state)
+
+    @property
+    def shape(self) -> tuple:
+        """Shape of the state of one trial."""
+        return tuple(array.shape[1:] for array in self.state)
 
 
 class Paused:
     """What is kept of paused trials, by their number."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[int, int], list[Kept]] = {}
+        self._kept: dict[tuple, list[Checkpoint]] = {}
 
     @property
     def nbytes(self) -> int:
         """Memory in use."""
         parts = itertools.chain.from_iterable(self._kept.values())
-        return sum(array.nbytes for kept in parts for array in kept)
+        return sum(part.nbytes for part in parts)
 
     def stretched(self, block: Block, until: np.ndarray) -> Block:
         """Return ``block`` with trials that go on where they paused, and pause at ``until``.
@@ -52,21 +66,18 @@ class Paused:
             Steps since the start of the trial, at most its length. On a landscape, the trials of a
             block that pause do so at the same step, and those that go on have paused at the same.
         """
-        words, numbers = block.state_size
         n, trials = len(block.ids), block.trials
-        trials = trials._replace(
-            until=np.ascontiguousarray(until, np.int64),
-            words=np.zeros((n, words)),
-            memory=np.empty((n, numbers), trials.memory.dtype),
-        )
-        kept = self._table(block.state_size)
-        if kept is not None:
-            rows = np.minimum(np.searchsorted(kept.ids, block.ids), len(kept.ids) - 1)
-            known = kept.ids[rows] == block.ids
-            rows, points = rows[known], min(kept.curves.shape[1], trials.curves.shape[1])
-            trials.words[known], trials.memory[known] = kept.words[rows], kept.memory[rows]
-            trials.curves[known, :points] = kept.curves[rows, :points]
-        share = (trials.until - trials.words[:, block.done]) / trials.plan[:, STEPS]
+        trials = trials._replace(until=np.ascontiguousarray(until, np.int64), kept=block.kept(n))
+        known = self._table(Checkpoint(block.ids, trials.curves, trials.kept).shape)
+        if known is not None:
+            rows = np.minimum(np.searchsorted(known.ids, block.ids), len(known.ids) - 1)
+            found = known.ids[rows] == block.ids
+            rows, points = rows[found], min(known.curves.shape[1], trials.curves.shape[1])
+            for target, source in zip(trials.kept, known.state):
+                target[found] = source[rows]
+            trials.curves[found, :points] = known.curves[rows, :points]
+        done = trials.kept.counters["done"]
+        share = (trials.until - done) / trials.settings["steps"]
         cost = np.maximum(1, block.cost * share).astype(np.int64)
         return dataclasses.replace(block, trials=trials, cost=cost)
 
@@ -80,31 +91,27 @@ class Paused:
         rows : array of int
             Those to keep.
         """
-        trials = block.trials
-        new = Kept(block.ids, trials.words, trials.memory, trials.curves)
         if len(rows):
-            parts = self._kept.setdefault(block.state_size, [])
-            parts.append(Kept(*(array[rows] for array in new)))
+            trials = block.trials
+            kept = Checkpoint(block.ids, trials.curves, trials.kept).rows(rows)
+            self._kept.setdefault(kept.shape, []).append(kept)
 
     def retain(self, ids: np.ndarray) -> None:
         """Forget every trial but these."""
         for key, parts in list(self._kept.items()):
-            left = []
-            for kept in parts:
-                rows = np.flatnonzero(np.isin(kept.ids, ids))
-                if len(rows):
-                    left.append(Kept(*(array[rows] for array in kept)))
-            self._kept[key] = left
+            chosen = (part.rows(np.flatnonzero(np.isin(part.ids, ids))) for part in parts)
+            self._kept[key] = [part for part in chosen if len(part.ids)]
 
-    def _table(self, size: tuple[int, int]) -> Kept | None:
+    def _table(self, shape: tuple) -> Checkpoint | None:
         """Put what came from several launches together, once, when it is needed."""
-        parts = self._kept.get(size)
+        parts = self._kept.get(shape)
         if not parts:
             return None
         if len(parts) > 1:
-            points = max(kept.curves.shape[1] for kept in parts)
-            even = [kept._replace(curves=lengthened(kept.curves, points)) for kept in parts]
-            whole = Kept(*(np.concatenate(arrays) for arrays in zip(*even)))
-            order = np.argsort(whole.ids, kind="stable")
-            self._kept[size] = [Kept(*(array[order] for array in whole))]
-        return self._kept[size][0]
+            ids = np.concatenate([part.ids for part in parts])
+            points = max(part.curves.shape[1] for part in parts)
+            curves = np.concatenate([lengthened(part.curves, points) for part in parts])
+            state = Kept(*map(np.concatenate, zip(*(part.state for part in parts))))
+            whole = Checkpoint(ids, curves, state)
+            self._kept[shape] = [whole.rows(np.argsort(ids, kind="stable"))]
+        return self._kept[shape][0]

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
+from sweeps.common.states import State
 from sweeps.engine.plan import Block, Plan
 from sweeps.engine.run_blocks import compile_block, run_block
-from sweeps.engine.trial import COMPLETE, PENDING
 
 __all__ = [
     "Chunk",
@@ -220,7 +220,7 @@ def run_blocks(
             break
         compiling += time.perf_counter() - start
         finished = run_block(block, workers, look, stop)
-        ended = block.trials.state != PENDING
+        ended = block.trials.state != State.PENDING
         cost += int(block.cost[ended].sum())
         done += int(ended.sum())
         if not finished:
@@ -237,7 +237,7 @@ def run_blocks(
 
 def _rows(plan: Plan, blocks: Sequence[Block], cost: int, facts: Mapping[str, Any]) -> Rows:
     """Put the finished trials of all blocks in the order of their numbers."""
-    if len(blocks) == 1 and (blocks[0].trials.state != PENDING).all():
+    if len(blocks) == 1 and (blocks[0].trials.state != State.PENDING).all():
         # Its rows are in order: a copy of them took a third of the engine's overhead.
         only = blocks[0].trials
         return Rows(blocks[0].ids, only.state, only.out, only.curves, cost, {}, facts)
@@ -247,7 +247,7 @@ def _rows(plan: Plan, blocks: Sequence[Block], cost: int, facts: Mapping[str, An
     points = max(block.trials.curves.shape[1] for block in blocks)
     curves = np.concatenate([lengthened(block.trials.curves, points) for block in blocks])
     order = np.argsort(ids, kind="stable")
-    order = order[state[order] != PENDING]
+    order = order[state[order] != State.PENDING]
     return Rows(ids[order], state[order], out[order], curves[order], cost, {}, facts)
 
 
@@ -264,7 +264,7 @@ def _best(plan: Plan, blocks: Sequence[Block]) -> float | None:
 
 def best_of(plan: Plan, state: np.ndarray, out: np.ndarray) -> float | None:
     """Return the best metric of the trials that are COMPLETE; None if there are none."""
-    values = out[state == COMPLETE, plan.results.index(plan.options.metric)]
+    values = out[state == State.COMPLETE, plan.results.index(plan.options.metric)]
     if not len(values):
         return None
     return float(values.max() if plan.options.mode == "max" else values.min())

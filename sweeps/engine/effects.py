@@ -16,7 +16,6 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES, Schedule
-from sweeps.engine import trial
 from sweeps.engine.columns import (
     aliases,
     check_counts,
@@ -27,6 +26,7 @@ from sweeps.engine.columns import (
 )
 from sweeps.engine.options import COMMON
 from sweeps.engine.plan import Block, Plan
+from sweeps.engine.records import SETTINGS
 from sweeps.engine.unread import factors, unread
 from sweeps.problems.landscapes import Landscape
 from sweeps.space.axes import ends, possible
@@ -245,21 +245,16 @@ def _repeats(plan: Plan, blocks: Sequence[Block], told: set[str]) -> Iterator[st
 def _numbers(block: Block) -> list[bytes]:
     """Return what each trial is to the kernel of its block."""
     trials = block.trials
-    h, plan, extra = trials.h.copy(), trials.plan.copy(), trials.extra.copy()
-    tables = {
-        "seed": (plan, trial.SEED),
-        "shuffle": (plan, trial.SHUFFLE),
-        "init_scale": (extra, trial.INIT_SCALE),
-        **{name: (h, k) for k, name in enumerate(block.rule.hyper)},
-    }
+    h, settings = trials.h.copy(), trials.settings.copy()
+    columns = {name: settings[name] for name in ("seed", "shuffle", "init_scale")}
+    columns |= dict(zip(block.rule.hyper, h.T))
     for name, rows, _ in unread(block):
-        if name in tables:
-            table, column = tables[name]
-            table[rows, column] = 0
-    plan[:, trial.SCHEDULE] = 0
-    start = getattr(trials, "start", extra)  # of a landscape
+        if name in columns:
+            columns[name][rows] = 0
+    settings["schedule"] = 0
+    start = getattr(trials, "start", h)  # of a landscape
     bits = [
-        np.ascontiguousarray(a).view(np.uint8).reshape(len(a), -1) for a in (h, plan, extra, start)
+        np.ascontiguousarray(a).view(np.uint8).reshape(len(a), -1) for a in (h, settings, start)
     ]
     words = np.concatenate(bits, axis=1)
     return [bytes(row) + factor for row, factor in zip(words, factors(block))]
@@ -267,14 +262,15 @@ def _numbers(block: Block) -> list[bytes]:
 
 def _patience(blocks: Sequence[Block]) -> Iterator[str]:
     """Yield a remark if no trial has as many checks as it would wait for."""
-    none = np.empty((0, trial.PLAN_WIDTH), np.int64)
-    plans = np.concatenate([none, *(block.trials.plan for block in blocks)])
-    waits = plans[plans[:, trial.PATIENCE] > 0]
+    every_trial = np.concatenate(
+        [np.empty(0, SETTINGS), *(block.trials.settings for block in blocks)]
+    )
+    waits = every_trial["patience"][every_trial["patience"] > 0]
     if not len(waits):
         return
-    every = np.unique(plans[:, trial.EVERY])
-    checks = check_counts(np.full(len(every), plans[:, trial.STEPS].max()), every).max()
-    least = int(waits[:, trial.PATIENCE].min())
+    every = np.unique(every_trial["every"])
+    checks = check_counts(np.full(len(every), every_trial["steps"].max()), every).max()
+    least = int(waits.min())
     if checks <= least:
         yield (
             f"patience of {least} checks has no effect: no trial has more than {checks} checks; "
@@ -286,7 +282,7 @@ def _options(plan: Plan, blocks: Sequence[Block]) -> Iterator[str]:
     """Yield a remark on each option that no trial of this problem heeds."""
     options, problem = plan.options, plan.problem
     is_landscape = isinstance(problem, Landscape)
-    patient = any((block.trials.plan[:, trial.PATIENCE] > 0).any() for block in blocks)
+    patient = any((block.trials.settings["patience"] > 0).any() for block in blocks)
     if is_landscape and options.eval_every is not None and not (options.curves or patient):
         yield (
             f"eval_every=... has no effect: {problem.name} is looked at after every step; checks "

@@ -13,8 +13,8 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.common.names import PLACES, TAKEN, refuse_taken
 from sweeps.common.resources import check_curve
-from sweeps.engine import lane_state as block
-from sweeps.engine import lanes, trial
+from sweeps.common.states import State
+from sweeps.engine import lanes
 from sweeps.engine.columns import (
     MOST_COST,
     MOST_STEPS,
@@ -24,8 +24,19 @@ from sweeps.engine.columns import (
     gaps_in,
     whole,
 )
+from sweeps.engine.lane_records import (
+    COUNTERS,
+    MEASURES,
+    METRICS,
+    RESULTS,
+    WIDTH,
+    LaneSizes,
+    LaneTrials,
+    LaneWatch,
+)
 from sweeps.engine.options import COMMON, Options, check_watch
-from sweeps.engine.plan import Block, Plan, spacing, unpaused
+from sweeps.engine.plan import Block, Plan, spacing
+from sweeps.engine.records import SETTINGS, Kept, unpaused
 from sweeps.problems.landscapes import Landscape
 from sweeps.space.space import Space
 
@@ -41,34 +52,39 @@ POINTS = 1000
 class LaneBlock(Block):
     """Trials of one kernel; the work queue hands out the blocks of lanes, not the trials."""
 
-    trials: lanes.LaneTrials  # type: ignore[assignment]
+    trials: LaneTrials  # type: ignore[assignment]
     calls_blas: ClassVar[bool] = False
-    done: ClassVar[int] = block.DONE
 
     def parts(self) -> tuple:
         """Return the functions of the kernel."""
         return lanes.parts()
 
-    def constants(self) -> np.ndarray:
+    def constants(self) -> Any:
         """Return what the kernel takes beside the trials."""
         return lanes.linked(self.problem, self.rule)
 
-    @property
-    def state_size(self) -> tuple[int, int]:
-        """Words and numbers of the state of one paused trial."""
-        words = block.COUNTERS + len(self.rule.clock0(self.rule.pack()))
-        return words, (len(self.rule.starts) + 2) * self.problem.dim
+    def kept(self, n: int) -> Kept:
+        """Return room for the states of ``n`` paused trials; their counters are zero."""
+        sizes, start = self.trials.sizes, self.trials.start
+        nothing = np.empty((n, 0))
+        return Kept(
+            np.zeros(n, COUNTERS),
+            nothing,
+            np.empty((n, sizes.clock)),
+            nothing,
+            np.empty((n, sizes.rows + 2, start.shape[1]), start.dtype),
+        )
 
     @property
     def scratch_bytes(self) -> int:
         """Memory that each worker takes: parameters, gradient and slots of a block of lanes."""
         rows = len(self.rule.starts) + 2
-        return rows * self.problem.dim * lanes.WIDTH * self.problem.dtype.itemsize
+        return rows * self.problem.dim * WIDTH * self.problem.dtype.itemsize
 
     @property
     def item_cost(self) -> np.ndarray:
         """Cost of each block of lanes: the sum of that of its trials."""
-        dealt = self.trials.lanes.reshape(-1, lanes.WIDTH)
+        dealt = self.trials.lanes.reshape(-1, WIDTH)
         return np.where(dealt < 0, 0, self.cost[dealt]).sum(axis=1)
 
 
@@ -87,10 +103,10 @@ class LanePlan(Plan):
         As for :class:`sweeps.engine.plan.Plan`.
     """
 
-    abreast = lanes.WIDTH
+    abreast = WIDTH
     first_look = 0
-    metrics = lanes.METRICS
-    measures = lanes.MEASURES
+    metrics = METRICS
+    measures = MEASURES
 
     def __init__(self, problem: Landscape, space: Space, options: Options) -> None:
         defaults = dict(options.defaults)
@@ -103,13 +119,13 @@ class LanePlan(Plan):
             )
         for name in WITHOUT:
             defaults.pop(name, None)
-        named = (*lanes.RESULTS, *lanes.MEASURES, *TAKEN)
+        named = (*RESULTS, *MEASURES, *TAKEN)
         measured = dict.fromkeys(named, "a result of every trial")
         places = dict.fromkeys(("step", "loss", *PLACES), "a column of curves and histories")
         axes = dict.fromkeys((*COMMON, *problem.start_axes), "what may be an axis")
         refuse_taken(f"coordinate of {problem.name}", problem.names, axes | places | measured)
         self.common = (*(n for n in COMMON if n not in WITHOUT), *problem.start_axes)
-        self.results = (*lanes.RESULTS, *problem.names)
+        self.results = (*RESULTS, *problem.names)
         self.curve = ("step", "train_loss", *problem.names)
         super().__init__(problem, space, dataclasses.replace(options, defaults=defaults))
 
@@ -128,64 +144,60 @@ class LanePlan(Plan):
     def _block(
         self, problem: Any, names: np.ndarray, ids: np.ndarray, values: dict, results: bool
     ) -> Block:
-        plan, schedule = self._plan(values, len(ids))
-        h, extra = self._hyper(names, values), self._extra(values, len(ids))
+        settings, schedule = self._settings(values, len(ids))
+        h = self._hyper(names, values)
+        self._set_reals(settings, values)
         start = self._start(values, len(ids))
-        self._mix_seeds(plan, names, "", h, schedule, extra, start)
-        checks = check_counts(plan[:, trial.STEPS], plan[:, trial.EVERY])
+        self._mix_seeds(settings, names, "", h, schedule, start)
+        checks = check_counts(settings["steps"], settings["every"])
         points = 1 + int(checks.max(initial=0)) if self.options.curves else 0
         rows = len(ids) if results else 0
         check_curve(points, len(self.curve))
         anywhere = np.full((2, problem.dim), math.nan, problem.dtype)
         rule = find_rule(names[0])
-        trials = lanes.LaneTrials(
+        trials = LaneTrials(
             h=h,
-            plan=plan,
-            extra=extra,
+            settings=settings,
             schedule=schedule,
             start=start,
-            sizes=np.array([len(rule.starts), len(rule.clock0(rule.pack()))], np.int64),
+            sizes=LaneSizes(len(rule.starts), len(rule.clock0(rule.pack()))),
             optima=problem.optima,
             bounds=anywhere if problem.bounds is None else problem.bounds,
-            lanes=dealt(plan),
+            lanes=dealt(settings),
             watch=self._watch(),
             out=np.full((rows, len(self.results)), np.nan),
-            state=np.full(rows, trial.PENDING, np.int8),
+            state=np.full(rows, State.PENDING, np.int8),
             curves=np.full((rows, points, len(self.curve)), np.nan),
-            **unpaused(problem.dtype),
+            **unpaused(problem.dtype, COUNTERS),
         )
-        return LaneBlock(problem, rule, ids, trials, cost_of(problem, plan))
+        return LaneBlock(problem, rule, ids, trials, cost_of(problem, settings))
 
-    def _watch(self) -> np.ndarray:
+    def _watch(self) -> Any:
         options = self.options
-        return np.array(
-            [
-                1.0 if options.mode == "max" else -1.0,
-                math.nan if options.target is None else options.target,
-                min(options.diverge_above, float(np.finfo(np.float64).max)),
-                options.metric == "distance",
-                options.metric == "best_loss",
-                options.stop_at_target,
-                *self._measure_columns(),
-            ],
-            np.float64,
+        return LaneWatch(
+            sign=1.0 if options.mode == "max" else -1.0,
+            target=math.nan if options.target is None else float(options.target),
+            limit=float(min(options.diverge_above, np.finfo(np.float64).max)),
+            by_distance=options.metric == "distance",
+            by_best=options.metric == "best_loss",
+            ends_at_target=bool(options.stop_at_target),
+            **self._measure_columns(),
         )
 
-    def _plan(self, values: dict[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
+    def _settings(self, values: dict[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
         defaults = self.options.defaults
         steps = fill(values.get("steps"), defaults["steps"], n)
         if gaps_in(steps).any():
             raise SpecError("how long is a trial? Give steps=..., as a keyword or an axis")
-        plan = np.zeros((n, trial.PLAN_WIDTH), np.int64)
-        plan[:, trial.STEPS] = whole("steps", steps, 1, MOST_STEPS)
-        even = -(-plan[:, trial.STEPS] // POINTS)
-        plan[:, trial.EVERY] = spacing(self.options.eval_every, even)
-        plan[:, trial.PATIENCE] = self._patience(values, n)
-        plan[:, trial.SEED] = whole("seed", fill(values.get("seed"), defaults["seed"], n), 0)
+        settings = np.zeros(n, SETTINGS)
+        settings["steps"] = whole("steps", steps, 1, MOST_STEPS)
+        settings["every"] = spacing(self.options.eval_every, -(-settings["steps"] // POINTS))
+        settings["patience"] = self._patience(values, n)
+        settings["seed"] = whole("seed", fill(values.get("seed"), defaults["seed"], n), 0)
         names = fill(values.get("schedule"), defaults["schedule"], n)
-        packed = self._schedules(names, values, plan[:, trial.STEPS])
-        plan[:, trial.SCHEDULE] = packed[:, 0]
-        return plan, np.ascontiguousarray(packed[:, 1:])
+        packed = self._schedules(names, values, settings["steps"])
+        settings["schedule"] = packed[:, 0]
+        return settings, np.ascontiguousarray(packed[:, 1:])
 
     def _start(self, values: Mapping[str, np.ndarray], n: int) -> np.ndarray:
         problem, start = self.problem, np.empty((n, self.problem.dim))
@@ -210,21 +222,21 @@ class LanePlan(Plan):
         return "" if bounds is None else f" and in the bounds [{bounds[0, d]}, {bounds[1, d]}]"
 
 
-def dealt(plan: np.ndarray) -> np.ndarray:
+def dealt(settings: np.ndarray) -> np.ndarray:
     """Deal trials out to lanes, those of one length and schedule next to each other; -1 pads.
 
     A block runs as long as its longest trial, and neighbours share the value of a schedule.
     """
-    n = len(plan)
-    order = np.full(-(-n // lanes.WIDTH) * lanes.WIDTH, -1, np.int64)
-    order[:n] = np.lexsort((plan[:, trial.SCHEDULE], -plan[:, trial.STEPS]))
+    n = len(settings)
+    order = np.full(-(-n // WIDTH) * WIDTH, -1, np.int64)
+    order[:n] = np.lexsort((settings["schedule"], -settings["steps"]))
     return order
 
 
-def cost_of(problem: Landscape, plan: np.ndarray) -> np.ndarray:
+def cost_of(problem: Landscape, settings: np.ndarray) -> np.ndarray:
     """Estimate each trial's time in ns on one core, for the order of the work and the ETA.
 
     Measured on Rosenbrock with Adam in float64: 4 ns a step, a third of it the clock.
     """
     each = 2.0 + problem.dim * (1.0 + (0.5 * problem.dim if problem.vector else 0.0))
-    return np.clip(plan[:, trial.STEPS] * each, 1, MOST_COST).astype(np.int64)
+    return np.clip(settings["steps"] * each, 1, MOST_COST).astype(np.int64)

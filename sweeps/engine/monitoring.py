@@ -15,7 +15,7 @@ from fastopt.norms import CHUNK, add, chunk_fold, clip_coefficient, square
 
 __all__ = [
     "MEASURES",
-    "TALLIED",
+    "begin_tally",
     "clipping",
     "measuring_gradients",
     "measuring_moves",
@@ -27,10 +27,6 @@ __all__ = [
 
 MEASURES = ("grad_norm", "grad_variance", "update_norm")
 """What ``measure=`` of a sweep may name, in the order of their columns."""
-
-# Some of a trial's counters (see sweeps.engine.trial) are sums over the steps since the last check.
-COUNT, ROWS, NORMS, SPREAD, MOVES, LENGTHS = range(1, 7)
-TALLIED = 7
 
 square_sum = chunk_fold(square, add)
 
@@ -58,50 +54,56 @@ def clipping():
 
 
 def measuring_gradients():
-    """Template of ``note(tally, mean, g, rows)``: add the gradient of a minibatch to the tally.
+    """Template of ``note(now, mean, g, rows)``: count the gradient of a minibatch.
 
     Its norm counts, and by Welford's update its distance to the mean gradient. A minibatch counts
     by its rows, so that a smaller last one does not raise the variance.
     """
 
-    def note(tally, mean, g, rows):
-        tally[COUNT] += 1.0
-        tally[ROWS] += rows
-        tally[NORMS] += norm(g)
-        share = rows / tally[ROWS]
+    def note(now, mean, g, rows):
+        now.gradients += 1
+        now.gradient_rows += rows
+        now.gradient_norms += norm(g)
+        share = rows / now.gradient_rows
         for j in range(mean.size):
             away = g[j] - mean[j]
             mean[j] += share * away
-            tally[SPREAD] += rows * away * (g[j] - mean[j])
+            now.spread += rows * away * (g[j] - mean[j])
 
     return note
 
 
 def measuring_moves():
-    """Template of ``note(tally, before, theta)``: add the length of the step to the tally."""
+    """Template of ``note(now, before, theta)``: count the length of the step."""
 
-    def note(tally, before, theta):
+    def note(now, before, theta):
         square = 0.0
         for j in range(theta.size):
             step = np.float64(theta[j]) - np.float64(before[j])
             square += step * step
-        tally[MOVES] += 1.0
-        tally[LENGTHS] += math.sqrt(square)
+        now.moves += 1
+        now.move_lengths += math.sqrt(square)
 
     return note
 
 
 @jitable
-def tallied(tally, mean, batch):
+def tallied(now, mean, batch):
     """Return the :data:`MEASURES` since the last check, and begin anew."""
-    count = tally[COUNT]
-    variance = tally[SPREAD] / (batch * (count - 1.0)) if count > 1.0 else np.nan
-    measured = tally[NORMS] / count, variance, tally[LENGTHS] / tally[MOVES]
-    for k in range(COUNT, TALLIED):
-        tally[k] = 0.0
+    count = now.gradients
+    variance = now.spread / (batch * (count - 1.0)) if count > 1 else np.nan
+    measured = now.gradient_norms / count, variance, now.move_lengths / now.moves
+    begin_tally(now, mean)
+    return measured
+
+
+@jitable
+def begin_tally(now, mean):
+    """Set the sums of the measures to zero."""
+    now.gradients = now.gradient_rows = now.moves = 0
+    now.gradient_norms = now.spread = now.move_lengths = 0.0
     for j in range(mean.size):
         mean[j] = 0.0
-    return measured
 
 
 @jitable

@@ -18,6 +18,7 @@ from fastopt.errors import SpecError, shortened
 from fastopt.rules import Rule
 from sweeps.common.names import beside
 from sweeps.common.resources import check_curve, check_model
+from sweeps.common.states import State
 from sweeps.engine import trial
 from sweeps.engine.columns import (
     MOST_COST,
@@ -41,12 +42,25 @@ from sweeps.engine.columns import (
 from sweeps.engine.data_order import SHUFFLES
 from sweeps.engine.monitoring import MEASURES
 from sweeps.engine.options import COMMON, LOG, Options, check_measures, check_names, check_watch
+from sweeps.engine.records import (
+    COUNTERS,
+    CURVE,
+    LOG_SPACED,
+    METRICS,
+    RESULTS,
+    SETTINGS,
+    Kept,
+    Sizes,
+    Trials,
+    Watch,
+    unpaused,
+)
 from sweeps.engine.sample import Sample, sampled
 from sweeps.engine.seeds import mixed_seeds
 from sweeps.problems.base import DataProblem
 from sweeps.space.space import Space
 
-__all__ = ["Block", "Plan", "unpaused"]
+__all__ = ["Block", "Plan"]
 
 
 @dataclass(frozen=True)
@@ -56,34 +70,41 @@ class Block:
     problem: Any
     rule: Rule
     ids: np.ndarray
-    trials: trial.Trials
+    trials: Trials
     cost: np.ndarray  # int64, about nanoseconds on one core
     # Whether the kernel calls BLAS, which is then held to one thread a worker.
     calls_blas: ClassVar[bool] = True
-    # Which word of a paused trial says how many steps it has taken.
-    done: ClassVar[int] = trial.DONE
 
     def parts(self) -> tuple:
         """Return the functions of the kernel."""
         return trial.parts()
 
-    def constants(self) -> np.ndarray:
+    def constants(self) -> Any:
         """Return what the kernel takes beside the trials."""
         return trial.linked(self.problem, self.rule)
 
+    def kept(self, n: int) -> Kept:
+        """Return room for the states of ``n`` paused trials; their counters are zero."""
+        trials, sizes = self.trials, self.trials.sizes
+        mean = sizes.n_params if trials.watch.grad_variance >= 0 else 0
+        return Kept(
+            np.zeros(n, COUNTERS),
+            np.empty((n, trials.out.shape[1])),
+            np.empty((n, sizes.clock)),
+            np.empty((n, mean)),
+            np.empty((n, sizes.rows, sizes.n_params), trials.kept.x.dtype),
+        )
+
     @property
-    def state_size(self) -> tuple[int, int]:
-        """Words and numbers of the state of one paused trial."""
-        trials, n_params = self.trials, self.problem.n_params
-        words = trial.COUNTERS + trials.out.shape[1] + len(self.rule.clock0(self.rule.pack()))
-        mean = n_params if trials.watch[trial.GRAD_VARIANCE] >= 0.0 else 0
-        return words + mean, len(self.rule.starts) * n_params
+    def state_bytes(self) -> int:
+        """Memory that the state of a paused trial takes."""
+        return sum(a.nbytes for a in self.kept(1))
 
     @property
     def scratch_bytes(self) -> int:
         """Memory that each worker takes for one of these trials at a time."""
         t = self.trials
-        return trial.scratch_bytes(t.sizes.tolist(), t.X, t.y, t.watch)
+        return trial.scratch_bytes(t.sizes, t.X, t.y, t.watch)
 
     @property
     def item_cost(self) -> np.ndarray:
@@ -109,10 +130,10 @@ class Plan:
     """
 
     common: tuple[str, ...] = COMMON
-    metrics: Collection[str] = trial.METRICS
+    metrics: Collection[str] = METRICS
     measures: tuple[str, ...] = MEASURES
-    results: tuple[str, ...] = trial.RESULTS
-    curve: tuple[str, ...] = trial.CURVE
+    results: tuple[str, ...] = RESULTS
+    curve: tuple[str, ...] = CURVE
     # Trials that run side by side, as long as the longest of them however few they are.
     abreast: ClassVar[int] = 1
     # The step in which the loss at the start is looked at.
@@ -197,102 +218,115 @@ class Plan:
     def _block(
         self, problem: Any, names: np.ndarray, ids: np.ndarray, values: dict, results: bool
     ) -> Block:
-        plan, schedule = self._plan(values, len(ids))
-        h, extra = self._hyper(names, values), self._extra(values, len(ids))
-        self._mix_seeds(plan, names, f" {problem.hidden}", h, schedule, extra)
-        checks = check_counts(plan[:, trial.STEPS], plan[:, trial.EVERY])
+        settings, schedule = self._settings(values, len(ids))
+        h = self._hyper(names, values)
+        self._set_reals(settings, values)
+        self._mix_seeds(settings, names, f" {problem.hidden}", h, schedule)
+        checks = check_counts(settings["steps"], settings["every"])
         points = int(checks.max(initial=0)) if self.options.curves else 0
         rows = len(ids) if results else 0
         check_curve(points, len(self.curve))
-        batch = int(plan[:, trial.BATCH].max())
-        # Evaluation goes in blocks of rows of its own.
-        work = problem.work_per_row * max(batch, problem.work_rows)
-        rule = find_rule(names[0])
-        clock = len(rule.clock0(rule.pack()))
-        watch, sizes = self._watch(), (problem.n_params, batch, work, len(rule.starts), clock)
+        watch, sizes = self._watch(), self._sizes(problem, find_rule(names[0]), settings)
         check_model(problem, trial.scratch_bytes(sizes, problem.X, problem.y, watch))
-        trials = trial.Trials(
+        trials = Trials(
             h=h,
-            plan=plan,
-            extra=extra,
+            settings=settings,
             schedule=schedule,
             X=problem.X,
             y=problem.y,
             X_test=problem.X_test,
             y_test=problem.y_test,
             theta0=np.empty(0, problem.dtype) if problem.theta0 is None else problem.theta0,
-            sizes=np.array(sizes, np.int64),
+            sizes=sizes,
             watch=watch,
             out=np.full((rows, len(self.results)), np.nan),
-            state=np.full(rows, trial.PENDING, np.int8),
+            state=np.full(rows, State.PENDING, np.int8),
             curves=np.full((rows, points, len(self.curve)), np.nan),
-            **unpaused(problem.dtype),
+            **unpaused(problem.dtype, COUNTERS),
         )
-        return Block(problem, rule, ids, trials, cost_of(problem, plan))
+        return Block(problem, find_rule(names[0]), ids, trials, cost_of(problem, settings))
 
-    def _watch(self) -> np.ndarray:
+    def _sizes(self, problem: Any, rule: Rule, settings: np.ndarray) -> Sizes:
+        batch = int(settings["batch"].max())
+        # Evaluation goes in blocks of rows of its own.
+        work = problem.work_per_row * max(batch, problem.work_rows)
+        clock = len(rule.clock0(rule.pack()))
+        return Sizes(int(problem.n_params), batch, int(work), len(rule.starts), clock)
+
+    def _watch(self) -> Any:
         problem, options = self.problem, self.options
-        return np.array(
-            [
-                trial.METRICS[options.metric],
-                1.0 if options.mode == "max" else -1.0,
-                math.nan if options.target is None else options.target,
-                min(options.diverge_above, float(np.finfo(np.float64).max)),
-                problem.has_test and (options.curves or options.metric.startswith("test")),
-                options.metric == "train_accuracy",
-                options.stop_at_target,
-                *self._measure_columns(),
-            ],
-            np.float64,
+        return Watch(
+            metric=METRICS[options.metric],
+            sign=1.0 if options.mode == "max" else -1.0,
+            target=math.nan if options.target is None else float(options.target),
+            limit=float(min(options.diverge_above, np.finfo(np.float64).max)),
+            check_test=bool(
+                problem.has_test and (options.curves or options.metric.startswith("test"))
+            ),
+            check_train=options.metric == "train_accuracy",
+            ends_at_target=bool(options.stop_at_target),
+            **self._measure_columns(),
         )
 
-    def _measure_columns(self) -> list[int]:
+    def _measure_columns(self) -> dict[str, int]:
         """Return the column of the results for each measure there is, -1 for none."""
-        return [self.results.index(name) if name in self.measure else -1 for name in self.measures]
+        return {
+            name: self.results.index(name) if name in self.measure else -1 for name in self.measures
+        }
 
-    def _extra(self, values: dict[str, np.ndarray], n: int) -> np.ndarray:
+    def _set_reals(self, settings: np.ndarray, values: dict[str, np.ndarray]) -> None:
         """Lay out what is a real number and no hyperparameter of the rule."""
-        defaults, extra = self.options.defaults, np.ones((n, 2))
+        defaults, n = self.options.defaults, len(settings)
         column = filled(values.get("clip_norm"), defaults.get("clip_norm"), 0.0, n)
         limit = reals("clip_norm", column)
-        extra[:, trial.CLIP_NORM] = np.where(limit > 0.0, limit, math.inf)
+        settings["clip_norm"] = np.where(limit > 0.0, limit, math.inf)
+        settings["init_scale"] = 1.0
         if "init_scale" in self.common:
             column = filled(values.get("init_scale"), defaults.get("init_scale"), 1.0, n)
-            extra[:, trial.INIT_SCALE] = reals("init_scale", column, float(np.finfo(float).max))
-        return extra
+            largest = float(np.finfo(float).max)
+            settings["init_scale"] = reals("init_scale", column, largest)
 
     def _mix_seeds(
-        self, plan: np.ndarray, names: np.ndarray, shape: str, *tables: np.ndarray
+        self,
+        settings: np.ndarray,
+        names: np.ndarray,
+        shape: str,
+        h: np.ndarray,
+        schedule: np.ndarray,
+        *more: np.ndarray,
     ) -> None:
         """Give every trial a seed of its own, of all that it is, if seeds are to be independent."""
         if self.options.seed_mode == "independent":
             # When a trial is looked at is not part of what it is.
-            own = np.delete(plan, trial.EVERY, axis=1)
+            own = {name: settings[name][:, None] for name in SETTINGS.names or ()}
+            del own["every"]
+            real = own.pop("clip_norm"), own.pop("init_scale")
             known = [f"{name}{shape}" for name in names.tolist()]
-            plan[:, trial.SEED] = mixed_seeds(known, [own, *tables])
+            settings["seed"] = mixed_seeds(known, [*own.values(), h, schedule, *real, *more])
 
     def _patience(self, values: dict[str, np.ndarray], n: int) -> np.ndarray:
         column = filled(values.get("patience"), self.options.defaults.get("patience"), 0, n)
         return whole("patience", column, 0)
 
-    def _plan(self, values: dict[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
+    def _settings(self, values: dict[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the settings of trials, and the parameters of their schedules."""
         defaults, rows = self.options.defaults, len(self.problem.X)
         get = {name: fill(values.get(name), defaults.get(name), n) for name in COMMON}
         batch = np.minimum(whole("batch_size", get["batch_size"], 1), rows)
         per_epoch = -(-rows // batch)
         steps = steps_of(get["steps"], get["epochs"], per_epoch)
-        plan = np.empty((n, trial.PLAN_WIDTH), np.int64)
-        plan[:, trial.BATCH] = batch
-        plan[:, trial.STEPS] = steps
-        plan[:, trial.EVERY] = spacing(self.options.eval_every, per_epoch)
-        plan[:, trial.PATIENCE] = self._patience(values, n)
-        plan[:, trial.SEED] = whole("seed", get["seed"], 0)
+        settings = np.empty(n, SETTINGS)
+        settings["batch"] = batch
+        settings["steps"] = steps
+        settings["every"] = spacing(self.options.eval_every, per_epoch)
+        settings["patience"] = self._patience(values, n)
+        settings["seed"] = whole("seed", get["seed"], 0)
         first, inverse = alike(get["shuffle"])
         kinds = [choose("shuffle", name, SHUFFLES) for name in get["shuffle"][first].tolist()]
-        plan[:, trial.SHUFFLE] = np.array(kinds)[inverse]
+        settings["shuffle"] = np.array(kinds)[inverse]
         scheduled = self._schedules(get["schedule"], values, steps)
-        plan[:, trial.SCHEDULE] = scheduled[:, 0]
-        return plan, np.ascontiguousarray(scheduled[:, 1:])
+        settings["schedule"] = scheduled[:, 0]
+        return settings, np.ascontiguousarray(scheduled[:, 1:])
 
     def _schedules(self, names: np.ndarray, values: dict, steps: np.ndarray) -> np.ndarray:
         """Kind and parameters of each trial's schedule; trials that agree are packed once."""
@@ -350,28 +384,15 @@ def grouped(names: np.ndarray, hidden: np.ndarray) -> tuple[list[Any], np.ndarra
 
 def spacing(eval_every: Any, default: Any) -> Any:
     """Return steps between checks as the kernel is told."""
-    return trial.LOG_SPACED if eval_every == LOG else eval_every or default
+    return LOG_SPACED if eval_every == LOG else eval_every or default
 
 
-def cost_of(problem: DataProblem, plan: np.ndarray) -> np.ndarray:
+def cost_of(problem: DataProblem, settings: np.ndarray) -> np.ndarray:
     """Estimate each trial's time in ns on one core, to start long trials first and for the ETA.
 
     Measured on digits (64-32-10): 1.5 us a step in calls and dispatch, 25 flops a ns in small
     BLAS products, 0.4 ns a parameter in the update.
     """
     per_row = problem.flops_per_row / 25.0 + 10.0
-    step = 1500.0 + 0.4 * problem.n_params + per_row * plan[:, trial.BATCH]
-    return np.clip(plan[:, trial.STEPS] * step, 1, MOST_COST).astype(np.int64)
-
-
-def unpaused(dtype: np.dtype) -> dict[str, np.ndarray]:
-    """Return the columns of trials that run to their end: without rows, so that they cost nothing.
-
-    >>> {name: a.shape for name, a in unpaused(np.dtype(float)).items()}
-    {'until': (0,), 'words': (0, 0), 'memory': (0, 0)}
-    """
-    return {
-        "until": np.empty(0, np.int64),
-        "words": np.empty((0, 0)),
-        "memory": np.empty((0, 0), dtype),
-    }
+    step = 1500.0 + 0.4 * problem.n_params + per_row * settings["batch"]
+    return np.clip(settings["steps"] * step, 1, MOST_COST).astype(np.int64)

@@ -53,22 +53,32 @@ def peek(typingctx, counters, index):
     return types.int64(counters, types.intp), codegen
 
 
+def _borrowed(context, builder, kind, value):
+    if isinstance(kind, types.BaseTuple):
+        parts = [
+            _borrowed(context, builder, own, builder.extract_value(value, k))
+            for k, own in enumerate(kind)
+        ]
+        return context.make_tuple(builder, kind, parts)
+    if not isinstance(kind, types.Array):
+        return value
+    view = make_array(kind)(context, builder, value)
+    view.meminfo = cgutils.get_null_value(view.meminfo.type)
+    view.parent = cgutils.get_null_value(view.parent.type)
+    return view._getvalue()
+
+
 @intrinsic
 def borrowed(typingctx, arrays):
     """Return a (named) tuple of arrays without their owners: views that nobody counts.
 
     Counting references takes an atomic addition, of which two workers on one array each wait for
-    the other's. The arrays must be kept alive by another reference.
+    the other's. Tuples inside are treated alike, and numbers are left as they are. The arrays must
+    be kept alive by another reference.
     """
 
     def codegen(context, builder, signature, args):
-        kinds, views = signature.args[0], []
-        for k, kind in enumerate(kinds):
-            view = make_array(kind)(context, builder, builder.extract_value(args[0], k))
-            view.meminfo = cgutils.get_null_value(view.meminfo.type)
-            view.parent = cgutils.get_null_value(view.parent.type)
-            views.append(view._getvalue())
-        return context.make_tuple(builder, kinds, views)
+        return _borrowed(context, builder, signature.args[0], args[0])
 
     return arrays(arrays), codegen
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.common.limits import spread
-from sweeps.engine.trial import STEPS
 
 __all__ = ["Sample", "sampled"]
 
@@ -43,7 +42,7 @@ def sampled(plan: Any) -> Sample:
     costs: list[int] = []
     for block in plan.blocks(ids, results=False):
         costs += block.cost.tolist()
-        steps += int(block.trials.plan[:, STEPS].sum())
+        steps += int(block.trials.settings["steps"].sum())
         points = max(points, block.trials.curves.shape[1])
         scratch = max(scratch, block.scratch_bytes)
     row = 8 * (2 * len(plan.results) + len(plan.space.names) + points * len(plan.curve))

@@ -13,10 +13,7 @@ from sweeps.engine.chunks import Rows, lengthened
 from sweeps.engine.plan import Plan
 from sweeps.space.space import Space
 
-__all__ = ["STATES", "Parts", "columns_of", "curves_of", "joined", "no_rows", "parts_of"]
-
-STATES = ("COMPLETE", "DIVERGED", "PRUNED", "FAILED")
-"""How a trial can end; the ``state`` column of a result holds positions in this tuple."""
+__all__ = ["Parts", "columns_of", "curves_of", "joined", "no_rows", "parts_of"]
 
 
 class Parts(NamedTuple):

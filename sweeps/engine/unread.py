@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from fastopt.schedules import SCHEDULES
-from sweeps.engine import trial
 from sweeps.engine.columns import alike
 from sweeps.engine.data_order import SHUFFLES
 from sweeps.engine.plan import Block
@@ -78,13 +77,13 @@ def _drawn(block: Block) -> Iterator[Unread]:
     if isinstance(problem, Landscape):
         yield Unread("seed", np.full(len(block.ids), not problem.seeded), "trials without chance")
         return
-    whole = trials.plan[:, trial.BATCH] >= len(problem.X)
+    whole = trials.settings["batch"] >= len(problem.X)
     yield Unread("shuffle", whole, f"trials whose batches are all {len(problem.X)} rows")
     fixed = problem.theta0 is not None
     zero = fixed and not np.any(problem.theta0)
     yield Unread("init_scale", np.full(len(whole), zero), "trials that start from zeros")
-    ordered = whole | (trials.plan[:, trial.SHUFFLE] == NONE)
-    fixed = fixed | (trials.extra[:, trial.INIT_SCALE] == 0.0)
+    ordered = whole | (trials.settings["shuffle"] == NONE)
+    fixed = fixed | (trials.settings["init_scale"] == 0.0)
     yield Unread("seed", ordered & fixed, "trials without chance")
 
 
@@ -92,7 +91,7 @@ def _idle(block: Block) -> Iterator[Unread]:
     """Yield the hyperparameters that others switch off."""
     rule, h = block.rule, block.trials.h
     place = {name: k for k, name in enumerate(rule.hyper)}
-    kinds = np.unique(block.trials.plan[:, trial.SCHEDULE]).tolist()
+    kinds = np.unique(block.trials.settings["schedule"]).tolist()
     scheduled = {name for kind in kinds for name in _parameters(kind)}
     for name, where, rules in IDLE:
         if {name, *where} <= place.keys() - scheduled and (not rules or rule.name in rules):
@@ -106,7 +105,7 @@ def _idle(block: Block) -> Iterator[Unread]:
 def _flat(block: Block) -> Iterator[Unread]:
     """Yield the parameters of schedules that leave the learning rate as it is."""
     flat = np.array([found == b"" for found in factors(block)], bool)
-    kinds = block.trials.plan[:, trial.SCHEDULE]
+    kinds = block.trials.settings["schedule"]
     for kind in np.unique(kinds[flat]).tolist():
         text = f"schedule {list(SCHEDULES)[kind]} where its factor is 1 at every step"
         for name in _parameters(kind):
@@ -124,8 +123,8 @@ def factors(block: Block) -> list[bytes]:
     No bytes: all factors are 1. Of schedules that are too long to be walked the parameters stand
     for the factors.
     """
-    plan, rows = block.trials.plan, block.trials.schedule
-    kinds, steps = plan[:, trial.SCHEDULE], plan[:, trial.STEPS]
+    settings, rows = block.trials.settings, block.trials.schedule
+    kinds, steps = settings["schedule"], settings["steps"]
     first, groups = alike(kinds, steps, *rows.T)
     plain = (kinds[first] == CONSTANT) & (rows[first, 1] == 0.0)
     walked = int(steps[first][~plain].sum()) <= MOST_FACTORS

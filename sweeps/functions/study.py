@@ -16,15 +16,15 @@ import numpy as np
 
 from fastopt.errors import SpecError, SweepWarning, did_you_mean, shortened
 from sweeps.common.names import refuse_taken
+from sweeps.common.states import STATES, State
 from sweeps.functions.calling import Caller
 from sweeps.functions.tell import count, numbers, one_each, state_of
-from sweeps.results import STATES, SweepResult
+from sweeps.results import SweepResult
 from sweeps.running.jobs import Answers
 from sweeps.space.space import Space
 
 __all__ = ["Outcome", "Study", "judge"]
 
-COMPLETE, DIVERGED, FAILED = (STATES.index(s) for s in ("COMPLETE", "DIVERGED", "FAILED"))
 AXIS = "an axis of the space"
 
 
@@ -61,25 +61,25 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
     Examples
     --------
     >>> judge({"loss": 0.5, "accuracy": 0.9}, "loss")
-    Outcome(state=0, metrics={'loss': 0.5, 'accuracy': 0.9}, error=None)
-    >>> judge(float("nan"), "loss").state == STATES.index("DIVERGED")
+    Outcome(state=<State.COMPLETE: 0>, metrics={'loss': 0.5, 'accuracy': 0.9}, error=None)
+    >>> judge(float("nan"), "loss").state == State.DIVERGED
     True
     >>> judge(ZeroDivisionError("division by zero"), "loss").error
     'ZeroDivisionError: division by zero'
     """
     if isinstance(returned, BaseException):
-        return Outcome(FAILED, error=f"{type(returned).__name__}: {returned}".rstrip(": "))
+        return Outcome(State.FAILED, error=f"{type(returned).__name__}: {returned}".rstrip(": "))
     given = dict(returned) if isinstance(returned, Mapping) else {metric: returned}
     metrics, remarks = {}, {}
     for name, value in given.items():
         try:
             refuse_taken("metric", [name], dict.fromkeys(axes, AXIS))
         except SpecError as refusal:
-            return Outcome(FAILED, error=str(refusal), is_misnamed=True)
+            return Outcome(State.FAILED, error=str(refusal), is_misnamed=True)
         number = _number(value)
         if number is None:
             return Outcome(
-                FAILED,
+                State.FAILED,
                 error=f"the objective must return a number or a dict of numbers; {name} is "
                 f"{shortened(value)} of type {type(value).__name__}",
             )
@@ -92,9 +92,9 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
     if metric not in metrics:
         hint = did_you_mean(metric, metrics)
         return Outcome(
-            FAILED, error=f"no {shortened(metric)} among the metrics {list(metrics)}{hint}"
+            State.FAILED, error=f"no {shortened(metric)} among the metrics {list(metrics)}{hint}"
         )
-    state = COMPLETE if math.isfinite(metrics[metric]) else DIVERGED
+    state = State.COMPLETE if math.isfinite(metrics[metric]) else State.DIVERGED
     return Outcome(state, metrics, remarks=remarks)
 
 
@@ -114,12 +114,12 @@ def _number(value: Any) -> float | None:
 def _ended(outcome: Outcome, state: int, is_bare: bool) -> Outcome:
     """Return how a trial ended that the caller knows the state of."""
     if is_bare:
-        outcome = Outcome(FAILED)
-    elif outcome.state == FAILED and outcome.error is not None and state != FAILED:
+        outcome = Outcome(State.FAILED)
+    elif outcome.state == State.FAILED and outcome.error is not None and state != State.FAILED:
         raise SpecError(f"tell(ids, values, state={STATES[state].lower()!r}): {outcome.error}")
-    if state == COMPLETE and outcome.state != COMPLETE:
+    if state == State.COMPLETE and outcome.state != State.COMPLETE:
         raise SpecError('tell(ids, values, state="complete") needs a finite metric of each trial')
-    reason = (outcome.error or "told so") if state == FAILED else None
+    reason = (outcome.error or "told so") if state == State.FAILED else None
     return replace(outcome, state=state, error=reason)
 
 
@@ -292,7 +292,7 @@ class Study:
         self._pending.discard(i)
         for name, text in outcome.remarks.items():
             self._remarks.setdefault(name, text)
-        if outcome.state == COMPLETE:
+        if outcome.state == State.COMPLETE:
             score = outcome.metrics[self.metric]
             pick = min if self.mode == "min" else max
             self._best = score if self._best is None else pick(self._best, score)
@@ -350,12 +350,12 @@ class Study:
 
     def _take(self, answers: Answers) -> dict[int, str]:
         """Take in what calls came to; return why those that FAILED did."""
-        lost = {i: Outcome(FAILED, error=why) for i, why in answers.errors.items()}
+        lost = {i: Outcome(State.FAILED, error=why) for i, why in answers.errors.items()}
         outcomes = {**answers.outcomes, **lost}
         self._refuse_misnamed(outcomes.values())
         for i, outcome in outcomes.items():
             self._note(i, outcome)
-        return {i: str(o.error) for i, o in outcomes.items() if o.state == FAILED}
+        return {i: str(o.error) for i, o in outcomes.items() if o.state == State.FAILED}
 
     def result(self, **info: Any) -> SweepResult:
         """Return what is known so far.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.engine.tables import STATES
+from sweeps.common.states import STATES
 
 __all__ = ["count", "numbers", "one_each", "state_of"]
 

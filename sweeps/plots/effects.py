@@ -11,6 +11,7 @@ from fastopt.errors import SpecError
 from sweeps.analysis import importance as anova
 from sweeps.analysis.stats import means, mode_of, one_of, scores
 from sweeps.analysis.table import Table
+from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.style import DIVERGED, MOST_TICKS, MUTED, OKABE_ITO, matplotlib, new_axes
 from sweeps.plots.tables import varying
@@ -130,7 +131,7 @@ def parallel_coordinates(
     sides = [axis_of(name, result.columns[name], LEVELS) for name in _names(result, axes)]
     score = scores(result, metric)
     rank = _rank(score, mode_of(result, metric))
-    diverged = np.asarray(result.columns["state"]) == 1
+    diverged = np.asarray(result.columns["state"]) == State.DIVERGED
     heights = [_heights(side) for side in sides]
     # The last axis: LEVELS bins of the rank, and one more below them for what diverged.
     last = np.where(np.isnan(rank), np.where(diverged, 0, -1), 1 + np.nan_to_num(rank) * LEVELS)

@@ -11,6 +11,7 @@ import numpy as np
 from fastopt.errors import SpecError
 from sweeps.analysis.stats import configurations, means, mode_of, one_of, scores
 from sweeps.analysis.table import Table
+from sweeps.common.states import State
 from sweeps.plots.axes import BINS, Axis, axis_of
 
 __all__ = [
@@ -22,8 +23,6 @@ OVER = ("best", "mean", "worst")
 
 SEED = "seed"
 """The axis that is averaged over before anything else: the best of many seeds is luck."""
-
-DIVERGED = 1  # after COMPLETE, before PRUNED and FAILED, in the order of STATES
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +139,7 @@ def tabulate(result: Table, axes: Sequence[Axis], pooled: Pool, over: str) -> Ce
     state = np.asarray(result.columns["state"])
     ended, diverged = (
         np.bincount(where[(where >= 0) & chosen], minlength=size)
-        for chosen in (state <= DIVERGED, state == DIVERGED)
+        for chosen in (state <= State.DIVERGED, state == State.DIVERGED)
     )
     share = np.divide(diverged, ended, out=np.full(size, math.nan), where=ended > 0)
     counts = (where[pooled.rows] >= 0) & ~np.isnan(pooled.score)

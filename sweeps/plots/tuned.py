@@ -9,6 +9,7 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.analysis.stats import configurations, mode_of, one_of, scores, spread_of
 from sweeps.analysis.table import Table
+from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.tables import SEED, pool
 
@@ -95,7 +96,7 @@ def tuned(
         side = np.full(shape, np.nan)
         side.flat[cells] = spread[name][chosen[first]]
         sides.append(side)
-    diverged = (np.asarray(result.columns["state"]) == 1) & (axis.codes >= 0)
+    diverged = (np.asarray(result.columns["state"]) == State.DIVERGED) & (axis.codes >= 0)
     some = np.bincount(axis.codes[diverged], minlength=shape[1]) > 0
     middle, low, high = sides
     lost = some & np.isnan(middle).all(axis=0)

@@ -13,11 +13,11 @@ from fastopt.errors import SpecError
 from sweeps.common.interrupt import held
 from sweeps.common.progress import Progress
 from sweeps.common.resources import free_memory, memory
+from sweeps.common.states import State
 from sweeps.engine.checkpoints import Paused
 from sweeps.engine.chunks import Chunk, Rows, launch_size, run_blocks
 from sweeps.engine.plan import Block, Plan
 from sweeps.engine.tables import Parts
-from sweeps.engine.trial import BATCH, DIVERGED, PENDING, PRUNED, STEPS
 from sweeps.pruning import Pruner, Round, expected, play
 from sweeps.running.collect import Collected
 
@@ -48,7 +48,7 @@ def full_length(plan: Plan) -> int:
             "all trials in epochs=..., or of all in steps=..."
         )
     return max(
-        int((block.trials.plan[:, STEPS] // unit(plan, block)).max()) for block in _some(plan)
+        int((block.trials.settings["steps"] // unit(plan, block)).max()) for block in _some(plan)
     )
 
 
@@ -70,7 +70,7 @@ def unit(plan: Plan, block: Block) -> np.ndarray:
     """Return the steps of one epoch of each trial, or 1 if the sweep counts in steps."""
     if not counts_epochs(plan):
         return np.ones(len(block.ids), np.int64)
-    return -(-len(block.problem.X) // block.trials.plan[:, BATCH])
+    return -(-len(block.problem.X) // block.trials.settings["batch"])
 
 
 def share_of_steps(plan: Plan, pruner: Pruner) -> float:
@@ -99,11 +99,11 @@ class Race:
         self.plan, self.pruner, self.workers, self.bar = plan, pruner, workers, bar
         self.most = full_length(plan)
         self._rounds = pruner.rounds(plan.size, self.most)
-        words, numbers = np.max([block.state_size for block in _some(plan)], axis=0).tolist()
-        self._at_once = max(1, min(launch_size(plan), MOST_STATE // (8 * (words + numbers))))
+        each = max(block.state_bytes for block in _some(plan))
+        self._at_once = max(1, min(launch_size(plan), MOST_STATE // each))
         paused = expected(pruner, plan.size, self.most).paused
         # Twice, while what several launches have left is put together.
-        needed = 2 * paused * (8 * words + plan.problem.dtype.itemsize * numbers)
+        needed = 2 * paused * each
         if needed > (free := free_memory()):
             raise SpecError(
                 f"up to {paused:,} trials pause at once, and what is kept of them takes "
@@ -111,7 +111,7 @@ class Race:
                 "the space, or see which pruner has smaller rungs (Hyperband, MedianStopping)"
             )
         self._column = plan.results.index(plan.options.metric)
-        self._state = np.full(plan.size, PENDING, np.int8)
+        self._state = np.full(plan.size, State.PENDING, np.int8)
         self._value = np.full(plan.size, math.nan)
         # Which of the launches below had a trial last, and which round; -1 for none.
         self._last = np.full((2, plan.size), -1)
@@ -138,7 +138,7 @@ class Race:
     def train(self, asked: Round) -> np.ndarray | None:
         """Train the trials of a round until they have used what they may; return their losses."""
         self._undecided = asked.trials
-        going = asked.trials[np.isin(self._state[asked.trials], (PENDING, PRUNED))]
+        going = asked.trials[np.isin(self._state[asked.trials], (State.PENDING, State.PRUNED))]
         self._paused.retain(going)
         kept = Paused()
         for low in range(0, len(going), self._at_once):
@@ -152,22 +152,22 @@ class Race:
             if len(rows) < len(ids):
                 return None
             for block in blocks:
-                kept.keep(block, np.flatnonzero(block.trials.state == PRUNED))
+                kept.keep(block, np.flatnonzero(block.trials.state == State.PRUNED))
         self._paused, self._undecided = kept, asked.trials[:0]
         self._last[1, asked.trials] = len(self._played)
         self._played.append((asked, self._value[asked.trials]))
         return self._losses(asked.trials)
 
     def _until(self, block: Block, resources: int) -> np.ndarray:
-        steps = block.trials.plan[:, STEPS]
+        steps = block.trials.settings["steps"]
         if resources >= self.most:
             return steps
         return np.minimum(steps, resources * unit(self.plan, block))
 
     def _note(self, rows: Rows, blocks: list[Block]) -> None:
         for block in blocks:
-            new = self._state[block.ids] == PENDING
-            self._full_steps += int(block.trials.plan[new, STEPS].sum())
+            new = self._state[block.ids] == State.PENDING
+            self._full_steps += int(block.trials.settings["steps"][new].sum())
         self._state[rows.ids] = rows.state
         self._value[rows.ids] = rows.out[:, self._column]
         self._last[0, rows.ids] = len(self._launches)
@@ -177,17 +177,17 @@ class Race:
     def _losses(self, trials: np.ndarray) -> np.ndarray:
         sign = -1.0 if self.plan.options.mode == "max" else 1.0
         values = self._value[trials]
-        lost = (self._state[trials] == DIVERGED) | ~np.isfinite(values)
+        lost = (self._state[trials] == State.DIVERGED) | ~np.isfinite(values)
         return np.where(lost, math.inf, sign * values)
 
     def _watch(self, cost: int, done: int, best: float | None) -> None:
-        ended = int(np.count_nonzero(self._state != PENDING))
+        ended = int(np.count_nonzero(self._state != State.PENDING))
         self.bar.update(self._cost + cost, ended, best)
 
     def _parts(self, seconds: float, interrupted: bool) -> Parts:
         """Take each trial's last row; leave out those that nobody has decided about."""
-        known = self._state != PENDING
-        known[self._undecided] &= self._state[self._undecided] != PRUNED
+        known = self._state != State.PENDING
+        known[self._undecided] &= self._state[self._undecided] != State.PRUNED
         collected = Collected(self.plan)
         for k, rows in enumerate(self._launches):
             mine = known[rows.ids] & (self._last[0, rows.ids] == k)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from sweeps.analysis import stats
 from sweeps.analysis.table import Table
+from sweeps.common.states import State
 from sweeps.common.text import duration, number
-from sweeps.engine.tables import STATES
 from sweeps.plots.axes import axis_of, label_of
 from sweeps.plots.tables import SEED, table, varying
 from sweeps.plots.tuned import over_seeds
@@ -21,7 +21,6 @@ BEST = 15
 SHOWN = ("train_loss", "test_loss", "test_accuracy", "steps_to_target")
 """What is shown of a trial beside its axes and the metric of the sweep, where it has that."""
 Text = tuple[list[str], list[list[str]]]
-COMPLETE, DIVERGED = STATES.index("COMPLETE"), STATES.index("DIVERGED")
 
 
 def summary(result: Table) -> dict[str, str]:
@@ -129,7 +128,7 @@ _END = {"low": "smallest", "high": "largest"}
 def _boundaries(result: Table) -> list[dict[str, str]]:
     """Say for each optimizer from which learning rate on trials diverge."""
     state = np.asarray(result.columns["state"])
-    lost, ended = int((state == DIVERGED).sum()), int((state <= DIVERGED).sum())
+    lost, ended = int((state == State.DIVERGED).sum()), int((state <= State.DIVERGED).sum())
     if not lost:
         return [_remark("good", "Nothing diverged", f"All of {ended:,} trials stayed finite.")]
     head = f"{100.0 * lost / ended:.3g} % of the trials diverged"
@@ -169,7 +168,7 @@ def _seeds(result: Table) -> list[dict[str, str]]:
     remarks = []
     mixed = (spread["n"] > 0) & (spread["n"] < spread["n_trials"])
     state = np.asarray(result.columns["state"])
-    if mixed.any() and (state == DIVERGED).any():
+    if mixed.any() and (state == State.DIVERGED).any():
         row = int(spread["row"][np.flatnonzero(mixed)[0]])
         text = f"In {int(mixed.sum()):,} of {len(mixed):,} configurations some seeds finish with a "
         text += (

@@ -14,15 +14,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sweeps.common.states import State
 from sweeps.engine.chunks import Rows, run_chunk
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import compile_block
-from sweeps.engine.tables import STATES, joined
+from sweeps.engine.tables import joined
 from sweeps.space.space import Space
 
 __all__ = ["Answers", "Calling", "Job", "Training"]
-
-FAILED = STATES.index("FAILED")
 
 
 class Job(Protocol):
@@ -74,7 +73,7 @@ class Training:
         n = len(ids)
         return Rows(
             ids,
-            np.full(n, FAILED, np.int8),
+            np.full(n, State.FAILED, np.int8),
             np.full((n, len(self.plan.results)), np.nan),
             np.full((n, 0, len(self.plan.curve)), np.nan),
             0,

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SweepWarning, shortened
-from sweeps.engine.tables import STATES
+from sweeps.common.states import State
 
 __all__ = ["no_best", "warn_of_failures", "warn_of_limit"]
-
-FAILED = STATES.index("FAILED")
 
 
 def warn_of_failures(errors: Mapping[int, str], n_trials: int, stacklevel: int = 3) -> None:
@@ -61,7 +59,7 @@ def no_best(columns: Mapping[str, Any], metric: str, counts: Mapping[str, int]) 
         return "no best trial: no trial has finished"
     first = ""
     if failed and "error" in columns:
-        rows = np.flatnonzero(np.asarray(columns["state"]) == FAILED)
+        rows = np.flatnonzero(np.asarray(columns["state"]) == State.FAILED)
         first = f", the first with {columns['error'][rows[0]]}"
     if failed == n:
         return f"no best trial: all of the {n} finished trials FAILED{first}"

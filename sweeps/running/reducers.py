@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.common.states import STATES, State
 from sweeps.engine.chunks import Chunk, Rows
 from sweeps.engine.plan import Plan
-from sweeps.engine.tables import STATES, Parts, joined, parts_of
-from sweeps.engine.trial import COMPLETE
+from sweeps.engine.tables import Parts, joined, parts_of
 from sweeps.running.collect import Collected
 
 __all__ = ["Histogram", "KeepBest", "Reduced", "Reducer", "histogram"]
@@ -134,7 +134,7 @@ class KeepBest:
         """Return the best of these trials, in the order of their numbers."""
         score = rows.out[:, plan.results.index(plan.options.metric)]
         score = -score if plan.options.mode == "max" else score
-        fit = np.flatnonzero((rows.state == COMPLETE) & np.isfinite(score))
+        fit = np.flatnonzero((rows.state == State.COMPLETE) & np.isfinite(score))
         if len(fit) > self.k:
             score = score[fit]
             # Sorting 65 536 trials takes as long as running them; few are as good as the k-th.

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from fastopt.errors import StoreError, shortened
 from sweeps.common.names import COUNTS
+from sweeps.common.states import STATES
 from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
-from sweeps.engine.tables import STATES
 from sweeps.store.documents import Facts
 from sweeps.store.parts import digest_of_footer, facts_of, read_footer
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import msgspec
 
 from fastopt.errors import StoreError
-from sweeps.engine.tables import STATES
+from sweeps.common.states import STATES
 from sweeps.store import fs
 from sweeps.store.identity import FORMAT, digest
 

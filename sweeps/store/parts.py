@@ -22,9 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.common.names import beside
+from sweeps.common.states import STATES
 from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
-from sweeps.engine.tables import STATES, columns_of, no_rows
+from sweeps.engine.tables import columns_of, no_rows
 from sweeps.store import fs
 from sweeps.store.documents import Facts, facts_from
 

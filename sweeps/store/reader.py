@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.names import COUNTS, beside
+from sweeps.common.states import STATES, State
 from sweeps.engine.plan import Plan
-from sweeps.engine.tables import STATES, Parts
+from sweeps.engine.tables import Parts
 from sweeps.space.space import Space
 from sweeps.store.arrays import cells_of, curves_from, damaged, opened, read_table, said_by
 from sweeps.store.documents import Stored
@@ -128,7 +129,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         results, axes = stored.identity["results"], stored.identity["space"]["names"]
         self._stored = {name: name for name in (*NEEDED, "error")} | stored_as(axes, results)
         names = [NEEDED[0], *axes, NEEDED[1], *beside(results, axes)]
-        if self.states[STATES.index("FAILED")]:
+        if self.states[State.FAILED]:
             names.append("error")
         self._names, self._axes = names, axes
         self._dtypes = {name: c.dtype for name, c in space.columns([0]).items() if name in axes}

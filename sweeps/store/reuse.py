@@ -20,6 +20,7 @@ from fastopt.rules import RULES
 from sweeps.engine.chunks import Rows
 from sweeps.engine.columns import aliases, fill, missing
 from sweeps.engine.plan import Plan
+from sweeps.engine.seeds import splitmix64
 from sweeps.engine.tables import joined, no_rows
 from sweeps.store.arrays import cells_of, read_table, rows_from
 from sweeps.store.documents import Stored
@@ -192,7 +193,7 @@ def _coded(column: np.ndarray) -> np.ndarray:
     column = np.ascontiguousarray(column, np.float64)
     whole = (column == np.floor(column)) & (np.abs(column) < 2.0**53)
     integers = np.where(whole, column, 0.0).astype(np.int64).view(np.uint64)
-    return np.where(whole, integers, mixed(column.view(np.uint64)))
+    return np.where(whole, integers, splitmix64(column.view(np.uint64)))
 
 
 def _code(value: Any) -> int:
@@ -213,13 +214,5 @@ def hashes_of(codes: np.ndarray) -> np.ndarray:
     """
     hashes = np.zeros(len(codes), np.uint64)
     for column in codes.T:
-        hashes = mixed(hashes ^ column)
+        hashes = splitmix64(hashes ^ column)
     return hashes
-
-
-def mixed(bits: np.ndarray) -> np.ndarray:
-    """Scramble numbers one to one, as splitmix64 does."""
-    bits = bits + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.common.resources import used_disk
-from sweeps.engine.tables import STATES
+from sweeps.common.states import STATES
 from sweeps.store.arrays import said_by
 from sweeps.store.documents import Stored, read_facts
 from sweeps.store.folder import BAD, FACTS, ROWS, Folder

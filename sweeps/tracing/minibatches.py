@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from fastopt.compile import kernel
-from sweeps.engine import trial
 from sweeps.engine.callees import ordering, own
 from sweeps.engine.monitoring import clipping
 from sweeps.engine.plan import Block
+from sweeps.engine.records import Trials
 from sweeps.problems.base import DataProblem
 
 __all__ = ["Batches", "begun_at", "calling", "shortened"]
@@ -24,7 +24,7 @@ def calling(function: Callable) -> Callable:
 
 def shortened(block: Block, grad: np.ndarray) -> np.ndarray:
     """Return the gradient as the trial clips it."""
-    limit = float(block.trials.extra[0, trial.CLIP_NORM])
+    limit = float(block.trials.settings[0]["clip_norm"])
     if limit == math.inf:
         return grad
     clipped = grad.copy()
@@ -32,15 +32,15 @@ def shortened(block: Block, grad: np.ndarray) -> np.ndarray:
     return clipped
 
 
-def begun_at(problem: DataProblem, trials: trial.Trials) -> np.ndarray:
+def begun_at(problem: DataProblem, trials: Trials) -> np.ndarray:
     """Return the initial parameters of the first of these trials, ``(n_params,)``."""
     theta = np.zeros(problem.n_params, problem.dtype)
     if problem.theta0 is None:
         functions = own(problem)
-        functions.init(theta, functions.words, np.uint64(trials.plan[0, trial.SEED]))
+        functions.init(theta, functions.words, np.uint64(trials.settings[0]["seed"]))
     else:
         theta[:] = problem.theta0
-    scale = float(trials.extra[0, trial.INIT_SCALE])
+    scale = float(trials.settings[0]["init_scale"])
     return (theta.astype(np.float64) * scale).astype(problem.dtype)
 
 
@@ -48,11 +48,11 @@ class Batches:
     """The minibatches of one trial, in its order, and their gradients."""
 
     def __init__(self, problem: DataProblem, block: Block) -> None:
-        plan = block.trials.plan[0]
-        self.problem, self.batch = problem, int(plan[trial.BATCH])
-        self.kind, self.seed = plan[trial.SHUFFLE], plan[trial.SEED]
+        settings = block.trials.settings[0]
+        self.problem, self.batch = problem, int(settings["batch"])
+        self.kind, self.seed = settings["shuffle"], settings["seed"]
         self.order = np.empty(len(problem.X), np.int64)
-        self.work = np.empty(int(block.trials.sizes[trial.WORK]), problem.dtype)
+        self.work = np.empty(block.trials.sizes.work, problem.dtype)
         self.own = own(problem)
         self.low, self.epoch, self.size = len(problem.X), 0, 0
 

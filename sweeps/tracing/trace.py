@@ -17,7 +17,7 @@ from fastopt.rules.base import begin
 from fastopt.rules.clocks import new_clock
 from fastopt.schedules import SCHEDULES, factor
 from sweeps.common.names import refuse_repeated
-from sweeps.engine import trial
+from sweeps.common.states import State
 from sweeps.engine.callees import at_lr
 from sweeps.engine.plan import Block, Plan
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem, compile_block, run_block
@@ -133,7 +133,7 @@ def alone(plan: Plan, i: int, steps: int | None = None, **changes: Any) -> Block
     again = plan.varied(options=dataclasses.replace(plan.options, **changes))
     (block,) = again.blocks(np.array([i]))
     if steps is not None:
-        block.trials.plan[0, [trial.STEPS, trial.PATIENCE]] = steps, 0
+        block.trials.settings["steps"], block.trials.settings["patience"] = steps, 0
     compile_block(block)
     if not run_block(block, 1, lambda cost, done: None):
         raise KeyboardInterrupt
@@ -165,7 +165,7 @@ def history(plan: Plan, i: int, vectors: bool = False, ran: Block | None = None)
             frame = _data_rows(plan, block, curve, vectors)
         else:
             frame = _landscape_rows(plan, block, curve)
-    frame.attrs["state"] = ("COMPLETE", "DIVERGED")[int(block.trials.state[0])]
+    frame.attrs["state"] = State(block.trials.state[0]).name
     frame.attrs["final"] = final
     return frame
 
@@ -176,7 +176,7 @@ class Walk:
     def __init__(self, block: Block, theta: np.ndarray) -> None:
         trials, rule = block.trials, block.rule
         self.rule, self.h = rule, tuple(trials.h[0].tolist())
-        self.kind, self.a = int(trials.plan[0, trial.SCHEDULE]), tuple(trials.schedule[0].tolist())
+        self.kind, self.a = int(trials.settings[0]["schedule"]), tuple(trials.schedule[0].tolist())
         first = self.scheduled(0)
         self.clock = new_clock(rule, first)
         self.x = (theta, *(np.empty_like(theta) for _ in rule.slots))
@@ -270,7 +270,7 @@ def _landscape_rows(plan: Plan, block: Block, curve: np.ndarray) -> pd.DataFrame
     curve = curve[:, : 2 + problem.dim]
     walk = Walk(block, trials.start[0].copy())  # type: ignore[attr-defined]
     value_and_grad = _gradient(problem, block)
-    diverged = int(trials.state[0]) == trial.DIVERGED
+    diverged = int(trials.state[0]) == State.DIVERGED
     rows = []
     for k in range(len(curve) + diverged):
         known = k < len(curve)
@@ -317,7 +317,7 @@ def _copies(walk: Walk, step: int) -> dict[str, np.ndarray]:
 def _gradient(problem: Any, block: Block) -> Callable[[np.ndarray, int], tuple]:
     """Return ``value_and_grad(x, t)`` of a landscape, compiled, for the seed of the trial."""
     run, dtype = kernel(calling, problem.value_and_grad), problem.dtype.type
-    seed = np.uint64(block.trials.plan[0, trial.SEED])
+    seed = np.uint64(block.trials.settings[0]["seed"])
 
     def value_and_grad(x: np.ndarray, t: int) -> tuple[float, np.ndarray]:
         grad = np.empty_like(x)
@@ -336,7 +336,7 @@ def _data_rows(plan: Plan, block: Block, curve: np.ndarray, vectors: bool) -> pd
     limit = min(plan.options.diverge_above, np.finfo(np.float64).max)
     rows: list[dict[str, Any]] = []
     with ONE_BLAS_THREAD:
-        for step in range(1, int(trials.plan[0, trial.STEPS]) + 1):
+        for step in range(1, int(trials.settings[0]["steps"]) + 1):
             loss, grad = batches.next(walk.x[0])
             row = {"step": step, "batch_size": batches.size, "loss": loss, "grad": grad}
             if abs(loss) <= limit:

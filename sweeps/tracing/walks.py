@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweeps.engine import trial
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem
 from sweeps.problems.base import DataProblem
 from sweeps.tracing.minibatches import Batches, begun_at, shortened
@@ -85,7 +84,7 @@ def _through_data(problem: DataProblem, optimizer: str, settings: dict[str, Any]
     alive = np.zeros(problem.n_params, bool)
     rows, culprit = [], ""
     with ONE_BLAS_THREAD, np.errstate(all="ignore"):
-        for step in range(1, min(int(block.trials.plan[0, trial.STEPS]), MOST) + 1):
+        for step in range(1, min(int(block.trials.settings[0]["steps"]), MOST) + 1):
             loss, grad = batches.next(walk.x[0])
             theta = _norm(walk.x[0])
             alive |= grad != 0.0

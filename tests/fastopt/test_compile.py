@@ -444,10 +444,10 @@ from types import FunctionType
 from fastopt.machine import loops
 from fastopt.compile import fingerprint
 from fastopt.rules import RULES
-from sweeps.engine import callees, lanes, trial
+from sweeps.engine import callees, lanes, stretches, trial
 
 found = {name: (rule.clock0, rule.tick, rule.update) for name, rule in RULES.items()}
-for module in (loops, callees, lanes, trial):
+for module in (loops, callees, lanes, stretches, trial):
     found |= {(module, k): f for k, f in vars(module).items() if isinstance(f, FunctionType)}
 backwards = os.environ["PYTHONHASHSEED"] == "2"
 digests = {name: fingerprint(found[name]) for name in sorted(found, key=str, reverse=backwards)}

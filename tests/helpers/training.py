@@ -16,7 +16,7 @@ import pandas as pd
 from fastopt.rules import RULES
 from sweeps import sweep
 from sweeps.common.philox import permute
-from sweeps.engine.trial import RESULTS
+from sweeps.engine.records import RESULTS
 from tests.helpers import networks, reference
 
 LOSSES = ["train_loss", "test_loss", "best_loss"]

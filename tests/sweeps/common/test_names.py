@@ -23,11 +23,11 @@ from sweeps import (
     sweep_callable,
 )
 from sweeps.common.names import COUNTS, PLACES, RESERVED, TAKEN
-from sweeps.engine import lane_state
+from sweeps.engine import lane_records
 from sweeps.engine.columns import ALIASES
 from sweeps.engine.monitoring import MEASURES
 from sweeps.engine.options import COMMON
-from sweeps.engine.trial import RESULTS
+from sweeps.engine.records import RESULTS
 
 # What some part of the code looks for, or has a column or variable of.
 NAMES = [
@@ -200,7 +200,7 @@ def test_no_axis_of_a_sweep_is_called_like_a_column_of_ours():
     """But ``steps``, which is the axis; the steps taken are called otherwise beside it."""
     known = {*COMMON, *ALIASES, *(name for rule in RULES.values() for name in rule.hyper)}
     known |= {name for row in SCHEDULES.values() for name in row.params}
-    ours = {*RESERVED, *PLACES, *RESULTS, *lane_state.RESULTS, *MEASURES, *COUNTS}
+    ours = {*RESERVED, *PLACES, *RESULTS, *lane_records.RESULTS, *MEASURES, *COUNTS}
     assert known & ours == {"steps"}
     with pytest.raises(SpecError, match="a coordinate of bowl cannot be called 'steps_taken'"):
         sweep(bowl(["x", "steps_taken"]), {"lr": [0.1]}, optimizer="sgd", steps=2, progress=False)

@@ -16,7 +16,7 @@ from fastopt.rules import RULES
 from fastopt.rules.base import begun
 from sweeps import estimate, linspace, logspace, problems, sweep
 from sweeps.cli.spec import read_spec
-from sweeps.engine.lanes import RESULTS, STRIDE, WIDTH
+from sweeps.engine.lane_records import RESULTS, STRIDE, WIDTH
 from tests.helpers import training as helpers
 
 run = functools.partial(sweep, progress=False)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from fastopt import schedules
 from sweeps import problems, sweep
+from sweeps.common.states import State
 from sweeps.engine.checkpoints import Paused
 from sweeps.engine.run_blocks import compile_block, run_block
-from sweeps.engine.trial import COMPLETE, DIVERGED, PRUNED, STEPS
 
 run = functools.partial(sweep, progress=False)
 
@@ -20,11 +20,11 @@ def stretch(plan, paused, ids, stop):
     """Run these trials up to ``stop`` steps; return their blocks and what is kept of them."""
     kept, blocks = Paused(), []
     for laid_out in plan.blocks(ids):
-        until = np.minimum(laid_out.trials.plan[:, STEPS], stop)
+        until = np.minimum(laid_out.trials.settings["steps"], stop)
         block = paused.stretched(laid_out, until)
         compile_block(block)
         assert run_block(block, 2, lambda cost, done: None)
-        kept.keep(block, np.flatnonzero(block.trials.state == PRUNED))
+        kept.keep(block, np.flatnonzero(block.trials.state == State.PRUNED))
         blocks.append(block)
     return blocks, kept
 
@@ -37,7 +37,7 @@ def in_stretches(plan, stops):
         ids, pauses = ids[:0], [*pauses, blocks]
         for block in blocks:
             trials = block.trials
-            going = trials.state == PRUNED
+            going = trials.state == State.PRUNED
             ids = np.union1d(ids, block.ids[going])
             for k in np.flatnonzero(~going):
                 curve = trials.curves[k]
@@ -116,7 +116,7 @@ def test_trials_that_end_or_diverge_in_between_are_over(iris):
     space = {"epochs": [1, 2, 4], "batch_size": [50, 112], "lr": [0.01, 3.0]}
     how = {"optimizer": "momentum", "momentum": 0.99, "diverge_above": 4.0, "curves": True}
     result = run(iris, space, **how)
-    assert {COMPLETE, DIVERGED} == {*result.columns["state"]}
+    assert {State.COMPLETE, State.DIVERGED} == {*result.columns["state"]}
     lost = result.to_frame().diverged_step.dropna()
     assert lost.tolist() == [5, 5]
     assert_same(result, [2, 6])
@@ -148,7 +148,7 @@ def test_a_lane_at_a_pause_is_a_shorter_run():
     short, long = (run(BANANA, space, optimizer="adam", steps=n) for n in (20, 90))
     _, pauses = in_stretches(long.plan, [20])
     (block,) = pauses[0]
-    assert (block.trials.state == PRUNED).all()
+    assert (block.trials.state == State.PRUNED).all()
     ended, _ = in_stretches(short.plan, [])
     for row, i in enumerate(block.ids):
         np.testing.assert_array_equal(block.trials.out[row], ended[i][1])
