@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from fastopt.compile import jitable
+from fastopt.compile import inlinable, jitable
 from fastopt.machine.access import load
 from fastopt.machine.calls import call
 from fastopt.rules import Rule
@@ -125,7 +125,8 @@ def resume(i, s, t, links):
         call(links.order, None, (s.order, trial.shuffle, trial.seed, epoch))
 
 
-@jitable
+# Inlined, as `descend` is: a call hands over some 190 words, 0.1 us of a step of 3.
+@inlinable
 def minibatch(i, s, t, links):
     """Loss and gradient of the next rows of an epoch, which may begin here; how many they are."""
     trial, now, X, y = t.settings[i], s.counters[0], t.X, t.y
@@ -144,7 +145,7 @@ def minibatch(i, s, t, links):
     return call(links.loss, 0.0, (theta, X, y, links.words, s.grad, s.work)), rows
 
 
-@jitable
+@inlinable
 def descend(i, s, t, links, step, rows):
     """Take a step by the gradient of ``rows`` rows; measure it and the gradient, where asked to."""
     trial, now = t.settings[i], s.counters[0]
