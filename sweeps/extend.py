@@ -139,7 +139,7 @@ def extend(result: R, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bo
         return type(result)(*_ran(plan, space, settings, n_jobs, progress, store))
     old = _reused(result, plan, space)
     missing = np.flatnonzero(old < 0)
-    ran = _ran(plan, space._selected(missing), settings, n_jobs, progress) if missing.size else None
+    ran = _ran(plan, space._select(missing), settings, n_jobs, progress) if missing.size else None
     return type(result)(*_merged(plan.varied(space=space), result, ran, old, missing))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError
-from sweeps.common.names import PLACES, steps_taken
+from sweeps.common.names import RUNG_COLUMNS, steps_taken
 from sweeps.common.states import State
 from sweeps.pruning import Round
 from sweeps.pruning.rungs import Rung
@@ -59,7 +59,7 @@ class PrunedResult(SweepResult):
         places: np.ndarray,
         played: Sequence[tuple[Round, np.ndarray]],
     ) -> None:
-        columns = {**result.columns, **dict(zip(PLACES, places.T))}
+        columns = {**result.columns, **dict(zip(RUNG_COLUMNS, places.T))}
         known = result.space, result.plan, result.step_columns
         super().__init__(columns, result._curves, result.metric, result.mode, result.info, *known)
         self.metrics = result.metrics  # where a trial came to is not what it measured

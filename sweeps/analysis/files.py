@@ -15,7 +15,7 @@ from fastopt.doctor import facts
 from fastopt.errors import SpecError
 from sweeps.analysis.stats import one_of
 from sweeps.analysis.table import Table
-from sweeps.common.names import COUNTS
+from sweeps.common.names import STEP_COUNTS
 from sweeps.common.states import STATES
 from sweeps.engine.tables import Parts
 from sweeps.store import settings_in
@@ -107,7 +107,7 @@ def open_file(
             f"{path}: does not say which columns are axes; save it again with result.save(...) or "
             "fastopt sweep SPEC --out FILE.parquet"
         )
-    counts = note.get("counts", COUNTS)  # files of older versions do not say
+    counts = note.get("counts", STEP_COUNTS)  # files of older versions do not say
     cells = {name: _cells(name, frame[name], name in counts) for name in frame.columns}
     return Parts(cells, None, note["metric"], note["mode"], note["info"], counts=counts)
 

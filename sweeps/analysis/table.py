@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.common.names import COUNTS, TAKEN
+from sweeps.common.names import STEP_COUNTS, STEPS_TAKEN
 from sweeps.common.states import STATES
 from sweeps.engine.plan import Plan
 from sweeps.running.reasons import no_best
@@ -57,7 +57,7 @@ class Table:
         info: Mapping[str, Any],
         space: Space | None = None,
         plan: Plan | None = None,
-        counts: Sequence[str] = COUNTS,
+        counts: Sequence[str] = STEP_COUNTS,
     ) -> None:
         names = list(columns)
         measured = [name for name in names[names.index("state") + 1 :] if name != "error"]
@@ -233,7 +233,7 @@ class Table:
             return pd.Categorical.from_codes(
                 cells.astype(np.int8), categories=pd.Index(STATES, dtype=object)
             )
-        if name in TAKEN and name in self.step_columns:
+        if name in STEPS_TAKEN and name in self.step_columns:
             return cells.astype(np.int64) if np.isfinite(cells).all() else cells
         if name in self.step_columns:
             never = ~(cells >= 0)  # True for NaN, too

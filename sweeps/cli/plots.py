@@ -14,7 +14,7 @@ from rich.console import Console
 from fastopt.errors import SpecError
 from sweeps.analysis.export import draft_of
 from sweeps.analysis.stats import one_of
-from sweeps.common.terminal import messages
+from sweeps.common.terminal import errors_as_messages
 from sweeps.plots import PLOTS
 from sweeps.plots.style import matplotlib
 from sweeps.results import SweepResult
@@ -87,7 +87,7 @@ def plot(
     dpi: Annotated[int, typer.Option(help="Dots an inch of a .png.", min=20, max=1200)] = 150,
 ) -> None:
     """Draw a saved result."""
-    with messages():
+    with errors_as_messages():
         one_of("kind", kind, list(PLOTS))
         given = {"x": x, "y": y, "by": by, "facet": facet, "metric": metric, "over": over}
         options = _taken(kind, PLOTS[kind], {**given, "band": band})
@@ -119,7 +119,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML file that shows a saved result: charts, best trials, diagnosis, provenance."""
-    with messages():
+    with errors_as_messages():
         page = out or Path(f"{result.absolute().stem}.html")
         _written(SweepResult.open(result).report(page, title=title))
 

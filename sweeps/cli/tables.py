@@ -11,9 +11,9 @@ from rich.table import Table
 
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
-from sweeps.common.resources import memory
+from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import table
-from sweeps.common.text import duration, number
+from sweeps.common.text import format_duration, format_number
 from sweeps.problems import PROBLEMS
 from sweeps.pruned import PrunedResult
 from sweeps.report.facts import SHOWN
@@ -41,7 +41,8 @@ def finished(result: SweepResult) -> Group:
     states = ", ".join(f"{n:,} {state}" for state, n in result.counts.items() if n) or "none"
     lines = [
         f"{len(result):,} of {info['n_trials']:,} trials finished: {states}",
-        f"{duration(info['seconds'])} in all, {duration(info['compile_seconds'])} of it compiling; "
+        f"{format_duration(info['seconds'])} in all, "
+        f"{format_duration(info['compile_seconds'])} of it compiling; "
         f"{info['trials_per_second']:,.4g} trials/s",
     ]
     if isinstance(result, PrunedResult):
@@ -64,10 +65,10 @@ def planned(plan: Any) -> Table:
         {
             "trials": f"{plan.n_trials:,}",
             "training steps": f"{plan.n_steps:,}",
-            "time, about": f"{duration(plan.seconds)} (plus compiling, the first time)",
-            "memory of data and models": memory(plan.training),
-            "memory of the results": memory(plan.bytes),
-            "or disk in a store, about": f"{memory(plan.disk)} in {plan.n_chunks:,} parts",
+            "time, about": f"{format_duration(plan.seconds)} (plus compiling, the first time)",
+            "memory of data and models": format_bytes(plan.training),
+            "memory of the results": format_bytes(plan.bytes),
+            "or disk in a store, about": f"{format_bytes(plan.disk)} in {plan.n_chunks:,} parts",
         },
     )
 
@@ -82,9 +83,9 @@ def stored(facts: Mapping[str, Any]) -> Table:
         "trials": f"{facts['finished']:,} of {facts['trials']:,} finished ({share:.0%})",
         "states": states,
         "chunks": f"{facts['chunks_done']:,} of {facts['chunks']:,}, in {facts['parts']:,} parts",
-        "time of all cores": duration(facts["core_seconds"]),
+        "time of all cores": format_duration(facts["core_seconds"]),
         "machines": ", ".join(facts["hosts"]) or "none",
-        "on disk": memory(facts["bytes"]),
+        "on disk": format_bytes(facts["bytes"]),
         "extended": f"{facts['sweeps'] - 1} times",
         "set aside as damaged": ", ".join(facts["bad"]) or "nothing",
     }
@@ -109,7 +110,9 @@ def at_the_edge(result: SweepResult) -> str:
     edges = result.edges()
     if edges.empty:
         return ""
-    shown = ", ".join(f"{name} = {number(v)}" for name, v in zip(edges["axis"], edges["value"]))
+    shown = ", ".join(
+        f"{name} = {format_number(v)}" for name, v in zip(edges["axis"], edges["value"])
+    )
     return f"At the edge of the grid: {shown}; better values may lie beyond."
 
 
@@ -188,7 +191,7 @@ def _default(kind: Any) -> str:
     if getattr(kind, "run_length", False):
         return "the run's length"
     required = isinstance(kind.default, float) and math.isnan(kind.default)
-    return "required" if required else number(kind.default)
+    return "required" if required else format_number(kind.default)
 
 
 def _best(result: SweepResult) -> Table:
@@ -198,6 +201,6 @@ def _best(result: SweepResult) -> Table:
     frame = result.best(BEST)[shown].dropna(axis="columns", how="all")
     direction = "smallest" if result.mode == "min" else "largest"
     title = f"Best trials, {direction} {result.metric} first"
-    rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
+    rows = ([format_number(cell) for cell in row] for row in frame.itertuples(index=False))
     # One word a line: ten columns fit in a terminal of 80.
     return table(title, [name.replace("_", "\n") for name in frame.columns], rows, gap=0)

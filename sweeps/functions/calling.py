@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ExecutorError, SpecError, SweepWarning, shortened
-from sweeps.common.interrupt import held
+from sweeps.common.interrupt import deferred_interrupts
 from sweeps.common.progress import Progress
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.run_blocks import worker_count
@@ -106,7 +106,7 @@ class Caller:
         workers = max(worker_count(n_jobs), n_jobs)
         where, began = "threads" if executor is None else executor, time.perf_counter()
         try:
-            with held(), self._bar:
+            with deferred_interrupts(), self._bar:
                 run_elsewhere(where, workers, self._job, self._chunks(), self._keep)
         except KeyboardInterrupt:
             pass

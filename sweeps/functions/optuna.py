@@ -14,7 +14,7 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.common.names import RESERVED, refuse_taken
 from sweeps.results import STATES, SweepResult
-from sweeps.space.axes import Points, common_kind, ends, kind_of, possible, untied
+from sweeps.space.axes import Points, common_kind, ends, kind_of, support, untie
 from sweeps.space.categories import categories_of, uncategorised
 from sweeps.space.distributions import Draws, LogUniform
 from sweeps.space.space import DTYPES
@@ -190,13 +190,13 @@ def _frozen(
 def _distribution(optuna: Any, result: SweepResult, name: str) -> Any:
     """Return the distribution that holds every value the axis has in any part of the space."""
     parts = () if result.space is None else result.space.parts
-    axes: Sequence[Sequence] = [untied(part[name]) for part in parts if name in part]
+    axes: Sequence[Sequence] = [untie(part[name]) for part in parts if name in part]
     if not axes:
         column = np.asarray(result.columns[name]).tolist()
         axes = [[v for v in dict.fromkeys(column) if not _missing(v)]]
     kind = kind_of(axes[0][0])
     if kind not in ("integer", "real"):
-        values = dict.fromkeys(v for axis in axes for v in possible(axis))
+        values = dict.fromkeys(v for axis in axes for v in support(axis))
         plain = {(type(v), v): v for v in map(_plain, values)}  # True and 1 are two values
         return optuna.distributions.CategoricalDistribution(tuple(plain.values()))
     bounds = [end for axis in axes for end in ends(axis)]

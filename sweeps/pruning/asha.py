@@ -13,7 +13,7 @@ import numpy as np
 from sweeps.pruning.base import Pruner, Round, Rounds
 from sweeps.pruning.rungs import MOST
 from sweeps.space.designs import random_order
-from sweeps.space.distributions import whole
+from sweeps.space.distributions import as_integer
 
 __all__ = ["ASHA", "promoted"]
 
@@ -74,9 +74,9 @@ class ASHA(Pruner):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        whole("min_resources", self.min_resources, 1, MOST)
-        whole("factor", self.factor, 2, MOST)
-        whole("seed", self.seed, 0, 2**64 - 1)
+        as_integer("min_resources", self.min_resources, 1, MOST)
+        as_integer("factor", self.factor, 2, MOST)
+        as_integer("seed", self.seed, 0, 2**64 - 1)
 
     def rounds(self, n_trials: int, max_resources: int) -> Rounds:
         """Begin to decide: see :meth:`Pruner.rounds`."""

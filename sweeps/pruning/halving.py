@@ -11,7 +11,7 @@ from fastopt.errors import SpecError, shortened
 from sweeps.pruning.base import Pruner, Round, Rounds, best_of
 from sweeps.pruning.rungs import MOST, ROUNDINGS, Rung, halving_rungs, hyperband_brackets
 from sweeps.space.designs import random_order
-from sweeps.space.distributions import whole
+from sweeps.space.distributions import as_integer
 
 __all__ = ["Hyperband", "SuccessiveHalving", "bracket"]
 
@@ -66,8 +66,8 @@ class SuccessiveHalving(Pruner):
 
     def __post_init__(self) -> None:
         if self.min_resources != "exhaust":
-            whole('min_resources, if not "exhaust",', self.min_resources, 1, MOST)
-        whole("factor", self.factor, 2, MOST)
+            as_integer('min_resources, if not "exhaust",', self.min_resources, 1, MOST)
+        as_integer("factor", self.factor, 2, MOST)
 
     def rounds(self, n_trials: int, max_resources: int) -> Rounds:
         """Begin to decide: see :meth:`Pruner.rounds`."""
@@ -132,9 +132,9 @@ class Hyperband(Pruner):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        whole("min_resources", self.min_resources, 1, MOST)
-        whole("factor", self.factor, 2, MOST)
-        whole("seed", self.seed, 0, 2**64 - 1)
+        as_integer("min_resources", self.min_resources, 1, MOST)
+        as_integer("factor", self.factor, 2, MOST)
+        as_integer("seed", self.seed, 0, 2**64 - 1)
         if self.rounding not in ROUNDINGS:
             raise SpecError(
                 f"rounding must be one of {', '.join(ROUNDINGS)}; got {shortened(self.rounding)}"

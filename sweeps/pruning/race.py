@@ -10,9 +10,9 @@ import time
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.common.interrupt import held
+from sweeps.common.interrupt import deferred_interrupts
 from sweeps.common.progress import Progress
-from sweeps.common.resources import free_memory, memory
+from sweeps.common.resources import format_bytes, free_memory
 from sweeps.common.states import State
 from sweeps.engine.checkpoints import Paused
 from sweeps.engine.chunks import Chunk, Rows, launch_size, run_blocks
@@ -107,8 +107,9 @@ class Race:
         if needed > (free := free_memory()):
             raise SpecError(
                 f"up to {paused:,} trials pause at once, and what is kept of them takes "
-                f"{memory(needed)} of memory, of which {memory(free)} are free: sweep a sample of "
-                "the space, or see which pruner has smaller rungs (Hyperband, MedianStopping)"
+                f"{format_bytes(needed)} of memory, of which {format_bytes(free)} are free: sweep "
+                "a sample of the space, or see which pruner has smaller rungs (Hyperband, "
+                "MedianStopping)"
             )
         self._column = plan.results.index(plan.options.metric)
         self._state = np.full(plan.size, State.PENDING, np.int8)
@@ -128,7 +129,7 @@ class Race:
         each row, and the rounds. After Ctrl-C they have the trials whose fate is known.
         """
         began, finished = time.perf_counter(), False
-        with contextlib.suppress(KeyboardInterrupt), held(), self.bar:
+        with contextlib.suppress(KeyboardInterrupt), deferred_interrupts(), self.bar:
             finished = play(self._rounds, self.train)
         parts = self._parts(time.perf_counter() - began, interrupted=not finished)
         places = [(asked.bracket, asked.rung) for asked, _ in self._played]

@@ -6,7 +6,7 @@ import itertools
 from typing import NamedTuple
 
 from fastopt.errors import SpecError, shortened
-from sweeps.space.distributions import whole
+from sweeps.space.distributions import as_integer
 
 __all__ = ["Rung", "halving_rungs", "hyperband_brackets"]
 
@@ -79,13 +79,13 @@ def hyperband_brackets(
     L. Li, K. Jamieson, G. DeSalvo, A. Rostamizadeh and A. Talwalkar, *Hyperband: a novel
     bandit-based approach to hyperparameter optimization*, JMLR 2018.
     """
-    max_resource = whole("max_resource", max_resource, 1, MOST)
-    factor = whole("factor", factor, 2, MOST)
+    max_resource = as_integer("max_resource", max_resource, 1, MOST)
+    factor = as_integer("factor", factor, 2, MOST)
     if rounding not in ROUNDINGS:
         raise SpecError(
             f"rounding must be one of {', '.join(ROUNDINGS)}; got {shortened(rounding)}"
         )
-    last = _log(max_resource // whole("min_resource", min_resource, 1, max_resource), factor)
+    last = _log(max_resource // as_integer("min_resource", min_resource, 1, max_resource), factor)
     sizes = {}
     for s in range(last, -1, -1):
         if rounding == "ceil":
@@ -93,7 +93,7 @@ def hyperband_brackets(
         else:
             sizes[s] = (last + 1) // (s + 1) * factor**s
     if n_trials is not None:
-        sizes = _apportioned(sizes, whole("n_trials", n_trials, 1, MOST))
+        sizes = _apportioned(sizes, as_integer("n_trials", n_trials, 1, MOST))
     return {
         s: tuple(
             Rung(max(n // factor**i, 1), max_resource // factor ** (s - i)) for i in range(s + 1)
@@ -168,18 +168,18 @@ def halving_rungs(
     K. Jamieson and A. Talwalkar, *Non-stochastic best arm identification and hyperparameter
     optimization*, AISTATS 2016.
     """
-    n = whole("n_candidates", n_candidates, 1, MOST)
-    factor = whole("factor", factor, 2, MOST)
-    most = whole("max_resources", max_resources, 1, MOST)
+    n = as_integer("n_candidates", n_candidates, 1, MOST)
+    factor = as_integer("factor", factor, 2, MOST)
+    most = as_integer("max_resources", max_resources, 1, MOST)
     required = 1 + _log(n, factor)
     if min_resources == "exhaust":
-        least = max(whole("smallest", smallest, 1, most), most // factor ** (required - 1))
+        least = max(as_integer("smallest", smallest, 1, most), most // factor ** (required - 1))
     elif isinstance(min_resources, str):
         raise SpecError(
             f'min_resources must be an integer or "exhaust"; got {shortened(min_resources)}'
         )
     else:
-        least = whole("min_resources", min_resources, 1, most)
+        least = as_integer("min_resources", min_resources, 1, most)
     possible = 1 + _log(most // least, factor)
     rungs = []
     for i in range(required if aggressive_elimination else min(possible, required)):

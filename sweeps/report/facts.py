@@ -10,7 +10,7 @@ import pandas as pd
 from sweeps.analysis import stats
 from sweeps.analysis.table import Table
 from sweeps.common.states import State
-from sweeps.common.text import duration, number
+from sweeps.common.text import format_duration, format_number
 from sweeps.plots.axes import axis_of, label_of
 from sweeps.plots.tables import SEED, table, varying
 from sweeps.plots.tuned import over_seeds
@@ -31,7 +31,7 @@ def summary(result: Table) -> dict[str, str]:
     if result.counting(result.metric).any():
         facts[f"best {result.metric}"] = f"{result.best_score_:.5g}"
     if "seconds" in info:
-        facts["time"] = duration(info["seconds"])
+        facts["time"] = format_duration(info["seconds"])
     if "trials_per_second" in info:
         facts["trials a second"] = f"{info['trials_per_second']:,.4g}"
     return facts
@@ -78,7 +78,7 @@ def best_configurations(result: Table) -> Text:
 
 def _table(frame: pd.DataFrame) -> Text:
     frame = frame.dropna(axis="columns", how="all")
-    rows = [[number(cell) for cell in row] for row in frame.itertuples(index=False)]
+    rows = [[format_number(cell) for cell in row] for row in frame.itertuples(index=False)]
     return list(frame.columns), rows
 
 

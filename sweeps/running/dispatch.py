@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import CompileError, ExecutorError, SpecError
-from sweeps.common.interrupt import POLL, awaited, check
+from sweeps.common.interrupt import POLL, check_interrupt, wait_for
 from sweeps.common.pickling import unpack
 from sweeps.engine.chunks import Chunk
 from sweeps.running.executors import Crew, crew_of
@@ -244,7 +244,7 @@ class Dispatcher:
         """Wait for a worker to answer, so that what is wrong with all of them shows here."""
         for attempt in range(TRIES):
             future = self._send(hello, self._key, os.getpid())
-            error = _failure(awaited(future))
+            error = _failure(wait_for(future))
             if error is None:
                 break
             if attempt + 1 == TRIES or not _is_lost(error) or not self._crew.mend():
@@ -259,7 +259,7 @@ class Dispatcher:
 
     def _take(self) -> None:
         """Wait a while for a task to end, and take it."""
-        check()
+        check_interrupt()
         try:
             future = self._done.get(timeout=POLL)
         except queue.Empty:

@@ -14,7 +14,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from fastopt.errors import ExecutorError, SpecError, did_you_mean, shortened
-from sweeps.common.interrupt import awaited
+from sweeps.common.interrupt import wait_for
 from sweeps.common.pickling import pack
 from sweeps.engine.run_blocks import threads
 from sweeps.running.processes import Processes, begin, deaf
@@ -216,7 +216,7 @@ def _dask_at(address: str) -> Crew:
     distributed = _imported("distributed", "dask")
     connecting = threads().submit(distributed.Client, address, set_as_default=False)
     try:
-        client = awaited(connecting).result()
+        client = wait_for(connecting).result()
     except (OSError, ValueError) as error:
         raise SpecError(f"there is no dask scheduler at {shortened(address)}: {error}") from None
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from fastopt.errors import ExecutorError, SweepWarning
-from sweeps.common.interrupt import held
+from sweeps.common.interrupt import deferred_interrupts
 from sweeps.common.progress import Progress
 from sweeps.engine.chunks import Chunk, Rows, better, run_chunk
 from sweeps.running.collect import Collected
@@ -59,7 +59,7 @@ def run_chunks(
     total = left * whole_cost(plan) if progress else 0
     bar = Progress(total, collected.size, enabled=progress)
     try:
-        with held(), bar:
+        with deferred_interrupts(), bar:
             _run(collected, workers, executor, bar)
     except KeyboardInterrupt:
         pass

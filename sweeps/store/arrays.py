@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fastopt.errors import StoreError, shortened
-from sweeps.common.names import COUNTS
+from sweeps.common.names import STEP_COUNTS
 from sweeps.common.states import STATES
 from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
@@ -109,7 +109,7 @@ def rows_from(plan: Plan, table: pa.Table, curves: pa.Table | None) -> Rows:
     out = np.empty((len(ids), len(plan.results)))
     for k, name in enumerate(plan.results):
         out[:, k] = table[name].to_numpy()
-        if name in COUNTS:
+        if name in STEP_COUNTS:
             out[out[:, k] < 0, k] = np.nan
     errors = {i: e for i, e in zip(ids.tolist(), table["error"].to_pylist()) if e is not None}
     recorded = np.empty((len(ids), 0, len(plan.curve)))

@@ -31,10 +31,10 @@ from sweeps.space.distributions import (
     Distribution,
     Draws,
     Independent,
+    as_integer,
     choice,
     loguniform,
     uniform,
-    whole,
 )
 from sweeps.space.space import Space
 
@@ -179,10 +179,10 @@ def _restored(document: Mapping[str, Any]) -> Space:
     rows = (document["selection"] or {}).get("of")
     if isinstance(rows, list):
         listed = np.array(rows, np.int64)
-        return space._selected(_among(listed, space, listed.min(initial=0), listed.max(initial=0)))
+        return space._select(_among(listed, space, listed.min(initial=0), listed.max(initial=0)))
     if isinstance(rows, Mapping):
         run = _made(rows)
-        return space._selected(_among(run, space, *(run[:1] or (0,)), *(run[-1:] or (0,))))
+        return space._select(_among(run, space, *(run[:1] or (0,)), *(run[-1:] or (0,))))
     return space
 
 
@@ -237,12 +237,14 @@ def _drawn(distribution: Any, source: Any, n: int) -> Draws:
         raise ValueError(
             f"{shortened(distribution)} and {shortened(source)} are not what draws are made of"
         )
-    return Draws(distribution, source, whole("n", n, 1, most))
+    return Draws(distribution, source, as_integer("n", n, 1, most))
 
 
 def _source(kind: Any, seed: int, dimension: int) -> Any:
     # SciPy knows direction numbers for so many dimensions.
-    return kind(whole("seed", seed, 0, 2**64 - 1), whole("dimension", dimension, 0, 21_200))
+    return kind(
+        as_integer("seed", seed, 0, 2**64 - 1), as_integer("dimension", dimension, 0, 21_200)
+    )
 
 
 _KINDS: dict[str, Any] = {

@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweeps.common.names import beside
+from sweeps.common.names import columns_beside_axes
 from sweeps.common.states import STATES
 from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
@@ -58,7 +58,8 @@ MOST_FOOTER = 1 << 28
 GIVEN = ".given"
 """Suffix of an axis that is also measured: ``steps.given`` were asked for, ``steps`` were taken.
 
-In a frame they are called ``steps`` and ``steps_taken``, see :func:`sweeps.common.names.beside`.
+In a frame they are called ``steps`` and ``steps_taken``, see
+:func:`sweeps.common.names.columns_beside_axes`.
 """
 
 TYPES = {"name": pa.string(), "integer": pa.int64(), "real": pa.float64(), "boolean": pa.bool_()}
@@ -149,7 +150,7 @@ def stored_as(axes: Sequence[str], results: Sequence[str]) -> dict[str, str]:
     {'lr': 'lr', 'steps': 'steps.given', 'train_loss': 'train_loss', 'steps_taken': 'steps'}
     """
     given = {name: name + GIVEN if name in results else name for name in axes}
-    return {**given, **dict(zip(beside(results, axes), results))}
+    return {**given, **dict(zip(columns_beside_axes(results, axes), results))}
 
 
 def row_table(plan: Plan, schema: pa.Schema, rows: Rows) -> pa.Table:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.common.names import COUNTS, beside
+from sweeps.common.names import STEP_COUNTS, columns_beside_axes
 from sweeps.common.states import STATES, State
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import Parts
@@ -128,7 +128,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         """How many trials ended in each way, see :data:`sweeps.results.STATES`."""
         results, axes = stored.identity["results"], stored.identity["space"]["names"]
         self._stored = {name: name for name in (*NEEDED, "error")} | stored_as(axes, results)
-        names = [NEEDED[0], *axes, NEEDED[1], *beside(results, axes)]
+        names = [NEEDED[0], *axes, NEEDED[1], *columns_beside_axes(results, axes)]
         if self.states[State.FAILED]:
             names.append("error")
         self._names, self._axes = names, axes
@@ -251,7 +251,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
             yield k, rows[place] - self._ends[k], place
 
     def _empty(self, name: str) -> np.ndarray:
-        return np.empty(0, self._dtypes.get(name, np.int64 if name in COUNTS else np.float64))
+        return np.empty(0, self._dtypes.get(name, np.int64 if name in STEP_COUNTS else np.float64))
 
     def _decoded(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
         return cells_of(name, column, name in self._axes and self._dtypes[name].kind == "O")

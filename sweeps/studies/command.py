@@ -11,8 +11,8 @@ import typer
 from rich.console import Console, Group
 from rich.markup import escape
 
-from sweeps.common.terminal import messages, table
-from sweeps.common.text import duration, number
+from sweeps.common.terminal import errors_as_messages, table
+from sweeps.common.text import format_duration, format_number
 from sweeps.studies import gallery
 from sweeps.studies.findings import Findings
 
@@ -47,7 +47,7 @@ def study(
 
     Exit status: 0 all figures agree, 1 some do not, 2 wrong usage.
     """
-    with messages():
+    with errors_as_messages():
         console = Console()
         if list_them:
             console.print(table("Studies", ("study", "question"), _titles()))
@@ -91,7 +91,7 @@ def laid_out(found: Findings) -> Group:
     """Lay out what a study found: its tables, and every figure beside the published one."""
     parts: list[Any] = [f"[bold]{found.name}[/bold]  {escape(found.title)}"]
     for title, frame in found.tables.items():
-        rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
+        rows = ([format_number(cell) for cell in row] for row in frame.itertuples(index=False))
         header = [str(name).replace("_", "\n") for name in frame.columns]
         parts.append(table(escape(title), header, rows))
     lines = (
@@ -100,7 +100,7 @@ def laid_out(found: Findings) -> Group:
     )
     parts.append(table("", ("quantity", "published", "ours", "tolerance", ""), lines))
     good = sum(check.passed for check in found.checks)
-    parts.append(f"{good} of {len(found.checks)} agree; {duration(found.seconds)}\n")
+    parts.append(f"{good} of {len(found.checks)} agree; {format_duration(found.seconds)}\n")
     return Group(*parts)
 
 
