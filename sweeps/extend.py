@@ -19,10 +19,10 @@ from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import worker_count
 from sweeps.engine.tables import Parts
 from sweeps.running.check import check
-from sweeps.running.collect import Collected
-from sweeps.running.estimate import refuse_what_cannot_fit
+from sweeps.running.collect import Collector
+from sweeps.running.estimate import refuse_too_large
 from sweeps.running.runner import run_chunks
-from sweeps.running.shards import EVERYTHING
+from sweeps.running.shards import WHOLE_SWEEP
 from sweeps.space.axes import Points, Tied, as_axis
 from sweeps.space.space import Space, check_names
 from sweeps.store import keeper_of
@@ -153,10 +153,13 @@ def _ran(
 ) -> Parts:
     """Run a sweep of the same problem, as :func:`sweeps.sweep` does; return the result's parts."""
     began, workers = time.perf_counter(), worker_count(n_jobs)
-    checked = check(plan.problem, space, settings, 3)
-    refuse_what_cannot_fit(checked, store, workers)
-    collected = Collected(checked) if store is None else keeper_of(checked, store, EVERYTHING)
-    return run_chunks(collected, workers, began=began, progress=progress, stacklevel=3)
+    larger_plan = check(plan.problem, space, settings, 3)
+    refuse_too_large(larger_plan, store, workers)
+    if store is None:
+        collector = Collector(larger_plan)
+    else:
+        collector = keeper_of(larger_plan, store, WHOLE_SWEEP)
+    return run_chunks(collector, workers, began=began, progress=progress, stacklevel=3)
 
 
 def zoom(

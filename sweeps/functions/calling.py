@@ -16,8 +16,8 @@ from sweeps.common.interrupt import deferred_interrupts
 from sweeps.common.progress import Progress
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.run_blocks import worker_count
-from sweeps.running.dispatch import run_elsewhere
-from sweeps.running.jobs import Answers, Calling
+from sweeps.running.dispatch import run_on_executor
+from sweeps.running.jobs import Answers, FunctionJob
 from sweeps.running.reasons import warn_of_failures
 
 __all__ = ["Caller"]
@@ -79,7 +79,7 @@ class Caller:
             )
         _refuse_other_arguments(function)
         self._study, self._size = study, size
-        self._job = Calling(function, study.space, judge)
+        self._job = FunctionJob(function, study.space, judge)
         self._bar = Progress(size, size, enabled=progress)
         self._asked: list[int] = []
         self._told = 0
@@ -107,7 +107,7 @@ class Caller:
         where, began = "threads" if executor is None else executor, time.perf_counter()
         try:
             with deferred_interrupts(), self._bar:
-                run_elsewhere(where, workers, self._job, self._chunks(), self._keep)
+                run_on_executor(where, workers, self._job, self._chunks(), self._keep)
         except KeyboardInterrupt:
             pass
         except ExecutorError as error:

@@ -19,7 +19,7 @@ from sweeps.engine.chunks import Chunk, Rows, launch_size, run_blocks
 from sweeps.engine.plan import Block, Plan
 from sweeps.engine.tables import Parts
 from sweeps.pruning import Pruner, Round, expected, play
-from sweeps.running.collect import Collected
+from sweeps.running.collect import Collector
 
 __all__ = ["Race", "full_length", "share_of_steps"]
 
@@ -189,11 +189,11 @@ class Race:
         """Take each trial's last row; leave out those that nobody has decided about."""
         known = self._state != State.PENDING
         known[self._undecided] &= self._state[self._undecided] != State.PRUNED
-        collected = Collected(self.plan)
+        collector = Collector(self.plan)
         for k, rows in enumerate(self._launches):
             mine = known[rows.ids] & (self._last[0, rows.ids] == k)
             fields = {name: getattr(rows, name)[mine] for name in ("ids", "state", "out", "curves")}
-            collected.add(Chunk(k, fields["ids"]), dataclasses.replace(rows, **fields))
-        parts = collected.result(seconds, interrupted)
+            collector.add(Chunk(k, fields["ids"]), dataclasses.replace(rows, **fields))
+        parts = collector.result(seconds, interrupted)
         parts.info.update(pruner=repr(self.pruner), n_steps_full=self._full_steps)
         return parts

@@ -12,12 +12,12 @@ from typing import Any
 
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import Parts
-from sweeps.running.collect import Collected
+from sweeps.running.collect import Collector
 
 __all__ = ["keeper_of", "open_store", "settings_in"]
 
 
-def keeper_of(plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int]) -> Collected:
+def keeper_of(plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int]) -> Collector:
     """Return where the rows of a stored sweep go: see :class:`sweeps.store.writer.Keeper`."""
     from sweeps.store.writer import Keeper
 

@@ -15,8 +15,8 @@ from sweeps.engine.chunks import Chunk, Chunks, Rows, chunk_size
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import threads
 from sweeps.engine.tables import Parts, joined
-from sweeps.running.collect import Collected
-from sweeps.running.shards import EVERYTHING
+from sweeps.running.collect import Collector
+from sweeps.running.shards import WHOLE_SWEEP
 from sweeps.store import fs
 from sweeps.store.folder import CURVES, FACTS, ROWS, Folder
 from sweeps.store.identity import identity
@@ -31,8 +31,8 @@ __all__ = ["Keeper"]
 WRITERS = 2
 
 
-class Keeper(Collected):
-    """Where the rows of a stored sweep go: what :class:`Collected` is to memory.
+class Keeper(Collector):
+    """Where the rows of a stored sweep go: what :class:`Collector` is to memory.
 
     Making one claims the folder for the sweep and verifies what it holds.
 
@@ -61,7 +61,7 @@ class Keeper(Collected):
     executor = "threads"
 
     def __init__(
-        self, plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int] = EVERYTHING
+        self, plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int] = WHOLE_SWEEP
     ) -> None:
         super().__init__(plan)
         self.folder = Folder(path)

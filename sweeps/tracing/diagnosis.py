@@ -19,8 +19,8 @@ from sweeps.engine.columns import find_rule
 from sweeps.engine.run_blocks import Problem, worker_count
 from sweeps.problems.base import DataProblem, no_rows
 from sweeps.running.check import check
-from sweeps.running.collect import Collected
-from sweeps.running.estimate import refuse_what_cannot_fit
+from sweeps.running.collect import Collector
+from sweeps.running.estimate import refuse_too_large
 from sweeps.running.runner import run_chunks
 from sweeps.tracing.walks import Walked, walked
 
@@ -204,8 +204,8 @@ def _runs(problem: Problem, lr: float, how: Mapping[str, Any]) -> pd.DataFrame:
         raise SpecError(f"diagnose tries a hundredth and a hundred times of lr; got lr={lr!r}")
     plan, began = check(problem, {"lr": rates}, how, 3), time.perf_counter()
     workers = worker_count(-1)
-    refuse_what_cannot_fit(plan, None, workers)
-    parts = run_chunks(Collected(plan), workers, began=began, progress=False, stacklevel=3)
+    refuse_too_large(plan, None, workers)
+    parts = run_chunks(Collector(plan), workers, began=began, progress=False, stacklevel=3)
     return Table(*parts).to_frame().drop(columns="trial_id")
 
 

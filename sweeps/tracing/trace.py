@@ -23,7 +23,7 @@ from sweeps.engine.plan import Block, Plan
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem, compile_block, run_block
 from sweeps.problems.base import DataProblem
 from sweeps.running.check import check
-from sweeps.running.estimate import refuse_what_cannot_fit
+from sweeps.running.estimate import refuse_too_large
 from sweeps.tracing.minibatches import Batches, begun_at, calling, shortened
 
 __all__ = ["alone", "check_one", "history", "trace"]
@@ -113,7 +113,7 @@ def trace(
 def check_one(problem: Problem, settings: Mapping[str, Any], stacklevel: int) -> Plan:
     """Check a sweep of one trial, and that its model fits in memory; settings as for a sweep."""
     plan = check(problem, {}, settings, stacklevel + 1)
-    refuse_what_cannot_fit(plan, None, 1)
+    refuse_too_large(plan, None, 1)
     return plan
 
 

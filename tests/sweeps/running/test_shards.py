@@ -8,7 +8,7 @@ from sweeps import estimate, linspace, logspace, problems, sweep
 from sweeps.common import resources
 from sweeps.engine import chunks
 from sweeps.running.scaling import at_scale
-from sweeps.running.shards import shard_of
+from sweeps.running.shards import parse_shard
 from sweeps.store.parts import Part
 from sweeps.store.writer import Keeper
 
@@ -86,7 +86,7 @@ def test_how_much_a_shard_has_to_do(tmp_path, i, n, size):
 @pytest.mark.parametrize("shard", ["3/3", "1", "a/b", (1,), (0, 0), (0.0, 2), (True, 2), 7, "-1/2"])
 def test_what_is_no_shard(shard):
     with pytest.raises(SpecError, match=r"shard must be i/n with 0 <= i < n"):
-        shard_of(shard, "folder")
+        parse_shard(shard, "folder")
 
 
 def test_shards_need_a_store():
