@@ -25,7 +25,7 @@ from sweeps.running.runner import run_chunks
 from sweeps.running.shards import WHOLE_SWEEP
 from sweeps.space.axes import Points, Tied, as_axis
 from sweeps.space.space import Space, check_names
-from sweeps.store import keeper_of
+from sweeps.store import store_writer
 from sweeps.tracing.trace import alone, history
 
 __all__ = ["extend", "finer", "larger", "replay", "zoom"]
@@ -158,7 +158,7 @@ def _ran(
     if store is None:
         collector = Collector(larger_plan)
     else:
-        collector = keeper_of(larger_plan, store, WHOLE_SWEEP)
+        collector = store_writer(larger_plan, store, WHOLE_SWEEP)
     return run_chunks(collector, workers, began=began, progress=progress, stacklevel=3)
 
 

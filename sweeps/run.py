@@ -24,7 +24,7 @@ from sweeps.running.estimate import Estimate, estimate_of, refuse_too_large, tot
 from sweeps.running.reducers import Reducer, ReducingCollector
 from sweeps.running.runner import run_chunks
 from sweeps.running.shards import parse_shard
-from sweeps.store import keeper_of
+from sweeps.store import store_writer
 
 __all__ = ["Estimate", "estimate", "sweep"]
 
@@ -273,7 +273,7 @@ def _collector(
     if reduce is not None and store is not None:
         raise SpecError("store=... keeps every trial and reduce=... keeps none: give one of them")
     if store is not None:
-        return keeper_of(plan, store, shard)
+        return store_writer(plan, store, shard)
     # Where nothing is sent, launches bound memory only, and the fewer the better.
     size = None if executor is None else chunk_size(plan)
     return Collector(plan, size) if reduce is None else ReducingCollector(plan, reduce, size)

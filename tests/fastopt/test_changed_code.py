@@ -28,7 +28,7 @@ from fastopt.embedding import embed, hyper
 from fastopt.errors import CodeWarning, CompileError
 from fastopt.rules import RULES
 from sweeps import problems, sweep
-from sweeps.store.identity import described
+from sweeps.store.identity import describe
 from tests.fastopt.test_compile import COMPILED
 from tests.helpers.compiled import calling
 
@@ -319,10 +319,10 @@ def test_a_store_knows_a_changed_function(tmp_path):
         return scale * x, (scale,)
 
     problem = problems.landscape(line, start=(1.0,))
-    before = described(problem)
+    before = describe(problem)
     scale = 2.0
-    assert described(problem) != before
-    assert described(frozen(problem)) == described(problem)
+    assert describe(problem) != before
+    assert describe(frozen(problem)) == describe(problem)
 
 
 def test_a_rule_of_a_user_is_what_it_is_now():
@@ -378,10 +378,10 @@ CALLABLES = {
 
 @pytest.mark.parametrize(("function", "change"), CALLABLES.values(), ids=CALLABLES)
 def test_a_fingerprint_sees_what_a_callable_reads(function, change):
-    before = described(function) if callable(function) else fingerprint(function)
-    assert described(function) == before
+    before = describe(function) if callable(function) else fingerprint(function)
+    assert describe(function) == before
     change()
-    assert described(function) != before
+    assert describe(function) != before
 
 
 DIFFERENT = [
@@ -482,10 +482,10 @@ UNSEEN = {
 def test_what_cannot_be_looked_into_is_named_once(function, name, monkeypatch):
     monkeypatch.setattr(freezing, "_warned", set())
     with pytest.warns(CodeWarning, match=name):
-        described(function)
+        describe(function)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        described(function)
+        describe(function)
 
 
 def unknown(x):
