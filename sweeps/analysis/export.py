@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastopt.errors import SpecError, shortened
-from sweeps.analysis.files import note_of
+from sweeps.analysis.files import metadata_of
 from sweeps.analysis.table import Table
 
 __all__ = ["SUFFIXES", "draft_of", "write"]
@@ -45,7 +45,7 @@ def _write_parquet(result: Table, path: Path) -> None:
 
     frames = result.frames()
     first = pa.Table.from_pandas(next(frames), preserve_index=False)
-    said = first.schema.with_metadata({**first.schema.metadata, **note_of(result)})
+    said = first.schema.with_metadata({**first.schema.metadata, **metadata_of(result)})
     with pq.ParquetWriter(path, said, write_page_checksum=True) as file:
         file.write_table(first)
         for frame in frames:

@@ -13,16 +13,16 @@ import pandas as pd
 
 from fastopt.doctor import facts
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import one_of
+from sweeps.analysis.stats import check_choice
 from sweeps.analysis.table import Table
 from sweeps.common.names import STEP_COUNTS
 from sweeps.common.states import STATES
 from sweeps.engine.tables import Parts
 from sweeps.store import settings_in
 
-__all__ = ["is_file", "note_of", "open_file", "provenance"]
+__all__ = ["is_file", "metadata_of", "open_file", "provenance"]
 
-NOTE = b"fastopt"
+METADATA_KEY = b"fastopt"
 """Name of what a Parquet file says besides its columns: axes, metric, mode and provenance."""
 
 VOLATILE = ("seconds", "compile_seconds", "trials_per_second", "reused")
@@ -41,7 +41,7 @@ def is_file(path: str | os.PathLike[str]) -> bool:
     return path.is_file() or (path.suffix == ".parquet" and not path.is_dir())
 
 
-def note_of(result: Table) -> dict[bytes, bytes]:
+def metadata_of(result: Table) -> dict[bytes, bytes]:
     """Return what a Parquet file of a result says besides its columns."""
     plain = (str, int, float, bool)
     info = {name: value for name, value in result.info.items() if isinstance(value, plain)}
@@ -55,7 +55,7 @@ def note_of(result: Table) -> dict[bytes, bytes]:
         "counts": list(result.step_columns),
         "info": {**info, "provenance": provenance(result)},
     }
-    return {NOTE: json.dumps(note).encode()}
+    return {METADATA_KEY: json.dumps(note).encode()}
 
 
 def open_file(
@@ -91,9 +91,9 @@ def open_file(
         raise SpecError(f"{path}: a result is read from the .parquet file that it was saved to")
     try:
         schema = pq.read_schema(path)
-        said = (schema.metadata or {}).get(NOTE)
+        said = (schema.metadata or {}).get(METADATA_KEY)
         note = json.loads(said) if said else None
-        names = _wanted(schema.names, columns, note)
+        names = _columns_to_read(schema.names, columns, note)
         frame = pd.read_parquet(
             path, columns=names, filters=filters, page_checksum_verification=True
         )
@@ -112,12 +112,14 @@ def open_file(
     return Parts(cells, None, note["metric"], note["mode"], note["info"], counts=counts)
 
 
-def _wanted(there: list[str], columns: Sequence[str] | None, note: Any) -> list[str] | None:
+def _columns_to_read(
+    there: list[str], columns: Sequence[str] | None, note: Any
+) -> list[str] | None:
     """Return the columns to read, in the order of the file: what a ranking needs, at least."""
     if columns is None or note is None:
         return None
     for name in columns:
-        one_of("column", name, there)
+        check_choice("column", name, there)
     needed = {"trial_id", "state", note["metric"], *columns}
     return [name for name in there if name in needed]
 

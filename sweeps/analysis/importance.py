@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import configurations, means, scores
+from sweeps.analysis.stats import configurations, group_means, scores
 from sweeps.analysis.table import Table
 from sweeps.space.axes import Tied
 
@@ -157,7 +157,7 @@ def _grid(
             f"cover {points}. Sweep a product of axes, without unions and conditions, to its end"
         )
     where = np.ravel_multi_index(codes, shape)
-    grid = means(cells, where, points).reshape(shape)
+    grid = group_means(cells, where, points).reshape(shape)
     levels = []
     for code, factor in zip(codes, factors):
         _, first = np.unique(code, return_index=True)

@@ -129,14 +129,14 @@ def sweep(
         given = {"n_jobs": jobs, "executor": executor, "shard": shard, "store": store}
         where = {name: value for name, value in given.items() if value is not None}
         if dry_run:
-            console.print(summary.planned(checked.call(run.estimate, **where)))
+            console.print(summary.estimate_table(checked.call(run.estimate, **where)))
             return
         try:
             result = checked.call(run.sweep, **where, progress=not no_progress)
         except KeyboardInterrupt:  # before the first chunk, or after the last
             _say_how_to_go_on(store)
             raise
-        console.print(summary.finished(result))
+        console.print(summary.result_tables(result))
         if out is not None:
             console.print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
         if result.info["interrupted"]:
@@ -171,7 +171,7 @@ def status(
         if json:
             Console().print_json(data=facts, ensure_ascii=True)
         else:
-            Console().print(summary.stored(facts))
+            Console().print(summary.status_table(facts))
 
 
 @app.command(
@@ -210,7 +210,7 @@ def doctor(json: Json = False) -> None:
         if json:
             Console().print_json(data=facts_of_machine(), ensure_ascii=True)
         else:
-            Console().print(summary.pairs("This machine", facts_of_machine()))
+            Console().print(summary.pair_table("This machine", facts_of_machine()))
 
 
 @app.command("list", epilog="Example: [bold]fastopt list --json[/bold]", rich_help_panel="Start")

@@ -20,22 +20,22 @@ from sweeps.report.facts import SHOWN
 from sweeps.results import SweepResult
 
 __all__ = [
-    "at_the_edge",
-    "finished",
+    "edge_message",
+    "estimate_table",
     "hyperparameters",
     "names",
     "optimizers",
-    "pairs",
-    "planned",
+    "pair_table",
     "problems",
+    "result_tables",
     "schedules",
-    "stored",
+    "status_table",
 ]
 
 BEST = 10
 
 
-def finished(result: SweepResult) -> Group:
+def result_tables(result: SweepResult) -> Group:
     """Lay out the outcome of a sweep: its best trials, counts, speed and hints."""
     info = result.info
     states = ", ".join(f"{n:,} {state}" for state, n in result.counts.items() if n) or "none"
@@ -50,7 +50,7 @@ def finished(result: SweepResult) -> Group:
     if "store" in info:
         reused = f", where {info['reused']:,} of them were already" if info["reused"] else ""
         lines.append(f"Stored in {info['store']}{reused}.")
-    hint = at_the_edge(result)
+    hint = edge_message(result)
     if hint:
         lines.append(hint)
     if info["interrupted"]:
@@ -58,9 +58,9 @@ def finished(result: SweepResult) -> Group:
     return Group(_best(result), *lines)
 
 
-def planned(plan: Any) -> Table:
+def estimate_table(plan: Any) -> Table:
     """Lay out how much work a sweep is; ``plan`` comes from :func:`sweeps.estimate`."""
-    return pairs(
+    return pair_table(
         "Dry run",
         {
             "trials": f"{plan.n_trials:,}",
@@ -73,7 +73,7 @@ def planned(plan: Any) -> Table:
     )
 
 
-def stored(facts: Mapping[str, Any]) -> Table:
+def status_table(facts: Mapping[str, Any]) -> Table:
     """Lay out how far a stored sweep is; ``facts`` come from :mod:`sweeps.store.status`."""
     states = ", ".join(f"{n:,} {state}" for state, n in facts["states"].items() if n) or "none"
     share = facts["finished"] / facts["trials"]
@@ -89,11 +89,11 @@ def stored(facts: Mapping[str, Any]) -> Table:
         "extended": f"{facts['sweeps'] - 1} times",
         "set aside as damaged": ", ".join(facts["bad"]) or "nothing",
     }
-    return pairs(facts["store"], rows)
+    return pair_table(facts["store"], rows)
 
 
-def speed(frame: Any, rate: float) -> Group:
-    """Lay out :func:`sweeps.cli.bench.steps`, and trainings a second."""
+def bench_tables(frame: Any, rate: float) -> Group:
+    """Lay out :func:`sweeps.cli.bench.time_steps`, and trainings a second."""
     header = [name for name in frame.columns if name != "seconds"]
     header.insert(1, "ours")
     rows = (
@@ -105,7 +105,7 @@ def speed(frame: Any, rate: float) -> Group:
     return Group(sizes, f"Digits 64-32-10, 5 epochs, batch 32: {rate:,.0f} trainings/s")
 
 
-def at_the_edge(result: SweepResult) -> str:
+def edge_message(result: SweepResult) -> str:
     """Say which axes have their best value at the end of the grid: :meth:`SweepResult.edges`."""
     edges = result.edges()
     if edges.empty:
@@ -116,7 +116,7 @@ def at_the_edge(result: SweepResult) -> str:
     return f"At the edge of the grid: {shown}; better values may lie beyond."
 
 
-def pairs(title: str, facts: Mapping[str, str]) -> Table:
+def pair_table(title: str, facts: Mapping[str, str]) -> Table:
     """Lay out names and values in two columns."""
     table = Table(title=title, show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)

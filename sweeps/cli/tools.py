@@ -79,10 +79,10 @@ def bench(
     Nothing else should run meanwhile. The full benchmarks are in the repository's folder bench.
     """
     with errors_as_messages():
-        frame = measure.steps((1_000,), 1) if quick else measure.steps()
+        frame = measure.time_steps((1_000,), 1) if quick else measure.time_steps()
         rate = measure.trials_per_second(4 if quick else 256)
         if json:
             rows = frame.to_dict("records")
             typer.echo(dumps({"steps": rows, "trials_per_second": rate}, indent=1))
             return
-        Console().print(summary.speed(frame, rate))
+        Console().print(summary.bench_tables(frame, rate))

@@ -20,7 +20,7 @@ from sweeps.running.dispatch import run_on_executor
 from sweeps.running.jobs import Answers, FunctionJob
 from sweeps.running.reasons import warn_of_failures
 
-__all__ = ["Caller"]
+__all__ = ["StudyRun"]
 
 
 def _refuse_other_arguments(function: Callable) -> None:
@@ -42,7 +42,7 @@ def _refuse_other_arguments(function: Callable) -> None:
         ) from None
 
 
-class Caller:
+class StudyRun:
     """One run over the next trials of a study.
 
     Parameters
@@ -116,8 +116,8 @@ class Caller:
             early = f"the sweep ended early: {error}"
             warnings.warn(early, SweepWarning, stacklevel=stacklevel + 1)
         finally:
-            self._study._give_back(self._asked)
-        self._study._remark(stacklevel + 2)
+            self._study._return_trials(self._asked)
+        self._study._warn_of_remarks(stacklevel + 2)
         warn_of_failures(self._errors, self._told, stacklevel + 2)
         seconds = time.perf_counter() - began
         return {
@@ -128,11 +128,11 @@ class Caller:
         }
 
     def _chunks(self) -> Iterator[Chunk]:
-        for i in itertools.islice(self._study._next(), self._size):
+        for i in itertools.islice(self._study._next_trials(), self._size):
             self._asked.append(i)
             yield Chunk(i, np.array([i]))
 
     def _keep(self, chunk: Chunk, answers: Answers) -> None:
-        self._errors |= self._study._take(answers)
+        self._errors |= self._study._record_answers(answers)
         self._told += len(answers)
         self._bar.update(self._told, self._told, self._study.best_value)

@@ -76,7 +76,7 @@ def to_optuna(result: SweepResult, study: Any = None) -> Any:
     rows = ({name: column[k] for name, column in columns.items()} for k in range(len(result)))
     study.add_trials(
         [
-            _frozen(optuna, result, row, distributions, fit, curves.get(row["trial_id"], {}))
+            _frozen_trial(optuna, result, row, distributions, fit, curves.get(row["trial_id"], {}))
             for row, fit in zip(rows, counts)
         ]
     )
@@ -147,7 +147,7 @@ def from_optuna(study: Any, *, metric: str = "value") -> SweepResult:
     columns["error"] = np.empty(len(trials), object)
     columns["error"][:] = [t.user_attrs.get("error") for t in trials]
     mode = "max" if study.direction.name == "MAXIMIZE" else "min"
-    curves = _reported(trials, metric)
+    curves = _reported_curves(trials, metric)
     return SweepResult(columns, curves, metric, mode, {"n_trials": len(trials)}, counts=())
 
 
@@ -159,7 +159,7 @@ def _optuna() -> Any:
     return optuna
 
 
-def _frozen(
+def _frozen_trial(
     optuna: Any,
     result: SweepResult,
     row: dict[str, Any],
@@ -170,7 +170,7 @@ def _frozen(
     """Return one row of a result as a finished trial; ``counts`` if its metric can be told."""
     state = STATES[int(row["state"])]
     theirs = "PRUNED" if state == "COMPLETE" and not counts else TO_OPTUNA[state]
-    given = {name: row[name] for name in result.axes if not _missing(row[name])}
+    given = {name: row[name] for name in result.axes if not _is_missing(row[name])}
     params = {name: _plain(value) for name, value in given.items()}
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState[theirs],
@@ -193,7 +193,7 @@ def _distribution(optuna: Any, result: SweepResult, name: str) -> Any:
     axes: Sequence[Sequence] = [untie(part[name]) for part in parts if name in part]
     if not axes:
         column = np.asarray(result.columns[name]).tolist()
-        axes = [[v for v in dict.fromkeys(column) if not _missing(v)]]
+        axes = [[v for v in dict.fromkeys(column) if not _is_missing(v)]]
     kind = kind_of(axes[0][0])
     if kind not in ("integer", "real"):
         values = dict.fromkeys(v for axis in axes for v in support(axis))
@@ -212,7 +212,7 @@ def _is_log(axis: Sequence) -> bool:
     return isinstance(axis, Points) and axis.log
 
 
-def _missing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     return value is None or value != value
 
 
@@ -234,7 +234,7 @@ def _curves_of(result: SweepResult) -> dict[int, dict[int, float]]:
     }
 
 
-def _reported(trials: list[Any], metric: str) -> dict[str, np.ndarray] | None:
+def _reported_curves(trials: list[Any], metric: str) -> dict[str, np.ndarray] | None:
     """Return intermediate values as the curves of a result, None if there are none."""
     points = [sorted(t.intermediate_values.items()) for t in trials]
     most = max(map(len, points), default=0)

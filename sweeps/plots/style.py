@@ -31,7 +31,7 @@ MOST_TICKS = 12
 
 WIDE = 10.0  # from here on a linear scale of colours shows only the largest values
 
-FAR = 3.0
+MEDIANS_SHOWN = 3.0
 """Colours reach from the best value to this many times as far as the median cell.
 
 Half of the cells so share a third of the colours or more. Without an end, a few learning rates
@@ -78,7 +78,7 @@ def log_range(values: np.ndarray, wide: float) -> bool:
 def colour_norm(values: np.ndarray, mode: str) -> tuple[Any, str]:
     """Return the norm for colours over the finite values, and where it ends short of them.
 
-    It is logarithmic if values span a decade, and ends :data:`FAR` from the best one.
+    It is logarithmic if values span a decade, and ends :data:`MEDIANS_SHOWN` from the best one.
 
     >>> norm, beyond = colour_norm(np.array([0.1, 0.96, 0.97, 0.98]), "max")
     >>> round(norm.vmin, 3), norm.vmax, beyond
@@ -96,7 +96,9 @@ def colour_norm(values: np.ndarray, mode: str) -> tuple[Any, str]:
     log = log_range(known, WIDE)
     scaled = np.log(known) if log else known
     low, high = float(scaled.min()), float(scaled.max())
-    reach = FAR * (high - float(np.median(scaled)) if mode == "max" else np.median(scaled) - low)
+    reach = MEDIANS_SHOWN * (
+        high - float(np.median(scaled)) if mode == "max" else np.median(scaled) - low
+    )
     beyond = "neither"
     if 0.0 < reach < high - low:
         low, high = (high - reach, high) if mode == "max" else (low, low + reach)

@@ -20,7 +20,7 @@ __all__ = [
     "numbers_of",
     "refuse_mask",
     "refuse_other_columns",
-    "standardized",
+    "standardize_features",
 ]
 
 LOST = 0.01
@@ -142,7 +142,7 @@ def refuse_other_columns(X: Any, X_test: Any) -> None:
         )
 
 
-def standardized(
+def standardize_features(
     X: np.ndarray, X_test: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
     """Return both tables shifted and scaled by scikit-learn's ``StandardScaler``, and its numbers.
@@ -158,7 +158,7 @@ def standardized(
 
     Examples
     --------
-    >>> standardized(np.array([[1.0, 0.1], [3.0, 0.1]]), np.array([[2.0, 0.2]]))[:2]
+    >>> standardize_features(np.array([[1.0, 0.1], [3.0, 0.1]]), np.array([[2.0, 0.2]]))[:2]
     (array([[-1.,  0.],
            [ 1.,  0.]]), array([[0. , 0.1]]))
     """

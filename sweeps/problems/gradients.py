@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Wrong", "points_near", "wrong_component"]
+__all__ = ["WrongComponent", "points_near", "wrong_component"]
 
 # Central differences agree with a right gradient to about 1e-10; a wrong one is off by far more.
 CLOSE, TINY = 1e-4, 1e-6
@@ -19,7 +19,7 @@ GROUPS = 64
 JITTERS = (0.0, 0.0703125, -0.1640625)
 
 
-class Wrong(NamedTuple):
+class WrongComponent(NamedTuple):
     """A component of a gradient that is not the slope of its function."""
 
     coordinate: int
@@ -41,7 +41,7 @@ def points_near(start: np.ndarray) -> Iterator[np.ndarray]:
 
 def wrong_component(
     value_and_grad: Callable[[np.ndarray], tuple[float, np.ndarray]], point: np.ndarray
-) -> Wrong | None:
+) -> WrongComponent | None:
     r"""Return the first component of a gradient that finite differences contradict.
 
     The slope along a direction d is :math:`(f(x + hd) - f(x - hd)) / 2h` and should be
@@ -58,22 +58,24 @@ def wrong_component(
 
     Returns
     -------
-    Wrong or None
+    WrongComponent or None
 
     Examples
     --------
     >>> wrong_component(lambda x: (x[0] * x[1], np.array([x[1], 2.0 * x[0]])), np.array([1.0, 3.0]))
-    Wrong(coordinate=1, given=2.0, found=1.0)
+    WrongComponent(coordinate=1, given=2.0, found=1.0)
     """
     value, grad = value_and_grad(point)
     if not math.isfinite(value):
         return None
     groups = np.array_split(np.arange(point.size), min(point.size, GROUPS))
-    located = (_located(value_and_grad, point, grad, group) for group in groups)
+    located = (_locate(value_and_grad, point, grad, group) for group in groups)
     return next((wrong for wrong in located if wrong is not None), None)
 
 
-def _located(f: Callable, point: np.ndarray, grad: np.ndarray, group: np.ndarray) -> Wrong | None:
+def _locate(
+    f: Callable, point: np.ndarray, grad: np.ndarray, group: np.ndarray
+) -> WrongComponent | None:
     """Return the first wrong component of a group."""
     direction = np.zeros_like(point)
     # Signs without a pattern, so that errors which add up to nothing are unlikely.
@@ -86,9 +88,9 @@ def _located(f: Callable, point: np.ndarray, grad: np.ndarray, group: np.ndarray
     if len(group) == 1:
         (j,) = group.tolist()
         # Of the differences nine digits are right.
-        return Wrong(j, float(grad[j]), float(f"{found / direction[j]:.9g}"))
+        return WrongComponent(j, float(grad[j]), float(f"{found / direction[j]:.9g}"))
     halves = np.array_split(group, 2)
-    located = (_located(f, point, grad, half) for half in halves)
+    located = (_locate(f, point, grad, half) for half in halves)
     return next((wrong for wrong in located if wrong is not None), None)
 
 

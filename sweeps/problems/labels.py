@@ -13,7 +13,14 @@ import pandas as pd
 from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning, shortened
 from sweeps.problems.arrays import cast, numbers_of, refuse_gaps, refuse_mask
 
-__all__ = ["classes_of", "is_classification", "measured", "numbered", "plain", "ravelled"]
+__all__ = [
+    "class_numbers",
+    "classes_of",
+    "is_classification",
+    "plain_labels",
+    "ravel_labels",
+    "regression_targets",
+]
 
 SORTS: tuple[tuple[str, Any], ...] = (
     ("boolean", bool | np.bool_),
@@ -40,7 +47,7 @@ SURE = 20
 BOTH = 'loss="softmax_cross_entropy" for classes, loss="squared_error" for a regression'
 
 
-def plain(name: str, y: Any) -> np.ndarray:
+def plain_labels(name: str, y: Any) -> np.ndarray:
     """Return labels or targets as an array without objects, gaps and masks.
 
     Parameters
@@ -65,7 +72,7 @@ def plain(name: str, y: Any) -> np.ndarray:
     Examples
     --------
     >>> import pandas as pd
-    >>> plain("y", pd.Series([3, 1], dtype="Int64")), plain("y", ["no", "yes"])
+    >>> plain_labels("y", pd.Series([3, 1], dtype="Int64")), plain_labels("y", ["no", "yes"])
     (array([3, 1]), array(['no', 'yes'], dtype='<U3'))
     """
     if y is None:
@@ -123,7 +130,7 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
     Parameters
     ----------
     y : ndarray
-        From :func:`plain`.
+        From :func:`plain_labels`.
     categorical : bool
         Whether they came as pandas' categories.
 
@@ -224,7 +231,7 @@ def classes_of(loss: str, y: np.ndarray) -> np.ndarray:
     return classes
 
 
-def numbered(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def class_numbers(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return the number of each label's class.
 
     Raises
@@ -234,7 +241,7 @@ def numbered(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> numbered("y_test", np.array(["yes", "no"]), np.array(["no", "yes"]))
+    >>> class_numbers("y_test", np.array(["yes", "no"]), np.array(["no", "yes"]))
     array([1, 0])
     """
     if y.ndim != 1:
@@ -263,7 +270,7 @@ def _few(classes: np.ndarray) -> str:
     return ", ".join(map(_shown, classes[:SHOWN].tolist())) + more
 
 
-def ravelled(name: str, y: np.ndarray) -> np.ndarray:
+def ravel_labels(name: str, y: np.ndarray) -> np.ndarray:
     """Return labels in one column as scikit-learn does: with a warning."""
     if y.ndim != 2 or y.shape[1] != 1:
         return y
@@ -276,7 +283,7 @@ def ravelled(name: str, y: np.ndarray) -> np.ndarray:
     return y.ravel()
 
 
-def measured(name: str, y: Any, dtype: Any, told: bool = True) -> np.ndarray:
+def regression_targets(name: str, y: Any, dtype: Any, told: bool = True) -> np.ndarray:
     """Return the targets of a regression, ``(n, outputs)``, in the dtype of the problem.
 
     Raises
@@ -286,11 +293,11 @@ def measured(name: str, y: Any, dtype: Any, told: bool = True) -> np.ndarray:
 
     Examples
     --------
-    >>> measured("y", [1, 2.5], "float64")
+    >>> regression_targets("y", [1, 2.5], "float64")
     array([[1. ],
            [2.5]])
     """
-    array = plain(name, y)
+    array = plain_labels(name, y)
     if array.dtype.kind not in "biuf":
         raise ArrayTypeError(
             f"{name} holds {_shown(array.flat[0].item())}, of {array.dtype}; a regression needs "

@@ -17,10 +17,10 @@ import numpy as np
 from fastopt.checkpoint import replacing
 from fastopt.compile import cache_folder
 
-__all__ = ["prepared"]
+__all__ = ["load_prepared"]
 
 
-def prepared(name: str, make: Callable[[], Sequence[Any]], *made_by: Any) -> list[Any]:
+def load_prepared(name: str, make: Callable[[], Sequence[Any]], *made_by: Any) -> list[Any]:
     """Return what ``make`` returns, from the file of an earlier process if there is one.
 
     Parameters

@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Expected", "Pruner", "Round", "Rounds", "best_of", "expected", "play"]
+__all__ = [
+    "Pruner",
+    "PruningEstimate",
+    "Round",
+    "Rounds",
+    "estimate_pruning",
+    "play_rounds",
+    "smallest_losses",
+]
 
 
 class Round(NamedTuple):
@@ -55,7 +63,7 @@ class Pruner(ABC):
         """
 
 
-def play(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> bool:
+def play_rounds(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> bool:
     """Play all rounds; return False if it was stopped.
 
     Parameters
@@ -66,51 +74,51 @@ def play(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> bool:
         ``train(round) -> losses`` of its trials, or None to stop.
     """
     try:
-        asked = next(rounds)
+        round_ = next(rounds)
         while True:
-            losses = train(asked)
+            losses = train(round_)
             if losses is None:
                 return False
-            asked = rounds.send(losses)
+            round_ = rounds.send(losses)
     except StopIteration:
         return True
 
 
-def best_of(losses: np.ndarray, n: int) -> np.ndarray:
+def smallest_losses(losses: np.ndarray, n: int) -> np.ndarray:
     """Return the positions of the ``n`` smallest finite losses, in increasing order.
 
-    >>> best_of(np.array([0.2, np.inf, 0.1, 0.2, 0.3]), 2)
+    >>> smallest_losses(np.array([0.2, np.inf, 0.1, 0.2, 0.3]), 2)
     array([0, 2])
     """
     order = np.argsort(losses, kind="stable")
     return np.sort(order[np.isfinite(losses[order])][:n])
 
 
-class Expected(NamedTuple):
+class PruningEstimate(NamedTuple):
     """What pruning random losses takes: share of all steps, and trials paused at once at most."""
 
     share: float
     paused: int
 
 
-def expected(pruner: Pruner, n_trials: int, max_resources: int) -> Expected:
+def estimate_pruning(pruner: Pruner, n_trials: int, max_resources: int) -> PruningEstimate:
     """Estimate what a pruned sweep takes.
 
     Examples
     --------
     >>> from sweeps.pruning import SuccessiveHalving
-    >>> share, paused = expected(SuccessiveHalving(1), n_trials=81, max_resources=81)
+    >>> share, paused = estimate_pruning(SuccessiveHalving(1), n_trials=81, max_resources=81)
     >>> round(share, 3), paused
     (0.045, 81)
     """
     losses, used = np.random.default_rng(0).random(n_trials), np.zeros(n_trials, np.int64)
     paused = [0]
 
-    def train(asked: Round) -> np.ndarray:
-        used[asked.trials] = asked.n_resources
-        if asked.n_resources < max_resources:
-            paused.append(len(asked.trials))
-        return losses[asked.trials]
+    def train(round_: Round) -> np.ndarray:
+        used[round_.trials] = round_.n_resources
+        if round_.n_resources < max_resources:
+            paused.append(len(round_.trials))
+        return losses[round_.trials]
 
-    play(pruner.rounds(n_trials, max_resources), train)
-    return Expected(float(used.mean() / max_resources), max(paused))
+    play_rounds(pruner.rounds(n_trials, max_resources), train)
+    return PruningEstimate(float(used.mean() / max_resources), max(paused))

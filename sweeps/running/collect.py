@@ -30,7 +30,7 @@ class Collector:
         Seconds spent on compiling.
     best : float or None
         The best metric so far.
-    lost_at_once : int
+    diverged_at_start : int
         Trials that DIVERGED at their start, before their first step.
     reused : int
         Finished trials that did not run, because a store had them.

@@ -257,7 +257,7 @@ def adapter_of(executor: Any, workers: int) -> ExecutorAdapter:
 
     Examples
     --------
-    >>> adapter_of("threads", 2).room()
+    >>> adapter_of("threads", 2).capacity()
     2
     >>> adapter_of("thread", 2)
     Traceback (most recent call last):

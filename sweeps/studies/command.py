@@ -16,7 +16,7 @@ from sweeps.common.text import format_duration, format_number
 from sweeps.studies import gallery
 from sweeps.studies.findings import Findings
 
-__all__ = ["commands", "laid_out", "main", "study"]
+__all__ = ["commands", "findings_tables", "main", "study"]
 
 VERDICTS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]"}
 
@@ -58,7 +58,7 @@ def study(
         results = []
         for path in chosen:
             results.append(gallery.run(path, full=full))
-            console.print(laid_out(results[-1]))
+            console.print(findings_tables(results[-1]))
             if out is not None:
                 gallery.write(results, out)
     if not all(found.passed for found in results):
@@ -87,7 +87,7 @@ def main(path: str) -> None:
     commands([path, *sys.argv[1:]], prog_name="fastopt study")
 
 
-def laid_out(found: Findings) -> Group:
+def findings_tables(found: Findings) -> Group:
     """Lay out what a study found: its tables, and every figure beside the published one."""
     parts: list[Any] = [f"[bold]{found.name}[/bold]  {escape(found.title)}"]
     for title, frame in found.tables.items():

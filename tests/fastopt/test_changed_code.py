@@ -30,7 +30,7 @@ from fastopt.rules import RULES
 from sweeps import problems, sweep
 from sweeps.store.identity import describe
 from tests.fastopt.test_compile import COMPILED
-from tests.helpers.compiled import calling
+from tests.helpers.compiled import call_template
 
 K, POWER = 3.0, 2
 NUMBERS, MANY = np.array([1.0, 2.0]), np.ones(200_000)
@@ -190,14 +190,14 @@ SIBLINGS = {
 @pytest.mark.parametrize(("function", "change"), SIBLINGS.values(), ids=SIBLINGS)
 def test_a_kernel_is_what_its_functions_are_now(function, change):
     """Numba keeps what it read when it compiled, in the kernel and in every function it calls."""
-    before = kernel(calling, function)
+    before = kernel(call_template, function)
     seen = before(2.0)
-    assert kernel(calling, function) is before
+    assert kernel(call_template, function) is before
     change()
-    after = kernel(calling, function)
+    after = kernel(call_template, function)
     assert after(2.0) != seen
     assert before(2.0) == seen
-    assert kernel(calling, function) is after
+    assert kernel(call_template, function) is after
 
 
 MODULE = """
@@ -339,7 +339,7 @@ def test_a_rule_of_a_user_is_what_it_is_now():
         for rate in (1.0, 2.0):  # noqa: B007
             step = embed("of a user").step
             p = np.array([10.0])
-            run = kernel(calling, step)
+            run = kernel(call_template, step)
             run(hyper("of a user", lr=1.0), np.zeros(1), np.ones(1), (p,))
             results.append(p[0])
     finally:
@@ -437,18 +437,18 @@ def test_functions_made_by_exec_are_a_users_though_they_have_no_module():
     names = {"K": 2.0}
     exec("def own(x):\n    return K * x", names)
     assert names["own"].__module__ is None
-    assert kernel(calling, names["own"])(1.0) == 2.0
+    assert kernel(call_template, names["own"])(1.0) == 2.0
     names["K"] = 3.0
-    assert kernel(calling, names["own"])(1.0) == 3.0
+    assert kernel(call_template, names["own"])(1.0) == 3.0
 
 
 def test_functions_made_by_exec_are_loaded_from_disk(python, tmp_path):
     program = """
 from fastopt.compile import kernel
-from tests.fastopt.test_changed_code import calling
+from tests.fastopt.test_changed_code import call_template
 names = {}
 exec("def own(x):\\n    return 2.0 * x", names)
-made = kernel(calling, names["own"])
+made = kernel(call_template, names["own"])
 print(made(1.0), bool(made.stats.cache_hits))
 """
     runs = [python(program, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
