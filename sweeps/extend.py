@@ -31,7 +31,7 @@ from sweeps.tracing.trace import history, run_one_trial
 __all__ = ["extend", "finer_values", "larger_space", "replay", "zoom"]
 
 R = TypeVar("R", bound=Table)
-"""A result: what it grows to is of the same class."""
+"""A result; the extended one is of the same class."""
 
 
 def replay(result: Table, trial_id: int, *, vectors: bool = False) -> pd.DataFrame:
@@ -328,7 +328,7 @@ def _values_of(name: str, parts: list[dict[str, Sequence]], defaults: Mapping[st
 
 
 def _rows_of_trials(result: Table, plan: Plan, space: Space) -> np.ndarray:
-    """Return for every trial of ``space`` the row of the result that has its values, or -1."""
+    """Return, for every trial of ``space``, the row of the result with its values, or -1."""
     rows, size = len(result), space.size
     now = space.columns(np.arange(size))
     then = plan.space.columns(result.columns["trial_id"])

@@ -1,4 +1,4 @@
-"""Results in single files: what a file says about itself, where it comes from, reading it back."""
+"""Results in single files: their metadata and provenance, and reading them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sweeps.store import settings_in
 __all__ = ["is_file", "metadata_of", "open_file", "provenance"]
 
 METADATA_KEY = b"fastopt"
-"""Name of what a Parquet file says besides its columns: axes, metric, mode and provenance."""
+"""Key of a Parquet file's metadata: axes, metric, mode and provenance."""
 
 VOLATILE = ("seconds", "compile_seconds", "trials_per_second", "reused")
 """Facts of one run of a sweep, not of its results."""
@@ -42,7 +42,7 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 
 
 def metadata_of(result: Table) -> dict[bytes, bytes]:
-    """Return what a Parquet file of a result says besides its columns."""
+    """Return the metadata for a Parquet file of a result."""
     plain = (str, int, float, bool)
     info = {name: value for name, value in result.info.items() if isinstance(value, plain)}
     if info.pop("store", None):  # a place on this machine
@@ -99,7 +99,7 @@ def open_file(
         )
     except SpecError:
         raise
-    # pyarrow's errors are among them; a note nested without end is none of ours.
+    # pyarrow's errors are among these; RecursionError: metadata that we did not write.
     except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
         raise SpecError(f"{path}: cannot be read as Parquet ({error})") from None
     if note is None:
@@ -115,7 +115,7 @@ def open_file(
 def _columns_to_read(
     there: list[str], columns: Sequence[str] | None, note: Any
 ) -> list[str] | None:
-    """Return the columns to read, in the order of the file: what a ranking needs, at least."""
+    """Return the columns to read, in the order of the file; those that rank trials always are."""
     if columns is None or note is None:
         return None
     for name in columns:
@@ -145,7 +145,7 @@ def provenance(result: Table) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    """Write a setting down, lists and tuples alike: a store knows lists only."""
+    """Return a setting as text, the same for lists and tuples: a store has lists only."""
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

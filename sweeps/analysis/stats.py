@@ -37,7 +37,7 @@ MODE_WORDS = {
     "max": re.compile(r"(?<![a-z])(accuracy|accuracies)(?![a-z])"),
     "min": re.compile(r"(?<![a-z])(loss|losses|steps|distance|path_length|errors?)(?![a-z])"),
 }
-"""Words in names of metrics that tell what is good; parts of words, as in glossiness, do not."""
+"""Words in names of metrics that tell the mode; only whole words: not the loss in glossiness."""
 
 INTERVALS = ("student", "bca")
 DIVERGED_AS = ("exclude", "worst")
@@ -105,7 +105,7 @@ def scores(result: Table, metric: str, diverged: str = "exclude") -> np.ndarray:
 
 
 def configurations(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """Give equal rows one number, counted in the order in which they come.
+    """Return the number of each row's configuration, counted in the order in which they come.
 
     Parameters
     ----------
@@ -357,7 +357,7 @@ def _present(column: np.ndarray) -> list[Any]:
 
 
 def check_choice(what: str, given: Any, allowed: Sequence[str]) -> None:
-    """Refuse what is not among the allowed names.
+    """Raise unless ``given`` is among the allowed names.
 
     Raises
     ------
@@ -378,7 +378,7 @@ def check_choice(what: str, given: Any, allowed: Sequence[str]) -> None:
 
 
 def check_fraction(what: str, given: Any) -> None:
-    """Refuse what does not lie between 0 and 1.
+    """Raise unless ``given`` lies between 0 and 1.
 
     Raises
     ------

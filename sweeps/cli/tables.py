@@ -1,4 +1,4 @@
-"""What the command line prints: results, plans and tables of what there is, as rich tables."""
+"""The tables that the command line prints: of results, estimates, stores, optimizers, problems."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BEST = 10
 
 
 def result_tables(result: SweepResult) -> Group:
-    """Lay out the outcome of a sweep: its best trials, counts, speed and hints."""
+    """Show the outcome of a sweep: its best trials, counts, speed and hints."""
     info = result.info
     states = ", ".join(f"{n:,} {state}" for state, n in result.counts.items() if n) or "none"
     lines = [
@@ -58,23 +58,24 @@ def result_tables(result: SweepResult) -> Group:
     return Group(_best(result), *lines)
 
 
-def estimate_table(plan: Any) -> Table:
-    """Lay out how much work a sweep is; ``plan`` comes from :func:`sweeps.estimate`."""
+def estimate_table(estimate: Any) -> Table:
+    """Show the estimate of a sweep, from :func:`sweeps.estimate`."""
     return pair_table(
         "Dry run",
         {
-            "trials": f"{plan.n_trials:,}",
-            "training steps": f"{plan.n_steps:,}",
-            "time, about": f"{format_duration(plan.seconds)} (plus compiling, the first time)",
-            "memory of data and models": format_bytes(plan.training),
-            "memory of the results": format_bytes(plan.bytes),
-            "or disk in a store, about": f"{format_bytes(plan.disk)} in {plan.n_chunks:,} parts",
+            "trials": f"{estimate.n_trials:,}",
+            "training steps": f"{estimate.n_steps:,}",
+            "time, about": f"{format_duration(estimate.seconds)} (plus compiling, the first time)",
+            "memory of data and models": format_bytes(estimate.training),
+            "memory of the results": format_bytes(estimate.bytes),
+            "or disk in a store, about": f"{format_bytes(estimate.disk)} in "
+            f"{estimate.n_chunks:,} parts",
         },
     )
 
 
 def status_table(facts: Mapping[str, Any]) -> Table:
-    """Lay out how far a stored sweep is; ``facts`` come from :mod:`sweeps.store.status`."""
+    """Show the progress of a stored sweep; ``facts`` come from :mod:`sweeps.store.status`."""
     states = ", ".join(f"{n:,} {state}" for state, n in facts["states"].items() if n) or "none"
     share = facts["finished"] / facts["trials"]
     rows = {

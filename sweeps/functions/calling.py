@@ -24,7 +24,7 @@ __all__ = ["StudyRun"]
 
 
 def _refuse_other_arguments(function: Callable) -> None:
-    """Raise if calls with one dict would all fail, or all come to a generator."""
+    """Raise if every call with one dict would fail, or return a generator."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise SpecError(
             f"the objective must return numbers, and {shortened(function)} yields: return the last"
@@ -102,7 +102,7 @@ class StudyRun:
         ExecutorError
             The executor does not work, and no trial is finished.
         """
-        # More than there are cores, if the user says so: functions wait for other things, too.
+        # May be more than there are cores: functions may wait for something else.
         workers = max(worker_count(n_jobs), n_jobs)
         where, began = "threads" if executor is None else executor, time.perf_counter()
         try:

@@ -167,7 +167,7 @@ def _frozen_trial(
     counts: bool,
     curve: dict[int, float],
 ) -> Any:
-    """Return one row of a result as a finished trial; ``counts`` if its metric can be told."""
+    """Return one row of a result as a finished trial; ``counts``: it is COMPLETE and finite."""
     state = STATES[int(row["state"])]
     theirs = "PRUNED" if state == "COMPLETE" and not counts else TO_OPTUNA[state]
     given = {name: row[name] for name in result.axes if not _is_missing(row[name])}
@@ -249,7 +249,7 @@ def _reported_curves(trials: list[Any], metric: str) -> dict[str, np.ndarray] | 
 
 
 def _column(name: str, trials: list[Any]) -> np.ndarray:
-    """Lay a parameter out as :meth:`sweeps.Space.columns` does."""
+    """Return a parameter as a column, of the dtype that :meth:`sweeps.Space.columns` gives it."""
     having = [t for t in trials if name in t.params]
     choices = [v for t in having for v in getattr(t.distributions[name], "choices", ())]
     kinds = {kind_of(value) for value in choices}
@@ -278,7 +278,7 @@ def _state(trial: Any) -> str:
 
 
 def _value(trial: Any, metric: str) -> float:
-    """Return the objective, of one that was pruned the last that it reported."""
+    """Return the objective; of a pruned trial, the last value that it reported."""
     if metric in trial.user_attrs and trial.state.name != "COMPLETE":
         return _real(trial.user_attrs[metric])
     if trial.value is None and trial.intermediate_values and trial.state.name == "PRUNED":
@@ -287,7 +287,7 @@ def _value(trial: Any, metric: str) -> float:
 
 
 def _real(value: Any) -> float:
-    """Return a number as a float; NaN for what is none."""
+    """Return a number as a float; NaN for anything else."""
     if kind_of(value) not in ("integer", "real"):
         return math.nan
     try:

@@ -1,4 +1,4 @@
-"""Ask and tell: hand out the trials of a space to any loop, and take in what it measured."""
+"""Ask and tell: hand out the trials of a space to any loop, and record what it measured."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Outcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     is_misnamed: bool = field(default=False, repr=False)
-    """Whether it FAILED by the name of a metric, as other trials will."""
+    """Whether it FAILED because of the name of a metric, as all other trials will."""
     remarks: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """By metric what its user should know: said once, where the study is, not in a worker."""
+    """Metric -> a warning about it, which the study's process gives once, and no worker."""
 
 
 def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
@@ -99,10 +99,10 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
 
 
 def _number(value: Any) -> float | None:
-    """Return what has a value as a float, such as a tensor of one element; None for the rest."""
+    """Return a number, or a tensor of one element, as a float; None for anything else."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.ravel()[0] if np.ma.is_masked(value) else value.item()
-    # What is masked has no value; a float of it would be 0.
+    # A masked element has no value; float() would make it 0.
     if isinstance(value, str | bytes | complex) or value is np.ma.masked:
         return None
     try:
@@ -112,7 +112,7 @@ def _number(value: Any) -> float | None:
 
 
 def _with_state(outcome: Outcome, state: int, is_bare: bool) -> Outcome:
-    """Return how a trial ended that the caller knows the state of."""
+    """Return the outcome of a trial whose state the caller gave."""
     if is_bare:
         outcome = Outcome(State.FAILED)
     elif outcome.state == State.FAILED and outcome.error is not None and state != State.FAILED:
@@ -281,7 +281,7 @@ class Study:
             raise SpecError(errors[0] or "")
 
     def _warn_of_remarks(self, stacklevel: int) -> None:
-        """Say what is to be said of each metric, once."""
+        """Give each metric's warning, once."""
         for name, text in self._remarks.items():
             if text:
                 self._remarks[name] = ""
@@ -343,13 +343,13 @@ class Study:
         return StudyRun(self, function, meaning, size, progress)
 
     def _return_trials(self, ids: Sequence[int]) -> None:
-        """Hand out again those of these trials that nothing is known of."""
+        """Have those of these trials that are still pending handed out again."""
         unknown = [i for i in ids if i in self._pending]
         self._returned.extend(unknown)
         self._pending.difference_update(unknown)
 
     def _record_answers(self, answers: Answers) -> dict[int, str]:
-        """Take in what calls came to; return why those that FAILED did."""
+        """Record the outcomes of calls; return why trials FAILED, by number."""
         lost = {i: Outcome(State.FAILED, error=why) for i, why in answers.errors.items()}
         outcomes = {**answers.outcomes, **lost}
         self._refuse_misnamed(outcomes.values())

@@ -1,4 +1,4 @@
-"""The forms in which a user tells a study about trials."""
+"""Check the arguments of a study's ``ask`` and ``tell``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def state_of(given: Any) -> int:
 
 
 def trial_numbers(ids: Any) -> list[Any]:
-    """Return the trial numbers in ``ids``, one or several; what is no number, as text.
+    """Return the trial numbers in ``ids``, one or several; anything but an integer as text.
 
     >>> trial_numbers(3), trial_numbers(np.array([1, 2])), trial_numbers([1.0, True])
     ([3], [1, 2], ['1.0', 'True'])
@@ -49,7 +49,7 @@ def _number(i: Any) -> Any:
 
 
 def values_per_trial(ids: Any, n: int, values: Any, state: Any) -> list[Any]:
-    """Return the values of ``n`` trials, of which one may be told as it is.
+    """Return a list with one value per trial; of a single trial, ``values`` may be its value.
 
     >>> values_per_trial(0, 1, 1.5, None), values_per_trial([0, 1], 2, (0.5, 1.5), None)
     ([1.5], [0.5, 1.5])
@@ -68,7 +68,7 @@ def values_per_trial(ids: Any, n: int, values: Any, state: Any) -> list[Any]:
 
 
 def check_count(what: str, n: Any) -> int:
-    """Return a positive integer, or raise with ``what`` it is of."""
+    """Return ``n`` if it is a positive integer, or raise; ``what`` names it."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise SpecError(f"{what} must be an integer >= 1; got {shortened(n)}")
     return int(n)

@@ -1,4 +1,4 @@
-"""Learning curves: those of the best trials, before bands of all the others."""
+"""Learning curves: those of the best trials, in front of bands of all trials."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def _two_axes(result: Table, x: str | None, y: str | None) -> tuple[str, str]:
 
 
 def _hides_axes(result: Table, names: list[str]) -> bool:
-    """Tell whether axes that vary are not in the picture."""
+    """Tell whether some axis that varies is not in the picture."""
     return bool({*varying_axes(result)} - {*names})
 
 
@@ -274,7 +274,7 @@ def _has_room_for_text(found: Cells) -> bool:
 
 
 def _write_values(ax: Any, found: Cells, value: np.ndarray, cmap: Any, norm: Any) -> None:
-    """Write values into cells, while there are few, in the ink that can be read on each."""
+    """Write values into cells, unless there are too many; black or white, whichever is legible."""
     if not _has_room_for_text(found):
         return
     y, x = found.axes[-2:]

@@ -1,4 +1,4 @@
-"""What paths are drawn on: the contours of a function of two variables, its start and optima."""
+"""The background of paths: contours of a function of two variables, its start and optima."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def coordinates(problem: Landscape, traces: Traces | pd.DataFrame) -> dict[str, 
 
 
 def view_of(problem: Landscape, lines: dict[str, np.ndarray]) -> list[tuple[float, float]]:
-    """Return the box to look at: all paths, but not how far a diverging one flies."""
+    """Return the limits of the picture: all paths, but of a diverging one only the beginning."""
     fixed = np.concatenate([*(line[:1] for line in lines.values()), problem.optima])
     low, high = fixed.min(axis=0), fixed.max(axis=0)
     far = 10.0 * max(float(np.max(high - low)), 1e-3)
@@ -75,7 +75,7 @@ def draw_contours(ax: Any, problem: Landscape, view: Sequence[tuple[float, float
 
 
 def mark_points(ax: Any, problem: Landscape, lines: dict[str, np.ndarray]) -> None:
-    """Mark the start and the known optima, and say what is what."""
+    """Mark the start and the known optima, and add a legend."""
     start = next(iter(lines.values()))[0]
     ax.plot(*start, "o", color="white", mec="black", ms=7, zorder=4, label="_start")
     if len(problem.optima):

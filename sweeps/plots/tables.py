@@ -1,4 +1,4 @@
-"""Trials counted into the cells of a picture: sums over codes, whatever the number of trials."""
+"""Group trials into the cells of a picture, in time linear in their number."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What the cells of a picture hold; made by :func:`table_of_axes`.
+    """The values in the cells of a picture; made by :func:`table_of_axes`.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def average_seeds(result: Table, metric: str, kept: Collection[str] = ()) -> Poo
     if SEED not in result.axes or SEED in kept:
         return Pool(np.arange(len(result)), score, mode)
     codes = configurations(result.columns, [name for name in result.axes if name != SEED])
-    # Configurations are numbered as they come: each new one is a new maximum.
+    # Configurations are numbered in order of appearance: each new one is a new maximum.
     rows = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
     return Pool(rows, group_means(score, codes, len(rows)), mode)
 
@@ -93,7 +93,7 @@ def table_of_axes(
     over: str = "best",
     bins: int = BINS,
 ) -> Cells:
-    """Count a result into the cells of a few of its axes.
+    """Group the trials of a result into cells, by a few of its axes.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def table_of_axes(
 
 
 def tabulate(result: Table, axes: Sequence[Axis], pooled: Pool, over: str) -> Cells:
-    """Return the table of axes and a pool that are known already: see :func:`table_of_axes`."""
+    """Do what :func:`table_of_axes` does, with axes and averages that are known already."""
     shape = tuple(len(axis) for axis in axes)
     size = math.prod(shape)
     where = _cell_of_trials(axes, shape)

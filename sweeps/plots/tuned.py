@@ -32,7 +32,7 @@ MOST_LINES = 12
 
 @dataclass(frozen=True, eq=False)
 class TunedLines:
-    """What :func:`tune_lines` finds.
+    """The lines and bands that :func:`tune_lines` finds.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def line_axis(result: Table, by: str) -> Axis:
 
 
 def over_seeds(result: Table, metric: str, pooled: bool = True) -> dict[str, np.ndarray]:
-    """Return what bands need of :meth:`SweepResult.over_seeds`, by column.
+    """Return the columns of :meth:`SweepResult.over_seeds` that bands need.
 
     Parameters
     ----------

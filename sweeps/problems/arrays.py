@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 LOST = 0.01
-"""Rounding of a column to float32, over its standard deviation, from which on it is told."""
+"""Rounding of a column to float32, over its standard deviation, from which on we warn."""
 
 IMPUTE = "leave those rows out, or fill them in, for example by sklearn.impute.SimpleImputer"
 

@@ -1,4 +1,4 @@
-"""Is a user's gradient that of the user's function? Finite differences say so, on first use."""
+"""Check a user's gradient against finite differences of the user's function, on first use."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 __all__ = ["WrongComponent", "points_near", "wrong_component"]
 
-# Central differences agree with a right gradient to about 1e-10; a wrong one is off by far more.
+# Central differences agree with a correct gradient to about 1e-10; a wrong one is off by far more.
 CLOSE, TINY = 1e-4, 1e-6
 WIDTH = 1e-5
-# Up to so many coordinates are looked at one by one, more in as many groups.
+# Up to so many coordinates are checked one by one, more in as many groups.
 GROUPS = 64
 # Where gradients are checked: the start, and points this far from it.
 JITTERS = (0.0, 0.0703125, -0.1640625)
@@ -87,7 +87,7 @@ def _locate(
         return None
     if len(group) == 1:
         (j,) = group.tolist()
-        # Of the differences nine digits are right.
+        # Nine digits of a difference are right.
         return WrongComponent(j, float(grad[j]), float(f"{found / direction[j]:.9g}"))
     halves = np.array_split(group, 2)
     located = (_locate(f, point, grad, half) for half in halves)
@@ -95,7 +95,7 @@ def _locate(
 
 
 def _contradiction(f: Callable[[float], float], given: float) -> float | None:
-    """Return the slope of ``f`` at 0 if ``given`` is surely another one."""
+    """Return the slope of ``f`` at 0 if ``given`` is surely wrong, else None."""
     above, below = f(WIDTH), f(-WIDTH)
     found = (above - below) / (2.0 * WIDTH)
     size = TINY * (1.0 + max(abs(above), abs(below)))

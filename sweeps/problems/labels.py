@@ -41,8 +41,8 @@ SHOWN = 10
 SHORT = 40
 """Characters of a label that a message shows."""
 
-SURE = 20
-"""Rows of which one cannot say that they have too many classes."""
+FEW_ROWS = 20
+"""With at most so many rows, no number of classes is too large."""
 
 BOTH = 'loss="softmax_cross_entropy" for classes, loss="squared_error" for a regression'
 
@@ -170,7 +170,7 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
                 f'y.argmax(axis=1). For a regression say loss="squared_error"'
             )
         return False
-    if y.dtype.kind in "iu" and rows > SURE and 2 * distinct > rows == len(y):
+    if y.dtype.kind in "iu" and rows > FEW_ROWS and 2 * distinct > rows == len(y):
         warnings.warn(
             f"y holds {distinct} different integers in {rows} rows, each of which is taken for a "
             f"class; say {BOTH}",

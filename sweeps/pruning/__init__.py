@@ -40,7 +40,7 @@ PRUNERS: dict[str, Callable[..., Pruner]] = {
 
 
 def as_pruner(given: Any) -> Pruner:
-    """Return the pruner that is meant.
+    """Return the pruner that a name, a dict or an object stands for.
 
     Parameters
     ----------

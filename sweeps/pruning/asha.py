@@ -117,7 +117,7 @@ def promotions(losses: Sequence[float], factor: int) -> list[int]:
     for m, loss in enumerate(losses):
         if loss < math.inf:
             heapq.heappush(rest, (loss, m))
-        # One more place, or one better trial: never is there more than one to promote.
+        # With each loss there is one more place, or one better trial: at most one is promoted.
         if len(best) >= max(1, (m + 1) // factor) and rest and rest[0] < _negate(best[0]):
             heapq.heappush(rest, _negate(heapq.heappop(best)))
         if len(best) < max(1, (m + 1) // factor) and rest:

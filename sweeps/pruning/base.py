@@ -1,4 +1,4 @@
-"""What a pruner is: a pure function of results that says who is trained how far."""
+"""The interface of pruners: pure functions of losses that say which trials are trained how far."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ The smaller the better; infinity stands for DIVERGED and for a metric that is no
 
 
 class Pruner(ABC):
-    """What decides which trials of a sweep go on."""
+    """Decides which trials of a sweep go on."""
 
     @abstractmethod
     def rounds(self, n_trials: int, max_resources: int) -> Rounds:
@@ -49,7 +49,7 @@ class Pruner(ABC):
         ----------
         n_trials : int
         max_resources : int
-            What a trial uses that nobody stops: epochs or steps, whichever the sweep counts in.
+            The full length of a trial: epochs or steps, whichever the sweep counts in.
 
         Returns
         -------
@@ -59,7 +59,7 @@ class Pruner(ABC):
         Raises
         ------
         SpecError
-            What the pruner was told does not fit these numbers.
+            The pruner's arguments do not fit these numbers.
         """
 
 
@@ -95,14 +95,14 @@ def smallest_losses(losses: np.ndarray, n: int) -> np.ndarray:
 
 
 class PruningEstimate(NamedTuple):
-    """What pruning random losses takes: share of all steps, and trials paused at once at most."""
+    """Of pruning random losses: the share of all steps, and the most trials paused at a time."""
 
     share: float
     paused: int
 
 
 def estimate_pruning(pruner: Pruner, n_trials: int, max_resources: int) -> PruningEstimate:
-    """Estimate what a pruned sweep takes.
+    """Estimate the steps and the memory of a pruned sweep, by pruning random losses.
 
     Examples
     --------

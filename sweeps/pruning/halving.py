@@ -158,7 +158,7 @@ class Hyperband(Pruner):
 
 
 def bracket_rounds(number: int, trials: np.ndarray, rungs: Sequence[Rung]) -> Rounds:
-    """Halve: each rung has the best of the one before."""
+    """Yield the rounds of one bracket: each rung has the best trials of the one before."""
     kept = [*(rung.n_candidates for rung in rungs[1:]), 0]
     for i, rung in enumerate(rungs):
         losses = yield Round(number, i, trials, rung.n_resources)

@@ -1,4 +1,4 @@
-"""A pruned sweep: rounds of trials, each of which goes on where it paused in the round before."""
+"""Run a pruned sweep: in each round, trials go on from where they paused in the round before."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from sweeps.running.collect import Collector
 
 __all__ = ["Race", "full_length", "share_of_steps"]
 
-# Bytes of the state of paused trials that one launch may hold beside what is kept.
+# Bytes that the trials of one launch may take, beside those of the paused trials.
 MOST_STATE_BYTES = 1 << 28
 MOST_TRIALS = 1 << 27
 
 
 def full_length(plan: Plan) -> int:
-    """Return how long the longest trial is, in epochs or steps, whichever the sweep is given in.
+    """Return the length of the longest trial, in epochs or steps, whichever the sweep is given in.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def full_length(plan: Plan) -> int:
 
 
 def counts_epochs(plan: Plan) -> bool:
-    """Whether trials are as long as their epochs say."""
+    """Whether the length of trials is given in epochs."""
     return _is_given(plan, "epochs")
 
 
@@ -63,7 +63,7 @@ def _is_given(plan: Plan, name: str) -> bool:
 
 
 def _sample_blocks(plan: Plan) -> list[Block]:
-    """Return trials with every optimizer and every value of every axis, to look at."""
+    """Return a sample of the trials: with every optimizer, and every value of every axis."""
     return plan.blocks(plan.space.every_value(("optimizer",)), results=False)
 
 
@@ -75,7 +75,7 @@ def steps_per_unit(plan: Plan, block: Block) -> np.ndarray:
 
 
 def share_of_steps(plan: Plan, pruner: Pruner) -> float:
-    """Return about what share of the steps of all trials a pruner lets them take."""
+    """Estimate the share of the steps of all trials that a pruner lets them take."""
     return estimate_pruning(pruner, plan.size, full_length(plan)).share
 
 
@@ -103,7 +103,7 @@ class Race:
         each = max(block.state_bytes for block in _sample_blocks(plan))
         self._launch_trials = max(1, min(launch_size(plan), MOST_STATE_BYTES // each))
         paused = estimate_pruning(pruner, plan.size, self._max_resources).paused
-        # Twice, while what several launches have left is put together.
+        # Twice, while the states that several launches leave are joined.
         needed = 2 * paused * each
         if needed > (free := free_memory()):
             raise SpecError(
@@ -115,7 +115,7 @@ class Race:
         self._column = plan.results.index(plan.options.metric)
         self._state = np.full(plan.size, State.PENDING, np.int8)
         self._value = np.full(plan.size, math.nan)
-        # Which of the launches below had a trial last, and which round; -1 for none.
+        # Of each trial, its latest launch (of those below) and round; -1 for none.
         self._latest = np.full((2, plan.size), -1)
         self._launches: list[Rows] = []
         self._played: list[tuple[Round, np.ndarray]] = []
@@ -124,10 +124,11 @@ class Race:
         self._cost = self._full_steps = 0
 
     def run(self) -> tuple[Parts, np.ndarray, list[tuple[Round, np.ndarray]]]:
-        """Play all rounds; return what :class:`sweeps.PrunedResult` is made of.
+        """Play all rounds; return the arguments of :class:`sweeps.PrunedResult`.
 
         These are the parts of a result with the last row of each trial, the bracket and rung of
-        each row, and the rounds. After Ctrl-C they have the trials whose fate is known.
+        each row, and the rounds. After Ctrl-C, trials that have neither ended nor been pruned are
+        left out.
         """
         began, finished = time.perf_counter(), False
         with contextlib.suppress(KeyboardInterrupt), deferred_interrupts(), self.bar:
@@ -138,7 +139,7 @@ class Race:
         return parts, rungs, self._played
 
     def train(self, round_: Round) -> np.ndarray | None:
-        """Train the trials of a round until they have used what they may; return their losses."""
+        """Train the trials of a round up to its resources; return their losses."""
         self._undecided = round_.trials
         going = round_.trials[np.isin(self._state[round_.trials], (State.PENDING, State.PRUNED))]
         self._paused.retain(going)
@@ -187,7 +188,7 @@ class Race:
         self.bar.update(self._cost + cost, ended, best)
 
     def _parts(self, seconds: float, interrupted: bool) -> Parts:
-        """Take each trial's last row; leave out those that nobody has decided about."""
+        """Take each trial's last row; leave out trials that have neither ended nor been pruned."""
         known = self._state != State.PENDING
         known[self._undecided] &= self._state[self._undecided] != State.PRUNED
         collector = Collector(self.plan)

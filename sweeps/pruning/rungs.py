@@ -1,4 +1,4 @@
-"""Bookkeeping of successive halving and Hyperband: how many trials get how much, exactly."""
+"""The rungs of successive halving and Hyperband: how many trials, and how far, exactly."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 # A learning rate is off if another one descends at least so much further.
 FURTHER = 1.1
 EXAMPLES, EXAMPLE_STEPS = 10, 1000
-# Rules of thumb, wide of what healthy trainings show.
+# Rules of thumb, far from what healthy trainings show.
 VANISHED, EXPLODED = 1e-6, 1e3
 LEAST_MOVE, MOST_MOVE = 1e-6, 0.3
 UNBALANCED, UNEVEN = 0.9, 1e3
@@ -222,7 +222,7 @@ def _finite(own: pd.Series, path: TrainingPath) -> Finding:
 
 
 def _descent(runs: pd.DataFrame, path: TrainingPath) -> Finding:
-    """Judge by the lowest learning rate, which hardly leaves the start, and by the best one."""
+    """Judge by the lowest learning rate, which should descend a little, and by the best one."""
     first, lowest = path.first_loss, runs.iloc[0]
     if not math.isfinite(first):
         return Finding("descent", "wrong", "the loss is not finite at the start")
@@ -287,7 +287,7 @@ def _ten_examples(problem: DataProblem, lr: float, how: Mapping[str, Any]) -> Fi
     first = follow_training(part, lr=lr, **{**options, "steps": 1}).first_loss
     ends = _ends(runs).to_numpy()
     fitted = np.where(runs.train_accuracy.isna(), ends <= 0.1 * first, runs.train_accuracy == 1.0)
-    # The learning rate asked about, if it will do.
+    # The learning rate asked about, if it fits the rows.
     own = len(FACTORS) // 2
     best = own if fitted[own] else int(np.argmin(np.where(fitted, -math.inf, ends)))
     end, accuracy = ends[best], runs.train_accuracy.iloc[best]

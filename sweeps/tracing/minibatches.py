@@ -1,4 +1,4 @@
-"""One trial's own start and minibatches, for following its path outside of the sweep's kernel."""
+"""The initial parameters and the minibatches of one trial, outside of the sweep's kernel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def call_template(function: Callable) -> Callable:
 
 
 def clip_gradient(block: Block, grad: np.ndarray) -> np.ndarray:
-    """Return the gradient as the trial clips it."""
+    """Return the gradient, clipped as the trial clips it."""
     limit = float(block.trials.settings[0]["clip_norm"])
     if limit == math.inf:
         return grad

@@ -156,7 +156,7 @@ def history(plan: Plan, i: int, vectors: bool = False, ran: Block | None = None)
     """
     ran = run_one_trial(plan, i) if ran is None else ran
     final = dict(zip(plan.results, ran.trials.out[0].tolist()))
-    # Looked at after every step it could end elsewhere, by its patience or its target.
+    # Checked after every step, the trial could end earlier, by its patience or its target.
     block = run_one_trial(
         plan, i, int(final["steps"]), curves=True, eval_every=1, stop_at_target=False
     )
@@ -234,7 +234,7 @@ class Walk:
 
 
 def corrections(rule: Rule) -> dict[str, int]:
-    r"""Return which slots a rule corrects for their start at zero, and by what of its clock.
+    r"""Return which slots a rule corrects for their start at zero, and by which clock entries.
 
     The clock of such a rule keeps :math:`\beta^t`, with the decay :math:`\beta` of the slot. The
     decays are told apart by trying: each beta has a value of its own.
@@ -308,7 +308,7 @@ def _landscape_rows(plan: Plan, block: Block, curve: np.ndarray) -> pd.DataFrame
 
 
 def _copy_slots(walk: Walk, step: int) -> dict[str, np.ndarray]:
-    """Return what a row keeps of slots: before the first step there is nothing to correct."""
+    """Copy the slots, and the corrected ones: before the first step these are NaN."""
     kept = {name: a.copy() for name, a in walk.quantities.items()}
     for name in kept:
         if step == 0 and name not in walk.rule.slots:

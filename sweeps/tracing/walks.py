@@ -1,4 +1,4 @@
-"""The path of one training, step by step: norms, what first is not finite, dead units."""
+"""Follow one training step by step: norms, what first became infinite or NaN, dead units."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sweeps.tracing.trace import Walk, check_one_trial, trace
 
 __all__ = ["TrainingPath", "follow_training"]
 
-# Steps that are walked at most: each costs some 50 us of Python.
+# Steps that are followed at most: each costs some 50 us of Python.
 MOST_STEPS = 5000
 
 
@@ -31,7 +31,7 @@ class TrainingPath:
     dead : float
         Share of parameters whose gradient was zero at every step.
     culprit : str
-        What went first where the loss is not finite, in words.
+        If the loss is not finite: what became infinite or NaN first, in words.
     """
 
     frame: pd.DataFrame
@@ -106,7 +106,7 @@ def _norm(a: np.ndarray) -> float:
 
 
 def _culprit(theta: np.ndarray, grad: np.ndarray) -> str:
-    """Say what is still finite where the loss is not."""
+    """Say whether parameters and gradient are finite where the loss is not."""
     if not np.isfinite(theta).all():
         return f"Parameter {int(np.argmin(np.isfinite(theta)))} is not finite either"
     largest = f"The parameters are finite (|theta| = {_norm(theta):.3g})"
