@@ -20,11 +20,11 @@ __all__ = [
     "numbers_of",
     "refuse_mask",
     "refuse_other_columns",
-    "standardize_features",
+    "standardized",
 ]
 
 LOST = 0.01
-"""Rounding of a column to float32, over its standard deviation, from which on we warn."""
+"""Rounding of a column to float32, over its standard deviation, from which on it is told."""
 
 IMPUTE = "leave those rows out, or fill them in, for example by sklearn.impute.SimpleImputer"
 
@@ -142,7 +142,7 @@ def refuse_other_columns(X: Any, X_test: Any) -> None:
         )
 
 
-def standardize_features(
+def standardized(
     X: np.ndarray, X_test: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
     """Return both tables shifted and scaled by scikit-learn's ``StandardScaler``, and its numbers.
@@ -158,7 +158,7 @@ def standardize_features(
 
     Examples
     --------
-    >>> standardize_features(np.array([[1.0, 0.1], [3.0, 0.1]]), np.array([[2.0, 0.2]]))[:2]
+    >>> standardized(np.array([[1.0, 0.1], [3.0, 0.1]]), np.array([[2.0, 0.2]]))[:2]
     (array([[-1.,  0.],
            [ 1.,  0.]]), array([[0. , 0.1]]))
     """

@@ -15,7 +15,7 @@ from fastopt.compile import adopted, frozen, jitable
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
 from sweeps.problems.arrays import cast, refuse_mask
 from sweeps.problems.base import DataProblem, check_rows, no_rows
-from sweeps.problems.gradients import WrongComponent, points_near, wrong_component
+from sweeps.problems.gradients import Wrong, points_near, wrong_component
 
 __all__ = ["custom"]
 
@@ -196,7 +196,7 @@ def _check_gradient(
             )
 
 
-def _is_sum(wrong: WrongComponent, rows: int) -> str:
+def _is_sum(wrong: Wrong, rows: int) -> str:
     if rows == 1 or not math.isclose(wrong.given, rows * wrong.found, rel_tol=1e-3):
         return ""
     return (

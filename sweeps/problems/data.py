@@ -13,22 +13,17 @@ import pandas as pd
 
 from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
 from sweeps.problems import mlp as net
-from sweeps.problems.arrays import (
-    as_dataset,
-    cast,
-    refuse_other_columns,
-    standardize_features,
-)
+from sweeps.problems.arrays import as_dataset, cast, refuse_other_columns, standardized
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.labels import (
-    class_numbers,
     classes_of,
     is_classification,
-    plain_labels,
-    ravel_labels,
-    regression_targets,
+    measured,
+    numbered,
+    plain,
+    ravelled,
 )
-from sweeps.problems.prepared import load_prepared
+from sweeps.problems.prepared import prepared
 
 __all__ = [
     "DATASETS",
@@ -113,7 +108,7 @@ def mlp(
     test = None if X_test is None else as_dataset("X_test", X_test)
     refuse_other_columns(X, X_test)
     categorical = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
-    y, y_test = plain_labels("y", y), None if y_test is None else plain_labels("y_test", y_test)
+    y, y_test = plain("y", y), None if y_test is None else plain("y_test", y_test)
     check_rows(table, y, name)
     if test is not None or y_test is not None:
         check_rows(() if test is None else test, () if y_test is None else y_test, f"{name} (test)")
@@ -121,7 +116,7 @@ def mlp(
         raise ArrayError(f"X has {table.shape[1]} features and X_test has {test.shape[1]}")
     if loss is None:
         loss = "softmax_cross_entropy" if is_classification(y, categorical) else "squared_error"
-    scaled = standardize_features(table, test) if standardize else (table, test, None, None)
+    scaled = standardized(table, test) if standardize else (table, test, None, None)
     targets = _targets(loss, y, y_test, dtype)
     return _network(name, scaled, targets, loss, hidden, activation, dtype, theta0)
 
@@ -256,19 +251,15 @@ def _targets(loss: str, y: np.ndarray, y_test: np.ndarray | None, dtype: Any) ->
         near = did_you_mean(loss, net.LOSSES)
         raise SpecError(f"loss must be one of {names}; got {shortened(loss)}{near}")
     if loss == "squared_error":
-        made = regression_targets("y", y, dtype)
-        test = (
-            no_rows(made)
-            if y_test is None
-            else regression_targets("y_test", y_test, dtype, told=False)
-        )
+        made = measured("y", y, dtype)
+        test = no_rows(made) if y_test is None else measured("y_test", y_test, dtype, told=False)
         if test.shape[1] != made.shape[1]:
             raise ArrayError(f"y has {made.shape[1]} outputs a row and y_test has {test.shape[1]}")
         return made, test, None
-    y, y_test = ravel_labels("y", y), None if y_test is None else ravel_labels("y_test", y_test)
+    y, y_test = ravelled("y", y), None if y_test is None else ravelled("y_test", y_test)
     classes = classes_of(loss, y)
     test = y[:0] if y_test is None else y_test
-    return class_numbers("y", y, classes), class_numbers("y_test", test, classes), classes
+    return numbered("y", y, classes), numbered("y_test", test, classes), classes
 
 
 def _initial(theta0: Any, n: int, dtype: np.dtype) -> np.ndarray | None:
@@ -303,7 +294,7 @@ def _split(load: Callable, test_size: float, split_seed: int, standardize: bool)
         train_test_split(X, y, **options) if test_size else (X, None, y, None)
     )
     # All that needs scikit-learn is done here, whose results are kept.
-    scaled = standardize_features(train, test) if standardize else (train, test, None, None)
+    scaled = standardized(train, test) if standardize else (train, test, None, None)
     return [target, target_test, *scaled]
 
 
@@ -327,7 +318,7 @@ def _dataset(name: str, load: Callable) -> Callable[..., DataProblem]:
         # Anything but a number may split otherwise every time.
         is_fixed = isinstance(split_seed, int | np.integer)
         made_by = test_size, bool(standardize)
-        parts = load_prepared(name, split, *made_by, int(split_seed)) if is_fixed else split()
+        parts = prepared(name, split, *made_by, int(split_seed)) if is_fixed else split()
         y, y_test, *features = parts
         if loss is None:
             loss = "softmax_cross_entropy" if y.dtype.kind in "iu" else "squared_error"

@@ -1,4 +1,4 @@
-"""Check a user's gradient against finite differences of the user's function, on first use."""
+"""Is a user's gradient that of the user's function? Finite differences say so, on first use."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["WrongComponent", "points_near", "wrong_component"]
+__all__ = ["Wrong", "points_near", "wrong_component"]
 
-# Central differences agree with a correct gradient to about 1e-10; a wrong one is off by far more.
+# Central differences agree with a right gradient to about 1e-10; a wrong one is off by far more.
 CLOSE, TINY = 1e-4, 1e-6
 WIDTH = 1e-5
-# Up to so many coordinates are checked one by one, more in as many groups.
+# Up to so many coordinates are looked at one by one, more in as many groups.
 GROUPS = 64
 # Where gradients are checked: the start, and points this far from it.
 JITTERS = (0.0, 0.0703125, -0.1640625)
 
 
-class WrongComponent(NamedTuple):
+class Wrong(NamedTuple):
     """A component of a gradient that is not the slope of its function."""
 
     coordinate: int
@@ -41,7 +41,7 @@ def points_near(start: np.ndarray) -> Iterator[np.ndarray]:
 
 def wrong_component(
     value_and_grad: Callable[[np.ndarray], tuple[float, np.ndarray]], point: np.ndarray
-) -> WrongComponent | None:
+) -> Wrong | None:
     r"""Return the first component of a gradient that finite differences contradict.
 
     The slope along a direction d is :math:`(f(x + hd) - f(x - hd)) / 2h` and should be
@@ -58,24 +58,22 @@ def wrong_component(
 
     Returns
     -------
-    WrongComponent or None
+    Wrong or None
 
     Examples
     --------
     >>> wrong_component(lambda x: (x[0] * x[1], np.array([x[1], 2.0 * x[0]])), np.array([1.0, 3.0]))
-    WrongComponent(coordinate=1, given=2.0, found=1.0)
+    Wrong(coordinate=1, given=2.0, found=1.0)
     """
     value, grad = value_and_grad(point)
     if not math.isfinite(value):
         return None
     groups = np.array_split(np.arange(point.size), min(point.size, GROUPS))
-    located = (_locate(value_and_grad, point, grad, group) for group in groups)
+    located = (_located(value_and_grad, point, grad, group) for group in groups)
     return next((wrong for wrong in located if wrong is not None), None)
 
 
-def _locate(
-    f: Callable, point: np.ndarray, grad: np.ndarray, group: np.ndarray
-) -> WrongComponent | None:
+def _located(f: Callable, point: np.ndarray, grad: np.ndarray, group: np.ndarray) -> Wrong | None:
     """Return the first wrong component of a group."""
     direction = np.zeros_like(point)
     # Signs without a pattern, so that errors which add up to nothing are unlikely.
@@ -87,15 +85,15 @@ def _locate(
         return None
     if len(group) == 1:
         (j,) = group.tolist()
-        # Nine digits of a difference are right.
-        return WrongComponent(j, float(grad[j]), float(f"{found / direction[j]:.9g}"))
+        # Of the differences nine digits are right.
+        return Wrong(j, float(grad[j]), float(f"{found / direction[j]:.9g}"))
     halves = np.array_split(group, 2)
-    located = (_locate(f, point, grad, half) for half in halves)
+    located = (_located(f, point, grad, half) for half in halves)
     return next((wrong for wrong in located if wrong is not None), None)
 
 
 def _contradiction(f: Callable[[float], float], given: float) -> float | None:
-    """Return the slope of ``f`` at 0 if ``given`` is surely wrong, else None."""
+    """Return the slope of ``f`` at 0 if ``given`` is surely another one."""
     above, below = f(WIDTH), f(-WIDTH)
     found = (above - below) / (2.0 * WIDTH)
     size = TINY * (1.0 + max(abs(above), abs(below)))

@@ -13,14 +13,7 @@ import pandas as pd
 from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning, shortened
 from sweeps.problems.arrays import cast, numbers_of, refuse_gaps, refuse_mask
 
-__all__ = [
-    "class_numbers",
-    "classes_of",
-    "is_classification",
-    "plain_labels",
-    "ravel_labels",
-    "regression_targets",
-]
+__all__ = ["classes_of", "is_classification", "measured", "numbered", "plain", "ravelled"]
 
 SORTS: tuple[tuple[str, Any], ...] = (
     ("boolean", bool | np.bool_),
@@ -41,13 +34,13 @@ SHOWN = 10
 SHORT = 40
 """Characters of a label that a message shows."""
 
-FEW_ROWS = 20
-"""With at most so many rows, no number of classes is too large."""
+SURE = 20
+"""Rows of which one cannot say that they have too many classes."""
 
 BOTH = 'loss="softmax_cross_entropy" for classes, loss="squared_error" for a regression'
 
 
-def plain_labels(name: str, y: Any) -> np.ndarray:
+def plain(name: str, y: Any) -> np.ndarray:
     """Return labels or targets as an array without objects, gaps and masks.
 
     Parameters
@@ -72,7 +65,7 @@ def plain_labels(name: str, y: Any) -> np.ndarray:
     Examples
     --------
     >>> import pandas as pd
-    >>> plain_labels("y", pd.Series([3, 1], dtype="Int64")), plain_labels("y", ["no", "yes"])
+    >>> plain("y", pd.Series([3, 1], dtype="Int64")), plain("y", ["no", "yes"])
     (array([3, 1]), array(['no', 'yes'], dtype='<U3'))
     """
     if y is None:
@@ -130,7 +123,7 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
     Parameters
     ----------
     y : ndarray
-        From :func:`plain_labels`.
+        From :func:`plain`.
     categorical : bool
         Whether they came as pandas' categories.
 
@@ -170,7 +163,7 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
                 f'y.argmax(axis=1). For a regression say loss="squared_error"'
             )
         return False
-    if y.dtype.kind in "iu" and rows > FEW_ROWS and 2 * distinct > rows == len(y):
+    if y.dtype.kind in "iu" and rows > SURE and 2 * distinct > rows == len(y):
         warnings.warn(
             f"y holds {distinct} different integers in {rows} rows, each of which is taken for a "
             f"class; say {BOTH}",
@@ -231,7 +224,7 @@ def classes_of(loss: str, y: np.ndarray) -> np.ndarray:
     return classes
 
 
-def class_numbers(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def numbered(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return the number of each label's class.
 
     Raises
@@ -241,7 +234,7 @@ def class_numbers(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> class_numbers("y_test", np.array(["yes", "no"]), np.array(["no", "yes"]))
+    >>> numbered("y_test", np.array(["yes", "no"]), np.array(["no", "yes"]))
     array([1, 0])
     """
     if y.ndim != 1:
@@ -270,7 +263,7 @@ def _few(classes: np.ndarray) -> str:
     return ", ".join(map(_shown, classes[:SHOWN].tolist())) + more
 
 
-def ravel_labels(name: str, y: np.ndarray) -> np.ndarray:
+def ravelled(name: str, y: np.ndarray) -> np.ndarray:
     """Return labels in one column as scikit-learn does: with a warning."""
     if y.ndim != 2 or y.shape[1] != 1:
         return y
@@ -283,7 +276,7 @@ def ravel_labels(name: str, y: np.ndarray) -> np.ndarray:
     return y.ravel()
 
 
-def regression_targets(name: str, y: Any, dtype: Any, told: bool = True) -> np.ndarray:
+def measured(name: str, y: Any, dtype: Any, told: bool = True) -> np.ndarray:
     """Return the targets of a regression, ``(n, outputs)``, in the dtype of the problem.
 
     Raises
@@ -293,11 +286,11 @@ def regression_targets(name: str, y: Any, dtype: Any, told: bool = True) -> np.n
 
     Examples
     --------
-    >>> regression_targets("y", [1, 2.5], "float64")
+    >>> measured("y", [1, 2.5], "float64")
     array([[1. ],
            [2.5]])
     """
-    array = plain_labels(name, y)
+    array = plain(name, y)
     if array.dtype.kind not in "biuf":
         raise ArrayTypeError(
             f"{name} holds {_shown(array.flat[0].item())}, of {array.dtype}; a regression needs "

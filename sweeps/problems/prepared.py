@@ -1,4 +1,4 @@
-"""Keep datasets, once they are split, in files beside the compiled code.
+"""Datasets as they are split, kept beside the compiled code.
 
 A second process that runs a spec compiles nothing and should not wait for imports either: importing
 scikit-learn takes 1.3 s, as long as everything else until the first trial is finished.
@@ -17,10 +17,10 @@ import numpy as np
 from fastopt.checkpoint import replacing
 from fastopt.compile import cache_folder
 
-__all__ = ["load_prepared"]
+__all__ = ["prepared"]
 
 
-def load_prepared(name: str, make: Callable[[], Sequence[Any]], *made_by: Any) -> list[Any]:
+def prepared(name: str, make: Callable[[], Sequence[Any]], *made_by: Any) -> list[Any]:
     """Return what ``make`` returns, from the file of an earlier process if there is one.
 
     Parameters
@@ -30,7 +30,7 @@ def load_prepared(name: str, make: Callable[[], Sequence[Any]], *made_by: Any) -
     make : callable
         Returns arrays, or None, by scikit-learn.
     *made_by
-        All that the arrays depend on, besides the versions of scikit-learn and NumPy.
+        All that their numbers depend on, beside the versions of scikit-learn and NumPy.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def load_prepared(name: str, make: Callable[[], Sequence[Any]], *made_by: Any) -
         return list(make())
     known = repr((name, made_by, version("scikit-learn"), np.__version__))
     path = folder / f"data_{name}_{hashlib.sha256(known.encode()).hexdigest()[:16]}.npz"
-    # A file that is damaged, or was written by something else, is ignored.
+    # A file that is damaged, or of someone else's making, is as good as none.
     with contextlib.suppress(Exception), open(path, "rb") as raw, np.load(raw) as file:
         return [file.get(f"part{k}") for k in range(int(file["count"]))]
     parts = list(make())

@@ -5,7 +5,7 @@ import pytest
 
 from fastopt.errors import SpecError
 from sweeps import problems
-from sweeps.problems.gradients import GROUPS, WrongComponent, wrong_component
+from sweeps.problems.gradients import GROUPS, Wrong, wrong_component
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(30, 3)), RNG.normal(size=30)
@@ -127,6 +127,4 @@ def test_kinks_and_noise_are_not_wrong():
 def test_points_without_a_value_are_not_checked():
     assert wrong_component(lambda x: (np.nan, np.ones(1)), np.ones(1)) is None
     assert wrong_component(lambda x: (np.log(x[0]), 1 / x), np.ones(1)) is None
-    assert wrong_component(lambda x: (x[0], 2.0 * np.ones(1)), np.ones(1)) == WrongComponent(
-        0, 2.0, 1.0
-    )
+    assert wrong_component(lambda x: (x[0], 2.0 * np.ones(1)), np.ones(1)) == Wrong(0, 2.0, 1.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sweeps.problems import prepared as module
-from sweeps.problems.prepared import load_prepared
+from sweeps.problems.prepared import prepared
 
 ARRAYS = [np.arange(6.0).reshape(2, 3), None, np.array([1, 0]), None]
 
@@ -38,29 +38,29 @@ def same(parts):
 
 
 def test_made_once_and_read_afterwards(folder):
-    same(load_prepared("flowers", lambda: ARRAYS, 0.25, 0))
-    same(load_prepared("flowers", never, 0.25, 0))
+    same(prepared("flowers", lambda: ARRAYS, 0.25, 0))
+    same(prepared("flowers", never, 0.25, 0))
     assert [path.suffix for path in folder.iterdir()] == [".npz"]
 
 
 @pytest.mark.parametrize("other", [("trees", 0.25, 0), ("flowers", 0.3, 0), ("flowers", 0.25, 1)])
 def test_another_dataset_or_split_is_another_file(folder, other):
-    load_prepared("flowers", lambda: ARRAYS, 0.25, 0)
+    prepared("flowers", lambda: ARRAYS, 0.25, 0)
     with pytest.raises(AssertionError, match="made again"):
-        load_prepared(other[0], never, *other[1:])
+        prepared(other[0], never, *other[1:])
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "flipped", "missing"])
 def test_a_damaged_file_is_made_again(folder, damage):
-    load_prepared("flowers", lambda: ARRAYS)
+    prepared("flowers", lambda: ARRAYS)
     (path,) = folder.iterdir()
     data = bytearray(path.read_bytes())
     data[data.index(ARRAYS[0].tobytes()) + 9] ^= 1  # where only the checksum tells
     path.write_bytes({"empty": b"", "short": data[:200], "flipped": data}.get(damage, b""))
     if damage == "missing":
         path.unlink()
-    same(load_prepared("flowers", lambda: ARRAYS))
-    same(load_prepared("flowers", never))
+    same(prepared("flowers", lambda: ARRAYS))
+    same(prepared("flowers", never))
 
 
 def test_without_a_folder_it_is_made_every_time(tmp_path, monkeypatch):
@@ -68,7 +68,7 @@ def test_without_a_folder_it_is_made_every_time(tmp_path, monkeypatch):
         (tmp_path / "file").write_text("in the way")
         monkeypatch.setattr(module, "cache_folder", lambda there=there: there)
         for _ in range(2):
-            same(load_prepared("flowers", lambda: ARRAYS))
+            same(prepared("flowers", lambda: ARRAYS))
 
 
 def test_a_second_process_needs_no_sklearn_and_has_the_same_rows(python, tmp_path):
