@@ -11,7 +11,7 @@ import pytest
 
 from bench.machine import facts
 from sweeps import geomspace, problems, sweep
-from sweeps.cli.bench import paired
+from sweeps.cli.bench import time_alternating
 from sweeps.engine import chunks
 from sweeps.engine.lane_records import WIDTH
 from sweeps.running.processes import Processes
@@ -73,7 +73,7 @@ def test_share_of_the_local_throughput(benchmark, monkeypatch, name, elsewhere, 
     trials(n, workers)
     first = time.perf_counter() - began
     sides = {"here": lambda: trials(n), name: lambda: trials(n, workers)}
-    times = paired(sides, rounds=2 if quick else 3)
+    times = time_alternating(sides, rounds=2 if quick else 3)
     benchmark.extra_info.update(
         facts(), table="executors", case=f"{n // half} chunks of {half} trials", baseline=name,
         seconds=times, share=times["here"] / times[name], share_with_start=times["here"] / first,

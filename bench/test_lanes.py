@@ -13,7 +13,7 @@ import pytest
 
 from bench.test_step import store
 from sweeps import Space, geomspace, linspace, problems, sweep
-from sweeps.cli.bench import paired
+from sweeps.cli.bench import time_alternating
 
 HERE = Path(__file__).parent
 GCC = ("gcc", "-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-ffp-contract=fast",
@@ -79,7 +79,7 @@ def test_adam_on_rosenbrock(benchmark, library, jax, quick):
     theirs = jax("lanes", trials, steps)
     if theirs is not None:
         sides["JAX vmap"] = theirs
-    times = paired(sides, rounds=2 if quick else 15)
+    times = time_alternating(sides, rounds=2 if quick else 15)
     per_step = {name: seconds / trials / steps for name, seconds in times.items()}
     store(benchmark, "lanes", f"Adam, Rosenbrock, {trials:,} x {steps:,} steps", per_step)
     benchmark.pedantic(ours, rounds=1 if quick else 5)
@@ -93,7 +93,7 @@ def test_a_million_trials(benchmark, quick):
     def ours():
         return sweep(problems.ellipse(), space, optimizer="momentum", steps=steps, progress=False)
 
-    times = paired({"ours": ours}, rounds=2 if quick else 5)
+    times = time_alternating({"ours": ours}, rounds=2 if quick else 5)
     per_step = {name: seconds / n**2 / steps for name, seconds in times.items()}
     case = f"heavy ball, quadratic, {n * n:,} x {steps} steps"
     store(benchmark, "lanes", case, per_step, whole=times["ours"])

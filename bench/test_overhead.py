@@ -10,7 +10,7 @@ import pytest
 
 from bench.machine import facts
 from sweeps import histogram, linspace, problems, sweep
-from sweeps.cli.bench import paired
+from sweeps.cli.bench import time_alternating
 
 SIZES = (10_000, 1_000_000, 10_000_000)
 
@@ -32,7 +32,9 @@ def bowl():
 def test_overhead_of_a_trial(benchmark, n, quick):
     """Seconds of a whole sweep, result included, over its trials."""
     n = 1_000 if quick else n
-    times = paired({"ours": lambda: trials(n)}, rounds=2 if quick else 15 if n < 10**6 else 5)
+    times = time_alternating(
+        {"ours": lambda: trials(n)}, rounds=2 if quick else 15 if n < 10**6 else 5
+    )
     size = len(trials(n))
     benchmark.extra_info.update(
         facts(), table="overhead", case=f"{n:,}", seconds={"ours": times["ours"] / size}
@@ -46,7 +48,7 @@ def test_a_frame_of_a_million_rows(benchmark, quick):
     space = {"lr": linspace(1e-4, 1e-2, n // 100), "start_x1": linspace(-1.0, 1.0, 100)}
     result = sweep(problems.random_quadratic(9), space, optimizer="sgd", steps=1, progress=False)
     rows, columns = result.to_frame().shape
-    times = paired({"ours": result.to_frame}, rounds=2 if quick else 9)
+    times = time_alternating({"ours": result.to_frame}, rounds=2 if quick else 9)
     benchmark.extra_info.update(
         facts(), table="frame", case=f"{rows:,} rows of {columns} columns", seconds=times["ours"]
     )

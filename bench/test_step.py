@@ -15,7 +15,7 @@ from bench.numpy_steps import as_written, in_place, slots_of
 from fastopt.compile import inlinable
 from fastopt.rules import Rule
 from fastopt.rules.sgd import counted
-from sweeps.cli.bench import paired
+from sweeps.cli.bench import time_alternating
 from tests.helpers.cases import PLAIN, Case
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -110,7 +110,7 @@ def compare(
 ) -> dict[str, float]:
     """Time all sides that exist, alternating."""
     rounds = 2 if quick else rounds
-    return paired({k: v for k, v in sides.items() if v is not None}, rounds=rounds)
+    return time_alternating({k: v for k, v in sides.items() if v is not None}, rounds=rounds)
 
 
 @pytest.mark.parametrize("n", SIZES)

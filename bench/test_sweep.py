@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from bench.baselines import TRAINERS, sklearn_mlp
 from bench.machine import facts
 from sweeps import geomspace, problems, sweep
-from sweeps.cli.bench import paired
+from sweeps.cli.bench import time_alternating
 
 BATCHES = (8, 32, 128)
 EPOCHS = {8: 2, 32: 10, 128: 15}
@@ -29,7 +29,7 @@ def steps_of(problem, space, **options):
 def against(benchmark, case, name, ours, theirs, quick):
     """Time whole sweeps of ours against another side, per minibatch step; calls return steps."""
     work = {"ours": ours(), name: theirs()}
-    times = paired({"ours": ours, name: theirs}, rounds=2 if quick else 15)
+    times = time_alternating({"ours": ours, name: theirs}, rounds=2 if quick else 15)
     per_step = {side: times[side] / work[side] for side in work}
     benchmark.extra_info.update(
         facts(), table="sweep", case=case, baseline=name,
@@ -113,7 +113,7 @@ def test_parallel_efficiency(benchmark, quick):
         return lambda: steps_of(problem, MIXED, epochs=epochs, n_jobs=workers)
 
     on(1)()
-    times = paired({"one": on(1), "two": on(2)}, rounds=2 if quick else 9)
+    times = time_alternating({"one": on(1), "two": on(2)}, rounds=2 if quick else 9)
     benchmark.extra_info.update(
         facts(), table="efficiency", case="batch sizes 8 to 512, 2 workers",
         efficiency=times["one"] / times["two"] / 2,

@@ -19,19 +19,19 @@ from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import worker_count
 from sweeps.engine.tables import Parts
 from sweeps.running.check import check
-from sweeps.running.collect import Collected
-from sweeps.running.estimate import refuse_what_cannot_fit
+from sweeps.running.collect import Collector
+from sweeps.running.estimate import refuse_too_large
 from sweeps.running.runner import run_chunks
-from sweeps.running.shards import EVERYTHING
+from sweeps.running.shards import WHOLE_SWEEP
 from sweeps.space.axes import Points, Tied, as_axis
 from sweeps.space.space import Space, check_names
-from sweeps.store import keeper_of
-from sweeps.tracing.trace import alone, history
+from sweeps.store import store_writer
+from sweeps.tracing.trace import history, run_one_trial
 
-__all__ = ["extend", "finer", "larger", "replay", "zoom"]
+__all__ = ["extend", "finer_values", "larger_space", "replay", "zoom"]
 
 R = TypeVar("R", bound=Table)
-"""A result: what it grows to is of the same class."""
+"""A result; the extended one is of the same class."""
 
 
 def replay(result: Table, trial_id: int, *, vectors: bool = False) -> pd.DataFrame:
@@ -74,12 +74,14 @@ def replay(result: Table, trial_id: int, *, vectors: bool = False) -> pd.DataFra
             "are in the "
             "column 'trial_id'"
         )
-    block = alone(plan, int(trial_id))
+    block = run_one_trial(plan, int(trial_id))
     again = dict(zip(plan.result_columns, block.trials.out[0].tolist()))
     if not math.isfinite(again["best_loss"]):
         again["best_loss"] = math.nan  # as in the frame: no loss was ever finite
     again["state"] = float(block.trials.state[0])
-    changed = [name for name in again if not _same(result.columns[name][rows[0]], again[name])]
+    changed = [
+        name for name in again if not _is_same_number(result.columns[name][rows[0]], again[name])
+    ]
     if changed:
         name = changed[0]
         warnings.warn(
@@ -93,7 +95,7 @@ def replay(result: Table, trial_id: int, *, vectors: bool = False) -> pd.DataFra
     return history(plan, int(trial_id), vectors, block)
 
 
-def _same(cell: Any, number: float) -> bool:
+def _is_same_number(cell: Any, number: float) -> bool:
     return cell == number or (math.isnan(number) and (cell != cell or cell == -1))
 
 
@@ -129,21 +131,25 @@ def extend(result: R, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bo
     ([0.1, 0.01, 0.5], 2)
     """
     plan = plan_of(result, "extend")
-    space: Any = larger(plan, axes)
+    space: Any = larger_space(plan, axes)
     options = plan.options
     settings = {**options.defaults, **{k: v for k, v in vars(options).items() if k != "defaults"}}
     for name in [n for n in space.names if all(n in part for part in space.parts)]:
         settings.pop(name, None)  # a keyword that is an axis now
     if "store" in result.info:
         store = result.info["store"]
-        return type(result)(*_ran(plan, space, settings, n_jobs, progress, store))
-    old = _reused(result, plan, space)
+        return type(result)(*_run_sweep(plan, space, settings, n_jobs, progress, store))
+    old = _rows_of_trials(result, plan, space)
     missing = np.flatnonzero(old < 0)
-    ran = _ran(plan, space._selected(missing), settings, n_jobs, progress) if missing.size else None
-    return type(result)(*_merged(plan.varied(space=space), result, ran, old, missing))
+    ran = (
+        _run_sweep(plan, space._select(missing), settings, n_jobs, progress)
+        if missing.size
+        else None
+    )
+    return type(result)(*_merge(plan.varied(space=space), result, ran, old, missing))
 
 
-def _ran(
+def _run_sweep(
     plan: Plan,
     space: Space,
     settings: Mapping[str, Any],
@@ -153,10 +159,13 @@ def _ran(
 ) -> Parts:
     """Run a sweep of the same problem, as :func:`sweeps.sweep` does; return the result's parts."""
     began, workers = time.perf_counter(), worker_count(n_jobs)
-    checked = check(plan.problem, space, settings, 3)
-    refuse_what_cannot_fit(checked, store, workers)
-    collected = Collected(checked) if store is None else keeper_of(checked, store, EVERYTHING)
-    return run_chunks(collected, workers, began=began, progress=progress, stacklevel=3)
+    larger_plan = check(plan.problem, space, settings, 3)
+    refuse_too_large(larger_plan, store, workers)
+    if store is None:
+        collector = Collector(larger_plan)
+    else:
+        collector = store_writer(larger_plan, store, WHOLE_SWEEP)
+    return run_chunks(collector, workers, began=began, progress=progress, stacklevel=3)
 
 
 def zoom(
@@ -208,7 +217,7 @@ def zoom(
     names = numeric if axis is None else [axis]
     check_names(names, numeric, "numeric axis")
     columns = {name: result.columns[name] for name in names}
-    added = {name: finer(columns[name], best[name], factor) for name in names}
+    added = {name: finer_values(columns[name], best[name], factor) for name in names}
     added = {name: values for name, values in added.items() if values}
     if not added:
         raise SpecError(
@@ -218,16 +227,16 @@ def zoom(
     return extend(result, added, n_jobs=n_jobs, progress=progress)
 
 
-def finer(column: np.ndarray, best: float, factor: int) -> list[Any]:
+def finer_values(column: np.ndarray, best: float, factor: int) -> list[Any]:
     """Cut the gaps around ``best`` in ``factor`` parts each; return the values in between.
 
     Examples
     --------
-    >>> finer(np.array([1.0, 2.0, 3.0, 4.0]), 2.0, 2)
+    >>> finer_values(np.array([1.0, 2.0, 3.0, 4.0]), 2.0, 2)
     [1.5, 2.5]
-    >>> [round(x, 3) for x in finer(np.array([0.01, 0.1, 1.0]), 1.0, 2)]
+    >>> [round(x, 3) for x in finer_values(np.array([0.01, 0.1, 1.0]), 1.0, 2)]
     [0.316]
-    >>> finer(np.array([16, 32, 64]), 32, 4)
+    >>> finer_values(np.array([16, 32, 64]), 32, 4)
     [20, 24, 28, 40, 48, 56]
     """
     cells = np.array([cell for cell in column.tolist() if cell is not None and cell == cell])
@@ -261,7 +270,7 @@ def plan_of(result: Table, what: str) -> Plan:
     return result.plan
 
 
-def larger(plan: Plan, axes: Mapping[str, Any]) -> Space:
+def larger_space(plan: Plan, axes: Mapping[str, Any]) -> Space:
     """Return the space of a sweep with more values on some axes.
 
     Raises
@@ -273,7 +282,8 @@ def larger(plan: Plan, axes: Mapping[str, Any]) -> Space:
     --------
     >>> from sweeps import problems, sweep
     >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="sgd", steps=2)
-    >>> [tuple(trial.values()) for trial in larger(result.plan, {"lr": [0.5, 0.1], "seed": 7})]
+    >>> space = larger_space(result.plan, {"lr": [0.5, 0.1], "seed": 7})
+    >>> [tuple(trial.values()) for trial in space]
     [(0.1, 0), (0.1, 7), (0.01, 0), (0.01, 7), (0.5, 0), (0.5, 7)]
     """
     space, defaults = plan.space, plan.options.defaults
@@ -317,8 +327,8 @@ def _values_of(name: str, parts: list[dict[str, Sequence]], defaults: Mapping[st
     return list(found[0])
 
 
-def _reused(result: Table, plan: Plan, space: Space) -> np.ndarray:
-    """Return for every trial of ``space`` the row of the result that has its values, or -1."""
+def _rows_of_trials(result: Table, plan: Plan, space: Space) -> np.ndarray:
+    """Return, for every trial of ``space``, the row of the result with its values, or -1."""
     rows, size = len(result), space.size
     now = space.columns(np.arange(size))
     then = plan.space.columns(result.columns["trial_id"])
@@ -333,7 +343,7 @@ def _reused(result: Table, plan: Plan, space: Space) -> np.ndarray:
     return found[codes[rows:]]
 
 
-def _merged(
+def _merge(
     plan: Plan, old: Table, new: Parts | None, rows: np.ndarray, missing: np.ndarray
 ) -> Parts:
     """Put old rows and the trials that ran in the order of the larger space."""
@@ -350,11 +360,11 @@ def _merged(
         columns[name] = np.concatenate(cells)[order]
     info = {**old.info, **({} if new is None else new.info)}
     info |= {"n_trials": plan.size, "reused": len(reused)}
-    curves = _merged_curves(old, new, rows[reused], order, ids)
+    curves = _merge_curves(old, new, rows[reused], order, ids)
     return Parts(columns, curves, old.metric, old.mode, info, plan.space, plan)
 
 
-def _merged_curves(
+def _merge_curves(
     old: Table, new: Parts | None, rows: np.ndarray, order: np.ndarray, ids: np.ndarray
 ) -> dict[str, np.ndarray] | None:
     if old._curves is None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError
-from sweeps.common.names import PLACES, steps_taken
+from sweeps.common.names import RUNG_COLUMNS, steps_taken
 from sweeps.common.states import State
 from sweeps.pruning import Round
 from sweeps.pruning.rungs import Rung
@@ -59,7 +59,7 @@ class PrunedResult(SweepResult):
         places: np.ndarray,
         played: Sequence[tuple[Round, np.ndarray]],
     ) -> None:
-        columns = {**result.columns, **dict(zip(PLACES, places.T))}
+        columns = {**result.columns, **dict(zip(RUNG_COLUMNS, places.T))}
         known = result.space, result.plan, result.step_columns
         super().__init__(columns, result._curves, result.metric, result.mode, result.info, *known)
         self.metrics = result.metrics  # where a trial came to is not what it measured
@@ -76,15 +76,15 @@ class PrunedResult(SweepResult):
         """
         tables = []
         following = [*self._played[1:], None]
-        for (asked, values), after in zip(self._played, following):
-            promoted = np.zeros(len(asked.trials), bool)
-            if after is not None and after[0].bracket == asked.bracket:
-                promoted = np.isin(asked.trials, after[0].trials)
+        for (round_, values), after in zip(self._played, following):
+            promoted = np.zeros(len(round_.trials), bool)
+            if after is not None and after[0].bracket == round_.bracket:
+                promoted = np.isin(round_.trials, after[0].trials)
             columns = {
-                "trial_id": asked.trials,
-                "bracket": np.full(len(promoted), asked.bracket),
-                "rung": np.full(len(promoted), asked.rung),
-                "n_resources": np.full(len(promoted), asked.n_resources),
+                "trial_id": round_.trials,
+                "bracket": np.full(len(promoted), round_.bracket),
+                "rung": np.full(len(promoted), round_.rung),
+                "n_resources": np.full(len(promoted), round_.n_resources),
                 self.metric: values,
                 "promoted": promoted,
             }
@@ -94,10 +94,10 @@ class PrunedResult(SweepResult):
     @property
     def brackets_(self) -> dict[int, tuple[Rung, ...]]:
         """Every bracket's rungs as they were played: ``(n_candidates, n_resources)`` each."""
-        rounds = [asked for asked, _ in self._played]
+        rounds = [round_ for round_, _ in self._played]
         return {
-            bracket: tuple(Rung(len(asked.trials), asked.n_resources) for asked in group)
-            for bracket, group in itertools.groupby(rounds, lambda asked: asked.bracket)
+            bracket: tuple(Rung(len(round_.trials), round_.n_resources) for round_ in group)
+            for bracket, group in itertools.groupby(rounds, lambda round_: round_.bracket)
         }
 
     @property
@@ -118,7 +118,7 @@ class PrunedResult(SweepResult):
     @property
     def share_of_steps_(self) -> float:
         """Training steps taken, over those of the same trials at their full length."""
-        return _steps(self) / max(self.info["n_steps_full"], 1)
+        return _total_steps(self) / max(self.info["n_steps_full"], 1)
 
     def regret(self, full: SweepResult) -> Regret:
         """Return what pruning lost: see :func:`sweeps.regret`."""
@@ -254,13 +254,13 @@ def regret(pruned: SweepResult, full: SweepResult) -> Regret:
     ranked = np.asarray(full.columns["trial_id"])[ranking]
     place = np.flatnonzero(ranked == i)
     best = full.best_score_
-    if not place.size or not _alike(pruned, winner, full, int(ranking[place[0]])):
+    if not place.size or not _are_same_trial(pruned, winner, full, int(ranking[place[0]])):
         raise SpecError(
             f"regret: trial {i}, which the pruned sweep chose, is not a COMPLETE trial of the full "
             "one with the same values: sweep the same space without the pruner"
         )
     chosen = float(full.columns[full.metric][ranking[place[0]]])
-    steps = [_steps(result) for result in (pruned, full)]
+    steps = [_total_steps(result) for result in (pruned, full)]
     return Regret(
         metric=full.metric,
         best=best,
@@ -272,12 +272,12 @@ def regret(pruned: SweepResult, full: SweepResult) -> Regret:
     )
 
 
-def _steps(result: SweepResult) -> float:
+def _total_steps(result: SweepResult) -> float:
     """Return how many steps all trials took."""
     return float(result.columns[steps_taken(result.columns)].sum())
 
 
-def _alike(a: SweepResult, i: int, b: SweepResult, j: int) -> bool:
+def _are_same_trial(a: SweepResult, i: int, b: SweepResult, j: int) -> bool:
     cells = [(a.columns[name][i], b.columns[name][j]) for name in a.axes if name in b.axes]
     # Where a part of a union has no such axis, both are NaN.
     return a.axes == b.axes and all(x == y or (x != x and y != y) for x, y in cells)

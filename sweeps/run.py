@@ -19,12 +19,12 @@ from sweeps.pruning import as_pruner
 from sweeps.pruning.race import Race, share_of_steps
 from sweeps.results import SweepResult
 from sweeps.running.check import SETTINGS, check
-from sweeps.running.collect import Collected
-from sweeps.running.estimate import Estimate, estimated, refuse_what_cannot_fit, whole_cost
-from sweeps.running.reducers import Reduced, Reducer
+from sweeps.running.collect import Collector
+from sweeps.running.estimate import Estimate, estimate_of, refuse_too_large, total_cost
+from sweeps.running.reducers import Reducer, ReducingCollector
 from sweeps.running.runner import run_chunks
-from sweeps.running.shards import shard_of
-from sweeps.store import keeper_of
+from sweeps.running.shards import parse_shard
+from sweeps.store import store_writer
 
 __all__ = ["Estimate", "estimate", "sweep"]
 
@@ -211,16 +211,16 @@ def sweep(
     """
     began, given = time.perf_counter(), locals()
     workers = worker_count(n_jobs)
-    checked = check(problem, space, {**{name: given[name] for name in SETTINGS}, **hyper}, 2)
-    part = shard_of(shard, store)
+    plan = check(problem, space, {**{name: given[name] for name in SETTINGS}, **hyper}, 2)
+    share_of_chunks = parse_shard(shard, store)
     if pruner is not None:
         _refuse_elsewhere(store=store, executor=executor, reduce=reduce)
-        return _race(checked, pruner, workers, progress)
+        return _race(plan, pruner, workers, progress)
     if reduce is None:
         here = executor is None or (isinstance(executor, str) and executor in LOCAL)
-        refuse_what_cannot_fit(checked, store, workers if here else 1)
-    collected = _collector(checked, store, executor, reduce, part)
-    made = run_chunks(collected, workers, executor, began=began, progress=progress)
+        refuse_too_large(plan, store, workers if here else 1)
+    collector = _collector(plan, store, executor, reduce, share_of_chunks)
+    made = run_chunks(collector, workers, executor, began=began, progress=progress)
     return SweepResult(*made) if isinstance(made, Parts) else made
 
 
@@ -258,25 +258,25 @@ def estimate(
     (2, 100)
     """
     settings = {name: value for name, value in options.items() if name not in PLACES}
-    checked, pruner = check(problem, space, settings), options.get("pruner")
-    share = 1.0 if pruner is None else share_of_steps(checked, as_pruner(pruner))
-    return estimated(checked, worker_count(n_jobs), share)
+    plan, pruner = check(problem, space, settings), options.get("pruner")
+    share = 1.0 if pruner is None else share_of_steps(plan, as_pruner(pruner))
+    return estimate_of(plan, worker_count(n_jobs), share)
 
 
 def _collector(
-    checked: Plan,
+    plan: Plan,
     store: str | os.PathLike[str] | None,
     executor: Any,
     reduce: Reducer | None,
     shard: tuple[int, int],
-) -> Collected:
+) -> Collector:
     if reduce is not None and store is not None:
         raise SpecError("store=... keeps every trial and reduce=... keeps none: give one of them")
     if store is not None:
-        return keeper_of(checked, store, shard)
+        return store_writer(plan, store, shard)
     # Where nothing is sent, launches bound memory only, and the fewer the better.
-    at_once = None if executor is None else chunk_size(checked)
-    return Collected(checked, at_once) if reduce is None else Reduced(checked, reduce, at_once)
+    size = None if executor is None else chunk_size(plan)
+    return Collector(plan, size) if reduce is None else ReducingCollector(plan, reduce, size)
 
 
 def _refuse_elsewhere(**given: Any) -> None:
@@ -289,10 +289,10 @@ def _refuse_elsewhere(**given: Any) -> None:
             )
 
 
-def _race(checked: Plan, given: Any, workers: int, progress: bool) -> PrunedResult:
+def _race(plan: Plan, given: Any, workers: int, progress: bool) -> PrunedResult:
     pruner = as_pruner(given)
-    refuse_what_cannot_fit(checked, None, workers)
-    total = whole_cost(checked, share_of_steps(checked, pruner)) if progress else 0
-    bar = Progress(total, checked.size, enabled=progress)
-    parts, rungs, played = Race(checked, pruner, workers, bar).run()
+    refuse_too_large(plan, None, workers)
+    total = total_cost(plan, share_of_steps(plan, pruner)) if progress else 0
+    bar = Progress(total, plan.size, enabled=progress)
+    parts, rungs, played = Race(plan, pruner, workers, bar).run()
     return PrunedResult(SweepResult(*parts), rungs, played)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.analysis.stats import bca, configurations, fraction, mode_of, one_of, scores
+from sweeps.analysis.stats import bca, check_choice, check_fraction, configurations, mode_of, scores
 from sweeps.analysis.table import Table
 
 __all__ = ["Comparison", "compare"]
@@ -124,8 +124,8 @@ def compare(
     X. Bouthillier et al., *Accounting for variance in machine learning benchmarks*, MLSys 2021.
     """
     metric = result.metric if metric is None else metric
-    one_of("axis", axis, result.axes)
-    fraction("confidence", confidence)
+    check_choice("axis", axis, result.axes)
+    check_fraction("confidence", confidence)
     cells = scores(result, metric, diverged)
     first, second = _pairs(result, axis, a, b)
     x, y = cells[first], cells[second]

@@ -1,4 +1,4 @@
-"""A result as one file, written in pieces: a store of any size needs the memory of one."""
+"""Write a result to one file, in pieces, so that a store of any size takes little memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastopt.errors import SpecError, shortened
-from sweeps.analysis.files import note_of
+from sweeps.analysis.files import metadata_of
 from sweeps.analysis.table import Table
 
 __all__ = ["SUFFIXES", "draft_of", "write"]
@@ -25,7 +25,7 @@ def write(result: Table, path: Path) -> Path:
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """Hand out the name of a draft beside ``path``, which takes its place when all went well."""
+    """Yield the path of a draft, which is renamed to ``path`` if nothing was raised."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield draft
@@ -45,7 +45,7 @@ def _write_parquet(result: Table, path: Path) -> None:
 
     frames = result.frames()
     first = pa.Table.from_pandas(next(frames), preserve_index=False)
-    said = first.schema.with_metadata({**first.schema.metadata, **note_of(result)})
+    said = first.schema.with_metadata({**first.schema.metadata, **metadata_of(result)})
     with pq.ParquetWriter(path, said, write_page_checksum=True) as file:
         file.write_table(first)
         for frame in frames:
@@ -53,4 +53,4 @@ def _write_parquet(result: Table, path: Path) -> None:
 
 
 SUFFIXES = {".parquet": _write_parquet, ".csv": _write_csv}
-"""Files a result can be saved as, and how."""
+"""Suffix of a file -> the function that saves a result as such a file."""

@@ -1,4 +1,4 @@
-"""Results in single files: what a file says about itself, where it comes from, reading it back."""
+"""Results in single files: their metadata and provenance, and reading them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pandas as pd
 
 from fastopt.doctor import facts
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import one_of
+from sweeps.analysis.stats import check_choice
 from sweeps.analysis.table import Table
-from sweeps.common.names import COUNTS
+from sweeps.common.names import STEP_COUNTS
 from sweeps.common.states import STATES
 from sweeps.engine.tables import Parts
 from sweeps.store import settings_in
 
-__all__ = ["is_file", "note_of", "open_file", "provenance"]
+__all__ = ["is_file", "metadata_of", "open_file", "provenance"]
 
-NOTE = b"fastopt"
-"""Name of what a Parquet file says besides its columns: axes, metric, mode and provenance."""
+METADATA_KEY = b"fastopt"
+"""Key of a Parquet file's metadata: axes, metric, mode and provenance."""
 
 VOLATILE = ("seconds", "compile_seconds", "trials_per_second", "reused")
 """Facts of one run of a sweep, not of its results."""
@@ -41,8 +41,8 @@ def is_file(path: str | os.PathLike[str]) -> bool:
     return path.is_file() or (path.suffix == ".parquet" and not path.is_dir())
 
 
-def note_of(result: Table) -> dict[bytes, bytes]:
-    """Return what a Parquet file of a result says besides its columns."""
+def metadata_of(result: Table) -> dict[bytes, bytes]:
+    """Return the metadata for a Parquet file of a result."""
     plain = (str, int, float, bool)
     info = {name: value for name, value in result.info.items() if isinstance(value, plain)}
     if info.pop("store", None):  # a place on this machine
@@ -55,7 +55,7 @@ def note_of(result: Table) -> dict[bytes, bytes]:
         "counts": list(result.step_columns),
         "info": {**info, "provenance": provenance(result)},
     }
-    return {NOTE: json.dumps(note).encode()}
+    return {METADATA_KEY: json.dumps(note).encode()}
 
 
 def open_file(
@@ -91,15 +91,15 @@ def open_file(
         raise SpecError(f"{path}: a result is read from the .parquet file that it was saved to")
     try:
         schema = pq.read_schema(path)
-        said = (schema.metadata or {}).get(NOTE)
+        said = (schema.metadata or {}).get(METADATA_KEY)
         note = json.loads(said) if said else None
-        names = _wanted(schema.names, columns, note)
+        names = _columns_to_read(schema.names, columns, note)
         frame = pd.read_parquet(
             path, columns=names, filters=filters, page_checksum_verification=True
         )
     except SpecError:
         raise
-    # pyarrow's errors are among them; a note nested without end is none of ours.
+    # pyarrow's errors are among these; RecursionError: metadata that we did not write.
     except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
         raise SpecError(f"{path}: cannot be read as Parquet ({error})") from None
     if note is None:
@@ -107,17 +107,19 @@ def open_file(
             f"{path}: does not say which columns are axes; save it again with result.save(...) or "
             "fastopt sweep SPEC --out FILE.parquet"
         )
-    counts = note.get("counts", COUNTS)  # files of older versions do not say
+    counts = note.get("counts", STEP_COUNTS)  # files of older versions do not say
     cells = {name: _cells(name, frame[name], name in counts) for name in frame.columns}
     return Parts(cells, None, note["metric"], note["mode"], note["info"], counts=counts)
 
 
-def _wanted(there: list[str], columns: Sequence[str] | None, note: Any) -> list[str] | None:
-    """Return the columns to read, in the order of the file: what a ranking needs, at least."""
+def _columns_to_read(
+    there: list[str], columns: Sequence[str] | None, note: Any
+) -> list[str] | None:
+    """Return the columns to read, in the order of the file; those that rank trials always are."""
     if columns is None or note is None:
         return None
     for name in columns:
-        one_of("column", name, there)
+        check_choice("column", name, there)
     needed = {"trial_id", "state", note["metric"], *columns}
     return [name for name in there if name in needed]
 
@@ -143,7 +145,7 @@ def provenance(result: Table) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    """Write a setting down, lists and tuples alike: a store knows lists only."""
+    """Return a setting as text, the same for lists and tuples: a store has lists only."""
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

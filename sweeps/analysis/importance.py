@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import configurations, means, scores
+from sweeps.analysis.stats import configurations, group_means, scores
 from sweeps.analysis.table import Table
 from sweeps.space.axes import Tied
 
@@ -119,7 +119,7 @@ def decompose(grid: np.ndarray) -> dict[tuple[int, ...], float]:
         effect = marginal(j, k) - marginal(j) - marginal(k)
         variances[j, k] = float(np.mean(effect**2))
     if grid.ndim > 2:
-        # Rounding may leave a little less than nothing.
+        # Rounding may make it slightly negative.
         variances[()] = max(0.0, float(np.mean(centred**2)) - sum(variances.values()))
     return variances
 
@@ -157,7 +157,7 @@ def _grid(
             f"cover {points}. Sweep a product of axes, without unions and conditions, to its end"
         )
     where = np.ravel_multi_index(codes, shape)
-    grid = means(cells, where, points).reshape(shape)
+    grid = group_means(cells, where, points).reshape(shape)
     levels = []
     for code, factor in zip(codes, factors):
         _, first = np.unique(code, return_index=True)
@@ -169,7 +169,7 @@ def _grid(
 def _without_holes(
     grid: np.ndarray, levels: list[list[Any]]
 ) -> tuple[np.ndarray, dict[int, list[Any]]]:
-    """Take out the level with the largest share of holes until there are none."""
+    """Remove levels until no point is missing, first those with the most missing points."""
     dropped: dict[int, list[Any]] = {}
     levels = [list(values) for values in levels]
     while (holes := np.isnan(grid)).any():

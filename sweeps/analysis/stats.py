@@ -21,20 +21,28 @@ from sweeps.common.states import State
 from sweeps.space.axes import ends
 
 __all__ = [
-    "bca", "configurations", "edges", "fraction", "means", "mode_of", "one_of", "over_seeds",
-    "scores", "spread_of",
+    "bca",
+    "check_choice",
+    "check_fraction",
+    "configurations",
+    "edges",
+    "group_means",
+    "mode_of",
+    "over_seeds",
+    "scores",
+    "summarize_groups",
 ]  # fmt: skip
 
-NAMED = {
+MODE_WORDS = {
     "max": re.compile(r"(?<![a-z])(accuracy|accuracies)(?![a-z])"),
     "min": re.compile(r"(?<![a-z])(loss|losses|steps|distance|path_length|errors?)(?![a-z])"),
 }
-"""Words in names of metrics that tell what is good; parts of words, as in glossiness, do not."""
+"""Words in names of metrics that tell the mode; only whole words: not the loss in glossiness."""
 
 INTERVALS = ("student", "bca")
 DIVERGED_AS = ("exclude", "worst")
 # Numbers that a vectorised bootstrap holds at once: 64 MB.
-BATCH = 1 << 23
+BOOTSTRAP_NUMBERS = 1 << 23
 
 
 def mode_of(result: Table, metric: str) -> str:
@@ -52,7 +60,7 @@ def mode_of(result: Table, metric: str) -> str:
     ['min', 'max', 'min']
     """
     if metric != result.metric:
-        for mode, names in NAMED.items():
+        for mode, names in MODE_WORDS.items():
             if names.search(metric):
                 return mode
     return result.mode
@@ -86,8 +94,8 @@ def scores(result: Table, metric: str, diverged: str = "exclude") -> np.ndarray:
     >>> scores(SweepResult(columns, None, "loss", "min", {}), "loss", "worst").tolist()
     [0.5, 2.0, 2.0]
     """
-    one_of("metric", metric, result.metrics)
-    one_of("diverged", diverged, DIVERGED_AS)
+    check_choice("metric", metric, result.metrics)
+    check_choice("diverged", diverged, DIVERGED_AS)
     counts = result.counting(metric)
     cells = np.where(counts, np.asarray(result.columns[metric], np.float64), math.nan)
     if diverged == "worst" and counts.any():
@@ -97,7 +105,7 @@ def scores(result: Table, metric: str, diverged: str = "exclude") -> np.ndarray:
 
 
 def configurations(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """Give equal rows one number, counted in the order in which they come.
+    """Return the number of each row's configuration, counted in the order in which they come.
 
     Parameters
     ----------
@@ -123,10 +131,10 @@ def configurations(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> n
     return codes
 
 
-def means(cells: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:
+def group_means(cells: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:
     """Return the mean of the cells with each code, ``(size,)``; NaN cells do not count.
 
-    >>> means(np.array([1.0, 3.0, np.nan]), np.array([0, 0, 1]), 2)
+    >>> group_means(np.array([1.0, 3.0, np.nan]), np.array([0, 0, 1]), 2)
     array([ 2., nan])
     """
     counts = ~np.isnan(cells)
@@ -190,9 +198,9 @@ def over_seeds(
     ----------
     B. Efron, *Better bootstrap confidence intervals*, J. Am. Stat. Assoc. 1987.
     """
-    one_of("axis", axis, result.axes)
-    one_of("interval", interval, INTERVALS)
-    fraction("confidence", confidence)
+    check_choice("axis", axis, result.axes)
+    check_choice("interval", interval, INTERVALS)
+    check_fraction("confidence", confidence)
     rest = [name for name in result.axes if name != axis]
     codes = configurations(result.columns, rest)
     _, first = np.unique(codes, return_index=True)
@@ -204,14 +212,14 @@ def over_seeds(
     ]
     bootstrap = (n_resamples, random_state) if interval == "bca" else None
     for metric in result.metrics if metrics is None else metrics:
-        found = spread_of(scores(result, metric), codes, size, confidence, bootstrap)
+        found = summarize_groups(scores(result, metric), codes, size, confidence, bootstrap)
         made += [(f"{name}_{metric}", column) for name, column in found.items()]
     names = [*rest, *(name for name, _ in made)]
     refuse_repeated("axis or metric", names, "the summary over seeds")
     return result._frame(first)[rest].assign(**dict(made))
 
 
-def spread_of(
+def summarize_groups(
     cells: np.ndarray,
     codes: np.ndarray,
     size: int,
@@ -224,7 +232,7 @@ def spread_of(
     interval is Student's. By name: ``mean``, ``std``, ``min``, ``max``, ``n``, ``ci_low`` and
     ``ci_high``.
 
-    >>> spread_of(np.array([1.0, 3.0, np.nan]), np.array([0, 0, 0]), 1)["mean"]
+    >>> summarize_groups(np.array([1.0, 3.0, np.nan]), np.array([0, 0, 0]), 1)["mean"]
     array([2.])
     """
     spread = _spread(cells, codes, size)
@@ -294,7 +302,7 @@ def bca(
 
     low, high = samples[:, 0].copy(), samples[:, 0].copy()
     spread = np.flatnonzero(np.ptp(samples, axis=1) > 0.0)
-    at_once = max(1, BATCH // (samples.shape[1] * n_resamples))
+    at_once = max(1, BOOTSTRAP_NUMBERS // (samples.shape[1] * n_resamples))
     for start in range(0, spread.size, at_once):
         rows = spread[start : start + at_once]
         found = stats.bootstrap(
@@ -304,7 +312,7 @@ def bca(
             confidence_level=confidence,
             n_resamples=n_resamples,
             method="BCa",
-            batch=max(1, BATCH // samples[rows].size),
+            batch=max(1, BOOTSTRAP_NUMBERS // samples[rows].size),
             rng=np.random.default_rng(random_state),
         ).confidence_interval
         low[rows], high[rows] = found.low, found.high
@@ -348,8 +356,8 @@ def _present(column: np.ndarray) -> list[Any]:
     return [cell for cell in {*column.tolist()} if cell is not None and cell == cell]
 
 
-def one_of(what: str, given: Any, allowed: Sequence[str]) -> None:
-    """Refuse what is not among the allowed names.
+def check_choice(what: str, given: Any, allowed: Sequence[str]) -> None:
+    """Raise unless ``given`` is among the allowed names.
 
     Raises
     ------
@@ -358,7 +366,7 @@ def one_of(what: str, given: Any, allowed: Sequence[str]) -> None:
 
     Examples
     --------
-    >>> one_of("metric", "train_los", ["train_loss"])
+    >>> check_choice("metric", "train_los", ["train_loss"])
     Traceback (most recent call last):
     fastopt.errors.SpecError: metric must be one of train_loss; got 'train_los'; did you mean ...
     """
@@ -369,8 +377,8 @@ def one_of(what: str, given: Any, allowed: Sequence[str]) -> None:
         )
 
 
-def fraction(what: str, given: Any) -> None:
-    """Refuse what does not lie between 0 and 1.
+def check_fraction(what: str, given: Any) -> None:
+    """Raise unless ``given`` lies between 0 and 1.
 
     Raises
     ------
@@ -378,7 +386,7 @@ def fraction(what: str, given: Any) -> None:
 
     Examples
     --------
-    >>> fraction("confidence", 95)
+    >>> check_fraction("confidence", 95)
     Traceback (most recent call last):
     fastopt.errors.SpecError: confidence must lie between 0 and 1; got 95
     """

@@ -1,4 +1,4 @@
-"""The table of a sweep's finished trials: what every question, picture and report looks at."""
+"""The table of a sweep's finished trials, on which statistics, pictures and reports are built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.common.names import COUNTS, TAKEN
+from sweeps.common.names import STEP_COUNTS, STEPS_TAKEN
 from sweeps.common.states import STATES
 from sweeps.engine.plan import Plan
 from sweeps.running.reasons import no_best
@@ -57,7 +57,7 @@ class Table:
         info: Mapping[str, Any],
         space: Space | None = None,
         plan: Plan | None = None,
-        counts: Sequence[str] = COUNTS,
+        counts: Sequence[str] = STEP_COUNTS,
     ) -> None:
         names = list(columns)
         measured = [name for name in names[names.index("state") + 1 :] if name != "error"]
@@ -68,7 +68,7 @@ class Table:
             )
         if mode not in ("min", "max"):
             raise SpecError(f"mode must be 'min' or 'max'; got {shortened(mode)}")
-        # A store's columns stay where they are: each is read when it is looked at.
+        # A store's columns stay in their files: each is read when it is first used.
         self.columns = columns if hasattr(columns, "select") else dict(columns)
         self.metric, self.mode, self.info = metric, mode, dict(info)
         self.axes = tuple(names[1 : names.index("state")])
@@ -208,7 +208,7 @@ class Table:
         score = np.asarray(self.columns[self.metric], np.float64)[rows]
         score = score if self.mode == "min" else -score
         if n is not None and 0 < n < len(rows):
-            # Sorting 10^7 trials takes seconds; all that can be among the first n are few.
+            # Sorting 10^7 trials takes seconds; only few of them can be among the best n.
             few = score <= np.partition(score, n - 1)[n - 1]
             rows, score = rows[few], score[few]
         ids = np.asarray(self.columns["trial_id"])[rows]
@@ -233,7 +233,7 @@ class Table:
             return pd.Categorical.from_codes(
                 cells.astype(np.int8), categories=pd.Index(STATES, dtype=object)
             )
-        if name in TAKEN and name in self.step_columns:
+        if name in STEPS_TAKEN and name in self.step_columns:
             return cells.astype(np.int64) if np.isfinite(cells).all() else cells
         if name in self.step_columns:
             never = ~(cells >= 0)  # True for NaN, too
@@ -247,7 +247,7 @@ class Table:
             return pd.array(cells, dtype=NULLABLE[kind])
         labels = list(dict.fromkeys(str(value) for value in distinct))
         codes = {value: labels.index(str(value)) for value in distinct}
-        # A dict is asked once a distinct value, not a cell: 0.02 s instead of 0.5 for 10^6 trials.
+        # One look-up for each distinct value, not each cell: 0.02 s instead of 0.5 for 10^6 trials.
         places, present = pd.factorize(cells)
         code_of = np.array([*(codes.get(value, -1) for value in present), -1], np.int32)
         return pd.Categorical.from_codes(code_of[places], categories=pd.Index(labels, dtype=object))

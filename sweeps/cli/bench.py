@@ -18,13 +18,13 @@ from sweeps import problems
 from sweeps.run import sweep
 from sweeps.space.axes import geomspace
 
-__all__ = ["numpy_adam", "paired", "steps", "trials_per_second"]
+__all__ = ["numpy_adam", "time_alternating", "time_steps", "trials_per_second"]
 
 SIZES = (1_000, 100_000, 10_000_000)
 BYTES = 28  # AdamW in float32: reads the gradient, reads and writes the parameter and two moments
 
 
-def paired(
+def time_alternating(
     sides: Mapping[str, Callable[[], object]], rounds: int = 15, least: float = 2e-3
 ) -> dict[str, float]:
     """Return the median seconds of one call of each side.
@@ -41,7 +41,8 @@ def paired(
 
     Examples
     --------
-    >>> times = paired({"a": lambda: sum(range(10)), "b": lambda: sum(range(100))}, rounds=3)
+    >>> sides = {"a": lambda: sum(range(10)), "b": lambda: sum(range(100))}
+    >>> times = time_alternating(sides, rounds=3)
     >>> list(times)
     ['a', 'b']
     """
@@ -113,7 +114,7 @@ def _torch_fused(p: np.ndarray, g: np.ndarray) -> Callable[[], object]:
     return torch.optim.AdamW([parameter], lr=1e-6, fused=True).step
 
 
-def steps(sizes: tuple[int, ...] = SIZES, rounds: int = 7) -> pd.DataFrame:
+def time_steps(sizes: tuple[int, ...] = SIZES, rounds: int = 7) -> pd.DataFrame:
     """Time a step of AdamW in float32 against NumPy in place and, where it is, torch's fused one.
 
     Parameters
@@ -130,7 +131,7 @@ def steps(sizes: tuple[int, ...] = SIZES, rounds: int = 7) -> pd.DataFrame:
 
     Examples
     --------
-    >>> steps((100,), rounds=1)["elements"].tolist()
+    >>> time_steps((100,), rounds=1)["elements"].tolist()
     [100]
     """
     rows = []
@@ -142,7 +143,7 @@ def steps(sizes: tuple[int, ...] = SIZES, rounds: int = 7) -> pd.DataFrame:
         sides = {"ours": fastopt.AdamW(buffer, lr=1e-6).step, "NumPy": numpy_adam(p.copy(), g)}
         if importlib.util.find_spec("torch") is not None:
             sides["torch fused"] = _torch_fused(p.copy(), g)
-        times = paired(sides, rounds)
+        times = time_alternating(sides, rounds)
         ours = times.pop("ours")
         ratios = {f"{name} / ours": seconds / ours for name, seconds in times.items()}
         rows.append({"elements": n, "seconds": ours, "GB/s": BYTES * n / ours / 1e9, **ratios})

@@ -21,9 +21,9 @@ from sweeps.cli import plots as cli_plots
 from sweeps.cli import tables as summary
 from sweeps.cli import tools as cli_tools
 from sweeps.cli.spec import read_spec
-from sweeps.common.interrupt import INTERRUPTED, command, interruptible
-from sweeps.common.resources import check_path, memory
-from sweeps.common.terminal import messages
+from sweeps.common.interrupt import INTERRUPTED, command_line, interruptible
+from sweeps.common.resources import check_path, format_bytes
+from sweeps.common.terminal import errors_as_messages
 from sweeps.results import SUFFIXES, SweepResult
 from sweeps.studies import command as study_command
 
@@ -123,20 +123,20 @@ def sweep(
     Exit status: 0 finished, 2 wrong usage or spec, 3 finished but for trials that FAILED, 130
     interrupted (what is finished by then is shown and saved all the same).
     """
-    with messages(), interruptible():
+    with errors_as_messages(), interruptible():
         console = Console()
         checked = read_spec(spec)
         given = {"n_jobs": jobs, "executor": executor, "shard": shard, "store": store}
         where = {name: value for name, value in given.items() if value is not None}
         if dry_run:
-            console.print(summary.planned(checked.call(run.estimate, **where)))
+            console.print(summary.estimate_table(checked.call(run.estimate, **where)))
             return
         try:
             result = checked.call(run.sweep, **where, progress=not no_progress)
         except KeyboardInterrupt:  # before the first chunk, or after the last
             _say_how_to_go_on(store)
             raise
-        console.print(summary.finished(result))
+        console.print(summary.result_tables(result))
         if out is not None:
             console.print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
         if result.info["interrupted"]:
@@ -149,7 +149,7 @@ def sweep(
 def _say_how_to_go_on(store: Path | None) -> None:
     if store is not None:
         Console(stderr=True).print("To go on:", highlight=False)
-        Console(stderr=True).print(command(), markup=False, highlight=False, soft_wrap=True)
+        Console(stderr=True).print(command_line(), markup=False, highlight=False, soft_wrap=True)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -164,14 +164,14 @@ def status(
     json: Json = False,
 ) -> None:
     """Show how far a stored sweep is; it may be running."""
-    with messages():
+    with errors_as_messages():
         from sweeps.store.status import status as status_of
 
         facts = status_of(store)
         if json:
             Console().print_json(data=facts, ensure_ascii=True)
         else:
-            Console().print(summary.stored(facts))
+            Console().print(summary.status_table(facts))
 
 
 @app.command(
@@ -183,7 +183,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="FILE.parquet or FILE.csv.", callback=_out)],
 ) -> None:
     """Write the finished trials of a stored sweep to one file, of any size, in little memory."""
-    with messages():
+    with errors_as_messages():
         result = SweepResult.open(store)
         Console().print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
 
@@ -193,30 +193,30 @@ def export(
 )
 def compact(store: Store) -> None:
     """Put the many small files of a stored sweep together, while nobody reads it."""
-    with messages():
+    with errors_as_messages():
         from sweeps.store.compact import compact as put_together
 
         done = put_together(store)
         Console().print(
-            f"{done.parts_before:,} parts of {memory(done.bytes_before)} became "
-            f"{done.parts_after:,} of {memory(done.bytes_after)}"
+            f"{done.parts_before:,} parts of {format_bytes(done.bytes_before)} became "
+            f"{done.parts_after:,} of {format_bytes(done.bytes_after)}"
         )
 
 
 @app.command(epilog="Example: [bold]fastopt doctor --json[/bold]", rich_help_panel="Check")
 def doctor(json: Json = False) -> None:
     """Show the facts about this machine and installation that speed and results depend on."""
-    with messages():
+    with errors_as_messages():
         if json:
             Console().print_json(data=facts_of_machine(), ensure_ascii=True)
         else:
-            Console().print(summary.pairs("This machine", facts_of_machine()))
+            Console().print(summary.pair_table("This machine", facts_of_machine()))
 
 
 @app.command("list", epilog="Example: [bold]fastopt list --json[/bold]", rich_help_panel="Start")
 def list_(json: Json = False) -> None:
     """List the optimizers, hyperparameters, schedules and problems that a spec can name."""
-    with messages():
+    with errors_as_messages():
         if json:
             Console().print_json(data=summary.names(), ensure_ascii=True)
             return

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from fastopt.errors import SpecError
 from sweeps.analysis.export import draft_of
-from sweeps.analysis.stats import one_of
-from sweeps.common.terminal import messages
+from sweeps.analysis.stats import check_choice
+from sweeps.common.terminal import errors_as_messages
 from sweeps.plots import PLOTS
 from sweeps.plots.style import matplotlib
 from sweeps.results import SweepResult
@@ -87,16 +87,16 @@ def plot(
     dpi: Annotated[int, typer.Option(help="Dots an inch of a .png.", min=20, max=1200)] = 150,
 ) -> None:
     """Draw a saved result."""
-    with messages():
-        one_of("kind", kind, list(PLOTS))
+    with errors_as_messages():
+        check_choice("kind", kind, list(PLOTS))
         given = {"x": x, "y": y, "by": by, "facet": facet, "metric": metric, "over": over}
-        options = _taken(kind, PLOTS[kind], {**given, "band": band})
+        options = _options_for(kind, PLOTS[kind], {**given, "band": band})
         matplotlib().use("agg")
         drawn: Any = PLOTS[kind](SweepResult.open(result), **options)
         axes = drawn.flat[0] if hasattr(drawn, "flat") else drawn
         with draft_of(out) as draft:
             axes.get_figure(root=True).savefig(draft, dpi=dpi, format=out.suffix[1:])
-        _written(out)
+        _print_path(out)
 
 
 @commands.command(
@@ -119,12 +119,12 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML file that shows a saved result: charts, best trials, diagnosis, provenance."""
-    with messages():
+    with errors_as_messages():
         page = out or Path(f"{result.absolute().stem}.html")
-        _written(SweepResult.open(result).report(page, title=title))
+        _print_path(SweepResult.open(result).report(page, title=title))
 
 
-def _taken(kind: str, function: Callable, options: dict[str, Any]) -> dict[str, Any]:
+def _options_for(kind: str, function: Callable, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given, if this kind of picture has them all."""
     known = [name for name in options if name in inspect.signature(function).parameters]
     given = {name: value for name, value in options.items() if value is not None}
@@ -135,6 +135,6 @@ def _taken(kind: str, function: Callable, options: dict[str, Any]) -> dict[str, 
     return given
 
 
-def _written(path: Path) -> None:
+def _print_path(path: Path) -> None:
     size = path.stat().st_size
     Console().print(f"Wrote {path} ({size / 1e3:,.0f} kB)", soft_wrap=True, highlight=False)

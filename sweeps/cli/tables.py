@@ -1,4 +1,4 @@
-"""What the command line prints: results, plans and tables of what there is, as rich tables."""
+"""The tables that the command line prints: of results, estimates, stores, optimizers, problems."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from rich.table import Table
 
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
-from sweeps.common.resources import memory
+from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import table
-from sweeps.common.text import duration, number
+from sweeps.common.text import format_duration, format_number
 from sweeps.problems import PROBLEMS
 from sweeps.pruned import PrunedResult
 from sweeps.report.facts import SHOWN
 from sweeps.results import SweepResult
 
 __all__ = [
-    "at_the_edge",
-    "finished",
+    "edge_message",
+    "estimate_table",
     "hyperparameters",
     "names",
     "optimizers",
-    "pairs",
-    "planned",
+    "pair_table",
     "problems",
+    "result_tables",
     "schedules",
-    "stored",
+    "status_table",
 ]
 
 BEST = 10
 
 
-def finished(result: SweepResult) -> Group:
-    """Lay out the outcome of a sweep: its best trials, counts, speed and hints."""
+def result_tables(result: SweepResult) -> Group:
+    """Show the outcome of a sweep: its best trials, counts, speed and hints."""
     info = result.info
     states = ", ".join(f"{n:,} {state}" for state, n in result.counts.items() if n) or "none"
     lines = [
         f"{len(result):,} of {info['n_trials']:,} trials finished: {states}",
-        f"{duration(info['seconds'])} in all, {duration(info['compile_seconds'])} of it compiling; "
+        f"{format_duration(info['seconds'])} in all, "
+        f"{format_duration(info['compile_seconds'])} of it compiling; "
         f"{info['trials_per_second']:,.4g} trials/s",
     ]
     if isinstance(result, PrunedResult):
@@ -49,7 +50,7 @@ def finished(result: SweepResult) -> Group:
     if "store" in info:
         reused = f", where {info['reused']:,} of them were already" if info["reused"] else ""
         lines.append(f"Stored in {info['store']}{reused}.")
-    hint = at_the_edge(result)
+    hint = edge_message(result)
     if hint:
         lines.append(hint)
     if info["interrupted"]:
@@ -57,23 +58,24 @@ def finished(result: SweepResult) -> Group:
     return Group(_best(result), *lines)
 
 
-def planned(plan: Any) -> Table:
-    """Lay out how much work a sweep is; ``plan`` comes from :func:`sweeps.estimate`."""
-    return pairs(
+def estimate_table(estimate: Any) -> Table:
+    """Show the estimate of a sweep, from :func:`sweeps.estimate`."""
+    return pair_table(
         "Dry run",
         {
-            "trials": f"{plan.n_trials:,}",
-            "training steps": f"{plan.n_steps:,}",
-            "time, about": f"{duration(plan.seconds)} (plus compiling, the first time)",
-            "memory of data and models": memory(plan.training),
-            "memory of the results": memory(plan.bytes),
-            "or disk in a store, about": f"{memory(plan.disk)} in {plan.n_chunks:,} parts",
+            "trials": f"{estimate.n_trials:,}",
+            "training steps": f"{estimate.n_steps:,}",
+            "time, about": f"{format_duration(estimate.seconds)} (plus compiling, the first time)",
+            "memory of data and models": format_bytes(estimate.training),
+            "memory of the results": format_bytes(estimate.bytes),
+            "or disk in a store, about": f"{format_bytes(estimate.disk)} in "
+            f"{estimate.n_chunks:,} parts",
         },
     )
 
 
-def stored(facts: Mapping[str, Any]) -> Table:
-    """Lay out how far a stored sweep is; ``facts`` come from :mod:`sweeps.store.status`."""
+def status_table(facts: Mapping[str, Any]) -> Table:
+    """Show the progress of a stored sweep; ``facts`` come from :mod:`sweeps.store.status`."""
     states = ", ".join(f"{n:,} {state}" for state, n in facts["states"].items() if n) or "none"
     share = facts["finished"] / facts["trials"]
     rows = {
@@ -82,17 +84,17 @@ def stored(facts: Mapping[str, Any]) -> Table:
         "trials": f"{facts['finished']:,} of {facts['trials']:,} finished ({share:.0%})",
         "states": states,
         "chunks": f"{facts['chunks_done']:,} of {facts['chunks']:,}, in {facts['parts']:,} parts",
-        "time of all cores": duration(facts["core_seconds"]),
+        "time of all cores": format_duration(facts["core_seconds"]),
         "machines": ", ".join(facts["hosts"]) or "none",
-        "on disk": memory(facts["bytes"]),
+        "on disk": format_bytes(facts["bytes"]),
         "extended": f"{facts['sweeps'] - 1} times",
         "set aside as damaged": ", ".join(facts["bad"]) or "nothing",
     }
-    return pairs(facts["store"], rows)
+    return pair_table(facts["store"], rows)
 
 
-def speed(frame: Any, rate: float) -> Group:
-    """Lay out :func:`sweeps.cli.bench.steps`, and trainings a second."""
+def bench_tables(frame: Any, rate: float) -> Group:
+    """Lay out :func:`sweeps.cli.bench.time_steps`, and trainings a second."""
     header = [name for name in frame.columns if name != "seconds"]
     header.insert(1, "ours")
     rows = (
@@ -104,16 +106,18 @@ def speed(frame: Any, rate: float) -> Group:
     return Group(sizes, f"Digits 64-32-10, 5 epochs, batch 32: {rate:,.0f} trainings/s")
 
 
-def at_the_edge(result: SweepResult) -> str:
+def edge_message(result: SweepResult) -> str:
     """Say which axes have their best value at the end of the grid: :meth:`SweepResult.edges`."""
     edges = result.edges()
     if edges.empty:
         return ""
-    shown = ", ".join(f"{name} = {number(v)}" for name, v in zip(edges["axis"], edges["value"]))
+    shown = ", ".join(
+        f"{name} = {format_number(v)}" for name, v in zip(edges["axis"], edges["value"])
+    )
     return f"At the edge of the grid: {shown}; better values may lie beyond."
 
 
-def pairs(title: str, facts: Mapping[str, str]) -> Table:
+def pair_table(title: str, facts: Mapping[str, str]) -> Table:
     """Lay out names and values in two columns."""
     table = Table(title=title, show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
@@ -188,7 +192,7 @@ def _default(kind: Any) -> str:
     if getattr(kind, "run_length", False):
         return "the run's length"
     required = isinstance(kind.default, float) and math.isnan(kind.default)
-    return "required" if required else number(kind.default)
+    return "required" if required else format_number(kind.default)
 
 
 def _best(result: SweepResult) -> Table:
@@ -198,6 +202,6 @@ def _best(result: SweepResult) -> Table:
     frame = result.best(BEST)[shown].dropna(axis="columns", how="all")
     direction = "smallest" if result.mode == "min" else "largest"
     title = f"Best trials, {direction} {result.metric} first"
-    rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
+    rows = ([format_number(cell) for cell in row] for row in frame.itertuples(index=False))
     # One word a line: ten columns fit in a terminal of 80.
     return table(title, [name.replace("_", "\n") for name in frame.columns], rows, gap=0)

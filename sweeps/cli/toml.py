@@ -1,4 +1,4 @@
-"""TOML files that anybody may have written: read to the end, or refused with the line."""
+"""Read TOML files that anybody may have written, or refuse them and name the line."""
 
 from __future__ import annotations
 

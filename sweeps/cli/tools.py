@@ -12,7 +12,7 @@ from rich.console import Console
 from fastopt.errors import writable
 from sweeps.cli import bench as measure
 from sweeps.cli import tables as summary
-from sweeps.common.terminal import messages
+from sweeps.common.terminal import errors_as_messages
 
 __all__ = ["TEMPLATE", "commands"]
 
@@ -57,7 +57,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a commented spec to start from."""
-    with messages():
+    with errors_as_messages():
         if spec.suffix != ".toml":
             raise typer.BadParameter(f"a spec is a .toml file; got {str(spec)!r}")
         if spec.exists() and not force:
@@ -78,11 +78,11 @@ def bench(
 
     Nothing else should run meanwhile. The full benchmarks are in the repository's folder bench.
     """
-    with messages():
-        frame = measure.steps((1_000,), 1) if quick else measure.steps()
+    with errors_as_messages():
+        frame = measure.time_steps((1_000,), 1) if quick else measure.time_steps()
         rate = measure.trials_per_second(4 if quick else 256)
         if json:
             rows = frame.to_dict("records")
             typer.echo(dumps({"steps": rows, "trials_per_second": rate}, indent=1))
             return
-        Console().print(summary.speed(frame, rate))
+        Console().print(summary.bench_tables(frame, rate))

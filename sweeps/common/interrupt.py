@@ -2,8 +2,9 @@
 
 Python raises KeyboardInterrupt between any two instructions of the main thread: between the start
 of a process and the line that notes it down, say, or while a lock is taken. No code is safe against
-that, so what starts workers, sends, stores and ends workers runs in :func:`held`, where exceptions
-come from :func:`check` alone. What takes seconds and holds nothing, compiling, is :func:`exposed`.
+that, so what starts workers, sends, stores and ends workers runs in :func:`deferred_interrupts`,
+where exceptions come from :func:`check_interrupt` alone. Compiling, which takes seconds and leaves
+nothing half done, runs in :func:`immediate_interrupts`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,16 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    "CHILDREN", "INTERRUPTED", "POLL", "awaited", "check", "command", "exposed", "held",
+    "CHILDREN",
+    "INTERRUPTED",
+    "POLL",
+    "check_interrupt",
+    "command_line",
+    "deferred_interrupts",
+    "immediate_interrupts",
     "interruptible",
-]  # fmt: skip
+    "wait_for",
+]
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -35,11 +43,12 @@ CHILDREN: set[subprocess.Popen] = set()
 
 
 class _State:
-    """What has been pressed, and what the handlers do about it; the main thread's alone."""
+    """Whether Ctrl-C was pressed, and what is to happen then; only the main thread uses it."""
 
-    held = pressed = False
-    # An exception to raise at the next check: it was put off, or it was raised and may be lost, as
-    # one is in a callback of C code or the garbage collector: 1 of 7 at random moments was.
+    # Inside of deferred_interrupts(); a signal has come.
+    deferred = pressed = False
+    # The next check_interrupt() raises: the exception was deferred, or it was raised and may have
+    # been lost, as in a callback of C code or the garbage collector: 1 of 7 at random moments was.
     due = False
 
 
@@ -50,34 +59,34 @@ def _is_main() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-def check() -> None:
-    """Raise the KeyboardInterrupt that was put off or lost; long work calls this now and then.
+def check_interrupt() -> None:
+    """Raise the KeyboardInterrupt that was deferred or lost; long work calls this now and then.
 
-    >>> check()  # nobody has pressed anything
+    >>> check_interrupt()  # nobody has pressed anything
     """
     if _NOW.due and _is_main():
         _NOW.due = False
         raise KeyboardInterrupt
 
 
-def awaited(future: Future) -> Future:
-    """Return a future when it is done, however long that takes, but for Ctrl-C."""
+def wait_for(future: Future) -> Future:
+    """Wait until a future is done, and return it; Ctrl-C ends the wait."""
     while not wait([future], POLL).done:
-        check()
+        check_interrupt()
     return future
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Put the first KeyboardInterrupt off until the next :func:`check`, or to the end of this.
+def deferred_interrupts() -> Iterator[None]:
+    """Defer the first KeyboardInterrupt until the next :func:`check_interrupt`, or the block's end.
 
     On the main thread; elsewhere Python raises none. Where nobody has set a handler of their own,
-    one is set meanwhile, as :class:`asyncio.Runner` does. The second Ctrl-C is not put off.
+    one is set meanwhile, as :class:`asyncio.Runner` does. The second Ctrl-C is not deferred.
 
     Examples
     --------
     >>> try:
-    ...     with held():
+    ...     with deferred_interrupts():
     ...         signal.raise_signal(signal.SIGINT)
     ...         print("in order")
     ... except KeyboardInterrupt:
@@ -88,43 +97,43 @@ def held() -> Iterator[None]:
     if not _is_main():
         yield
         return
-    outer, usual = _NOW.held, signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    outer, usual = _NOW.deferred, signal.getsignal(signal.SIGINT) is signal.default_int_handler
     try:
         if usual:
             _NOW.pressed = _NOW.due = False
-            signal.signal(signal.SIGINT, _put_off)
-        _NOW.held = True
+            signal.signal(signal.SIGINT, _defer)
+        _NOW.deferred = True
         yield
     finally:
         # In this order: what comes in between is raised, by a handler that takes itself away.
-        _NOW.held = outer
+        _NOW.deferred = outer
         if usual:
             signal.signal(signal.SIGINT, signal.default_int_handler)
     if not outer:
-        check()
+        check_interrupt()
 
 
-def _put_off(number: int, frame: Any) -> None:
+def _defer(number: int, frame: Any) -> None:
     first = not _NOW.pressed
     _NOW.pressed = _NOW.due = True
-    if not (_NOW.held and first):
+    if not (_NOW.deferred and first):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def exposed() -> Iterator[None]:
-    """Let Ctrl-C raise at once again, inside of :func:`held`."""
+def immediate_interrupts() -> Iterator[None]:
+    """Let Ctrl-C raise at once, inside of :func:`deferred_interrupts`."""
     if not _is_main():
         yield
         return
-    check()
-    outer = _NOW.held
+    check_interrupt()
+    outer = _NOW.deferred
     try:
-        _NOW.held = False
+        _NOW.deferred = False
         yield
     finally:
-        _NOW.held = outer
+        _NOW.deferred = outer
 
 
 @contextlib.contextmanager
@@ -151,7 +160,7 @@ def interruptible() -> Iterator[None]:
                 child.kill()
             os._exit(INTERRUPTED)
         _NOW.pressed = _NOW.due = True
-        if not _NOW.held:
+        if not _NOW.deferred:
             raise KeyboardInterrupt
 
     _NOW.pressed = _NOW.due = False
@@ -164,10 +173,10 @@ def interruptible() -> Iterator[None]:
         _NOW.pressed = _NOW.due = False
 
 
-def command() -> str:
+def command_line() -> str:
     """Return the command that started this process, as one would type it.
 
-    >>> "python" in command()
+    >>> "python" in command_line()
     True
     """
     python, *words = sys.orig_argv

@@ -18,7 +18,7 @@ __all__ = [
     "check_range",
     "check_writable",
     "is_finite",
-    "spread",
+    "spaced_ids",
 ]
 
 MAX_LENGTH = 2**63 - 1
@@ -78,10 +78,10 @@ def check_name(name: Any, what: str = "an axis") -> None:
     check_writable(f"the name of {what}", name)
 
 
-def spread(size: int, most: int) -> np.ndarray:
+def spaced_ids(size: int, most: int) -> np.ndarray:
     """Return evenly spaced numbers of trials, at most so many, the first and the last included.
 
-    >>> spread(5, 3), spread(2, 3), spread(2**63 - 1, 2).tolist()
+    >>> spaced_ids(5, 3), spaced_ids(2, 3), spaced_ids(2**63 - 1, 2).tolist()
     (array([0, 2, 4]), array([0, 1]), [0, 9223372036854775806])
     """
     even = np.linspace(0, size - 1, min(size, most))

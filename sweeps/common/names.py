@@ -9,11 +9,11 @@ from fastopt.errors import SpecError, shortened
 from sweeps.common.limits import check_name
 
 __all__ = [
-    "COUNTS",
-    "PLACES",
     "RESERVED",
-    "TAKEN",
-    "beside",
+    "RUNG_COLUMNS",
+    "STEPS_TAKEN",
+    "STEP_COUNTS",
+    "columns_beside_axes",
     "refuse_repeated",
     "refuse_taken",
     "steps_taken",
@@ -26,23 +26,23 @@ RESERVED: dict[str, str] = {
 }
 """Columns of every result, whatever it is a result of, and what they say."""
 
-TAKEN = ("steps", "steps_taken")
-"""What the number of steps that a trial took is called: the latter beside an axis ``steps``."""
+STEPS_TAKEN = ("steps", "steps_taken")
+"""Columns with the number of steps that a trial took; the second one beside an axis ``steps``."""
 
-COUNTS = (*TAKEN, "steps_to_target", "diverged_step")
+STEP_COUNTS = (*STEPS_TAKEN, "steps_to_target", "diverged_step")
 """Columns of compiled trials that hold numbers of steps; the last two below zero for never.
 
 What a user's own function measures is never among them, whatever it is called.
 """
 
-PLACES = ("bracket", "rung")
+RUNG_COLUMNS = ("bracket", "rung")
 """Columns of a pruned sweep that say how far a trial came."""
 
 
-def beside(results: Iterable[str], axes: Collection[str]) -> tuple[str, ...]:
-    """Return what results are called in a frame that has these axes, which keep their names.
+def columns_beside_axes(results: Iterable[str], axes: Collection[str]) -> tuple[str, ...]:
+    """Return the columns of results in a frame with these axes: a result gives way to an axis.
 
-    >>> beside(["train_loss", "steps"], ["lr", "steps"])
+    >>> columns_beside_axes(["train_loss", "steps"], ["lr", "steps"])
     ('train_loss', 'steps_taken')
     """
     return tuple(f"{name}_taken" if name in axes else name for name in results)
@@ -54,7 +54,7 @@ def steps_taken(columns: Container[str]) -> str:
     >>> steps_taken(["steps", "state", "steps_taken"]), steps_taken(["lr", "state", "steps"])
     ('steps_taken', 'steps')
     """
-    given, taken = TAKEN
+    given, taken = STEPS_TAKEN
     return taken if taken in columns else given
 
 

@@ -52,7 +52,7 @@ class Progress:
             raise SpecError(f"progress must be True or False; got {shortened(enabled)}")
         self.total_cost = float(total_cost)
         self.total_trials = total_trials
-        self._make = _place() if enabled else None
+        self._make = _bar_class() if enabled else None
         self.enabled = self._make is not None
         self._bar: _Bar | None = None
 
@@ -87,7 +87,7 @@ class Progress:
 
 
 class _Bar(Protocol):
-    """Something that shows how far a sweep is."""
+    """A progress bar, wherever it is drawn."""
 
     def update(self, cost: float, trials: int, best: str | None) -> None:
         """Show it."""
@@ -96,8 +96,8 @@ class _Bar(Protocol):
         """Show it for the last time."""
 
 
-def _place() -> Callable[[float, int], _Bar] | None:
-    """Return the bar for where the user looks, None if there is nothing to look at."""
+def _bar_class() -> Callable[[float, int], _Bar] | None:
+    """Return the bar for a notebook or for a terminal; None where nobody would see it."""
     if os.environ.get("FASTOPT_NO_PROGRESS"):
         return None
     if _in_notebook():
@@ -123,7 +123,7 @@ class NotebookBar:
         self._cost, self._trials = total_cost, total_trials
         self._began = self._shown = time.monotonic()
         self._now: tuple[float, int, str] = (0.0, 0, "-")
-        self._handle = display(self._drawn(), raw=True, display_id=True)
+        self._handle = display(self._contents(), raw=True, display_id=True)
 
     def update(self, cost: float, trials: int, best: str | None) -> None:
         """Show how far it is, if some time has passed since the last time."""
@@ -138,9 +138,9 @@ class NotebookBar:
     def _show(self) -> None:
         self._shown = time.monotonic()
         if self._handle is not None:
-            self._handle.update(self._drawn(), raw=True)
+            self._handle.update(self._contents(), raw=True)
 
-    def _drawn(self) -> dict[str, str]:
+    def _contents(self) -> dict[str, str]:
         cost, trials, best = self._now
         seconds = max(time.monotonic() - self._began, 1e-9)
         part = min(cost / self._cost, 1.0) if self._cost else 0.0

@@ -18,17 +18,17 @@ __all__ = [
     "check_memory",
     "check_model",
     "check_path",
+    "format_bytes",
     "free_disk",
     "free_memory",
-    "memory",
     "size_of",
     "used_disk",
 ]
 
-# Results are held this many times while chunks are put together: 308 bytes for 152, measured.
-GATHERED = 2
-# Bytes that there always are: asking took 0.8 ms of every sweep.
-LITTLE = 1 << 24
+# Copies of the results in memory while chunks are put together: 308 bytes for 152, measured.
+RESULT_COPIES = 2
+# So few bytes are always free; asking how many are took 0.8 ms of every sweep.
+ALWAYS_FREE = 1 << 24
 MEMINFO = Path("/proc/meminfo")
 CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -51,22 +51,22 @@ def free_memory() -> int:
 
 def _free_memory() -> Iterator[int]:
     yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for line in _words(MEMINFO).splitlines():
+    for line in _read_text(MEMINFO).splitlines():
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
     for files in CGROUPS:
-        limit, used = (_words(Path(file)).strip() for file in files)
+        limit, used = (_read_text(Path(file)).strip() for file in files)
         # Pages of files count as used, and give way; the machine has them as available already.
         if limit.isdigit() and used.isdigit():
             yield int(limit) - int(used) + _file_pages(Path(files[0]).parent)
 
 
 def _file_pages(folder: Path) -> int:
-    stat = dict(line.split() for line in _words(folder / "memory.stat").splitlines())
+    stat = dict(line.split() for line in _read_text(folder / "memory.stat").splitlines())
     return int(stat.get("inactive_file", 0))
 
 
-def _words(file: Path) -> str:
+def _read_text(file: Path) -> str:
     try:
         return file.read_text()
     except OSError:
@@ -125,18 +125,19 @@ def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str
     Traceback (most recent call last):
     fastopt.errors.SpecError: the results of 1,099,511,627,776 trials take 158 TB of memory, ...
     """
-    gathered = GATHERED * needed
-    if store is None and gathered > LITTLE and gathered > (free := free_memory()):
+    gathered = RESULT_COPIES * needed
+    if store is None and gathered > ALWAYS_FREE and gathered > (free := free_memory()):
         raise SpecError(
-            f"the results of {trials:,} trials take {memory(needed)} of memory, twice that while "
-            f"they are put together, and {memory(free)} are free. Keep them on disk with store=... "
-            "(--store), record no curves, or run fewer trials: a slice or a sample of the space"
+            f"the results of {trials:,} trials take {format_bytes(needed)} of memory, twice that "
+            f"while they are put together, and {format_bytes(free)} are free. Keep them on disk "
+            "with store=... (--store), record no curves, or run fewer trials: a slice or a sample "
+            "of the space"
         )
     # What is there already from an earlier run needs no more room.
     if store is not None and disk > (free := free_disk(store)) and disk > free + used_disk(store):
         raise SpecError(
-            f"the results of {trials:,} trials take about {memory(disk)} of disk, and "
-            f"{memory(free)} are free at {shortened(os.fspath(store))}. Name a folder on a "
+            f"the results of {trials:,} trials take about {format_bytes(disk)} of disk, and "
+            f"{format_bytes(free)} are free at {shortened(os.fspath(store))}. Name a folder on a "
             "larger disk, "
             "record no curves, or run fewer trials: a slice or a sample of the space"
         )
@@ -166,16 +167,15 @@ def check_model(problem: Any, needed: int, workers: int = 1) -> None:
     Traceback (most recent call last):
     fastopt.errors.SpecError: hidden=8: iris has 67 parameters and takes 1e+03 TB of memory ...
     """
-    if needed * workers > LITTLE and needed * workers > (free := free_memory()):
+    if needed * workers > ALWAYS_FREE and needed * workers > (free := free_memory()):
         layers = f"hidden={'-'.join(map(str, problem.hidden))}: " if problem.hidden else ""
         times = f", times {workers} for trials that are trained at a time" if workers > 1 else ""
         fewer = "fewer workers (n_jobs, --jobs), " if workers > 1 else ""
         raise SpecError(
             f"{layers}{problem.name} has {problem.n_params:,} parameters and takes "
-            f"{memory(needed)} "
-            f"of memory to train{times}, and {memory(free)} are free: for parameters, optimizer "
-            f"state, gradient and scratch. Use {fewer}narrower layers (hidden) or smaller batches "
-            "(batch_size)"
+            f"{format_bytes(needed)} of memory to train{times}, and {format_bytes(free)} are free: "
+            f"for parameters, optimizer state, gradient and scratch. Use {fewer}narrower layers "
+            "(hidden) or smaller batches (batch_size)"
         )
 
 
@@ -204,8 +204,10 @@ def check_memory(needed: int, what: str, remedy: str) -> None:
     Traceback (most recent call last):
     fastopt.errors.SpecError: data take 1e+03 TB of memory, and ... are free. Use fewer rows
     """
-    if needed > LITTLE and needed > (free := free_memory()):
-        raise SpecError(f"{what} {memory(needed)} of memory, and {memory(free)} are free. {remedy}")
+    if needed > ALWAYS_FREE and needed > (free := free_memory()):
+        raise SpecError(
+            f"{what} {format_bytes(needed)} of memory, and {format_bytes(free)} are free. {remedy}"
+        )
 
 
 LONGEST_NAME = 255
@@ -241,7 +243,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     return Path(text)
 
 
-def memory(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Write a number of bytes in decimal units.
 
     >>> [memory(b) for b in (12, 3400, 5.6e7, 2e12, 3e16)]

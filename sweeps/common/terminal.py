@@ -18,48 +18,48 @@ from rich.table import Table
 from fastopt.errors import CacheWarning, ExecutorError, FastoptError, StoreError, SweepWarning
 from sweeps.common.interrupt import INTERRUPTED
 
-__all__ = ["messages", "table"]
+__all__ = ["errors_as_messages", "table"]
 
 USAGE_ERROR = 2
 
 
 @contextmanager
-def messages() -> Iterator[None]:
-    """Turn our own errors and warnings into one readable message each on stderr."""
+def errors_as_messages() -> Iterator[None]:
+    """Print our own errors and warnings as one readable message each on stderr."""
     console = Console(stderr=True)
     try:
         with warnings.catch_warnings():
             for category in (SweepWarning, CacheWarning):
                 warnings.simplefilter("always", category)
-            warnings.showwarning = _shower(console, warnings.showwarning)
+            warnings.showwarning = _warning_printer(console, warnings.showwarning)
             yield
     except ImportError as error:
         if "fastopt[" not in str(error):
             raise
-        _say(console, "error", "red", error)
+        _print_message(console, "error", "red", error)
         raise typer.Exit(USAGE_ERROR) from None
     except (FastoptError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        _say(console, "error", "red", error)
+        _print_message(console, "error", "red", error)
         outside = isinstance(error, StoreError | ExecutorError | OSError)
         raise typer.Exit(1 if outside else USAGE_ERROR) from None
     except KeyboardInterrupt:
-        _say(console, "interrupted", "yellow", "nothing more was written")
+        _print_message(console, "interrupted", "yellow", "nothing more was written")
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _shower(console: Console, usual: Any) -> Any:
+def _warning_printer(console: Console, usual: Any) -> Any:
     def show(message: Any, category: Any, *where: Any, **more: Any) -> None:
         if issubclass(category, SweepWarning | CacheWarning):
-            _say(console, "warning", "yellow", message)
+            _print_message(console, "warning", "yellow", message)
         else:
             usual(message, category, *where, **more)
 
     return show
 
 
-def _say(console: Console, what: str, colour: str, message: object) -> None:
+def _print_message(console: Console, what: str, colour: str, message: object) -> None:
     # Messages hold [brackets] of their own, and a path must survive copying: no wrapping.
     console.print(f"[{colour}]{what}:[/{colour}]", end=" ")
     console.print(str(message), markup=False, highlight=False, soft_wrap=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["duration", "number"]
+__all__ = ["format_duration", "format_number"]
 
 
-def number(value: Any) -> str:
+def format_number(value: Any) -> str:
     """Write one cell of a table: four significant digits or eight characters, a dash for nothing.
 
     >>> [number(v) for v in (0.97781, 0.0068129, 7.9141e-4, 64, 1e-8, "adam", None, math.nan, True)]
@@ -22,7 +22,7 @@ def number(value: Any) -> str:
     return text if len(text) <= 8 else f"{value:.3g}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a time in the two largest units that matter.
 
     >>> [duration(s) for s in (0.0123, 2.34, 61.0, 3725.0, 200000.0)]

@@ -29,7 +29,7 @@ from sweeps.engine.plan import Block, Plan
 from sweeps.engine.records import SETTINGS
 from sweeps.engine.unread import factors, unread
 from sweeps.problems.landscapes import Landscape
-from sweeps.space.axes import ends, possible
+from sweeps.space.axes import ends, support
 
 __all__ = ["check_effects"]
 
@@ -113,8 +113,8 @@ def _readers(
     if name in (*plan.common, *COMMON):
         return ["every trial"], []
     defaults = plan.options.defaults
-    rules = possible(part.get("optimizer", (defaults["optimizer"],)))
-    used = possible(part.get("schedule", (defaults["schedule"],)))
+    rules = support(part.get("optimizer", (defaults["optimizer"],)))
+    used = support(part.get("schedule", (defaults["schedule"],)))
     by_rule = [_by_rule(r, plan, part, name, keyword) for r in rules]
     by_schedule = [
         (f"schedule {s}", not isinstance(s, Schedule) and name in schedule_row(s).params)

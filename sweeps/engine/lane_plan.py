@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.common.names import PLACES, TAKEN, refuse_taken
+from sweeps.common.names import RUNG_COLUMNS, STEPS_TAKEN, refuse_taken
 from sweeps.common.resources import check_curve
 from sweeps.common.states import State
 from sweeps.engine import lanes
@@ -119,9 +119,9 @@ class LanePlan(Plan):
             )
         for name in WITHOUT:
             defaults.pop(name, None)
-        named = (*RESULTS, *MEASURES, *TAKEN)
+        named = (*RESULTS, *MEASURES, *STEPS_TAKEN)
         measured = dict.fromkeys(named, "a result of every trial")
-        places = dict.fromkeys(("step", "loss", *PLACES), "a column of curves and histories")
+        places = dict.fromkeys(("step", "loss", *RUNG_COLUMNS), "a column of curves and histories")
         axes = dict.fromkeys((*COMMON, *problem.start_axes), "what may be an axis")
         refuse_taken(f"coordinate of {problem.name}", problem.names, axes | places | measured)
         self.common = (*(n for n in COMMON if n not in WITHOUT), *problem.start_axes)

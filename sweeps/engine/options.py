@@ -14,7 +14,7 @@ from fastopt.errors import SpecError, did_you_mean, shortened
 from fastopt.rules import RULES, Rule
 from sweeps.common.limits import is_finite
 from sweeps.engine.columns import ALIASES, accepts, choose, find_rule, schedule_parameters, whole
-from sweeps.space.axes import possible
+from sweeps.space.axes import support
 from sweeps.space.space import Space
 
 __all__ = [
@@ -100,7 +100,7 @@ def check_names(space: Space, options: Options, common: Sequence[str] = COMMON) 
             )
     everywhere: dict[str, Rule] = {}
     for part in space.parts:
-        used = possible(part.get("optimizer", (options.defaults["optimizer"],)))
+        used = support(part.get("optimizer", (options.defaults["optimizer"],)))
         rules = {name: find_rule(name) for name in dict.fromkeys(used)}
         everywhere |= rules
         for name in [n for n in part if n not in shared]:

@@ -16,7 +16,7 @@ from fastopt import schedules
 from fastopt.compile import frozen
 from fastopt.errors import SpecError, shortened
 from fastopt.rules import Rule
-from sweeps.common.names import beside
+from sweeps.common.names import columns_beside_axes
 from sweeps.common.resources import check_curve, check_model
 from sweeps.common.states import State
 from sweeps.engine import trial
@@ -170,7 +170,7 @@ class Plan:
     @property
     def result_columns(self) -> tuple[str, ...]:
         """What ``results`` are called beside the axes: an axis keeps its name."""
-        return beside(self.results, self.space.names)
+        return columns_beside_axes(self.results, self.space.names)
 
     @property
     def size(self) -> int:

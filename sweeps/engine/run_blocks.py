@@ -23,7 +23,7 @@ from threadpoolctl import ThreadpoolController
 
 from fastopt.compile import kernel
 from fastopt.errors import SpecError, shortened
-from sweeps.common.interrupt import check, exposed
+from sweeps.common.interrupt import check_interrupt, immediate_interrupts
 from sweeps.engine import queue
 from sweeps.engine.plan import Block
 from sweeps.problems.base import DataProblem
@@ -107,7 +107,7 @@ def runner(block: Block) -> Callable:
 def compile_block(block: Block) -> None:
     """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
     nothing = np.empty(0, np.int64)
-    with exposed():
+    with immediate_interrupts():
         runner(block)(queue.controls(), nothing, block.item_cost, block.trials, block.constants())
 
 
@@ -140,7 +140,7 @@ def run_block(
             for _ in range(workers):
                 running.append(threads().submit(runner(block), *data))
             while wait(running, POLL).not_done and not stop.is_set():
-                check()
+                check_interrupt()
                 watch(int(control[queue.COST]), int(control[queue.DONE]))
             watch(int(control[queue.COST]), int(control[queue.DONE]))
             finished = not stop.is_set()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.common.limits import spread
+from sweeps.common.limits import spaced_ids
 
 __all__ = ["Sample", "sampled"]
 
@@ -37,7 +37,7 @@ def sampled(plan: Any) -> Sample:
     A plan keeps the answer: ``plan.sample``.
     """
     most = SHAPES if "hidden" in plan.space.names else LOOKED_AT
-    ids = spread(plan.size, most)
+    ids = spaced_ids(plan.size, most)
     steps = points = scratch = 0
     costs: list[int] = []
     for block in plan.blocks(ids, results=False):

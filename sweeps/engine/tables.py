@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweeps.common.names import COUNTS
+from sweeps.common.names import STEP_COUNTS
 from sweeps.engine.chunks import Rows, lengthened
 from sweeps.engine.plan import Plan
 from sweeps.space.space import Space
@@ -26,7 +26,7 @@ class Parts(NamedTuple):
     info: dict[str, Any]
     space: Space | None = None
     plan: Plan | None = None
-    counts: Sequence[str] = COUNTS
+    counts: Sequence[str] = STEP_COUNTS
 
 
 def parts_of(plan: Plan, rows: Rows, info: Mapping[str, Any]) -> Parts:
@@ -78,7 +78,7 @@ def columns_of(plan: Plan, rows: Rows) -> dict[str, np.ndarray]:
     columns["state"] = rows.state
     for k, name in enumerate(plan.result_columns):
         cells = rows.out[:, k]
-        if name in COUNTS:
+        if name in STEP_COUNTS:
             cells = np.where(np.isnan(cells), -1.0, cells).astype(np.int64)
         columns[name] = np.where(np.isinf(cells), np.nan, cells) if name == "best_loss" else cells
     if rows.errors:

@@ -79,6 +79,6 @@ def sweep_callable(
     ({'x': 1.0, 'l2': 0.1}, 0.1)
     """
     study = Study(space, metric=metric, mode=mode)
-    facts = study._caller(function, None, progress).run(executor, n_jobs, stacklevel=2)
+    facts = study._new_run(function, None, progress).run(executor, n_jobs, stacklevel=2)
     name = getattr(function, "__name__", type(function).__name__)
     return study.result(**facts, problem=name)

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ExecutorError, SpecError, SweepWarning, shortened
-from sweeps.common.interrupt import held
+from sweeps.common.interrupt import deferred_interrupts
 from sweeps.common.progress import Progress
 from sweeps.engine.chunks import Chunk
 from sweeps.engine.run_blocks import worker_count
-from sweeps.running.dispatch import run_elsewhere
-from sweeps.running.jobs import Answers, Calling
+from sweeps.running.dispatch import run_on_executor
+from sweeps.running.jobs import Answers, FunctionJob
 from sweeps.running.reasons import warn_of_failures
 
-__all__ = ["Caller"]
+__all__ = ["StudyRun"]
 
 
 def _refuse_other_arguments(function: Callable) -> None:
-    """Raise if calls with one dict would all fail, or all come to a generator."""
+    """Raise if every call with one dict would fail, or return a generator."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise SpecError(
             f"the objective must return numbers, and {shortened(function)} yields: return the last"
@@ -42,7 +42,7 @@ def _refuse_other_arguments(function: Callable) -> None:
         ) from None
 
 
-class Caller:
+class StudyRun:
     """One run over the next trials of a study.
 
     Parameters
@@ -79,7 +79,7 @@ class Caller:
             )
         _refuse_other_arguments(function)
         self._study, self._size = study, size
-        self._job = Calling(function, study.space, judge)
+        self._job = FunctionJob(function, study.space, judge)
         self._bar = Progress(size, size, enabled=progress)
         self._asked: list[int] = []
         self._told = 0
@@ -102,12 +102,12 @@ class Caller:
         ExecutorError
             The executor does not work, and no trial is finished.
         """
-        # More than there are cores, if the user says so: functions wait for other things, too.
+        # May be more than there are cores: functions may wait for something else.
         workers = max(worker_count(n_jobs), n_jobs)
         where, began = "threads" if executor is None else executor, time.perf_counter()
         try:
-            with held(), self._bar:
-                run_elsewhere(where, workers, self._job, self._chunks(), self._keep)
+            with deferred_interrupts(), self._bar:
+                run_on_executor(where, workers, self._job, self._chunks(), self._keep)
         except KeyboardInterrupt:
             pass
         except ExecutorError as error:
@@ -116,8 +116,8 @@ class Caller:
             early = f"the sweep ended early: {error}"
             warnings.warn(early, SweepWarning, stacklevel=stacklevel + 1)
         finally:
-            self._study._give_back(self._asked)
-        self._study._remark(stacklevel + 2)
+            self._study._return_trials(self._asked)
+        self._study._warn_of_remarks(stacklevel + 2)
         warn_of_failures(self._errors, self._told, stacklevel + 2)
         seconds = time.perf_counter() - began
         return {
@@ -128,11 +128,11 @@ class Caller:
         }
 
     def _chunks(self) -> Iterator[Chunk]:
-        for i in itertools.islice(self._study._next(), self._size):
+        for i in itertools.islice(self._study._next_trials(), self._size):
             self._asked.append(i)
             yield Chunk(i, np.array([i]))
 
     def _keep(self, chunk: Chunk, answers: Answers) -> None:
-        self._errors |= self._study._take(answers)
+        self._errors |= self._study._record_answers(answers)
         self._told += len(answers)
         self._bar.update(self._told, self._told, self._study.best_value)

@@ -14,7 +14,7 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.common.names import RESERVED, refuse_taken
 from sweeps.results import STATES, SweepResult
-from sweeps.space.axes import Points, common_kind, ends, kind_of, possible, untied
+from sweeps.space.axes import Points, common_kind, ends, kind_of, support, untie
 from sweeps.space.categories import categories_of, uncategorised
 from sweeps.space.distributions import Draws, LogUniform
 from sweeps.space.space import DTYPES
@@ -76,7 +76,7 @@ def to_optuna(result: SweepResult, study: Any = None) -> Any:
     rows = ({name: column[k] for name, column in columns.items()} for k in range(len(result)))
     study.add_trials(
         [
-            _frozen(optuna, result, row, distributions, fit, curves.get(row["trial_id"], {}))
+            _frozen_trial(optuna, result, row, distributions, fit, curves.get(row["trial_id"], {}))
             for row, fit in zip(rows, counts)
         ]
     )
@@ -147,7 +147,7 @@ def from_optuna(study: Any, *, metric: str = "value") -> SweepResult:
     columns["error"] = np.empty(len(trials), object)
     columns["error"][:] = [t.user_attrs.get("error") for t in trials]
     mode = "max" if study.direction.name == "MAXIMIZE" else "min"
-    curves = _reported(trials, metric)
+    curves = _reported_curves(trials, metric)
     return SweepResult(columns, curves, metric, mode, {"n_trials": len(trials)}, counts=())
 
 
@@ -159,7 +159,7 @@ def _optuna() -> Any:
     return optuna
 
 
-def _frozen(
+def _frozen_trial(
     optuna: Any,
     result: SweepResult,
     row: dict[str, Any],
@@ -167,10 +167,10 @@ def _frozen(
     counts: bool,
     curve: dict[int, float],
 ) -> Any:
-    """Return one row of a result as a finished trial; ``counts`` if its metric can be told."""
+    """Return one row of a result as a finished trial; ``counts``: it is COMPLETE and finite."""
     state = STATES[int(row["state"])]
     theirs = "PRUNED" if state == "COMPLETE" and not counts else TO_OPTUNA[state]
-    given = {name: row[name] for name in result.axes if not _missing(row[name])}
+    given = {name: row[name] for name in result.axes if not _is_missing(row[name])}
     params = {name: _plain(value) for name, value in given.items()}
     return optuna.trial.create_trial(
         state=optuna.trial.TrialState[theirs],
@@ -190,13 +190,13 @@ def _frozen(
 def _distribution(optuna: Any, result: SweepResult, name: str) -> Any:
     """Return the distribution that holds every value the axis has in any part of the space."""
     parts = () if result.space is None else result.space.parts
-    axes: Sequence[Sequence] = [untied(part[name]) for part in parts if name in part]
+    axes: Sequence[Sequence] = [untie(part[name]) for part in parts if name in part]
     if not axes:
         column = np.asarray(result.columns[name]).tolist()
-        axes = [[v for v in dict.fromkeys(column) if not _missing(v)]]
+        axes = [[v for v in dict.fromkeys(column) if not _is_missing(v)]]
     kind = kind_of(axes[0][0])
     if kind not in ("integer", "real"):
-        values = dict.fromkeys(v for axis in axes for v in possible(axis))
+        values = dict.fromkeys(v for axis in axes for v in support(axis))
         plain = {(type(v), v): v for v in map(_plain, values)}  # True and 1 are two values
         return optuna.distributions.CategoricalDistribution(tuple(plain.values()))
     bounds = [end for axis in axes for end in ends(axis)]
@@ -212,7 +212,7 @@ def _is_log(axis: Sequence) -> bool:
     return isinstance(axis, Points) and axis.log
 
 
-def _missing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     return value is None or value != value
 
 
@@ -234,7 +234,7 @@ def _curves_of(result: SweepResult) -> dict[int, dict[int, float]]:
     }
 
 
-def _reported(trials: list[Any], metric: str) -> dict[str, np.ndarray] | None:
+def _reported_curves(trials: list[Any], metric: str) -> dict[str, np.ndarray] | None:
     """Return intermediate values as the curves of a result, None if there are none."""
     points = [sorted(t.intermediate_values.items()) for t in trials]
     most = max(map(len, points), default=0)
@@ -249,7 +249,7 @@ def _reported(trials: list[Any], metric: str) -> dict[str, np.ndarray] | None:
 
 
 def _column(name: str, trials: list[Any]) -> np.ndarray:
-    """Lay a parameter out as :meth:`sweeps.Space.columns` does."""
+    """Return a parameter as a column, of the dtype that :meth:`sweeps.Space.columns` gives it."""
     having = [t for t in trials if name in t.params]
     choices = [v for t in having for v in getattr(t.distributions[name], "choices", ())]
     kinds = {kind_of(value) for value in choices}
@@ -278,7 +278,7 @@ def _state(trial: Any) -> str:
 
 
 def _value(trial: Any, metric: str) -> float:
-    """Return the objective, of one that was pruned the last that it reported."""
+    """Return the objective; of a pruned trial, the last value that it reported."""
     if metric in trial.user_attrs and trial.state.name != "COMPLETE":
         return _real(trial.user_attrs[metric])
     if trial.value is None and trial.intermediate_values and trial.state.name == "PRUNED":
@@ -287,7 +287,7 @@ def _value(trial: Any, metric: str) -> float:
 
 
 def _real(value: Any) -> float:
-    """Return a number as a float; NaN for what is none."""
+    """Return a number as a float; NaN for anything else."""
     if kind_of(value) not in ("integer", "real"):
         return math.nan
     try:

@@ -1,4 +1,4 @@
-"""Ask and tell: hand out the trials of a space to any loop, and take in what it measured."""
+"""Ask and tell: hand out the trials of a space to any loop, and record what it measured."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import numpy as np
 from fastopt.errors import SpecError, SweepWarning, did_you_mean, shortened
 from sweeps.common.names import refuse_taken
 from sweeps.common.states import STATES, State
-from sweeps.functions.calling import Caller
-from sweeps.functions.tell import count, numbers, one_each, state_of
+from sweeps.functions.calling import StudyRun
+from sweeps.functions.tell import check_count, state_of, trial_numbers, values_per_trial
 from sweeps.results import SweepResult
 from sweeps.running.jobs import Answers
 from sweeps.space.space import Space
@@ -36,9 +36,9 @@ class Outcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
     is_misnamed: bool = field(default=False, repr=False)
-    """Whether it FAILED by the name of a metric, as other trials will."""
+    """Whether it FAILED because of the name of a metric, as all other trials will."""
     remarks: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """By metric what its user should know: said once, where the study is, not in a worker."""
+    """Metric -> a warning about it, which the study's process gives once, and no worker."""
 
 
 def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
@@ -99,10 +99,10 @@ def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
 
 
 def _number(value: Any) -> float | None:
-    """Return what has a value as a float, such as a tensor of one element; None for the rest."""
+    """Return a number, or a tensor of one element, as a float; None for anything else."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.ravel()[0] if np.ma.is_masked(value) else value.item()
-    # What is masked has no value; a float of it would be 0.
+    # A masked element has no value; float() would make it 0.
     if isinstance(value, str | bytes | complex) or value is np.ma.masked:
         return None
     try:
@@ -111,8 +111,8 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _ended(outcome: Outcome, state: int, is_bare: bool) -> Outcome:
-    """Return how a trial ended that the caller knows the state of."""
+def _with_state(outcome: Outcome, state: int, is_bare: bool) -> Outcome:
+    """Return the outcome of a trial whose state the caller gave."""
     if is_bare:
         outcome = Outcome(State.FAILED)
     elif outcome.state == State.FAILED and outcome.error is not None and state != State.FAILED:
@@ -206,10 +206,10 @@ class Study:
         SpecError
             ``n`` is not a positive integer.
         """
-        ids = list(itertools.islice(self._next(), count("ask(n): n", n)))
+        ids = list(itertools.islice(self._next_trials(), check_count("ask(n): n", n)))
         return np.array(ids, np.int64), [self.space[i] for i in ids]
 
-    def _next(self) -> Iterator[int]:
+    def _next_trials(self) -> Iterator[int]:
         """Yield the numbers of the trials to come, each pending from then on."""
         while self._returned or self._asked < self.space.size:
             if self._returned:
@@ -250,8 +250,8 @@ class Study:
         >>> study.result().counts
         {'COMPLETE': 2, 'DIVERGED': 0, 'PRUNED': 0, 'FAILED': 2}
         """
-        trials = numbers(ids)
-        told = one_each(ids, len(trials), values, state)
+        trials = trial_numbers(ids)
+        told = values_per_trial(ids, len(trials), values, state)
         fresh = set(self._pending)
         for i in trials:
             if i not in fresh:
@@ -265,11 +265,11 @@ class Study:
         outcomes = [judge(value, self.metric, self.space.names) for value in told]
         if state is not None:
             ended = state_of(state)
-            outcomes = [_ended(o, ended, v is None) for o, v in zip(outcomes, told)]
+            outcomes = [_with_state(o, ended, v is None) for o, v in zip(outcomes, told)]
         self._refuse_misnamed(outcomes)
         for i, outcome in zip(trials, outcomes):
-            self._note(i, outcome)
-        self._remark(stacklevel=3)
+            self._record(i, outcome)
+        self._warn_of_remarks(stacklevel=3)
 
     def _refuse_misnamed(self, outcomes: Iterable[Outcome]) -> None:
         """Raise for a name of a metric, or all trials would run and none would count.
@@ -280,14 +280,14 @@ class Study:
         if errors and self._best is None:
             raise SpecError(errors[0] or "")
 
-    def _remark(self, stacklevel: int) -> None:
-        """Say what is to be said of each metric, once."""
+    def _warn_of_remarks(self, stacklevel: int) -> None:
+        """Give each metric's warning, once."""
         for name, text in self._remarks.items():
             if text:
                 self._remarks[name] = ""
                 warnings.warn(text, SweepWarning, stacklevel=stacklevel)
 
-    def _note(self, i: int, outcome: Outcome) -> None:
+    def _record(self, i: int, outcome: Outcome) -> None:
         self._outcomes[i] = outcome
         self._pending.discard(i)
         for name, text in outcome.remarks.items():
@@ -334,27 +334,27 @@ class Study:
         >>> study.optimize(lambda config: (config["x"] - 3) ** 2, progress=False).best_params_
         {'x': 3}
         """
-        return self.result(**self._caller(function, n_trials, progress).run(executor, n_jobs, 2))
+        return self.result(**self._new_run(function, n_trials, progress).run(executor, n_jobs, 2))
 
-    def _caller(self, function: Callable, n_trials: int | None, progress: bool) -> Caller:
+    def _new_run(self, function: Callable, n_trials: int | None, progress: bool) -> StudyRun:
         left = self.space.size - self._asked + len(self._returned)
-        size = left if n_trials is None else min(left, count("n_trials", n_trials))
+        size = left if n_trials is None else min(left, check_count("n_trials", n_trials))
         meaning = functools.partial(judge, metric=self.metric, axes=self.space.names)
-        return Caller(self, function, meaning, size, progress)
+        return StudyRun(self, function, meaning, size, progress)
 
-    def _give_back(self, ids: Sequence[int]) -> None:
-        """Hand out again those of these trials that nothing is known of."""
+    def _return_trials(self, ids: Sequence[int]) -> None:
+        """Have those of these trials that are still pending handed out again."""
         unknown = [i for i in ids if i in self._pending]
         self._returned.extend(unknown)
         self._pending.difference_update(unknown)
 
-    def _take(self, answers: Answers) -> dict[int, str]:
-        """Take in what calls came to; return why those that FAILED did."""
+    def _record_answers(self, answers: Answers) -> dict[int, str]:
+        """Record the outcomes of calls; return why trials FAILED, by number."""
         lost = {i: Outcome(State.FAILED, error=why) for i, why in answers.errors.items()}
         outcomes = {**answers.outcomes, **lost}
         self._refuse_misnamed(outcomes.values())
         for i, outcome in outcomes.items():
-            self._note(i, outcome)
+            self._record(i, outcome)
         return {i: str(o.error) for i, o in outcomes.items() if o.state == State.FAILED}
 
     def result(self, **info: Any) -> SweepResult:

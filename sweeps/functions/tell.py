@@ -1,4 +1,4 @@
-"""The forms in which a user tells a study about trials."""
+"""Check the arguments of a study's ``ask`` and ``tell``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.states import STATES
 
-__all__ = ["count", "numbers", "one_each", "state_of"]
+__all__ = ["check_count", "state_of", "trial_numbers", "values_per_trial"]
 
 ALIASES = {"FAIL": "FAILED"}
 """Optuna's names of our states, where they differ."""
@@ -32,10 +32,10 @@ def state_of(given: Any) -> int:
     return STATES.index(name)
 
 
-def numbers(ids: Any) -> list[Any]:
-    """Return the trial numbers in ``ids``, one or several; what is no number, as text.
+def trial_numbers(ids: Any) -> list[Any]:
+    """Return the trial numbers in ``ids``, one or several; anything but an integer as text.
 
-    >>> numbers(3), numbers(np.array([1, 2])), numbers([1.0, True])
+    >>> trial_numbers(3), trial_numbers(np.array([1, 2])), trial_numbers([1.0, True])
     ([3], [1, 2], ['1.0', 'True'])
     """
     return [_number(i) for i in np.asarray(ids, object).ravel().tolist()]
@@ -48,10 +48,10 @@ def _number(i: Any) -> Any:
         return str(i)
 
 
-def one_each(ids: Any, n: int, values: Any, state: Any) -> list[Any]:
-    """Return the values of ``n`` trials, of which one may be told as it is.
+def values_per_trial(ids: Any, n: int, values: Any, state: Any) -> list[Any]:
+    """Return a list with one value per trial; of a single trial, ``values`` may be its value.
 
-    >>> one_each(0, 1, 1.5, None), one_each([0, 1], 2, (0.5, 1.5), None)
+    >>> values_per_trial(0, 1, 1.5, None), values_per_trial([0, 1], 2, (0.5, 1.5), None)
     ([1.5], [0.5, 1.5])
     """
     if values is None:
@@ -67,8 +67,8 @@ def one_each(ids: Any, n: int, values: Any, state: Any) -> list[Any]:
     return told
 
 
-def count(what: str, n: Any) -> int:
-    """Return a positive integer, or raise with ``what`` it is of."""
+def check_count(what: str, n: Any) -> int:
+    """Return ``n`` if it is a positive integer, or raise; ``what`` names it."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise SpecError(f"{what} must be an integer >= 1; got {shortened(n)}")
     return int(n)

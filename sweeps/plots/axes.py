@@ -57,7 +57,7 @@ class Axis:
 
     @property
     def centers(self) -> np.ndarray:
-        """Where the cells' values lie, ``(k,)``."""
+        """Positions of the cells' values along the axis, ``(k,)``."""
         return np.arange(float(len(self))) if self.scale == "ordinal" else self.values
 
     @property

@@ -1,4 +1,4 @@
-"""Learning curves: those of the best trials, before bands of all the others."""
+"""Learning curves: those of the best trials, in front of bands of all trials."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import mode_of, one_of, scores
+from sweeps.analysis.stats import check_choice, mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.plots.axes import label_of
 from sweeps.plots.style import MUTED, NOTHING, colours_of, new_axes, value_scale
-from sweeps.plots.tables import varying
-from sweeps.plots.tuned import lines_of
+from sweeps.plots.tables import varying_axes
+from sweeps.plots.tuned import line_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-__all__ = ["bands", "best_curves", "curves", "recorded"]
+__all__ = ["bands", "best_curves", "curves", "recorded_metrics"]
 
 POINTS = 200
 """Steps at which bands are computed."""
@@ -74,10 +74,10 @@ def curves(
     >>> ax.get_xlabel(), [text.get_text() for text in ax.get_legend().get_texts()]
     ('step', ['0.1', 'median of 2 trials', '10 % to 90 %'])
     """
-    names = recorded(result)
+    names = recorded_metrics(result)
     if metric is None:
         metric = result.metric if result.metric in names else names[0]
-    one_of("metric", metric, names)
+    check_choice("metric", metric, names)
     ax = new_axes(ax)
     if by is None:
         lines = best_curves(result, metric, n)
@@ -86,7 +86,7 @@ def curves(
         groups, labels = np.zeros(len(result), np.int64), [f"median of {len(result):,} trials"]
         colours = [MUTED]
     else:
-        axis = lines_of(result, by)
+        axis = line_axis(result, by)
         groups, labels, colours = axis.codes, axis.labels, colours_of(len(axis), axis.numeric)
     for k, (step, low, middle, high) in enumerate(bands(result, metric, groups, len(labels))):
         style: dict[str, Any] = {"color": colours[k], "zorder": 1.5}
@@ -101,12 +101,12 @@ def curves(
     ax.set_xlabel("step")
     ax.set_ylabel(metric)
     ax.grid(color=NOTHING, lw=0.5)
-    title = by if by else ", ".join(varying(result))
+    title = by if by else ", ".join(varying_axes(result))
     ax.legend(title=title, frameon=False, fontsize="small", title_fontsize="small")
     return ax
 
 
-def recorded(result: Table) -> list[str]:
+def recorded_metrics(result: Table) -> list[str]:
     """Return the names of the quantities that curves recorded.
 
     Raises
@@ -128,7 +128,7 @@ def best_curves(result: Table, metric: str, n: int) -> list[tuple[str, np.ndarra
     score = scores(result, metric if metric in result.metrics else result.metric)
     order = np.argsort(score if mode == "min" else -score, kind="stable")
     lines = []
-    varied = varying(result)
+    varied = varying_axes(result)
     for k in order[~np.isnan(score[order])][:n].tolist():
         row = row_of[int(result.columns["trial_id"][k])]
         step, value = np.asarray(held["step"])[row], np.asarray(held[metric])[row]
@@ -163,7 +163,7 @@ def bands(
         if not grid.size:
             found.append((grid,) * 4)
             continue
-        held_values = _held(step[mine], value[mine], grid)
+        held_values = _values_at(step[mine], value[mine], grid)
         found.append((grid, *np.nanquantile(held_values, QUANTILES, axis=0)))
     return found
 
@@ -176,7 +176,7 @@ def _steps(step: np.ndarray) -> np.ndarray:
     return np.unique(np.linspace(recorded[0], recorded[-1], POINTS).round())
 
 
-def _held(step: np.ndarray, value: np.ndarray, grid: np.ndarray) -> np.ndarray:
+def _values_at(step: np.ndarray, value: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Return the last value of each trial at or before each step of the grid, NaN past its end."""
     known = ~np.isnan(step)
     trial = np.nonzero(known)[0]

@@ -9,12 +9,12 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.analysis import importance as anova
-from sweeps.analysis.stats import means, mode_of, one_of, scores
+from sweeps.analysis.stats import check_choice, group_means, mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.style import DIVERGED, MOST_TICKS, MUTED, OKABE_ITO, matplotlib, new_axes
-from sweeps.plots.tables import varying
+from sweeps.plots.tables import varying_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -141,12 +141,12 @@ def parallel_coordinates(
     ax = new_axes(ax, width=max(6.4, 1.5 * len(codes)))
     cmap = matplotlib().colormaps["viridis"]
     for k in range(len(sides)):
-        _between(ax, k, codes[k : k + 2], heights[k : k + 2], rank, cmap)
+        _draw_between(ax, k, codes[k : k + 2], heights[k : k + 2], rank, cmap)
     if not np.isnan(rank).all():
         best = int(np.nanargmax(rank))
         path = [height[code[best]] for code, height in zip(codes, heights)]
         ax.plot(range(len(path)), path, "k-", lw=1.8, marker="o", ms=4, label="best trial")
-    _sides(ax, sides, metric, bool((last == 0).any()))
+    _draw_sides(ax, sides, metric, bool((last == 0).any()))
     shades = matplotlib().cm.ScalarMappable(cmap=cmap)
     ax.figure.colorbar(shades, ax=ax, label="mean rank, 1 is best", fraction=0.04, pad=0.01)
     return ax
@@ -154,8 +154,8 @@ def parallel_coordinates(
 
 def _names(result: Table, axes: Sequence[str] | None) -> list[str]:
     for name in axes or ():
-        one_of("axis", name, result.axes)
-    chosen = list(axes or (name for name in varying(result) if name != "seed"))
+        check_choice("axis", name, result.axes)
+    chosen = list(axes or (name for name in varying_axes(result) if name != "seed"))
     if not chosen:
         raise SpecError("parallel coordinates need an axis with two values or more")
     return chosen
@@ -178,7 +178,7 @@ def _heights(side: Axis) -> np.ndarray:
     return (places - low) / (high - low) if high > low else np.full(len(places), 0.5)
 
 
-def _between(
+def _draw_between(
     ax: Any, k: int, codes: list[np.ndarray], heights: list[np.ndarray], rank: np.ndarray, cmap: Any
 ) -> None:
     """Draw one line for each pair of values of two neighbouring axes."""
@@ -189,7 +189,7 @@ def _between(
     both = (left >= 0) & (right >= 0)
     pair = left[both] * shape[1] + right[both]
     count = np.bincount(pair, minlength=shape[0] * shape[1])
-    top = means(rank[both], pair, count.size)
+    top = group_means(rank[both], pair, count.size)
     top[np.isnan(top)] = -1.0  # below every rank: none of them finished
     drawn = np.flatnonzero(count)
     drawn = drawn[np.argsort(top[drawn], kind="stable")]
@@ -202,7 +202,7 @@ def _between(
     ax.add_collection(LineCollection(list(np.stack(ends, 1)), colors=colours, linewidths=widths))
 
 
-def _sides(ax: Any, sides: list[Axis], metric: str, diverged: bool) -> None:
+def _draw_sides(ax: Any, sides: list[Axis], metric: str, diverged: bool) -> None:
     """Draw the upright axes with their values."""
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
     style = {"fontsize": 7, "ha": "left", "va": "center", "zorder": 4, "bbox": box}

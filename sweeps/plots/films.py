@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError
-from sweeps.plots.ground import Traces, contours, coordinates, marks, view_of
+from sweeps.plots.ground import Traces, coordinates, draw_contours, mark_points, view_of
 from sweeps.plots.style import MARKERS, colours_of, matplotlib, new_axes
 from sweeps.problems.landscapes import Landscape
 
@@ -74,13 +74,13 @@ def animate_paths(
     from matplotlib import animation
 
     ax = new_axes(ax, 6.0, 4.8)
-    contours(ax, problem, view or view_of(problem, lines))
+    draw_contours(ax, problem, view or view_of(problem, lines))
     drawn, heads = [], []
     for k, (label, line) in enumerate(lines.items()):
         colour = colours_of(len(lines), ordered=False)[k]
         drawn += ax.plot(*line[:1].T, "-", color=colour, lw=1.8, label=label)
         heads += ax.plot(*line[0], MARKERS[k % len(MARKERS)], color=colour, mec="white", ms=7)
-    marks(ax, problem, lines)
+    mark_points(ax, problem, lines)
     steps = max(map(len, lines.values()))
     frames = np.unique(np.linspace(1, steps, max(1, round(fps * seconds))).round().astype(int))
     clock = ax.set_title("", loc="left")

@@ -20,7 +20,7 @@ from sweeps.plots.style import (
     new_axes,
     plain_numbers,
 )
-from sweeps.plots.tables import Cells, main_axes, table, varying
+from sweeps.plots.tables import Cells, main_axes, table_of_axes, varying_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["heatmap", "phase"]
 
 MOST_FACETS = 12
-WRITTEN = (10, 80)
+ROOM_FOR_TEXT = (10, 80)
 """Columns, and cells in all, up to which values are written into them."""
 
 CONVERGED = "#0072B2"
@@ -93,28 +93,28 @@ def heatmap(
     >>> ax.get_xlabel(), ax.get_ylabel(), [t.get_text() for t in ax.get_legend().get_texts()]
     ('lr', 'beta1', ['diverged', 'best'])
     """
-    x, y = _two(result, x, y)
+    x, y = _two_axes(result, x, y)
     metric = result.metric if metric is None else metric
     names = [y, x] if facet is None else [facet, y, x]
-    found = table(result, names, metric, over)
+    found = table_of_axes(result, names, metric, over)
     panels = found.value[None] if facet is None else found.value
     places = _panels(found, facet, ax)
     mode = mode_of(result, metric)
-    (norm, beyond), best = colour_norm(found.value, mode), _best(found.value, mode)
+    (norm, beyond), best = colour_norm(found.value, mode), _best_cell(found.value, mode)
     cmap = matplotlib().colormaps["viridis_r" if mode == "min" else "viridis"]
     mesh = None
     for k, (place, value) in enumerate(zip(places, panels)):
         lost = found.lost if facet is None else found.lost[k]
-        mesh = _cells(place, found, value, cmap, norm)
-        _grounds(place, found, value, lost)
+        mesh = _draw_cells(place, found, value, cmap, norm)
+        _paint_empty_cells(place, found, value, lost)
         if best is not None and best[:-2] in ((), (k,)):
-            _ring(place, found, best[-2:])
-        _write(place, found, value, cmap, norm)
+            _mark_best(place, found, best[-2:])
+        _write_values(place, found, value, cmap, norm)
         if facet is not None:
             place.set_title(f"{facet} = {found.axes[0].labels[k]}", fontsize="medium")
             place.label_outer()
     if best is not None:
-        shown = f"{over} {metric}" if _pooled(result, names) else metric
+        shown = f"{over} {metric}" if _hides_axes(result, names) else metric
         bar = places[0].figure.colorbar(mesh, ax=list(places), label=shown, extend=beyond)
         plain_numbers(bar.ax.yaxis)
     _legend(places, found, best is not None)
@@ -153,13 +153,13 @@ def phase(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['converged', 'diverged']
     """
-    x, y = _two(result, x, y)
-    found = table(result, [y, x])
+    x, y = _two_axes(result, x, y)
+    found = table_of_axes(result, [y, x])
     ax = new_axes(ax)
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     cmap = LinearSegmentedColormap.from_list("phase", [CONVERGED, *MIXED, DIVERGED])
-    mesh = _cells(ax, found, found.diverged, cmap, Normalize(0.0, 1.0))
+    mesh = _draw_cells(ax, found, found.diverged, cmap, Normalize(0.0, 1.0))
     blank = np.isnan(found.diverged)
     _paint(ax, found, blank, NOTHING)
     share = found.diverged[~blank]
@@ -169,13 +169,13 @@ def phase(
         ("no value", NOTHING, blank.any()),
     ]
     if np.isin(share, (0.0, 1.0)).all():
-        _entries(ax, [_patch(name, colour) for name, colour, there in present if there])
+        _draw_legend(ax, [_patch(name, colour) for name, colour, there in present if there])
     else:
         ax.figure.colorbar(mesh, ax=ax, label="share of trials diverged")
     return ax
 
 
-def _two(result: Table, x: str | None, y: str | None) -> tuple[str, str]:
+def _two_axes(result: Table, x: str | None, y: str | None) -> tuple[str, str]:
     """Fill in the axes that are not given with those most worth a picture."""
     if x is not None and y is not None:
         return x, y
@@ -186,9 +186,9 @@ def _two(result: Table, x: str | None, y: str | None) -> tuple[str, str]:
     return (x, free[0]) if x is not None else (free[0], str(y))
 
 
-def _pooled(result: Table, names: list[str]) -> bool:
-    """Tell whether axes that vary are not in the picture."""
-    return bool({*varying(result)} - {*names})
+def _hides_axes(result: Table, names: list[str]) -> bool:
+    """Tell whether some axis that varies is not in the picture."""
+    return bool({*varying_axes(result)} - {*names})
 
 
 def _panels(found: Cells, facet: str | None, ax: Any) -> list[Any]:
@@ -227,14 +227,14 @@ def _panels(found: Cells, facet: str | None, ax: Any) -> list[Any]:
     return list(places.ravel()[:count])
 
 
-def _best(value: np.ndarray, mode: str) -> tuple[int, ...] | None:
+def _best_cell(value: np.ndarray, mode: str) -> tuple[int, ...] | None:
     if np.isnan(value).all():
         return None
     flat = np.nanargmin(value) if mode == "min" else np.nanargmax(value)
     return tuple(map(int, np.unravel_index(flat, value.shape)))
 
 
-def _cells(ax: Any, found: Cells, value: np.ndarray, cmap: Any, norm: Any) -> Any:
+def _draw_cells(ax: Any, found: Cells, value: np.ndarray, cmap: Any, norm: Any) -> Any:
     y, x = found.axes[-2:]
     shown = np.ma.masked_invalid(value)
     mesh = ax.pcolormesh(x.edges, y.edges, shown, cmap=cmap, norm=norm, rasterized=True)
@@ -244,7 +244,7 @@ def _cells(ax: Any, found: Cells, value: np.ndarray, cmap: Any, norm: Any) -> An
     return mesh
 
 
-def _grounds(ax: Any, found: Cells, value: np.ndarray, lost: np.ndarray) -> None:
+def _paint_empty_cells(ax: Any, found: Cells, value: np.ndarray, lost: np.ndarray) -> None:
     _paint(ax, found, lost, DIVERGED)
     _paint(ax, found, np.isnan(value) & ~lost, NOTHING)
 
@@ -260,22 +260,22 @@ def _paint(ax: Any, found: Cells, where: np.ndarray, colour: str) -> None:
     ax.pcolormesh(x.edges, y.edges, shown, cmap=ListedColormap([colour]), rasterized=True)
 
 
-def _ring(ax: Any, found: Cells, best: tuple[int, ...]) -> None:
+def _mark_best(ax: Any, found: Cells, best: tuple[int, ...]) -> None:
     y, x = found.axes[-2:]
     place = x.centers[best[1]], y.centers[best[0]]
-    size = 26 if _written(found) else 9
+    size = 26 if _has_room_for_text(found) else 9
     for colour, width in (("black", 3.0), ("white", 1.4)):
         ax.plot(*place, "o", ms=size, mfc="none", mec=colour, mew=width, label="_best")
 
 
-def _written(found: Cells) -> bool:
-    columns, cells = WRITTEN
+def _has_room_for_text(found: Cells) -> bool:
+    columns, cells = ROOM_FOR_TEXT
     return len(found.axes[-1]) <= columns and found.value.size <= cells
 
 
-def _write(ax: Any, found: Cells, value: np.ndarray, cmap: Any, norm: Any) -> None:
-    """Write values into cells, while there are few, in the ink that can be read on each."""
-    if not _written(found):
+def _write_values(ax: Any, found: Cells, value: np.ndarray, cmap: Any, norm: Any) -> None:
+    """Write values into cells, unless there are too many; black or white, whichever is legible."""
+    if not _has_room_for_text(found):
         return
     y, x = found.axes[-2:]
     for i, j in zip(*np.nonzero(~np.isnan(value))):
@@ -302,10 +302,10 @@ def _legend(places: list[Any], found: Cells, ring: bool) -> None:
     if ring:
         mark: dict[str, Any] = {"marker": "o", "ls": "none", "mfc": "none", "mec": "black"}
         entries.append(Line2D([], [], label="best", **mark))
-    _entries(places[0], entries, places[0].figure if len(places) > 1 else None)
+    _draw_legend(places[0], entries, places[0].figure if len(places) > 1 else None)
 
 
-def _entries(ax: Any, entries: list[Any], figure: Any = None) -> None:
+def _draw_legend(ax: Any, entries: list[Any], figure: Any = None) -> None:
     """Put a legend above the picture, where it hides no cell."""
     if figure is not None:
         figure.legend(handles=entries, loc="outside upper right", ncols=3, frameon=False)

@@ -1,4 +1,4 @@
-"""What paths are drawn on: the contours of a function of two variables, its start and optima."""
+"""The background of paths: contours of a function of two variables, its start and optima."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from fastopt.errors import SpecError, shortened
 from sweeps.problems.landscapes import Landscape
 
-__all__ = ["Traces", "contours", "coordinates", "marks", "view_of"]
+__all__ = ["Traces", "coordinates", "draw_contours", "mark_points", "view_of"]
 
 GRID = 120  # points a side of the contours' grid: 14 400 calls in plain Python, 0.1 s
 LEVELS = 24
@@ -40,7 +40,7 @@ def coordinates(problem: Landscape, traces: Traces | pd.DataFrame) -> dict[str, 
 
 
 def view_of(problem: Landscape, lines: dict[str, np.ndarray]) -> list[tuple[float, float]]:
-    """Return the box to look at: all paths, but not how far a diverging one flies."""
+    """Return the limits of the picture: all paths, but of a diverging one only the beginning."""
     fixed = np.concatenate([*(line[:1] for line in lines.values()), problem.optima])
     low, high = fixed.min(axis=0), fixed.max(axis=0)
     far = 10.0 * max(float(np.max(high - low)), 1e-3)
@@ -51,7 +51,7 @@ def view_of(problem: Landscape, lines: dict[str, np.ndarray]) -> list[tuple[floa
     return [(float(a), float(b)) for a, b in zip(low - margin, high + margin)]
 
 
-def contours(ax: Any, problem: Landscape, view: Sequence[tuple[float, float]]) -> None:
+def draw_contours(ax: Any, problem: Landscape, view: Sequence[tuple[float, float]]) -> None:
     """Draw the function in shades of grey, on a log scale above its smallest value."""
     x, y = (np.linspace(*side, GRID) for side in view)
     z = np.array([[problem(a, b)[0] for a in x.tolist()] for b in y.tolist()])
@@ -74,8 +74,8 @@ def contours(ax: Any, problem: Landscape, view: Sequence[tuple[float, float]]) -
     ax.set_ylabel(problem.names[1])
 
 
-def marks(ax: Any, problem: Landscape, lines: dict[str, np.ndarray]) -> None:
-    """Mark the start and the known optima, and say what is what."""
+def mark_points(ax: Any, problem: Landscape, lines: dict[str, np.ndarray]) -> None:
+    """Mark the start and the known optima, and add a legend."""
     start = next(iter(lines.values()))[0]
     ax.plot(*start, "o", color="white", mec="black", ms=7, zorder=4, label="_start")
     if len(problem.optima):

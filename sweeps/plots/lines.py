@@ -22,7 +22,7 @@ from sweeps.plots.style import (
     value_scale,
 )
 from sweeps.plots.tables import main_axes
-from sweeps.plots.tuned import REACHED, Tuned, tuned
+from sweeps.plots.tuned import STEPS_TO_TARGET, TunedLines, tune_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +82,7 @@ def sensitivity(
     """
     x = main_axes(result, 1)[0] if x is None else x
     metric = result.metric if metric is None else metric
-    best = tuned(result, x, by, metric, band)
+    best = tune_lines(result, x, by, metric, band)
     ax = new_axes(ax)
     places = line_scale(ax, best.axis)
     for style, row in _series(best.groups):
@@ -137,11 +137,11 @@ def steps_to_target(
     >>> [line.get_ydata().tolist() for line in ax.get_lines()]
     [[800.0, 400.0, 300.0], [800.0, 200.0]]
     """
-    if REACHED not in result.metrics or not result.counting(REACHED).any():
+    if STEPS_TO_TARGET not in result.metrics or not result.counting(STEPS_TO_TARGET).any():
         raise SpecError(
             "no trial reached a target; run sweep(..., target=...) with one that is easier to reach"
         )
-    best = tuned(result, x, by, REACHED)
+    best = tune_lines(result, x, by, STEPS_TO_TARGET)
     axis = best.axis
     if not axis.numeric or axis.values[0] <= 0:
         raise SpecError(f"x must be an axis of positive numbers; {x} has {', '.join(axis.labels)}")
@@ -173,7 +173,7 @@ def _series(groups: Axis | None) -> Iterator[tuple[dict[str, Any], int]]:
         yield {"color": colours[k], "marker": marker, "label": label}, k
 
 
-def _line(ax: Axes, places: np.ndarray, best: Tuned, row: int, style: dict[str, Any]) -> None:
+def _line(ax: Axes, places: np.ndarray, best: TunedLines, row: int, style: dict[str, Any]) -> None:
     known = ~np.isnan(best.middle[row])
     at, size = places[known], 4 if known.sum() <= 30 else 0
     ax.plot(at, best.middle[row, known], ms=size, lw=1.6, **style)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fastopt.errors import SpecError, shortened
 from fastopt.schedules import Schedule, pack
-from sweeps.plots.ground import Traces, contours, coordinates, marks, view_of
+from sweeps.plots.ground import Traces, coordinates, draw_contours, mark_points, view_of
 from sweeps.plots.style import (
     MARKERS,
     NOTHING,
@@ -74,14 +74,14 @@ def paths(
     """
     lines = coordinates(problem, traces)
     ax = new_axes(ax, 6.0, 4.8)
-    contours(ax, problem, view or view_of(problem, lines))
+    draw_contours(ax, problem, view or view_of(problem, lines))
     for k, (label, line) in enumerate(lines.items()):
         line = line[np.unique(np.linspace(0, len(line) - 1, MOST_POINTS).round().astype(int))]
         colour = colours_of(len(lines), ordered=False)[k]
         ax.plot(*line.T, "-", color="white", lw=3.0, label="_halo")
         ax.plot(*line.T, "-", color=colour, lw=1.6, label=label)
         ax.plot(*line[-1], MARKERS[k % len(MARKERS)], color=colour, mec="white", label="_end")
-    marks(ax, problem, lines)
+    mark_points(ax, problem, lines)
     return ax
 
 

@@ -31,7 +31,7 @@ MOST_TICKS = 12
 
 WIDE = 10.0  # from here on a linear scale of colours shows only the largest values
 
-FAR = 3.0
+MEDIANS_SHOWN = 3.0
 """Colours reach from the best value to this many times as far as the median cell.
 
 Half of the cells so share a third of the colours or more. Without an end, a few learning rates
@@ -78,7 +78,7 @@ def log_range(values: np.ndarray, wide: float) -> bool:
 def colour_norm(values: np.ndarray, mode: str) -> tuple[Any, str]:
     """Return the norm for colours over the finite values, and where it ends short of them.
 
-    It is logarithmic if values span a decade, and ends :data:`FAR` from the best one.
+    It is logarithmic if values span a decade, and ends :data:`MEDIANS_SHOWN` from the best one.
 
     >>> norm, beyond = colour_norm(np.array([0.1, 0.96, 0.97, 0.98]), "max")
     >>> round(norm.vmin, 3), norm.vmax, beyond
@@ -96,7 +96,9 @@ def colour_norm(values: np.ndarray, mode: str) -> tuple[Any, str]:
     log = log_range(known, WIDE)
     scaled = np.log(known) if log else known
     low, high = float(scaled.min()), float(scaled.max())
-    reach = FAR * (high - float(np.median(scaled)) if mode == "max" else np.median(scaled) - low)
+    reach = MEDIANS_SHOWN * (
+        high - float(np.median(scaled)) if mode == "max" else np.median(scaled) - low
+    )
     beyond = "neither"
     if 0.0 < reach < high - low:
         low, high = (high - reach, high) if mode == "max" else (low, low + reach)
@@ -107,7 +109,7 @@ def colour_norm(values: np.ndarray, mode: str) -> tuple[Any, str]:
 
 
 def colours_of(count: int, ordered: bool) -> list[Any]:
-    """Return a colour for each of some lines: of an ordered scale, or as unlike as they get."""
+    """Return a colour per line: from an ordered scale, or as different as possible."""
     if not ordered and count <= len(OKABE_ITO):
         return list(OKABE_ITO[:count])
     # The yellow end of viridis cannot be seen on white.
@@ -116,7 +118,7 @@ def colours_of(count: int, ordered: bool) -> list[Any]:
 
 
 def cell_axes(ax: Axes, x: Axis, y: Axis) -> None:
-    """Scale, tick and name both sides of a picture of cells."""
+    """Set the scale, ticks and labels of both axes of a picture of cells."""
     for axis, side in ((x, ax.xaxis), (y, ax.yaxis)):
         if axis.scale == "log":
             (ax.set_xscale if axis is x else ax.set_yscale)("log")
@@ -126,7 +128,7 @@ def cell_axes(ax: Axes, x: Axis, y: Axis) -> None:
 
 
 def tick_at(side: Any, places: np.ndarray, labels: list[str]) -> None:
-    """Write labels at places; if there are too many, evenly spaced ones."""
+    """Set ticks and their labels; if there are too many, only every n-th."""
     every = math.ceil(len(places) / MOST_TICKS)
     side.set_ticks(places[::every], labels[::every])
     side.set_ticks([], minor=True)
@@ -149,7 +151,7 @@ def plain_numbers(side: Any) -> None:
 
 
 def line_scale(ax: Axes, axis: Axis) -> np.ndarray:
-    """Scale and name the x axis of lines over the values of an axis; return their places."""
+    """Set scale and label of the x axis for lines over an axis; return its values' positions."""
     ax.set_xlabel(axis.name)
     if not axis.numeric:
         tick_at(ax.xaxis, axis.centers, axis.labels)

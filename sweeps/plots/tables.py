@@ -1,4 +1,4 @@
-"""Trials counted into the cells of a picture: sums over codes, whatever the number of trials."""
+"""Group trials into the cells of a picture, in time linear in their number."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import configurations, means, mode_of, one_of, scores
+from sweeps.analysis.stats import check_choice, configurations, group_means, mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.common.states import State
 from sweeps.plots.axes import BINS, Axis, axis_of
 
 __all__ = [
-    "OVER", "SEED", "Cells", "Pool", "main_axes", "pool", "table", "tabulate", "varying",
+    "OVER",
+    "SEED",
+    "Cells",
+    "Pool",
+    "average_seeds",
+    "main_axes",
+    "table_of_axes",
+    "tabulate",
+    "varying_axes",
 ]  # fmt: skip
 
 OVER = ("best", "mean", "worst")
@@ -27,7 +35,7 @@ SEED = "seed"
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """One metric of every configuration, averaged over its seeds; made by :func:`pool`.
+    """One metric of every configuration, averaged over its seeds; made by :func:`average_seeds`.
 
     Parameters
     ----------
@@ -46,7 +54,7 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """What the cells of a picture hold; made by :func:`table`.
+    """The values in the cells of a picture; made by :func:`table_of_axes`.
 
     Parameters
     ----------
@@ -67,25 +75,25 @@ class Cells:
         return np.isnan(self.value) & (self.diverged > 0.0)
 
 
-def pool(result: Table, metric: str, kept: Collection[str] = ()) -> Pool:
+def average_seeds(result: Table, metric: str, kept: Collection[str] = ()) -> Pool:
     """Average a metric over seeds, unless ``seed`` is among the axes kept."""
     score, mode = scores(result, metric), mode_of(result, metric)
     if SEED not in result.axes or SEED in kept:
         return Pool(np.arange(len(result)), score, mode)
     codes = configurations(result.columns, [name for name in result.axes if name != SEED])
-    # Configurations are numbered as they come: each new one is a new maximum.
+    # Configurations are numbered in order of appearance: each new one is a new maximum.
     rows = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
-    return Pool(rows, means(score, codes, len(rows)), mode)
+    return Pool(rows, group_means(score, codes, len(rows)), mode)
 
 
-def table(
+def table_of_axes(
     result: Table,
     names: Sequence[str],
     metric: str | None = None,
     over: str = "best",
     bins: int = BINS,
 ) -> Cells:
-    """Count a result into the cells of a few of its axes.
+    """Group the trials of a result into cells, by a few of its axes.
 
     Parameters
     ----------
@@ -115,27 +123,27 @@ def table(
     >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
     ...            "seed": np.array([0, 1, 0, 1]), "state": np.array([0, 0, 0, 1]),
     ...            "loss": np.array([1.0, 3.0, 5.0, np.nan])}
-    >>> found = table(SweepResult(columns, None, "loss", "min", {}), ["lr"])
+    >>> found = table_of_axes(SweepResult(columns, None, "loss", "min", {}), ["lr"])
     >>> found.value, found.diverged
     (array([2., 5.]), array([0. , 0.5]))
     """
     for name in names:
-        one_of("axis", name, result.axes)
+        check_choice("axis", name, result.axes)
     if not len(result):
         raise SpecError("there is nothing to draw: no trial has finished")
     if len({*names}) < len(names):
         raise SpecError(f"the axes of a picture must be different ones; got {', '.join(names)}")
-    one_of("over", over, OVER)
+    check_choice("over", over, OVER)
     metric = result.metric if metric is None else metric
     axes = tuple(axis_of(name, result.columns[name], bins) for name in names)
-    return tabulate(result, axes, pool(result, metric, names), over)
+    return tabulate(result, axes, average_seeds(result, metric, names), over)
 
 
 def tabulate(result: Table, axes: Sequence[Axis], pooled: Pool, over: str) -> Cells:
-    """Return the table of axes and a pool that are known already: see :func:`table`."""
+    """Do what :func:`table_of_axes` does, with axes and averages that are known already."""
     shape = tuple(len(axis) for axis in axes)
     size = math.prod(shape)
-    where = _where(axes, shape)
+    where = _cell_of_trials(axes, shape)
     state = np.asarray(result.columns["state"])
     ended, diverged = (
         np.bincount(where[(where >= 0) & chosen], minlength=size)
@@ -145,7 +153,7 @@ def tabulate(result: Table, axes: Sequence[Axis], pooled: Pool, over: str) -> Ce
     counts = (where[pooled.rows] >= 0) & ~np.isnan(pooled.score)
     cells, score = where[pooled.rows][counts], pooled.score[counts]
     if over == "mean":
-        value = means(score, cells, size)
+        value = group_means(score, cells, size)
     else:
         smallest = (over == "best") == (pooled.mode == "min")
         value = np.full(size, math.inf if smallest else -math.inf)
@@ -154,7 +162,7 @@ def tabulate(result: Table, axes: Sequence[Axis], pooled: Pool, over: str) -> Ce
     return Cells(tuple(axes), value.reshape(shape), share.reshape(shape))
 
 
-def varying(result: Table) -> list[str]:
+def varying_axes(result: Table) -> list[str]:
     """Return the axes with two values or more."""
     return [name for name in result.axes if len(axis_of(name, result.columns[name])) > 1]
 
@@ -187,7 +195,7 @@ def main_axes(result: Table, count: int = 2) -> list[str]:
     return [axis.name for axis in varied[:count]]
 
 
-def _where(axes: Sequence[Axis], shape: Sequence[int]) -> np.ndarray:
+def _cell_of_trials(axes: Sequence[Axis], shape: Sequence[int]) -> np.ndarray:
     """Return the flat cell of every trial, -1 where it lacks one of the axes."""
     where = np.zeros(len(axes[0].codes), np.int64)
     absent = np.zeros(len(where), bool)

@@ -7,24 +7,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.analysis.stats import configurations, mode_of, one_of, scores, spread_of
+from sweeps.analysis.stats import check_choice, configurations, mode_of, scores, summarize_groups
 from sweeps.analysis.table import Table
 from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of
-from sweeps.plots.tables import SEED, pool
+from sweeps.plots.tables import SEED, average_seeds
 
-__all__ = ["BANDS", "MOST_LINES", "REACHED", "Tuned", "lines_of", "over_seeds", "tuned"]
+__all__ = [
+    "BANDS",
+    "MOST_LINES",
+    "STEPS_TO_TARGET",
+    "TunedLines",
+    "line_axis",
+    "over_seeds",
+    "tune_lines",
+]
 
 BANDS = {"range": ("min", "max"), "std": ("below", "above"), "ci": ("ci_low", "ci_high")}
 """Name of a band -> its lower and its upper side."""
 
-REACHED = "steps_to_target"
+STEPS_TO_TARGET = "steps_to_target"
 MOST_LINES = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Tuned:
-    """What :func:`tuned` finds.
+class TunedLines:
+    """The lines and bands that :func:`tune_lines` finds.
 
     Parameters
     ----------
@@ -45,14 +53,14 @@ class Tuned:
     lost: np.ndarray
 
 
-def tuned(
+def tune_lines(
     result: Table,
     x: str,
     by: str | None,
     metric: str,
     band: str = "range",
     spread: dict[str, np.ndarray] | None = None,
-) -> Tuned:
+) -> TunedLines:
     """Find the best configuration at each value of ``x``, for each value of ``by``.
 
     For ``steps_to_target`` a configuration counts only if all of its seeds reached the target.
@@ -73,18 +81,18 @@ def tuned(
     SpecError
         A name does not exist, or ``by`` has too many values.
     """
-    one_of("axis", x, result.axes)
-    one_of("metric", metric, result.metrics)
-    one_of("band", band, tuple(BANDS))
+    check_choice("axis", x, result.axes)
+    check_choice("metric", metric, result.metrics)
+    check_choice("band", band, tuple(BANDS))
     axis = axis_of(x, result.columns[x])
-    groups = lines_of(result, by) if by else None
+    groups = line_axis(result, by) if by else None
     if spread is None:
         spread = over_seeds(result, metric, SEED not in (x, by))
     shape = (len(groups) if groups else 1, len(axis))
     at = axis.codes[spread["row"]]
     line = groups.codes[spread["row"]] if groups else np.zeros(len(at), np.int64)
     good = (at >= 0) & (line >= 0) & ~np.isnan(spread["mean"])
-    if metric == REACHED and metric in result.step_columns:
+    if metric == STEPS_TO_TARGET and metric in result.step_columns:
         good &= spread["n"] == spread["n_trials"]
     chosen = np.flatnonzero(good)
     sign = 1.0 if mode_of(result, metric) == "min" else -1.0
@@ -100,12 +108,12 @@ def tuned(
     some = np.bincount(axis.codes[diverged], minlength=shape[1]) > 0
     middle, low, high = sides
     lost = some & np.isnan(middle).all(axis=0)
-    return Tuned(axis, groups, middle, low, high, lost)
+    return TunedLines(axis, groups, middle, low, high, lost)
 
 
-def lines_of(result: Table, by: str) -> Axis:
+def line_axis(result: Table, by: str) -> Axis:
     """Return the axis ``by``, if its values are few enough for a line each."""
-    one_of("axis", by, result.axes)
+    check_choice("axis", by, result.axes)
     groups = axis_of(by, result.columns[by])
     if len(groups) > MOST_LINES:
         raise SpecError(
@@ -116,7 +124,7 @@ def lines_of(result: Table, by: str) -> Axis:
 
 
 def over_seeds(result: Table, metric: str, pooled: bool = True) -> dict[str, np.ndarray]:
-    """Return what bands need of :meth:`SweepResult.over_seeds`, by column.
+    """Return the columns of :meth:`SweepResult.over_seeds` that bands need.
 
     Parameters
     ----------
@@ -137,8 +145,8 @@ def over_seeds(result: Table, metric: str, pooled: bool = True) -> dict[str, np.
         same = dict.fromkeys(("mean", *(side for band in BANDS.values() for side in band)), score)
         return {"row": np.arange(len(score)), "n_trials": ones, "n": ones, **same}
     codes = configurations(result.columns, [name for name in result.axes if name != SEED])
-    rows = pool(result, metric).rows
-    spread = spread_of(scores(result, metric), codes, len(rows))
+    rows = average_seeds(result, metric).rows
+    spread = summarize_groups(scores(result, metric), codes, len(rows))
     spread["below"] = spread["mean"] - spread["std"]
     spread["above"] = spread["mean"] + spread["std"]
     return {**spread, "row": rows, "n_trials": np.bincount(codes, minlength=len(rows))}

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.pruning.asha import ASHA
-from sweeps.pruning.base import Pruner, Round, Rounds, expected, play
+from sweeps.pruning.base import Pruner, Round, Rounds, estimate_pruning, play_rounds
 from sweeps.pruning.halving import Hyperband, SuccessiveHalving
 from sweeps.pruning.median import MedianStopping
 
@@ -26,8 +26,8 @@ __all__ = [
     "Rounds",
     "SuccessiveHalving",
     "as_pruner",
-    "expected",
-    "play",
+    "estimate_pruning",
+    "play_rounds",
 ]
 
 PRUNERS: dict[str, Callable[..., Pruner]] = {
@@ -40,7 +40,7 @@ PRUNERS: dict[str, Callable[..., Pruner]] = {
 
 
 def as_pruner(given: Any) -> Pruner:
-    """Return the pruner that is meant.
+    """Return the pruner that a name, a dict or an object stands for.
 
     Parameters
     ----------

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweeps.pruning.base import Pruner, Round, Rounds
-from sweeps.pruning.rungs import MOST
+from sweeps.pruning.rungs import MAX_RESOURCES
 from sweeps.space.designs import random_order
-from sweeps.space.distributions import whole
+from sweeps.space.distributions import as_integer
 
-__all__ = ["ASHA", "promoted"]
+__all__ = ["ASHA", "promotions"]
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class ASHA(Pruner):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        whole("min_resources", self.min_resources, 1, MOST)
-        whole("factor", self.factor, 2, MOST)
-        whole("seed", self.seed, 0, 2**64 - 1)
+        as_integer("min_resources", self.min_resources, 1, MAX_RESOURCES)
+        as_integer("factor", self.factor, 2, MAX_RESOURCES)
+        as_integer("seed", self.seed, 0, 2**64 - 1)
 
     def rounds(self, n_trials: int, max_resources: int) -> Rounds:
         """Begin to decide: see :meth:`Pruner.rounds`."""
@@ -86,13 +86,13 @@ class ASHA(Pruner):
         resources = min(self.min_resources, most)
         for rung in itertools.count():
             losses = yield Round(0, rung, trials, resources)
-            trials = trials[promoted(losses.tolist(), self.factor)]
+            trials = trials[promotions(losses.tolist(), self.factor)]
             if resources == most or not trials.size:
                 return
             resources = min(resources * self.factor, most)
 
 
-def promoted(losses: Sequence[float], factor: int) -> list[int]:
+def promotions(losses: Sequence[float], factor: int) -> list[int]:
     """Return which trials of a rung one worker of ASHA promotes, in that order.
 
     Parameters
@@ -108,7 +108,7 @@ def promoted(losses: Sequence[float], factor: int) -> list[int]:
 
     Examples
     --------
-    >>> promoted([3.0, 1.0, 2.0, 0.5, 4.0, 5.0], factor=3)
+    >>> promotions([3.0, 1.0, 2.0, 0.5, 4.0, 5.0], factor=3)
     [0, 1, 3]
     """
     best: list[tuple[float, int]] = []  # negated, so that the worst of them comes first
@@ -117,15 +117,15 @@ def promoted(losses: Sequence[float], factor: int) -> list[int]:
     for m, loss in enumerate(losses):
         if loss < math.inf:
             heapq.heappush(rest, (loss, m))
-        # One more place, or one better trial: never is there more than one to promote.
-        if len(best) >= max(1, (m + 1) // factor) and rest and rest[0] < _negated(best[0]):
-            heapq.heappush(rest, _negated(heapq.heappop(best)))
+        # With each loss there is one more place, or one better trial: at most one is promoted.
+        if len(best) >= max(1, (m + 1) // factor) and rest and rest[0] < _negate(best[0]):
+            heapq.heappush(rest, _negate(heapq.heappop(best)))
         if len(best) < max(1, (m + 1) // factor) and rest:
             entered = heapq.heappop(rest)
-            heapq.heappush(best, _negated(entered))
+            heapq.heappush(best, _negate(entered))
             chosen[entered[1]] = None
     return list(chosen)
 
 
-def _negated(entry: tuple[float, int]) -> tuple[float, int]:
+def _negate(entry: tuple[float, int]) -> tuple[float, int]:
     return -entry[0], -entry[1]

@@ -1,4 +1,4 @@
-"""What a pruner is: a pure function of results that says who is trained how far."""
+"""The interface of pruners: pure functions of losses that say which trials are trained how far."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Expected", "Pruner", "Round", "Rounds", "best_of", "expected", "play"]
+__all__ = [
+    "Pruner",
+    "PruningEstimate",
+    "Round",
+    "Rounds",
+    "estimate_pruning",
+    "play_rounds",
+    "smallest_losses",
+]
 
 
 class Round(NamedTuple):
@@ -31,7 +39,7 @@ The smaller the better; infinity stands for DIVERGED and for a metric that is no
 
 
 class Pruner(ABC):
-    """What decides which trials of a sweep go on."""
+    """Decides which trials of a sweep go on."""
 
     @abstractmethod
     def rounds(self, n_trials: int, max_resources: int) -> Rounds:
@@ -41,7 +49,7 @@ class Pruner(ABC):
         ----------
         n_trials : int
         max_resources : int
-            What a trial uses that nobody stops: epochs or steps, whichever the sweep counts in.
+            The full length of a trial: epochs or steps, whichever the sweep counts in.
 
         Returns
         -------
@@ -51,11 +59,11 @@ class Pruner(ABC):
         Raises
         ------
         SpecError
-            What the pruner was told does not fit these numbers.
+            The pruner's arguments do not fit these numbers.
         """
 
 
-def play(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> bool:
+def play_rounds(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> bool:
     """Play all rounds; return False if it was stopped.
 
     Parameters
@@ -66,51 +74,51 @@ def play(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> bool:
         ``train(round) -> losses`` of its trials, or None to stop.
     """
     try:
-        asked = next(rounds)
+        round_ = next(rounds)
         while True:
-            losses = train(asked)
+            losses = train(round_)
             if losses is None:
                 return False
-            asked = rounds.send(losses)
+            round_ = rounds.send(losses)
     except StopIteration:
         return True
 
 
-def best_of(losses: np.ndarray, n: int) -> np.ndarray:
+def smallest_losses(losses: np.ndarray, n: int) -> np.ndarray:
     """Return the positions of the ``n`` smallest finite losses, in increasing order.
 
-    >>> best_of(np.array([0.2, np.inf, 0.1, 0.2, 0.3]), 2)
+    >>> smallest_losses(np.array([0.2, np.inf, 0.1, 0.2, 0.3]), 2)
     array([0, 2])
     """
     order = np.argsort(losses, kind="stable")
     return np.sort(order[np.isfinite(losses[order])][:n])
 
 
-class Expected(NamedTuple):
-    """What pruning random losses takes: share of all steps, and trials paused at once at most."""
+class PruningEstimate(NamedTuple):
+    """Of pruning random losses: the share of all steps, and the most trials paused at a time."""
 
     share: float
     paused: int
 
 
-def expected(pruner: Pruner, n_trials: int, max_resources: int) -> Expected:
-    """Estimate what a pruned sweep takes.
+def estimate_pruning(pruner: Pruner, n_trials: int, max_resources: int) -> PruningEstimate:
+    """Estimate the steps and the memory of a pruned sweep, by pruning random losses.
 
     Examples
     --------
     >>> from sweeps.pruning import SuccessiveHalving
-    >>> share, paused = expected(SuccessiveHalving(1), n_trials=81, max_resources=81)
+    >>> share, paused = estimate_pruning(SuccessiveHalving(1), n_trials=81, max_resources=81)
     >>> round(share, 3), paused
     (0.045, 81)
     """
     losses, used = np.random.default_rng(0).random(n_trials), np.zeros(n_trials, np.int64)
     paused = [0]
 
-    def train(asked: Round) -> np.ndarray:
-        used[asked.trials] = asked.n_resources
-        if asked.n_resources < max_resources:
-            paused.append(len(asked.trials))
-        return losses[asked.trials]
+    def train(round_: Round) -> np.ndarray:
+        used[round_.trials] = round_.n_resources
+        if round_.n_resources < max_resources:
+            paused.append(len(round_.trials))
+        return losses[round_.trials]
 
-    play(pruner.rounds(n_trials, max_resources), train)
-    return Expected(float(used.mean() / max_resources), max(paused))
+    play_rounds(pruner.rounds(n_trials, max_resources), train)
+    return PruningEstimate(float(used.mean() / max_resources), max(paused))

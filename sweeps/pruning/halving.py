@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.pruning.base import Pruner, Round, Rounds, best_of
-from sweeps.pruning.rungs import MOST, ROUNDINGS, Rung, halving_rungs, hyperband_brackets
+from sweeps.pruning.base import Pruner, Round, Rounds, smallest_losses
+from sweeps.pruning.rungs import MAX_RESOURCES, ROUNDINGS, Rung, halving_rungs, hyperband_brackets
 from sweeps.space.designs import random_order
-from sweeps.space.distributions import whole
+from sweeps.space.distributions import as_integer
 
-__all__ = ["Hyperband", "SuccessiveHalving", "bracket"]
+__all__ = ["Hyperband", "SuccessiveHalving", "bracket_rounds"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class SuccessiveHalving(Pruner):
 
     def __post_init__(self) -> None:
         if self.min_resources != "exhaust":
-            whole('min_resources, if not "exhaust",', self.min_resources, 1, MOST)
-        whole("factor", self.factor, 2, MOST)
+            as_integer('min_resources, if not "exhaust",', self.min_resources, 1, MAX_RESOURCES)
+        as_integer("factor", self.factor, 2, MAX_RESOURCES)
 
     def rounds(self, n_trials: int, max_resources: int) -> Rounds:
         """Begin to decide: see :meth:`Pruner.rounds`."""
@@ -81,7 +81,7 @@ class SuccessiveHalving(Pruner):
         if rungs[-1].n_resources < max_resources:
             left = -(-rungs[-1].n_candidates // self.factor)
             rungs = (*rungs, Rung(left, max_resources))
-        return bracket(0, np.arange(n_trials), rungs)
+        return bracket_rounds(0, np.arange(n_trials), rungs)
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ class Hyperband(Pruner):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        whole("min_resources", self.min_resources, 1, MOST)
-        whole("factor", self.factor, 2, MOST)
-        whole("seed", self.seed, 0, 2**64 - 1)
+        as_integer("min_resources", self.min_resources, 1, MAX_RESOURCES)
+        as_integer("factor", self.factor, 2, MAX_RESOURCES)
+        as_integer("seed", self.seed, 0, 2**64 - 1)
         if self.rounding not in ROUNDINGS:
             raise SpecError(
                 f"rounding must be one of {', '.join(ROUNDINGS)}; got {shortened(self.rounding)}"
@@ -149,19 +149,19 @@ class Hyperband(Pruner):
             min_resource=self.min_resources,
             n_trials=n_trials,
         )
-        return self._all(brackets, random_order(n_trials, n_trials, self.seed))
+        return self._all_brackets(brackets, random_order(n_trials, n_trials, self.seed))
 
-    def _all(self, brackets: Mapping[int, Sequence[Rung]], order: np.ndarray) -> Rounds:
+    def _all_brackets(self, brackets: Mapping[int, Sequence[Rung]], order: np.ndarray) -> Rounds:
         for s, rungs in brackets.items():
             mine, order = np.split(order, [rungs[0].n_candidates])
-            yield from bracket(s, np.sort(mine), rungs)
+            yield from bracket_rounds(s, np.sort(mine), rungs)
 
 
-def bracket(number: int, trials: np.ndarray, rungs: Sequence[Rung]) -> Rounds:
-    """Halve: each rung has the best of the one before."""
+def bracket_rounds(number: int, trials: np.ndarray, rungs: Sequence[Rung]) -> Rounds:
+    """Yield the rounds of one bracket: each rung has the best trials of the one before."""
     kept = [*(rung.n_candidates for rung in rungs[1:]), 0]
     for i, rung in enumerate(rungs):
         losses = yield Round(number, i, trials, rung.n_resources)
-        trials = trials[best_of(losses, kept[i])]
+        trials = trials[smallest_losses(losses, kept[i])]
         if not trials.size:
             return

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweeps.pruning.base import Pruner, Round, Rounds
-from sweeps.pruning.rungs import MOST
+from sweeps.pruning.rungs import MAX_RESOURCES
 from sweeps.space.designs import random_order
-from sweeps.space.distributions import whole
+from sweeps.space.distributions import as_integer
 
 __all__ = ["MedianStopping"]
 
@@ -71,10 +71,10 @@ class MedianStopping(Pruner):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        whole("n_startup_trials", self.n_startup_trials, 1, MOST)
-        whole("n_warmup_steps", self.n_warmup_steps, 0, MOST)
-        whole("interval_steps", self.interval_steps, 1, MOST)
-        whole("seed", self.seed, 0, 2**64 - 1)
+        as_integer("n_startup_trials", self.n_startup_trials, 1, MAX_RESOURCES)
+        as_integer("n_warmup_steps", self.n_warmup_steps, 0, MAX_RESOURCES)
+        as_integer("interval_steps", self.interval_steps, 1, MAX_RESOURCES)
+        as_integer("seed", self.seed, 0, 2**64 - 1)
 
     def rounds(self, n_trials: int, max_resources: int) -> Rounds:
         """Begin to decide: see :meth:`Pruner.rounds`."""

@@ -1,4 +1,4 @@
-"""Bookkeeping of successive halving and Hyperband: how many trials get how much, exactly."""
+"""The rungs of successive halving and Hyperband: how many trials, and how far, exactly."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import itertools
 from typing import NamedTuple
 
 from fastopt.errors import SpecError, shortened
-from sweeps.space.distributions import whole
+from sweeps.space.distributions import as_integer
 
 __all__ = ["Rung", "halving_rungs", "hyperband_brackets"]
 
-MOST = 2**53
+MAX_RESOURCES = 2**53
 ROUNDINGS = ("ceil", "floor")
 
 
@@ -79,13 +79,15 @@ def hyperband_brackets(
     L. Li, K. Jamieson, G. DeSalvo, A. Rostamizadeh and A. Talwalkar, *Hyperband: a novel
     bandit-based approach to hyperparameter optimization*, JMLR 2018.
     """
-    max_resource = whole("max_resource", max_resource, 1, MOST)
-    factor = whole("factor", factor, 2, MOST)
+    max_resource = as_integer("max_resource", max_resource, 1, MAX_RESOURCES)
+    factor = as_integer("factor", factor, 2, MAX_RESOURCES)
     if rounding not in ROUNDINGS:
         raise SpecError(
             f"rounding must be one of {', '.join(ROUNDINGS)}; got {shortened(rounding)}"
         )
-    last = _log(max_resource // whole("min_resource", min_resource, 1, max_resource), factor)
+    last = _floor_log(
+        max_resource // as_integer("min_resource", min_resource, 1, max_resource), factor
+    )
     sizes = {}
     for s in range(last, -1, -1):
         if rounding == "ceil":
@@ -93,7 +95,7 @@ def hyperband_brackets(
         else:
             sizes[s] = (last + 1) // (s + 1) * factor**s
     if n_trials is not None:
-        sizes = _apportioned(sizes, whole("n_trials", n_trials, 1, MOST))
+        sizes = _apportion(sizes, as_integer("n_trials", n_trials, 1, MAX_RESOURCES))
     return {
         s: tuple(
             Rung(max(n // factor**i, 1), max_resource // factor ** (s - i)) for i in range(s + 1)
@@ -103,7 +105,7 @@ def hyperband_brackets(
     }
 
 
-def _apportioned(sizes: dict[int, int], n: int) -> dict[int, int]:
+def _apportion(sizes: dict[int, int], n: int) -> dict[int, int]:
     """Split ``n`` in the proportions of ``sizes``."""
     ends = list(itertools.accumulate(sizes.values(), initial=0))
     bounds = [n * end // ends[-1] for end in ends]
@@ -168,19 +170,19 @@ def halving_rungs(
     K. Jamieson and A. Talwalkar, *Non-stochastic best arm identification and hyperparameter
     optimization*, AISTATS 2016.
     """
-    n = whole("n_candidates", n_candidates, 1, MOST)
-    factor = whole("factor", factor, 2, MOST)
-    most = whole("max_resources", max_resources, 1, MOST)
-    required = 1 + _log(n, factor)
+    n = as_integer("n_candidates", n_candidates, 1, MAX_RESOURCES)
+    factor = as_integer("factor", factor, 2, MAX_RESOURCES)
+    most = as_integer("max_resources", max_resources, 1, MAX_RESOURCES)
+    required = 1 + _floor_log(n, factor)
     if min_resources == "exhaust":
-        least = max(whole("smallest", smallest, 1, most), most // factor ** (required - 1))
+        least = max(as_integer("smallest", smallest, 1, most), most // factor ** (required - 1))
     elif isinstance(min_resources, str):
         raise SpecError(
             f'min_resources must be an integer or "exhaust"; got {shortened(min_resources)}'
         )
     else:
-        least = whole("min_resources", min_resources, 1, most)
-    possible = 1 + _log(most // least, factor)
+        least = as_integer("min_resources", min_resources, 1, most)
+    possible = 1 + _floor_log(most // least, factor)
     rungs = []
     for i in range(required if aggressive_elimination else min(possible, required)):
         power = max(0, i - required + possible) if aggressive_elimination else i
@@ -189,7 +191,7 @@ def halving_rungs(
     return tuple(rungs)
 
 
-def _log(x: int, base: int) -> int:
+def _floor_log(x: int, base: int) -> int:
     """Largest ``k`` with ``base**k <= x``; floating point gets exact powers wrong."""
     k = 0
     while base ** (k + 1) <= x:

@@ -16,9 +16,9 @@ from sweeps.analysis import importance as anova
 from sweeps.analysis.stats import mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.plots.axes import Axis, axis_of, label_of
-from sweeps.plots.curves import bands, best_curves, recorded
-from sweeps.plots.tables import SEED, main_axes, pool, tabulate, varying
-from sweeps.plots.tuned import MOST_LINES, over_seeds, tuned
+from sweeps.plots.curves import bands, best_curves, recorded_metrics
+from sweeps.plots.tables import SEED, average_seeds, main_axes, tabulate, varying_axes
+from sweeps.plots.tuned import MOST_LINES, over_seeds, tune_lines
 
 __all__ = ["data", "heatmaps", "importance", "learning", "parallel", "sensitivity"]
 
@@ -30,7 +30,14 @@ MOST_NUMBERS = 500_000
 FINEST = 48
 """Cells of one axis."""
 
-FOLLOWED = ("train_loss", "test_loss", "test_accuracy", "steps_to_target", "distance", "best_loss")
+METRICS_SHOWN = (
+    "train_loss",
+    "test_loss",
+    "test_accuracy",
+    "steps_to_target",
+    "distance",
+    "best_loss",
+)
 OVER = ("best", "mean")
 SHARE = "share of trials diverged"
 
@@ -52,13 +59,13 @@ def data(result: Table) -> dict[str, Any]:
 
 def heatmaps(result: Table) -> dict[str, Any] | None:
     """Return every pair of axes as a table of every metric; the reader chooses among them."""
-    names = main_axes(result, min(MOST_AXES, len(varying(result))))
+    names = main_axes(result, min(MOST_AXES, len(varying_axes(result))))
     if len(names) < 2:
         return None
     metrics = _metrics(result)
     axes = _axes(result, names, 2 * len(metrics) + 1)
     pools = {
-        (metric, with_seed): pool(result, metric, (SEED,) if with_seed else ())
+        (metric, with_seed): average_seeds(result, metric, (SEED,) if with_seed else ())
         for metric in metrics
         for with_seed in {False, SEED in names}
     }
@@ -80,7 +87,7 @@ def heatmaps(result: Table) -> dict[str, Any] | None:
 
 def sensitivity(result: Table) -> dict[str, Any] | None:
     """Return the best value of the metric along every axis, with the range over its seeds."""
-    names = [name for name in varying(result) if name != SEED]
+    names = [name for name in varying_axes(result) if name != SEED]
     if not names:
         return None
     groups = "optimizer" if "optimizer" in names else None
@@ -90,7 +97,7 @@ def sensitivity(result: Table) -> dict[str, Any] | None:
     axes = {}
     for name in names:
         by = None if name == groups else groups
-        found = tuned(result, name, by, result.metric, spread=spread)
+        found = tune_lines(result, name, by, result.metric, spread=spread)
         axes[name] = {
             "x": found.axis.values.tolist() if found.axis.numeric else found.axis.labels,
             "log": found.axis.numeric and _wide(found.axis.values),
@@ -113,7 +120,7 @@ def sensitivity(result: Table) -> dict[str, Any] | None:
 
 def parallel(result: Table) -> dict[str, Any] | None:
     """Return a few hundred trials as heights on upright axes, and their rank."""
-    names = [name for name in varying(result) if name != SEED][:MOST_AXES]
+    names = [name for name in varying_axes(result) if name != SEED][:MOST_AXES]
     if not names:
         return None
     score, mode = scores(result, result.metric), mode_of(result, result.metric)
@@ -144,7 +151,7 @@ def learning(result: Table) -> dict[str, Any] | None:
         return None
     every = np.zeros(len(result), np.int64)
     charts = {}
-    for metric in recorded(result)[:MOST_METRICS]:
+    for metric in recorded_metrics(result)[:MOST_METRICS]:
         lines = [
             {"name": label, "step": _thin(step).tolist(), "value": _rounded(_thin(value))}
             for label, step, value in best_curves(result, metric, 5)
@@ -157,7 +164,7 @@ def learning(result: Table) -> dict[str, Any] | None:
             "band": {"step": step.tolist(), **band},
             "log": _wide(np.concatenate(shown)),
         }
-    return {"axes": ", ".join(varying(result)), "charts": charts}
+    return {"axes": ", ".join(varying_axes(result)), "charts": charts}
 
 
 def importance(result: Table) -> dict[str, Any] | None:
@@ -175,7 +182,7 @@ def importance(result: Table) -> dict[str, Any] | None:
 
 def _metrics(result: Table) -> list[str]:
     """Return the metrics to choose among: that of the sweep, then others that have values."""
-    others = [name for name in FOLLOWED if name in result.metrics and name != result.metric]
+    others = [name for name in METRICS_SHOWN if name in result.metrics and name != result.metric]
     have = [name for name in others if result.counting(name).any()]
     return [result.metric, *have][:MOST_METRICS]
 

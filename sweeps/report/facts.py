@@ -10,9 +10,9 @@ import pandas as pd
 from sweeps.analysis import stats
 from sweeps.analysis.table import Table
 from sweeps.common.states import State
-from sweeps.common.text import duration, number
+from sweeps.common.text import format_duration, format_number
 from sweeps.plots.axes import axis_of, label_of
-from sweeps.plots.tables import SEED, table, varying
+from sweeps.plots.tables import SEED, table_of_axes, varying_axes
 from sweeps.plots.tuned import over_seeds
 
 __all__ = ["SHOWN", "best", "diagnosis", "lead", "summary"]
@@ -31,7 +31,7 @@ def summary(result: Table) -> dict[str, str]:
     if result.counting(result.metric).any():
         facts[f"best {result.metric}"] = f"{result.best_score_:.5g}"
     if "seconds" in info:
-        facts["time"] = duration(info["seconds"])
+        facts["time"] = format_duration(info["seconds"])
     if "trials_per_second" in info:
         facts["trials a second"] = f"{info['trials_per_second']:,.4g}"
     return facts
@@ -39,7 +39,7 @@ def summary(result: Table) -> dict[str, str]:
 
 def lead(result: Table) -> str:
     """Say in a sentence what was swept and what is good."""
-    sizes = {name: len({*result.columns[name]}) for name in varying(result)}
+    sizes = {name: len({*result.columns[name]}) for name in varying_axes(result)}
     swept = " x ".join(f"{name} ({size:,})" for name, size in sizes.items()) or "no axis"
     good = "smallest" if result.mode == "min" else "largest"
     good = f"the {good} {result.metric}"
@@ -49,7 +49,7 @@ def lead(result: Table) -> str:
 def best(result: Table) -> list[tuple[str, str, str, Text]]:
     """Return the tables of what is best: id, title, a note, and header with rows as text."""
     tables = [("best", "Best trials", "", best_trials(result))]
-    if SEED in varying(result) and result.counting(result.metric).any():
+    if SEED in varying_axes(result) and result.counting(result.metric).any():
         note = ", averaged over seeds: the best single trial of many owes part of its lead to luck"
         table = best_configurations(result)
         tables.insert(0, ("configurations", "Best configurations", note, table))
@@ -59,7 +59,7 @@ def best(result: Table) -> list[tuple[str, str, str, Text]]:
 def best_trials(result: Table) -> Text:
     """Return header and rows of the table of the best trials, as text."""
     measured = [name for name in result.metrics if name in SHOWN or name == result.metric]
-    return _table(result.best(BEST)[["trial_id", *varying(result), *measured]])
+    return _table(result.best(BEST)[["trial_id", *varying_axes(result), *measured]])
 
 
 def best_configurations(result: Table) -> Text:
@@ -68,7 +68,7 @@ def best_configurations(result: Table) -> Text:
     sign = 1.0 if result.mode == "min" else -1.0
     best = np.argsort(sign * spread["mean"], kind="stable")
     best = best[(spread["n"] == spread["n_trials"])[best]][:10]
-    rows = result._frame(spread["row"][best])[[n for n in varying(result) if n != SEED]]
+    rows = result._frame(spread["row"][best])[[n for n in varying_axes(result) if n != SEED]]
     shown = {"n_trials": "seeds", "mean": "mean", "std": "standard deviation"}
     shown |= {"min": "smallest", "max": "largest"}
     figures = pd.DataFrame({title: spread[name][best] for name, title in shown.items()})
@@ -78,7 +78,7 @@ def best_configurations(result: Table) -> Text:
 
 def _table(frame: pd.DataFrame) -> Text:
     frame = frame.dropna(axis="columns", how="all")
-    rows = [[number(cell) for cell in row] for row in frame.itertuples(index=False)]
+    rows = [[format_number(cell) for cell in row] for row in frame.itertuples(index=False)]
     return list(frame.columns), rows
 
 
@@ -132,10 +132,10 @@ def _boundaries(result: Table) -> list[dict[str, str]]:
     if not lost:
         return [_remark("good", "Nothing diverged", f"All of {ended:,} trials stayed finite.")]
     head = f"{100.0 * lost / ended:.3g} % of the trials diverged"
-    if "lr" not in varying(result) or not axis_of("lr", result.columns["lr"]).numeric:
+    if "lr" not in varying_axes(result) or not axis_of("lr", result.columns["lr"]).numeric:
         return [_remark("warn", head, f"{lost:,} of {ended:,}.")]
-    split = "optimizer" in varying(result)
-    found = table(result, ["optimizer", "lr"] if split else ["lr"])
+    split = "optimizer" in varying_axes(result)
+    found = table_of_axes(result, ["optimizer", "lr"] if split else ["lr"])
     labels, lrs = found.axes[0].labels if split else [""], found.axes[-1]
     parts = [
         f"{label}{': ' if label else ''}{_boundary(lrs.labels, share)}"
@@ -162,7 +162,7 @@ def _boundary(lrs: list[str], share: np.ndarray) -> str:
 
 def _seeds(result: Table) -> list[dict[str, str]]:
     """Say where seeds disagree: some diverge and some do not, or they spread more than the best."""
-    if SEED not in varying(result):
+    if SEED not in varying_axes(result):
         return [_remark("warn", "One seed", "How much results depend on the seed is not known.")]
     spread = over_seeds(result, result.metric)
     remarks = []
@@ -197,7 +197,7 @@ def _lead(result: Table, spread: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _configuration(result: Table, row: int) -> str:
-    names = [name for name in varying(result) if name != SEED]
+    names = [name for name in varying_axes(result) if name != SEED]
     cells = {name: result.columns[name][row] for name in names}
     shown = (f"{name} = {label_of(c)}" for name, c in cells.items() if c is not None and c == c)
     return ", ".join(shown)

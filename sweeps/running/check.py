@@ -27,7 +27,7 @@ PLANS: dict[type, type[Plan]] = {DataProblem: Plan, Landscape: LanePlan}
 
 
 def check(problem: Any, space: Any, settings: Mapping[str, Any], stacklevel: int = 0) -> Plan:
-    """Check every name and value of a sweep, and lay it out.
+    """Check every name and value of a sweep; return its plan.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Where the rows of a sweep go: into memory, and in the order of their numbers into a result."""
+"""Collect the rows of a sweep in memory, and put them in the order of the trial numbers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sweeps.engine.chunks import Chunk, Chunks, Rows, best_of, better, launch_si
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import joined, parts_of
 
-__all__ = ["Collected"]
+__all__ = ["Collector"]
 
 
-class Collected:
-    """Rows of a sweep that have come in, from whichever place and in any order.
+class Collector:
+    """Collects the rows of a sweep, from any place and in any order.
 
     Parameters
     ----------
     plan : Plan
-    at_once : int, optional
+    chunk_size : int, optional
         Trials of a chunk; by default as many as memory allows.
 
     Attributes
@@ -30,23 +30,23 @@ class Collected:
         Seconds spent on compiling.
     best : float or None
         The best metric so far.
-    lost_at_once : int
-        Trials that DIVERGED before their first step: where they start.
+    diverged_at_start : int
+        Trials that DIVERGED at their start, before their first step.
     reused : int
-        Trials among the finished ones that did not run, because a store had them.
+        Finished trials that did not run, because a store had them.
     errors : dict of int to str
         Trial number -> why it FAILED in this run.
     """
 
-    # Where trials run unless the caller says so; None is all cores on one launch at a time.
+    # The default executor; None runs one launch at a time, on all cores.
     executor: str | None = None
 
-    def __init__(self, plan: Plan, at_once: int | None = None) -> None:
-        self.plan, self._at_once = plan, at_once
+    def __init__(self, plan: Plan, chunk_size: int | None = None) -> None:
+        self.plan, self._chunk_size = plan, chunk_size
         self.cost = self.finished = self.reused = 0
-        self.compiling = 0.0
+        self.compile_seconds = 0.0
         self.best: float | None = None
-        self.lost_at_once = 0
+        self.diverged_at_start = 0
         self.errors: dict[int, str] = {}
         self._rows: list[Rows] = []
 
@@ -57,12 +57,12 @@ class Collected:
 
     def remaining(self) -> Iterable[Chunk]:
         """Return what is left to run: here all of it."""
-        return Chunks(self.plan.size, self._at_once or launch_size(self.plan))
+        return Chunks(self.plan.size, self._chunk_size or launch_size(self.plan))
 
     def add(self, chunk: Chunk, rows: Rows) -> Future | None:
-        """Keep the rows that chunk ``chunk`` came to; they may be fewer than it has trials.
+        """Keep the rows of ``chunk``; if it was stopped, they are fewer than its trials.
 
-        Returns a future that is done when they are, or None if they are kept already.
+        Returns a future that is done when they are kept, or None if they are already.
         """
         self._rows.append(rows)
         self.count(rows)
@@ -74,16 +74,16 @@ class Collected:
         self.finished += len(rows)
         self.errors |= rows.errors
         ended = rows.out[:, self.plan.results.index("diverged_step")]
-        self.lost_at_once += int((ended <= self.plan.first_look).sum())
-        self.compiling += rows.facts.get("compile_seconds", 0.0)
+        self.diverged_at_start += int((ended <= self.plan.first_look).sum())
+        self.compile_seconds += rows.facts.get("compile_seconds", 0.0)
         self.best = better(self.plan, self.best, best_of(self.plan, rows.state, rows.out))
 
     def info(self, seconds: float, interrupted: bool) -> dict[str, Any]:
         """Return the facts of this run: see :class:`sweeps.SweepResult`."""
-        running = max(seconds - self.compiling, 1e-9)
+        running = max(seconds - self.compile_seconds, 1e-9)
         return {
             "seconds": seconds,
-            "compile_seconds": self.compiling,
+            "compile_seconds": self.compile_seconds,
             "n_trials": self.plan.size,
             "interrupted": interrupted,
             "trials_per_second": (self.finished - self.reused) / running,

@@ -1,8 +1,8 @@
 """Hand chunks to workers and take rows back, whatever happens to the workers.
 
-A chunk may run any number of times and anywhere, so what is lost is simply sent again. What keeps
-failing is cut in half, and what then fails again in half, until the trials that are to blame stand
-alone; they become FAILED, with the reason, and all others have their results.
+A chunk may run any number of times and anywhere, so one that is lost is simply sent again. One that
+keeps failing is halved, and so are its halves, until each trial that is to blame runs alone; such a
+trial becomes FAILED, with the reason, and all others have their results.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import CompileError, ExecutorError, SpecError
-from sweeps.common.interrupt import POLL, awaited, check
+from sweeps.common.interrupt import POLL, check_interrupt, wait_for
 from sweeps.common.pickling import unpack
 from sweeps.engine.chunks import Chunk
-from sweeps.running.executors import Crew, crew_of
+from sweeps.running.executors import ExecutorAdapter, adapter_of
 from sweeps.running.jobs import Job
 
-__all__ = ["Dispatcher", "hello", "run_elsewhere", "work"]
+__all__ = ["Dispatcher", "report_versions", "run_on_executor", "run_trials"]
 
-# Times a chunk is sent before it is suspected: a pool that breaks takes the innocent along.
+# Times a task is sent before it is suspected of breaking the pool that it runs in: with a pool, the
+# tasks of all its workers are lost.
 TRIES = 3
-# Times a trial must fail alone: once may be somebody's kill.
-SURE = 2
-# Failed trials without a single finished one: then it is not the trials.
-HOPELESS = 64
-# Seconds that threads of this process get to hand over what they have finished.
+# Times a trial must fail alone to be FAILED: once may be somebody's kill.
+FAULTS_TO_FAIL = 2
+# So many failed trials, and none finished, end the sweep: the fault is not in the trials.
+MOST_FAILED = 64
+# Seconds that threads of this process get, at the end, to return what they have finished.
 GRACE = 0.5
 
-WAY_OUT = (
+REMEDY = (
     "Workers need fastopt; a script that makes a pool of processes needs its work behind\n"
     'if __name__ == "__main__":; a pool that was shut down or lost a worker has to be made anew. '
     'executor="processes" and "threads" need none of this'
@@ -48,18 +49,18 @@ WAY_OUT = (
 
 Deliver = Callable[[Chunk, Any], Future | None]
 
-# Jobs that this process runs: its own threads need no copy of them, and can be told to stop.
+# Jobs of sweeps that this process started: its own threads need no copy, and can be told to stop.
 _HERE: dict[str, tuple[Job, threading.Event]] = {}
 
 
-def work(key: str, parcel: bytes, ids: np.ndarray) -> Any:
+def run_trials(key: str, payload: bytes, ids: np.ndarray) -> Any:
     """Run trials in a worker: on one thread.
 
     Parameters
     ----------
     key : str
         Name of the sweep.
-    parcel : bytes
+    payload : bytes
         The job, by :func:`sweeps.common.pickling.pack`; not looked at in the process of the sweep.
     ids : ndarray of int64, shape (n,)
         Trial numbers, increasing.
@@ -69,11 +70,11 @@ def work(key: str, parcel: bytes, ids: np.ndarray) -> Any:
     ExecutorError
         The job cannot be unpacked here.
     """
-    job, stop = _HERE.get(key) or (unpack(parcel), None)
+    job, stop = _HERE.get(key) or (unpack(payload), None)
     return job.run(ids, stop)
 
 
-def run_elsewhere(
+def run_on_executor(
     executor: Any,
     workers: int,
     job: Job,
@@ -85,7 +86,7 @@ def run_elsewhere(
     Parameters
     ----------
     executor : str or object
-        As for :func:`sweeps.running.executors.crew_of`.
+        As for :func:`sweeps.running.executors.adapter_of`.
     workers : int
         How many, where they are ours.
     job, chunks
@@ -101,14 +102,14 @@ def run_elsewhere(
     ExecutorError
         The executor does not work.
     """
-    crew = crew_of(executor, workers)
+    adapter = adapter_of(executor, workers)
     ended = False
     try:
         job.prepare()
-        Dispatcher(crew, job, deliver).run(chunks)
+        Dispatcher(adapter, job, deliver).run(chunks)
         ended = True
     finally:
-        crew.close(now=not ended)
+        adapter.close(now=not ended)
 
 
 def versions() -> dict[str, str]:
@@ -122,17 +123,17 @@ def versions() -> dict[str, str]:
     return found | {"python": ".".join(platform.python_version_tuple()[:2])}
 
 
-def hello(key: str, pid: int) -> tuple[dict[str, str], bool]:
-    """Return the versions of a worker, and whether it is a thread of the process of the sweep.
+def report_versions(key: str, pid: int) -> tuple[dict[str, str], bool]:
+    """Return a worker's versions, and whether it is a thread of the process that runs the sweep.
 
-    A process that was forked there has the job, too, but not for long: others will take its place.
+    A process forked from that one has the job, too, but the next one in its place may not.
     """
     return versions(), key in _HERE and os.getpid() == pid
 
 
 @dataclass(eq=False)
-class _Whole:
-    """A chunk, what has come in of it, and how many of its trials have not."""
+class _PendingChunk:
+    """A chunk, the parts of it that have come in, and how many of its trials are missing."""
 
     chunk: Chunk
     missing: int
@@ -143,19 +144,19 @@ class _Whole:
 class _Task:
     """Trials of a chunk that are sent together, and what has happened to them."""
 
-    whole: _Whole
+    pending: _PendingChunk
     ids: np.ndarray
-    losses: int = 0
-    faults: int = 0
+    times_lost: int = 0
+    times_failed: int = 0
     sent_to: Any = None
 
 
 class Dispatcher:
-    """Runs chunks of one sweep on one crew.
+    """Runs the chunks of one sweep on one executor.
 
     Parameters
     ----------
-    crew : Crew
+    adapter : ExecutorAdapter
     job : Job
     deliver : callable
         ``deliver(chunk, rows)``, called on this thread when all trials of a chunk are in. A chunk
@@ -163,18 +164,18 @@ class Dispatcher:
         one chunk and no more.
     """
 
-    def __init__(self, crew: Crew, job: Job, deliver: Deliver) -> None:
-        self._crew, self._job, self._deliver = crew, job, deliver
-        self._fresh: Iterator[Chunk] = iter(())
-        self._again: deque[_Task] = deque()
-        # Left for the end, when each runs with no other that could be to blame.
+    def __init__(self, adapter: ExecutorAdapter, job: Job, deliver: Deliver) -> None:
+        self._adapter, self._job, self._deliver = adapter, job, deliver
+        self._new_chunks: Iterator[Chunk] = iter(())
+        self._retries: deque[_Task] = deque()
+        # Run at the end, one at a time: if the pool breaks then, it is clear which one did it.
         self._suspects: deque[_Task] = deque()
-        self._alone: _Task | None = None
+        self._lone_suspect: _Task | None = None
         self._running: dict[Future, _Task] = {}
         self._storing: set[Future] = set()
         self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._finished = self._failed = 0
-        self._key, self._parcel = "", b""
+        self._key, self._payload = "", b""
         self._is_here = False
 
     def run(self, chunks: Iterable[Chunk]) -> None:
@@ -188,78 +189,78 @@ class Dispatcher:
         ExecutorError
             Workers run other versions, cannot unpack the sweep, or are lost for good.
         """
-        self._fresh = iter(chunks)
-        with _here(self._job) as (self._key, stop):
+        self._new_chunks = iter(chunks)
+        with _registered_job(self._job) as (self._key, stop):
             try:
-                self._greet()
-                while self._fill():
-                    self._take()
+                self._probe_workers()
+                while self._send_tasks():
+                    self._await_task()
             except BaseException:
                 stop.set()
-                self._rescue()
+                self._deliver_finished()
                 raise
 
-    def _fill(self) -> bool:
+    def _send_tasks(self) -> bool:
         """Send as many tasks as there is room for; return whether any are under way."""
-        while len(self._running) + len(self._storing) < self._crew.room():
-            task = self._next()
+        while len(self._running) + len(self._storing) < self._adapter.capacity():
+            task = self._next_task()
             if task is None:
                 break
-            future = self._send(work, self._key, self._parcel, task.ids)
-            task.sent_to = self._crew.executor
+            future = self._send(run_trials, self._key, self._payload, task.ids)
+            task.sent_to = self._adapter.executor
             self._running[future] = task
             future.add_done_callback(self._done.put)
         return bool(self._running or self._storing)
 
-    def _next(self) -> _Task | None:
-        if self._alone is not None:
+    def _next_task(self) -> _Task | None:
+        if self._lone_suspect is not None:
             return None
-        if self._again:
-            return self._again.popleft()
-        chunk = next(self._fresh, None)
+        if self._retries:
+            return self._retries.popleft()
+        chunk = next(self._new_chunks, None)
         if chunk is not None:
-            return _Task(_Whole(chunk, len(chunk.ids)), chunk.ids)
+            return _Task(_PendingChunk(chunk, len(chunk.ids)), chunk.ids)
         if self._suspects and not self._running:
-            self._alone = self._suspects.popleft()
-        return self._alone
+            self._lone_suspect = self._suspects.popleft()
+        return self._lone_suspect
 
     def _send(self, function: Callable, *args: Any) -> Future:
         for attempt in range(TRIES):
             try:
-                future = self._crew.submit(function, *args)
+                future = self._adapter.submit(function, *args)
                 break
             except Exception as error:
                 if attempt + 1 == TRIES or not isinstance(error, BrokenExecutor):
-                    said = f"the executor takes no more work: {_said(error)}. {WAY_OUT}"
+                    said = f"the executor takes no more work: {_reason(error)}. {REMEDY}"
                     raise ExecutorError(said) from error
-                self._crew.mend()
+                self._adapter.restart()
         if isinstance(future, Future):
             return future
         raise ExecutorError(
             "the executor's submit() must return a concurrent.futures.Future; that of "
-            f"{self._crew.executor!r} returned {future!r}"
+            f"{self._adapter.executor!r} returned {future!r}"
         )
 
-    def _greet(self) -> None:
+    def _probe_workers(self) -> None:
         """Wait for a worker to answer, so that what is wrong with all of them shows here."""
         for attempt in range(TRIES):
-            future = self._send(hello, self._key, os.getpid())
-            error = _failure(awaited(future))
+            future = self._send(report_versions, self._key, os.getpid())
+            error = _failure(wait_for(future))
             if error is None:
                 break
-            if attempt + 1 == TRIES or not _is_lost(error) or not self._crew.mend():
-                raise ExecutorError(f"no worker answers: {_said(error)}. {WAY_OUT}") from error
+            if attempt + 1 == TRIES or not _is_lost(error) or not self._adapter.restart():
+                raise ExecutorError(f"no worker answers: {_reason(error)}. {REMEDY}") from error
         theirs, self._is_here = future.result()
         if theirs != versions():
             raise ExecutorError(
                 f"workers have {theirs} and this process has {versions()}; results would "
                 "differ in their last bits. Install the same versions"
             )
-        self._parcel = b"" if self._is_here else self._crew.parcel(self._job)
+        self._payload = b"" if self._is_here else self._adapter.payload(self._job)
 
-    def _take(self) -> None:
+    def _await_task(self) -> None:
         """Wait a while for a task to end, and take it."""
-        check()
+        check_interrupt()
         try:
             future = self._done.get(timeout=POLL)
         except queue.Empty:
@@ -267,79 +268,79 @@ class Dispatcher:
         if future in self._storing:
             self._storing.remove(future)
             return
-        self._settle(self._running.pop(future), future)
+        self._handle_outcome(self._running.pop(future), future)
 
-    def _settle(self, task: _Task, future: Future) -> None:
-        """Keep what a task came to, or send it again."""
-        alone = task is self._alone
-        self._alone = None if alone else self._alone
+    def _handle_outcome(self, task: _Task, future: Future) -> None:
+        """Keep the results of a task, or have it sent again."""
+        alone = task is self._lone_suspect
+        self._lone_suspect = None if alone else self._lone_suspect
         error = _failure(future)
         if error is None:
-            self._gather(task, future.result())
-        # What no other worker does better.
+            self._add_part(task, future.result())
+        # These errors would be the same in any worker.
         elif isinstance(error, CompileError | ExecutorError | SpecError):
             raise error
         elif not _is_lost(error):
-            self._blame(task, error, self._again)
+            self._split_or_fail(task, error, self._retries)
         else:
-            self._mend(task, error)
-            task.losses += 1
+            self._restart_workers(task, error)
+            task.times_lost += 1
             if alone:
-                self._blame(task, error, self._suspects)
+                self._split_or_fail(task, error, self._suspects)
             else:
-                (self._again if task.losses < TRIES else self._suspects).append(task)
+                (self._retries if task.times_lost < TRIES else self._suspects).append(task)
 
-    def _mend(self, task: _Task, error: BaseException) -> None:
-        # Of all that a broken pool ran, the first to be heard of replaces it.
+    def _restart_workers(self, task: _Task, error: BaseException) -> None:
+        # All tasks of a broken pool fail; the first of them to come back replaces the pool.
         broken = isinstance(error, BrokenExecutor)
-        if (task.sent_to is self._crew.executor or not broken) and self._crew.mend():
-            self._greet()
+        if (task.sent_to is self._adapter.executor or not broken) and self._adapter.restart():
+            self._probe_workers()
 
-    def _blame(self, task: _Task, error: BaseException, tasks: deque[_Task]) -> None:
-        """Cut in half what failed by its own fault; fail a trial that did so alone."""
+    def _split_or_fail(self, task: _Task, error: BaseException, tasks: deque[_Task]) -> None:
+        """Halve a task that failed by its own fault; give up a single trial that did."""
         middle = len(task.ids) // 2
         if middle:
-            tasks.extend(_Task(task.whole, ids) for ids in (task.ids[:middle], task.ids[middle:]))
+            tasks.extend(_Task(task.pending, ids) for ids in (task.ids[:middle], task.ids[middle:]))
             return
-        task.faults += 1
-        if task.faults < SURE:
+        task.times_failed += 1
+        if task.times_failed < FAULTS_TO_FAIL:
             tasks.append(task)
             return
         self._failed += 1
-        if self._failed >= HOPELESS and not self._finished:
-            raise ExecutorError(f"{self._failed} trials failed and none finished: {_said(error)}")
-        self._gather(task, self._job.failed(task.ids, _said(error)))
+        if self._failed >= MOST_FAILED and not self._finished:
+            raise ExecutorError(f"{self._failed} trials failed and none finished: {_reason(error)}")
+        self._add_part(task, self._job.fail_trials(task.ids, _reason(error)))
 
-    def _gather(self, task: _Task, rows: Any) -> None:
-        whole = task.whole
-        whole.parts.append(rows)
-        whole.missing -= len(rows)
+    def _add_part(self, task: _Task, rows: Any) -> None:
+        pending = task.pending
+        pending.parts.append(rows)
+        pending.missing -= len(rows)
         self._finished += len(rows) - len(rows.errors)
-        if whole.missing:
+        if pending.missing:
             return
-        stored = self._deliver(whole.chunk, self._job.joined(whole.parts))
+        stored = self._deliver(pending.chunk, self._job.join(pending.parts))
         if stored is not None:
             self._storing.add(stored)
             stored.add_done_callback(self._done.put)
 
-    def _rescue(self) -> None:
-        """Deliver what is finished, drop what is not."""
+    def _deliver_finished(self) -> None:
+        """Cancel what is under way; deliver what is finished."""
         for future in self._running:
-            self._crew.drop(future)
+            self._adapter.cancel(future)
         if self._is_here:
             wait(self._running, GRACE)
-        tasks = [*self._running.values(), *self._again, *self._suspects]
+        tasks = [*self._running.values(), *self._retries, *self._suspects]
         for future, task in self._running.items():
             if future.done() and _failure(future) is None:
-                self._gather(task, future.result())
-        for whole in dict.fromkeys(task.whole for task in tasks):
-            if whole.parts and whole.missing:
-                self._deliver(whole.chunk, self._job.joined(whole.parts))
+                self._add_part(task, future.result())
+        for pending in dict.fromkeys(task.pending for task in tasks):
+            if pending.parts and pending.missing:
+                self._deliver(pending.chunk, self._job.join(pending.parts))
 
 
 @contextmanager
-def _here(job: Job) -> Iterator[tuple[str, threading.Event]]:
-    """Let threads of this process find the job under the name this gives it."""
+def _registered_job(job: Job) -> Iterator[tuple[str, threading.Event]]:
+    """Register a job under a new key, by which threads of this process find it."""
     key, stop = uuid.uuid4().hex, threading.Event()
     _HERE[key] = job, stop
     try:
@@ -361,7 +362,7 @@ def _is_lost(error: BaseException) -> bool:
     return isinstance(error, BrokenExecutor | CancelledError) or module.startswith("distributed.")
 
 
-def _said(error: BaseException | None) -> str:
+def _reason(error: BaseException | None) -> str:
     """Return the reason in one line, without the names of workers, which differ each time."""
     if error is not None and _is_lost(error):
         return f"its worker was lost ({type(error).__name__})"

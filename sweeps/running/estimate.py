@@ -1,4 +1,4 @@
-"""What a sweep will take: time, memory and disk, from a look at some of its trials."""
+"""Estimate the time, memory and disk of a sweep from a sample of its trials."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from sweeps.engine.chunks import Chunks, chunk_size
 from sweeps.engine.plan import Plan
 from sweeps.problems.base import DataProblem
 
-__all__ = ["Estimate", "estimated", "refuse_what_cannot_fit", "whole_cost"]
+__all__ = ["Estimate", "estimate_of", "refuse_too_large", "total_cost"]
 
 # Bytes of a number in a store: 5.9 for losses without a pattern, 2 where half are alike (Parquet).
-STORED = 6
+STORED_BYTES = 6
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep will take: the answer of :func:`plan`.
+    """What a sweep will take; returned by :func:`sweeps.estimate`.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Estimate:
         Of the results in memory, and in a store.
     training : int
         Bytes of memory while trials run: the data, and on each worker the parameters, optimizer
-        state, gradient and scratch of the largest model (of those looked at).
+        state, gradient and scratch of the largest model in the sample.
     cost : int
         Nanoseconds on one core, by the cost model.
     n_chunks : int
@@ -56,12 +56,12 @@ class Estimate:
     training: int
 
 
-def whole_cost(checked: Plan, share: float = 1.0) -> int:
+def total_cost(plan: Plan, share: float = 1.0) -> int:
     """Return the nanoseconds on one core that a sweep, or a share of it, takes by the model."""
-    return round(checked.sample.cost * checked.size * share)
+    return round(plan.sample.cost * plan.size * share)
 
 
-def estimated(checked: Plan, workers: int, share: float = 1.0) -> Estimate:
+def estimate_of(plan: Plan, workers: int, share: float = 1.0) -> Estimate:
     """Return the estimate of a checked sweep on so many workers.
 
     A pruner lets trials take about a ``share`` of their steps.
@@ -70,28 +70,26 @@ def estimated(checked: Plan, workers: int, share: float = 1.0) -> Estimate:
     >>> estimate(problems.ellipse(), {"lr": [0.1, 0.2]}, steps=1000, n_jobs=1).seconds
     8e-06
     """
-    seen, size = checked.sample, checked.size
+    seen, size = plan.sample, plan.size
     return Estimate(
         n_trials=size,
         n_steps=round(seen.steps * size * share),
         seconds=seen.cost * size * share / workers / 1e9,
         bytes=size * seen.row,
-        cost=whole_cost(checked, share),
-        disk=size * _on_disk(checked, seen.row),
-        n_chunks=len(Chunks(size, chunk_size(checked))),
-        training=_data(checked.problem) + seen.scratch * workers,
+        cost=total_cost(plan, share),
+        disk=size * _bytes_on_disk(plan, seen.row),
+        n_chunks=len(Chunks(size, chunk_size(plan))),
+        training=_data_bytes(plan.problem) + seen.scratch * workers,
     )
 
 
-def _data(problem: Any) -> int:
+def _data_bytes(problem: Any) -> int:
     """Return the bytes of the arrays that a problem is made of."""
     arrays = [getattr(problem, name, ()) for name in ("X", "y", "X_test", "y_test")]
     return sum(a.nbytes for a in (*arrays, *problem.aux) if isinstance(a, np.ndarray))
 
 
-def refuse_what_cannot_fit(
-    checked: Plan, store: str | os.PathLike[str] | None, workers: int
-) -> None:
+def refuse_too_large(plan: Plan, store: str | os.PathLike[str] | None, workers: int) -> None:
     """Raise unless models fit in memory, one a worker, and results or, with a store, on its disk.
 
     Examples
@@ -102,16 +100,16 @@ def refuse_what_cannot_fit(
     Traceback (most recent call last):
     fastopt.errors.SpecError: the results of 1,000,000,000,000,000 trials take 1.6e+05 TB ...
     """
-    if isinstance(checked.problem, DataProblem):
-        check_model(checked.problem, checked.scratch_bytes, min(workers, checked.size))
-    # A look at some trials, which takes longer, tells only how long curves are.
-    row = 8 * (2 * len(checked.results) + len(checked.space.names))
-    row = checked.sample.row if checked.options.curves else row
-    check_fits(checked.size, checked.size * row, checked.size * _on_disk(checked, row), store)
+    if isinstance(plan.problem, DataProblem):
+        check_model(plan.problem, plan.scratch_bytes, min(workers, plan.size))
+    # The sample takes longer to draw; only the length of curves is not known without it.
+    row = 8 * (2 * len(plan.results) + len(plan.space.names))
+    row = plan.sample.row if plan.options.curves else row
+    check_fits(plan.size, plan.size * row, plan.size * _bytes_on_disk(plan, row), store)
 
 
-def _on_disk(checked: Plan, row: int) -> int:
+def _bytes_on_disk(plan: Plan, row: int) -> int:
     """Return about how many bytes a trial takes in a store: axes next to nothing."""
-    results, axes = len(checked.results), len(checked.space.names)
+    results, axes = len(plan.results), len(plan.space.names)
     # A row counts results twice, as they come in and as columns.
-    return STORED * (row // 8 - results - axes)
+    return STORED_BYTES * (row // 8 - results - axes)

@@ -1,7 +1,7 @@
-"""Where chunks run beside this process: any executor with ``submit``, and names for the usual ones.
+"""Adapters to executors: any object with ``submit``, and names for the usual ones.
 
-To add one write a function of the number of workers that returns a :class:`Crew`, and a row in
-:data:`EXECUTORS`.
+To add one write a function of the number of workers that returns an :class:`ExecutorAdapter`, and a
+row in :data:`EXECUTORS`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 from fastopt.errors import ExecutorError, SpecError, did_you_mean, shortened
-from sweeps.common.interrupt import awaited
+from sweeps.common.interrupt import wait_for
 from sweeps.common.pickling import pack
 from sweeps.engine.run_blocks import threads
-from sweeps.running.processes import Processes, begin, deaf
+from sweeps.running.processes import Processes, block_sigint, init_worker
 
-__all__ = ["EXECUTORS", "Crew", "crew_of"]
+__all__ = ["EXECUTORS", "ExecutorAdapter", "adapter_of"]
 
-# Chunks in flight with an executor that does not say how many workers it has.
-UNKNOWN = 256
+# Chunks in flight on an executor that does not say how many workers it has.
+DEFAULT_CAPACITY = 256
 # Seconds between looks at how many workers a cluster has now.
 LOOK = 2.0
 
 
-class Crew:
-    """Somebody's executor, and what is done with it beside ``submit``: here, nothing.
+class ExecutorAdapter:
+    """What the dispatcher needs of an executor; this one, of any executor with ``submit``.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ class Crew:
         With ``submit(function, *args)`` that returns a :class:`concurrent.futures.Future`.
     """
 
-    # Chunks in flight for each worker: one runs, one waits for it to end.
-    ahead = 2
+    # In flight, for each worker: one runs, the next waits in the executor's queue.
+    chunks_per_worker = 2
 
     def __init__(self, executor: Any) -> None:
         self.executor = executor
@@ -46,32 +46,32 @@ class Crew:
         """Hand a call to the executor."""
         return self.executor.submit(function, *args)
 
-    def drop(self, future: Future) -> None:
-        """Cancel a call, if it does not run yet."""
+    def cancel(self, future: Future) -> None:
+        """Cancel a call that does not run yet."""
         future.cancel()
 
-    def room(self) -> int:
-        """Return how many chunks may be in flight: few, so that 10^6 do not flood a scheduler."""
+    def capacity(self) -> int:
+        """Return how many chunks may be in flight: not 10^6, which would flood a scheduler."""
         for name in ("_max_workers", "max_workers", "num_workers"):
             width = getattr(self.executor, name, None)
             if isinstance(width, int) and width > 0:
-                return self.ahead * width
-        return UNKNOWN
+                return self.chunks_per_worker * width
+        return DEFAULT_CAPACITY
 
-    def parcel(self, job: Any) -> Any:
-        """Return the job in the form that goes with each call to another process."""
+    def payload(self, job: Any) -> Any:
+        """Return the job as each call carries it to another process: pickled."""
         return pack(job)
 
-    def mend(self) -> bool:
-        """Make it work again after workers were lost; False if that is not ours to do."""
+    def restart(self) -> bool:
+        """Replace lost workers; return False where only the executor's owner can."""
         return False
 
     def close(self, now: bool) -> None:
-        """Let go of the executor; if ``now``, without waiting for what it still runs."""
+        """Release the executor; with ``now``, do not wait for the calls that it still runs."""
 
 
-class Spawned(Crew):
-    """Processes of our own.
+class OwnProcesses(ExecutorAdapter):
+    """The executor ``"processes"``: :class:`sweeps.running.processes.Processes`.
 
     Parameters
     ----------
@@ -83,12 +83,12 @@ class Spawned(Crew):
         super().__init__(Processes(n))
 
     def close(self, now: bool) -> None:
-        """End the workers: in good time they have nothing left to run."""
+        """End the workers, whatever they run: after the last chunk, that is nothing."""
         self.executor.shutdown(cancel_futures=True)
 
 
-class Loky(Crew):
-    """A pool of loky's.
+class Loky(ExecutorAdapter):
+    """The executor ``"loky"``: a pool of that library.
 
     Parameters
     ----------
@@ -97,22 +97,24 @@ class Loky(Crew):
     """
 
     def __init__(self, n: int) -> None:
-        self._n, self._loky = n, _imported("loky", "loky")
+        self._n, self._loky = n, _import("loky", "loky")
         super().__init__(self._pool())
 
     def _pool(self) -> Executor:
-        return self._loky.ProcessPoolExecutor(self._n, initializer=begin, initargs=(os.getpid(),))
+        return self._loky.ProcessPoolExecutor(
+            self._n, initializer=init_worker, initargs=(os.getpid(),)
+        )
 
     def submit(self, function: Callable, *args: Any) -> Future:
         """Hand a call to the pool, which may start workers."""
-        with deaf():
+        with block_sigint():
             return super().submit(function, *args)
 
-    def drop(self, future: Future) -> None:
-        """Leave it to :meth:`close`: loky's thread stumbles over calls that were cancelled."""
+    def cancel(self, future: Future) -> None:
+        """Do nothing, since :meth:`close` ends it: loky's thread fails on cancelled calls."""
 
-    def mend(self) -> bool:
-        """Put a new pool in the place of a broken one."""
+    def restart(self) -> bool:
+        """Replace a broken pool by a new one."""
         self.close(now=True)
         self.executor = self._pool()
         return True
@@ -122,8 +124,8 @@ class Loky(Crew):
         self.executor.shutdown(wait=True, kill_workers=now)
 
 
-class Threads(Crew):
-    """Threads of this process, which live as long as it does.
+class Threads(ExecutorAdapter):
+    """The executor ``"threads"``: threads of this process, which live as long as it does.
 
     Parameters
     ----------
@@ -131,19 +133,19 @@ class Threads(Crew):
         How many of them at a time.
     """
 
-    # Of two chunks that wait for each other's cores both run: these threads are not a fixed number.
-    ahead = 1
+    # None waits in a queue: there are as many threads as there are calls.
+    chunks_per_worker = 1
 
     def __init__(self, n: int) -> None:
         super().__init__(threads())
         self._n = n
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Return the number of workers."""
         return self._n
 
 
-class Dask(Crew):
+class Dask(ExecutorAdapter):
     """Workers of a dask cluster.
 
     Parameters
@@ -154,29 +156,29 @@ class Dask(Crew):
     """
 
     # Chunks travel from the scheduler's machine to a worker's while two others keep it busy.
-    ahead = 3
+    chunks_per_worker = 3
 
     def __init__(self, client: Any, ours: bool = False) -> None:
-        # Not pure: a chunk that failed and is sent again is not what it was before.
+        # Not pure: a chunk that failed and is sent again must not be answered from memory.
         super().__init__(client.get_executor(pure=False))
         self._client, self._ours = client, ours
         self._looked, self._width = -LOOK, 0
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Return how many chunks the threads of all workers may have in flight at present."""
         if time.monotonic() - self._looked >= LOOK:
             self._width = sum(self._client.nthreads().values())
             self._looked = time.monotonic()
-        return self.ahead * max(1, self._width)
+        return self.chunks_per_worker * max(1, self._width)
 
-    def parcel(self, job: Any) -> Any:
-        """Send the job once to each worker that needs it, not with each chunk.
+    def payload(self, job: Any) -> Any:
+        """Return a task whose result is the pickled job: dask sends it once to each worker.
 
-        As a task and not scattered: if its worker dies, the scheduler has it made again.
+        Not scattered: if the worker that holds it dies, the scheduler runs the task again.
         """
         return self._client.submit(bytes, pack(job), pure=False)
 
-    def mend(self) -> bool:
+    def restart(self) -> bool:
         """Leave it to dask, which replaces workers by itself."""
         return True
 
@@ -186,8 +188,8 @@ class Dask(Crew):
             self._client.close()
 
 
-def _dask(n: int) -> Crew:
-    distributed = _imported("distributed", "dask")
+def _current_dask(n: int) -> ExecutorAdapter:
+    distributed = _import("distributed", "dask")
     try:
         client = distributed.get_client()
     except ValueError:
@@ -196,10 +198,10 @@ def _dask(n: int) -> Crew:
             "distributed.Client(...), or give the address of the scheduler, such as "
             'executor="tcp://10.0.0.1:8786"'
         ) from None
-    return _dask_of(client)
+    return _adapt_dask(client)
 
 
-def _dask_of(client: Any) -> Crew:
+def _adapt_dask(client: Any) -> ExecutorAdapter:
     if getattr(client, "asynchronous", False):
         raise SpecError(
             f"{shortened(client)} is asynchronous, and a sweep is not: give the address of its "
@@ -212,11 +214,11 @@ def _dask_of(client: Any) -> Crew:
     return Dask(client)
 
 
-def _dask_at(address: str) -> Crew:
-    distributed = _imported("distributed", "dask")
+def _connect_dask(address: str) -> ExecutorAdapter:
+    distributed = _import("distributed", "dask")
     connecting = threads().submit(distributed.Client, address, set_as_default=False)
     try:
-        client = awaited(connecting).result()
+        client = wait_for(connecting).result()
     except (OSError, ValueError) as error:
         raise SpecError(f"there is no dask scheduler at {shortened(address)}: {error}") from None
     except KeyboardInterrupt:
@@ -225,7 +227,7 @@ def _dask_at(address: str) -> Crew:
     return Dask(client, ours=True)
 
 
-def _imported(module: str, extra: str) -> Any:
+def _import(module: str, extra: str) -> Any:
     with contextlib.suppress(ModuleNotFoundError):
         return __import__(module)
     raise ImportError(
@@ -233,8 +235,8 @@ def _imported(module: str, extra: str) -> Any:
     )
 
 
-def crew_of(executor: Any, workers: int) -> Crew:
-    """Return the crew that ``executor=`` stands for.
+def adapter_of(executor: Any, workers: int) -> ExecutorAdapter:
+    """Return the adapter to what ``executor=`` names.
 
     Parameters
     ----------
@@ -255,21 +257,21 @@ def crew_of(executor: Any, workers: int) -> Crew:
 
     Examples
     --------
-    >>> crew_of("threads", 2).room()
+    >>> adapter_of("threads", 2).capacity()
     2
-    >>> crew_of("thread", 2)
+    >>> adapter_of("thread", 2)
     Traceback (most recent call last):
     fastopt.errors.SpecError: executor must be ...; got 'thread'; did you mean 'threads'?
     """
     if isinstance(executor, str) and executor in EXECUTORS:
         return EXECUTORS[executor](workers)
     if isinstance(executor, str) and "://" in executor:
-        return _dask_at(executor)
+        return _connect_dask(executor)
     if not isinstance(executor, str | type):
         if callable(getattr(executor, "get_executor", None)):
-            return _dask_of(executor)
+            return _adapt_dask(executor)
         if callable(getattr(executor, "submit", None)):
-            return Crew(executor)
+            return ExecutorAdapter(executor)
     hint = did_you_mean(executor, EXECUTORS)
     if isinstance(executor, type):
         hint = f"; that is a class: make one of it, {executor.__name__}(...)"
@@ -281,10 +283,10 @@ def crew_of(executor: Any, workers: int) -> Crew:
     )
 
 
-EXECUTORS: dict[str, Callable[[int], Crew]] = {
+EXECUTORS: dict[str, Callable[[int], ExecutorAdapter]] = {
     "threads": Threads,
-    "processes": Spawned,
+    "processes": OwnProcesses,
     "loky": Loky,
-    "dask": _dask,
+    "dask": _current_dask,
 }
-"""Name -> the crew of so many workers."""
+"""Name -> adapter, as a function of the number of workers."""

@@ -1,7 +1,7 @@
-"""What can be sent to workers: trainings by a compiled kernel, and calls of a Python function.
+"""Jobs for workers: to train by a compiled kernel, or to call a Python function.
 
 A job runs trials by their numbers, any number of times and anywhere. :mod:`sweeps.running.dispatch`
-sends it and knows nothing else of it.
+sends jobs and knows nothing else of them.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from sweeps.engine.run_blocks import compile_block
 from sweeps.engine.tables import joined
 from sweeps.space.space import Space
 
-__all__ = ["Answers", "Calling", "Job", "Training"]
+__all__ = ["Answers", "FunctionJob", "Job", "TrainingJob"]
 
 
 class Job(Protocol):
-    """What a dispatcher asks of a job.
+    """The methods that a dispatcher calls.
 
-    What trials came to has a length, their number, and ``errors``: trial number -> why the trials
-    that the dispatcher gave up FAILED.
+    Results of trials, of whatever type, have a length, the number of trials, and ``errors``: number
+    of a trial that the dispatcher gave up -> why it FAILED.
     """
 
     def prepare(self) -> None:
-        """Do here what workers of this machine find done."""
+        """Do, in the process of the sweep, what need not be done again in each worker."""
 
     def run(self, ids: np.ndarray, stop: threading.Event | None) -> Any:
-        """Run trials in a worker; less than all of them if ``stop`` is set."""
+        """Run trials in a worker, and return their results; stop early once ``stop`` is set."""
 
-    def joined(self, parts: list[Any]) -> Any:
-        """Put together what the parts of a chunk came to."""
+    def join(self, parts: list[Any]) -> Any:
+        """Join the results of the parts of a chunk."""
 
-    def failed(self, ids: np.ndarray, reason: str) -> Any:
-        """Return what is known of trials that FAILED."""
+    def fail_trials(self, ids: np.ndarray, reason: str) -> Any:
+        """Return results that say that these trials FAILED, and why."""
 
 
 @dataclass(frozen=True, eq=False)
-class Training:
+class TrainingJob:
     """Trials of a checked sweep.
 
     Parameters
@@ -56,7 +56,7 @@ class Training:
     plan: Plan
 
     def prepare(self) -> None:
-        """Compile: what does not shows as usual, and workers of this machine find it."""
+        """Compile: errors show here, and workers of this machine load it from the disk cache."""
         for block in self.plan.blocks(self.plan.space.every_value(("optimizer",)), results=False):
             compile_block(block)
 
@@ -64,12 +64,12 @@ class Training:
         """Train on one thread."""
         return run_chunk(self.plan, ids, stop=stop)
 
-    def joined(self, parts: list[Rows]) -> Rows:
-        """Join rows; the facts of a chunk that came in pieces are those of the last one."""
+    def join(self, parts: list[Rows]) -> Rows:
+        """Join rows; the facts of a chunk are those of its last part."""
         return dataclasses.replace(joined(self.plan, parts), facts=parts[-1].facts)
 
-    def failed(self, ids: np.ndarray, reason: str) -> Rows:
-        """Return rows without numbers."""
+    def fail_trials(self, ids: np.ndarray, reason: str) -> Rows:
+        """Return rows with NaN for every number."""
         n = len(ids)
         return Rows(
             ids,
@@ -83,7 +83,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Answers:
-    """What calls came to.
+    """The outcomes of calls.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Answers:
 
 
 @dataclass(frozen=True, eq=False)
-class Calling:
+class FunctionJob:
     """Calls of a Python function, one a trial.
 
     Parameters
@@ -134,11 +134,11 @@ class Calling:
             answer = error
         return self.judge(answer)
 
-    def joined(self, parts: list[Answers]) -> Answers:
-        """Put answers together."""
+    def join(self, parts: list[Answers]) -> Answers:
+        """Join outcomes and errors."""
         outcomes = {i: outcome for part in parts for i, outcome in part.outcomes.items()}
         return Answers(outcomes, {i: why for part in parts for i, why in part.errors.items()})
 
-    def failed(self, ids: np.ndarray, reason: str) -> Answers:
-        """Return reasons instead of answers."""
+    def fail_trials(self, ids: np.ndarray, reason: str) -> Answers:
+        """Return errors instead of outcomes."""
         return Answers({}, dict.fromkeys(ids.tolist(), reason))

@@ -1,4 +1,4 @@
-"""Processes of our own that run calls, each at the end of a pipe of its own.
+"""An executor of processes, each with a pipe of its own.
 
 Not a pool of the standard library: its workers share one pipe for results, and when one is killed
 while it sends, its manager waits for the rest for good, and so does the process at its end (the
@@ -31,7 +31,7 @@ from typing import Any
 from sweeps.common.interrupt import CHILDREN
 from sweeps.engine.run_blocks import threads
 
-__all__ = ["Processes", "begin", "deaf", "serve"]
+__all__ = ["Processes", "block_sigint", "init_worker", "serve"]
 
 # Seconds between looks at whether a parent is alive.
 LOOK = 2.0
@@ -44,10 +44,10 @@ PROGRAM = (
 
 
 @contextlib.contextmanager
-def deaf() -> Iterator[None]:
-    """Start processes that never hear of Ctrl-C, which a terminal sends to all of them.
+def block_sigint() -> Iterator[None]:
+    """Start processes that do not receive Ctrl-C, which a terminal sends to all of them.
 
-    Until :func:`begin` has run, one that did would print what it was importing.
+    One that did, before :func:`init_worker` has run, would print a traceback of its imports.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
@@ -56,8 +56,8 @@ def deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def begin(parent: int) -> None:
-    """Start a worker: Ctrl-C is for the parent, and nobody outlives it."""
+def init_worker(parent: int) -> None:
+    """Prepare a worker process: it ignores Ctrl-C, which its parent handles, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
@@ -71,18 +71,18 @@ def _watch(parent: int) -> None:
 
 def serve(handle: int, parent: int) -> None:
     """Answer calls until the pipe with this file descriptor ends."""
-    begin(parent)
+    init_worker(parent)
     os.set_inheritable(handle, False)  # programs that calls start would keep the pipe open
     with contextlib.suppress(EOFError, OSError), Connection(handle) as pipe:
         while True:
-            answer = _answer(pipe.recv_bytes())
+            answer = _run_call(pipe.recv_bytes())
             with contextlib.suppress(AttributeError, ValueError):  # there is none, or it is closed
                 sys.stdout.flush()  # what a call prints is there although its worker is killed
             pipe.send_bytes(answer)
 
 
-def _answer(call: bytes) -> bytes:
-    """Return what a call returned or raised, and whether it returned."""
+def _run_call(call: bytes) -> bytes:
+    """Run a pickled call; return whether it returned, and what it returned or raised, pickled."""
     try:
         function, args, kwargs = pickle.loads(call)
         return pickle.dumps((True, function(*args, **kwargs)))
@@ -103,7 +103,7 @@ class _Worker:
         path = [folder for folder in sys.path if isinstance(folder, str)]
         program = PROGRAM.format(path=path, pipe=theirs.fileno(), parent=os.getpid())
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-        with deaf(), theirs:
+        with block_sigint(), theirs:
             self._process = subprocess.Popen(
                 [spawn.get_executable(), *flags, "-c", program],
                 # The rest of a script may come from there.
@@ -112,16 +112,16 @@ class _Worker:
             )
         CHILDREN.add(self._process)
 
-    def answer(self, call: bytes) -> bytes:
-        """Return what comes back; EOFError or OSError if the process ends instead."""
+    def ask(self, call: bytes) -> bytes:
+        """Have it run a call; return the answer, or raise EOFError or OSError if it ends first."""
         self._pipe.send_bytes(call)
         return self._pipe.recv_bytes()
 
     def kill(self) -> None:
         self._process.kill()
 
-    def bury(self) -> None:
-        """Leave nothing of it."""
+    def reap(self) -> None:
+        """End the process, collect its exit status and close its pipe."""
         self._process.kill()
         self._process.wait()
         CHILDREN.discard(self._process)
@@ -129,7 +129,7 @@ class _Worker:
 
 
 class Processes(Executor):
-    """Processes, each begun when a call needs it, and anew when one has died.
+    """Processes, each started when a call needs it, and replaced when it has died.
 
     Parameters
     ----------
@@ -151,14 +151,14 @@ class Processes(Executor):
         self._lock = threading.Lock()
 
     def submit(self, function: Callable, /, *args: Any, **kwargs: Any) -> Future:
-        """Have a worker run a call; the future has a BrokenExecutor if it dies meanwhile."""
+        """Have a worker run a call; if the worker dies, the future raises BrokenExecutor."""
         call = threads().submit(self._run, pickle.dumps((function, args, kwargs)))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
         return call
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the workers, with ``cancel_futures`` whatever they run; it is over on return."""
+        """End the workers and wait for that; with ``cancel_futures`` whatever they still run."""
         if not cancel_futures:
             wait_for(list(self._calls))
         with self._lock:
@@ -167,16 +167,16 @@ class Processes(Executor):
                 worker.kill()
         wait_for(list(self._calls))
         for worker in list(self._workers):
-            self._bury(worker)
+            self._reap(worker)
 
     def _run(self, call: bytes) -> Any:
         worker = self._places.get()
         try:
-            worker = worker or self._hired()
-            answer = worker.answer(call)
+            worker = worker or self._start_worker()
+            answer = worker.ask(call)
         except (EOFError, OSError) as error:
             if worker is not None:
-                self._bury(worker)
+                self._reap(worker)
             worker = None
             raise BrokenExecutor("a worker died") from error
         finally:
@@ -186,7 +186,7 @@ class Processes(Executor):
             return value
         raise value
 
-    def _hired(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         with self._lock:
             if self._closed:
                 raise CancelledError
@@ -194,7 +194,7 @@ class Processes(Executor):
             self._workers.add(worker)
         return worker
 
-    def _bury(self, worker: _Worker) -> None:
+    def _reap(self, worker: _Worker) -> None:
         with self._lock:
-            worker.bury()
+            worker.reap()
             self._workers.discard(worker)

@@ -1,4 +1,4 @@
-"""What is said of trials that came to nothing."""
+"""Warnings and messages about trials that FAILED, diverged at once, or leave no best one."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def warn_of_failures(errors: Mapping[int, str], n_trials: int, stacklevel: int =
         )
 
 
-def warn_of_limit(limit: float, lost_at_once: int, finished: int, stacklevel: int = 3) -> None:
+def warn_of_limit(limit: float, diverged_at_start: int, finished: int, stacklevel: int = 3) -> None:
     """Warn if no trial took a step, because the loss where all of them start is over the limit."""
-    if limit < math.inf and lost_at_once == finished > 0:
+    if limit < math.inf and diverged_at_start == finished > 0:
         warnings.warn(
             f"the loss at the start of all {finished} trials is above "
             f"diverge_above={shortened(limit)}, or not finite: none of them took a step",

@@ -1,4 +1,4 @@
-"""Sweeps too large to keep: each chunk is folded into a small summary as soon as it has run.
+"""For sweeps too large to keep: each chunk is reduced to a small summary as soon as it has run.
 
 A reducer is any object with the three methods of :class:`Reducer`. Summaries are merged in the
 order of the trials, whatever order chunks finish in. Those of :class:`KeepBest` and
@@ -21,13 +21,13 @@ from sweeps.common.states import STATES, State
 from sweeps.engine.chunks import Chunk, Rows
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import Parts, joined, parts_of
-from sweeps.running.collect import Collected
+from sweeps.running.collect import Collector
 
-__all__ = ["Histogram", "KeepBest", "Reduced", "Reducer", "histogram"]
+__all__ = ["Histogram", "KeepBest", "Reducer", "ReducingCollector", "histogram"]
 
 
 class Reducer(Protocol):
-    """What ``sweep(..., reduce=...)`` asks of an object."""
+    """The methods that an object for ``sweep(..., reduce=...)`` must have."""
 
     def check(self, plan: Plan) -> None:
         """Raise :class:`~fastopt.errors.SpecError` if this makes no sense for the sweep."""
@@ -45,19 +45,19 @@ class Reducer(Protocol):
         """
 
 
-class Reduced(Collected):
-    """Where the rows of a reduced sweep go: what :class:`Collected` is to memory.
+class ReducingCollector(Collector):
+    """Collects the summaries of a reduced sweep, where :class:`Collector` keeps all rows.
 
     Parameters
     ----------
     plan : Plan
     reducer : Reducer
-    at_once : int, optional
+    chunk_size : int, optional
         Trials of a chunk.
     """
 
-    def __init__(self, plan: Plan, reducer: Reducer, at_once: int | None = None) -> None:
-        super().__init__(plan, at_once)
+    def __init__(self, plan: Plan, reducer: Reducer, chunk_size: int | None = None) -> None:
+        super().__init__(plan, chunk_size)
         missing = [name for name in METHODS if not callable(getattr(reducer, name, None))]
         if missing:
             raise SpecError(

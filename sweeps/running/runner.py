@@ -1,4 +1,4 @@
-"""Run the chunks of a sweep, here or elsewhere, until all are in or somebody stops it."""
+"""Run the chunks of a sweep, here or on an executor, until all are in or somebody stops it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from concurrent.futures import Future
 from typing import Any
 
 from fastopt.errors import ExecutorError, SweepWarning
-from sweeps.common.interrupt import held
+from sweeps.common.interrupt import deferred_interrupts
 from sweeps.common.progress import Progress
 from sweeps.engine.chunks import Chunk, Rows, better, run_chunk
-from sweeps.running.collect import Collected
-from sweeps.running.dispatch import run_elsewhere
-from sweeps.running.estimate import whole_cost
-from sweeps.running.jobs import Training
+from sweeps.running.collect import Collector
+from sweeps.running.dispatch import run_on_executor
+from sweeps.running.estimate import total_cost
+from sweeps.running.jobs import TrainingJob
 from sweeps.running.reasons import warn_of_failures, warn_of_limit
 
 __all__ = ["run_chunks"]
 
 
 def run_chunks(
-    collected: Collected,
+    collector: Collector,
     workers: int,
     executor: Any = None,
     *,
@@ -29,11 +29,11 @@ def run_chunks(
     progress: bool = True,
     stacklevel: int = 2,
 ) -> Any:
-    """Run what is left of a sweep; return what it came to: parts of a result, or a reducer's.
+    """Run what is left of a sweep; return the parts of its result, or what its reducer makes.
 
     Parameters
     ----------
-    collected : Collected
+    collector : Collector
         What is left to run, and where rows go.
     workers, executor, progress
         As for :func:`sweeps.sweep`.
@@ -54,45 +54,45 @@ def run_chunks(
     SweepWarning
         The executor broke, or trials FAILED; the result has what is finished.
     """
-    plan = collected.plan
-    left = (collected.size - collected.finished) / plan.size
-    total = left * whole_cost(plan) if progress else 0
-    bar = Progress(total, collected.size, enabled=progress)
+    plan = collector.plan
+    left = (collector.size - collector.finished) / plan.size
+    total = left * total_cost(plan) if progress else 0
+    bar = Progress(total, collector.size, enabled=progress)
     try:
-        with held(), bar:
-            _run(collected, workers, executor, bar)
+        with deferred_interrupts(), bar:
+            _run(collector, workers, executor, bar)
     except KeyboardInterrupt:
         pass
     except ExecutorError as error:
-        if collected.best is None:
+        if collector.best is None:
             raise
         early = f"the sweep ended early: {error}"
         warnings.warn(early, SweepWarning, stacklevel=stacklevel + 1)
-    # Not whether anybody pressed: it may come when the last trial is in.
-    missing = collected.finished < collected.size
-    result = collected.result(time.perf_counter() - began, interrupted=missing)
-    warn_of_failures(collected.errors, plan.size, stacklevel + 2)
-    ran = collected.finished - collected.reused
-    warn_of_limit(plan.options.diverge_above, collected.lost_at_once, ran, stacklevel + 2)
+    # Not whether Ctrl-C was pressed: that may be when the last trial is in.
+    missing = collector.finished < collector.size
+    result = collector.result(time.perf_counter() - began, interrupted=missing)
+    warn_of_failures(collector.errors, plan.size, stacklevel + 2)
+    ran = collector.finished - collector.reused
+    warn_of_limit(plan.options.diverge_above, collector.diverged_at_start, ran, stacklevel + 2)
     return result
 
 
-def _run(collected: Collected, workers: int, executor: Any, bar: Progress) -> None:
-    """Run chunks elsewhere, or here, all workers on one at a time."""
-    plan, chunks = collected.plan, collected.remaining()
+def _run(collector: Collector, workers: int, executor: Any, bar: Progress) -> None:
+    """Run chunks on an executor, or here: one at a time, on all workers."""
+    plan, chunks = collector.plan, collector.remaining()
 
     def keep(chunk: Chunk, rows: Rows) -> Future | None:
-        stored = collected.add(chunk, rows)
-        bar.update(collected.cost, collected.finished, collected.best)
+        stored = collector.add(chunk, rows)
+        bar.update(collector.cost, collector.finished, collector.best)
         return stored
 
     def watch(cost: int, done: int, best: float | None) -> None:
-        best = better(plan, collected.best, best)
-        bar.update(collected.cost + cost, collected.finished + done, best)
+        best = better(plan, collector.best, best)
+        bar.update(collector.cost + cost, collector.finished + done, best)
 
-    executor = collected.executor if executor is None else executor
+    executor = collector.executor if executor is None else executor
     if executor is not None:
-        run_elsewhere(executor, workers, Training(plan), chunks, keep)
+        run_on_executor(executor, workers, TrainingJob(plan), chunks, keep)
         return
     for chunk in chunks:
         rows = run_chunk(plan, chunk.ids, workers, watch)

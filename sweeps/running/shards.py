@@ -7,13 +7,13 @@ from typing import Any
 
 from fastopt.errors import SpecError, shortened
 
-__all__ = ["EVERYTHING", "shard_of"]
+__all__ = ["WHOLE_SWEEP", "parse_shard"]
 
-EVERYTHING = (0, 1)
+WHOLE_SWEEP = (0, 1)
 """The only shard of one: all chunks."""
 
 
-def shard_of(shard: Any, store: Any) -> tuple[int, int]:
+def parse_shard(shard: Any, store: Any) -> tuple[int, int]:
     """Return ``(i, n)``: this job runs chunks ``i``, ``i + n``, ``i + 2 n``, ...
 
     Parameters
@@ -30,14 +30,14 @@ def shard_of(shard: Any, store: Any) -> tuple[int, int]:
 
     Examples
     --------
-    >>> shard_of("2/8", "runs/digits"), shard_of(None, None)
+    >>> parse_shard("2/8", "runs/digits"), parse_shard(None, None)
     ((2, 8), (0, 1))
-    >>> shard_of((8, 8), "runs/digits")
+    >>> parse_shard((8, 8), "runs/digits")
     Traceback (most recent call last):
     fastopt.errors.SpecError: shard must be i/n with 0 <= i < n, as in 0/8 to 7/8; got (8, 8)
     """
     if shard is None:
-        return EVERYTHING
+        return WHOLE_SWEEP
     pair = re.fullmatch(r"(\d+)/(\d+)", shard) if isinstance(shard, str) else None
     i, n = map(int, pair.groups()) if pair else _pair(shard)
     if not 0 <= i < n:

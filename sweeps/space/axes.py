@@ -28,11 +28,11 @@ __all__ = [
     "kind_of",
     "linspace",
     "logspace",
-    "possible",
-    "repeated",
+    "repeated_values",
+    "representatives",
+    "support",
     "take",
-    "telling",
-    "untied",
+    "untie",
     "values",
     "zipped",
 ]
@@ -203,13 +203,13 @@ def as_axis(where: str, given: Any) -> Sequence:
     if isinstance(given, range):
         check_range(where, given)
     ready = isinstance(given, Computed | Tied | range)
-    axis: Sequence = given if ready else _listed(where, given)
+    axis: Sequence = given if ready else _as_tuple(where, given)
     if len(axis) == 0:
         raise SpecError(f"{where} is empty; give it one value or more, or leave it out")
     return axis
 
 
-def _listed(where: str, given: Any) -> tuple[Any, ...]:
+def _as_tuple(where: str, given: Any) -> tuple[Any, ...]:
     if isinstance(given, np.ndarray):
         if given.ndim > 1:
             raise SpecError(f"{where} must be one-dimensional; got an array of shape {given.shape}")
@@ -243,7 +243,7 @@ def _plain(item: Any) -> Any:
 
 
 def kind_of(item: Any) -> str | None:
-    """Name the sort of a value; None for what no axis can hold.
+    """Return the kind of a value: ``"integer"``, ...; None for what no axis can hold.
 
     >>> kind_of(3), kind_of(0.5), kind_of(True), kind_of("adam"), kind_of(None)
     ('integer', 'real', 'boolean', 'name', None)
@@ -258,7 +258,7 @@ def kind_of(item: Any) -> str | None:
 
 
 def common_kind(where: str, kinds: set) -> str:
-    """Return the one sort that values of these sorts can share.
+    """Return the one kind that values of these kinds can share.
 
     >>> common_kind("axis 'lr'", {"integer", "real"})
     'real'
@@ -273,31 +273,31 @@ def common_kind(where: str, kinds: set) -> str:
     return next(iter(kinds), "real")
 
 
-def untied(axis: Sequence) -> Sequence:
+def untie(axis: Sequence) -> Sequence:
     """Return the axis itself, whether or not it is tied to others.
 
-    >>> untied(zipped({"lr": [0.1, 0.2]})["lr"])
+    >>> untie(zipped({"lr": [0.1, 0.2]})["lr"])
     (0.1, 0.2)
     """
     return axis.axis if isinstance(axis, Tied) else axis
 
 
-def possible(axis: Sequence) -> Sequence:
-    """Return the values among which those of an axis are: of draws, what is drawn from.
+def support(axis: Sequence) -> Sequence:
+    """Return the values that an axis can take: of draws from options, the options.
 
-    >>> possible(("sgd", "adam"))
+    >>> support(("sgd", "adam"))
     ('sgd', 'adam')
     """
-    axis = untied(axis)
-    return axis.possible if isinstance(axis, Computed) else axis
+    axis = untie(axis)
+    return axis.support if isinstance(axis, Computed) else axis
 
 
-def repeated(axis: Sequence) -> list[Any]:
+def repeated_values(axis: Sequence) -> list[Any]:
     """Return the values that an axis lists again by mistake.
 
     Draws may repeat, and so may a column whose neighbours differ.
 
-    >>> repeated((0.1, 0.2, 0.1))
+    >>> repeated_values((0.1, 0.2, 0.1))
     [0.1]
     """
     if isinstance(axis, Points):
@@ -308,12 +308,12 @@ def repeated(axis: Sequence) -> list[Any]:
 
 
 def ends(axis: Sequence) -> tuple[Any, Any]:
-    """Return the two values between which all the others lie.
+    """Return the smallest and the largest value of an axis, or bounds of them, in any order.
 
     >>> ends((0.9, 0.8, 0.95))
     (0.8, 0.95)
     """
-    axis = untied(axis)
+    axis = untie(axis)
     if isinstance(axis, Computed):
         return axis.ends
     if isinstance(axis, range):  # monotone, and maybe too long to walk
@@ -321,18 +321,18 @@ def ends(axis: Sequence) -> tuple[Any, Any]:
     return min(axis), max(axis)
 
 
-def telling(axis: Sequence) -> np.ndarray:
-    """Return positions whose values stand for all of them when a range is checked.
+def representatives(axis: Sequence) -> np.ndarray:
+    """Return positions whose values represent all of them when a range is checked.
 
-    Of a list that is every position. Of a range or of spaced points the two ends are enough: what
-    is allowed is an interval.
+    A list is represented by every position, a range or spaced points by their two ends: what is
+    allowed is an interval.
 
-    >>> telling(("sgd", "adam", "lion")), telling(range(2**40)).tolist()
+    >>> representatives(("sgd", "adam", "lion")), representatives(range(2**40)).tolist()
     (array([0, 1, 2]), [0, 1099511627775])
     """
-    axis = untied(axis)
+    axis = untie(axis)
     if isinstance(axis, Computed):
-        return axis.telling()
+        return axis.representatives()
     return np.unique([0, len(axis) - 1]) if isinstance(axis, range) else np.arange(len(axis))
 
 
@@ -344,7 +344,7 @@ def take(axis: Sequence, digits: np.ndarray) -> np.ndarray:
     >>> take(("sgd", "adam"), np.array([1, 0, 1]))
     array(['adam', 'sgd', 'adam'], dtype=object)
     """
-    axis = untied(axis)
+    axis = untie(axis)
     if isinstance(axis, range):
         return axis.start + axis.step * digits
     if isinstance(axis, Points) and len(axis) > digits.size:

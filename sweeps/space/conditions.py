@@ -9,7 +9,7 @@ from typing import Any
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.space.axes import Tied, as_axis
 
-__all__ = ["When", "expanded", "when"]
+__all__ = ["When", "expand_conditions", "when"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def when(axis: Any, **conditions: Any) -> When:
     return When(checked, {name: as_axis(f"when(..., {name})", v) for name, v in conditions.items()})
 
 
-def expanded(part: Mapping[str, Any]) -> list[dict[str, Sequence]]:
+def expand_conditions(part: Mapping[str, Any]) -> list[dict[str, Sequence]]:
     """Turn a product with conditional axes into products without any.
 
     Parameters
@@ -88,14 +88,14 @@ def expanded(part: Mapping[str, Any]) -> list[dict[str, Sequence]]:
 
     Examples
     --------
-    >>> expanded({"a": (1, 2, 3), "b": when([7, 8], a=[2])})
+    >>> expand_conditions({"a": (1, 2, 3), "b": when([7, 8], a=[2])})
     [{'a': (1, 3)}, {'a': (2,), 'b': (7, 8)}]
     """
     for name, axis in part.items():
         if isinstance(axis, When):
             for decider, wanted in axis.conditions.items():
                 _check(name, decider, wanted, part)
-    return _expanded(dict(part))
+    return _expand(dict(part))
 
 
 def _check(name: str, decider: str, wanted: Sequence, part: Mapping[str, Any]) -> None:
@@ -122,7 +122,7 @@ def _check(name: str, decider: str, wanted: Sequence, part: Mapping[str, Any]) -
             )
 
 
-def _expanded(part: dict[str, Any]) -> list[dict[str, Sequence]]:
+def _expand(part: dict[str, Any]) -> list[dict[str, Sequence]]:
     conditional = {name: axis for name, axis in part.items() if isinstance(axis, When)}
     if not conditional:
         return [part]
@@ -142,11 +142,11 @@ def _expanded(part: dict[str, Any]) -> list[dict[str, Sequence]]:
     outcomes: dict[tuple[bool, ...], list[Any]] = {}
     for value in part[decider]:
         outcomes.setdefault(tuple(value in values for values in wanted), []).append(value)
-    decided = (_decided(part, decider, tuple(values)) for values in outcomes.values())
-    return [product for each in decided for product in _expanded(each)]
+    decided = (_decide(part, decider, tuple(values)) for values in outcomes.values())
+    return [product for each in decided for product in _expand(each)]
 
 
-def _decided(part: Mapping[str, Any], decider: str, kept: tuple[Any, ...]) -> dict[str, Any]:
+def _decide(part: Mapping[str, Any], decider: str, kept: tuple[Any, ...]) -> dict[str, Any]:
     """Keep some values of the deciding axis, all of which have the same consequences."""
     decided: dict[str, Any] = {}
     gone: set[str] = set()

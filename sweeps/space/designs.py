@@ -24,8 +24,8 @@ from sweeps.space.distributions import (
     Draws,
     Independent,
     Source,
+    as_integer,
     fractions,
-    whole,
 )
 
 __all__ = ["Latin", "Sobol", "draws", "latin_hypercube", "random_order", "sobol"]
@@ -201,16 +201,16 @@ def random_order(n: int, size: int, seed: int) -> np.ndarray:
     >>> sorted(random_order(5, 5, seed=0).tolist())
     [0, 1, 2, 3, 4]
     """
-    n = whole("the size of a sample", n, 0, size)
-    seed = whole("seed", seed, 0, 2**64 - 1)
+    n = as_integer("the size of a sample", n, 0, size)
+    seed = as_integer("seed", seed, 0, 2**64 - 1)
     if size <= max(2 * n, 2**16):
-        return np.argsort(_words(seed, ORDER, 0, np.arange(size)), kind="stable")[:n]
+        return np.argsort(_random_words(seed, ORDER, 0, np.arange(size)), kind="stable")[:n]
     # Words past the last multiple of size are left out, or small numbers would be likelier.
     fair = np.uint64(2**64 // size * size - 1)
     drawn = np.empty(0, np.int64)
     first = 0
     while drawn.size < n:
-        words = _words(seed, ORDER, 1, np.arange(first, first + n))
+        words = _random_words(seed, ORDER, 1, np.arange(first, first + n))
         first += n
         drawn = np.concatenate([drawn, (words[words <= fair] % np.uint64(size)).astype(np.int64)])
         _, earliest = np.unique(drawn, return_index=True)
@@ -218,7 +218,7 @@ def random_order(n: int, size: int, seed: int) -> np.ndarray:
     return drawn[:n]
 
 
-def _words(seed: int, stream: np.uint64, dimension: int, index: np.ndarray) -> np.ndarray:
+def _random_words(seed: int, stream: np.uint64, dimension: int, index: np.ndarray) -> np.ndarray:
     """Random words of 64 bits at these counters of a stream."""
     counters, key = index.astype(np.uint64), np.uint64(seed)
     w0, w1, _, _ = philox(
@@ -229,7 +229,7 @@ def _words(seed: int, stream: np.uint64, dimension: int, index: np.ndarray) -> n
 
 @functools.lru_cache(maxsize=16)
 def _strata(n: int, seed: int, dimension: int) -> np.ndarray:
-    return np.argsort(_words(seed, STRATA, dimension, np.arange(n)), kind="stable")
+    return np.argsort(_random_words(seed, STRATA, dimension, np.arange(n)), kind="stable")
 
 
 @functools.lru_cache(maxsize=256)
@@ -264,8 +264,8 @@ def _design(
         raise SpecError(
             f"{helper}(axes, n): axes must be a dict of one axis or more; got {shortened(axes)}"
         )
-    n = whole(f"{helper}(axes, n): n", n, 1, most)
-    seed = whole(f"{helper}(axes, n): seed", seed, 0, 2**64 - 1)
+    n = as_integer(f"{helper}(axes, n): n", n, 1, most)
+    seed = as_integer(f"{helper}(axes, n): seed", seed, 0, 2**64 - 1)
     columns = {name: _distribution(helper, name, given) for name, given in axes.items()}
     return {
         name: Tied(Draws(column, source(seed, k), n), tuple(columns))

@@ -28,18 +28,18 @@ __all__ = [
     "LogUniform",
     "Source",
     "Uniform",
+    "as_integer",
     "choice",
     "fractions",
     "loguniform",
     "randint",
     "uniform",
-    "whole",
 ]
 
 # Streams of sweeps.common.philox for spaces begin here; training uses the numbers below.
 DRAWS = np.uint64(16)
 
-LOOKED_AT = 2**12
+MOST_SAMPLED = 2**12
 """Draws whose extremes are checked before a sweep starts; any of them may be the extreme one."""
 
 
@@ -123,7 +123,7 @@ class Choice(Distribution):
 
 
 class Source(Protocol):
-    """Where fractions come from: one dimension of a design."""
+    """Numbers in [0, 1), one dimension of a design, that a distribution turns into values."""
 
     def fractions(self, index: np.ndarray, n: int) -> np.ndarray:
         """Return the fractions at the positions ``index`` of ``n``."""
@@ -169,13 +169,13 @@ class Draws(Computed):
         return self.distribution.ends
 
     @property
-    def possible(self) -> Sequence:
+    def support(self) -> Sequence:
         """The options of a choice; of numbers from an interval, the draws themselves."""
         return self.distribution.options if isinstance(self.distribution, Choice) else self
 
-    def telling(self) -> np.ndarray:
+    def representatives(self) -> np.ndarray:
         """Positions of the extremes, or of every name, among the first draws."""
-        first = self.at(np.arange(min(self.n, LOOKED_AT)))
+        first = self.at(np.arange(min(self.n, MOST_SAMPLED)))
         if kind_of(first.tolist()[0]) in ("integer", "real"):
             return np.unique([first.argmin(), first.argmax()])
         cells = first.tolist()
@@ -313,8 +313,8 @@ def fractions(seed: int, stream: np.uint64, dimension: int, index: np.ndarray) -
     return uniforms(np.uint64(seed), stream, np.uint64(dimension), counters)[0]
 
 
-def whole(where: str, value: Any, least: int, most: int) -> int:
-    """Return ``value`` as an int of this range, or say that it is not one.
+def as_integer(where: str, value: Any, least: int, most: int) -> int:
+    """Check that ``value`` is an integer in this range; return it as an int.
 
     Raises
     ------
@@ -323,7 +323,7 @@ def whole(where: str, value: Any, least: int, most: int) -> int:
 
     Examples
     --------
-    >>> whole("n", 2.5, 1, 9)
+    >>> as_integer("n", 2.5, 1, 9)
     Traceback (most recent call last):
     fastopt.errors.SpecError: n must be an integer from 1 to 9; got 2.5
     """
@@ -335,11 +335,11 @@ def whole(where: str, value: Any, least: int, most: int) -> int:
 
 
 def _axis(distribution: Distribution, n: int | None, seed: int) -> Draws | Distribution:
-    seed = whole("seed", seed, 0, 2**64 - 1)
+    seed = as_integer("seed", seed, 0, 2**64 - 1)
     if n is None:
         return distribution
     return Draws(
-        distribution, Independent(seed), whole("n, the number of draws,", n, 1, MAX_LENGTH)
+        distribution, Independent(seed), as_integer("n, the number of draws,", n, 1, MAX_LENGTH)
     )
 
 

@@ -28,16 +28,16 @@ class Computed(Sequence):
 
     @property
     def ends(self) -> tuple[Any, Any]:
-        """Two values between which all the others lie."""
+        """Bounds of the values, in any order."""
         return self[0], self[-1]
 
     @property
-    def possible(self) -> Sequence:
-        """Values among which all of these are."""
+    def support(self) -> Sequence:
+        """The values that the axis can take."""
         return self
 
-    def telling(self) -> np.ndarray:
-        """Positions ``(k,)`` whose values stand for all of them when a range is checked."""
+    def representatives(self) -> np.ndarray:
+        """Positions ``(k,)`` whose values represent all of them when a range is checked."""
         return np.unique([0, len(self) - 1])
 
 

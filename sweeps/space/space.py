@@ -1,9 +1,9 @@
 """Axes in, trials out: a grid that is decoded from trial numbers and never materialised.
 
-Trial ``i`` of a product of axes is the mixed-radix number ``i`` whose digits pick one value an
-axis, the last axis varying fastest (the order of :func:`itertools.product`). A union of products
-numbers its parts one after the other. Axes that are tied together (:func:`zipped`, designs) are
-one digit. So a grid of 2**40 trials has a length and costs nothing, and so has any slice of it.
+Trial ``i`` of a product of axes is the number ``i`` in mixed radix: each digit picks the value of
+one axis, and the last axis varies fastest (the order of :func:`itertools.product`). A union of
+products numbers its parts one after the other. Axes that are tied together (:func:`zipped`,
+designs) share one digit. So a grid of 2**40 trials costs nothing, and neither does a slice of it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any, overload
 import numpy as np
 
 from fastopt.errors import SpecError, SweepWarning, did_you_mean, shortened
-from sweeps.common.limits import MAX_LENGTH, check_name, spread
+from sweeps.common.limits import MAX_LENGTH, check_name, spaced_ids
 from sweeps.space.axes import (
     Tied,
     as_axis,
     common_kind,
     kind_of,
-    possible,
-    repeated,
+    repeated_values,
+    representatives,
+    support,
     take,
-    telling,
 )
-from sweeps.space.conditions import When, expanded
+from sweeps.space.conditions import When, expand_conditions
 from sweeps.space.designs import random_order
 
 __all__ = ["Space", "check_names"]
@@ -37,8 +37,8 @@ __all__ = ["Space", "check_names"]
 DTYPES: dict[str, type] = {"integer": np.int64, "real": np.float64, "boolean": np.bool_}
 """Sort of value -> dtype of its column; everything else is object."""
 
-LOOKED_AT = 2**12
-"""Trials looked at where not every value can be."""
+MOST_SAMPLED = 2**12
+"""Trials, or positions of an axis, that are sampled where there are too many to look at all."""
 
 
 class Space:
@@ -82,13 +82,13 @@ class Space:
     """
 
     def __init__(self, axes: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Space) -> None:
-        declared = _checked_parts(axes)
+        declared = _check_parts(axes)
         self.parts: tuple[dict[str, Sequence], ...] = tuple(
-            itertools.chain.from_iterable(map(expanded, declared))
+            itertools.chain.from_iterable(map(expand_conditions, declared))
         )
         self.names: tuple[str, ...] = tuple(dict.fromkeys(itertools.chain(*declared)))
-        self._wheels = [_wheels(part) for part in self.parts]
-        sizes = [math.prod(wheels.values()) for wheels in self._wheels]
+        self._radices = [_radices(part) for part in self.parts]
+        sizes = [math.prod(radices.values()) for radices in self._radices]
         if sum(sizes) > MAX_LENGTH:
             raise SpecError(f"a space may hold at most 2**63 - 1 trials; this one has {sum(sizes)}")
         self._starts = np.cumsum([0, *sizes], dtype=np.int64)
@@ -117,7 +117,7 @@ class Space:
         Trials of a slice are numbered from 0 again.
         """
         if isinstance(i, slice):
-            return self._selected(self._rows[i])
+            return self._select(self._rows[i])
         i = range(self.size)[i]
         columns, present = self.columns([i]), self.present([i])
         return {
@@ -131,8 +131,8 @@ class Space:
 
     def __repr__(self) -> str:
         parts = (
-            " x ".join(f"{'&'.join(names)} ({n})" for names, n in wheels.items()) or "no axes"
-            for wheels in self._wheels
+            " x ".join(f"{'&'.join(names)} ({n})" for names, n in radices.items()) or "no axes"
+            for radices in self._radices
         )
         total = self._starts[-1]
         trials = f"{self.size} trials" if self.size == total else f"{self.size} of {total} trials"
@@ -166,7 +166,7 @@ class Space:
         (True, 100)
         """
         picked = random_order(n, self.size, seed)
-        return self._selected(self._trials(picked))
+        return self._select(self._trials(picked))
 
     def columns(self, ids: Any, fill: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
         """Decode a block of trial numbers, one array an axis.
@@ -185,21 +185,21 @@ class Space:
             the axis and ``fill`` does not say what to put there, a real axis holds NaN; any other
             axis becomes an object array that holds None there.
         """
-        ids, parts = self._located(ids)
+        ids, parts = self._locate(ids)
         columns = {
-            name: self._blank(name, ids.shape, (fill or {}).get(name)) for name in self.names
+            name: self._empty_column(name, ids.shape, (fill or {}).get(name)) for name in self.names
         }
         for k, part in enumerate(self.parts):
             here = slice(None) if len(self.parts) == 1 else np.flatnonzero(parts == k)
             rest = ids[here] - self._starts[k]
-            for names, length in reversed(self._wheels[k].items()):
+            for names, length in reversed(self._radices[k].items()):
                 rest, digits = np.divmod(rest, length)
                 for name in names:
                     columns[name][here] = take(part[name], digits)
         return columns
 
     def present(self, ids: Any) -> dict[str, np.ndarray]:
-        """Tell which trials have which axis; only a union of unlike parts has gaps.
+        """Tell which trials have which axis: all of them, unless the parts of a union differ.
 
         Parameters
         ----------
@@ -216,7 +216,7 @@ class Space:
         >>> space.present([0, 1])["momentum"]
         array([False,  True])
         """
-        _, parts = self._located(ids)
+        _, parts = self._locate(ids)
         return {name: np.array([name in part for part in self.parts])[parts] for name in self.names}
 
     def part_of(self, i: int) -> dict[str, Sequence]:
@@ -227,7 +227,7 @@ class Space:
         >>> Space([{"lr": [0.1, 0.2]}, {"lr": [1.0]}]).part_of(2)
         {'lr': (1.0,)}
         """
-        _, (k,) = self._located([i])
+        _, (k,) = self._locate([i])
         return self.parts[k]
 
     def values_of(self, name: str) -> Iterator[Any]:
@@ -240,14 +240,14 @@ class Space:
         """
         check_names([name], self.names)
         return itertools.chain.from_iterable(
-            possible(part[name]) for part in self.parts if name in part
+            support(part[name]) for part in self.parts if name in part
         )
 
     def every_value(self, crossed: Iterable[str] = ()) -> np.ndarray:
         """Return numbers of trials that have every value of every axis, one axis at a time.
 
-        Of an axis that is computed, such as a range, its extremes stand for all values. Of tied
-        axes that are crossed, and of a slice or sample, a few thousand trials do.
+        An axis that is computed, such as a range, is represented by its extremes. Tied axes that
+        are crossed, and a slice or sample, are represented by a few thousand trials.
 
         Parameters
         ----------
@@ -268,14 +268,14 @@ class Space:
         8
         """
         if not isinstance(self._rows, range) or self._rows != range(self._starts[-1]):
-            return spread(self.size, LOOKED_AT)
+            return spaced_ids(self.size, MOST_SAMPLED)
         ids, crossed = [], set(crossed)
-        for part, wheels, start in zip(self.parts, self._wheels, self._starts.tolist()):
+        for part, radices, start in zip(self.parts, self._radices, self._starts.tolist()):
             deciding, others = np.array([start]), [np.zeros(1, np.int64)]
-            stride = math.prod(wheels.values())
-            for names, length in wheels.items():
+            stride = math.prod(radices.values())
+            for names, length in radices.items():
                 stride //= length
-                offsets = stride * _telling(part, names, crossed)
+                offsets = stride * _representatives(part, names, crossed)
                 if crossed.isdisjoint(names):
                     others.append(offsets)
                 else:
@@ -283,7 +283,7 @@ class Space:
             ids += [np.add.outer(deciding, offsets).ravel() for offsets in others]
         return np.unique(np.concatenate(ids))
 
-    def _located(self, ids: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _locate(self, ids: Any) -> tuple[np.ndarray, np.ndarray]:
         """Check trial numbers; return them in the whole union and the part that each lies in."""
         array = np.asarray(ids)
         if array.size == 0:
@@ -302,12 +302,12 @@ class Space:
         rows = self._rows
         return rows.start + rows.step * ids if isinstance(rows, range) else rows[ids]
 
-    def _selected(self, rows: range | np.ndarray) -> Space:
+    def _select(self, rows: range | np.ndarray) -> Space:
         chosen = copy.copy(self)
         chosen._rows = rows
         return chosen
 
-    def _blank(self, name: str, shape: tuple[int, ...], gap: Any) -> np.ndarray:
+    def _empty_column(self, name: str, shape: tuple[int, ...], gap: Any) -> np.ndarray:
         """Allocate a column whose dtype is the same for every block of the space."""
         kind = self.kinds[name]
         if gap is not None:
@@ -345,8 +345,8 @@ def check_names(names: Iterable[str], allowed: Iterable[str], what: str = "axis"
             raise SpecError(f"unknown {what} {shortened(name)}{hint} Allowed: {', '.join(allowed)}")
 
 
-def _wheels(part: Mapping[str, Sequence]) -> dict[tuple[str, ...], int]:
-    """Return the digits of a product's trial numbers: axes that turn together -> their length."""
+def _radices(part: Mapping[str, Sequence]) -> dict[tuple[str, ...], int]:
+    """Return the radix of each digit of a product's trial numbers: axes of one digit -> length."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, axis in part.items():
         groups.setdefault(axis.group if isinstance(axis, Tied) else (name,), []).append(name)
@@ -357,14 +357,16 @@ def _wheels(part: Mapping[str, Sequence]) -> dict[tuple[str, ...], int]:
     return {tuple(names): len(part[names[0]]) for names in groups.values()}
 
 
-def _telling(part: Mapping[str, Sequence], names: tuple[str, ...], crossed: set[str]) -> np.ndarray:
-    """Return positions of axes that turn together at which each has every value."""
+def _representatives(
+    part: Mapping[str, Sequence], names: tuple[str, ...], crossed: set[str]
+) -> np.ndarray:
+    """Return positions of the axes of one digit at which each has its representative values."""
     if len(names) > 1 and not crossed.isdisjoint(names):
-        return np.arange(min(len(part[names[0]]), LOOKED_AT))
-    return np.unique(np.concatenate([telling(part[name]) for name in names]))
+        return np.arange(min(len(part[names[0]]), MOST_SAMPLED))
+    return np.unique(np.concatenate([representatives(part[name]) for name in names]))
 
 
-def _checked_parts(axes: Any) -> tuple[dict[str, Any], ...]:
+def _check_parts(axes: Any) -> tuple[dict[str, Any], ...]:
     if isinstance(axes, Space):
         return axes.parts
     parts = [axes] if isinstance(axes, Mapping) else axes
@@ -377,16 +379,16 @@ def _checked_parts(axes: Any) -> tuple[dict[str, Any], ...]:
             raise SpecError(f"each part of a union must be a dict of axes; got {shortened(part)}")
         for name in part:
             check_name(name)
-    return tuple({name: _checked_axis(name, part[name]) for name in part} for part in parts)
+    return tuple({name: _check_axis(name, part[name]) for name in part} for part in parts)
 
 
-def _checked_axis(name: str, given: Any) -> Any:
+def _check_axis(name: str, given: Any) -> Any:
     return given if isinstance(given, When) else as_axis(f"axis {shortened(name)}", given)
 
 
 def _warn_of_repeats(parts: Iterable[Mapping[str, Any]]) -> None:
     for name, given in itertools.chain.from_iterable(part.items() for part in parts):
-        again = repeated(given.axis if isinstance(given, When) else given)
+        again = repeated_values(given.axis if isinstance(given, When) else given)
         if again:
             shown = ", ".join(map(repr, again[:5]))
             warnings.warn(

@@ -11,17 +11,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fastopt.errors import StoreError, shortened
-from sweeps.common.names import COUNTS
+from sweeps.common.names import STEP_COUNTS
 from sweeps.common.states import STATES
 from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
-from sweeps.store.documents import Facts
-from sweeps.store.parts import digest_of_footer, facts_of, read_footer
+from sweeps.store.documents import PartFacts
+from sweeps.store.parts import facts_in, footer_digest, read_footer
 
-__all__ = ["cells_of", "curves_from", "damaged", "opened", "read_table", "rows_from", "said_by"]
+__all__ = [
+    "cells_of_column",
+    "curves_from",
+    "damage_error",
+    "open_part",
+    "read_part_facts",
+    "read_table",
+    "rows_from",
+]
 
 
-def opened(path: Path) -> pq.ParquetFile:
+def open_part(path: Path) -> pq.ParquetFile:
     """Open a part: its footer is checked now, its pages against their checksums as they are read.
 
     Raises
@@ -30,11 +38,11 @@ def opened(path: Path) -> pq.ParquetFile:
         It is damaged or cannot be read.
     """
     try:
-        if digest_of_footer(read_footer(path)) != path.stem[-8:]:
+        if footer_digest(read_footer(path)) != path.stem[-8:]:
             raise OSError("its footer is not what was written")
         return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
-        raise damaged(path, error) from error
+        raise damage_error(path, error) from error
 
 
 def read_table(
@@ -48,19 +56,19 @@ def read_table(
         It is damaged or cannot be read.
     """
     try:
-        with opened(path) as file:
+        with open_part(path) as file:
             groups = range(file.num_row_groups) if group is None else [group]
             table = file.read_row_groups(list(groups), columns=columns)
     except (pa.ArrowException, OSError) as error:
-        raise damaged(path, error) from error
+        raise damage_error(path, error) from error
     missing = [name for name in columns or () if name not in table.column_names]
     if missing:
-        raise damaged(path, ValueError(f"it lacks the column {shortened(missing[0])}"))
+        raise damage_error(path, ValueError(f"it lacks the column {shortened(missing[0])}"))
     return table
 
 
-def said_by(path: Path, footer: pq.FileMetaData | None = None) -> Facts:
-    """Return what a part says about itself; its footer is read if it is not given.
+def read_part_facts(path: Path, footer: pq.FileMetaData | None = None) -> PartFacts:
+    """Return the facts in the footer of a part, which is read if it is not given.
 
     Raises
     ------
@@ -68,13 +76,13 @@ def said_by(path: Path, footer: pq.FileMetaData | None = None) -> Facts:
         It is damaged or cannot be read.
     """
     try:
-        return facts_of(opened(path).metadata if footer is None else footer)
+        return facts_in(open_part(path).metadata if footer is None else footer)
     except ValueError as error:
-        raise damaged(path, error) from error
+        raise damage_error(path, error) from error
 
 
-def damaged(path: Path, error: Exception) -> StoreError:
-    """Return an error that says what to do about a part."""
+def damage_error(path: Path, error: Exception) -> StoreError:
+    """Return an error that says what to do about a damaged part."""
     if isinstance(error, StoreError):
         return error
     return StoreError(
@@ -83,12 +91,12 @@ def damaged(path: Path, error: Exception) -> StoreError:
     )
 
 
-def cells_of(name: str, column: pa.ChunkedArray, gaps: bool = False) -> np.ndarray:
+def cells_of_column(name: str, column: pa.ChunkedArray, gaps: bool = False) -> np.ndarray:
     """Return a column as an array: states as numbers, names and what has gaps as objects.
 
-    >>> cells_of("state", pa.chunked_array([["DIVERGED", "COMPLETE"]]))
+    >>> cells_of_column("state", pa.chunked_array([["DIVERGED", "COMPLETE"]]))
     array([1, 0], dtype=int8)
-    >>> cells_of("optimizer", pa.chunked_array([["sgd", None, "sgd"]]))
+    >>> cells_of_column("optimizer", pa.chunked_array([["sgd", None, "sgd"]]))
     array(['sgd', None, 'sgd'], dtype=object)
     """
     if name == "state":
@@ -104,23 +112,23 @@ def cells_of(name: str, column: pa.ChunkedArray, gaps: bool = False) -> np.ndarr
 
 
 def rows_from(plan: Plan, table: pa.Table, curves: pa.Table | None) -> Rows:
-    """Return the rows that were stored, as if they had just run."""
+    """Return rows from the tables of a part, as they were when they had run."""
     ids = table["trial_id"].to_numpy()
     out = np.empty((len(ids), len(plan.results)))
     for k, name in enumerate(plan.results):
         out[:, k] = table[name].to_numpy()
-        if name in COUNTS:
+        if name in STEP_COUNTS:
             out[out[:, k] < 0, k] = np.nan
     errors = {i: e for i, e in zip(ids.tolist(), table["error"].to_pylist()) if e is not None}
     recorded = np.empty((len(ids), 0, len(plan.curve)))
     if curves is not None:
         tables = curves_from(curves, ids, plan.curve)
         recorded = np.stack([tables[name] for name in plan.curve], axis=-1)
-    return Rows(ids, cells_of("state", table["state"]), out, recorded, 0, errors)
+    return Rows(ids, cells_of_column("state", table["state"]), out, recorded, 0, errors)
 
 
 def curves_from(table: pa.Table, ids: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Turn one row a trial and point into tables ``(n, points)``, NaN past the end of a trial.
+    """Turn a table with a row per trial and point into arrays ``(n, points)``, padded with NaN.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether a sweep is one that a store holds, grown out of one, or another: and what differs."""
+"""Tell whether a sweep is a stored one, an extension of one, or another; list what differs."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 
 from sweeps.space.axes import Points
 
-__all__ = ["differences", "same"]
+__all__ = ["differences", "is_same_sweep"]
 
 SHOWN = 5
 """Values of an axis, and differences, that a message lists."""
 
-LISTED = 2**20
-"""Values of an axis that are compared one by one; longer ones by what they are made of."""
+MOST_LISTED = 2**20
+"""Values of an axis that are compared one by one; longer axes are compared by their fields."""
 
 Document = Mapping[str, Any]
 
 
-def same(old: Document, new: Document) -> bool:
+def is_same_sweep(old: Document, new: Document) -> bool:
     """Tell whether two identities are of one sweep, however it is cut into chunks."""
     return {**old, "chunk": 0} == {**new, "chunk": 0}
 
 
 def differences(old: Document, new: Document) -> list[str]:
-    """List why ``new`` is not ``old``, nor grown out of it: lines for a message; none if it is.
+    """List why ``new`` is neither ``old`` nor an extension of it; an empty list if it is.
 
     A sweep grows by values of axes, and by axes that were keywords. Problem, options and all other
     keywords must be the same: then a trial with the same values has the same results.
@@ -46,42 +46,42 @@ def differences(old: Document, new: Document) -> list[str]:
     """
     found: list[str] = []
     for key in ("problem", "options", "results", "curve"):
-        found += _unlike(key, old[key], new[key])
+        found += _compare(key, old[key], new[key])
     axes = {*old["space"]["names"], *new["space"]["names"]}
     fixed = [{k: v for k, v in side["keywords"].items() if k not in axes} for side in (old, new)]
-    found += _unlike("keywords", *fixed)
-    return found + _lost(old, new)
+    found += _compare("keywords", *fixed)
+    return found + _lost_values(old, new)
 
 
-def _unlike(path: str, old: Any, new: Any) -> Iterator[str]:
-    """Walk two documents side by side."""
+def _compare(path: str, old: Any, new: Any) -> Iterator[str]:
+    """Yield the differences of two documents."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys([*old, *new]):
-            yield from _unlike(f"{path}.{key}", old.get(key), new.get(key))
+            yield from _compare(f"{path}.{key}", old.get(key), new.get(key))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for k, (before, now) in enumerate(zip(old, new)):
-            yield from _unlike(f"{path}[{k}]", before, now)
+            yield from _compare(f"{path}[{k}]", before, now)
     elif old != new:
-        yield f"{path}: {_shown(old)} in the store, {_shown(new)} now"
+        yield f"{path}: {_shorten(old)} in the store, {_shorten(new)} now"
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = "nothing" if value is None else str(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _lost(old: Document, new: Document) -> list[str]:
-    """List values of axes that the new space has no longer, of the part where the fewest are."""
-    found = _unselected(old, new)
+def _lost_values(old: Document, new: Document) -> list[str]:
+    """List values that the new space lacks, comparing each old part with the nearest new one."""
+    found = _lost_selection(old, new)
     for part in old["space"]["parts"]:
-        losses = [_lost_of(part, other, old, new) for other in new["space"]["parts"]]
+        losses = [_lost_values_of_part(part, other, old, new) for other in new["space"]["parts"]]
         fewest: list[str] = min(losses, key=len)
         found += fewest
     return list(dict.fromkeys(found))
 
 
-def _unselected(old: Document, new: Document) -> list[str]:
-    """Say whether a slice or sample of a grid has lost trials."""
+def _lost_selection(old: Document, new: Document) -> list[str]:
+    """Report a slice or sample of a grid that has lost trials."""
     before, now = old["space"]["selection"], new["space"]["selection"]
     if now is None or before == now:
         return []
@@ -94,33 +94,35 @@ def _unselected(old: Document, new: Document) -> list[str]:
     return [line] if before is None or old["trials"] > new["trials"] else []
 
 
-def _lost_of(part: Document, other: Document, old: Document, new: Document) -> list[str]:
+def _lost_values_of_part(
+    part: Document, other: Document, old: Document, new: Document
+) -> list[str]:
     found = []
     for name in dict.fromkeys([*part, *other]):
         if name not in part and old["keywords"].get(name) is None:
             continue  # a hyperparameter that nobody set before: a new dimension
         before = part.get(name, [old["keywords"].get(name)])
         now = other.get(name, [new["keywords"].get(name)])
-        missing = _missing(before, now)
+        missing = _missing_values(before, now)
         if missing:
             found.append(f"axis {name}: {missing} in the store, but not now")
     return found
 
 
-def _missing(old: Any, new: Any) -> str:
-    """Name the values of an axis that another one does not have."""
-    old, new = _untied(old), _untied(new)
+def _missing_values(old: Any, new: Any) -> str:
+    """Return, as text, the values of an axis that another one lacks."""
+    old, new = _untie(old), _untie(new)
     if old == new or _is_longer(old, new):
         return ""
     before, now = _values(old), _values(new)
     if before is None or now is None:
-        return _shown(old)
+        return _shorten(old)
     lost = [value for value in before if value not in now]
     more = f" and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
     return ", ".join(map(str, lost[:SHOWN])) + more
 
 
-def _untied(axis: Any) -> Any:
+def _untie(axis: Any) -> Any:
     return axis["axis"] if isinstance(axis, Mapping) and axis.get("kind") == "Tied" else axis
 
 
@@ -135,12 +137,12 @@ def _is_longer(old: Any, new: Any) -> bool:
 
 
 def _values(axis: Any) -> Collection | None:
-    """Return the values of a described axis; None if they are too many, or drawn."""
+    """Return the values of an axis from its description; None if there are too many, or drawn."""
     if isinstance(axis, Sequence):
         return dict.fromkeys(axis)
     if "range" in axis:
         numbers = range(*axis["range"])
-        return numbers if len(numbers) <= LISTED else None
-    if axis.get("kind") == "Points" and axis["n"] <= LISTED:
+        return numbers if len(numbers) <= MOST_LISTED else None
+    if axis.get("kind") == "Points" and axis["n"] <= MOST_LISTED:
         return dict.fromkeys(Points(axis["low"], axis["high"], axis["n"], axis["log"]))
     return None

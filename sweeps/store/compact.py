@@ -1,4 +1,4 @@
-"""Many small parts become few large ones, in the same store, while it stays whole."""
+"""Merge many small parts into few large ones, in a store that stays whole meanwhile."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pyarrow as pa
 
 from sweeps.common.resources import size_of
 from sweeps.store import fs
-from sweeps.store.arrays import read_table, said_by
-from sweeps.store.documents import Stored
+from sweeps.store.arrays import read_part_facts, read_table
+from sweeps.store.documents import StoredSweep
 from sweeps.store.folder import CURVES, ROWS, Folder
-from sweeps.store.parts import Part, content, encoded, named
+from sweeps.store.parts import Part, content_digest, encode_parquet, parse_name
 
 __all__ = ["Compacted", "compact"]
 
 MOST_BYTES = 1 << 25
-"""Size that parts are put together to, at most: they are made in memory."""
+"""Largest size of a merged part, which is made in memory."""
 
 ROW_GROUP = 1 << 16
 
@@ -62,12 +62,12 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
         A part is damaged, and set aside.
     """
     folder = Folder(path)
-    folder.the_sweep()
+    folder.newest_sweep()
     folder.prepare()
     before = _sizes(folder)
     for stored in folder.sweeps():
         for kind in (ROWS, CURVES):
-            whole = folder.whole(kind, stored)
+            whole = folder.verified_parts(kind, stored)
             for group in _groups(folder, kind, whole):
                 _merge(folder, kind, group)
             _remove_covered(folder, kind, stored)
@@ -98,17 +98,18 @@ def _merge(folder: Folder, kind: str, parts: list[Part]) -> None:
     first, count = parts[0].first, sum(part.count for part in parts)
     said: dict[str, Any] = {"sweep": parts[0].sweep, "first": first, "count": count}
     if kind == ROWS:
-        tallies = [said_by(path) for path in paths]
+        tallies = [read_part_facts(path) for path in paths]
         said["rows"] = sum(each.rows for each in tallies)
         said["states"] = np.sum([each.states for each in tallies], axis=0).tolist()
-    data = encoded(pa.concat_tables(tables), said, ROW_GROUP)
-    fs.publish(folder.path / kind / str(Part(first, count, parts[0].sweep, content(data))), data)
+    data = encode_parquet(pa.concat_tables(tables), said, ROW_GROUP)
+    merged = Part(first, count, parts[0].sweep, content_digest(data))
+    fs.publish(folder.path / kind / str(merged), data)
 
 
-def _remove_covered(folder: Folder, kind: str, stored: Stored) -> None:
+def _remove_covered(folder: Folder, kind: str, stored: StoredSweep) -> None:
     """Remove parts whose chunks are in larger ones, from this time or one that was cut short."""
-    kept = set(folder.listed(kind, stored))
-    covered = [part for part in folder.claimed(kind, stored.name) if part not in kept]
+    kept = set(folder.list_parts(kind, stored))
+    covered = [part for part in folder.named_parts(kind, stored.name) if part not in kept]
     for part in covered:
         with contextlib.suppress(IsADirectoryError, PermissionError):  # a folder, which is no part
             fs.remove(folder.path / kind / str(part))
@@ -118,4 +119,4 @@ def _remove_covered(folder: Folder, kind: str, stored: Stored) -> None:
 
 def _sizes(folder: Folder) -> list[int]:
     paths = [path for kind in (ROWS, CURVES) for path in (folder.path / kind).iterdir()]
-    return [size_of(path) for path in paths if named(path.name)]
+    return [size_of(path) for path in paths if parse_name(path.name)]

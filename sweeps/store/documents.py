@@ -1,8 +1,8 @@
-"""What the documents of a store say, checked before anything believes them.
+"""Read the JSON documents of a store, and check them.
 
-A store is a folder: anybody may have written into it, and a disk may have changed it. So JSON is
-read here and nowhere else, and a document has the form that the rest of the package expects, or it
-is damaged.
+Anybody may have written into the folder of a store, and a disk may have changed it. So JSON is read
+here and nowhere else; a document that has not the form that the rest of the package expects is
+damaged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sweeps.common.states import STATES
 from sweeps.store import fs
 from sweeps.store.identity import FORMAT, digest
 
-__all__ = ["Facts", "Stored", "facts_from", "parsed", "read_facts", "read_spec"]
+__all__ = ["PartFacts", "StoredSweep", "parse_facts", "parse_json", "read_facts", "read_spec"]
 
 LEVELS = 64
 """Nesting that a document may have: what we write has ten levels at most."""
@@ -70,8 +70,8 @@ class _Document(msgspec.Struct):
     provenance: dict[str, Any]
 
 
-class Facts(msgspec.Struct):
-    """What a part says about itself, see :data:`sweeps.store.parts.KEY`."""
+class PartFacts(msgspec.Struct):
+    """The metadata in the footer of a part, see :data:`sweeps.store.parts.KEY`."""
 
     sweep: str = ""
     first: Count = 0
@@ -81,7 +81,7 @@ class Facts(msgspec.Struct):
 
 
 class _Run(msgspec.Struct):
-    """What a run says of a chunk, a line each."""
+    """A line of a file of facts: by which host a chunk was run, and for how long."""
 
     sweep: str = ""
     seconds: float = 0.0
@@ -89,8 +89,8 @@ class _Run(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Stored:
-    """One sweep of a store: the first, or one that has grown out of it.
+class StoredSweep:
+    """One sweep of a store: the first, or an extension of an earlier one.
 
     ``identity`` is what :func:`sweeps.store.identity.identity` returns, ``name`` its digest, which
     the names of its parts contain; ``number`` counts the sweeps of a store from 1.
@@ -107,7 +107,7 @@ class Stored:
         return -(-self.identity["trials"] // self.identity["chunk"])
 
 
-def parsed(data: bytes) -> Any:
+def parse_json(data: bytes) -> Any:
     """Read JSON that anybody may have written.
 
     Raises
@@ -117,9 +117,9 @@ def parsed(data: bytes) -> Any:
 
     Examples
     --------
-    >>> parsed(b'{"rows": 3}')
+    >>> parse_json(b'{"rows": 3}')
     {'rows': 3}
-    >>> parsed(b"[" * 5000 + b"]" * 5000)
+    >>> parse_json(b"[" * 5000 + b"]" * 5000)
     Traceback (most recent call last):
     ValueError: it is nested more than 64 levels deep
     """
@@ -128,15 +128,15 @@ def parsed(data: bytes) -> Any:
     except RecursionError:
         document = None
     else:
-        inner = list(_inside([[document]]))
+        inner = list(_containers_in([[document]]))
         for _ in range(LEVELS):
-            inner = list(_inside(inner))
+            inner = list(_containers_in(inner))
         if not inner:
             return document
     raise ValueError(f"it is nested more than {LEVELS} levels deep")
 
 
-def _inside(containers: list[Any]) -> Iterator[Any]:
+def _containers_in(containers: list[Any]) -> Iterator[Any]:
     """Yield the lists and dicts that lie in these."""
     for each in containers:
         for item in each.values() if isinstance(each, dict) else each:
@@ -144,7 +144,7 @@ def _inside(containers: list[Any]) -> Iterator[Any]:
                 yield item
 
 
-def read_spec(path: Path, number: int) -> Stored | str:
+def read_spec(path: Path, number: int) -> StoredSweep | str:
     """Return the sweep that a ``spec.json`` describes, or what is wrong with it.
 
     Raises
@@ -153,17 +153,17 @@ def read_spec(path: Path, number: int) -> Stored | str:
         It was written by a newer version, or cannot be read now.
     """
     try:
-        document = parsed(fs.read(path, MOST_SPEC))
+        document = parse_json(fs.read(path, MOST_SPEC))
         version = document["identity"]["format"]
         if isinstance(version, int) and version > FORMAT:
             raise StoreError(f"{path} was written by a newer version of fastopt; update it")
         msgspec.convert(document, _Document)
         if digest(document["identity"]) != document["digest"]:
             return "its content is not what was written"
-        return Stored(document["identity"], document["provenance"], document["digest"], number)
+        return StoredSweep(document["identity"], document["provenance"], document["digest"], number)
     except (ValueError, KeyError, TypeError) as error:
         return f"it cannot be read ({type(error).__name__}: {error})"
-    except fs.NoFile as error:
+    except fs.NotAFile as error:
         return str(error.strerror)
     except OSError as error:
         if isinstance(error, StoreError | FileNotFoundError):
@@ -171,29 +171,30 @@ def read_spec(path: Path, number: int) -> Stored | str:
         raise StoreError(error.errno, f"{path} cannot be read: {error.strerror}") from error
 
 
-def facts_from(data: bytes) -> Facts:
-    """Return what a part says about itself.
+def parse_facts(data: bytes) -> PartFacts:
+    """Parse the metadata of a part.
 
     Raises
     ------
     ValueError
-        It says nothing of the kind.
+        It is no such metadata.
 
     Examples
     --------
-    >>> facts_from(b'{"first": 2, "count": 1, "rows": 3, "states": [3, 0, 0, 0]}').rows
+    >>> parse_facts(b'{"first": 2, "count": 1, "rows": 3, "states": [3, 0, 0, 0]}').rows
     3
     """
-    facts = msgspec.convert(parsed(data), Facts)
+    facts = msgspec.convert(parse_json(data), PartFacts)
     if len(facts.states) != len(STATES):
         raise ValueError(f"it counts {len(facts.states)} states of {len(STATES)}")
     return facts
 
 
 def read_facts(path: Path, sweep: str) -> Iterator[tuple[float, str]]:
-    """Yield seconds and host of each chunk of a sweep in a file of facts, whose loss is no matter.
+    """Yield seconds and host of each chunk of a sweep in a file of facts.
 
-    Lines that were cut short by a crash are left out, and so is what is no file at all.
+    Facts do not matter for results: lines that a crash cut short, and files that cannot be read,
+    are left out.
     """
     try:
         data = fs.read_end(path, MOST_FACTS)

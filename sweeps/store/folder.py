@@ -1,4 +1,4 @@
-"""The files of a store: which there are, whether they are whole, and what they belong to."""
+"""The files of a store: list them, verify them, and tell to which sweep each belongs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 from fastopt.errors import SpecError, StoredSpecError, StoreError, SweepWarning
 from sweeps.common.resources import check_path
 from sweeps.store import fs
-from sweeps.store.changes import differences, same
-from sweeps.store.documents import Stored, read_spec
-from sweeps.store.identity import digest, provenance, restored
-from sweeps.store.parts import Part, digest_of_footer, named, read_footer, verified
+from sweeps.store.changes import differences, is_same_sweep
+from sweeps.store.documents import StoredSweep, read_spec
+from sweeps.store.identity import digest, provenance, restore_space
+from sweeps.store.parts import Part, find_damage, footer_digest, parse_name, read_footer
 
-__all__ = ["CURVES", "ROWS", "Folder", "Stored"]
+__all__ = ["CURVES", "ROWS", "Folder", "StoredSweep"]
 
 ROWS, CURVES, FACTS, BAD = "parts", "curves", "facts", "bad"
-TRIES = 100
+MOST_LOOKS = 100
 """Looks at a folder in which other processes write; two or three are usual."""
 
 EFFECTIVE = os.access in os.supports_effective_ids
@@ -45,7 +45,7 @@ class Folder:
         return f"Folder({str(self.path)!r})"
 
     def prepare(self) -> None:
-        """Make the folders, see that they can be written, and clear away what the dead left.
+        """Make the folders, check that they can be written, remove drafts of dead processes.
 
         Raises
         ------
@@ -56,16 +56,16 @@ class Folder:
             folder = self.path / name
             fs.make_folder(folder)
             if not os.access(folder, os.W_OK | os.X_OK, effective_ids=EFFECTIVE):
-                raise fs.failure(PermissionError(13, "Permission denied"), folder)
-            fs.sweep_drafts(folder)
-        fs.sweep_drafts(self.path)
+                raise fs.write_error(PermissionError(13, "Permission denied"), folder)
+            fs.remove_dead_drafts(folder)
+        fs.remove_dead_drafts(self.path)
 
-    def sweeps(self, mend: bool = False) -> list[Stored]:
+    def sweeps(self, repair: bool = False) -> list[StoredSweep]:
         """Return the sweeps of the store, oldest first.
 
         Parameters
         ----------
-        mend : bool
+        repair : bool
             Set damaged documents aside with a warning, to be written again; else they are errors.
 
         Raises
@@ -74,7 +74,7 @@ class Folder:
             There is no such folder, a document is damaged, or written by a newer version.
         """
         found = []
-        for path in sorted(self._list(self.path)):
+        for path in sorted(self._list_files(self.path)):
             name = SPEC.fullmatch(path.name)
             if not name:
                 continue
@@ -82,9 +82,9 @@ class Folder:
                 stored = read_spec(path, int(name["number"] or 1))
             except FileNotFoundError:  # set aside by another process
                 continue
-            if isinstance(stored, Stored):
+            if isinstance(stored, StoredSweep):
                 found.append(stored)
-            elif mend:
+            elif repair:
                 self.set_aside(path, stored, "It is written again")
             else:
                 raise StoredSpecError(
@@ -93,7 +93,7 @@ class Folder:
                 )
         return sorted(found, key=lambda stored: (stored.number, stored.name))
 
-    def the_sweep(self) -> Stored:
+    def newest_sweep(self) -> StoredSweep:
         """Return the newest sweep.
 
         Raises
@@ -109,8 +109,8 @@ class Folder:
             )
         return found[-1]
 
-    def claim(self, identity: dict[str, Any]) -> Stored:
-        """Return the stored sweep that is this one, or write this one down as a new one.
+    def open_or_create(self, identity: dict[str, Any]) -> StoredSweep:
+        """Return the stored sweep with this identity, or create it.
 
         Raises
         ------
@@ -118,22 +118,22 @@ class Folder:
             The store holds another sweep, of which this one is no extension; the message lists
             what differs.
         """
-        for _ in range(TRIES):
-            known = self.sweeps(mend=True)
+        for _ in range(MOST_LOOKS):
+            known = self.sweeps(repair=True)
             for stored in known:
-                if same(stored.identity, identity):
+                if is_same_sweep(stored.identity, identity):
                     _warn_of_versions(self.path, stored.provenance)
                     return stored
-            new = self._written(identity, known)
+            new = self._create(identity, known)
             # Of two different sweeps that begin in one empty folder at once, one must give way.
             if new.number > 1 or [stored.name for stored in self.sweeps()][:1] == [new.name]:
                 return new
-        raise self._restless(self.path)
+        raise self._unstable_error(self.path)
 
-    def _written(self, identity: dict[str, Any], known: list[Stored]) -> Stored:
-        """Write a sweep down as a new one beside those that are known."""
+    def _create(self, identity: dict[str, Any], known: list[StoredSweep]) -> StoredSweep:
+        """Create a sweep beside those that are stored, if it has grown out of one of them."""
         for stored in known:
-            restored(stored.identity["space"])  # or there is nothing to compare with
+            restore_space(stored.identity["space"])  # raises if it cannot be compared with
         unlike = [differences(stored.identity, identity) for stored in known]
         if known and all(unlike):
             listed = "\n  ".join(min(unlike, key=len)[:20])
@@ -143,44 +143,46 @@ class Folder:
                 "or name another folder for this sweep"
             )
         number = max((stored.number for stored in known), default=0) + 1
-        new = Stored(identity, provenance(), digest(identity), number)
+        new = StoredSweep(identity, provenance(), digest(identity), number)
         suffix = f"-{number:04d}-{new.name}" if number > 1 else ""
         document = {"digest": new.name, "identity": identity, "provenance": new.provenance}
         text = json.dumps(document, indent=1, allow_nan=False)
         fs.publish(self.path / f"spec{suffix}.json", text.encode())
         return new
 
-    def listed(self, kind: str, stored: Stored, chunks: range | None = None) -> list[Part]:
+    def list_parts(self, kind: str, stored: StoredSweep, chunks: range | None = None) -> list[Part]:
         """Return the parts of a sweep by their names, each chunk once, in order of the chunks.
 
-        A part of several chunks goes before those of one that it was made of. With ``chunks``,
-        only parts that have some of these are returned. Names that claim chunks which the sweep
-        does not have are those of strangers.
+        A part of several chunks replaces the parts that it was made of. With ``chunks``, only parts
+        that have some of these are returned. Names with chunks that the sweep does not have are
+        left out: they were not written by it.
         """
         parts = sorted(
-            (p for p in self.claimed(kind, stored.name) if p.chunks.stop <= stored.chunks),
+            (p for p in self.named_parts(kind, stored.name) if p.chunks.stop <= stored.chunks),
             key=lambda part: (-part.count, part.first, part.content),
         )
         chosen: list[Part] = []
         for part in parts:
-            # Not chunk by chunk: of a name that claims 10**15 there would be no end.
+            # Not chunk by chunk: a name may claim 10**15 of them.
             k = bisect.bisect(chosen, part.first, key=lambda p: p.first)
-            if _follow(*chosen[max(k - 1, 0) : k], part, *chosen[k : k + 1]):
+            if _are_in_order(*chosen[max(k - 1, 0) : k], part, *chosen[k : k + 1]):
                 chosen.insert(k, part)
-        return [part for part in chosen if chunks is None or _meet(chunks, part.chunks)]
+        return [part for part in chosen if chunks is None or _overlap(chunks, part.chunks)]
 
-    def claimed(self, kind: str, sweep: str) -> list[Part]:
+    def named_parts(self, kind: str, sweep: str) -> list[Part]:
         """Return every part whose name says that it is of this sweep."""
-        found = [named(path.name) for path in self._list(self.path / kind)]
+        found = [parse_name(path.name) for path in self._list_files(self.path / kind)]
         return [part for part in found if part is not None and part.sweep == sweep]
 
-    def whole(self, kind: str, stored: Stored, chunks: range | None = None) -> list[Part]:
-        """Return what is listed and has the right bytes; set the others aside.
+    def verified_parts(
+        self, kind: str, stored: StoredSweep, chunks: range | None = None
+    ) -> list[Part]:
+        """Return the listed parts that have the right bytes; set the others aside.
 
         Raises
         ------
         StoreError
-            Parts come and go for ever.
+            Other processes keep adding and removing parts.
 
         Warns
         -----
@@ -188,16 +190,16 @@ class Folder:
             A part is damaged.
         """
         good: set[Part] = set()
-        for _ in range(TRIES):
-            parts = self.listed(kind, stored, chunks)
-            wrong = {part: self._problem(kind, part) for part in parts if part not in good}
+        for _ in range(MOST_LOOKS):
+            parts = self.list_parts(kind, stored, chunks)
+            wrong = {part: self._find_damage(kind, part) for part in parts if part not in good}
             for part, problem in wrong.items():
                 if problem:
                     self.set_aside(self.path / kind / str(part), problem, "Its trials run again")
             good |= {part for part, problem in wrong.items() if problem == ""}
             if good.issuperset(parts):
                 return parts
-        raise self._restless(self.path / kind)
+        raise self._unstable_error(self.path / kind)
 
     def set_aside(self, path: Path, problem: str, consequence: str) -> None:
         """Move a damaged file to the folder ``bad``, and say so."""
@@ -209,29 +211,29 @@ class Folder:
             stacklevel=2,
         )
 
-    def _problem(self, kind: str, part: Part) -> str | None:
-        """Return what is wrong with a part, or nothing; None if it is gone, put into another."""
+    def _find_damage(self, kind: str, part: Part) -> str | None:
+        """Return what is wrong with a part, "" for nothing; None if it was merged into another."""
         path = self.path / kind / str(part)
         try:
-            # The end first: what was grown to a size of its own, by a hole, is not read in full.
+            # The footer first: a damaged file may be huge (sparse), and is not read in full.
             footer = read_footer(path)
-            if digest_of_footer(footer) != part.content[-8:]:
+            if footer_digest(footer) != part.content[-8:]:
                 return "its bytes are not those that were written"
-            return verified(part, fs.read(path))
+            return find_damage(part, fs.read(path))
         except FileNotFoundError:
             return None
-        except fs.NoFile as error:
+        except fs.NotAFile as error:
             return str(error.strerror)
         except OSError as error:
             return f"it cannot be read ({error.strerror})"
 
-    def _restless(self, path: Path) -> StoreError:
+    def _unstable_error(self, path: Path) -> StoreError:
         return StoreError(
-            f"{path} is never the same twice: after {TRIES} looks its files still come and go. "
-            "Stop whatever else works in that folder, and run the same command again"
+            f"{path} is never the same twice: after {MOST_LOOKS} looks its files still come and "
+            "go. Stop whatever else works in that folder, and run the same command again"
         )
 
-    def _list(self, folder: Path) -> list[Path]:
+    def _list_files(self, folder: Path) -> list[Path]:
         try:
             return list(folder.iterdir())
         except FileNotFoundError:
@@ -244,15 +246,15 @@ class Folder:
             raise StoreError(f"{folder} cannot be read: {error.strerror}") from error
 
 
-def _follow(*parts: Part) -> bool:
+def _are_in_order(*parts: Part) -> bool:
     """Tell whether the chunks of each part come after those of the one before."""
     return all(a.chunks.stop <= b.first for a, b in itertools.pairwise(parts))
 
 
-def _meet(some: range, run: range) -> bool:
+def _overlap(some: range, run: range) -> bool:
     """Tell whether any of ``some`` chunks is in a run of consecutive ones.
 
-    >>> _meet(range(1, 100, 4), range(6, 9)), _meet(range(1, 100, 4), range(6, 10))
+    >>> _overlap(range(1, 100, 4), range(6, 9)), _overlap(range(1, 100, 4), range(6, 10))
     (False, True)
     """
     skipped = -(-max(run.start - some.start, 0) // some.step)
@@ -260,7 +262,7 @@ def _meet(some: range, run: range) -> bool:
 
 
 def _warn_of_versions(path: Path, before: dict[str, Any]) -> None:
-    """Say so if the rest of a sweep is computed by other code or another CPU than its beginning."""
+    """Warn if a sweep is continued by other code or on another CPU than it was begun with."""
     now = provenance()
     keys = [key for key in before if key not in ("git", "pandas", "pyarrow")]
     changed = [

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from fastopt.errors import StoreError
 
 __all__ = [
-    "NoFile",
+    "NotAFile",
     "append",
     "make_folder",
     "move",
@@ -30,7 +30,7 @@ __all__ = [
     "read",
     "read_end",
     "remove",
-    "sweep_drafts",
+    "remove_dead_drafts",
 ]
 
 # A draft that another machine has not finished in this time (s) belongs to nobody.
@@ -38,12 +38,12 @@ ABANDONED = 24 * 3600.0
 DRAFT = re.compile(r"\..+\.(?P<host>[\w-]+)\.(?P<pid>[0-9]+)\.[0-9a-f]+\.draft")
 
 
-class NoFile(OSError):
-    """What has the name of a file is a folder, a pipe, a device, or a link to nowhere."""
+class NotAFile(OSError):
+    """A path names a folder, a pipe, a device, or a link to nowhere instead of a file."""
 
 
 def publish(path: Path, data: bytes) -> None:
-    """Write a file so that under its name there is all of it or nothing, whatever happens.
+    """Write a file atomically: whatever happens, all of it is under its name, or nothing.
 
     It is written under another name, synced, read back, renamed, and the folder is synced. A file
     that was there is replaced.
@@ -62,7 +62,7 @@ def publish(path: Path, data: bytes) -> None:
                 raise
             _publish(path, data)
     except OSError as error:
-        raise failure(error, path, len(data)) from error
+        raise write_error(error, path, len(data)) from error
 
 
 def _publish(path: Path, data: bytes) -> None:
@@ -104,7 +104,7 @@ def move(path: Path, folder: Path) -> Path:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise failure(error, to) from error
+        raise write_error(error, to) from error
     return to
 
 
@@ -127,7 +127,7 @@ def sync(file: int) -> None:
 
 
 def replace(path: Path, to: Path) -> None:
-    """Rename a file, in one step for whoever looks."""
+    """Rename a file atomically."""
     os.replace(path, to)
 
 
@@ -166,13 +166,13 @@ def make_folder(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     for folder in reversed(missing):
         try:
-            make(folder)
+            make_one_folder(folder)
             sync_folder(folder.parent)
         except OSError as error:
-            raise failure(error, folder) from error
+            raise write_error(error, folder) from error
 
 
-def make(folder: Path) -> None:
+def make_one_folder(folder: Path) -> None:
     """Make one folder; there already is as good."""
     folder.mkdir(exist_ok=True)
 
@@ -184,42 +184,42 @@ def read(path: Path, most: int | None = None) -> bytes:
     ------
     FileNotFoundError
         There is none, any more.
-    NoFile
-        It is none: nobody would come back from a pipe, nor from ``/dev/zero``.
+    NotAFile
+        It is no file: reading a pipe, or ``/dev/zero``, might never end.
     OSError
         It cannot be read.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         size = os.fstat(file.fileno()).st_size
         if most is not None and size > most:
-            raise NoFile(errno.EFBIG, f"it has {size:,} bytes, of which {most:,} are allowed")
+            raise NotAFile(errno.EFBIG, f"it has {size:,} bytes, of which {most:,} are allowed")
         return file.read()
 
 
 def read_end(path: Path, count: int) -> bytes:
     """Return the last bytes of a file, ``count`` of them if it is as long as that."""
-    with _opened(path) as file:
+    with _open(path) as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - count))
         return file.read(count)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path) -> Iterator[BinaryIO]:
     try:
         # Not to wait for the other end, if it is a pipe.
         number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         if not path.is_symlink():
             raise
-        raise NoFile(errno.ENOENT, "it is a link to nowhere") from None
+        raise NotAFile(errno.ENOENT, "it is a link to nowhere") from None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # ENXIO: a socket
-            raise NoFile(error.errno, f"it is no file ({error.strerror})") from None
+            raise NotAFile(error.errno, f"it is no file ({error.strerror})") from None
         raise
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, number)
         if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise NoFile(errno.EINVAL, "it is a folder, a pipe or a device, and no file")
+            raise NotAFile(errno.EINVAL, "it is a folder, a pipe or a device, and no file")
         stack.pop_all()
         yield stack.enter_context(os.fdopen(number, "rb"))
 
@@ -229,7 +229,7 @@ def host() -> str:
     return re.sub(r"[^\w-]", "-", socket.gethostname())[:64]
 
 
-def sweep_drafts(folder: Path) -> None:
+def remove_dead_drafts(folder: Path) -> None:
     """Remove drafts of processes that are gone."""
     for path in folder.glob(".*.draft"):
         owner = DRAFT.fullmatch(path.name)
@@ -252,7 +252,7 @@ def _is_gone(path: Path, owner: str, pid: int) -> bool:
     return False
 
 
-def failure(error: OSError, path: Path, size: int = 0) -> StoreError:
+def write_error(error: OSError, path: Path, size: int = 0) -> StoreError:
     """Return an error that says which file, what it needs and what to do.
 
     >>> print(failure(OSError(errno.EACCES, "Permission denied"), Path("runs/digits")))
@@ -261,7 +261,7 @@ def failure(error: OSError, path: Path, size: int = 0) -> StoreError:
     """
     need = f" ({size:,} bytes)" if size else ""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        need = f": it needs {size:,} bytes, and {_free(path):,} are free on that disk"
+        need = f": it needs {size:,} bytes, and {_free_bytes(path):,} are free on that disk"
     remedy = _REMEDIES.get(error.errno or 0, "See to it, or name another folder for the store")
     return StoreError(
         error.errno,
@@ -270,7 +270,7 @@ def failure(error: OSError, path: Path, size: int = 0) -> StoreError:
     )
 
 
-def _free(path: Path) -> int:
+def _free_bytes(path: Path) -> int:
     folder = next(folder for folder in path.absolute().parents if folder.is_dir())
     return shutil.disk_usage(folder).free
 

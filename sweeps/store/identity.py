@@ -1,8 +1,8 @@
-"""What a stored sweep is, as plain JSON: enough to tell whether another one is the same.
+"""The identity of a stored sweep, as plain JSON: two sweeps are the same when theirs are.
 
-Arrays count with their content and functions with a digest of their code, so that two sweeps are
-the same if and only if their trials come to the same results. Provenance (versions, CPU, revision)
-stands beside it and decides nothing.
+Arrays are described by a digest of their content and functions by one of their code, so that two
+sweeps are the same if and only if their trials come to the same results. Provenance (versions, CPU,
+revision) is stored beside the identity and is not compared.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from sweeps.space.distributions import (
     Distribution,
     Draws,
     Independent,
+    as_integer,
     choice,
     loguniform,
     uniform,
-    whole,
 )
 from sweeps.space.space import Space
 
-__all__ = ["FORMAT", "described", "digest", "identity", "provenance", "restored"]
+__all__ = ["FORMAT", "describe", "digest", "identity", "provenance", "restore_space"]
 
 FORMAT = 1
 """Version of the layout of a store; a reader refuses what is newer than itself."""
 
-LISTED = 2**20
+MOST_LISTED = 2**20
 """Trials of a sample that are written down one by one; of more, only a digest."""
 
 
@@ -58,15 +58,15 @@ def identity(plan: Plan, chunk: int) -> dict[str, Any]:
         ``results`` and ``curve`` (columns of what is measured); ``trials``; ``chunk``.
     """
     options = {
-        field.name: described(getattr(plan.options, field.name))
+        field.name: describe(getattr(plan.options, field.name))
         for field in dataclasses.fields(plan.options)
         if field.name != "defaults"
     }
     return {
         "format": FORMAT,
-        "problem": described(plan.problem),
+        "problem": describe(plan.problem),
         "options": options,
-        "keywords": described(plan.options.defaults),
+        "keywords": describe(plan.options.defaults),
         "space": _space(plan.space),
         "results": list(plan.results),
         "curve": list(plan.curve),
@@ -86,14 +86,14 @@ def digest(document: Any) -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """Return where results come from: versions, CPU, and the revision of the code around."""
+    """Return where results come from: versions, CPU, and the git revision of the current folder."""
     return {**versions(), "git": _revision()}
 
 
-def described(value: Any) -> Any:
+def describe(value: Any) -> Any:
     """Return a JSON document that says what a value is, the same in every process.
 
-    >>> described({"X": np.zeros(3), "lr": 0.1, "limit": math.inf})
+    >>> describe({"X": np.zeros(3), "lr": 0.1, "limit": math.inf})
     {'X': 'float64[3] ...', 'lr': 0.1, 'limit': 'inf'}
     """
     if isinstance(value, np.generic):
@@ -106,25 +106,25 @@ def described(value: Any) -> Any:
         content = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=8)
         return f"{value.dtype}{list(value.shape)} {content.hexdigest()}"
     if isinstance(value, Mapping):
-        return {str(key): described(item) for key, item in value.items()}
+        return {str(key): describe(item) for key, item in value.items()}
     if isinstance(value, range):
         return {"range": [value.start, value.stop, value.step]}
     if isinstance(value, Schedule):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         told = [f.name for f in dataclasses.fields(value) if f.compare]
-        fields = {name: described(getattr(value, name)) for name in told}
+        fields = {name: describe(getattr(value, name)) for name in told}
         return {"kind": type(value).__name__, **fields}
     if isinstance(value, Sequence | set | frozenset):
         items = value if isinstance(value, Sequence) else sorted(value, key=repr)
-        return [described(item) for item in items]
+        return [describe(item) for item in items]
     return f"code {noticed(value)}"
 
 
 def _space(space: Space) -> dict[str, Any]:
     return {
         "names": list(space.names),
-        "parts": [described(part) for part in space.parts],
+        "parts": [describe(part) for part in space.parts],
         "selection": _selection(space),
     }
 
@@ -134,12 +134,12 @@ def _selection(space: Space) -> dict[str, Any] | None:
     rows, total = space._rows, int(space._starts[-1])
     if isinstance(rows, range) and rows == range(total):
         return None
-    if isinstance(rows, np.ndarray) and rows.size <= LISTED:
+    if isinstance(rows, np.ndarray) and rows.size <= MOST_LISTED:
         return {"trials": space.size, "of": rows.tolist()}
-    return {"trials": space.size, "of": described(rows)}
+    return {"trials": space.size, "of": describe(rows)}
 
 
-def restored(document: Mapping[str, Any]) -> Space:
+def restore_space(document: Mapping[str, Any]) -> Space:
     """Make the space that a ``space`` document describes.
 
     Schedules come back as their names, and a selection of more than a million trials as the whole.
@@ -153,25 +153,25 @@ def restored(document: Mapping[str, Any]) -> Space:
     --------
     >>> from sweeps import geomspace, uniform
     >>> space = Space({"lr": geomspace(1e-3, 1, 4), "seed": range(2), "x": uniform(0, 1, 2)})
-    >>> again = restored(json.loads(json.dumps(_space(space[:5]))))
+    >>> again = restore_space(json.loads(json.dumps(_space(space[:5]))))
     >>> again, list(again) == list(space[:5])
     (Space(5 of 16 trials: lr (4) x seed (2) x x (2)), True)
     """
     try:
-        return _restored(document)
-    except _WRONG as error:
-        raise StoredSpecError(f"the store describes no space: {_said(error)}") from None
+        return _rebuild_space(document)
+    except _REBUILD_ERRORS as error:
+        raise StoredSpecError(f"the store describes no space: {_reason(error)}") from None
 
 
-def _restored(document: Mapping[str, Any]) -> Space:
+def _rebuild_space(document: Mapping[str, Any]) -> Space:
     parts: list[dict[str, Any]] = []
     for k, part in enumerate(document["parts"]):
         parts.append({})
         for name, axis in part.items():
             try:
-                parts[k][name] = _made(axis)
-            except _WRONG as error:
-                raise ValueError(f"$.space.parts[{k}].{name}: {_said(error)}") from None
+                parts[k][name] = _rebuild(axis)
+            except _REBUILD_ERRORS as error:
+                raise ValueError(f"$.space.parts[{k}].{name}: {_reason(error)}") from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SweepWarning)  # of repeated values: it was given once
         space = Space(parts)
@@ -179,33 +179,35 @@ def _restored(document: Mapping[str, Any]) -> Space:
     rows = (document["selection"] or {}).get("of")
     if isinstance(rows, list):
         listed = np.array(rows, np.int64)
-        return space._selected(_among(listed, space, listed.min(initial=0), listed.max(initial=0)))
+        return space._select(
+            _check_ids(listed, space, listed.min(initial=0), listed.max(initial=0))
+        )
     if isinstance(rows, Mapping):
-        run = _made(rows)
-        return space._selected(_among(run, space, *(run[:1] or (0,)), *(run[-1:] or (0,))))
+        run = _rebuild(rows)
+        return space._select(_check_ids(run, space, *(run[:1] or (0,)), *(run[-1:] or (0,))))
     return space
 
 
-def _among(rows: Any, space: Space, *ends: int) -> Any:
+def _check_ids(rows: Any, space: Space, *ends: int) -> Any:
     """Return the numbers of trials, of which these are the extremes, if the space has them."""
     if all(0 <= end < max(space.size, 1) for end in ends):
         return rows
     raise ValueError(f"$.space.selection: not all of them are among the {space.size} trials")
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def _made(value: Any) -> Any:
-    """Undo :func:`described` for axes; what a name stands for is looked up in a closed table."""
+def _rebuild(value: Any) -> Any:
+    """Undo :func:`describe` for axes; the kinds of axes are those of a closed table."""
     if isinstance(value, list):
-        return tuple(map(_made, value))
+        return tuple(map(_rebuild, value))
     if not isinstance(value, Mapping):
         return value
     if "range" in value:
         return range(*value["range"])
-    fields = {name: _made(item) for name, item in value.items() if name != "kind"}
+    fields = {name: _rebuild(item) for name, item in value.items() if name != "kind"}
     return _KINDS[value["kind"]](**fields)
 
 
@@ -219,15 +221,15 @@ def _revision() -> str | None:
     return found.stdout.strip() or None
 
 
-_WRONG = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
-"""What building something out of a stranger's document may raise."""
+_REBUILD_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+"""Errors that rebuilding from a document by somebody else may raise."""
 
 
-def _points(low: float, high: float, n: int, log: bool) -> Points:
+def _rebuild_points(low: float, high: float, n: int, log: bool) -> Points:
     return (geomspace if log else linspace)(low, high, n)
 
 
-def _drawn(distribution: Any, source: Any, n: int) -> Draws:
+def _rebuild_draws(distribution: Any, source: Any, n: int) -> Draws:
     most = {Latin: LATIN_MAX, Sobol: 2**SOBOL_BITS}.get(type(source), MAX_LENGTH)
     if not isinstance(distribution, Distribution) or type(source) not in (
         Independent,
@@ -237,21 +239,26 @@ def _drawn(distribution: Any, source: Any, n: int) -> Draws:
         raise ValueError(
             f"{shortened(distribution)} and {shortened(source)} are not what draws are made of"
         )
-    return Draws(distribution, source, whole("n", n, 1, most))
+    return Draws(distribution, source, as_integer("n", n, 1, most))
 
 
-def _source(kind: Any, seed: int, dimension: int) -> Any:
+def _rebuild_source(kind: Any, seed: int, dimension: int) -> Any:
     # SciPy knows direction numbers for so many dimensions.
-    return kind(whole("seed", seed, 0, 2**64 - 1), whole("dimension", dimension, 0, 21_200))
+    return kind(
+        as_integer("seed", seed, 0, 2**64 - 1), as_integer("dimension", dimension, 0, 21_200)
+    )
 
 
 _KINDS: dict[str, Any] = {
-    "Points": _points,
+    "Points": _rebuild_points,
     "Tied": Tied,
-    "Draws": _drawn,
+    "Draws": _rebuild_draws,
     "Uniform": uniform,
     "LogUniform": loguniform,
     "Choice": choice,
-    **{kind.__name__: functools.partial(_source, kind) for kind in (Independent, Latin, Sobol)},
+    **{
+        kind.__name__: functools.partial(_rebuild_source, kind)
+        for kind in (Independent, Latin, Sobol)
+    },
 }
-"""Kind of an axis, or of a piece of one -> what makes it of its fields, checking each."""
+"""Kind of an axis, or of a part of one -> what makes it of its fields, checking each."""

@@ -1,9 +1,9 @@
 """Parts: the immutable files of a store, named after their content.
 
 ``00000012-<sweep>-<content>.parquet`` holds chunk 12 of the sweep whose identity has that digest;
-``00000016+8-...`` chunks 16 to 23, put together by :func:`sweeps.store.compact.compact`. The bytes
-are a function of the rows, so who writes a chunk again writes the same file. Whoever reads one
-checks its bytes against its name.
+``00000016+8-...`` chunks 16 to 23, merged by :func:`sweeps.store.compact.compact`. The bytes are a
+function of the rows, so writing a chunk again gives the same file. Reading a part checks its bytes
+against its name.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweeps.common.names import beside
+from sweeps.common.names import columns_beside_axes
 from sweeps.common.states import STATES
 from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import columns_of, no_rows
 from sweeps.store import fs
-from sweeps.store.documents import Facts, facts_from
+from sweeps.store.documents import PartFacts, parse_facts
 
 __all__ = [
     "Part",
-    "content",
+    "content_digest",
+    "count_states",
     "curve_table",
-    "digest_of_footer",
-    "encoded",
-    "facts_of",
+    "encode_parquet",
+    "facts_in",
+    "find_damage",
+    "footer_digest",
     "footer_length",
-    "named",
+    "parse_name",
     "read_footer",
     "row_table",
     "schema_of",
-    "stored_as",
-    "tally",
-    "verified",
+    "stored_names",
 ]
 
 NAME = re.compile(
@@ -58,7 +58,8 @@ MOST_FOOTER = 1 << 28
 GIVEN = ".given"
 """Suffix of an axis that is also measured: ``steps.given`` were asked for, ``steps`` were taken.
 
-In a frame they are called ``steps`` and ``steps_taken``, see :func:`sweeps.common.names.beside`.
+In a frame they are called ``steps`` and ``steps_taken``, see
+:func:`sweeps.common.names.columns_beside_axes`.
 """
 
 TYPES = {"name": pa.string(), "integer": pa.int64(), "real": pa.float64(), "boolean": pa.bool_()}
@@ -84,7 +85,7 @@ class Part:
         return range(self.first, self.first + self.count)
 
 
-def named(name: str) -> Part | None:
+def parse_name(name: str) -> Part | None:
     """Read a file's name; None if it is not that of a part.
 
     >>> str(named("00000016+8-0123456789abcdef-0123456789abcdef01234567.parquet").chunks)
@@ -97,23 +98,23 @@ def named(name: str) -> Part | None:
     return Part(first, count, found["sweep"], found["content"])
 
 
-def content(data: bytes) -> str:
-    """Return the digests of a file that stand in its name: of all its bytes, and of its footer.
+def content_digest(data: bytes) -> str:
+    """Return the digests of a file that are in its name: of all its bytes, and of its footer.
 
-    The footer says what lies where. Pages have checksums of their own, so a reader that checks the
-    footer need not read more of the file than it was asked for.
+    The footer says where each column is. Pages have checksums of their own, so a reader that checks
+    the footer need not read more of the file than it needs.
     """
     whole = hashlib.blake2b(data, digest_size=8).hexdigest()
-    return whole + digest_of_footer(data[-footer_length(data[-8:]) :])
+    return whole + footer_digest(data[-footer_length(data[-8:]) :])
 
 
-def digest_of_footer(footer: bytes) -> str:
-    """Return the part of a name that stands for the end of a file."""
+def footer_digest(footer: bytes) -> str:
+    """Return the digest of a footer that is in the name of its file."""
     return hashlib.blake2b(footer, digest_size=4).hexdigest()
 
 
 def read_footer(path: Path) -> bytes:
-    """Return the end of a Parquet file, as long as it says itself, or of an impossible one a bit.
+    """Return the footer of a Parquet file; of one with an impossible length only the last bytes.
 
     Raises
     ------
@@ -133,7 +134,7 @@ def schema_of(plan: Plan) -> pa.Schema:
     """Return the columns of the parts of a sweep."""
     space = plan.space
     fields = [pa.field("trial_id", pa.int64())]
-    stored = stored_as(space.names, plan.results)
+    stored = stored_names(space.names, plan.results)
     fields += [pa.field(stored[name], TYPES[space.kinds[name]]) for name in space.names]
     fields.append(pa.field("state", pa.string()))
     measured = columns_of(plan, no_rows(plan))
@@ -142,20 +143,20 @@ def schema_of(plan: Plan) -> pa.Schema:
     return pa.schema([*fields, pa.field("error", pa.string())])
 
 
-def stored_as(axes: Sequence[str], results: Sequence[str]) -> dict[str, str]:
-    """Return what the axes and results of a frame are called in its parts.
+def stored_names(axes: Sequence[str], results: Sequence[str]) -> dict[str, str]:
+    """Return the names in parts of the axes and results of a frame.
 
-    >>> stored_as(["lr", "steps"], ["train_loss", "steps"])
+    >>> stored_names(["lr", "steps"], ["train_loss", "steps"])
     {'lr': 'lr', 'steps': 'steps.given', 'train_loss': 'train_loss', 'steps_taken': 'steps'}
     """
     given = {name: name + GIVEN if name in results else name for name in axes}
-    return {**given, **dict(zip(beside(results, axes), results))}
+    return {**given, **dict(zip(columns_beside_axes(results, axes), results))}
 
 
 def row_table(plan: Plan, schema: pa.Schema, rows: Rows) -> pa.Table:
-    """Lay rows out as a table: numbers, axes, state, what was measured, why it failed."""
+    """Return rows as a table: trial numbers, axes, state, results, errors."""
     cells: dict[str, Any] = columns_of(plan, rows)
-    stored = stored_as(plan.space.names, plan.results)
+    stored = stored_names(plan.space.names, plan.results)
     cells = {stored.get(name, name): column for name, column in cells.items()}
     cells["state"] = pa.DictionaryArray.from_arrays(rows.state, list(STATES)).dictionary_decode()
     cells.setdefault("error", [None] * len(rows))
@@ -173,7 +174,7 @@ def _array(cells: Any, field: pa.Field) -> pa.Array:
 
 
 def curve_table(plan: Plan, rows: Rows) -> pa.Table:
-    """Lay curves out as a table, one row a trial and point."""
+    """Return curves as a table, one row per trial and point."""
     kept = rows.curves[:, :, 0] >= 0  # the step; False for NaN, past the end of a trial
     columns = {"trial_id": np.repeat(rows.ids, kept.sum(axis=1))}
     for k, name in enumerate(plan.curve):
@@ -182,14 +183,16 @@ def curve_table(plan: Plan, rows: Rows) -> pa.Table:
     return pa.table(columns)
 
 
-def encoded(table: pa.Table, facts: Mapping[str, Any], row_group: int | None = None) -> bytes:
+def encode_parquet(
+    table: pa.Table, facts: Mapping[str, Any], row_group: int | None = None
+) -> bytes:
     """Return the bytes of a Parquet file: compressed, with a checksum a page.
 
     Parameters
     ----------
     table : pyarrow.Table
     facts : dict
-        ``sweep``, ``first``, ``count``, ...; what :func:`verified` compares with.
+        ``sweep``, ``first``, ``count``, ...; what :func:`find_damage` compares with.
     row_group : int, optional
         Rows of a group; all by default.
     """
@@ -208,28 +211,28 @@ def encoded(table: pa.Table, facts: Mapping[str, Any], row_group: int | None = N
     return sink.getvalue().to_pybytes()
 
 
-def tally(state: np.ndarray) -> dict[str, Any]:
-    """Return what a part says about its rows: how many there are, and how they ended.
+def count_states(state: np.ndarray) -> dict[str, Any]:
+    """Return the number of rows and of trials in each state, for the metadata of a part.
 
-    >>> tally(np.array([0, 1, 0]))
+    >>> count_states(np.array([0, 1, 0]))
     {'rows': 3, 'states': [2, 1, 0, 0]}
     """
     counts = np.bincount(state, minlength=len(STATES)).tolist()
     return {"rows": len(state), "states": counts}
 
 
-def facts_of(metadata: pq.FileMetaData) -> Facts:
-    """Return what a part says about itself.
+def facts_in(metadata: pq.FileMetaData) -> PartFacts:
+    """Return the facts in the metadata of a Parquet file.
 
     Raises
     ------
     ValueError
-        It says nothing of the kind.
+        It has none.
     """
-    return facts_from((metadata.metadata or {}).get(KEY, b"{}"))
+    return parse_facts((metadata.metadata or {}).get(KEY, b"{}"))
 
 
-def verified(part: Part, data: bytes) -> str:
+def find_damage(part: Part, data: bytes) -> str:
     """Check the bytes of a part against its name; return what is wrong, or nothing.
 
     Parameters
@@ -244,11 +247,11 @@ def verified(part: Part, data: bytes) -> str:
     """
     if not data:
         return "it is empty"
-    if content(data) != part.content:
+    if content_digest(data) != part.content:
         return "its bytes are not those that were written"
     try:
         metadata = pq.read_metadata(pa.BufferReader(data))
-        facts = facts_of(metadata)
+        facts = facts_in(metadata)
     except (pa.ArrowException, OSError, ValueError) as error:
         return f"it cannot be read ({error})"
     if (facts.sweep, facts.first, facts.count) != (part.sweep, part.first, part.count):

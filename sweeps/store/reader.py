@@ -1,4 +1,4 @@
-"""Results that stay in their folder: a column is read when it is looked at, and only that one."""
+"""Results that stay in their store: each column is read when it is first used."""
 
 from __future__ import annotations
 
@@ -12,30 +12,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.common.names import COUNTS, beside
+from sweeps.common.names import STEP_COUNTS, columns_beside_axes
 from sweeps.common.states import STATES, State
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import Parts
 from sweeps.space.space import Space
-from sweeps.store.arrays import cells_of, curves_from, damaged, opened, read_table, said_by
-from sweeps.store.documents import Stored
+from sweeps.store.arrays import (
+    cells_of_column,
+    curves_from,
+    damage_error,
+    open_part,
+    read_part_facts,
+    read_table,
+)
+from sweeps.store.documents import StoredSweep
 from sweeps.store.folder import CURVES, ROWS, Folder
-from sweeps.store.identity import restored
-from sweeps.store.parts import stored_as
+from sweeps.store.identity import restore_space
+from sweeps.store.parts import stored_names
 
-__all__ = ["StoredColumns", "StoredCurves", "open_parts", "stored_parts"]
+__all__ = ["StoredColumns", "StoredCurves", "open_result_parts", "stored_result_parts"]
 
 # Always read: without them a result cannot be ranked.
 NEEDED = ("trial_id", "state")
 
 
-def open_parts(
+def open_result_parts(
     path: str | os.PathLike[str], columns: Sequence[str] | None = None, filters: Any = None
 ) -> Parts:
     """Open a store: see :meth:`sweeps.SweepResult.open`, whose parts this returns."""
     folder = Folder(path)
-    stored = folder.the_sweep()
-    parts = stored_parts(folder, stored, {}, columns=columns, filters=filters)
+    stored = folder.newest_sweep()
+    parts = stored_result_parts(folder, stored, {}, columns=columns, filters=filters)
     identity, cells = stored.identity, parts.columns
     finished = cells.height if isinstance(cells, StoredColumns) else len(cells["trial_id"])
     parts.info.update(
@@ -47,9 +54,9 @@ def open_parts(
     return parts
 
 
-def stored_parts(
+def stored_result_parts(
     folder: Folder,
-    stored: Stored,
+    stored: StoredSweep,
     info: dict[str, Any],
     plan: Plan | None = None,
     columns: Sequence[str] | None = None,
@@ -61,7 +68,7 @@ def stored_parts(
     Parameters
     ----------
     folder : Folder
-    stored : Stored
+    stored : StoredSweep
     info : dict
         As for :class:`sweeps.SweepResult`.
     plan : Plan, optional
@@ -73,7 +80,7 @@ def stored_parts(
     """
     folder = Folder(folder.path.absolute())  # the program, or who unpickles it, may go elsewhere
     options = stored.identity["options"]
-    space = restored(stored.identity["space"]) if plan is None else plan.space
+    space = restore_space(stored.identity["space"]) if plan is None else plan.space
     held = StoredColumns(folder, stored, space, columns, plan is not None, chunks)
     cells: Mapping[str, np.ndarray] = held if filters is None else held.matching(filters)
     curves = StoredCurves(folder, stored, cells, chunks) if options["curves"] else None
@@ -86,7 +93,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
     Parameters
     ----------
     folder : Folder
-    stored : Stored
+    stored : StoredSweep
     space : Space
     columns : sequence of str, optional
         Those that are wanted; all by default. What a ranking needs is always there.
@@ -106,16 +113,16 @@ class StoredColumns(Mapping[str, np.ndarray]):
     def __init__(
         self,
         folder: Folder,
-        stored: Stored,
+        stored: StoredSweep,
         space: Space,
         columns: Sequence[str] | None = None,
         decode: bool = False,
         chunks: range | None = None,
     ) -> None:
         self._space, self._decode = space, decode
-        self.paths = [folder.path / ROWS / str(p) for p in folder.listed(ROWS, stored, chunks)]
-        footers = [opened(path).metadata for path in self.paths]
-        said = [said_by(*each) for each in zip(self.paths, footers)]
+        self.paths = [folder.path / ROWS / str(p) for p in folder.list_parts(ROWS, stored, chunks)]
+        footers = [open_part(path).metadata for path in self.paths]
+        said = [read_part_facts(*each) for each in zip(self.paths, footers)]
         # What is read at once: groups of rows, of which a compacted part has many.
         self._groups = [
             (path, k)
@@ -127,8 +134,8 @@ class StoredColumns(Mapping[str, np.ndarray]):
         self.states = np.array([f.states for f in said], int).reshape(-1, len(STATES)).sum(axis=0)
         """How many trials ended in each way, see :data:`sweeps.results.STATES`."""
         results, axes = stored.identity["results"], stored.identity["space"]["names"]
-        self._stored = {name: name for name in (*NEEDED, "error")} | stored_as(axes, results)
-        names = [NEEDED[0], *axes, NEEDED[1], *beside(results, axes)]
+        self._stored = {name: name for name in (*NEEDED, "error")} | stored_names(axes, results)
+        names = [NEEDED[0], *axes, NEEDED[1], *columns_beside_axes(results, axes)]
         if self.states[State.FAILED]:
             names.append("error")
         self._names, self._axes = names, axes
@@ -136,7 +143,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         self._dtypes |= {"trial_id": np.dtype(np.int64), "state": np.dtype(np.int8)}
         self._cache: dict[str, np.ndarray] = {}
         if columns is not None:
-            self._restrict(columns, stored.identity["options"]["metric"])
+            self._keep_columns(columns, stored.identity["options"]["metric"])
 
     def __len__(self) -> int:
         return len(self._names)
@@ -149,7 +156,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         if name not in self._names:
             raise KeyError(name)
         if name not in self._cache:
-            self._cache |= self._cells(slice(0, self.height), [name])
+            self._cache |= self._cells_of_rows(slice(0, self.height), [name])
         return self._cache[name]
 
     @property
@@ -165,7 +172,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         rows : slice or ndarray of int
             Positions, in any order.
         """
-        return self._cells(rows, self._names)
+        return self._cells_of_rows(rows, self._names)
 
     def matching(self, filters: Any) -> dict[str, np.ndarray]:
         """Return all columns of the rows that pass a filter of :func:`pyarrow.parquet.read_table`.
@@ -177,15 +184,15 @@ class StoredColumns(Mapping[str, np.ndarray]):
         """
         names = list(self._names)
         if not self.paths:
-            return self._cells(slice(0, 0), names)
+            return self._cells_of_rows(slice(0, 0), names)
         try:
             table = self._filtered(names, filters)
         except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
             raise SpecError(f"filters={shortened(filters)}: {error}") from error
         except OSError as error:
-            raise damaged(self.paths[0].parent, error) from error
+            raise damage_error(self.paths[0].parent, error) from error
         table = table.sort_by("trial_id")
-        return {name: self._decoded(name, table[name]) for name in names}
+        return {name: self._decode_column(name, table[name]) for name in names}
 
     def _filtered(self, names: Sequence[str], filters: Any) -> pa.Table:
         stored = [self._stored[name] for name in names]
@@ -196,7 +203,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         table = pq.read_table(self.paths, **how).rename_columns(names)
         return table.filter(pq.filters_to_expression(filters))
 
-    def _restrict(self, columns: Sequence[str], metric: str) -> None:
+    def _keep_columns(self, columns: Sequence[str], metric: str) -> None:
         known = list(self._names)
         for name in columns:
             if name not in known:
@@ -207,7 +214,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         wanted = {*NEEDED, metric, *columns}
         self._names = [name for name in known if name in wanted]
 
-    def _cells(self, rows: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+    def _cells_of_rows(self, rows: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
         decoded = [name for name in names if self._decode and name in self._axes]
         read = [name for name in names if name not in decoded]
         if decoded and "trial_id" not in read:
@@ -222,17 +229,17 @@ class StoredColumns(Mapping[str, np.ndarray]):
         """Read rows from the groups they are in, one after the other."""
         size = len(range(*rows.indices(self.height))) if isinstance(rows, slice) else len(rows)
         cells = {name: self._empty(name) for name in names}
-        for k, inside, place in self._pieces(rows):
+        for k, inside, place in self._row_groups_of(rows):
             path, group = self._groups[k]
             table = read_table(path, [self._stored[name] for name in names], group)
             for name in names:
-                found = self._decoded(name, table[self._stored[name]])[inside]
+                found = self._decode_column(name, table[self._stored[name]])[inside]
                 if not len(cells[name]):
                     cells[name] = np.empty(size, found.dtype)
                 cells[name][place] = found
         return cells
 
-    def _pieces(self, rows: Any) -> Iterator[tuple[int, Any, Any]]:
+    def _row_groups_of(self, rows: Any) -> Iterator[tuple[int, Any, Any]]:
         """Yield groups, which rows of them are wanted, and where in the answer they go."""
         if isinstance(rows, slice) and rows.indices(self.height)[2] == 1:
             low, high, _ = rows.indices(self.height)
@@ -251,24 +258,24 @@ class StoredColumns(Mapping[str, np.ndarray]):
             yield k, rows[place] - self._ends[k], place
 
     def _empty(self, name: str) -> np.ndarray:
-        return np.empty(0, self._dtypes.get(name, np.int64 if name in COUNTS else np.float64))
+        return np.empty(0, self._dtypes.get(name, np.int64 if name in STEP_COUNTS else np.float64))
 
-    def _decoded(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
-        return cells_of(name, column, name in self._axes and self._dtypes[name].kind == "O")
+    def _decode_column(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
+        return cells_of_column(name, column, name in self._axes and self._dtypes[name].kind == "O")
 
 
 class StoredCurves(Mapping[str, np.ndarray]):
-    """Curves of a stored sweep, read when they are looked at."""
+    """Curves of a stored sweep, read when they are first used."""
 
     def __init__(
         self,
         folder: Folder,
-        stored: Stored,
+        stored: StoredSweep,
         rows: Mapping[str, np.ndarray],
         chunks: range | None = None,
     ) -> None:
         self._rows, self._names = rows, stored.identity["curve"]
-        parts = folder.listed(CURVES, stored, chunks)
+        parts = folder.list_parts(CURVES, stored, chunks)
         self._paths = [folder.path / CURVES / str(part) for part in parts]
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
 """Finished trials of the other sweeps in a store, found by their values.
 
-A trial is what its axes and keywords set, whatever its number: so a grid with more values on an
-axis, or one more axis that was a keyword, has the old grid's trials in it. A hash of the values
-finds them, the values themselves decide.
+A trial is known by its values, those of its axes and keywords, and not by its number. So a grid
+with more values on an axis, or with an axis that was a keyword, contains the trials of the old one.
+They are found by a hash of their values and then compared by the values themselves.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from sweeps.engine.columns import aliases, fill, missing
 from sweeps.engine.plan import Plan
 from sweeps.engine.seeds import splitmix64
 from sweeps.engine.tables import joined, no_rows
-from sweeps.store.arrays import cells_of, read_table, rows_from
-from sweeps.store.documents import Stored
+from sweeps.store.arrays import cells_of_column, read_table, rows_from
+from sweeps.store.documents import StoredSweep
 from sweeps.store.folder import CURVES, ROWS, Folder
-from sweeps.store.parts import Part, stored_as
+from sweeps.store.parts import Part, stored_names
 
-__all__ = ["Known", "codes_of", "hashes_of", "settled"]
+__all__ = ["TrialCache", "effective_defaults", "encode_values", "hash_rows"]
 
 ROW_BITS = 32
 """Bits of a position that count rows of a part; the others count parts."""
@@ -36,7 +36,7 @@ ROW_BITS = 32
 CACHED = 8
 
 
-class Known:
+class TrialCache:
     """Trials that other sweeps of a store have finished.
 
     Parameters
@@ -44,21 +44,21 @@ class Known:
     folder : Folder
     plan : Plan
         The sweep that asks.
-    asking : Stored
-        The same, as the store knows it.
-    others : sequence of Stored
-        Those whose trials it may use; problem, options and results are the same.
+    asking : StoredSweep
+        The same sweep, as it is stored.
+    others : sequence of StoredSweep
+        Sweeps whose trials it may use: with the same problem, options and results.
     """
 
     def __init__(
-        self, folder: Folder, plan: Plan, asking: Stored, others: Sequence[Stored]
+        self, folder: Folder, plan: Plan, asking: StoredSweep, others: Sequence[StoredSweep]
     ) -> None:
         self.folder, self.plan, self.asking = folder, plan, asking
         names = dict.fromkeys([n for other in others for n in other.identity["space"]["names"]])
         self.names = list(dict.fromkeys([*plan.space.names, *names]))
-        self._parts = [(other, part) for other in others for part in self._whole(other)]
-        self._load = functools.lru_cache(CACHED)(self._loaded)
-        hashes = [hashes_of(self._codes(*found)) for found in self._parts]
+        self._parts = [(other, part) for other in others for part in self._usable_parts(other)]
+        self._load = functools.lru_cache(CACHED)(self._read_part)
+        hashes = [hash_rows(self._encode_part(*found)) for found in self._parts]
         where = [(k << ROW_BITS) + np.arange(len(h)) for k, h in enumerate(hashes)]
         self._hashes = np.concatenate([np.empty(0, np.uint64), *hashes])
         self._where = np.concatenate([np.empty(0, np.int64), *where])
@@ -69,7 +69,7 @@ class Known:
         return len(self._hashes)
 
     def rows(self, ids: np.ndarray) -> Rows:
-        """Return the rows of those trials that are known, under their numbers in this sweep.
+        """Return the rows of those trials that other sweeps have, with their numbers in this one.
 
         Parameters
         ----------
@@ -79,18 +79,19 @@ class Known:
         if not len(self):
             return no_rows(self.plan)
         columns = self.plan.space.columns(ids)
-        codes = codes_of(columns, self.names, settled(self.asking.identity, self.names), len(ids))
-        hashes = hashes_of(codes)
+        defaults = effective_defaults(self.asking.identity, self.names)
+        codes = encode_values(columns, self.names, defaults, len(ids))
+        hashes = hash_rows(codes)
         at = np.minimum(np.searchsorted(self._hashes, hashes), len(self) - 1)
         found = np.flatnonzero(self._hashes[at] == hashes)
         where = self._where[at[found]]
         groups = []
         for k in np.unique(where >> ROW_BITS).tolist():
             mine = where >> ROW_BITS == k
-            groups.append(self._taken(k, where[mine] % 2**ROW_BITS, found[mine], ids, codes))
+            groups.append(self._rows_of_part(k, where[mine] % 2**ROW_BITS, found[mine], ids, codes))
         return joined(self.plan, groups)
 
-    def _taken(
+    def _rows_of_part(
         self, k: int, old: np.ndarray, new: np.ndarray, ids: np.ndarray, codes: np.ndarray
     ) -> Rows:
         """Return rows ``old`` of part ``k`` as those of trials ``ids[new]``."""
@@ -103,37 +104,41 @@ class Known:
         }
         return Rows(ids[new], rows.state[old], rows.out[old], rows.curves[old], 0, errors)
 
-    def _whole(self, other: Stored) -> list[Part]:
-        """Return the parts of a sweep that are whole, and whose curves are, if curves are asked."""
-        parts = self.folder.whole(ROWS, other)
+    def _usable_parts(self, other: StoredSweep) -> list[Part]:
+        """Return the undamaged parts of a sweep; with curves, those that have undamaged curves."""
+        parts = self.folder.verified_parts(ROWS, other)
         if not self.plan.options.curves:
             return parts
-        drawn = {k for part in self.folder.whole(CURVES, other) for k in part.chunks}
+        drawn = {k for part in self.folder.verified_parts(CURVES, other) for k in part.chunks}
         return [part for part in parts if drawn.issuperset(part.chunks)]
 
-    def _loaded(self, k: int) -> tuple[Rows, np.ndarray]:
+    def _read_part(self, k: int) -> tuple[Rows, np.ndarray]:
         owner, part = self._parts[k]
         table = read_table(self.folder.path / ROWS / str(part))
-        curves = self._curves(owner, part) if self.plan.options.curves else None
-        return rows_from(self.plan, table, curves), self._codes(owner, part)
+        curves = self._read_curves(owner, part) if self.plan.options.curves else None
+        return rows_from(self.plan, table, curves), self._encode_part(owner, part)
 
-    def _curves(self, owner: Stored, part: Part) -> pa.Table:
-        every = self.folder.listed(CURVES, owner)
+    def _read_curves(self, owner: StoredSweep, part: Part) -> pa.Table:
+        every = self.folder.list_parts(CURVES, owner)
         mine = [p for p in every if not set(p.chunks).isdisjoint(part.chunks)]
         return pa.concat_tables([read_table(self.folder.path / CURVES / str(p)) for p in mine])
 
-    def _codes(self, owner: Stored, part: Part) -> np.ndarray:
-        """Return the values of a part's trials: see :func:`codes_of`."""
+    def _encode_part(self, owner: StoredSweep, part: Part) -> np.ndarray:
+        """Return the values of a part's trials: see :func:`encode_values`."""
         names, results = owner.identity["space"]["names"], owner.identity["results"]
-        stored = stored_as(names, results)
+        stored = stored_names(names, results)
         axes = {name: stored[name] for name in names}
         table = read_table(self.folder.path / ROWS / str(part), ["trial_id", *axes.values()])
-        columns = {n: cells_of(n, table[s], table[s].null_count > 0) for n, s in axes.items()}
-        return codes_of(columns, self.names, settled(owner.identity, self.names), table.num_rows)
+        columns = {
+            n: cells_of_column(n, table[s], table[s].null_count > 0) for n, s in axes.items()
+        }
+        return encode_values(
+            columns, self.names, effective_defaults(owner.identity, self.names), table.num_rows
+        )
 
 
-def settled(identity: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return what trials without such an axis have: a keyword, or the default of their rules.
+def effective_defaults(identity: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the values of trials that lack these axes: keywords, or defaults of their rules.
 
     Parameters
     ----------
@@ -155,10 +160,10 @@ def settled(identity: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]
     return keywords
 
 
-def codes_of(
+def encode_values(
     columns: Mapping[str, np.ndarray], names: Sequence[str], keywords: Mapping[str, Any], n: int
 ) -> np.ndarray:
-    """Return the values of trials as numbers, equal where the values are and nowhere else.
+    """Encode the values of trials as numbers, which are equal if and only if the values are.
 
     Parameters
     ----------
@@ -177,16 +182,16 @@ def codes_of(
     for k, name in enumerate(names):
         column = columns.get(name)
         if column is None:
-            codes[:, k] = _code(keywords.get(name))
+            codes[:, k] = _encode_value(keywords.get(name))
         else:
-            codes[:, k] = _coded(fill(column, keywords.get(name), n))
+            codes[:, k] = _encode_column(fill(column, keywords.get(name), n))
     return codes
 
 
-def _coded(column: np.ndarray) -> np.ndarray:
+def _encode_column(column: np.ndarray) -> np.ndarray:
     if column.dtype == object:
         groups, distinct = pd.factorize(column, use_na_sentinel=False)
-        return np.array([_code(value) for value in distinct.tolist()], np.uint64)[groups]
+        return np.array([_encode_value(value) for value in distinct.tolist()], np.uint64)[groups]
     if column.dtype.kind in "iub":
         return column.astype(np.int64).view(np.uint64)
     # 1 and 1.0 are one value; other floats are spread over all 64 bits, far from small integers.
@@ -196,19 +201,19 @@ def _coded(column: np.ndarray) -> np.ndarray:
     return np.where(whole, integers, splitmix64(column.view(np.uint64)))
 
 
-def _code(value: Any) -> int:
+def _encode_value(value: Any) -> int:
     value = None if missing(value) else value
     if isinstance(value, bool | int | float):
         kind = float if isinstance(value, float) else np.int64
-        return int(_coded(np.array([value], kind))[0])
+        return int(_encode_column(np.array([value], kind))[0])
     text = hashlib.blake2b(str(value).encode(), digest_size=8)
     return int.from_bytes(text.digest(), "little")
 
 
-def hashes_of(codes: np.ndarray) -> np.ndarray:
+def hash_rows(codes: np.ndarray) -> np.ndarray:
     """Mix each row of ``codes`` ``(n, k)`` into one number.
 
-    >>> hashes = hashes_of(np.array([[1, 2], [2, 1], [1, 2]], np.uint64))
+    >>> hashes = hash_rows(np.array([[1, 2], [2, 1], [1, 2]], np.uint64))
     >>> hashes[0] == hashes[2], hashes[0] == hashes[1]
     (np.True_, np.False_)
     """

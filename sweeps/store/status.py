@@ -1,4 +1,4 @@
-"""How far a stored sweep is, from the names and footers of its files alone."""
+"""The progress of a stored sweep, read from the names and footers of its files alone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from sweeps.common.resources import used_disk
 from sweeps.common.states import STATES
-from sweeps.store.arrays import said_by
-from sweeps.store.documents import Stored, read_facts
+from sweeps.store.arrays import read_part_facts
+from sweeps.store.documents import StoredSweep, read_facts
 from sweeps.store.folder import BAD, FACTS, ROWS, Folder
 
 __all__ = ["status"]
@@ -38,10 +38,10 @@ def status(path: str | os.PathLike[str]) -> dict[str, Any]:
         The folder is missing, holds no sweep or is damaged.
     """
     folder = Folder(path)
-    stored = folder.the_sweep()
+    stored = folder.newest_sweep()
     identity = stored.identity
-    parts = folder.listed(ROWS, stored)
-    said = [said_by(folder.path / ROWS / str(part)) for part in parts]
+    parts = folder.list_parts(ROWS, stored)
+    said = [read_part_facts(folder.path / ROWS / str(part)) for part in parts]
     states = np.array([each.states for each in said], int).reshape(-1, len(STATES)).sum(axis=0)
     bad = folder.path / BAD
     return {
@@ -56,14 +56,14 @@ def status(path: str | os.PathLike[str]) -> dict[str, Any]:
         "chunks_done": sum(part.count for part in parts),
         "parts": len(parts),
         "sweeps": len(folder.sweeps()),
-        **_work(folder, stored),
+        **_run_facts(folder, stored),
         "bytes": used_disk(folder.path),
         "bad": sorted(file.name for file in bad.iterdir()) if bad.is_dir() else [],
         "provenance": stored.provenance,
     }
 
 
-def _work(folder: Folder, stored: Stored) -> dict[str, Any]:
+def _run_facts(folder: Folder, stored: StoredSweep) -> dict[str, Any]:
     """Add up the facts of all runs."""
     paths = sorted((folder.path / FACTS).glob("*.jsonl"))
     runs = [run for path in paths for run in read_facts(path, stored.name)]

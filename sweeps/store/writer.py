@@ -1,4 +1,4 @@
-"""Rows of a sweep go to a store, a chunk at a time, and what is there already does not run."""
+"""Write the rows of a sweep to a store, chunk by chunk; stored trials do not run again."""
 
 from __future__ import annotations
 
@@ -15,26 +15,34 @@ from sweeps.engine.chunks import Chunk, Chunks, Rows, chunk_size
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import threads
 from sweeps.engine.tables import Parts, joined
-from sweeps.running.collect import Collected
-from sweeps.running.shards import EVERYTHING
+from sweeps.running.collect import Collector
+from sweeps.running.shards import WHOLE_SWEEP
 from sweeps.store import fs
 from sweeps.store.folder import CURVES, FACTS, ROWS, Folder
 from sweeps.store.identity import identity
-from sweeps.store.parts import Part, content, curve_table, encoded, row_table, schema_of, tally
-from sweeps.store.reader import stored_parts
-from sweeps.store.reuse import Known
+from sweeps.store.parts import (
+    Part,
+    content_digest,
+    count_states,
+    curve_table,
+    encode_parquet,
+    row_table,
+    schema_of,
+)
+from sweeps.store.reader import stored_result_parts
+from sweeps.store.reuse import TrialCache
 
-__all__ = ["Keeper"]
+__all__ = ["StoreWriter"]
 
 # Chunks written at a time: one waits for the disk while another is compressed. More would only
 # take memory, some 30 MB each.
 WRITERS = 2
 
 
-class Keeper(Collected):
-    """Where the rows of a stored sweep go: what :class:`Collected` is to memory.
+class StoreWriter(Collector):
+    """Collects the rows of a sweep in a store, where :class:`Collector` keeps them in memory.
 
-    Making one claims the folder for the sweep and verifies what it holds.
+    Making one opens the sweep in the folder, or creates it there, and verifies what is stored.
 
     Parameters
     ----------
@@ -42,7 +50,7 @@ class Keeper(Collected):
     path : path-like
         The folder; made if it is not there.
     shard : tuple of int
-        ``(i, n)``: only chunks ``i``, ``i + n``, ... are looked at and run.
+        ``(i, n)``: only chunks ``i``, ``i + n``, ... are verified and run.
 
     Raises
     ------
@@ -57,23 +65,23 @@ class Keeper(Collected):
         Something in it is damaged, and set aside.
     """
 
-    # A chunk a thread: a kill costs each at most one, and none waits for another's last trial.
+    # One chunk a thread: a kill costs each thread one at most, and none waits for the others.
     executor = "threads"
 
     def __init__(
-        self, plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int] = EVERYTHING
+        self, plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int] = WHOLE_SWEEP
     ) -> None:
         super().__init__(plan)
         self.folder = Folder(path)
         self.folder.prepare()
-        self.stored = self.folder.claim(identity(plan, chunk_size(plan)))
+        self.stored = self.folder.open_or_create(identity(plan, chunk_size(plan)))
         self.chunks = Chunks(plan.size, self.stored.identity["chunk"])
-        self._mine = range(shard[0], len(self.chunks), shard[1])
+        self._shard_chunks = range(shard[0], len(self.chunks), shard[1])
         self._schema = schema_of(plan)
         self._done = self._finished_chunks()
-        self._begun: dict[int, Rows] = {}
+        self._reused_rows: dict[int, Rows] = {}
         self._writing: list[Future] = []
-        self._facts = f"{fs.host()}-{os.getpid()}-{time.time_ns()}.jsonl"
+        self._facts_file = f"{fs.host()}-{os.getpid()}-{time.time_ns()}.jsonl"
         self.reused = sum(len(self.chunks[k].ids) for k in self._done)
         self.finished = self.reused
 
@@ -81,28 +89,28 @@ class Keeper(Collected):
     def size(self) -> int:
         """Number of trials in these chunks."""
         last = len(self.chunks) - 1
-        short = last in self._mine and self.chunks.size - len(self.chunks[last].ids)
-        return len(self._mine) * self.chunks.size - int(short)
+        short = last in self._shard_chunks and self.chunks.size - len(self.chunks[last].ids)
+        return len(self._shard_chunks) * self.chunks.size - int(short)
 
     def remaining(self) -> Iterator[Chunk]:
-        """Yield what is left to run: chunks with the numbers of the trials nobody has run yet."""
+        """Yield what is left to run: chunks, each with those of its trials that nobody has run."""
         known = None
-        for number in self._mine:
+        for number in self._shard_chunks:
             if number in self._done:
                 continue
             chunk = self.chunks[number]
             if known is None:
-                known = self._known()
+                known = self._trial_cache()
             rows = known.rows(chunk.ids)
             self.reused += len(rows)
             self.finished += len(rows)
             left = chunk.ids[~np.isin(chunk.ids, rows.ids, assume_unique=True)]
             if len(rows):
-                self._begun[chunk.number] = rows
+                self._reused_rows[chunk.number] = rows
             if len(left):
                 yield Chunk(chunk.number, left)
             else:
-                self._store(chunk, joined(self.plan, [self._begun.pop(chunk.number)]))
+                self._store(chunk, joined(self.plan, [self._reused_rows.pop(chunk.number)]))
 
     def add(self, chunk: Chunk, rows: Rows) -> Future | None:
         """Store the rows of a chunk; if it was stopped in the middle, nothing of it is kept.
@@ -114,28 +122,30 @@ class Keeper(Collected):
         StoreError
             The chunk, or the one before, could not be written.
         """
-        known = self._begun.pop(chunk.number, None)
+        known = self._reused_rows.pop(chunk.number, None)
         if len(rows) < len(chunk.ids):
             return None
         self.count(rows)
         return self._store(chunk, rows if known is None else joined(self.plan, [known, rows]))
 
     def result(self, seconds: float, interrupted: bool) -> Parts:
-        """Return the parts of a result: what is stored, to be read when it is looked at."""
+        """Return the parts of a result; its columns are read from the store when they are used."""
         self._wait()
         info = self.info(seconds, interrupted)
         info |= {"reused": self.reused, "store": str(self.folder.path)}
-        return stored_parts(self.folder, self.stored, info, self.plan, chunks=self._mine)
+        return stored_result_parts(
+            self.folder, self.stored, info, self.plan, chunks=self._shard_chunks
+        )
 
     def _finished_chunks(self) -> set[int]:
         kinds = (ROWS, CURVES) if self.plan.options.curves else (ROWS,)
-        held = [self.folder.whole(kind, self.stored, self._mine) for kind in kinds]
+        held = [self.folder.verified_parts(kind, self.stored, self._shard_chunks) for kind in kinds]
         done = set.intersection(*({k for part in parts for k in part.chunks} for parts in held))
-        return {k for k in done if k in self._mine}
+        return {k for k in done if k in self._shard_chunks}
 
-    def _known(self) -> Known:
+    def _trial_cache(self) -> TrialCache:
         others = [other for other in self.folder.sweeps() if other.name != self.stored.name]
-        return Known(self.folder, self.plan, self.stored, others)
+        return TrialCache(self.folder, self.plan, self.stored, others)
 
     def _store(self, chunk: Chunk, rows: Rows) -> Future:
         """Write in the background, while other chunks run."""
@@ -144,7 +154,7 @@ class Keeper(Collected):
         return self._writing[-1]
 
     def _wait(self, at_most: int = 0) -> None:
-        """Wait until no more than so many chunks are being written; say what went wrong."""
+        """Wait until at most so many chunks are being written; raise what went wrong."""
         while len(self._writing) > at_most:
             first = self._writing[0]
             wait([first])  # Ctrl-C meanwhile leaves it to be waited for again
@@ -158,14 +168,14 @@ class Keeper(Collected):
         said = {"sweep": name, "first": number, "count": 1}
         if self.plan.options.curves:
             # Before the rows: a chunk with rows is never without its curves.
-            self._publish(CURVES, number, encoded(curve_table(self.plan, rows), said))
+            self._publish(CURVES, number, encode_parquet(curve_table(self.plan, rows), said))
         table = row_table(self.plan, self._schema, rows)
-        self._publish(ROWS, number, encoded(table, {**said, **tally(rows.state)}))
+        self._publish(ROWS, number, encode_parquet(table, {**said, **count_states(rows.state)}))
         line = json.dumps({"sweep": name, "chunk": number, "trials": len(rows), **rows.facts})
         with contextlib.suppress(OSError):  # facts of a run, whose loss would not matter
-            fs.append(self.folder.path / FACTS / self._facts, line.encode() + b"\n")
+            fs.append(self.folder.path / FACTS / self._facts_file, line.encode() + b"\n")
         self._done.add(number)
 
     def _publish(self, kind: str, number: int, data: bytes) -> None:
-        part = Part(number, 1, self.stored.name, content(data))
+        part = Part(number, 1, self.stored.name, content_digest(data))
         fs.publish(self.folder.path / kind / str(part), data)

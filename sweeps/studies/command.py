@@ -11,12 +11,12 @@ import typer
 from rich.console import Console, Group
 from rich.markup import escape
 
-from sweeps.common.terminal import messages, table
-from sweeps.common.text import duration, number
+from sweeps.common.terminal import errors_as_messages, table
+from sweeps.common.text import format_duration, format_number
 from sweeps.studies import gallery
 from sweeps.studies.findings import Findings
 
-__all__ = ["commands", "laid_out", "main", "study"]
+__all__ = ["commands", "findings_tables", "main", "study"]
 
 VERDICTS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]"}
 
@@ -47,7 +47,7 @@ def study(
 
     Exit status: 0 all figures agree, 1 some do not, 2 wrong usage.
     """
-    with messages():
+    with errors_as_messages():
         console = Console()
         if list_them:
             console.print(table("Studies", ("study", "question"), _titles()))
@@ -58,7 +58,7 @@ def study(
         results = []
         for path in chosen:
             results.append(gallery.run(path, full=full))
-            console.print(laid_out(results[-1]))
+            console.print(findings_tables(results[-1]))
             if out is not None:
                 gallery.write(results, out)
     if not all(found.passed for found in results):
@@ -87,11 +87,11 @@ def main(path: str) -> None:
     commands([path, *sys.argv[1:]], prog_name="fastopt study")
 
 
-def laid_out(found: Findings) -> Group:
+def findings_tables(found: Findings) -> Group:
     """Lay out what a study found: its tables, and every figure beside the published one."""
     parts: list[Any] = [f"[bold]{found.name}[/bold]  {escape(found.title)}"]
     for title, frame in found.tables.items():
-        rows = ([number(cell) for cell in row] for row in frame.itertuples(index=False))
+        rows = ([format_number(cell) for cell in row] for row in frame.itertuples(index=False))
         header = [str(name).replace("_", "\n") for name in frame.columns]
         parts.append(table(escape(title), header, rows))
     lines = (
@@ -100,7 +100,7 @@ def laid_out(found: Findings) -> Group:
     )
     parts.append(table("", ("quantity", "published", "ours", "tolerance", ""), lines))
     good = sum(check.passed for check in found.checks)
-    parts.append(f"{good} of {len(found.checks)} agree; {duration(found.seconds)}\n")
+    parts.append(f"{good} of {len(found.checks)} agree; {format_duration(found.seconds)}\n")
     return Group(*parts)
 
 

@@ -19,10 +19,10 @@ from sweeps.engine.columns import find_rule
 from sweeps.engine.run_blocks import Problem, worker_count
 from sweeps.problems.base import DataProblem, no_rows
 from sweeps.running.check import check
-from sweeps.running.collect import Collected
-from sweeps.running.estimate import refuse_what_cannot_fit
+from sweeps.running.collect import Collector
+from sweeps.running.estimate import refuse_too_large
 from sweeps.running.runner import run_chunks
-from sweeps.tracing.walks import Walked, walked
+from sweeps.tracing.walks import TrainingPath, follow_training
 
 __all__ = ["Diagnosis", "Finding", "diagnose"]
 
@@ -31,7 +31,7 @@ FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 # A learning rate is off if another one descends at least so much further.
 FURTHER = 1.1
 EXAMPLES, EXAMPLE_STEPS = 10, 1000
-# Rules of thumb, wide of what healthy trainings show.
+# Rules of thumb, far from what healthy trainings show.
 VANISHED, EXPLODED = 1e-6, 1e3
 LEAST_MOVE, MOST_MOVE = 1e-6, 0.3
 UNBALANCED, UNEVEN = 0.9, 1e3
@@ -176,7 +176,7 @@ def diagnose(
     lr = float(settings.pop("lr", rule.hyper["lr"].default))
     how = {"optimizer": optimizer, "epochs": epochs, "steps": steps, **settings}
     runs = _runs(problem, lr, how)
-    path = walked(problem, lr=lr, **how)
+    path = follow_training(problem, lr=lr, **how)
     own = runs[runs.lr == lr].iloc[0]
     diverged = own.state == "DIVERGED"
     findings = [_finite(own, path), _descent(runs, path), _learning_rate(runs, lr, path)]
@@ -204,12 +204,12 @@ def _runs(problem: Problem, lr: float, how: Mapping[str, Any]) -> pd.DataFrame:
         raise SpecError(f"diagnose tries a hundredth and a hundred times of lr; got lr={lr!r}")
     plan, began = check(problem, {"lr": rates}, how, 3), time.perf_counter()
     workers = worker_count(-1)
-    refuse_what_cannot_fit(plan, None, workers)
-    parts = run_chunks(Collected(plan), workers, began=began, progress=False, stacklevel=3)
+    refuse_too_large(plan, None, workers)
+    parts = run_chunks(Collector(plan), workers, began=began, progress=False, stacklevel=3)
     return Table(*parts).to_frame().drop(columns="trial_id")
 
 
-def _finite(own: pd.Series, path: Walked) -> Finding:
+def _finite(own: pd.Series, path: TrainingPath) -> Finding:
     if own.state != "DIVERGED":
         return Finding("finite", "ok", f"every loss of {own.steps} steps is finite")
     step, last = int(own.diverged_step), float(own.train_loss)
@@ -217,12 +217,12 @@ def _finite(own: pd.Series, path: Walked) -> Finding:
     return Finding(
         "finite",
         "wrong",
-        f"DIVERGED at step {step}: the loss is {path.last_of(step)}; {before}. {path.culprit}",
+        f"DIVERGED at step {step}: the loss is {path.loss_at(step)}; {before}. {path.culprit}",
     )
 
 
-def _descent(runs: pd.DataFrame, path: Walked) -> Finding:
-    """Judge by the lowest learning rate, which hardly leaves the start, and by the best one."""
+def _descent(runs: pd.DataFrame, path: TrainingPath) -> Finding:
+    """Judge by the lowest learning rate, which should descend a little, and by the best one."""
     first, lowest = path.first_loss, runs.iloc[0]
     if not math.isfinite(first):
         return Finding("descent", "wrong", "the loss is not finite at the start")
@@ -249,7 +249,7 @@ def _ends(runs: pd.DataFrame) -> pd.Series:
     return runs.train_loss.where(runs.state == "COMPLETE", math.inf).fillna(math.inf)
 
 
-def _learning_rate(runs: pd.DataFrame, lr: float, path: Walked) -> Finding:
+def _learning_rate(runs: pd.DataFrame, lr: float, path: TrainingPath) -> Finding:
     ends = _ends(runs)
     if not math.isfinite(path.first_loss):
         return Finding("learning rate", "warning", "without a loss at the start, none is better")
@@ -284,10 +284,10 @@ def _ten_examples(problem: DataProblem, lr: float, how: Mapping[str, Any]) -> Fi
     options = {k: v for k, v in how.items() if k not in ("epochs", "metric", "mode", "target")}
     options |= {"steps": EXAMPLE_STEPS, "batch_size": len(rows)}
     runs = _runs(part, lr, options)
-    first = walked(part, lr=lr, **{**options, "steps": 1}).first_loss
+    first = follow_training(part, lr=lr, **{**options, "steps": 1}).first_loss
     ends = _ends(runs).to_numpy()
     fitted = np.where(runs.train_accuracy.isna(), ends <= 0.1 * first, runs.train_accuracy == 1.0)
-    # The learning rate asked about, if it will do.
+    # The learning rate asked about, if it fits the rows.
     own = len(FACTORS) // 2
     best = own if fitted[own] else int(np.argmin(np.where(fitted, -math.inf, ends)))
     end, accuracy = ends[best], runs.train_accuracy.iloc[best]
@@ -307,7 +307,7 @@ def _ten_examples(problem: DataProblem, lr: float, how: Mapping[str, Any]) -> Fi
     return Finding(name, "wrong", message)
 
 
-def _gradients(path: Walked, own: pd.Series) -> Finding:
+def _gradients(path: TrainingPath, own: pd.Series) -> Finding:
     norms = path.frame.grad_norm.to_numpy()
     finite = norms[np.isfinite(norms)]
     if not finite.size or finite[0] == 0.0:
@@ -326,7 +326,7 @@ def _gradients(path: Walked, own: pd.Series) -> Finding:
     return Finding("gradients", "ok", seen)
 
 
-def _updates(path: Walked) -> Finding:
+def _updates(path: TrainingPath) -> Finding:
     with np.errstate(all="ignore"):
         shares = (path.frame.update_norm / path.frame.theta_norm).to_numpy()
     shares = shares[np.isfinite(shares)]

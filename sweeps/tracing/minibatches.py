@@ -1,4 +1,4 @@
-"""One trial's own start and minibatches, for following its path outside of the sweep's kernel."""
+"""The initial parameters and the minibatches of one trial, outside of the sweep's kernel."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from sweeps.engine.plan import Block
 from sweeps.engine.records import Trials
 from sweeps.problems.base import DataProblem
 
-__all__ = ["Batches", "begun_at", "calling", "shortened"]
+__all__ = ["Minibatches", "call_template", "clip_gradient", "initial_params"]
 
 
-def calling(function: Callable) -> Callable:
+def call_template(function: Callable) -> Callable:
     """Template of a kernel that only calls ``function``."""
     return lambda *args: function(*args)
 
 
-def shortened(block: Block, grad: np.ndarray) -> np.ndarray:
-    """Return the gradient as the trial clips it."""
+def clip_gradient(block: Block, grad: np.ndarray) -> np.ndarray:
+    """Return the gradient, clipped as the trial clips it."""
     limit = float(block.trials.settings[0]["clip_norm"])
     if limit == math.inf:
         return grad
@@ -32,7 +32,7 @@ def shortened(block: Block, grad: np.ndarray) -> np.ndarray:
     return clipped
 
 
-def begun_at(problem: DataProblem, trials: Trials) -> np.ndarray:
+def initial_params(problem: DataProblem, trials: Trials) -> np.ndarray:
     """Return the initial parameters of the first of these trials, ``(n_params,)``."""
     theta = np.zeros(problem.n_params, problem.dtype)
     if problem.theta0 is None:
@@ -44,7 +44,7 @@ def begun_at(problem: DataProblem, trials: Trials) -> np.ndarray:
     return (theta.astype(np.float64) * scale).astype(problem.dtype)
 
 
-class Batches:
+class Minibatches:
     """The minibatches of one trial, in its order, and their gradients."""
 
     def __init__(self, problem: DataProblem, block: Block) -> None:

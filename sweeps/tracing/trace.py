@@ -23,10 +23,10 @@ from sweeps.engine.plan import Block, Plan
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem, compile_block, run_block
 from sweeps.problems.base import DataProblem
 from sweeps.running.check import check
-from sweeps.running.estimate import refuse_what_cannot_fit
-from sweeps.tracing.minibatches import Batches, begun_at, calling, shortened
+from sweeps.running.estimate import refuse_too_large
+from sweeps.tracing.minibatches import Minibatches, call_template, clip_gradient, initial_params
 
-__all__ = ["alone", "check_one", "history", "trace"]
+__all__ = ["check_one_trial", "history", "run_one_trial", "trace"]
 
 CORRECTED = {"exp_avg": "m_hat", "exp_avg_sq": "v_hat"}
 """What papers call the bias-corrected value of a slot; other slots add ``_hat`` to their name."""
@@ -107,17 +107,17 @@ def trace(
     2     2   9.8     9.8       1.89     9.95
     """
     settings = {"optimizer": optimizer, "steps": steps, **settings}
-    return history(check_one(problem, settings, 2), 0, vectors)
+    return history(check_one_trial(problem, settings, 2), 0, vectors)
 
 
-def check_one(problem: Problem, settings: Mapping[str, Any], stacklevel: int) -> Plan:
+def check_one_trial(problem: Problem, settings: Mapping[str, Any], stacklevel: int) -> Plan:
     """Check a sweep of one trial, and that its model fits in memory; settings as for a sweep."""
     plan = check(problem, {}, settings, stacklevel + 1)
-    refuse_what_cannot_fit(plan, None, 1)
+    refuse_too_large(plan, None, 1)
     return plan
 
 
-def alone(plan: Plan, i: int, steps: int | None = None, **changes: Any) -> Block:
+def run_one_trial(plan: Plan, i: int, steps: int | None = None, **changes: Any) -> Block:
     """Run trial ``i`` of a sweep by itself; return its block, of one row, with the results.
 
     Parameters
@@ -154,10 +154,12 @@ def history(plan: Plan, i: int, vectors: bool = False, ran: Block | None = None)
     ran : Block, optional
         From ``alone(plan, i)``, if that is known.
     """
-    ran = alone(plan, i) if ran is None else ran
+    ran = run_one_trial(plan, i) if ran is None else ran
     final = dict(zip(plan.results, ran.trials.out[0].tolist()))
-    # Looked at after every step it could end elsewhere, by its patience or its target.
-    block = alone(plan, i, int(final["steps"]), curves=True, eval_every=1, stop_at_target=False)
+    # Checked after every step, the trial could end earlier, by its patience or its target.
+    block = run_one_trial(
+        plan, i, int(final["steps"]), curves=True, eval_every=1, stop_at_target=False
+    )
     curve = block.trials.curves[0]
     curve = curve[~np.isnan(curve[:, 0])]
     with np.errstate(all="ignore"):
@@ -177,7 +179,7 @@ class Walk:
         trials, rule = block.trials, block.rule
         self.rule, self.h = rule, tuple(trials.h[0].tolist())
         self.kind, self.a = int(trials.settings[0]["schedule"]), tuple(trials.schedule[0].tolist())
-        first = self.scheduled(0)
+        first = self.hyper_at(0)
         self.clock = new_clock(rule, first)
         self.x = (theta, *(np.empty_like(theta) for _ in rule.slots))
         for source, slot in zip(rule.starts[1:], self.x[1:]):
@@ -191,7 +193,7 @@ class Walk:
 
     def step(self, t: int, grad: np.ndarray, bounds: np.ndarray | None = None) -> None:
         """Take step ``t + 1`` with this gradient, and project it to the bounds."""
-        self.hyper[0], self.grad[:] = self.scheduled(t), grad
+        self.hyper[0], self.grad[:] = self.hyper_at(t), grad
         before = self.x[0].copy()
         self.launch.run()
         if bounds is not None:
@@ -199,15 +201,15 @@ class Walk:
         self.lr, self.update = float(self.hyper[0, 0]), self.x[0] - before
         self.direction = self.quantities.get("m_hat", grad).copy()
 
-    def scheduled(self, t: int) -> tuple[float, ...]:
+    def hyper_at(self, t: int) -> tuple[float, ...]:
         """Return the hyperparameters of step ``t + 1``."""
         if self.kind == CONSTANT:
             return at_lr(self.h, 1.0)
         # Compiled, because the trial's is: FMAs change the last bit of a cosine schedule.
-        return at_lr(self.h, kernel(calling, factor)(self.kind, float(t), self.a))
+        return at_lr(self.h, kernel(call_template, factor)(self.kind, float(t), self.a))
 
     @property
-    def shown(self) -> np.ndarray:
+    def eval_params(self) -> np.ndarray:
         """The parameters to evaluate with."""
         answer = self.rule.answer
         if answer is None:
@@ -232,7 +234,7 @@ class Walk:
 
 
 def corrections(rule: Rule) -> dict[str, int]:
-    r"""Return which slots a rule corrects for their start at zero, and by what of its clock.
+    r"""Return which slots a rule corrects for their start at zero, and by which clock entries.
 
     The clock of such a rule keeps :math:`\beta^t`, with the decay :math:`\beta` of the slot. The
     decays are told apart by trying: each beta has a value of its own.
@@ -278,19 +280,19 @@ def _landscape_rows(plan: Plan, block: Block, curve: np.ndarray) -> pd.DataFrame
             walk.x[0][:] = curve[k, 2:]
         loss, grad = value_and_grad(walk.x[0], k)
         if walk.rule.answer is not None and not known:
-            loss, _ = value_and_grad(walk.shown, k)
+            loss, _ = value_and_grad(walk.eval_params, k)
         rows.append(
             {
                 "loss": curve[k, 1] if known else loss,
-                "point": curve[k, 2:] if known else walk.shown.copy(),
+                "point": curve[k, 2:] if known else walk.eval_params.copy(),
                 "grad": grad,
                 "update": walk.update,
                 "lr": walk.lr,
-                **_copies(walk, k),
+                **_copy_slots(walk, k),
                 "effective_lr": walk.effective_lr,
             }
         )
-        walk.step(k, shortened(block, grad), problem.bounds)
+        walk.step(k, clip_gradient(block, grad), problem.bounds)
     columns: list[tuple[str, np.ndarray]] = [("step", np.arange(len(rows)))]
     for name in rows[0]:
         table = np.array([row[name] for row in rows], np.float64)
@@ -305,8 +307,8 @@ def _landscape_rows(plan: Plan, block: Block, curve: np.ndarray) -> pd.DataFrame
     return frame
 
 
-def _copies(walk: Walk, step: int) -> dict[str, np.ndarray]:
-    """Return what a row keeps of slots: before the first step there is nothing to correct."""
+def _copy_slots(walk: Walk, step: int) -> dict[str, np.ndarray]:
+    """Copy the slots, and the corrected ones: before the first step these are NaN."""
     kept = {name: a.copy() for name, a in walk.quantities.items()}
     for name in kept:
         if step == 0 and name not in walk.rule.slots:
@@ -316,7 +318,7 @@ def _copies(walk: Walk, step: int) -> dict[str, np.ndarray]:
 
 def _gradient(problem: Any, block: Block) -> Callable[[np.ndarray, int], tuple]:
     """Return ``value_and_grad(x, t)`` of a landscape, compiled, for the seed of the trial."""
-    run, dtype = kernel(calling, problem.value_and_grad), problem.dtype.type
+    run, dtype = kernel(call_template, problem.value_and_grad), problem.dtype.type
     seed = np.uint64(block.trials.settings[0]["seed"])
 
     def value_and_grad(x: np.ndarray, t: int) -> tuple[float, np.ndarray]:
@@ -331,8 +333,8 @@ def _gradient(problem: Any, block: Block) -> Callable[[np.ndarray, int], tuple]:
 
 def _data_rows(plan: Plan, block: Block, curve: np.ndarray, vectors: bool) -> pd.DataFrame:
     problem, trials = block.problem, block.trials
-    walk = Walk(block, begun_at(problem, trials))
-    batches = Batches(problem, block)
+    walk = Walk(block, initial_params(problem, trials))
+    batches = Minibatches(problem, block)
     limit = min(plan.options.diverge_above, np.finfo(np.float64).max)
     rows: list[dict[str, Any]] = []
     with ONE_BLAS_THREAD:
@@ -340,10 +342,10 @@ def _data_rows(plan: Plan, block: Block, curve: np.ndarray, vectors: bool) -> pd
             loss, grad = batches.next(walk.x[0])
             row = {"step": step, "batch_size": batches.size, "loss": loss, "grad": grad}
             if abs(loss) <= limit:
-                walk.step(step - 1, shortened(block, grad))
+                walk.step(step - 1, clip_gradient(block, grad))
                 row |= {"theta": walk.x[0].copy(), "update": walk.update, "lr": walk.lr}
-                row |= _copies(walk, step)
-            rows.append(_summary(row, walk, vectors))
+                row |= _copy_slots(walk, step)
+            rows.append(_row_of_norms(row, walk, vectors))
             if not abs(loss) <= limit:
                 break
     frame = pd.DataFrame.from_records(rows)
@@ -358,7 +360,7 @@ def _data_rows(plan: Plan, block: Block, curve: np.ndarray, vectors: bool) -> pd
     return frame
 
 
-def _summary(row: Mapping[str, Any], walk: Walk, vectors: bool) -> dict[str, Any]:
+def _row_of_norms(row: Mapping[str, Any], walk: Walk, vectors: bool) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in row.items():
         if not isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""The path of one training, step by step: norms, what first is not finite, dead units."""
+"""Follow one training step by step: norms, what first became infinite or NaN, dead units."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pandas as pd
 
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem
 from sweeps.problems.base import DataProblem
-from sweeps.tracing.minibatches import Batches, begun_at, shortened
-from sweeps.tracing.trace import Walk, check_one, trace
+from sweeps.tracing.minibatches import Minibatches, clip_gradient, initial_params
+from sweeps.tracing.trace import Walk, check_one_trial, trace
 
-__all__ = ["Walked", "walked"]
+__all__ = ["TrainingPath", "follow_training"]
 
-# Steps that are walked at most: each costs some 50 us of Python.
-MOST = 5000
+# Steps that are followed at most: each costs some 50 us of Python.
+MOST_STEPS = 5000
 
 
 @dataclass(frozen=True, eq=False)
-class Walked:
+class TrainingPath:
     """The steps of one training.
 
     Parameters
@@ -31,7 +31,7 @@ class Walked:
     dead : float
         Share of parameters whose gradient was zero at every step.
     culprit : str
-        What went first where the loss is not finite, in words.
+        If the loss is not finite: what became infinite or NaN first, in words.
     """
 
     frame: pd.DataFrame
@@ -43,26 +43,26 @@ class Walked:
         """The loss at the start."""
         return float(self.frame.loss.iloc[0])
 
-    def last_of(self, step: int) -> str:
+    def loss_at(self, step: int) -> str:
         """Return the loss at a step, in words."""
         rows = self.frame[self.frame.step == step]
         return f"{rows.loss.iloc[0]:.6g}" if len(rows) else "not finite or above the limit"
 
 
-def walked(problem: Problem, optimizer: str, **settings: Any) -> Walked:
+def follow_training(problem: Problem, optimizer: str, **settings: Any) -> TrainingPath:
     """Run one training again, step by step; settings as for :func:`sweeps.trace`.
 
     Examples
     --------
     >>> from sweeps import problems
-    >>> walked(problems.ellipse(), "sgd", lr=0.05, steps=2).frame.round(4)
+    >>> follow_training(problems.ellipse(), "sgd", lr=0.05, steps=2).frame.round(4)
        step     loss  grad_norm  update_norm  theta_norm
     0     0  55.0000    14.1421          NaN     10.0499
     1     1  46.3750    10.7355       0.7071      9.5131
     2     2  41.0378     9.3649       0.5368      9.0285
     """
     if isinstance(problem, DataProblem):
-        return _through_data(problem, optimizer, settings)
+        return _follow_minibatches(problem, optimizer, settings)
     rows = trace(problem, optimizer, **settings)
     names = list(problem.names)
     frame = rows[["step", "loss", "grad_norm", "update_norm"]].copy()
@@ -71,20 +71,22 @@ def walked(problem: Problem, optimizer: str, **settings: Any) -> Walked:
     grads = rows[[f"grad_{x}" for x in names]].to_numpy()
     dead = float((grads == 0.0).all(axis=0).mean())
     end = rows.attrs["state"] == "DIVERGED"
-    return Walked(frame, dead, _culprit(points[-1], grads[-1]) if end else "")
+    return TrainingPath(frame, dead, _culprit(points[-1], grads[-1]) if end else "")
 
 
-def _through_data(problem: DataProblem, optimizer: str, settings: dict[str, Any]) -> Walked:
-    plan = check_one(problem, {"optimizer": optimizer, **settings}, 3)
+def _follow_minibatches(
+    problem: DataProblem, optimizer: str, settings: dict[str, Any]
+) -> TrainingPath:
+    plan = check_one_trial(problem, {"optimizer": optimizer, **settings}, 3)
     (block,) = plan.blocks(np.array([0]))
     problem = block.problem
-    walk = Walk(block, begun_at(problem, block.trials))
-    batches = Batches(problem, block)
+    walk = Walk(block, initial_params(problem, block.trials))
+    batches = Minibatches(problem, block)
     limit = min(plan.options.diverge_above, np.finfo(np.float64).max)
     alive = np.zeros(problem.n_params, bool)
     rows, culprit = [], ""
     with ONE_BLAS_THREAD, np.errstate(all="ignore"):
-        for step in range(1, min(int(block.trials.settings[0]["steps"]), MOST) + 1):
+        for step in range(1, min(int(block.trials.settings[0]["steps"]), MOST_STEPS) + 1):
             loss, grad = batches.next(walk.x[0])
             theta = _norm(walk.x[0])
             alive |= grad != 0.0
@@ -92,10 +94,10 @@ def _through_data(problem: DataProblem, optimizer: str, settings: dict[str, Any]
                 rows.append((step, loss, _norm(grad), math.nan, theta))
                 culprit = _culprit(walk.x[0], grad)
                 break
-            walk.step(step - 1, shortened(block, grad))
+            walk.step(step - 1, clip_gradient(block, grad))
             rows.append((step, loss, _norm(grad), _norm(walk.update), theta))
     names = ["step", "loss", "grad_norm", "update_norm", "theta_norm"]
-    return Walked(pd.DataFrame(rows, columns=names), 1.0 - float(alive.mean()), culprit)
+    return TrainingPath(pd.DataFrame(rows, columns=names), 1.0 - float(alive.mean()), culprit)
 
 
 def _norm(a: np.ndarray) -> float:
@@ -104,7 +106,7 @@ def _norm(a: np.ndarray) -> float:
 
 
 def _culprit(theta: np.ndarray, grad: np.ndarray) -> str:
-    """Say what is still finite where the loss is not."""
+    """Say whether parameters and gradient are finite where the loss is not."""
     if not np.isfinite(theta).all():
         return f"Parameter {int(np.argmin(np.isfinite(theta)))} is not finite either"
     largest = f"The parameters are finite (|theta| = {_norm(theta):.3g})"

@@ -28,9 +28,9 @@ from fastopt.embedding import embed, hyper
 from fastopt.errors import CodeWarning, CompileError
 from fastopt.rules import RULES
 from sweeps import problems, sweep
-from sweeps.store.identity import described
+from sweeps.store.identity import describe
 from tests.fastopt.test_compile import COMPILED
-from tests.helpers.compiled import calling
+from tests.helpers.compiled import call_template
 
 K, POWER = 3.0, 2
 NUMBERS, MANY = np.array([1.0, 2.0]), np.ones(200_000)
@@ -190,14 +190,14 @@ SIBLINGS = {
 @pytest.mark.parametrize(("function", "change"), SIBLINGS.values(), ids=SIBLINGS)
 def test_a_kernel_is_what_its_functions_are_now(function, change):
     """Numba keeps what it read when it compiled, in the kernel and in every function it calls."""
-    before = kernel(calling, function)
+    before = kernel(call_template, function)
     seen = before(2.0)
-    assert kernel(calling, function) is before
+    assert kernel(call_template, function) is before
     change()
-    after = kernel(calling, function)
+    after = kernel(call_template, function)
     assert after(2.0) != seen
     assert before(2.0) == seen
-    assert kernel(calling, function) is after
+    assert kernel(call_template, function) is after
 
 
 MODULE = """
@@ -319,10 +319,10 @@ def test_a_store_knows_a_changed_function(tmp_path):
         return scale * x, (scale,)
 
     problem = problems.landscape(line, start=(1.0,))
-    before = described(problem)
+    before = describe(problem)
     scale = 2.0
-    assert described(problem) != before
-    assert described(frozen(problem)) == described(problem)
+    assert describe(problem) != before
+    assert describe(frozen(problem)) == describe(problem)
 
 
 def test_a_rule_of_a_user_is_what_it_is_now():
@@ -339,7 +339,7 @@ def test_a_rule_of_a_user_is_what_it_is_now():
         for rate in (1.0, 2.0):  # noqa: B007
             step = embed("of a user").step
             p = np.array([10.0])
-            run = kernel(calling, step)
+            run = kernel(call_template, step)
             run(hyper("of a user", lr=1.0), np.zeros(1), np.ones(1), (p,))
             results.append(p[0])
     finally:
@@ -378,10 +378,10 @@ CALLABLES = {
 
 @pytest.mark.parametrize(("function", "change"), CALLABLES.values(), ids=CALLABLES)
 def test_a_fingerprint_sees_what_a_callable_reads(function, change):
-    before = described(function) if callable(function) else fingerprint(function)
-    assert described(function) == before
+    before = describe(function) if callable(function) else fingerprint(function)
+    assert describe(function) == before
     change()
-    assert described(function) != before
+    assert describe(function) != before
 
 
 DIFFERENT = [
@@ -437,18 +437,18 @@ def test_functions_made_by_exec_are_a_users_though_they_have_no_module():
     names = {"K": 2.0}
     exec("def own(x):\n    return K * x", names)
     assert names["own"].__module__ is None
-    assert kernel(calling, names["own"])(1.0) == 2.0
+    assert kernel(call_template, names["own"])(1.0) == 2.0
     names["K"] = 3.0
-    assert kernel(calling, names["own"])(1.0) == 3.0
+    assert kernel(call_template, names["own"])(1.0) == 3.0
 
 
 def test_functions_made_by_exec_are_loaded_from_disk(python, tmp_path):
     program = """
 from fastopt.compile import kernel
-from tests.fastopt.test_changed_code import calling
+from tests.fastopt.test_changed_code import call_template
 names = {}
 exec("def own(x):\\n    return 2.0 * x", names)
-made = kernel(calling, names["own"])
+made = kernel(call_template, names["own"])
 print(made(1.0), bool(made.stats.cache_hits))
 """
     runs = [python(program, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
@@ -482,10 +482,10 @@ UNSEEN = {
 def test_what_cannot_be_looked_into_is_named_once(function, name, monkeypatch):
     monkeypatch.setattr(freezing, "_warned", set())
     with pytest.warns(CodeWarning, match=name):
-        described(function)
+        describe(function)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        described(function)
+        describe(function)
 
 
 def unknown(x):

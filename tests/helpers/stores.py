@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from sweeps import problems, sweep
-from sweeps.store import fs
-from sweeps.store import writer as keeper
+from sweeps.store import fs, writer
 
 # Of adam and sgd on the ellipse, kernels that other tests compile, too.
 SPACE = {"lr": [0.01, 0.1, 0.5, 200.0], "seed": range(2)}
@@ -57,7 +56,7 @@ class Disk:
         self.at, self.lost, self.count, self.dead = at, lost, 0, False
         self.log = []
         self.open, self.unsynced, self.names = {}, {}, []
-        monkeypatch.setattr(keeper, "WRITERS", 1)  # operations in one order
+        monkeypatch.setattr(writer, "WRITERS", 1)  # operations in one order
         for name in (
             "create",
             "write",
@@ -66,7 +65,7 @@ class Disk:
             "sync_folder",
             "remove",
             "append",
-            "make",
+            "make_one_folder",
         ):
             monkeypatch.setattr(fs, name, self._watched(name, getattr(fs, name)))
 

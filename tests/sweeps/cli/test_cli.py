@@ -342,7 +342,7 @@ def test_doctor_warns_of_a_cache_that_is_not_writable(monkeypatch):
     ],
 )
 def test_the_best_at_the_edge_of_the_grid_is_pointed_out(loss, hint):
-    assert summary.at_the_edge(numbers(loss)) == hint
+    assert summary.edge_message(numbers(loss)) == hint
 
 
 def test_the_edge_is_that_of_the_trials_own_part_of_a_union():
@@ -351,8 +351,8 @@ def test_the_edge_is_that_of_the_trials_own_part_of_a_union():
     for best, edge in ((2, "lr = 0.3"), (1, ""), (4, ""), (3, "lr = 0.01")):
         loss = np.where(np.arange(6) == best, 0.1, 1.0)
         result = SweepResult(columns | {"train_loss": loss}, None, "train_loss", "min", {}, space)
-        assert edge in summary.at_the_edge(result)
-        assert bool(edge) == bool(summary.at_the_edge(result))
+        assert edge in summary.edge_message(result)
+        assert bool(edge) == bool(summary.edge_message(result))
 
 
 @pytest.mark.parametrize("loss", [[], [np.inf], [0.5, np.inf, 0.25]], ids=str)

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import fastopt
-from sweeps.cli.bench import numpy_adam, paired
+from sweeps.cli.bench import numpy_adam, time_alternating
 from sweeps.cli.commands import app
 from sweeps.cli.spec import read_spec
 from sweeps.cli.tools import TEMPLATE
@@ -57,7 +57,9 @@ def test_numpy_adam_is_adamw():
 
 def test_sides_alternate():
     calls = []
-    paired({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2, least=0)
+    time_alternating(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2, least=0
+    )
     assert calls[-4:] == ["a", "b", "a", "b"]
 
 

@@ -125,7 +125,7 @@ LINES = """
         store = None if line % 2 else str(line)
         pressed_at(line, store)
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        assert not interrupt._NOW.held
+        assert not interrupt._NOW.deferred
         assert not dispatch._HERE
         assert not CHILDREN and not multiprocessing.active_children()
         new = {t.name for t in set(threading.enumerate()) - before}

@@ -22,7 +22,7 @@ from sweeps import (
     sweep,
     sweep_callable,
 )
-from sweeps.common.names import COUNTS, PLACES, RESERVED, TAKEN
+from sweeps.common.names import RESERVED, RUNG_COLUMNS, STEP_COUNTS, STEPS_TAKEN
 from sweeps.engine import lane_records
 from sweeps.engine.columns import ALIASES
 from sweeps.engine.monitoring import MEASURES
@@ -158,7 +158,7 @@ def test_old_files_do_not_say_which_columns_are_counts(tmp_path):
     path = result.save(tmp_path / "old.parquet")
     table = pq.read_table(path)
     note = json.loads(table.schema.metadata[b"fastopt"])
-    assert note.pop("counts") == [name for name in COUNTS if name in columns]
+    assert note.pop("counts") == [name for name in STEP_COUNTS if name in columns]
     metadata = {**table.schema.metadata, b"fastopt": json.dumps(note).encode()}
     pq.write_table(table.replace_schema_metadata(metadata), path)
     again = SweepResult.open(path)
@@ -200,7 +200,7 @@ def test_no_axis_of_a_sweep_is_called_like_a_column_of_ours():
     """But ``steps``, which is the axis; the steps taken are called otherwise beside it."""
     known = {*COMMON, *ALIASES, *(name for rule in RULES.values() for name in rule.hyper)}
     known |= {name for row in SCHEDULES.values() for name in row.params}
-    ours = {*RESERVED, *PLACES, *RESULTS, *lane_records.RESULTS, *MEASURES, *COUNTS}
+    ours = {*RESERVED, *RUNG_COLUMNS, *RESULTS, *lane_records.RESULTS, *MEASURES, *STEP_COUNTS}
     assert known & ours == {"steps"}
     with pytest.raises(SpecError, match="a coordinate of bowl cannot be called 'steps_taken'"):
         sweep(bowl(["x", "steps_taken"]), {"lr": [0.1]}, optimizer="sgd", steps=2, progress=False)
@@ -263,7 +263,7 @@ def test_steps_become_an_axis_when_a_sweep_is_extended():
     assert "steps" in first.metrics
     assert "steps_taken" not in first.columns
     grown = first.extend({"steps": [7]}, progress=False).to_frame()
-    assert grown[list(TAKEN)].to_numpy().tolist() == [[5, 5], [7, 7]]
+    assert grown[list(STEPS_TAKEN)].to_numpy().tolist() == [[5, 5], [7, 7]]
 
 
 def test_a_pruned_sweep_tells_given_steps_from_those_taken():

@@ -11,7 +11,7 @@ from sweeps.engine import chunks as chunks_module
 from sweeps.engine.chunks import Chunks, Rows, chunk_size, launch_size, run_chunk
 from sweeps.engine.lane_plan import LanePlan
 from sweeps.engine.options import Options
-from sweeps.running.collect import Collected
+from sweeps.running.collect import Collector
 from sweeps.space.space import Space
 
 SPACE = {"optimizer": ["sgd", "adam"], "lr": logspace(1e-3, 1e-1, 50), "seed": range(2)}
@@ -82,7 +82,7 @@ def same(a, b):
 def test_rows_do_not_depend_on_the_chunks(size):
     space = {**SPACE, "steps": [7, 20]}
     plan = planned(space, steps=None, curves=True)
-    whole, parts = Collected(plan), Collected(plan)
+    whole, parts = Collector(plan), Collector(plan)
     everything = Chunks(plan.size, plan.size)[0]
     whole.add(everything, run_chunk(plan, everything.ids, 2))
     cut = Chunks(plan.size, size)
@@ -107,7 +107,7 @@ def test_a_chunk_that_is_stopped_returns_what_is_finished():
 
 def test_a_failed_trial_has_its_reason_in_the_result():
     plan = planned({"lr": [0.1, 0.2]})
-    collected, chunk = Collected(plan), Chunks(2, 2)[0]
+    collected, chunk = Collector(plan), Chunks(2, 2)[0]
     good = run_chunk(plan, chunk.ids[:1])
     failed = Rows(
         chunk.ids[1:], np.array([3], np.int8), np.full((1, len(plan.results)), np.nan),

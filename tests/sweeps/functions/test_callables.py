@@ -33,7 +33,7 @@ from sweeps import (
 )
 from sweeps.functions.optuna import from_optuna, to_optuna
 from sweeps.functions.study import judge
-from sweeps.running.dispatch import work
+from sweeps.running.dispatch import run_trials
 
 SPACE = Space(
     {
@@ -109,7 +109,7 @@ def test_any_executor_will_do_and_is_left_open():
         submitted = 0
 
         def submit(self, function, *args):
-            self.submitted += function is work
+            self.submitted += function is run_trials
             return super().submit(function, *args)
 
     with Counting(2) as executor:
@@ -193,7 +193,7 @@ class CutShort(Executor):
     def submit(self, function, /, *args, **options):
         if self.left == 0:
             raise self.error
-        self.left -= function is work
+        self.left -= function is run_trials
         future = Future()
         future.set_result(function(*args, **options))
         return future

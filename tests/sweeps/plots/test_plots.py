@@ -14,7 +14,7 @@ from sweeps import Space, SweepResult, logspace, plots, problems, trace
 from sweeps.analysis.stats import mode_of
 from sweeps.plots import PLOTS, Plotter, style
 from sweeps.plots.axes import axis_of, is_log
-from sweeps.plots.tables import main_axes, table
+from sweeps.plots.tables import main_axes, table_of_axes
 from tests.helpers.pictured import BATCHES, DIVERGED, LRS, SEEDS, SPACE, made
 
 NAN = math.nan
@@ -101,7 +101,7 @@ def test_labels_tell_values_apart():
 
 @pytest.mark.parametrize(("over", "function"), [("best", min), ("worst", max), ("mean", np.mean)])
 def test_cells_hold_the_mean_over_seeds_of_the_configurations(over, function):
-    found = table(RESULT, ["batch_size", "lr"], over=over)
+    found = table_of_axes(RESULT, ["batch_size", "lr"], over=over)
     np.testing.assert_allclose(found.value, counted(function), rtol=1e-14)
     ended = FRAME[FRAME["state"].isin(["COMPLETE", "DIVERGED"])]
     for (i, batch), (j, lr) in itertools.product(enumerate(BATCHES), enumerate(LRS)):
@@ -110,7 +110,7 @@ def test_cells_hold_the_mean_over_seeds_of_the_configurations(over, function):
 
 
 def test_seeds_are_not_averaged_when_they_are_looked_at():
-    found = table(RESULT, ["seed", "lr"])
+    found = table_of_axes(RESULT, ["seed", "lr"])
     for (i, seed), (j, lr) in itertools.product(enumerate(SEEDS), enumerate(LRS)):
         here = FRAME[(FRAME["seed"] == seed) & (FRAME["lr"] == lr)]["train_loss"]
         np.testing.assert_equal(found.value[i, j], here.min())
@@ -118,7 +118,7 @@ def test_seeds_are_not_averaged_when_they_are_looked_at():
 
 def test_good_is_what_the_name_of_a_metric_says():
     assert [mode_of(RESULT, m) for m in ("train_loss", "test_accuracy")] == ["min", "max"]
-    found = table(RESULT, ["batch_size", "lr"], "test_accuracy")
+    found = table_of_axes(RESULT, ["batch_size", "lr"], "test_accuracy")
     np.testing.assert_allclose(found.value, counted(max, metric="test_accuracy"), rtol=1e-14)
 
 
@@ -229,7 +229,7 @@ def test_nothing_finished():
 
 def test_phase():
     ax = RESULT.plot.phase("lr", "batch_size")
-    expected = table(RESULT, ["batch_size", "lr"]).diverged
+    expected = table_of_axes(RESULT, ["batch_size", "lr"]).diverged
     np.testing.assert_array_equal(cells(ax).filled(NAN), expected)
     assert ax.figure.axes[1].get_ylabel() == "share of trials diverged"
     assert inked(ax) > 0.3

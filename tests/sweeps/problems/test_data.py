@@ -327,12 +327,12 @@ def test_arrays_of_a_loss_of_the_users_own_lose_nothing(arguments, kind, message
 
 
 def test_stores_do_not_ask_what_classes_are_called():
-    from sweeps.store.identity import described
+    from sweeps.store.identity import describe
 
     a, b = (problems.mlp(SOME, names) for names in (NAMES, np.char.upper(NAMES)))
-    ours = {name for name in described(a) if name in ("classes", "mean", "scale")}
+    ours = {name for name in describe(a) if name in ("classes", "mean", "scale")}
     assert not ours
-    assert described(a) == described(b)
+    assert describe(a) == describe(b)
 
 
 def test_points_of_a_landscape_are_not_masked():

@@ -20,7 +20,7 @@ from sweeps import (
     sweep,
 )
 from sweeps.cli.spec import read_spec
-from sweeps.cli.tables import finished
+from sweeps.cli.tables import result_tables
 from sweeps.engine import chunks
 from sweeps.pruning import race
 from sweeps.results import STATES
@@ -99,7 +99,7 @@ def test_trials_that_end_are_those_of_the_full_grid(iris, full, pruner):
 def test_threads_and_launches_change_nothing(iris, monkeypatch):
     one = run(iris, SPACE, pruner=ASHA(2, factor=2), n_jobs=1, **HOW)
     two = run(iris, SPACE, pruner=ASHA(2, factor=2), n_jobs=2, **HOW)
-    monkeypatch.setattr(race, "MOST_STATE", 1)
+    monkeypatch.setattr(race, "MOST_STATE_BYTES", 1)
     single = run(iris, {**SPACE, "seed": [0]}, pruner="asha", n_jobs=1, **HOW)
     monkeypatch.undo()
     whole = run(iris, {**SPACE, "seed": [0]}, pruner="asha", **HOW)
@@ -325,7 +325,7 @@ def test_a_spec_names_its_pruner(tmp_path, pruner):
     assert pruned.counts["PRUNED"] > 0
     assert "factor=4" in pruned.info["pruner"] or pruner == '"asha"'
     console = Console(file=io.StringIO(), width=120)
-    console.print(finished(pruned))
+    console.print(result_tables(pruned))
     share = f"{pruned.share_of_steps_:.1%} of full-length steps"
     assert f"{pruned.info['pruner']}: {share}" in console.file.getvalue()
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fastopt.errors import SpecError
 from sweeps import ASHA, Hyperband, MedianStopping, SuccessiveHalving, hyperband_brackets
-from sweeps.pruning import PRUNERS, Round, as_pruner, expected, play
-from sweeps.pruning.asha import promoted
+from sweeps.pruning import PRUNERS, Round, as_pruner, estimate_pruning, play_rounds
+from sweeps.pruning.asha import promotions
 from sweeps.space.designs import random_order
 from tests.sweeps.pruning.test_multifidelity import FIRST_VERSION, JOURNAL
 
@@ -25,7 +25,7 @@ def played(pruner, losses):
         rounds.append(asked)
         return losses[asked.trials, asked.n_resources - 1]
 
-    assert play(pruner.rounds(*losses.shape), train)
+    assert play_rounds(pruner.rounds(*losses.shape), train)
     return rounds
 
 
@@ -185,7 +185,7 @@ def test_promotions_of_many_trials_take_no_time():
     """A sorted list would take minutes."""
     n = 50_000
     losses = np.random.default_rng(0).random(n).tolist()
-    chosen = promoted(losses, 3)
+    chosen = promotions(losses, 3)
     best = sorted(range(n), key=losses.__getitem__)[: n // 3]
     assert set(best) <= set(chosen)
     assert len(chosen) < 1.1 * len(best)
@@ -238,7 +238,7 @@ def test_median_stopping_is_optunas(pruner):
 
 
 def share_of(*sweep):
-    return expected(*sweep).share
+    return estimate_pruning(*sweep).share
 
 
 def test_how_much_is_expected_to_be_saved():
@@ -253,7 +253,8 @@ def test_how_much_is_expected_to_be_saved():
             before = resources
     assert share_of(Hyperband(), 143, 81) == pytest.approx(steps / 143 / 81)
     paused = {
-        pruner: expected(pruner, 143, 81).paused for pruner in (ASHA(), Hyperband(), ASHA(81))
+        pruner: estimate_pruning(pruner, 143, 81).paused
+        for pruner in (ASHA(), Hyperband(), ASHA(81))
     }
     assert list(paused.values()) == [143, 81, 0]
 

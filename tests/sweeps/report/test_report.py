@@ -14,7 +14,7 @@ import pytest
 
 from sweeps import SweepResult, logspace, problems, sweep
 from sweeps.plots.style import colour_norm
-from sweeps.plots.tables import table
+from sweeps.plots.tables import table_of_axes
 from sweeps.report import charts, facts
 from tests.helpers import browser
 from tests.helpers.pictured import BATCHES, COMPLETE, DIVERGED, LRS, made
@@ -66,7 +66,7 @@ def test_heatmaps_are_those_of_the_pictures():
     for i, x in enumerate(names):
         for j in range(i + 1, len(names)):
             for over in ("best", "mean"):
-                expected = table(RESULT, [names[j], x], over=over)
+                expected = table_of_axes(RESULT, [names[j], x], over=over)
                 actual = found["tables"][f"{i},{j},train_loss,{over}"]
                 assert actual == short(expected.value.tolist())
             share = found["tables"][f"{i},{j},share of trials diverged,best"]
@@ -377,13 +377,15 @@ def test_the_report_of_digits_in_chromium(driver, digits, tmp_path):
 
 def _selectors_change_the_heatmap(driver, result):
     def expected(x, y, **options):
-        return [v for row in short(table(result, [y, x], **options).value.tolist()) for v in row]
+        return [
+            v for row in short(table_of_axes(result, [y, x], **options).value.tolist()) for v in row
+        ]
 
     def actual():
         return [v for row in cells(driver) for v in row]
 
     assert actual() == pytest.approx(expected("lr", "batch_size"))
-    norm, _ = colour_norm(table(result, ["batch_size", "lr"]).value, result.mode)
+    norm, _ = colour_norm(table_of_axes(result, ["batch_size", "lr"]).value, result.mode)
     drawn_ends = (
         "const c = document.getElementById('heatmap-chart').data[2]; return [c.zmin, c.zmax]"
     )
@@ -400,7 +402,7 @@ def _selectors_change_the_heatmap(driver, result):
     title = "return document.getElementById('heatmap-chart').layout.yaxis.title.text"
     assert driver.execute_script(title) == "lr"
     choose(driver, "metric", "share of trials diverged")
-    shares = table(result, ["lr", "optimizer"]).diverged
+    shares = table_of_axes(result, ["lr", "optimizer"]).diverged
     assert actual() == pytest.approx([v for row in short(shares.tolist()) for v in row])
 
 

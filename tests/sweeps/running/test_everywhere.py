@@ -19,7 +19,7 @@ import pytest
 from fastopt.errors import ExecutorError, SpecError, SweepWarning
 from sweeps import Study, problems, sweep, sweep_callable
 from sweeps.running import dispatch
-from sweeps.running.executors import EXECUTORS, crew_of
+from sweeps.running.executors import EXECUTORS, adapter_of
 from tests.conftest import ROOT
 
 SPACE = {"a": [1, 2, 3], "b": [0.5, 1.0]}
@@ -183,7 +183,7 @@ def test_answers_that_cannot_travel(pool):
 
 def test_a_worker_that_dies_fails_its_trial_alone(monkeypatch):
     monkeypatch.setattr(dispatch, "TRIES", 1)
-    monkeypatch.setattr(dispatch, "SURE", 1)
+    monkeypatch.setattr(dispatch, "FAULTS_TO_FAIL", 1)
 
     def objective(config):
         return os._exit(1) if config["a"] == 2 else config["a"]
@@ -247,12 +247,12 @@ def test_pools_of_multiprocessing_and_clients_that_are_closed_or_asynchronous():
         def get_executor(self): ...
 
     with pytest.raises(SpecError, match=r"multiprocessing have no submit.*ProcessPoolExecutor"):
-        crew_of(Pool(), 1)
+        adapter_of(Pool(), 1)
     with pytest.raises(ExecutorError, match=r"is closed: make a new one"):
-        crew_of(Client(status="closed"), 1)
+        adapter_of(Client(status="closed"), 1)
     scheduler = type("Scheduler", (), {"address": "tcp://10.0.0.1:8786"})
     with pytest.raises(SpecError, match=r"asynchronous.*executor='tcp://10\.0\.0\.1:8786'"):
-        crew_of(Client(asynchronous=True, scheduler=scheduler), 1)
+        adapter_of(Client(asynchronous=True, scheduler=scheduler), 1)
 
 
 # --- a study over parts ---------------------------------------------------------------------------

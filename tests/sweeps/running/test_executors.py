@@ -23,9 +23,9 @@ from fastopt.errors import ExecutorError, SpecError, SweepWarning
 from sweeps import logspace, problems, sweep
 from sweeps.engine import chunks
 from sweeps.running import dispatch
-from sweeps.running.collect import Collected
-from sweeps.running.dispatch import hello, versions, work
-from sweeps.running.executors import EXECUTORS, UNKNOWN, crew_of
+from sweeps.running.collect import Collector
+from sweeps.running.dispatch import report_versions, run_trials, versions
+from sweeps.running.executors import DEFAULT_CAPACITY, EXECUTORS, adapter_of
 from tests.conftest import ROOT
 
 SPACE = {"lr": logspace(1e-3, 1e-1, 60), "beta1": [0.8, 0.9], "seed": range(3)}
@@ -65,7 +65,7 @@ def cluster():
 @pytest.fixture
 def killer(monkeypatch):
     """Kill the worker that brings the first chunk; list the worker of each chunk."""
-    seen, add = [], Collected.add
+    seen, add = [], Collector.add
 
     def deadly(self, chunk, rows):
         add(self, chunk, rows)
@@ -73,7 +73,7 @@ def killer(monkeypatch):
             os.kill(rows.facts["pid"], signal.SIGKILL)
         seen.append(rows.facts["pid"])
 
-    monkeypatch.setattr(Collected, "add", deadly)
+    monkeypatch.setattr(Collector, "add", deadly)
     return seen
 
 
@@ -89,7 +89,7 @@ def test_a_worker_is_killed_and_the_frame_is_the_same(name, expected, killer):
 @contextlib.contextmanager
 def killing(monkeypatch, every, most):
     """Kill a worker that has brought a chunk, every so many seconds, so many times at most."""
-    brought, killed, ended, add = set(), [], threading.Event(), Collected.add
+    brought, killed, ended, add = set(), [], threading.Event(), Collector.add
 
     def noted(self, chunk, rows):
         brought.add(rows.facts["pid"])
@@ -103,7 +103,7 @@ def killing(monkeypatch, every, most):
                     os.kill(pid, signal.SIGKILL)
                 break
 
-    monkeypatch.setattr(Collected, "add", noted)
+    monkeypatch.setattr(Collector, "add", noted)
     killer = threading.Thread(target=kill)
     killer.start()
     try:
@@ -161,7 +161,7 @@ class Lent(Executor):
             self.refusals -= 1
             raise BrokenExecutor("not now")
         future = Future()
-        if function is work:
+        if function is run_trials:
             self.lots.append(args[2].tolist())
             if self.guilty & set(self.lots[-1]):
                 future.set_exception(self.error)
@@ -192,7 +192,7 @@ def test_only_the_guilty_trials_fail(expected, error, reason):
     kept = frame[~failed].drop(columns="error")
     pd.testing.assert_frame_equal(kept, expected[~failed], check_exact=True)
     alone = [lot[0] for lot in lent.lots if len(lot) == 1 and lot[0] in guilty]
-    assert sorted(alone) == sorted(guilty * dispatch.SURE)
+    assert sorted(alone) == sorted(guilty * dispatch.FAULTS_TO_FAIL)
     assert len(lent.lots) < 60 + 100  # chunks, and some 4 log2(6) halves and repeats
 
 
@@ -242,7 +242,7 @@ def test_workers_of_another_version_are_refused(monkeypatch):
     class Old(Lent):
         def submit(self, function, *args):
             future = super().submit(function, *args)
-            if function is hello:
+            if function is report_versions:
                 future = Future()
                 future.set_result((versions() | {"numba": "0.1"}, False))
             return future
@@ -272,7 +272,7 @@ def test_chunks_in_flight_are_few(expected):
         result = run(pool)
     pd.testing.assert_frame_equal(result.to_frame(), expected, check_exact=True)
     assert 3 <= pool.most <= 6
-    assert crew_of(Lent(), 8).room() == UNKNOWN
+    assert adapter_of(Lent(), 8).capacity() == DEFAULT_CAPACITY
 
 
 def test_curves_and_mixed_kernels_come_back_whole():
@@ -298,7 +298,7 @@ def test_what_is_no_executor(executor, message):
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
         pytest.raises(SpecError, match=message),
     ):
-        crew_of(executor, 2)
+        adapter_of(executor, 2)
 
 
 @pytest.mark.parametrize(("name", "extra"), [("loky", "loky"), ("dask", "dask")])
@@ -306,7 +306,7 @@ def test_a_missing_library_is_named(name, extra, monkeypatch):
     module = {"dask": "distributed"}.get(name, name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=rf'pip install "fastopt\[{extra}\]"'):
-        crew_of(name, 2)
+        adapter_of(name, 2)
 
 
 def test_nothing_is_left_behind():
@@ -322,19 +322,19 @@ def test_nothing_is_left_behind():
 MPI = """
     import os
     from mpi4py.futures import MPIPoolExecutor
-    from sweeps.running.collect import Collected
+    from sweeps.running.collect import Collector
     from tests.sweeps.running import test_executors
     from sweeps.engine import chunks
 
     if __name__ == "__main__":
         chunks.MOST_TRIALS = 6
-        pids, add = set(), Collected.add
+        pids, add = set(), Collector.add
 
         def noted(self, chunk, rows):
             pids.add(rows.facts["pid"])
             return add(self, chunk, rows)
 
-        Collected.add = noted
+        Collector.add = noted
         with MPIPoolExecutor(2) as pool:
             there = test_executors.run(pool)
         assert pids and os.getpid() not in pids

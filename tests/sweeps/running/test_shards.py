@@ -8,9 +8,9 @@ from sweeps import estimate, linspace, logspace, problems, sweep
 from sweeps.common import resources
 from sweeps.engine import chunks
 from sweeps.running.scaling import at_scale
-from sweeps.running.shards import shard_of
+from sweeps.running.shards import parse_shard
 from sweeps.store.parts import Part
-from sweeps.store.writer import Keeper
+from sweeps.store.writer import StoreWriter
 
 SPACE = {"lr": logspace(1e-3, 1e-1, 25), "beta1": [0.8, 0.9]}
 
@@ -74,10 +74,10 @@ def test_a_shard_looks_at_its_own_files_only(tmp_path):
 def test_how_much_a_shard_has_to_do(tmp_path, i, n, size):
     """The last of ten chunks has three trials."""
     captured = []
-    original = Keeper.remaining
+    original = StoreWriter.remaining
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            Keeper, "remaining", lambda self: captured.append(self.size) or original(self)
+            StoreWriter, "remaining", lambda self: captured.append(self.size) or original(self)
         )
         result = run({"lr": logspace(1e-3, 1e-1, 48)}, store=tmp_path, shard=(i, n))
     assert captured == [size] == [len(result)]
@@ -86,7 +86,7 @@ def test_how_much_a_shard_has_to_do(tmp_path, i, n, size):
 @pytest.mark.parametrize("shard", ["3/3", "1", "a/b", (1,), (0, 0), (0.0, 2), (True, 2), 7, "-1/2"])
 def test_what_is_no_shard(shard):
     with pytest.raises(SpecError, match=r"shard must be i/n with 0 <= i < n"):
-        shard_of(shard, "folder")
+        parse_shard(shard, "folder")
 
 
 def test_shards_need_a_store():

@@ -12,7 +12,7 @@ from fastopt.errors import ExecutorError
 from sweeps import problems
 from sweeps.common.pickling import pack, unpack
 from sweeps.problems import PROBLEMS
-from tests.helpers.compiled import calling
+from tests.helpers.compiled import call_template
 
 
 def by_value(function):
@@ -60,13 +60,13 @@ def test_a_problem_arrives_with_the_same_kernels(make):
 def test_what_arrives_compiles():
     """Numba compiles a call of a plain function only where that function is registered."""
     arrived = unpack(pack(by_value(jitable(module_level))))
-    assert kernel(calling, arrived)(3.0) == 20.0
+    assert kernel(call_template, arrived)(3.0) == 20.0
 
 
 def test_what_a_user_sends_compiles_without_registration():
     lost = cloudpickle.loads(cloudpickle.dumps(by_value(lambda x: x - 1.0)))
     assert lost(3.0) == 6.0
-    assert kernel(calling, lost)(3.0) == 6.0
+    assert kernel(call_template, lost)(3.0) == 6.0
 
 
 def test_equal_parcels_are_opened_once():

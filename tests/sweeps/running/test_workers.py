@@ -61,4 +61,4 @@ def test_a_worker_that_is_killed_while_it_sends_is_missed():
         with pytest.raises((EOFError, OSError)):
             worker._pipe.recv_bytes()
     finally:
-        worker.bury()
+        worker.reap()

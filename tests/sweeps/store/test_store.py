@@ -23,8 +23,8 @@ from sweeps.space.space import Space
 from sweeps.store import folder
 from sweeps.store.changes import differences
 from sweeps.store.compact import compact
-from sweeps.store.identity import described, digest, identity
-from sweeps.store.reuse import codes_of, hashes_of, settled
+from sweeps.store.identity import describe, digest, identity
+from sweeps.store.reuse import effective_defaults, encode_values, hash_rows
 from sweeps.store.status import status
 from tests.helpers.stores import SPACE, files, run, same_frames, same_results
 from tests.sweeps.engine.test_chunks import planned
@@ -147,7 +147,7 @@ def test_what_trials_without_an_axis_have():
     """A keyword, else the default of the rule; nothing where rules or other names may differ."""
 
     def settings(space, names, **keywords):
-        return settled(identity(planned({**space, "lr": 0.1}, **keywords), 4), names)
+        return effective_defaults(identity(planned({**space, "lr": 0.1}, **keywords), 4), names)
 
     assert settings({}, ["beta1", "seed"])["beta1"] == 0.9
     assert settings({"optimizer": ["adam", "nadam"]}, ["beta2"])["beta2"] == 0.999
@@ -185,12 +185,12 @@ def test_values_are_told_apart_exactly():
         "b": np.array([2**53, 2**53 + 1, -1, 0, 1]),
         "c": np.array(["adam", None, "sgd", None, "adam"], object),
     }
-    codes = codes_of(columns, ["a", "b", "c", "d"], {"c": "adam", "d": 0.5}, 5)
+    codes = encode_values(columns, ["a", "b", "c", "d"], {"c": "adam", "d": 0.5}, 5)
     assert all(len(set(column)) == 5 for column in codes[:, :2].T.tolist())
     assert codes[:, 2].tolist() == [codes[0, 2]] * 2 + [codes[2, 2]] + [codes[0, 2]] * 2
-    assert len(set(hashes_of(codes).tolist())) == 5
-    whole = codes_of({"a": np.array([1, 2])}, ["a"], {}, 2)
-    assert whole.tolist() == codes_of({"a": np.array([1.0, 2.0])}, ["a"], {}, 2).tolist()
+    assert len(set(hash_rows(codes).tolist())) == 5
+    whole = encode_values({"a": np.array([1, 2])}, ["a"], {}, 2)
+    assert whole.tolist() == encode_values({"a": np.array([1.0, 2.0])}, ["a"], {}, 2).tolist()
 
 
 def test_what_only_looks_like_a_known_trial_is_not_taken(tmp_path, monkeypatch):
@@ -199,7 +199,7 @@ def test_what_only_looks_like_a_known_trial_is_not_taken(tmp_path, monkeypatch):
 
     store, space = tmp_path / "store", GROWN["seeds"]
     run(store)
-    monkeypatch.setattr(reuse, "hashes_of", lambda codes: np.zeros(len(codes), np.uint64))
+    monkeypatch.setattr(reuse, "hash_rows", lambda codes: np.zeros(len(codes), np.uint64))
     result = run(store, space)
     assert result.info["reused"] <= 1
     same_results(result, run(None, space), tmp_path)
@@ -241,16 +241,16 @@ def test_another_problem_is_refused(tmp_path):
 
 
 def test_arrays_and_code_are_part_of_the_problem():
-    documents = [described(problem) for problem in (
+    documents = [describe(problem) for problem in (
         problems.iris(hidden=(8,)), problems.iris(hidden=(8,), dtype="float64"),
         problems.iris(hidden=(9,)), problems.digits(), bowl(), bowl(9.0), problems.ellipse(),
     )]  # fmt: skip
     assert len({digest(document) for document in documents}) == len(documents)
-    assert described(problems.iris(hidden=(8,))) == documents[0]
+    assert describe(problems.iris(hidden=(8,))) == documents[0]
     X = documents[0]["X"]
     moved = problems.iris(hidden=(8,))
     moved.X[0, 0] += 1e-6
-    assert described(moved)["X"] != X
+    assert describe(moved)["X"] != X
 
 
 def test_ranges_and_draws_grow_without_being_listed(tmp_path):
@@ -287,23 +287,23 @@ def test_other_versions_are_said_and_do_not_stop(tmp_path, monkeypatch):
 
 def test_failed_trials_keep_their_reasons(tmp_path):
     from sweeps.engine.chunks import run_chunk
-    from sweeps.store.writer import Keeper
+    from sweeps.store.writer import StoreWriter
 
     sweep_of = planned(SPACE, steps=15)
-    keeper = Keeper(sweep_of, tmp_path / "store")
-    first, second = keeper.remaining()
-    keeper.add(first, run_chunk(sweep_of, first.ids))
+    writer = StoreWriter(sweep_of, tmp_path / "store")
+    first, second = writer.remaining()
+    writer.add(first, run_chunk(sweep_of, first.ids))
     rows = run_chunk(sweep_of, second.ids)
     state, out = rows.state.copy(), rows.out.copy()
     state[1], out[1] = 3, np.nan
-    keeper.add(second, dataclasses.replace(rows, state=state, out=out, errors={5: "killed"}))
-    for result in (SweepResult(*keeper.result(1.0, False)), SweepResult.open(tmp_path / "store")):
+    writer.add(second, dataclasses.replace(rows, state=state, out=out, errors={5: "killed"}))
+    for result in (SweepResult(*writer.result(1.0, False)), SweepResult.open(tmp_path / "store")):
         frame = result.to_frame()
         assert result.counts["FAILED"] == 1
         assert frame["error"].isna().tolist() == [k != 5 for k in range(8)]
         assert frame["error"][5] == "killed"
         assert frame["state"][5] == "FAILED"
-    grown = Keeper(planned({**SPACE, "seed": range(3)}, steps=15), tmp_path / "store")
+    grown = StoreWriter(planned({**SPACE, "seed": range(3)}, steps=15), tmp_path / "store")
     for chunk in grown.remaining():
         grown.add(chunk, run_chunk(grown.plan, chunk.ids))
     frame = SweepResult(*grown.result(1.0, False)).to_frame()
@@ -313,14 +313,14 @@ def test_failed_trials_keep_their_reasons(tmp_path):
 
 def test_a_chunk_that_was_stopped_in_the_middle_is_not_stored(tmp_path):
     from sweeps.engine.chunks import run_chunk
-    from sweeps.store.writer import Keeper
+    from sweeps.store.writer import StoreWriter
 
     sweep_of = planned(SPACE, steps=15)
-    keeper = Keeper(sweep_of, tmp_path / "store")
-    first, second = keeper.remaining()
-    keeper.add(first, run_chunk(sweep_of, first.ids))
-    keeper.add(second, run_chunk(sweep_of, second.ids[:2]))
-    result = SweepResult(*keeper.result(1.0, True))
+    writer = StoreWriter(sweep_of, tmp_path / "store")
+    first, second = writer.remaining()
+    writer.add(first, run_chunk(sweep_of, first.ids))
+    writer.add(second, run_chunk(sweep_of, second.ids[:2]))
+    result = SweepResult(*writer.result(1.0, True))
     assert result.to_frame()["trial_id"].tolist() == [0, 1, 2, 3]
     assert result.info["interrupted"]
 

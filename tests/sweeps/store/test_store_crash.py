@@ -132,7 +132,7 @@ DIES = """
             return function(*args)
         return operation
 
-    for name in ("create", "write", "sync", "replace", "sync_folder", "append", "make"):
+    for name in ("create", "write", "sync", "replace", "sync_folder", "append", "make_one_folder"):
         setattr(fs, name, counted(getattr(fs, name)))
     run(sys.argv[1], curves=True)
 """

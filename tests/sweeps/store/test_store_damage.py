@@ -16,10 +16,9 @@ import pytest
 from fastopt.errors import FastoptError, StoreError, SweepWarning
 from sweeps import SweepResult
 from sweeps.engine import chunks
-from sweeps.store import folder, fs
-from sweeps.store import writer as keeper
+from sweeps.store import folder, fs, writer
 from sweeps.store.arrays import read_table
-from sweeps.store.parts import Part, content, encoded, named, verified
+from sweeps.store.parts import Part, content_digest, encode_parquet, find_damage, parse_name
 from tests.helpers.stores import files, run, same_frames, same_results
 
 
@@ -51,31 +50,37 @@ def mutants(data):
 def test_every_mutant_of_a_part_is_found(tmp_path):
     run(tmp_path / "store")
     path = files(tmp_path / "store")[0]
-    part, data = named(path.name), path.read_bytes()
-    assert verified(part, data) == ""
-    missed = [what for what, mutant in mutants(data) if not verified(part, mutant)]
+    part, data = parse_name(path.name), path.read_bytes()
+    assert find_damage(part, data) == ""
+    missed = [what for what, mutant in mutants(data) if not find_damage(part, mutant)]
     assert not missed
     assert len(data) > 2000
-    assert verified(part, b"") == "it is empty"
-    assert verified(part, data + b"\0")
+    assert find_damage(part, b"") == "it is empty"
+    assert find_damage(part, data + b"\0")
 
 
 def rewritten(path, **said):
     """Return a part that is whole, with a name that fits, and says something else."""
     table = read_table(path).replace_schema_metadata()
-    part = named(path.name)
-    data = encoded(table, {"sweep": part.sweep, "first": part.first, "count": part.count} | said)
-    return Part(part.first, part.count, part.sweep, content(data)), data
+    part = parse_name(path.name)
+    data = encode_parquet(
+        table, {"sweep": part.sweep, "first": part.first, "count": part.count} | said
+    )
+    return Part(part.first, part.count, part.sweep, content_digest(data)), data
 
 
 @pytest.mark.parametrize("said", [{"sweep": "0" * 16}, {"first": 1}, {"count": 2}], ids=str)
 def test_a_part_of_another_sweep_under_a_name_that_fits_is_found(tmp_path, said):
     run(tmp_path / "store")
-    assert not verified(*rewritten(files(tmp_path / "store")[0]))
-    assert "it says that it is chunk" in verified(*rewritten(files(tmp_path / "store")[0], **said))
+    assert not find_damage(*rewritten(files(tmp_path / "store")[0]))
+    assert "it says that it is chunk" in find_damage(
+        *rewritten(files(tmp_path / "store")[0], **said)
+    )
     part, _ = rewritten(files(tmp_path / "store")[0])
     text = b"this is no parquet file"
-    assert "cannot be read" in verified(Part(part.first, 1, part.sweep, content(text)), text)
+    assert "cannot be read" in find_damage(
+        Part(part.first, 1, part.sweep, content_digest(text)), text
+    )
 
 
 def flip(path):
@@ -275,7 +280,7 @@ def test_a_full_disk_is_named_and_the_sweep_goes_on_when_there_is_space(expected
 def test_whatever_file_does_not_fit_is_named(expected, tmp_path, monkeypatch, k):
     """As on a full disk, for each of the files in turn: half of it is written."""
     store, count, write = tmp_path / "store", 0, fs.write
-    monkeypatch.setattr(keeper, "WRITERS", 1)  # files in one order
+    monkeypatch.setattr(writer, "WRITERS", 1)  # files in one order
 
     def full(file, data):
         nonlocal count
@@ -347,7 +352,7 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path):
 
 def test_a_store_that_vanishes_is_named(tmp_path, monkeypatch):
     store, publish = tmp_path / "store", fs.publish
-    monkeypatch.setattr(keeper, "WRITERS", 1)
+    monkeypatch.setattr(writer, "WRITERS", 1)
 
     def unmounted(path, data):
         if path.parent.name == "parts":

@@ -13,9 +13,9 @@ from sweeps import SweepResult, problems, sweep
 from sweeps.engine import chunks
 from sweeps.store import folder, fs
 from sweeps.store.compact import compact
-from sweeps.store.documents import parsed
+from sweeps.store.documents import parse_json
 from sweeps.store.identity import digest
-from sweeps.store.parts import Part, content, encoded, named
+from sweeps.store.parts import Part, content_digest, encode_parquet, parse_name
 from sweeps.store.status import status
 from tests.helpers.stores import files, run, same_frames
 
@@ -101,7 +101,11 @@ def test_what_lies_beside_them_does_no_harm(stranger, tmp_path):
     store = tmp_path / "store"
     expected = run(store, curves=True).to_frame()
     (store / "bad").mkdir()
-    named_like = {"sweep": named(files(store)[0].name).sweep, "zeros": 24 * "0", "host": fs.host()}
+    named_like = {
+        "sweep": parse_name(files(store)[0].name).sweep,
+        "zeros": 24 * "0",
+        "host": fs.host(),
+    }
     for name in BESIDE:
         STRANGERS[stranger](store / name.format(**named_like))
     same_frames(run(store, curves=True).to_frame(), expected)
@@ -131,9 +135,9 @@ def test_folders_may_be_links_and_must_lead_somewhere(tmp_path):
 def test_a_folder_that_is_never_the_same_twice_is_left_alone(tmp_path, monkeypatch):
     """A part is listed that nobody can read, for ever: as of a file system that lies."""
     run(tmp_path / "store")
-    listed = folder.Folder.claimed
-    ghost = Part(0, 2, named(files(tmp_path / "store")[0].name).sweep, 24 * "0")
-    monkeypatch.setattr(folder.Folder, "claimed", lambda *args: [ghost, *listed(*args)])
+    listed = folder.Folder.named_parts
+    ghost = Part(0, 2, parse_name(files(tmp_path / "store")[0].name).sweep, 24 * "0")
+    monkeypatch.setattr(folder.Folder, "named_parts", lambda *args: [ghost, *listed(*args)])
     with pytest.raises(StoreError, match="after 100 looks its files still come and go"):
         run(tmp_path / "store")
 
@@ -141,19 +145,19 @@ def test_a_folder_that_is_never_the_same_twice_is_left_alone(tmp_path, monkeypat
 def test_a_part_that_counts_more_than_it_has_is_found(tmp_path):
     run(tmp_path / "store")
     path = files(tmp_path / "store")[0]
-    part = named(path.name)
+    part = parse_name(path.name)
     from sweeps.store.arrays import read_table
-    from sweeps.store.parts import verified
+    from sweeps.store.parts import find_damage
 
     table = read_table(path).replace_schema_metadata()
     for said in ({"rows": 5}, {"rows": 4, "count": 5}):
         facts = {"sweep": part.sweep, "first": 0, "count": 1, "rows": 4, **said}
-        data = encoded(table, facts)
-        lie = Part(0, facts["count"], part.sweep, content(data))
-        assert "it counts" in verified(lie, data)
+        data = encode_parquet(table, facts)
+        lie = Part(0, facts["count"], part.sweep, content_digest(data))
+        assert "it counts" in find_damage(lie, data)
     for text in ({"first": "0"}, {"rows": -1}, {"states": [1]}, {"count": 2**63}):
-        data = encoded(table, {"sweep": part.sweep, "first": 0, "count": 1} | text)
-        assert "cannot be read" in verified(Part(0, 1, part.sweep, content(data)), data)
+        data = encode_parquet(table, {"sweep": part.sweep, "first": 0, "count": 1} | text)
+        assert "cannot be read" in find_damage(Part(0, 1, part.sweep, content_digest(data)), data)
 
 
 # ---- documents ----
@@ -297,7 +301,7 @@ def test_facts_of_strangers_are_left_out(tmp_path):
     store = tmp_path / "store"
     run(store)
     before = status(store)
-    sweep = named(files(store)[0].name).sweep.encode()
+    sweep = parse_name(files(store)[0].name).sweep.encode()
     (store / "facts/x.jsonl").write_bytes(b"\n".join(FACTS).replace(b"SWEEP", sweep))
     after = status(store)
     assert (after["core_seconds"], after["hosts"]) == (before["core_seconds"], before["hosts"])
@@ -306,7 +310,7 @@ def test_facts_of_strangers_are_left_out(tmp_path):
 @given(st.recursive(st.none() | st.integers() | st.floats() | st.text(), lambda x: st.lists(x)))
 def test_json_is_read_back(value):
     text = json.dumps(value)
-    assert repr(parsed(text.encode())) == repr(json.loads(text))
+    assert repr(parse_json(text.encode())) == repr(json.loads(text))
 
 
 @settings(max_examples=25)
@@ -314,7 +318,7 @@ def test_json_is_read_back(value):
 def test_what_is_too_deep_is_said_whatever_the_depth(depth):
     for text in (b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth):
         with pytest.raises(ValueError, match="nested more than 64"):
-            parsed(text)
+            parse_json(text)
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(3_000, marks=pytest.mark.soak)])

@@ -9,7 +9,7 @@ import pytest
 
 from fastopt.errors import HyperparameterError, SpecError
 from sweeps import Diagnosis, diagnose, problems, sweep, trace
-from sweeps.tracing.walks import MOST, walked
+from sweeps.tracing.walks import MOST_STEPS, follow_training
 from tests.helpers.moons import naive_moons, two_moons
 
 DATA_CHECKS = ["finite", "descent", "learning rate", "ten examples", "gradients", "updates", "data"]
@@ -141,8 +141,10 @@ def test_what_is_wrong_with_data(iris):
 
 
 def test_a_walk_has_an_end(iris):
-    assert len(walked(iris, "adam", steps=MOST + 7, batch_size=112).frame) == MOST
-    assert math.isnan(walked(problems.ellipse(), "adam", steps=1).frame.update_norm[0])
+    assert (
+        len(follow_training(iris, "adam", steps=MOST_STEPS + 7, batch_size=112).frame) == MOST_STEPS
+    )
+    assert math.isnan(follow_training(problems.ellipse(), "adam", steps=1).frame.update_norm[0])
 
 
 def test_mistakes_are_refused(iris):
