@@ -70,8 +70,8 @@ def test_what_a_user_sends_compiles_without_registration():
 
 
 def test_equal_parcels_are_opened_once():
-    parcel = pack(OWN["landscape"]())
-    assert unpack(parcel) is unpack(bytes(bytearray(parcel)))
+    payload = pack(OWN["landscape"]())
+    assert unpack(payload) is unpack(bytes(bytearray(payload)))
 
 
 def test_what_cannot_be_sent_is_refused():
@@ -81,6 +81,6 @@ def test_what_cannot_be_sent_is_refused():
 
 
 def test_a_worker_that_lacks_a_module_says_so():
-    parcel = pickle.dumps(module_level).replace(b"test_shipping", b"test_shopping")
+    payload = pickle.dumps(module_level).replace(b"test_shipping", b"test_shopping")
     with pytest.raises(ExecutorError, match="a worker cannot unpack the sweep: No module named"):
-        unpack(parcel)
+        unpack(payload)
