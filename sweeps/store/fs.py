@@ -255,7 +255,7 @@ def _is_gone(path: Path, owner: str, pid: int) -> bool:
 def write_error(error: OSError, path: Path, size: int = 0) -> StoreError:
     """Return an error that says which file, what it needs and what to do.
 
-    >>> print(failure(OSError(errno.EACCES, "Permission denied"), Path("runs/digits")))
+    >>> print(write_error(OSError(errno.EACCES, "Permission denied"), Path("runs/digits")))
     runs/digits cannot be written: Permission denied. Make it writable, or name another folder for
     the store. What is stored already is intact
     """

@@ -88,7 +88,7 @@ class Part:
 def parse_name(name: str) -> Part | None:
     """Read a file's name; None if it is not that of a part.
 
-    >>> str(named("00000016+8-0123456789abcdef-0123456789abcdef01234567.parquet").chunks)
+    >>> str(parse_name("00000016+8-0123456789abcdef-0123456789abcdef01234567.parquet").chunks)
     'range(16, 24)'
     """
     found = NAME.fullmatch(name)
