@@ -246,7 +246,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 def format_bytes(count: float) -> str:
     """Write a number of bytes in decimal units.
 
-    >>> [memory(b) for b in (12, 3400, 5.6e7, 2e12, 3e16)]
+    >>> [format_bytes(b) for b in (12, 3400, 5.6e7, 2e12, 3e16)]
     ['12 B', '3.4 kB', '56 MB', '2 TB', '3e+04 TB']
     """
     count = min(count, 1e300)  # what no float can hold is as much, for a reader

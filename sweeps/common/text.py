@@ -11,7 +11,8 @@ __all__ = ["format_duration", "format_number"]
 def format_number(value: Any) -> str:
     """Write one cell of a table: four significant digits or eight characters, a dash for nothing.
 
-    >>> [number(v) for v in (0.97781, 0.0068129, 7.9141e-4, 64, 1e-8, "adam", None, math.nan, True)]
+    >>> cells = (0.97781, 0.0068129, 7.9141e-4, 64, 1e-8, "adam", None, math.nan, True)
+    >>> [format_number(cell) for cell in cells]
     ['0.9778', '0.006813', '0.000791', '64', '1e-08', 'adam', '-', '-', 'True']
     """
     if value is None or str(value) == "<NA>" or (isinstance(value, float) and math.isnan(value)):
@@ -25,7 +26,7 @@ def format_number(value: Any) -> str:
 def format_duration(seconds: float) -> str:
     """Write a time in the two largest units that matter.
 
-    >>> [duration(s) for s in (0.0123, 2.34, 61.0, 3725.0, 200000.0)]
+    >>> [format_duration(s) for s in (0.0123, 2.34, 61.0, 3725.0, 200000.0)]
     ['0.012 s', '2.3 s', '1 min 1 s', '1 h 2 min', '2 d 7 h']
     """
     if seconds < 60:
