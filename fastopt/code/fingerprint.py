@@ -289,6 +289,7 @@ class Inspection:
         # What stands in our modules stays as it is, but for what is remembered in lower-case names.
         before = self._frames[-1][1]
         held = {k: v for k, v in globals_of(function).items() if k.isupper() or not keeps(v)}
+        held.pop("__file__", None)  # where a module of ours lies is nothing that it does
         yield from self._named(held, names)
         yield from self._overloads(function)
         self._frames[-1][1] = before

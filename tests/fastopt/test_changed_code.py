@@ -29,6 +29,7 @@ from fastopt.errors import CodeWarning, CompileError
 from fastopt.rules import RULES
 from sweeps import problems, sweep
 from sweeps.store.identity import describe
+from tests.conftest import ROOT
 from tests.fastopt.test_compile import COMPILED
 from tests.helpers.compiled import call_template
 
@@ -453,6 +454,33 @@ print(made(1.0), bool(made.stats.cache_hits))
 """
     runs = [python(program, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
     assert [done.stdout.split() for done in runs] == [["2.0", "False"], ["2.0", "True"]]
+
+
+PRINTS = """
+import dataclasses, types
+from fastopt.code.fingerprint import fingerprint
+from fastopt.rules import RULES
+from sweeps import problems
+from sweeps.engine import lanes, trial
+
+made = problems.digits(hidden=(8,)), problems.rosenbrock(), *RULES.values()
+made += tuple(dict(enumerate(vars(module).values())) for module in (lanes, trial))
+for each in made:
+    held = each if isinstance(each, dict) else vars(each)
+    for name, value in held.items():
+        if isinstance(value, types.FunctionType):
+            print(value.__module__, name, fingerprint(value))
+"""
+
+
+def test_where_the_packages_lie_is_nothing_that_they_do(python, tmp_path):
+    """Another clone, or another environment, goes on with a store; workers run the same code."""
+    for name in ("fastopt", "sweeps"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
+    here, there = python(PRINTS).stdout, python(PRINTS, (tmp_path,)).stdout
+    assert len(here.splitlines()) > 100
+    assert here == there
 
 
 def test_our_own_functions_are_not_copied():
