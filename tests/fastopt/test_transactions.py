@@ -103,6 +103,7 @@ MOVING = """
                 p.setflags(write=False)
                 time.sleep(0)
                 p.setflags(write=True)
+                time.sleep(1e-4)  # whole for a while, or 100 000 steps are refused before ten run
         def step():
             global refused
             while opt.steps < 10:
