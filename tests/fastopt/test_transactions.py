@@ -93,7 +93,7 @@ MOVING = """
         n = LARGE if k % 4 == 0 else 1000
         p, g = np.zeros(n), np.ones(n)
         opt = fastopt.SGD([p], lr=1.0)
-        stop, refused = threading.Event(), 0
+        stop = threading.Event()
         def move():
             while not stop.is_set():
                 for a in (p, g):
@@ -104,17 +104,22 @@ MOVING = """
                 time.sleep(0)
                 p.setflags(write=True)
                 time.sleep(1e-4)  # whole for a while, or 100 000 steps are refused before ten run
-        def step():
-            global refused
-            while opt.steps < 10:
+        def until_ten(step_once):
+            # What moves at each of three looks is refused, which changes nothing.
+            def run():
+                done = 0
                 try:
-                    opt.step([g])
-                except FastoptError:
-                    refused += 1
-                    time.sleep(0)
-            stop.set()
-        together(move, step)
-        assert (p == -10).all(), p
+                    while done < 10:
+                        try:
+                            step_once()
+                            done += 1
+                        except FastoptError:
+                            time.sleep(0)
+                finally:
+                    stop.set()
+            return run
+        together(move, until_ten(lambda: opt.step([g])))
+        assert (p == -10).all() and opt.steps == 10, p
 
         q = torch.nn.Parameter(torch.zeros(n))
         q.grad = torch.ones(n)
@@ -126,11 +131,8 @@ MOVING = """
                 q.data = torch.full((n,), 100.0)
                 time.sleep(0)
                 q.grad.data = torch.ones(n)
-        def step():
-            for _ in range(10):
-                adapter.step()
-            stop.set()
-        together(move, step)
+                time.sleep(1e-4)
+        together(move, until_ten(adapter.step))
         values = set(q.tolist())
         assert len(values) == 1 and 90 <= values.pop() <= 100, q
 """
