@@ -24,9 +24,10 @@ from fastopt.errors import (
 )
 from fastopt.machine.arrays import Extents
 from fastopt.norms import flat_norm
+from fastopt.rules.recipes import Recipe
 from fastopt.stepping import fused
 from fastopt.stepping.groups import Groups
-from fastopt.stepping.segments import Change, Group, Recipe, are_groups
+from fastopt.stepping.segments import Change, Group, are_groups
 from fastopt.stepping.transaction import Transaction
 
 __all__ = ["NONFINITE", "Optimizer"]

@@ -17,6 +17,7 @@ from fastopt.rules.mars import MARS_OF_MATRICES
 __all__ = ["Recipe", "adam", "mars", "named", "rmsprop", "sgd"]
 
 Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
+"""``recipe(where, options)`` picks the rule and renames torch's options to the rule's names."""
 
 _SPLIT = {
     "betas": ("beta1", "beta2", "beta3"),

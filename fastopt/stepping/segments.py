@@ -6,7 +6,7 @@ Schedulers write to a group's dict; its options are packed again only when they 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -17,12 +17,10 @@ from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_
 from fastopt.machine.arrays import Extents, check_array, check_like, named
 from fastopt.rules import Rule
 from fastopt.rules.clocks import rewind
+from fastopt.rules.recipes import Recipe
 from fastopt.stepping.batches import Batch, Piece, Segment
 
 __all__ = ["Change", "Group", "are_groups"]
-
-Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
-"""``recipe(where, options)`` picks the rule and renames torch's options to the rule's names."""
 
 
 class Change(NamedTuple):
@@ -47,7 +45,7 @@ class Group:
     options : dict
         The row of ``param_groups``; read, never written.
     recipe : callable
-        See :data:`Recipe`.
+        See :data:`fastopt.rules.recipes.Recipe`.
     extents : Extents
         Memory of all parameters so far; this group's is added.
 

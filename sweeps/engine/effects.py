@@ -27,7 +27,7 @@ from sweeps.engine.columns import (
 from sweeps.engine.options import COMMON
 from sweeps.engine.plan import Block, Plan
 from sweeps.engine.records import SETTINGS
-from sweeps.engine.unread import factors, unread
+from sweeps.engine.unread import Look, look_at
 from sweeps.problems.landscapes import Landscape
 from sweeps.space.axes import ends, support
 
@@ -64,9 +64,11 @@ def check_effects(plan: Plan, given: Collection[str]) -> list[str]:
     told = {name for name, text in axes.items() if text}
     found = [*axes.values(), *(_keyword(plan, name) for name in given)]
     blocks = plan.blocks(plan.space.every_value(("optimizer", "schedule")), results=False)
-    found += _off(plan, blocks, given, told)
-    found += [*_repeats(plan, blocks, told), *_rows(plan, given, told), *_patience(blocks)]
-    found += _options(plan, blocks)
+    looks = [look_at(block) for block in blocks]
+    ids, off = _switched_off(looks)
+    found += _off(plan, ids, off, given, told)
+    found += [*_repeats(plan, looks, ids, told), *_rows(plan, given, told), *_patience(blocks)]
+    found += _options(plan, blocks, off)
     return [text for text in found if text]
 
 
@@ -144,10 +146,13 @@ def _by_rule(
 
 
 def _off(
-    plan: Plan, blocks: Sequence[Block], given: Collection[str], told: set[str]
+    plan: Plan,
+    ids: np.ndarray,
+    off: Mapping[str, tuple[np.ndarray, str]],
+    given: Collection[str],
+    told: set[str],
 ) -> Iterator[str]:
     """Yield a remark on each setting, or reason, that the values of others switch off."""
-    ids, off = _switched_off(blocks)
     columns = plan.space.columns(ids)
     keywords: dict[str, list[str]] = {}  # by what they mean nothing to
     said = set()
@@ -178,18 +183,18 @@ def _usual(plan: Plan, name: str) -> bool:
 
 
 def _switched_off(
-    blocks: Sequence[Block],
+    looks: Sequence[Look],
 ) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, str]]]:
     """Return the trials looked at, and of each setting which of them do not read it and why."""
-    lengths = [len(block.ids) for block in blocks]
+    lengths = [len(look.block.ids) for look in looks]
     ends_at = np.cumsum(lengths).tolist()
     found: dict[str, tuple[np.ndarray, str]] = {}
-    for block, length, end in zip(blocks, lengths, ends_at):
-        for name, rows, trials in unread(block):
+    for look, length, end in zip(looks, lengths, ends_at):
+        for name, rows, trials in look.unread:
             if rows.any():
                 all_rows, _ = found.setdefault(name, (np.zeros(sum(lengths), bool), trials))
                 all_rows[end - length : end] |= rows
-    ids = [np.empty(0, np.int64), *(block.ids for block in blocks)]
+    ids = [np.empty(0, np.int64), *(look.block.ids for look in looks)]
     return np.concatenate(ids), found
 
 
@@ -208,16 +213,17 @@ def _rows(plan: Plan, given: Collection[str], told: set[str]) -> Iterator[str]:
         )
 
 
-def _repeats(plan: Plan, blocks: Sequence[Block], told: set[str]) -> Iterator[str]:
+def _repeats(plan: Plan, looks: Sequence[Look], ids: np.ndarray, told: set[str]) -> Iterator[str]:
     """Yield a remark on each axis with a value all of whose trials another value's trials repeat.
 
     Single trials alike are no remark: Adam and AdamW are one where nothing decays.
     """
     kernels: dict[Any, dict[bytes, list[int]]] = {}
-    for block in blocks:
+    for look in looks:
+        block = look.block
         kernel = block.rule.kernel_parts, getattr(block.problem, "hidden", ())
         same = kernels.setdefault(kernel, {})
-        for key, i in zip(_numbers(block), block.ids.tolist()):
+        for key, i in zip(_numbers(look), block.ids.tolist()):
             same.setdefault(key, []).append(i)
     pairs: dict[tuple[str, Any, Any], int] = {}
     groups = itertools.chain.from_iterable(same.values() for same in kernels.values())
@@ -229,8 +235,8 @@ def _repeats(plan: Plan, blocks: Sequence[Block], told: set[str]) -> Iterator[st
                 (name,) = differing
                 pair = name, first[name], other[name]
                 pairs[pair] = pairs.get(pair, 0) + 1
-    trials = [plan.space[i] for block in blocks for i in block.ids.tolist()] if pairs else []
-    counts = {name: Counter(t.get(name) for t in trials) for name in {name for name, *_ in pairs}}
+    columns = plan.space.columns(ids) if pairs else {}
+    counts = {name: Counter(columns[name].tolist()) for name in {name for name, *_ in pairs}}
     for (name, value, other), count in pairs.items():
         if name in told or counts[name][other] > count:
             continue
@@ -242,13 +248,13 @@ def _repeats(plan: Plan, blocks: Sequence[Block], told: set[str]) -> Iterator[st
         )
 
 
-def _numbers(block: Block) -> list[bytes]:
+def _numbers(look: Look) -> list[bytes]:
     """Return what each trial is to the kernel of its block."""
-    trials = block.trials
+    block, trials = look.block, look.block.trials
     h, settings = trials.h.copy(), trials.settings.copy()
     columns = {name: settings[name] for name in ("seed", "shuffle", "init_scale")}
     columns |= dict(zip(block.rule.hyper, h.T))
-    for name, rows, _ in unread(block):
+    for name, rows, _ in look.unread:
         if name in columns:
             columns[name][rows] = 0
     settings["schedule"] = 0
@@ -257,7 +263,7 @@ def _numbers(block: Block) -> list[bytes]:
         np.ascontiguousarray(a).view(np.uint8).reshape(len(a), -1) for a in (h, settings, start)
     ]
     words = np.concatenate(bits, axis=1)
-    return [bytes(row) + factor for row, factor in zip(words, factors(block))]
+    return [bytes(row) + factor for row, factor in zip(words, look.factors)]
 
 
 def _patience(blocks: Sequence[Block]) -> Iterator[str]:
@@ -278,7 +284,9 @@ def _patience(blocks: Sequence[Block]) -> Iterator[str]:
         )
 
 
-def _options(plan: Plan, blocks: Sequence[Block]) -> Iterator[str]:
+def _options(
+    plan: Plan, blocks: Sequence[Block], off: Mapping[str, tuple[np.ndarray, str]]
+) -> Iterator[str]:
     """Yield a remark on each option that no trial of this problem heeds."""
     options, problem = plan.options, plan.problem
     is_landscape = isinstance(problem, Landscape)
@@ -288,10 +296,8 @@ def _options(plan: Plan, blocks: Sequence[Block]) -> Iterator[str]:
             f"eval_every=... has no effect: {problem.name} is looked at after every step; checks "
             "are for curves=True and patience=..."
         )
-    if options.seed_mode == "independent":
-        _, off = _switched_off(blocks)
-        if "seed" in off and off["seed"][0].all():
-            yield f"seed_mode=... has no effect: it means nothing to {off['seed'][1]}"
+    if options.seed_mode == "independent" and "seed" in off and off["seed"][0].all():
+        yield f"seed_mode=... has no effect: it means nothing to {off['seed'][1]}"
     if options.metric.endswith("accuracy"):
         _refuse_no_accuracy(plan)
         target = options.target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -13,13 +14,13 @@ from sweeps.engine.data_order import SHUFFLES
 from sweeps.engine.plan import Block
 from sweeps.problems.landscapes import Landscape
 
-__all__ = ["IDLE", "Idle", "Unread", "factors", "unread"]
+__all__ = ["IDLE", "Idle", "Look", "Unread", "look_at"]
 
 NONE = SHUFFLES["none"]
 CONSTANT = list(SCHEDULES).index("constant")
 
-MOST_FACTORS = 1 << 17
-"""Factors of schedules that are compared, some 0.1 s; the parameters of longer ones are."""
+MOST_GLANCES, MOST_FACTORS = 1 << 10, 1 << 17
+"""Schedules that are looked at, some 2 ms, and factors of those that look alike, some 0.1 s."""
 
 
 class Idle(NamedTuple):
@@ -64,11 +65,21 @@ class Unread(NamedTuple):
     trials: str
 
 
-def unread(block: Block) -> Iterator[Unread]:
-    """Yield what trials do not read, one setting and reason at a time."""
-    yield from _drawn(block)
-    yield from _idle(block)
-    yield from _flat(block)
+class Look(NamedTuple):
+    """A block, what the schedule of each trial does, and what its trials do not read."""
+
+    block: Block
+    factors: list[bytes]
+    unread: list[Unread]
+
+
+def look_at(block: Block) -> Look:
+    """Find out what trials do not read, one setting and reason at a time.
+
+    Equal ``factors`` are equal factors at every step; none at all are ones.
+    """
+    factors = _factors(block)
+    return Look(block, factors, [*_drawn(block), *_idle(block), *_flat(block, factors)])
 
 
 def _drawn(block: Block) -> Iterator[Unread]:
@@ -102,9 +113,9 @@ def _idle(block: Block) -> Iterator[Unread]:
             yield Unread(name, rows, f"trials with {with_these}" if where else f"{rule.name}")
 
 
-def _flat(block: Block) -> Iterator[Unread]:
+def _flat(block: Block, factors: list[bytes]) -> Iterator[Unread]:
     """Yield the parameters of schedules that leave the learning rate as it is."""
-    flat = np.array([found == b"" for found in factors(block)], bool)
+    flat = np.array([found == b"" for found in factors], bool)
     kinds = block.trials.settings["schedule"]
     for kind in np.unique(kinds[flat]).tolist():
         text = f"schedule {list(SCHEDULES)[kind]} where its factor is 1 at every step"
@@ -117,27 +128,53 @@ def _parameters(kind: int) -> Iterable[str]:
     return list(SCHEDULES.values())[kind].params
 
 
-def factors(block: Block) -> list[bytes]:
+def _factors(block: Block) -> list[bytes]:
     """Return what the schedule of each trial does: equal bytes are equal factors at every step.
 
-    No bytes: all factors are 1. Of schedules that are too long to be walked the parameters stand
-    for the factors.
+    No bytes: all factors are 1. Of schedules that are too many or too long to be walked the
+    parameters stand for the factors.
     """
     settings, rows = block.trials.settings, block.trials.schedule
     kinds, steps = settings["schedule"], settings["steps"]
     first, groups = alike(kinds, steps, *rows.T)
-    plain = (kinds[first] == CONSTANT) & (rows[first, 1] == 0.0)
-    walked = int(steps[first][~plain].sum()) <= MOST_FACTORS
-    found = [
-        b"" if is_plain else _walk(int(kinds[i]), rows[i], int(steps[i]) if walked else 0)
-        for i, is_plain in zip(first.tolist(), plain)
-    ]
+    schedules = [_Scheduled(int(kinds[i]), int(steps[i]), tuple(rows[i].tolist())) for i in first]
+    found = [b"" if s.is_constant else s.parameters for s in schedules]
+    if len(schedules) <= MOST_GLANCES:
+        glances = [b"" if s.is_constant else s.factors(s.some) for s in schedules]
+        equal = Counter(zip(steps[first].tolist(), glances))
+        # A walk in Python takes longer than a trial (64 of 1 000 steps: 60 ms), and those
+        # that differ at a glance need none.
+        walked = [
+            k for k, s in enumerate(schedules)
+            if not s.is_constant and (equal[s.steps, glances[k]] > 1 or not glances[k])
+        ]  # fmt: skip
+        if sum(schedules[k].steps for k in walked) <= MOST_FACTORS:
+            for k in walked:
+                found[k] = schedules[k].factors(range(schedules[k].steps))
     return [found[group] for group in groups.tolist()]
 
 
-def _walk(kind: int, a: np.ndarray, steps: int) -> bytes:
-    if not steps:
-        return bytes([kind]) + a.tobytes()
-    factor, parameters = list(SCHEDULES.values())[kind].function, tuple(a.tolist())
-    walked = np.array([factor(float(t), parameters) for t in range(steps)])
-    return b"" if (walked == 1.0).all() else walked.tobytes()
+class _Scheduled(NamedTuple):
+    """The schedule of some trials."""
+
+    kind: int
+    steps: int
+    a: tuple[float, ...]
+
+    @property
+    def is_constant(self) -> bool:
+        return self.kind == CONSTANT and self.a[1] == 0.0
+
+    @property
+    def some(self) -> tuple[int, ...]:
+        return min(1, self.steps - 1), self.steps // 2, self.steps - 1
+
+    @property
+    def parameters(self) -> bytes:
+        return bytes([self.kind]) + np.array(self.a).tobytes()
+
+    def factors(self, at: Iterable[int]) -> bytes:
+        """Return the factors at these steps; no bytes if all are 1."""
+        factor = list(SCHEDULES.values())[self.kind].function
+        found = np.array([factor(float(t), self.a) for t in at])
+        return b"" if (found == 1.0).all() else found.tobytes()

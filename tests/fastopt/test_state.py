@@ -28,6 +28,14 @@ def trained(cls, options, steps=3, params=None):
     return opt, params
 
 
+def assert_they_go_on_alike(ours, params, theirs, twins):
+    for grads in gradients(5):
+        torch_step(theirs, twins, grads.values())
+        ours.step(grads)
+    for p, q in zip(params.values(), twins):
+        assert_near(p, q.detach().numpy(), steps=5)
+
+
 @every_maker
 def test_resuming_gives_the_same_bits(cls, options):
     opt, params = trained(cls, options)
@@ -57,11 +65,7 @@ def test_continuing_from_torch(cls, options, tensors):
         }
     ours = cls(params, lr=7.0)
     ours.load_state_dict(saved)
-    for grads in gradients(5):
-        torch_step(theirs, twins, grads.values())
-        ours.step(grads)
-    for p, q in zip(params.values(), twins):
-        assert_near(p, q.detach().numpy(), steps=5)
+    assert_they_go_on_alike(ours, params, theirs, twins)
 
 
 @every_maker
@@ -74,11 +78,7 @@ def test_continuing_in_torch(cls, options):
         for k, entry in saved["state"].items()
     }
     theirs.load_state_dict(saved)
-    for grads in gradients(5):
-        torch_step(theirs, twins, grads.values())
-        opt.step(grads)
-    for p, q in zip(params.values(), twins):
-        assert_near(p, q.detach().numpy(), steps=5)
+    assert_they_go_on_alike(opt, params, theirs, twins)
 
 
 @every_maker

@@ -10,27 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.engine import chunks
-from sweeps.store import folder
 from sweeps.store.compact import compact
 from tests.helpers.stores import Dead, Disk, files, run, same_frames, same_results
 
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunks, "MOST_TRIALS", 4)
-    monkeypatch.setattr(folder, "provenance", dict)  # runs git, which takes most of the time
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder, "provenance", dict)
-        result = run(tmp_path_factory.mktemp("uninterrupted") / "store", curves=True)
-    same_frames(result.to_frame(), run(curves=True).to_frame())
-    return result
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 def test_every_change_of_a_store_is_one_of_the_operations_that_tests_can_stop():

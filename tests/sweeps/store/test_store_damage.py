@@ -16,25 +16,12 @@ import pytest
 from fastopt.errors import FastoptError, StoreError, SweepWarning
 from sweeps import SweepResult
 from sweeps.engine import chunks
-from sweeps.store import folder, fs, writer
+from sweeps.store import fs, writer
 from sweeps.store.arrays import read_table
 from sweeps.store.parts import Part, content_digest, encode_parquet, find_damage, parse_name
 from tests.helpers.stores import files, run, same_frames, same_results
 
-
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    monkeypatch.setattr(chunks, "MOST_TRIALS", 4)
-    monkeypatch.setattr(folder, "provenance", dict)
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder, "provenance", dict)
-        result = run(tmp_path_factory.mktemp("uninterrupted") / "store", curves=True)
-    same_frames(result.to_frame(), run(curves=True).to_frame())
-    return result
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 def mutants(data):
