@@ -43,6 +43,8 @@ class DataProblem(Shippable):
         Floating-point operations to train on one row: the cost model's only input.
     theta0 : ndarray or None
         Fixed initial parameters; ``None`` draws them from the trial's seed.
+    options : dict
+        What it was made with, by name: ``loss`` and ``activation`` of a network.
     hidden : tuple of int
         Widths of the hidden layers, if it has any.
     reshape : callable, optional

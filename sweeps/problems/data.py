@@ -156,6 +156,7 @@ def _network(
         y_test=y_test,
         work_rows=net.BLOCK,
         theta0=_initial(theta0, net.n_parameters(sizes), X.dtype),
+        options={"loss": loss, "activation": activation},
         hidden=widths,
         reshape=_reshaped,
         classes=classes,
