@@ -50,11 +50,14 @@ def sweep(
     clip_norm: float | None = None,
     init_scale: float = 1.0,
     patience: int | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    restore_best: bool = False,
     seed_mode: str = "common",
     stop_at_target: bool = False,
     target: float | None = None,
-    metric: str = "train_loss",
-    mode: str = "min",
+    metric: str | None = None,
+    mode: str | None = None,
     diverge_above: float = math.inf,
     eval_every: int | str | None = None,
     curves: bool = False,
@@ -107,6 +110,14 @@ def sweep(
     patience : int, optional
         A trial ends after so many checks in a row whose ``metric`` is not better than the best
         one before: ``COMPLETE``, with fewer ``steps`` than planned. 0 or None: it goes on.
+    l1, l2 : float
+        Penalties of the weights W (not of biases): trials minimise the mean loss
+        :math:`+ \lambda_1 \lVert W \rVert_1 + \frac{\lambda_2}{2} \lVert W \rVert_2^2`. The losses that
+        are reported leave them out, so that they can be compared. ``l1`` is a proximal step of
+        ``lr * l1`` after the optimizer's, exact for plain SGD, which leaves zeros; other
+        optimizers shrink weights as much, as decoupled weight decay does.
+    restore_best : bool
+        Trials end with the parameters of their best check, by ``metric``, not with the last ones.
     seed_mode : {"common", "independent"}
         Trials with one seed share their random numbers, which makes comparisons paired; or each
         trial draws its own, from the seed and all that the trial is: its settings, not its number,
@@ -116,12 +127,14 @@ def sweep(
         frame ``steps_taken``, if ``steps`` is an axis) equals ``steps_to_target``.
     target : float, optional
         ``steps_to_target`` is the first check at which ``metric`` is at least as good.
-    metric : {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
-        What trials are ranked by. At checks, ``train_loss`` is the mean minibatch loss since the
+    metric : str, optional
+        What trials are ranked by: ``train_loss``, ``train_accuracy``, the same of ``val`` and
+        ``test`` rows, or a metric of the problem, such as ``val_f1``. By default ``val_loss`` if
+        there are validation rows, else ``train_loss``. At checks, ``train_loss`` is the mean minibatch loss since the
         previous check. For landscapes: ``train_loss`` (the value of the function, looked at after
         every step), ``best_loss``, ``distance`` or ``path_length``.
-    mode : {"min", "max"}
-        Whether smaller or larger is better.
+    mode : {"min", "max"}, optional
+        Whether smaller or larger is better: by default ``"max"`` for accuracies, ``"min"`` else.
     diverge_above : float
         A trial whose minibatch loss exceeds this, or is not finite, stops as ``DIVERGED``.
     eval_every : int or "log", optional

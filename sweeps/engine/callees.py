@@ -4,7 +4,8 @@ Linked by address, so that a sweep compiles each problem once and each rule once
 Every function has one signature for all problems and rules of a dtype:
 
 * ``loss(theta, X, y, words, grad, work) -> loss`` and ``evaluate(...) -> (loss, accuracy)``;
-  ``init(theta, words, seed)``. ``words`` describe the constants of the problem.
+  ``init(theta, words, seed)``; ``score(theta, X, y, words, work, outputs, out)``, for problems with
+  metrics of their own. ``words`` describe the constants of the problem.
 * ``begin(h, scale, clock, x, n)`` and ``advance(h, scale, clock, grad, x)``, where ``scale`` is the
   schedule's factor of the first and of the next step; ``answer(h, x, out)``, for rules that
   evaluate elsewhere than at ``x[0]``. Rows of ``x`` are parameters and slots.
@@ -28,6 +29,7 @@ from fastopt.rules.base import begun
 from fastopt.schedules import WIDTH, factor
 from sweeps.engine.data_order import reorder, rows_of
 from sweeps.engine.monitoring import clipping, measuring_gradients, measuring_moves
+from sweeps.engine.penalties import penalizing, shrinking
 from sweeps.engine.records import COUNTERS, SETTINGS, Watch
 from sweeps.problems.base import DataProblem
 
@@ -47,13 +49,17 @@ class Links(NamedTuple):
     clip: int
     note_gradient: int
     note_move: int
+    penalize: int
+    shrink: int
     loss: int
     evaluate: int
     init: int
+    score: int  # 0 for problems without metrics of their own
     begin: int
     advance: int
     answer: int  # 0 for rules that evaluate where they take gradients
     words: np.ndarray
+    penalised: np.ndarray  # where the weights of each layer begin and end in the parameters
 
 
 class Own(NamedTuple):
@@ -62,6 +68,7 @@ class Own(NamedTuple):
     loss: Any
     evaluate: Any
     init: Any
+    score: Any  # None for problems without metrics of their own
     words: np.ndarray
 
 
@@ -120,6 +127,15 @@ def initializing(init, unpack):
     return begin
 
 
+def scoring(score, unpack):
+    """Template of ``score``."""
+
+    def all_metrics(theta, X, y, words, work, outputs, out):
+        score(theta, X, y, unpack(words), work, outputs, out)
+
+    return all_metrics
+
+
 def beginning(clock0, starts, n_hyper):
     """Template of ``begin``: set clock and slots to what they are at a first step so scaled."""
     like, like_h = (0,) * len(starts), (0,) * n_hyper
@@ -159,33 +175,39 @@ def answering(answer, n_slots, n_hyper):
 
 @functools.cache
 def compiled(
-    loss_and_grad: Callable, evaluate: Callable, init: Callable, constants: Any
-) -> tuple[Any, Any, Any]:
+    loss_and_grad: Callable,
+    evaluate: Callable,
+    init: Callable,
+    score: Callable | None,
+    constants: Any,
+) -> tuple[Any, Any, Any, Any]:
     """Return the (lazily compiled) functions of a problem with constants of this Numba type."""
     unpack = unpacked(constants)
     return (
         kernel(losing, loss_and_grad, unpack),
         kernel(evaluating, evaluate, unpack),
         kernel(initializing, init, unpack),
+        None if score is None else kernel(scoring, score, unpack),
     )
 
 
 def own(problem: DataProblem) -> Own:
     """Return the functions of a problem, to be called with arrays like its own."""
-    functions = problem.loss_and_grad, problem.evaluate, problem.init
-    loss, evaluate, init = compiled(*functions, numba.typeof(problem.aux))
-    return Own(loss, evaluate, init, words_of(problem.aux))
+    functions = problem.loss_and_grad, problem.evaluate, problem.init, problem.score
+    return Own(*compiled(*functions, numba.typeof(problem.aux)), words_of(problem.aux))
 
 
 @functools.cache
-def of_problem(loss: Any, evaluate: Any, init: Any, X: Any, y: Any) -> tuple[int, ...]:
+def of_problem(loss: Any, evaluate: Any, init: Any, score: Any, X: Any, y: Any) -> tuple[int, ...]:
     """Return the addresses of a problem's functions for data of these Numba types."""
     flat = types.Array(X.dtype, 1, "C")
     data = flat, X, y, WORDS, flat, flat
+    scored = flat, X, y, WORDS, flat, flat, NUMBERS
     return (
         address_of(loss, types.float64, *data),
         address_of(evaluate, PAIR, *data),
         address_of(init, types.none, flat, WORDS, types.uint64),
+        0 if score is None else address_of(score, types.none, *scored),
     )
 
 
@@ -224,6 +246,8 @@ def of_engine(recording: Callable, dtype: Any) -> tuple[int, ...]:
         address_of(kernel(clipping), none, flat, real),
         address_of(kernel(measuring_gradients), none, counters, NUMBERS, flat, whole),
         address_of(kernel(measuring_moves), none, counters, flat, flat),
+        address_of(kernel(penalizing), none, flat, flat, real, WORDS),
+        address_of(kernel(shrinking), none, types.Array(dtype, 2, "C"), real, WORDS),
     )
 
 
@@ -233,4 +257,4 @@ def linked(recording: Callable, problem: DataProblem, rule: Rule) -> Links:
     X, y = numba.typeof(problem.X), numba.typeof(problem.y)
     engine, rule_links = of_engine(recording, X.dtype), of_rule(rule, X.dtype)
     addresses = *engine, *of_problem(*functions, X, y), *rule_links
-    return Links._make((*addresses, words))
+    return Links._make((*addresses, words, problem.penalised))

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sweeps.engine.block import Block
 from sweeps.engine.chunks import lengthened
-from sweeps.engine.plan import Block
 from sweeps.engine.records import Kept
 
 __all__ = ["Paused"]

@@ -7,6 +7,7 @@ same bits in every chunk: so a chunk may run anywhere, and any number of times.
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import threading
@@ -18,8 +19,9 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from sweeps.common.states import State
-from sweeps.engine.plan import Block, Plan
-from sweeps.engine.run_blocks import compile_block, run_block
+from sweeps.engine.block import Block
+from sweeps.engine.plan import Plan
+from sweeps.engine.run_blocks import compile_block, run_together
 
 __all__ = [
     "Chunk",
@@ -212,17 +214,20 @@ def run_blocks(
         if watch is not None:
             watch(cost + more_cost, done + more_done, _best(plan, blocks))
 
-    for block in blocks:
+    for alike in itertools.groupby(blocks, key=lambda block: block.rule.kernel_parts):
+        together = list(alike[1])
         start = time.perf_counter()
         try:
-            compile_block(block)
+            for block in together:
+                compile_block(block)
         except KeyboardInterrupt:  # trials of the blocks before are finished
             break
         compiling += time.perf_counter() - start
-        finished = run_block(block, workers, look, stop)
-        ended = block.trials.state != State.PENDING
-        cost += int(block.cost[ended].sum())
-        done += int(ended.sum())
+        finished = run_together(together, workers, look, stop)
+        for block in together:
+            ended = block.trials.state != State.PENDING
+            cost += int(block.cost[ended].sum())
+            done += int(ended.sum())
         if not finished:
             break
     facts = {

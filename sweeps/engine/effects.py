@@ -16,6 +16,7 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES, Schedule
+from sweeps.engine.block import Block
 from sweeps.engine.columns import (
     aliases,
     check_counts,
@@ -25,7 +26,7 @@ from sweeps.engine.columns import (
     schedule_row,
 )
 from sweeps.engine.options import COMMON
-from sweeps.engine.plan import Block, Plan
+from sweeps.engine.plan import Plan
 from sweeps.engine.records import SETTINGS
 from sweeps.engine.unread import Look, look_at
 from sweeps.problems.landscapes import Landscape
@@ -221,7 +222,7 @@ def _repeats(plan: Plan, looks: Sequence[Look], ids: np.ndarray, told: set[str])
     kernels: dict[Any, dict[bytes, list[int]]] = {}
     for look in looks:
         block = look.block
-        kernel = block.rule.kernel_parts, getattr(block.problem, "hidden", ())
+        kernel = block.rule.kernel_parts, str(getattr(block.problem, "axes", ()))
         same = kernels.setdefault(kernel, {})
         for key, i in zip(_numbers(look), block.ids.tolist()):
             same.setdefault(key, []).append(i)
@@ -252,7 +253,7 @@ def _numbers(look: Look) -> list[bytes]:
     """Return what each trial is to the kernel of its block."""
     block, trials = look.block, look.block.trials
     h, settings = trials.h.copy(), trials.settings.copy()
-    columns = {name: settings[name] for name in ("seed", "shuffle", "init_scale")}
+    columns = {name: settings[name] for name in ("seed", "shuffle", "init_scale", "l1", "l2")}
     columns |= dict(zip(block.rule.hyper, h.T))
     for name, rows, _ in look.unread:
         if name in columns:

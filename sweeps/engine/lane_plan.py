@@ -15,6 +15,7 @@ from sweeps.common.names import RUNG_COLUMNS, STEPS_TAKEN, refuse_taken
 from sweeps.common.resources import check_curve
 from sweeps.common.states import State
 from sweeps.engine import lanes
+from sweeps.engine.block import Block
 from sweeps.engine.columns import (
     MOST_COST,
     MOST_STEPS,
@@ -35,7 +36,7 @@ from sweeps.engine.lane_records import (
     LaneWatch,
 )
 from sweeps.engine.options import COMMON, Options, check_watch
-from sweeps.engine.plan import Block, Plan, spacing
+from sweeps.engine.plan import Plan, spacing
 from sweeps.engine.records import SETTINGS, Kept, unpaused
 from sweeps.problems.landscapes import Landscape
 from sweeps.space.space import Space
@@ -43,7 +44,7 @@ from sweeps.space.space import Space
 __all__ = ["LaneBlock", "LanePlan"]
 
 # What a landscape has no use for: it has no rows of data.
-WITHOUT = ("batch_size", "epochs", "shuffle", "hidden", "init_scale")
+WITHOUT = ("batch_size", "epochs", "shuffle", "hidden", "init_scale", "l1", "l2")
 # Points of a curve, at most, if nobody says how far apart they should be.
 POINTS = 1000
 
@@ -73,6 +74,7 @@ class LaneBlock(Block):
             np.empty((n, sizes.clock)),
             nothing,
             np.empty((n, sizes.rows + 2, start.shape[1]), start.dtype),
+            np.empty((n, 0), start.dtype),
         )
 
     @property
@@ -106,6 +108,8 @@ class LanePlan(Plan):
     abreast = WIDTH
     first_look = 0
     metrics = METRICS
+    extra = ()
+    default_metric = "train_loss"
     measures = MEASURES
 
     def __init__(self, problem: Landscape, space: Space, options: Options) -> None:
@@ -117,6 +121,11 @@ class LanePlan(Plan):
                 f"{problem.name} has no layers and no random start: hidden=... and init_scale=... "
                 f"mean nothing to it. Its starts are {', '.join(problem.start_axes)}"
             )
+        for name in ("l1", "l2"):
+            if defaults.get(name):
+                raise SpecError(f"{problem.name} has no weights to penalise: leave {name}=... out")
+        if options.restore_best:
+            raise SpecError(f"restore_best=True: {problem.name} has best_loss, of every step")
         for name in WITHOUT:
             defaults.pop(name, None)
         named = (*RESULTS, *MEASURES, *STEPS_TAKEN)

@@ -25,7 +25,7 @@ __all__ = [
 DEFAULTS: dict[str, Any] = {
     "optimizer": "adam", "batch_size": 32, "epochs": None, "steps": None, "seed": 0,
     "schedule": "constant", "shuffle": "epoch", "hidden": None, "clip_norm": None,
-    "init_scale": 1.0, "patience": None,
+    "init_scale": 1.0, "patience": None, "l1": 0.0, "l2": 0.0,
 }  # fmt: skip
 """What every trial has beside its rule's hyperparameters, as in the signature of sweep()."""
 
@@ -39,8 +39,8 @@ class Options:
     """What a sweep does besides its space: see :func:`sweeps.sweep` for the meaning of each."""
 
     defaults: Mapping[str, Any]
-    metric: str = "train_loss"
-    mode: str = "min"
+    metric: Any = None  # the name of one; None: as Plan decides, and the mode likewise
+    mode: Any = None
     target: float | None = None
     diverge_above: float = math.inf
     eval_every: int | str | None = None
@@ -48,6 +48,7 @@ class Options:
     seed_mode: str = "common"
     stop_at_target: bool = False
     measure: Sequence[str] = ()
+    restore_best: bool = False
 
 
 def check_watch(options: Options, metrics: Collection[str]) -> None:

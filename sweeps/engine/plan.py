@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,8 +19,8 @@ from sweeps.common.names import columns_beside_axes
 from sweeps.common.resources import check_curve, check_model
 from sweeps.common.states import State
 from sweeps.engine import trial
+from sweeps.engine.block import Block, cost_of
 from sweeps.engine.columns import (
-    MOST_COST,
     aliases,
     alike,
     check_counts,
@@ -49,7 +48,6 @@ from sweeps.engine.records import (
     METRICS,
     RESULTS,
     SETTINGS,
-    Kept,
     Sizes,
     Trials,
     Watch,
@@ -57,59 +55,11 @@ from sweeps.engine.records import (
 )
 from sweeps.engine.sample import Sample, sampled
 from sweeps.engine.seeds import mixed_seeds
-from sweeps.problems.base import DataProblem
 from sweeps.space.space import Space
 
-__all__ = ["Block", "Plan"]
+__all__ = ["Plan"]
 
-
-@dataclass(frozen=True)
-class Block:
-    """Trials of one kernel, ready to run: rows of ``trials`` are the trial numbers ``ids``."""
-
-    problem: Any
-    rule: Rule
-    ids: np.ndarray
-    trials: Trials
-    cost: np.ndarray  # int64, about nanoseconds on one core
-    # Whether the kernel calls BLAS, which is then held to one thread a worker.
-    calls_blas: ClassVar[bool] = True
-
-    def parts(self) -> tuple:
-        """Return the functions of the kernel."""
-        return trial.parts()
-
-    def constants(self) -> Any:
-        """Return what the kernel takes beside the trials."""
-        return trial.linked(self.problem, self.rule)
-
-    def kept(self, n: int) -> Kept:
-        """Return room for the states of ``n`` paused trials; their counters are zero."""
-        trials, sizes = self.trials, self.trials.sizes
-        mean = sizes.n_params if trials.watch.grad_variance >= 0 else 0
-        return Kept(
-            np.zeros(n, COUNTERS),
-            np.empty((n, trials.out.shape[1])),
-            np.empty((n, sizes.clock)),
-            np.empty((n, mean)),
-            np.empty((n, sizes.rows, sizes.n_params), trials.kept.x.dtype),
-        )
-
-    @property
-    def state_bytes(self) -> int:
-        """Memory that the state of a paused trial takes."""
-        return sum(a.nbytes for a in self.kept(1))
-
-    @property
-    def scratch_bytes(self) -> int:
-        """Memory that each worker takes for one of these trials at a time."""
-        t = self.trials
-        return trial.scratch_bytes(t.sizes, t.X, t.y, t.watch)
-
-    @property
-    def item_cost(self) -> np.ndarray:
-        """Cost of each item of the work queue: here items are trials."""
-        return self.cost
+LARGER_IS_BETTER = {"accuracy"}
 
 
 class Plan:
@@ -146,21 +96,39 @@ class Plan:
             )
         # What runs, is stored and is traced is the problem's code as it is now.
         self.problem, self.space, self.options = frozen(problem), space, options
-        self._shapes: dict[Any, Any] = {}
+        self._remade: dict[Any, Any] = {}
+        axes = getattr(self.problem, "axes", {})
+        self.common = (*self.common, *(name for name in axes if name not in self.common))
         if options.defaults.get("hidden") is not None:
             self.problem.with_hidden(options.defaults["hidden"])
-        self.check_metric()
         self.measure = check_measures(options.measure, self.measures)
-        self.options = dataclasses.replace(options, measure=self.measure)
-        self.results, self.curve = (*self.results, *self.measure), (*self.curve, *self.measure)
+        more = (*self.measure, *self.extra)
+        self.results, self.curve = (*self.results, *more), (*self.curve, *more)
+        metric = options.metric if options.metric is not None else self.default_metric
+        mode = options.mode if options.mode is not None else best_end(metric)
+        self.options = dataclasses.replace(options, measure=self.measure, metric=metric, mode=mode)
+        self.check_metric()
         check_names(space, options, self.common)
         # Raises for a value out of its range; optimizer and schedule decide what is allowed.
         looked_at = self.blocks(space.every_value(("optimizer", "schedule")), results=False)
         self.scratch_bytes = max((block.scratch_bytes for block in looked_at), default=0)
 
+    @property
+    def extra(self) -> tuple[str, ...]:
+        """What this problem measures beside what all do: on validation rows, and by its metrics."""
+        problem = self.problem
+        loss = ("val_loss", "val_accuracy") if problem.has_validation else ()
+        parts = [("train", True), ("val", problem.has_validation), ("test", problem.has_test)]
+        return (*loss, *(f"{p}_{m}" for p, there in parts if there for m in problem.metrics))
+
+    @property
+    def default_metric(self) -> str:
+        """What trials are ranked by if nobody says: rows for choosing, if there are any."""
+        return "val_loss" if "val_loss" in self.extra else "train_loss"
+
     def check_metric(self) -> None:
         """Raise unless the metric exists for this problem and the options around it make sense."""
-        check_watch(self.options, self.metrics)
+        check_watch(self.options, (*self.metrics, *self.extra))
         if self.options.metric.startswith("test") and not self.problem.has_test:
             raise SpecError(
                 f"metric {shortened(self.options.metric)} needs test rows, and "
@@ -194,34 +162,43 @@ class Plan:
 
         Blocks without ``results`` are for looking at, not for running: curves take memory.
         """
-        columns = self.space.columns(ids)
-        defaults = self.options.defaults
+        columns, defaults = self.space.columns(ids), self.options.defaults
         names = fill(columns.get("optimizer"), defaults["optimizer"], len(ids))
-        hidden = fill(columns.get("hidden"), defaults.get("hidden"), len(ids))
-        kinds, kind = grouped(names, hidden)
+        axes = [a for a in self._axes if a in columns or defaults.get(a) is not None]
+        values = [fill(columns.get(name), defaults.get(name), len(ids)) for name in axes]
+        kinds, kind = grouped(names, *values)
         blocks = []
-        for k, layers in enumerate(kinds):
+        for k, remade in enumerate(kinds):
             rows = np.flatnonzero(kind == k) if len(kinds) > 1 else slice(None)
             own = {name: column[rows] for name, column in columns.items()}
             shown = rows_of(names, rows), ids[rows]
-            blocks.append(self._block(self._shaped(layers), *shown, own, results))
+            problem = self._with(dict(zip(axes, remade)))
+            blocks.append(self._block(problem, *shown, own, results))
         return blocks
 
-    def _shaped(self, hidden: Any) -> Any:
-        """Return the problem with these hidden layers."""
-        if hidden is None:
+    @property
+    def _axes(self) -> Collection[str]:
+        """Names of the axes that remake the problem."""
+        return getattr(self.problem, "axes", ())
+
+    def _with(self, values: Mapping[str, Any]) -> Any:
+        """Return the problem with these values of its axes; those that are None are its own."""
+        given = {name: value for name, value in values.items() if not missing(value)}
+        if not given:
             return self.problem
-        if hidden not in self._shapes:
-            self._shapes[hidden] = frozen(self.problem.with_hidden(hidden))
-        return self._shapes[hidden]
+        key = tuple(given.items())
+        if key not in self._remade:
+            self._remade[key] = frozen(self.problem.varied(**given))
+        return self._remade[key]
 
     def _block(
         self, problem: Any, names: np.ndarray, ids: np.ndarray, values: dict, results: bool
     ) -> Block:
-        settings, schedule = self._settings(values, len(ids))
+        settings, schedule = self._settings(values, len(ids), len(problem.X))
         h = self._hyper(names, values)
         self._set_reals(settings, values)
-        self._mix_seeds(settings, names, f" {problem.hidden}", h, schedule)
+        self._check_penalties(problem, settings, names)
+        self._mix_seeds(settings, names, self._shape_of(problem), h, schedule)
         checks = check_counts(settings["steps"], settings["every"])
         points = int(checks.max(initial=0)) if self.options.curves else 0
         rows = len(ids) if results else 0
@@ -236,6 +213,8 @@ class Plan:
             y=problem.y,
             X_test=problem.X_test,
             y_test=problem.y_test,
+            X_val=problem.X_val,
+            y_val=problem.y_val,
             theta0=np.empty(0, problem.dtype) if problem.theta0 is None else problem.theta0,
             sizes=sizes,
             watch=watch,
@@ -251,20 +230,34 @@ class Plan:
         # Evaluation goes in blocks of rows of its own.
         work = problem.work_per_row * max(batch, problem.work_rows)
         clock = len(rule.clock0(rule.pack()))
-        return Sizes(int(problem.n_params), batch, int(work), len(rule.starts), clock)
+        rows = max(len(part) for part in (problem.X, problem.X_val, problem.X_test))
+        outputs = rows * problem.n_outputs if problem.metrics else 0
+        return Sizes(int(problem.n_params), batch, int(work), len(rule.starts), clock, outputs)
 
     def _watch(self) -> Any:
         problem, options = self.problem, self.options
+        place = {name: k for k, name in enumerate(self.results)}
+        scores = {
+            f"{part}_scores": place.get(f"{part}_{problem.metrics[0]}", -1)
+            if problem.metrics
+            else -1
+            for part in ("train", "test", "val")
+        }
+        part = options.metric.partition("_")[0]
         return Watch(
-            metric=METRICS[options.metric],
+            metric=place[options.metric],
             sign=1.0 if options.mode == "max" else -1.0,
             target=math.nan if options.target is None else float(options.target),
             limit=float(min(options.diverge_above, np.finfo(np.float64).max)),
-            check_test=bool(
-                problem.has_test and (options.curves or options.metric.startswith("test"))
-            ),
-            check_train=options.metric == "train_accuracy",
+            check_train=part == "train" and options.metric != "train_loss",
+            check_test=problem.has_test and (options.curves or part == "test"),
+            check_val=problem.has_validation and (options.curves or part == "val"),
             ends_at_target=bool(options.stop_at_target),
+            restores_best=bool(options.restore_best),
+            extra=len(self.results) - len(self.extra),
+            val=place.get("val_loss", -1),
+            n_scores=len(problem.metrics),
+            **scores,
             **self._measure_columns(),
         )
 
@@ -285,6 +278,32 @@ class Plan:
             column = filled(values.get("init_scale"), defaults.get("init_scale"), 1.0, n)
             largest = float(np.finfo(float).max)
             settings["init_scale"] = reals("init_scale", column, largest)
+        for name in ("l1", "l2"):
+            settings[name] = 0.0
+            if name in self.common:
+                column = filled(values.get(name), self.options.defaults.get(name), 0.0, n)
+                settings[name] = reals(name, column, largest)
+
+    def _shape_of(self, problem: Any) -> str:
+        """Return what a trial's own seed is to know of its problem: layers, and remade axes."""
+        own = self.problem.axes
+        more = [f" {k}={v}" for k, v in problem.axes.items() if k != "hidden" and v != own[k]]
+        return f" {problem.hidden}{''.join(more)}"
+
+    def _check_penalties(self, problem: Any, settings: np.ndarray, names: np.ndarray) -> None:
+        """Raise where weights cannot be shrunk: there are none, or they are not what is stepped."""
+        for name in ("l1", "l2"):
+            if settings[name].any() and not len(problem.penalised):
+                raise SpecError(
+                    f"{name}=...: {problem.name} does not say which parameters are weights; leave "
+                    "it out, or put the penalty into its loss"
+                )
+        averaging = settings["l1"].any() and find_rule(names[0]).answer is not None
+        if averaging:
+            raise SpecError(
+                f"l1=... sets weights to zero after a step, and {names[0]} answers with an average "
+                "of them: use another optimizer, such as sgd"
+            )
 
     def _mix_seeds(
         self,
@@ -308,9 +327,11 @@ class Plan:
         column = filled(values.get("patience"), self.options.defaults.get("patience"), 0, n)
         return whole("patience", column, 0)
 
-    def _settings(self, values: dict[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the settings of trials, and the parameters of their schedules."""
-        defaults, rows = self.options.defaults, len(self.problem.X)
+    def _settings(
+        self, values: dict[str, np.ndarray], n: int, rows: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the settings of trials on so many rows, and the parameters of their schedules."""
+        defaults = self.options.defaults
         get = {name: fill(values.get(name), defaults.get(name), n) for name in COMMON}
         batch = np.minimum(whole("batch_size", get["batch_size"], 1), rows)
         per_epoch = -(-rows // batch)
@@ -373,26 +394,29 @@ class Plan:
         return default
 
 
-def grouped(names: np.ndarray, hidden: np.ndarray) -> tuple[list[Any], np.ndarray]:
-    """Group trials by kernel and layers: the layers of each group, and the group of each trial."""
-    first, alikes = alike(names, hidden)
+def grouped(names: np.ndarray, *axes: np.ndarray) -> tuple[list[tuple], np.ndarray]:
+    """Group trials by kernel and problem: the values of each group's axes, and each trial's group.
+
+    >>> values = np.array([8, 16, 8], object)
+    >>> grouped(np.array(["adam", "adam", "adam"], object), values)
+    ([(8,), (16,)], array([0, 1, 0]))
+    """
+    first, alikes = alike(names, *axes)
     kernels = [find_rule(name).kernel_parts for name in names[first].tolist()]
-    keys = list(zip(kernels, hidden[first].tolist()))
+    keys = list(zip(kernels, *(column[first].tolist() for column in axes)))
     distinct = {key: k for k, key in enumerate(dict.fromkeys(keys))}
-    return [layers for _, layers in distinct], np.array([distinct[key] for key in keys])[alikes]
+    return [values for _, *values in distinct], np.array([distinct[key] for key in keys])[alikes]
+
+
+def best_end(metric: Any) -> str:
+    """Return the mode of a metric: which of its ends is good.
+
+    >>> best_end("val_accuracy"), best_end("train_loss")
+    ('max', 'min')
+    """
+    return "max" if str(metric).partition("_")[2] in LARGER_IS_BETTER else "min"
 
 
 def spacing(eval_every: Any, default: Any) -> Any:
     """Return steps between checks as the kernel is told."""
     return LOG_SPACED if eval_every == LOG else eval_every or default
-
-
-def cost_of(problem: DataProblem, settings: np.ndarray) -> np.ndarray:
-    """Estimate each trial's time in ns on one core, to start long trials first and for the ETA.
-
-    Measured on digits (64-32-10): 1.5 us a step in calls and dispatch, 25 flops a ns in small
-    BLAS products, 0.4 ns a parameter in the update.
-    """
-    per_row = problem.flops_per_row / 25.0 + 10.0
-    step = 1500.0 + 0.4 * problem.n_params + per_row * settings["batch"]
-    return np.clip(settings["steps"] * step, 1, MOST_COST).astype(np.int64)

@@ -38,6 +38,8 @@ SETTINGS = np.dtype(
         ("patience", np.int64),  # checks without a better score, 0 for no limit
         ("clip_norm", np.float64),  # infinity for none
         ("init_scale", np.float64),
+        ("l1", np.float64),  # penalties of the weights
+        ("l2", np.float64),
     ]
 )
 """What is said of a trial beside the hyperparameters of its rule."""
@@ -85,9 +87,17 @@ class Watch(NamedTuple):
     sign: float  # +1 max, -1 min
     target: float  # NaN for none
     limit: float  # of the loss: above it a trial diverges
+    check_train: bool  # which rows are evaluated at checks
     check_test: bool
-    check_train: bool
+    check_val: bool
     ends_at_target: bool
+    restores_best: bool
+    extra: int  # first column of what only some problems have: the four below
+    val: int  # column of the loss of the validation rows, -1 without such rows
+    n_scores: int  # metrics of the problem
+    train_scores: int  # column of the first of them for these rows, -1 for none
+    test_scores: int
+    val_scores: int
     grad_norm: int  # columns of the results, -1 for what is not measured
     grad_variance: int
     update_norm: int
@@ -101,6 +111,7 @@ class Sizes(NamedTuple):
     work: int
     rows: int  # of x: the parameters and the rule's slots
     clock: int
+    outputs: int  # numbers that a model puts out for all rows of a part, 0 if nobody asks
 
 
 class Kept(NamedTuple):
@@ -111,6 +122,7 @@ class Kept(NamedTuple):
     clock: np.ndarray  # float64 (n, k)
     mean: np.ndarray  # float64 (n, n_params), where it is measured
     x: np.ndarray  # (n, rows, n_params) of the dtype of the arithmetic
+    best: np.ndarray  # (n, n_params): parameters at the best check, where they are restored
 
 
 class Trials(NamedTuple):
@@ -123,12 +135,14 @@ class Trials(NamedTuple):
     y: np.ndarray
     X_test: np.ndarray
     y_test: np.ndarray
+    X_val: np.ndarray
+    y_val: np.ndarray
     theta0: np.ndarray  # (n_params,) or (0,): draw from the seed
     sizes: Sizes
     watch: Watch
-    out: np.ndarray  # float64 (n, len(RESULTS) + measures)
+    out: np.ndarray  # float64 (n, len(RESULTS) + measures + what the problem has beside)
     state: np.ndarray  # int8 (n,)
-    curves: np.ndarray  # float64 (n, points, len(CURVE) + measures); no points if not recorded
+    curves: np.ndarray  # float64 (n, points, k): CURVE, and what out has past RESULTS
     until: np.ndarray  # int64 (n,): step to pause at; no rows when trials run to their end
     kept: Kept
 
@@ -147,6 +161,8 @@ class Scratch(NamedTuple):
     counters: np.ndarray  # COUNTERS (1,)
     mean: np.ndarray  # float64: mean gradient since the last check, where it is measured
     before: np.ndarray  # parameters before the step, where it is measured
+    best: np.ndarray  # parameters at the best check, where they are restored
+    outputs: np.ndarray  # what the model puts out for the rows of a part
 
 
 def unpaused(dtype: np.dtype, counters: np.dtype) -> dict[str, Any]:
@@ -154,8 +170,8 @@ def unpaused(dtype: np.dtype, counters: np.dtype) -> dict[str, Any]:
 
     >>> columns = unpaused(np.dtype(float), COUNTERS)
     >>> columns["until"].shape, [a.shape for a in columns["kept"]]
-    ((0,), [(0,), (0, 0), (0, 0), (0, 0), (0, 0, 0)])
+    ((0,), [(0,), (0, 0), (0, 0), (0, 0), (0, 0, 0), (0, 0)])
     """
-    none = np.empty((0, 0))
-    kept = Kept(np.empty(0, counters), none, none, none, np.empty((0, 0, 0), dtype))
+    none, states = np.empty((0, 0)), np.empty((0, 0, 0), dtype)
+    kept = Kept(np.empty(0, counters), none, none, none, states, np.empty((0, 0), dtype))
     return {"until": np.empty(0, np.int64), "kept": kept}

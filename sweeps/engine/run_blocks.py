@@ -13,7 +13,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -25,11 +25,11 @@ from fastopt.compile import kernel
 from fastopt.errors import SpecError, shortened
 from sweeps.common.interrupt import check_interrupt, immediate_interrupts
 from sweeps.engine import queue
-from sweeps.engine.plan import Block
+from sweeps.engine.block import Block
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 
-__all__ = ["Problem", "compile_block", "run_block", "threads", "worker_count"]
+__all__ = ["Problem", "compile_block", "run_together", "threads", "worker_count"]
 
 Problem = DataProblem | Landscape
 
@@ -111,18 +111,22 @@ def compile_block(block: Block) -> None:
         runner(block)(queue.controls(), nothing, block.item_cost, block.trials, block.constants())
 
 
-def run_block(
-    block: Block,
+def run_together(
+    blocks: Sequence[Block],
     workers: int,
     watch: Callable[[int, int], Any],
     stop: threading.Event | None = None,
 ) -> bool:
-    """Run the trials of ``block``, filling its results; return False when interrupted.
+    """Run the trials of ``blocks``, filling their results; return False when interrupted.
+
+    Blocks are gone through in order, and a worker that finds nothing left of one goes on with the
+    next: only at the end of the last do workers wait for each other.
 
     Parameters
     ----------
-    block : Block
-        Its ``trials.out``, ``state`` and ``curves`` are written; unfinished trials stay PENDING.
+    blocks : sequence of Block
+        Compiled. Their ``trials.out``, ``state`` and ``curves`` are written; unfinished trials stay
+        PENDING.
     workers : int
         Threads to use.
     watch : callable
@@ -130,25 +134,41 @@ def run_block(
     stop : threading.Event, optional
         Set from another thread, it ends the run as Ctrl-C does.
     """
-    control = queue.controls()
-    order = np.argsort(-block.item_cost, kind="stable")
+    controls = [queue.controls() for _ in blocks]
+    calls = []
+    for block, control in zip(blocks, controls):
+        order = np.argsort(-block.item_cost, kind="stable")
+        data = control, order, block.item_cost, block.trials, block.constants()
+        calls.append((runner(block), data))
     finished, stop = False, threading.Event() if stop is None else stop
-    data = (control, order, block.item_cost, block.trials, block.constants())
-    with ONE_BLAS_THREAD if block.calls_blas else contextlib.nullcontext():
+
+    def look() -> None:
+        done = (sum(int(control[k]) for control in controls) for k in (queue.COST, queue.DONE))
+        watch(*done)
+
+    blas = any(block.calls_blas for block in blocks)
+    with ONE_BLAS_THREAD if blas else contextlib.nullcontext():
         running: list[Future] = []
         try:
             for _ in range(workers):
-                running.append(threads().submit(runner(block), *data))
+                running.append(threads().submit(run_all, calls))
             while wait(running, POLL).not_done and not stop.is_set():
                 check_interrupt()
-                watch(int(control[queue.COST]), int(control[queue.DONE]))
-            watch(int(control[queue.COST]), int(control[queue.DONE]))
+                look()
+            look()
             finished = not stop.is_set()
         except KeyboardInterrupt:
             pass
         finally:
-            control[queue.STOP] = 1
+            for control in controls:
+                control[queue.STOP] = 1
             wait(running)
     for worker in running:
         worker.result()
     return finished
+
+
+def run_all(calls: Sequence[tuple[Callable, tuple]]) -> None:
+    """Run one kernel after the other: the work of one thread."""
+    for run, data in calls:
+        run(*data)

@@ -36,7 +36,8 @@ def sampled(plan: Any) -> Sample:
 
     A plan keeps the answer: ``plan.sample``.
     """
-    most = SHAPES if "hidden" in plan.space.names else LOOKED_AT
+    remade = set(getattr(plan.problem, "axes", ())) & set(plan.space.names)
+    most = SHAPES if remade else LOOKED_AT
     ids = spaced_ids(plan.size, most)
     steps = points = scratch = 0
     costs: list[int] = []

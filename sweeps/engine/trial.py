@@ -45,6 +45,9 @@ from sweeps.problems.base import DataProblem
 
 __all__ = ["linked", "parts", "scratch", "scratch_bytes"]
 
+TEST, VAL, TRAIN = range(3)
+"""Parts of the rows, in the order in which they are evaluated."""
+
 
 @jitable
 def scratch(t):
@@ -63,15 +66,17 @@ def scratch(t):
         np.empty(1, t.kept.counters.dtype),
         np.empty(n_params if t.watch.grad_variance >= 0 else 0),
         np.empty(n_params if t.watch.update_norm >= 0 else 0, t.X.dtype),
+        np.empty(n_params if t.watch.restores_best else 0, t.X.dtype),
+        np.empty(t.sizes.outputs, t.X.dtype),
     )
 
 
 def scratch_bytes(sizes: Sizes, X: np.ndarray, y: np.ndarray, watch: Watch) -> int:
     """Return how many bytes :func:`scratch` allocates, in Python's integers, which have no end."""
-    before = sizes.n_params if watch.update_norm >= 0 else 0
+    copies = sizes.n_params * ((watch.update_norm >= 0) + watch.restores_best)
     mean = sizes.n_params if watch.grad_variance >= 0 else 0
     table = sizes.rows * ((sizes.n_params + 15) // 16 * 16)
-    numbers = table + 2 * sizes.n_params + sizes.work + before
+    numbers = table + 2 * sizes.n_params + sizes.work + sizes.outputs + copies
     copied = sizes.batch * sum(a[:1].nbytes for a in (X, y))
     return X.itemsize * numbers + 8 * (sizes.clock + mean + len(X)) + COUNTERS.itemsize + copied
 
@@ -106,6 +111,7 @@ def pause(i, s, t):
     copy(t.kept.out[i], t.out[i])
     copy(t.kept.clock[i], s.clock)
     copy(t.kept.mean[i], s.mean)
+    copy(t.kept.best[i], s.best)
     for k in range(s.x.shape[0]):
         copy(t.kept.x[i, k], s.x[k])
 
@@ -118,6 +124,7 @@ def resume(i, s, t, links):
     copy(t.out[i], t.kept.out[i])
     copy(s.clock, t.kept.clock[i])
     copy(s.mean, t.kept.mean[i])
+    copy(s.best, t.kept.best[i])
     for k in range(s.x.shape[0]):
         copy(s.x[k][: s.grad.size], t.kept.x[i, k])
     if trial.batch < t.X.shape[0]:
@@ -142,7 +149,10 @@ def minibatch(i, s, t, links):
         copy_rows(s.y, y, s.order, low, low + rows)
         X, y = s.X[:rows], s.y[:rows]
     theta = s.x[0][: s.grad.size]
-    return call(links.loss, 0.0, (theta, X, y, links.words, s.grad, s.work)), rows
+    loss = call(links.loss, 0.0, (theta, X, y, links.words, s.grad, s.work))
+    if trial.l2 > 0.0:
+        call(links.penalize, None, (s.grad, theta, trial.l2, links.penalised))
+    return loss, rows
 
 
 @inlinable
@@ -157,41 +167,64 @@ def descend(i, s, t, links, step, rows):
     scale = call(links.scale, 0.0, (trial.schedule, float(step - 1), a))
     copy(s.before, s.x[0])
     call(links.advance, None, (t.h[i], scale, s.clock, s.grad, s.x))
+    if trial.l1 > 0.0:
+        call(links.shrink, None, (s.x, t.h[i, 0] * scale * trial.l1, links.penalised))
     if s.before.size:
         call(links.note_move, None, (now, s.before, s.x[0][: s.grad.size]))
 
 
 @jitable
-def measure(i, s, t, links, train):
-    """Evaluate the current parameters; write the loss and accuracy, return the loss."""
-    column = TRAIN_LOSS if train else TEST_LOSS
-    X, y = (t.X, t.y) if train else (t.X_test, t.y_test)
+def answered(i, s, t, links):
+    """Return the parameters to evaluate with, which for some rules are not those being stepped."""
     theta = s.x[0][: s.grad.size]
     if links.answer != 0:
         call(links.answer, None, (t.h[i], s.x, s.answer))
         theta = s.answer
+    return theta
+
+
+@jitable
+def measure(i, s, t, links, theta, part):
+    """Evaluate parameters on the rows of a part; write what is measured, return the loss."""
+    watch = t.watch
+    X, y, column, scores = t.X, t.y, TRAIN_LOSS, watch.train_scores
+    if part == TEST:
+        X, y, column, scores = t.X_test, t.y_test, TEST_LOSS, watch.test_scores
+    elif part == VAL:
+        X, y, column, scores = t.X_val, t.y_val, watch.val, watch.val_scores
     arguments = theta, X, y, links.words, s.grad, s.work
     loss, accuracy = call(links.evaluate, (0.0, 0.0), arguments)
     t.out[i, column], t.out[i, column + 1] = loss, accuracy
+    if scores >= 0:
+        out = t.out[i, scores : scores + watch.n_scores]
+        call(links.score, None, (theta, X, y, links.words, s.work, s.outputs, out))
     return loss
 
 
 @jitable
 def check(i, s, t, links, step):
     """Look at the trial; return the step of the next check, or 0 if it ends here."""
-    for train in range(2):
-        if t.watch.check_train if train == 1 else t.watch.check_test:
-            measure(i, s, t, links, train == 1)
-    arguments = i, step, s.counters[0], s.mean, t.settings[i], t.watch, t.out, t.curves
-    return call(links.record, 0, arguments)
+    theta, now = answered(i, s, t, links), s.counters[0]
+    for part, wanted in enumerate((t.watch.check_test, t.watch.check_val, t.watch.check_train)):
+        if wanted:
+            measure(i, s, t, links, theta, part)
+    best = now.best
+    arguments = i, step, now, s.mean, t.settings[i], t.watch, t.out, t.curves
+    due = call(links.record, 0, arguments)
+    if now.best > best:
+        copy(s.best, theta)
+    return due
 
 
 @jitable
 def finish(i, s, t, links, step, ended):
     """Evaluate the parameters; at the end, a loss that is not finite is a divergence."""
-    for train in range(2):
-        if train == 1 or t.X_test.shape[0]:
-            loss = measure(i, s, t, links, train == 1)
+    theta = answered(i, s, t, links)
+    if ended and t.watch.restores_best and s.counters[0].best > -np.inf:
+        theta = s.best
+    for part, rows in enumerate((t.X_test.shape[0], t.X_val.shape[0], t.X.shape[0])):
+        if rows > 0:
+            loss = measure(i, s, t, links, theta, part)
     if ended and not abs(loss) < np.inf:
         return diverge(i, s, t, step)
     t.out[i, STEPS_DONE] = step
@@ -242,7 +275,7 @@ def recording():
         out[i, TRAIN_LOSS] = now.loss_sum / now.rows_seen
         out[i, BEST_LOSS] = min(out[i, BEST_LOSS], out[i, TRAIN_LOSS])
         now.loss_sum, now.rows_seen = 0.0, 0
-        if out.shape[1] > len(RESULTS):
+        if watch.grad_norm >= 0 or watch.grad_variance >= 0 or watch.update_norm >= 0:
             measured = tallied(now, mean, trial.batch)
             columns = watch.grad_norm, watch.grad_variance, watch.update_norm
             for k in range(len(measured)):
@@ -275,6 +308,8 @@ def diverge(i, s, t, step):
     t.out[i, STEPS_DONE] = step
     t.out[i, DIVERGED_STEP] = step
     for k in range(TRAIN_ACCURACY, TEST_ACCURACY + 1):
+        t.out[i, k] = np.nan
+    for k in range(t.watch.extra, t.out.shape[1]):
         t.out[i, k] = np.nan
     t.state[i] = State.DIVERGED
     return True

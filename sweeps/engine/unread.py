@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastopt.schedules import SCHEDULES
+from sweeps.engine.block import Block
 from sweeps.engine.columns import alike
 from sweeps.engine.data_order import SHUFFLES
-from sweeps.engine.plan import Block
 from sweeps.problems.landscapes import Landscape
 
 __all__ = ["IDLE", "Idle", "Look", "Unread", "look_at"]

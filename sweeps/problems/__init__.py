@@ -1,6 +1,6 @@
 """Objectives: regressions and MLPs on shipped or own data, the user's own losses, landscapes.
 
-To add a dataset write a row of :data:`sweeps.problems.data.DATASETS`, to add a test function one of
+To add a dataset write a row of :data:`sweeps.problems.datasets.LOADERS`, to add a test function one of
 :data:`sweeps.problems.functions.FUNCTIONS`; to add a kind of problem write its functions in a file
 here and a constructor that returns a :class:`DataProblem`. Imports common.
 """
@@ -12,16 +12,18 @@ from collections.abc import Callable
 from sweeps.problems.base import DataProblem
 from sweeps.problems.custom import custom
 from sweeps.problems.data import (
+    linear_regression,
+    logistic_regression,
+    mlp,
+    softmax_regression,
+)
+from sweeps.problems.datasets import (
     DATASETS,
     breast_cancer,
     diabetes,
     digits,
     iris,
-    linear_regression,
-    logistic_regression,
-    mlp,
     moons,
-    softmax_regression,
     wine,
 )
 from sweeps.problems.functions import (

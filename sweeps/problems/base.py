@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError, shortened
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.pickling import Shippable
 
 __all__ = ["DataProblem", "check_rows", "no_rows"]
@@ -47,12 +47,29 @@ class DataProblem(Shippable):
         What it was made with, by name: ``loss`` and ``activation`` of a network.
     hidden : tuple of int
         Widths of the hidden layers, if it has any.
-    reshape : callable, optional
-        ``reshape(problem, hidden)`` returns it with other hidden layers, on the same data.
+    X_val, y_val : ndarray, optional
+        Rows for choosing: evaluated like test rows, and what trials are ranked by if there are any.
+    metrics : tuple of str
+        What else is measured on all parts of the rows, beside loss and accuracy.
+    score : callable, optional
+        ``score(theta, X, y, aux, work, outputs, out)`` writes one number for each of the metrics to
+        ``out``; ``outputs``, flat, has room for ``n_outputs`` numbers a row.
+    n_outputs : int
+        Outputs of the model for a row, if there are metrics.
+    penalised : ndarray of int64, shape (2 k,)
+        Where the weights of each layer begin and end in ``theta``: what ``l1`` and ``l2`` shrink.
+    axes : dict of str to object
+        Axes whose values remake the problem (``hidden``, ``fold``, ...), each with its value here.
+    recipe : object, optional
+        Its ``remade(problem, values)`` returns the problem with other values of some of the axes,
+        and ``refitted(problem)`` with its validation rows among those it trains on.
     classes : ndarray or None
         Labels as the user named them: ``classes[y]`` are those of the rows; None in a regression.
     mean, scale : ndarray of float64 or None
         ``X * scale + mean`` are the features as they were given; None if they are as given.
+    preprocess : transformer or None
+        What made ``X`` of the features as they were given, fitted on training rows, if that is no
+        shift and scale.
 
     Examples
     --------
@@ -78,18 +95,73 @@ class DataProblem(Shippable):
     theta0: np.ndarray | None = None
     options: dict[str, Any] = field(default_factory=dict)
     hidden: tuple[int, ...] = ()
-    reshape: Callable[[DataProblem, tuple[int, ...]], DataProblem] | None = None
+    X_val: Any = None
+    y_val: Any = None
+    metrics: tuple[str, ...] = ()
+    score: Callable | None = None
+    n_outputs: int = 0
+    penalised: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Any = None
     # What trials do not depend on: no part of a problem's identity in a store.
     classes: np.ndarray | None = field(default=None, compare=False)
     mean: np.ndarray | None = field(default=None, compare=False)
     scale: np.ndarray | None = field(default=None, compare=False)
+    preprocess: Any = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, like in (("X_val", self.X), ("y_val", self.y)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, no_rows(like))
 
     def __repr__(self) -> str:
-        test = f", {len(self.X_test)} test" if len(self.X_test) else ""
+        parts = (("validation", self.X_val), ("test", self.X_test))
+        more = "".join(f", {len(rows)} {name}" for name, rows in parts if len(rows))
         return (
-            f"{self.name}: {len(self.X)} training rows{test}, {self.n_params} parameters, "
+            f"{self.name}: {len(self.X)} training rows{more}, {self.n_params} parameters, "
             f"{self.X.dtype}"
         )
+
+    def varied(self, **values: Any) -> DataProblem:
+        """Return this problem with other values of some of its axes.
+
+        Parameters
+        ----------
+        **values
+            By the names in ``axes``: ``hidden="32-16"``, ``activation="tanh"``, ``fold=2``.
+
+        Raises
+        ------
+        SpecError
+            It has no such axis, or the axis no such value.
+
+        Examples
+        --------
+        >>> from sweeps import problems
+        >>> problem = problems.iris(hidden=(8,)).varied(hidden="4-4", activation="tanh")
+        >>> problem.hidden, problem.axes["activation"]
+        ((4, 4), 'tanh')
+        """
+        for name in values:
+            if name not in self.axes:
+                known = ", ".join(self.axes) or "none"
+                raise SpecError(
+                    f"{shortened(name)}={shortened(values[name])}: {self.name} has no such axis"
+                    f"{did_you_mean(name, self.axes)}; it has {known}"
+                )
+        return self.recipe.remade(self, values) if values else self
+
+    def refitted(self) -> DataProblem:
+        """Return this problem with its validation rows among those it trains on.
+
+        Raises
+        ------
+        SpecError
+            It has no validation rows.
+        """
+        if not self.has_validation or self.recipe is None:
+            raise SpecError(f"{self.name} has no validation rows to train on as well")
+        return self.recipe.refitted(self)
 
     def with_hidden(self, hidden: int | str) -> DataProblem:
         """Return this problem with other hidden layers: a value of the axis ``hidden``.
@@ -111,15 +183,14 @@ class DataProblem(Shippable):
         >>> problem.with_hidden(4).hidden, problem.with_hidden("16").hidden
         ((4, 4), (16,))
         """
-        if self.reshape is None:
+        if "hidden" not in self.axes:
             raise SpecError(f"hidden={shortened(hidden)}: {self.name} is not a network of layers")
-        if self.theta0 is not None:
-            raise SpecError(
-                f"hidden={shortened(hidden)}: the initial parameters (theta0) of {self.name} "
-                "are fixed, and "
-                f"fit its own layers {self.hidden}; leave theta0 out to have them drawn"
-            )
-        return self.reshape(self, widths_of(self, hidden))
+        return self.varied(hidden=hidden)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation rows, by which trials are chosen."""
+        return len(self.X_val) > 0
 
     @property
     def has_test(self) -> bool:

@@ -1,11 +1,8 @@
-"""Regressions and MLPs on the datasets that ship with scikit-learn, or on the user's arrays."""
+"""Regressions and networks on the user's arrays."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +10,7 @@ import pandas as pd
 
 from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
 from sweeps.problems import mlp as net
-from sweeps.problems.arrays import as_dataset, cast, refuse_other_columns, standardized
+from sweeps.problems.arrays import as_dataset, numbers_of, refuse_other_columns
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.labels import (
     classes_of,
@@ -23,15 +20,18 @@ from sweeps.problems.labels import (
     plain,
     ravelled,
 )
-from sweeps.problems.prepared import prepared
+from sweeps.problems.networks import network_on
+from sweeps.problems.source import STANDARDIZE, Source
 
 __all__ = [
-    "DATASETS",
+    "encoded",
     "linear_regression",
     "logistic_regression",
     "mlp",
     "softmax_regression",
 ]
+
+SQUARED = "squared_error"
 
 
 def mlp(
@@ -40,6 +40,16 @@ def mlp(
     X_test: Any = None,
     y_test: Any = None,
     *,
+    X_val: Any = None,
+    y_val: Any = None,
+    validation: Any = None,
+    test: Any = None,
+    folds: Any = None,
+    groups: Any = None,
+    time: Any = None,
+    split_seed: int = 0,
+    weights: Any = None,
+    class_weight: Any = None,
     hidden: Sequence[int] = (32,),
     activation: str = "relu",
     loss: str | None = None,
@@ -60,6 +70,17 @@ def mlp(
         text, may be either: ``loss`` says which.
     X_test, y_test : array_like, optional
         Rows that are evaluated, never trained on. Their labels are among those of ``y``.
+    X_val, y_val : array_like, optional
+        Rows that are evaluated to choose among trials, never trained on.
+    validation, test, folds, groups, time
+        Which rows of ``X`` are held out to choose and to judge, instead of giving them apart: see
+        :func:`sweeps.problems.splits.split_rows`. With ``folds``, ``fold`` is an axis of sweeps.
+    split_seed : int
+        Which rows those are.
+    weights : (n,) array_like, optional
+        What the rows of ``X`` count for; a loss is :math:`\sum_i w_i l_i / \sum_i w_i`.
+    class_weight : "balanced" or dict, optional
+        What the training rows of each class count for, as in scikit-learn.
     hidden : sequence of int
         Widths of the hidden layers; ``()`` is a linear model.
     activation : {"relu", "tanh"}
@@ -104,83 +125,69 @@ def mlp(
     >>> problem.classes[problem.y[:3]]
     array(['no', 'yes', 'no'], dtype='<U3')
     """
-    table = as_dataset("X", X)
-    test = None if X_test is None else as_dataset("X_test", X_test)
-    refuse_other_columns(X, X_test)
     categorical = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
-    y, y_test = plain("y", y), None if y_test is None else plain("y_test", y_test)
-    check_rows(table, y, name)
-    if test is not None or y_test is not None:
-        check_rows(() if test is None else test, () if y_test is None else y_test, f"{name} (test)")
-    if test is not None and test.shape[1] != table.shape[1]:
-        raise ArrayError(f"X has {table.shape[1]} features and X_test has {test.shape[1]}")
+    tables, targets = _read(name, X, y, (("val", X_val, y_val), ("test", X_test, y_test)))
     if loss is None:
-        loss = "softmax_cross_entropy" if is_classification(y, categorical) else "squared_error"
-    scaled = standardized(table, test) if standardize else (table, test, None, None)
-    targets = _targets(loss, y, y_test, dtype)
-    return _network(name, scaled, targets, loss, hidden, activation, dtype, theta0)
-
-
-def _network(
-    name: str,
-    features: Sequence[Any],
-    targets: tuple[np.ndarray, np.ndarray, np.ndarray | None],
-    loss: str,
-    hidden: Sequence[int],
-    activation: str,
-    dtype: Any,
-    theta0: Any,
-) -> DataProblem:
-    """Make a network on checked arrays: features, test features, and the scaler's numbers."""
-    X, test, mean, scale = features
-    y, y_test, classes = targets
-    X = cast("X", X, dtype)
-    X_test = no_rows(X) if test is None else cast("X_test", test, dtype, told=False)
-    outputs = (1 if loss == "logistic" else len(classes)) if classes is not None else y.shape[1]
-    widths = _widths(hidden)
-    sizes = (X.shape[1], *widths, outputs)
-    if activation not in net.ACTIVATIONS:
-        raise SpecError(
-            f"activation must be one of {', '.join(net.ACTIVATIONS)}; got {shortened(activation)}"
-            f"{did_you_mean(activation, net.ACTIVATIONS)}"
-        )
-    loss_and_grad, evaluate = net.functions(loss)
-    return DataProblem(
-        name=name,
-        loss_and_grad=loss_and_grad,
-        evaluate=evaluate,
-        init=net.glorot_uniform,
-        X=X,
-        y=y,
-        X_test=X_test,
-        y_test=y_test,
-        work_rows=net.BLOCK,
-        theta0=_initial(theta0, net.n_parameters(sizes), X.dtype),
-        options={"loss": loss, "activation": activation},
-        hidden=widths,
-        reshape=_reshaped,
+        loss = "softmax_cross_entropy" if is_classification(targets[0], categorical) else SQUARED
+    target, classes = encoded(loss, targets)
+    fixed = {"validation": validation, "test": test, "folds": folds}
+    source = Source(
+        np.concatenate(tables),
+        target,
+        weights=_weights(weights, tables),
+        split=_split_options(tables, fixed, groups, time),
+        seed=split_seed,
+        preprocess=STANDARDIZE if standardize else None,
+        class_weight=class_weight,
         classes=classes,
-        mean=mean,
-        scale=scale,
-        **_sized(sizes, np.array([net.ACTIVATIONS[activation]], np.int64)),
+    )
+    return network_on(
+        source,
+        hidden=hidden,
+        activation=activation,
+        name=name,
+        loss=loss,
+        classes=classes,
+        dtype=dtype,
+        theta0=theta0,
     )
 
 
-def _sized(sizes: tuple[int, ...], activation: np.ndarray) -> dict[str, Any]:
-    """Return what a problem says of its layers."""
-    return {
-        "n_params": net.n_parameters(sizes),  # refuses what no int64 can count
-        "aux": (np.array(sizes, np.int64), activation),
-        "work_per_row": net.work_per_row(sizes),
-        "flops_per_row": 6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
-    }
+def _read(name: str, X: Any, y: Any, more: Sequence[tuple[str, Any, Any]]) -> tuple[list, list]:
+    """Return the tables of features and the targets: of training rows, and of those given apart."""
+    tables, targets = [as_dataset("X", X)], [plain("y", y)]
+    check_rows(tables[0], targets[0], name)
+    for part, features, labels in more:
+        given = features is not None or labels is not None
+        refuse_other_columns(X, features)
+        table = () if features is None else as_dataset(f"X_{part}", features)
+        target = () if labels is None else plain(f"y_{part}", labels)
+        if given:
+            check_rows(table, target, f"{name} ({part})")
+            if table.shape[1] != tables[0].shape[1]:
+                raise ArrayError(
+                    f"X has {tables[0].shape[1]} features and X_{part} has {table.shape[1]}"
+                )
+        tables.append(table if given else no_rows(tables[0]))
+        targets.append(target if given else targets[0][:0])
+    return tables, targets
 
 
-def _reshaped(problem: DataProblem, hidden: tuple[int, ...]) -> DataProblem:
-    sizes, activation = problem.aux
-    ends = sizes.tolist()
-    layers = _sized((ends[0], *hidden, ends[-1]), activation)
-    return dataclasses.replace(problem, hidden=hidden, **layers)
+def _split_options(
+    tables: Sequence[np.ndarray], fixed: Mapping[str, Any], groups: Any, time: Any
+) -> dict[str, Any]:
+    """Return how rows are split: as asked, rows that are given apart being what they are."""
+    ends = np.cumsum([len(table) for table in tables]).tolist()
+    split = {**fixed, "groups": groups, "time": time}
+    for k, (name, argument) in enumerate((("validation", "X_val"), ("test", "X_test")), 1):
+        if len(tables[k]):
+            if fixed[name]:
+                raise SpecError(
+                    f"{argument} gives the {name} rows, and {name}={shortened(fixed[name])} would "
+                    "draw others; keep one of them"
+                )
+            split[name] = np.arange(ends[k - 1], ends[k])
+    return {name: value for name, value in split.items() if value is not None}
 
 
 def softmax_regression(
@@ -235,142 +242,38 @@ def linear_regression(
     )
 
 
-def _widths(hidden: Any) -> tuple[int, ...]:
-    widths = tuple(hidden) if isinstance(hidden, Sequence) else (hidden,)
-    for width in widths:
-        if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
-            raise SpecError(
-                f"hidden must be a sequence of layer widths >= 1; got {shortened(hidden)}"
-            )
-    return tuple(int(w) for w in widths)
-
-
-def _targets(loss: str, y: np.ndarray, y_test: np.ndarray | None, dtype: Any) -> tuple:
-    """Return both target arrays as the loss wants them, and the classes of labels."""
+def encoded(loss: str, parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the targets of all parts, labels by their numbers, and the classes of labels."""
     if loss not in net.LOSSES:
         names = ", ".join(net.LOSSES)
         near = did_you_mean(loss, net.LOSSES)
         raise SpecError(f"loss must be one of {names}; got {shortened(loss)}{near}")
-    if loss == "squared_error":
-        made = measured("y", y, dtype)
-        test = no_rows(made) if y_test is None else measured("y_test", y_test, dtype, told=False)
-        if test.shape[1] != made.shape[1]:
-            raise ArrayError(f"y has {made.shape[1]} outputs a row and y_test has {test.shape[1]}")
-        return made, test, None
-    y, y_test = ravelled("y", y), None if y_test is None else ravelled("y_test", y_test)
-    classes = classes_of(loss, y)
-    test = y[:0] if y_test is None else y_test
-    return numbered("y", y, classes), numbered("y_test", test, classes), classes
+    names = ("y", "y_val", "y_test")
+    if loss == SQUARED:
+        made = [measured(name, y, "float64") for name, y in zip(names, parts) if len(y)]
+        for name, y in zip(names[1:], made[1:]):
+            if y.shape[1] != made[0].shape[1]:
+                raise ArrayError(
+                    f"y has {made[0].shape[1]} outputs a row and {name} has {y.shape[1]}"
+                )
+        return np.concatenate(made), None
+    labels = [ravelled(name, y) for name, y in zip(names, parts)]
+    classes = classes_of(loss, labels[0])
+    return np.concatenate([numbered(*pair, classes) for pair in zip(names, labels)]), classes
 
 
-def _initial(theta0: Any, n: int, dtype: np.dtype) -> np.ndarray | None:
-    if theta0 is None:
+def _weights(weights: Any, tables: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Return the weights of all rows; those given apart count for one each."""
+    if weights is None:
         return None
-    theta0 = cast("theta0", as_dataset("theta0", np.reshape(theta0, (1, -1))), dtype)[0]
-    if theta0.size != n:
-        raise ArrayError(f"theta0 has {theta0.size} numbers; the model has {n} parameters")
-    return theta0
-
-
-def _sklearn(loader: str, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-    import sklearn.datasets
-
-    return getattr(sklearn.datasets, loader)(return_X_y=True, **options)
-
-
-def _moons() -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.datasets import make_moons
-
-    return make_moons(1000, noise=0.2, random_state=42)
-
-
-def _split(load: Callable, test_size: float, split_seed: int, standardize: bool) -> list[Any]:
-    """Return targets and test targets, features and test features, and the scaler's numbers."""
-    from sklearn.model_selection import train_test_split
-
-    X, y = load()
-    labels = y if y.dtype.kind in "iu" else None
-    options = {"test_size": test_size, "random_state": split_seed, "stratify": labels}
-    train, test, target, target_test = (
-        train_test_split(X, y, **options) if test_size else (X, None, y, None)
-    )
-    # All that needs scikit-learn is done here, whose results are kept.
-    scaled = standardized(train, test) if standardize else (train, test, None, None)
-    return [target, target_test, *scaled]
-
-
-def _dataset(name: str, load: Callable) -> Callable[..., DataProblem]:
-    """Make the constructor of a named dataset."""
-
-    def build(
-        *,
-        hidden: Sequence[int] = (32,),
-        activation: str = "relu",
-        loss: str | None = None,
-        test_size: float = 0.25,
-        split_seed: int = 0,
-        standardize: bool = True,
-        dtype: str = "float32",
-        theta0: Any = None,
-    ) -> DataProblem:
-        if not 0.0 <= test_size < 1.0:
-            raise SpecError(f"test_size must be in [0, 1); got {shortened(test_size)}")
-        split = functools.partial(_split, load, test_size, split_seed, bool(standardize))
-        # Anything but a number may split otherwise every time.
-        is_fixed = isinstance(split_seed, int | np.integer)
-        made_by = test_size, bool(standardize)
-        parts = prepared(name, split, *made_by, int(split_seed)) if is_fixed else split()
-        y, y_test, *features = parts
-        if loss is None:
-            loss = "softmax_cross_entropy" if y.dtype.kind in "iu" else "squared_error"
-        targets = _targets(loss, y, y_test, dtype)
-        return _network(name, features, targets, loss, hidden, activation, dtype, theta0)
-
-    build.__name__ = build.__qualname__ = name
-    build.__doc__ = f"""{(load.__doc__ or "").strip()}
-
-    Parameters
-    ----------
-    hidden, activation, loss, standardize, dtype, theta0
-        As for :func:`sweeps.problems.mlp`; ``hidden=()`` is a linear model.
-    test_size : float
-        Share of the rows kept for testing, stratified by label; 0 for none.
-    split_seed : int
-        Which rows those are.
-
-    Returns
-    -------
-    DataProblem
-
-    Examples
-    --------
-    >>> problem = {name}(hidden=())
-    >>> problem.name, problem.has_test
-    ('{name}', True)
-    """
-    return build
-
-
-def _load(name: str, loader: str, summary: str) -> Callable[..., DataProblem]:
-    load = functools.partial(_sklearn, loader)
-    load.__doc__ = summary
-    return _dataset(name, load)
-
-
-_moons.__doc__ = "Two interleaved half circles: 1 000 points with noise 0.2, 2 classes."
-
-DATASETS: dict[str, Callable[..., DataProblem]] = {
-    "digits": _load(
-        "digits", "load_digits", "Handwritten digits: 1 797 images of 8 x 8, 10 classes."
-    ),
-    "iris": _load("iris", "load_iris", "Iris flowers: 150 rows of 4 features, 3 classes."),
-    "wine": _load("wine", "load_wine", "Wines: 178 rows of 13 features, 3 classes."),
-    "breast_cancer": _load(
-        "breast_cancer", "load_breast_cancer", "Tumours: 569 rows of 30 features, 2 classes."
-    ),
-    "diabetes": _load("diabetes", "load_diabetes", "Diabetes progression: 442 rows, 10 features."),
-    "moons": _dataset("moons", _moons),
-}
-
-digits, iris, wine, breast_cancer, diabetes, moons = DATASETS.values()
-__all__ += list(DATASETS)
+    read = numbers_of("weights", weights).ravel()
+    if len(read) != len(tables[0]):
+        raise ArrayError(
+            f"weights has {len(read)} numbers and X has {len(tables[0])} rows; give one a row"
+        )
+    wrong = np.flatnonzero(~(np.isfinite(read) & (read >= 0.0)))
+    if len(wrong):
+        raise ArrayError(
+            f"weights[{wrong[0]}] is {read[wrong[0]]}; weights must be finite numbers >= 0"
+        )
+    return np.concatenate([read, np.ones(sum(map(len, tables[1:])))])

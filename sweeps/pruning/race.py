@@ -14,9 +14,10 @@ from sweeps.common.interrupt import deferred_interrupts
 from sweeps.common.progress import Progress
 from sweeps.common.resources import format_bytes, free_memory
 from sweeps.common.states import State
+from sweeps.engine.block import Block
 from sweeps.engine.checkpoints import Paused
 from sweeps.engine.chunks import Chunk, Rows, launch_size, run_blocks
-from sweeps.engine.plan import Block, Plan
+from sweeps.engine.plan import Plan
 from sweeps.engine.tables import Parts
 from sweeps.pruning import Pruner, Round, estimate_pruning, play_rounds
 from sweeps.running.collect import Collector

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from fastopt.compile import kernel
+from sweeps.engine.block import Block
 from sweeps.engine.callees import ordering, own
 from sweeps.engine.monitoring import clipping
-from sweeps.engine.plan import Block
 from sweeps.engine.records import Trials
 from sweeps.problems.base import DataProblem
 

@@ -18,9 +18,10 @@ from fastopt.rules.clocks import new_clock
 from fastopt.schedules import SCHEDULES, factor
 from sweeps.common.names import refuse_repeated
 from sweeps.common.states import State
+from sweeps.engine.block import Block
 from sweeps.engine.callees import at_lr
-from sweeps.engine.plan import Block, Plan
-from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem, compile_block, run_block
+from sweeps.engine.plan import Plan
+from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem, compile_block, run_together
 from sweeps.problems.base import DataProblem
 from sweeps.running.check import check
 from sweeps.running.estimate import refuse_too_large
@@ -135,7 +136,7 @@ def run_one_trial(plan: Plan, i: int, steps: int | None = None, **changes: Any) 
     if steps is not None:
         block.trials.settings["steps"], block.trials.settings["patience"] = steps, 0
     compile_block(block)
-    if not run_block(block, 1, lambda cost, done: None):
+    if not run_together([block], 1, lambda cost, done: None):
         raise KeyboardInterrupt
     return block
 

@@ -100,7 +100,7 @@ def test_ten_columns_fit_a_terminal_of_80(spec, monkeypatch):
 
 
 def test_a_dry_run_says_how_much_work_it_is(spec, monkeypatch):
-    monkeypatch.setattr(chunks, "run_block", None)  # calling it would fail
+    monkeypatch.setattr(chunks, "run_together", None)  # calling it would fail
     done = call("sweep", spec, "--dry-run")
     assert done.exit_code == 0, done.output
     rows = [line.strip("│ ").split("│") for line in done.stdout.splitlines() if "│" in line]
@@ -124,7 +124,7 @@ def test_a_dry_run_says_how_much_work_it_is(spec, monkeypatch):
     ids=str,
 )
 def test_wrong_usage_is_refused_before_the_run(spec, args, message, monkeypatch):
-    monkeypatch.setattr(chunks, "run_block", None)  # calling it would fail
+    monkeypatch.setattr(chunks, "run_together", None)  # calling it would fail
     done = call("sweep", spec, *args)
     assert done.exit_code == 2
     assert message in done.stderr

@@ -14,7 +14,7 @@ from sklearn import metrics
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from sweeps import problems
 from sweeps.engine.callees import own
-from sweeps.problems.data import DATASETS
+from sweeps.problems.datasets import DATASETS
 from sweeps.problems.mlp import ACTIVATIONS, LOSSES
 from tests.helpers import networks
 from tests.helpers.compiled import both

@@ -250,13 +250,13 @@ def test_trials_of_any_length_compete():
 
 def test_an_interrupted_race_knows_those_that_are_decided(monkeypatch):
     """Ctrl-C in a rung: the trials in it may have gone on, so the frame leaves them out."""
-    original, calls = chunks.run_block, []
+    original, calls = chunks.run_together, []
 
     def interrupted(block, *more):
         calls.append(block)
         return len(calls) < 7 and original(block, *more)
 
-    monkeypatch.setattr(chunks, "run_block", interrupted)
+    monkeypatch.setattr(chunks, "run_together", interrupted)
     pruned = run(BOWL, {"lr": LRS}, optimizer="sgd", steps=81, pruner=Hyperband())
     assert pruned.info["interrupted"]
     # Five rounds of bracket 4 and one of bracket 3; those in the next are left out.
@@ -346,7 +346,7 @@ def test_a_spec_with_a_wrong_pruner_is_refused(tmp_path, pruner, message):
 
 
 def test_what_makes_no_sense_is_refused(iris, monkeypatch):
-    monkeypatch.setattr(chunks, "run_block", lambda *a: pytest.fail("something ran"))
+    monkeypatch.setattr(chunks, "run_together", lambda *a: pytest.fail("something ran"))
     with pytest.raises(SpecError, match=r"all trials in epochs=..., or of all in steps"):
         run(iris, [{"epochs": [2]}, {"steps": [9]}], pruner="asha")
     with pytest.raises(SpecError, match=r"min_resources .* from 1 to 20; got 50"):

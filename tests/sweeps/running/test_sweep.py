@@ -29,7 +29,7 @@ def nothing_runs(monkeypatch):
     def fail(*args):
         raise AssertionError("a sweep with a mistake in it was started")
 
-    for name in ("compile_block", "run_block"):
+    for name in ("compile_block", "run_together"):
         monkeypatch.setattr(chunks_module, name, fail)
 
 
@@ -190,7 +190,7 @@ def blas_threads():
 
 def test_blas_threads_are_one_during_a_sweep_and_as_before_after_it(iris, monkeypatch):
     before, during = blas_threads(), []
-    original = chunks_module.run_block
+    original = chunks_module.run_together
 
     def watched(block, workers, watch, stop):
         def look(*progress):
@@ -199,7 +199,7 @@ def test_blas_threads_are_one_during_a_sweep_and_as_before_after_it(iris, monkey
 
         return original(block, workers, look, stop)
 
-    monkeypatch.setattr(chunks_module, "run_block", watched)
+    monkeypatch.setattr(chunks_module, "run_together", watched)
     # Some 0.2 s: a sweep that ends before the first look would show nothing.
     sweep(iris, {"seed": range(200)}, optimizer="sgd", epochs=100, progress=False)
     assert during

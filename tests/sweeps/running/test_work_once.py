@@ -69,7 +69,7 @@ def test_a_sample_is_of_the_plan_that_has_it():
 def test_a_trace_trains_twice_and_a_replay_too(monkeypatch):
     """Once for how long the trial is, by its patience or target, and once for every step."""
     result = sweep(problems.ellipse(), SPACE, progress=False, **HOW)
-    calls = counting(monkeypatch, (tracing, "run_block"))
+    calls = counting(monkeypatch, (tracing, "run_together"))
     told = trace(problems.ellipse(), "adam", lr=0.1, steps=15)
     assert len(calls) == 2
     again = result.replay(3)
@@ -79,7 +79,7 @@ def test_a_trace_trains_twice_and_a_replay_too(monkeypatch):
 
 
 def test_a_walk_through_data_trains_only_by_itself(monkeypatch):
-    calls = counting(monkeypatch, (tracing, "run_block"))
+    calls = counting(monkeypatch, (tracing, "run_together"))
     diagnose(problems.iris(hidden=(8,), dtype="float64"), "sgd", lr=0.05, steps=30)
     assert calls == []
 

@@ -314,7 +314,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(expected,
         where.chmod(0o755)
         with nobody(where):
             opened = SweepResult.open(store).to_frame()
-            monkeypatch.setattr(chunks, "run_block", None)  # calling it would fail
+            monkeypatch.setattr(chunks, "run_together", None)  # calling it would fail
             for path in (store, store / "parts"):
                 with pytest.raises(
                     StoreError, match=f"{path}.* cannot be written: Permission"

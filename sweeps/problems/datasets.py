@@ -1,0 +1,148 @@
+"""Datasets that ship with scikit-learn, by name."""
+
+from __future__ import annotations
+
+import functools
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import SpecError, shortened
+from sweeps.problems.base import DataProblem
+from sweeps.problems.data import SQUARED, encoded
+from sweeps.problems.networks import Network, as_widths, data_axes
+from sweeps.problems.prepared import prepared
+from sweeps.problems.source import STANDARDIZE, Parts, Source
+
+__all__ = ["DATASETS"]
+
+
+def _sklearn(loader: str, **options: Any) -> tuple[np.ndarray, np.ndarray]:
+    import sklearn.datasets
+
+    return getattr(sklearn.datasets, loader)(return_X_y=True, **options)
+
+
+def _moons() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import make_moons
+
+    return make_moons(1000, noise=0.2, random_state=42)
+
+
+LOADERS: dict[str, tuple[Callable, str]] = {
+    "digits": (
+        functools.partial(_sklearn, "load_digits"),
+        "Handwritten digits: 1 797 images of 8 x 8, 10 classes.",
+    ),
+    "iris": (
+        functools.partial(_sklearn, "load_iris"),
+        "Iris flowers: 150 rows of 4 features, 3 classes.",
+    ),
+    "wine": (
+        functools.partial(_sklearn, "load_wine"),
+        "Wines: 178 rows of 13 features, 3 classes.",
+    ),
+    "breast_cancer": (
+        functools.partial(_sklearn, "load_breast_cancer"),
+        "Tumours: 569 rows of 30 features, 2 classes.",
+    ),
+    "diabetes": (
+        functools.partial(_sklearn, "load_diabetes"),
+        "Diabetes progression: 442 rows, 10 features.",
+    ),
+    "moons": (_moons, "Two interleaved half circles: 1 000 points with noise 0.2, 2 classes."),
+}
+"""Name -> what loads the features and targets of a dataset, and what it is."""
+
+
+def rows_of(name: str, loss: str | None, preprocess: str | None, seed: int, split: tuple) -> Source:
+    """Return the rows of a dataset, by default with the targets of the loss that fits them."""
+    # Raw arrays are kept, too: a process that has them does not import scikit-learn.
+    X, y = prepared(f"{name}_raw", LOADERS[name][0])
+    target, classes = encoded(loss or usual_loss(y), [y])
+    return Source(
+        np.asarray(X, np.float64), target, None, dict(split), seed, preprocess, classes=classes
+    )
+
+
+def usual_loss(y: np.ndarray) -> str:
+    """Return the loss that targets of this dtype are for."""
+    return "softmax_cross_entropy" if y.dtype.kind in "iu" else SQUARED
+
+
+def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
+    """Make the constructor of a named dataset."""
+
+    def build(
+        *,
+        hidden: Sequence[int] = (32,),
+        activation: str = "relu",
+        loss: str | None = None,
+        test_size: float = 0.25,
+        validation: Any = None,
+        folds: Any = None,
+        split_seed: int = 0,
+        standardize: bool = True,
+        dtype: Any = "float32",
+        theta0: Any = None,
+    ) -> DataProblem:
+        if not 0.0 <= test_size < 1.0:
+            raise SpecError(f"test_size must be in [0, 1); got {shortened(test_size)}")
+        given = {"test": test_size, "validation": validation, "folds": folds}
+        split = tuple((key, value) for key, value in given.items() if value)
+        made_by = name, loss, STANDARDIZE if standardize else None, split_seed, split
+        load = functools.partial(rows_of, *made_by)
+
+        def numbers_of() -> list[Any]:
+            source = load()
+            classes = source.classes
+            axes = data_axes(source)
+            return [*source.parts(dtype)[:-1], classes, np.array(list(axes))]
+
+        # Of a splitter nobody knows whether it splits alike every time.
+        fixed = all(
+            isinstance(value, numbers.Real)
+            for value in (split_seed, *given.values())
+            if value is not None
+        )
+        known = np.dtype(dtype).name, repr(made_by)
+        *rows, classes, names = prepared(name, numbers_of, *known) if fixed else numbers_of()
+        chosen = loss or usual_loss(rows[1])
+        network = Network(name, chosen, load, made_by, classes, rows[0].dtype, theta0)
+        start = {"fold": 0, "n_train": None, "label_noise": 0.0, "split_seed": split_seed}
+        axes = {"hidden": as_widths(hidden), "activation": activation}
+        return network.on(Parts(*rows), axes | {str(n): start[str(n)] for n in names})
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = f"""{summary}
+
+    Parameters
+    ----------
+    hidden, activation, loss, validation, folds, standardize, dtype, theta0
+        As for :func:`sweeps.problems.mlp`; ``hidden=()`` is a linear model.
+    test_size : float
+        Share of the rows kept for testing, stratified by label; 0 for none.
+    split_seed : int
+        Which rows those are.
+
+    Returns
+    -------
+    DataProblem
+
+    Examples
+    --------
+    >>> problem = {name}(hidden=())
+    >>> problem.name, problem.has_test
+    ('{name}', True)
+    """
+    return build
+
+
+DATASETS: dict[str, Callable[..., DataProblem]] = {
+    name: _dataset(name, summary) for name, (_, summary) in LOADERS.items()
+}
+
+digits, iris, wine, breast_cancer, diabetes, moons = DATASETS.values()
+__all__ += list(DATASETS)

@@ -1,0 +1,200 @@
+"""Networks on the rows of a source: how a problem is made, and made again with other settings."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
+from sweeps.common.pickling import Shippable
+from sweeps.problems import mlp as net
+from sweeps.problems.arrays import as_dataset, cast
+from sweeps.problems.base import DataProblem, widths_of
+from sweeps.problems.source import Parts, Source
+from sweeps.problems.summed import summed
+
+__all__ = ["DATA_AXES", "Network", "as_widths"]
+
+DATA_AXES = ("fold", "n_train", "label_noise", "split_seed")
+"""Axes of a problem that choose its rows; the others choose its model."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network(Shippable):
+    """What all networks of a problem have in common, whatever its axes.
+
+    Parameters
+    ----------
+    name : str
+        Of the problem.
+    loss : str
+        Name in :data:`sweeps.problems.mlp.LOSSES`.
+    source : callable
+        Returns the :class:`Source` of the rows; called when an axis asks for other rows.
+    origin : object
+        What says, in a store, which rows these are.
+    classes : ndarray or None
+        Labels by their numbers.
+    dtype : dtype
+        Of data, parameters and arithmetic.
+    theta0 : array_like, optional
+        Initial parameters; they fit one shape of the layers only.
+    """
+
+    name: str
+    loss: str
+    source: Callable[[], Source] = field(compare=False)
+    origin: Any
+    classes: np.ndarray | None = field(default=None, compare=False)
+    dtype: Any = np.dtype("float32")
+    theta0: Any = None
+
+    def on(self, parts: Parts, axes: Mapping[str, Any]) -> DataProblem:
+        """Return the problem of these rows, with a model as the axes say."""
+        widths, activation = axes["hidden"], axes["activation"]
+        outputs = n_outputs(self.loss, self.classes, parts.y)
+        sizes = (parts.X.shape[1], *widths, outputs)
+        if activation not in net.ACTIVATIONS:
+            raise SpecError(
+                f"activation must be one of {', '.join(net.ACTIVATIONS)}; got "
+                f"{shortened(activation)}{did_you_mean(activation, net.ACTIVATIONS)}"
+            )
+        loss_and_grad, evaluate = net.functions(self.loss)
+        rows = {name: getattr(parts, name) for name in ROWS}
+        return DataProblem(
+            name=self.name,
+            loss_and_grad=loss_and_grad,
+            evaluate=evaluate,
+            init=net.glorot_uniform,
+            **rows,
+            n_params=net.n_parameters(sizes),  # refuses what no int64 can count
+            aux=(np.array(sizes, np.int64), np.array([net.ACTIVATIONS[activation]], np.int64)),
+            work_per_row=net.work_per_row(sizes),
+            work_rows=net.BLOCK,
+            flops_per_row=6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
+            theta0=initial(self.theta0, net.n_parameters(sizes), parts.X.dtype),
+            options={"loss": self.loss, "activation": activation},
+            hidden=widths,
+            penalised=weights_in(sizes),
+            axes=dict(axes),
+            recipe=self,
+            classes=self.classes,
+            mean=parts.mean,
+            scale=parts.scale,
+            preprocess=parts.preprocess,
+        )
+
+    def remade(self, problem: DataProblem, values: Mapping[str, Any]) -> DataProblem:
+        """Return a problem of this network with other values of some of its axes."""
+        axes = {**problem.axes, **values}
+        if "hidden" in values:
+            if self.theta0 is not None:
+                raise SpecError(
+                    f"hidden={shortened(values['hidden'])}: the initial parameters (theta0) of "
+                    f"{self.name} are fixed, and fit its own layers {problem.hidden}; leave theta0 "
+                    "out to have them drawn"
+                )
+            axes["hidden"] = widths_of(problem, values["hidden"])
+        parts = rows_of(problem)
+        if any(name in DATA_AXES and axes[name] != problem.axes[name] for name in values):
+            parts = self.parts(axes)
+        return self._like(problem, self.on(parts, axes))
+
+    def refitted(self, problem: DataProblem) -> DataProblem:
+        """Return a problem of this network that trains on its validation rows as well."""
+        return self._like(problem, self.on(self.parts(problem.axes, refit=True), problem.axes))
+
+    def parts(self, axes: Mapping[str, Any], refit: bool = False) -> Parts:
+        """Return the rows that the axes choose."""
+        chosen = {name: axes[name] for name in DATA_AXES if name in axes}
+        return self.source().parts(self.dtype, refit=refit, **chosen)
+
+    def _like(self, problem: DataProblem, made: DataProblem) -> DataProblem:
+        return summed(made) if problem.options.get("summed") else made
+
+
+ROWS = ("X", "y", "X_val", "y_val", "X_test", "y_test")
+
+
+def rows_of(problem: DataProblem) -> Parts:
+    """Return the rows that a problem has."""
+    return Parts(
+        *(getattr(problem, name) for name in ROWS), problem.mean, problem.scale, problem.preprocess
+    )
+
+
+def data_axes(source: Source) -> dict[str, Any]:
+    """Return the axes that choose among the rows of a source, with the values they begin with."""
+    axes: dict[str, Any] = {"fold": 0} if source.n_folds > 1 else {}
+    axes["n_train"] = None
+    if source.classes is not None and source.y.ndim == 1:
+        axes["label_noise"] = 0.0
+    if source.is_drawn:
+        axes["split_seed"] = source.seed
+    return axes
+
+
+def network_on(source: Source, *, hidden: Any, activation: str, **settings: Any) -> DataProblem:
+    """Return the problem of a network on the rows of a source.
+
+    Parameters
+    ----------
+    source : Source
+    hidden, activation
+        As for :func:`sweeps.problems.mlp`.
+    **settings
+        Arguments of :class:`Network`.
+    """
+    network = Network(source=functools.partial(_same, source), origin=source, **settings)
+    axes = {"hidden": as_widths(hidden), "activation": activation, **data_axes(source)}
+    return network.on(network.parts(axes), axes)
+
+
+def _same(source: Source) -> Source:
+    return source
+
+
+def n_outputs(loss: str, classes: np.ndarray | None, y: np.ndarray) -> int:
+    """Return how many numbers a model puts out for a row."""
+    if classes is not None:
+        return 1 if loss == "logistic" else len(classes)
+    return int(y.shape[1])
+
+
+def weights_in(sizes: Sequence[int]) -> np.ndarray:
+    """Return where the weights of each layer begin and end in the parameters.
+
+    >>> weights_in((4, 3, 2))
+    array([ 0, 12, 15, 21])
+    """
+    ends, at = [], 0
+    for n, m in itertools.pairwise(sizes):
+        ends += [at, at + n * m]
+        at += (n + 1) * m
+    return np.array(ends, np.int64)
+
+
+def as_widths(hidden: Any) -> tuple[int, ...]:
+    """Return the widths of hidden layers as a tuple, or say which is none."""
+    widths = tuple(hidden) if isinstance(hidden, Sequence) else (hidden,)
+    for width in widths:
+        if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
+            raise SpecError(
+                f"hidden must be a sequence of layer widths >= 1; got {shortened(hidden)}"
+            )
+    return tuple(int(w) for w in widths)
+
+
+def initial(theta0: Any, n: int, dtype: np.dtype) -> np.ndarray | None:
+    """Return fixed initial parameters as an array, or say why they do not fit."""
+    if theta0 is None:
+        return None
+    theta0 = cast("theta0", as_dataset("theta0", np.reshape(theta0, (1, -1))), dtype)[0]
+    if theta0.size != n:
+        raise ArrayError(f"theta0 has {theta0.size} numbers; the model has {n} parameters")
+    return theta0

@@ -1,0 +1,252 @@
+"""Where the rows of a problem come from: a table, and which of its rows train, choose and judge.
+
+Everything that is fitted (a scaler, an encoder) is fitted on training rows only, for each fold
+anew, so nothing of the rows that choose or judge gets into training.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from fastopt.errors import SpecError, shortened
+from sweeps.problems.arrays import as_dataset, cast, standardized
+from sweeps.problems.class_weights import class_weights
+from sweeps.problems.splits import Splits, split_rows
+
+__all__ = ["STANDARDIZE", "Parts", "Source"]
+
+STANDARDIZE = "standardize"
+"""What ``preprocess`` says of features that are only shifted and scaled."""
+
+
+class Parts(NamedTuple):
+    """The rows of a problem as kernels read them, and what was done to the features.
+
+    Weighted targets carry the weight of each row in their last column.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    X_val: np.ndarray
+    y_val: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    mean: np.ndarray | None = None
+    scale: np.ndarray | None = None
+    preprocess: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A table of rows and its parts.
+
+    Parameters
+    ----------
+    X : (n, features) array of float64, or DataFrame
+    y : (n,) array of int64 or (n, outputs) array of float64
+        Numbers of classes, or targets.
+    weights : (n,) array of float64, optional
+    split : dict
+        Arguments of :func:`sweeps.problems.splits.split_rows` but the seed.
+    seed : int
+        Of the split, of ``n_train`` and of ``label_noise``.
+    preprocess : "standardize", transformer or None
+        A scikit-learn transformer is cloned and fitted on the training rows of each fold.
+    class_weight : "balanced", dict or None
+        As scikit-learn's; multiplies the weights of training rows.
+    classes : ndarray, optional
+        Labels by their numbers.
+    """
+
+    X: Any = field(compare=False)
+    y: np.ndarray
+    weights: np.ndarray | None = None
+    split: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    preprocess: Any = field(default=STANDARDIZE, compare=False)
+    class_weight: Any = None
+    classes: np.ndarray | None = None
+    content: str = ""
+
+    def __post_init__(self) -> None:
+        # What describes the source in a store: transformers have no order of their own to compare.
+        told = f"{_digest(self.X)} {_settings_of(self.preprocess)}"
+        object.__setattr__(self, "content", told)
+
+    def splits(self, seed: int | None = None) -> Splits:
+        """Return the rows of each part, by the split's own seed or another one."""
+        classification = self.y.ndim == 1
+        chosen = self.seed if seed is None else seed
+        return split_rows(self.y, classification=classification, seed=chosen, **self.split)
+
+    @functools.cached_property
+    def n_folds(self) -> int:
+        """Number of folds; 1 where the same rows choose in all trials, or none do."""
+        return len(self.splits().parts)
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether another seed would split otherwise."""
+        given = {**self.split}
+        return given.pop("time", None) is None and any(
+            isinstance(value, float | int) and value for value in given.values()
+        )
+
+    def parts(
+        self,
+        dtype: Any,
+        *,
+        fold: int = 0,
+        n_train: int | None = None,
+        label_noise: float = 0.0,
+        split_seed: int | None = None,
+        refit: bool = False,
+    ) -> Parts:
+        """Return the rows of a fold, everything fitted on its training rows.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64"}
+        fold : int
+        n_train : int, optional
+            How many of the training rows to keep: those of fewer are among those of more.
+        label_noise : float
+            Share of the training rows whose label is replaced by another class's.
+        split_seed : int, optional
+            Seed of the split in place of its own.
+        refit : bool
+            Train on the validation rows as well, and choose by none.
+
+        Raises
+        ------
+        SpecError
+            There is no such fold, or a value is out of its range.
+        """
+        splits = self.splits(split_seed)
+        seed = self.seed if split_seed is None else split_seed
+        train, chosen_by = _fold_of(splits, fold)
+        if refit:
+            train, chosen_by = np.sort(np.concatenate([train, chosen_by])), chosen_by[:0]
+        train = _some_of(train, n_train, len(self.y), seed)
+        weights = self._weights(train)
+        if weights is not None:
+            train = train[weights[train] > 0]
+        y = self._noisy(train, label_noise, seed)
+        chunks = train, chosen_by, splits.test
+        features, *fitted = self._features(*chunks)
+        arrays: list[np.ndarray] = []
+        for name, rows, X in zip(("X", "X_val", "X_test"), chunks, features):
+            arrays.append(cast(name, X, dtype, told=name == "X"))
+            arrays.append(_targets(y[rows], None if weights is None else weights[rows], dtype))
+        return Parts(*arrays, *fitted)
+
+    def _weights(self, train: np.ndarray) -> np.ndarray | None:
+        """Return the weight of every row: classes are weighed as the training rows say."""
+        if self.class_weight is None:
+            return self.weights
+        assert self.classes is not None
+        by_class = class_weights(self.class_weight, self.classes, self.y[train])
+        weights = by_class[self.y]
+        return weights if self.weights is None else weights * self.weights
+
+    def _noisy(self, train: np.ndarray, share: Any, seed: int) -> np.ndarray:
+        real = isinstance(share, int | float | np.number) and not isinstance(share, bool)
+        if not (real and 0.0 <= share <= 1.0):
+            raise SpecError(f"label_noise must be a share, from 0 to 1; got {shortened(share)}")
+        if share == 0.0:
+            return self.y
+        if self.classes is None or self.y.ndim != 1:
+            raise SpecError("label_noise needs labels; the targets of this problem are numbers")
+        # A number for each row, so that a row that is wrong stays wrong with more noise.
+        draws = np.random.default_rng([seed, 1]).random((2, len(self.y)))
+        wrong = train[draws[0, train] < share]
+        others = 1 + (draws[1, wrong] * (len(self.classes) - 1)).astype(np.int64)
+        y = self.y.copy()
+        y[wrong] = (y[wrong] + others) % len(self.classes)
+        return y
+
+    def _features(self, train: np.ndarray, chosen_by: np.ndarray, test: np.ndarray) -> tuple:
+        """Return the features of the three parts, mean, scale and the fitted transformer."""
+        rest = np.concatenate([chosen_by, test])
+        if self.preprocess is None:
+            made, others, fitted = self.X[train], self.X[rest], (None, None, None)
+        elif self.preprocess is STANDARDIZE or self.preprocess == STANDARDIZE:
+            made, others, mean, scale = standardized(self.X[train], self.X[rest])
+            fitted = mean, scale, None
+        else:
+            made, others, transformer = _transformed(self.preprocess, self.X, train, rest)
+            fitted = None, None, transformer
+        return (made, others[: len(chosen_by)], others[len(chosen_by) :]), *fitted
+
+
+def _fold_of(splits: Splits, fold: Any) -> tuple[np.ndarray, np.ndarray]:
+    number = isinstance(fold, int | np.integer) and not isinstance(fold, bool)
+    if not (number and 0 <= fold < len(splits.parts)):
+        raise SpecError(
+            f"fold must be an integer from 0 to {len(splits.parts) - 1}; got {shortened(fold)}"
+        )
+    return splits.parts[fold]
+
+
+def _some_of(train: np.ndarray, n_train: Any, rows: int, seed: int) -> np.ndarray:
+    if n_train is None:
+        return train
+    number = isinstance(n_train, int | float | np.number) and n_train == n_train // 1
+    if isinstance(n_train, bool) or not (number and 1 <= n_train <= len(train)):
+        raise SpecError(
+            f"n_train must be an integer from 1 to {len(train)}, the training rows there are; "
+            f"got {shortened(n_train)}"
+        )
+    rank = np.random.default_rng([seed, 0]).permutation(rows)
+    return np.sort(train[np.argsort(rank[train], kind="stable")[: int(n_train)]])
+
+
+def _targets(y: np.ndarray, weights: np.ndarray | None, dtype: Any) -> np.ndarray:
+    """Return targets as kernels read them: labels as integers, and weights in the last column."""
+    if weights is None:
+        return y.copy() if y.ndim == 1 else cast("y", y, dtype, told=False)
+    return cast("y", np.column_stack([y, weights]), dtype, told=False)
+
+
+def _transformed(preprocess: Any, X: Any, train: np.ndarray, rest: np.ndarray) -> tuple:
+    """Fit a clone of a transformer on the training rows; return both parts as float64, and it."""
+    from sklearn.base import clone
+
+    transformer = clone(preprocess)
+    rows = (lambda part: X.iloc[part]) if isinstance(X, pd.DataFrame) else (lambda part: X[part])
+    made = as_dataset("X", _dense(transformer.fit_transform(rows(train))))
+    if not len(rest):
+        return made, made[:0], transformer
+    return made, as_dataset("X", _dense(transformer.transform(rows(rest)))), transformer
+
+
+def _dense(table: Any) -> Any:
+    return table.toarray() if hasattr(table, "toarray") else table
+
+
+def _digest(X: Any) -> str:
+    """Return a name of the content of a table, the same in every process."""
+    import hashlib
+
+    content = hashlib.blake2b(digest_size=8)
+    if isinstance(X, pd.DataFrame):
+        content.update(repr(list(zip(map(str, X.columns), map(str, X.dtypes)))).encode())
+        content.update(pd.util.hash_pandas_object(X, index=False).to_numpy().tobytes())
+    else:
+        content.update(repr((X.dtype.str, X.shape)).encode() + np.ascontiguousarray(X).tobytes())
+    return content.hexdigest()
+
+
+def _settings_of(preprocess: Any) -> str:
+    """Return what a transformer is told, without the addresses of objects in it."""
+    if preprocess is None or isinstance(preprocess, str):
+        return str(preprocess)
+    told = sorted((name, repr(value)) for name, value in preprocess.get_params(deep=True).items())
+    return re.sub(r" at 0x[0-9a-f]+", "", f"{type(preprocess).__name__} {told}")
