@@ -112,8 +112,8 @@ def sweep(
         one before: ``COMPLETE``, with fewer ``steps`` than planned. 0 or None: it goes on.
     l1, l2 : float
         Penalties of the weights W (not of biases): trials minimise the mean loss
-        :math:`+ \lambda_1 \lVert W \rVert_1 + \frac{\lambda_2}{2} \lVert W \rVert_2^2`. The losses that
-        are reported leave them out, so that they can be compared. ``l1`` is a proximal step of
+        :math:`+ \lambda_1 \lVert W \rVert_1 + \frac{\lambda_2}{2} \lVert W \rVert_2^2`. The losses
+        that are reported leave them out, so that they can be compared. ``l1`` is a proximal step of
         ``lr * l1`` after the optimizer's, exact for plain SGD, which leaves zeros; other
         optimizers shrink weights as much, as decoupled weight decay does.
     restore_best : bool
@@ -130,8 +130,8 @@ def sweep(
     metric : str, optional
         What trials are ranked by: ``train_loss``, ``train_accuracy``, the same of ``val`` and
         ``test`` rows, or a metric of the problem, such as ``val_f1``. By default ``val_loss`` if
-        there are validation rows, else ``train_loss``. At checks, ``train_loss`` is the mean minibatch loss since the
-        previous check. For landscapes: ``train_loss`` (the value of the function, looked at after
+        there are validation rows, else ``train_loss``. At checks, ``train_loss`` is the mean
+        minibatch loss since the previous check. For landscapes: ``train_loss`` (the value of the function, looked at after
         every step), ``best_loss``, ``distance`` or ``path_length``.
     mode : {"min", "max"}, optional
         Whether smaller or larger is better: by default ``"max"`` for accuracies, ``"min"`` else.

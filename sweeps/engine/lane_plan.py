@@ -193,7 +193,9 @@ class LanePlan(Plan):
             **self._measure_columns(),
         )
 
-    def _settings(self, values: dict[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
+    def _settings(
+        self, values: dict[str, np.ndarray], n: int, rows: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
         defaults = self.options.defaults
         steps = fill(values.get("steps"), defaults["steps"], n)
         if gaps_in(steps).any():

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import functools
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +29,7 @@ from sweeps.engine.columns import (
     filled,
     find_rule,
     gaps_in,
+    missing,
     packed,
     packed_schedule,
     reals,
@@ -237,12 +238,8 @@ class Plan:
     def _watch(self) -> Any:
         problem, options = self.problem, self.options
         place = {name: k for k, name in enumerate(self.results)}
-        scores = {
-            f"{part}_scores": place.get(f"{part}_{problem.metrics[0]}", -1)
-            if problem.metrics
-            else -1
-            for part in ("train", "test", "val")
-        }
+        parts, first = ("train", "test", "val"), "".join(problem.metrics[:1])
+        scores = {f"{part}_scores": place.get(f"{part}_{first}", -1) for part in parts}
         part = options.metric.partition("_")[0]
         return Watch(
             metric=place[options.metric],

@@ -1,7 +1,7 @@
 """Objectives: regressions and MLPs on shipped or own data, the user's own losses, landscapes.
 
-To add a dataset write a row of :data:`sweeps.problems.datasets.LOADERS`, to add a test function one of
-:data:`sweeps.problems.functions.FUNCTIONS`; to add a kind of problem write its functions in a file
+To add a dataset write a row of :data:`sweeps.problems.datasets.LOADERS`, to add a test function
+one of :data:`sweeps.problems.functions.FUNCTIONS`; to add a kind of problem write its functions in a file
 here and a constructor that returns a :class:`DataProblem`. Imports common.
 """
 

@@ -160,8 +160,8 @@ def _read(name: str, X: Any, y: Any, more: Sequence[tuple[str, Any, Any]]) -> tu
     for part, features, labels in more:
         given = features is not None or labels is not None
         refuse_other_columns(X, features)
-        table = () if features is None else as_dataset(f"X_{part}", features)
-        target = () if labels is None else plain(f"y_{part}", labels)
+        table: Any = () if features is None else as_dataset(f"X_{part}", features)
+        target: Any = () if labels is None else plain(f"y_{part}", labels)
         if given:
             check_rows(table, target, f"{name} ({part})")
             if table.shape[1] != tables[0].shape[1]:
@@ -245,21 +245,20 @@ def linear_regression(
 def encoded(loss: str, parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the targets of all parts, labels by their numbers, and the classes of labels."""
     if loss not in net.LOSSES:
-        names = ", ".join(net.LOSSES)
-        near = did_you_mean(loss, net.LOSSES)
-        raise SpecError(f"loss must be one of {names}; got {shortened(loss)}{near}")
-    names = ("y", "y_val", "y_test")
+        known, near = ", ".join(net.LOSSES), did_you_mean(loss, net.LOSSES)
+        raise SpecError(f"loss must be one of {known}; got {shortened(loss)}{near}")
+    named = [(name, y) for name, y in zip(("y", "y_val", "y_test"), parts) if len(y)]
     if loss == SQUARED:
-        made = [measured(name, y, "float64") for name, y in zip(names, parts) if len(y)]
-        for name, y in zip(names[1:], made[1:]):
-            if y.shape[1] != made[0].shape[1]:
+        made = {name: measured(name, y, "float64") for name, y in named}
+        for name, y in made.items():
+            if y.shape[1] != made["y"].shape[1]:
                 raise ArrayError(
-                    f"y has {made[0].shape[1]} outputs a row and {name} has {y.shape[1]}"
+                    f"y has {made['y'].shape[1]} outputs a row and {name} has {y.shape[1]}"
                 )
-        return np.concatenate(made), None
-    labels = [ravelled(name, y) for name, y in zip(names, parts)]
-    classes = classes_of(loss, labels[0])
-    return np.concatenate([numbered(*pair, classes) for pair in zip(names, labels)]), classes
+        return np.concatenate(list(made.values())), None
+    labels = {name: ravelled(name, y) for name, y in named}
+    classes = classes_of(loss, labels["y"])
+    return np.concatenate([numbered(*pair, classes) for pair in labels.items()]), classes
 
 
 def _weights(weights: Any, tables: Sequence[np.ndarray]) -> np.ndarray | None:

@@ -102,11 +102,7 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
             return [*source.parts(dtype)[:-1], classes, np.array(list(axes))]
 
         # Of a splitter nobody knows whether it splits alike every time.
-        fixed = all(
-            isinstance(value, numbers.Real)
-            for value in (split_seed, *given.values())
-            if value is not None
-        )
+        fixed = all(isinstance(v, numbers.Real | None) for v in (split_seed, *given.values()))
         known = np.dtype(dtype).name, repr(made_by)
         *rows, classes, names = prepared(name, numbers_of, *known) if fixed else numbers_of()
         chosen = loss or usual_loss(rows[1])

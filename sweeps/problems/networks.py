@@ -51,7 +51,7 @@ class Network(Shippable):
     source: Callable[[], Source] = field(compare=False)
     origin: Any
     classes: np.ndarray | None = field(default=None, compare=False)
-    dtype: Any = np.dtype("float32")
+    dtype: Any = "float32"
     theta0: Any = None
 
     def on(self, parts: Parts, axes: Mapping[str, Any]) -> DataProblem:
@@ -123,9 +123,7 @@ ROWS = ("X", "y", "X_val", "y_val", "X_test", "y_test")
 
 def rows_of(problem: DataProblem) -> Parts:
     """Return the rows that a problem has."""
-    return Parts(
-        *(getattr(problem, name) for name in ROWS), problem.mean, problem.scale, problem.preprocess
-    )
+    return Parts(**{name: getattr(problem, name) for name in Parts._fields})
 
 
 def data_axes(source: Source) -> dict[str, Any]:

@@ -7,6 +7,7 @@ anew, so nothing of the rows that choose or judge gets into training.
 from __future__ import annotations
 
 import functools
+import numbers
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -157,7 +158,7 @@ class Source:
         return weights if self.weights is None else weights * self.weights
 
     def _noisy(self, train: np.ndarray, share: Any, seed: int) -> np.ndarray:
-        real = isinstance(share, int | float | np.number) and not isinstance(share, bool)
+        real = isinstance(share, numbers.Real) and not isinstance(share, bool)
         if not (real and 0.0 <= share <= 1.0):
             raise SpecError(f"label_noise must be a share, from 0 to 1; got {shortened(share)}")
         if share == 0.0:
@@ -175,9 +176,10 @@ class Source:
     def _features(self, train: np.ndarray, chosen_by: np.ndarray, test: np.ndarray) -> tuple:
         """Return the features of the three parts, mean, scale and the fitted transformer."""
         rest = np.concatenate([chosen_by, test])
+        fitted: tuple = (None, None, None)
         if self.preprocess is None:
-            made, others, fitted = self.X[train], self.X[rest], (None, None, None)
-        elif self.preprocess is STANDARDIZE or self.preprocess == STANDARDIZE:
+            made, others = self.X[train], self.X[rest]
+        elif isinstance(self.preprocess, str):
             made, others, mean, scale = standardized(self.X[train], self.X[rest])
             fitted = mean, scale, None
         else:
@@ -187,19 +189,20 @@ class Source:
 
 
 def _fold_of(splits: Splits, fold: Any) -> tuple[np.ndarray, np.ndarray]:
-    number = isinstance(fold, int | np.integer) and not isinstance(fold, bool)
-    if not (number and 0 <= fold < len(splits.parts)):
+    number = isinstance(fold, numbers.Real) and not isinstance(fold, bool)
+    if not (number and 0 <= fold < len(splits.parts) and fold == int(fold)):
         raise SpecError(
             f"fold must be an integer from 0 to {len(splits.parts) - 1}; got {shortened(fold)}"
         )
-    return splits.parts[fold]
+    return splits.parts[int(fold)]
 
 
 def _some_of(train: np.ndarray, n_train: Any, rows: int, seed: int) -> np.ndarray:
     if n_train is None:
         return train
-    number = isinstance(n_train, int | float | np.number) and n_train == n_train // 1
-    if isinstance(n_train, bool) or not (number and 1 <= n_train <= len(train)):
+    # An axis of a union has gaps, so its whole numbers come as floats.
+    number = isinstance(n_train, numbers.Real) and not isinstance(n_train, bool)
+    if not (number and 1 <= n_train <= len(train) and n_train == int(n_train)):
         raise SpecError(
             f"n_train must be an integer from 1 to {len(train)}, the training rows there are; "
             f"got {shortened(n_train)}"
