@@ -131,8 +131,8 @@ def sweep(
         What trials are ranked by: ``train_loss``, ``train_accuracy``, the same of ``val`` and
         ``test`` rows, or a metric of the problem, such as ``val_f1``. By default ``val_loss`` if
         there are validation rows, else ``train_loss``. At checks, ``train_loss`` is the mean
-        minibatch loss since the previous check. For landscapes: ``train_loss`` (the value of the function, looked at after
-        every step), ``best_loss``, ``distance`` or ``path_length``.
+        minibatch loss since the previous check. For landscapes: ``train_loss`` (the value of the
+        function, looked at after every step), ``best_loss``, ``distance`` or ``path_length``.
     mode : {"min", "max"}, optional
         Whether smaller or larger is better: by default ``"max"`` for accuracies, ``"min"`` else.
     diverge_above : float

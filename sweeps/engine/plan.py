@@ -180,7 +180,7 @@ class Plan:
     @property
     def _axes(self) -> Collection[str]:
         """Names of the axes that remake the problem."""
-        return getattr(self.problem, "axes", ())
+        return {"hidden": None, **getattr(self.problem, "axes", {})}
 
     def _with(self, values: Mapping[str, Any]) -> Any:
         """Return the problem with these values of its axes; those that are None are its own."""

@@ -143,6 +143,10 @@ class DataProblem(Shippable):
         ((4, 4), 'tanh')
         """
         for name in values:
+            if name == "hidden" and name not in self.axes:
+                raise SpecError(
+                    f"hidden={shortened(values[name])}: {self.name} is not a network of layers"
+                )
             if name not in self.axes:
                 known = ", ".join(self.axes) or "none"
                 raise SpecError(
@@ -183,8 +187,6 @@ class DataProblem(Shippable):
         >>> problem.with_hidden(4).hidden, problem.with_hidden("16").hidden
         ((4, 4), (16,))
         """
-        if "hidden" not in self.axes:
-            raise SpecError(f"hidden={shortened(hidden)}: {self.name} is not a network of layers")
         return self.varied(hidden=hidden)
 
     @property

@@ -73,7 +73,7 @@ class Source:
     seed: int = 0
     preprocess: Any = field(default=STANDARDIZE, compare=False)
     class_weight: Any = None
-    classes: np.ndarray | None = None
+    classes: np.ndarray | None = field(default=None, compare=False)
     content: str = ""
 
     def __post_init__(self) -> None:
@@ -145,7 +145,8 @@ class Source:
         arrays: list[np.ndarray] = []
         for name, rows, X in zip(("X", "X_val", "X_test"), chunks, features):
             arrays.append(cast(name, X, dtype, told=name == "X"))
-            arrays.append(_targets(y[rows], None if weights is None else weights[rows], dtype))
+            own = None if weights is None else weights[rows]
+            arrays.append(_targets(y[rows], own, dtype, told=name == "X"))
         return Parts(*arrays, *fitted)
 
     def _weights(self, train: np.ndarray) -> np.ndarray | None:
@@ -178,14 +179,23 @@ class Source:
         rest = np.concatenate([chosen_by, test])
         fitted: tuple = (None, None, None)
         if self.preprocess is None:
-            made, others = self.X[train], self.X[rest]
+            made, others = _taken(self.X, train), self.X[rest]
         elif isinstance(self.preprocess, str):
-            made, others, mean, scale = standardized(self.X[train], self.X[rest])
+            made, others, mean, scale = standardized(_taken(self.X, train), self.X[rest])
             fitted = mean, scale, None
         else:
             made, others, transformer = _transformed(self.preprocess, self.X, train, rest)
             fitted = None, None, transformer
         return (made, others[: len(chosen_by)], others[len(chosen_by) :]), *fitted
+
+
+def _taken(X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return rows of a table: a run of them in the order of their memory, in which sums are taken.
+
+    Those that are picked come in rows, as in scikit-learn.
+    """
+    n = len(rows)
+    return X[:n] if np.array_equal(rows, np.arange(n)) else X[rows]
 
 
 def _fold_of(splits: Splits, fold: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -211,10 +221,10 @@ def _some_of(train: np.ndarray, n_train: Any, rows: int, seed: int) -> np.ndarra
     return np.sort(train[np.argsort(rank[train], kind="stable")[: int(n_train)]])
 
 
-def _targets(y: np.ndarray, weights: np.ndarray | None, dtype: Any) -> np.ndarray:
+def _targets(y: np.ndarray, weights: np.ndarray | None, dtype: Any, told: bool) -> np.ndarray:
     """Return targets as kernels read them: labels as integers, and weights in the last column."""
     if weights is None:
-        return y.copy() if y.ndim == 1 else cast("y", y, dtype, told=False)
+        return y.copy() if y.ndim == 1 else cast("y", y, dtype, told)
     return cast("y", np.column_stack([y, weights]), dtype, told=False)
 
 

@@ -465,7 +465,7 @@ def test_what_a_problem_cannot_do_is_refused(iris):
     with pytest.raises(SpecError, match="is not a network of layers"):
         sweep(own, {"hidden": [4]}, epochs=1)
     summed = problems.summed(iris).with_hidden(3)
-    assert (summed.hidden, summed.options) == ((3,), {"summed": True})
+    assert (summed.hidden, summed.options["summed"]) == ((3,), True)
     for options in ({"hidden": 8}, {"init_scale": 0.5}):
         with pytest.raises(SpecError, match="no layers and no random start"):
             sweep(BANANA, {}, steps=3, **options)
