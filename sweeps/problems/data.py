@@ -132,7 +132,7 @@ def mlp(
     target, classes = encoded(loss, targets)
     fixed = {"validation": validation, "test": test, "folds": folds}
     source = Source(
-        np.concatenate(tables) if any(map(len, tables[1:])) else tables[0],
+        np.concatenate([table for table in tables if len(table)]),
         target,
         weights=_weights(weights, tables),
         split=_split_options(tables, fixed, groups, time),
