@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
+from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.problems import mlp as net
 from sweeps.problems.arrays import as_dataset, cast, refuse_other_columns, standardized
 from sweeps.problems.base import DataProblem, check_rows, no_rows
+from sweeps.problems.initialisations import initialisation
 from sweeps.problems.labels import (
     classes_of,
     is_classification,
@@ -23,6 +24,7 @@ from sweeps.problems.labels import (
     plain,
     ravelled,
 )
+from sweeps.problems.losses import constants_of, find_loss
 from sweeps.problems.prepared import prepared
 
 __all__ = [
@@ -136,20 +138,19 @@ def _network(
     y, y_test, classes = targets
     X = cast("X", X, dtype)
     X_test = no_rows(X) if test is None else cast("X_test", test, dtype, told=False)
-    outputs = (1 if loss == "logistic" else len(classes)) if classes is not None else y.shape[1]
+    outputs = (
+        (1 if find_loss(loss).task == "binary" else len(classes))
+        if classes is not None
+        else y.shape[1]
+    )
     widths = _widths(hidden)
     sizes = (X.shape[1], *widths, outputs)
-    if activation not in net.ACTIVATIONS:
-        raise SpecError(
-            f"activation must be one of {', '.join(net.ACTIVATIONS)}; got {shortened(activation)}"
-            f"{did_you_mean(activation, net.ACTIVATIONS)}"
-        )
-    loss_and_grad, evaluate = net.functions(loss)
+    loss_and_grad, evaluate, _ = net.functions(loss, activation=activation)
     return DataProblem(
         name=name,
         loss_and_grad=loss_and_grad,
         evaluate=evaluate,
-        init=net.glorot_uniform,
+        init=initialisation(),
         X=X,
         y=y,
         X_test=X_test,
@@ -162,24 +163,24 @@ def _network(
         classes=classes,
         mean=mean,
         scale=scale,
-        **_sized(sizes, np.array([net.ACTIVATIONS[activation]], np.int64)),
+        **_sized(sizes, activation, constants_of(loss)),
     )
 
 
-def _sized(sizes: tuple[int, ...], activation: np.ndarray) -> dict[str, Any]:
+def _sized(sizes: tuple[int, ...], activation: str, constants: np.ndarray) -> dict[str, Any]:
     """Return what a problem says of its layers."""
     return {
         "n_params": net.n_parameters(sizes),  # refuses what no int64 can count
-        "aux": (np.array(sizes, np.int64), activation),
-        "work_per_row": net.work_per_row(sizes),
+        "aux": net.aux_of(sizes, activation, constants),
+        "work_per_row": net.work_per_row(sizes, activation),
         "flops_per_row": 6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
     }
 
 
 def _reshaped(problem: DataProblem, hidden: tuple[int, ...]) -> DataProblem:
-    sizes, activation = problem.aux
+    sizes, _, constants = problem.aux
     ends = sizes.tolist()
-    layers = _sized((ends[0], *hidden, ends[-1]), activation)
+    layers = _sized((ends[0], *hidden, ends[-1]), problem.options["activation"], constants)
     return dataclasses.replace(problem, hidden=hidden, **layers)
 
 
@@ -247,11 +248,7 @@ def _widths(hidden: Any) -> tuple[int, ...]:
 
 def _targets(loss: str, y: np.ndarray, y_test: np.ndarray | None, dtype: Any) -> tuple:
     """Return both target arrays as the loss wants them, and the classes of labels."""
-    if loss not in net.LOSSES:
-        names = ", ".join(net.LOSSES)
-        near = did_you_mean(loss, net.LOSSES)
-        raise SpecError(f"loss must be one of {names}; got {shortened(loss)}{near}")
-    if loss == "squared_error":
+    if find_loss(loss).task in ("regression", "multilabel"):
         made = measured("y", y, dtype)
         test = no_rows(made) if y_test is None else measured("y_test", y_test, dtype, told=False)
         if test.shape[1] != made.shape[1]:
