@@ -202,7 +202,7 @@ def of_problem(loss: Any, evaluate: Any, init: Any, score: Any, X: Any, y: Any) 
     """Return the addresses of a problem's functions for data of these Numba types."""
     flat = types.Array(X.dtype, 1, "C")
     data = flat, X, y, WORDS, flat, flat
-    scored = flat, X, y, WORDS, flat, flat, NUMBERS
+    scored = flat, X, y, WORDS, flat, types.Array(X.dtype, 2, "C"), NUMBERS
     return (
         address_of(loss, types.float64, *data),
         address_of(evaluate, PAIR, *data),

@@ -232,7 +232,7 @@ class Plan:
         work = problem.work_per_row * max(batch, problem.work_rows)
         clock = len(rule.clock0(rule.pack()))
         rows = max(len(part) for part in (problem.X, problem.X_val, problem.X_test))
-        outputs = rows * problem.n_outputs if problem.metrics else 0
+        outputs = (rows, problem.n_outputs) if problem.metrics else (0, 0)
         return Sizes(int(problem.n_params), batch, int(work), len(rule.starts), clock, outputs)
 
     def _watch(self) -> Any:

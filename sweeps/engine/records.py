@@ -111,7 +111,7 @@ class Sizes(NamedTuple):
     work: int
     rows: int  # of x: the parameters and the rule's slots
     clock: int
-    outputs: int  # numbers that a model puts out for all rows of a part, 0 if nobody asks
+    outputs: tuple[int, int]  # rows of the longest part and outputs of a row, if they are scored
 
 
 class Kept(NamedTuple):

@@ -67,7 +67,7 @@ def scratch(t):
         np.empty(n_params if t.watch.grad_variance >= 0 else 0),
         np.empty(n_params if t.watch.update_norm >= 0 else 0, t.X.dtype),
         np.empty(n_params if t.watch.restores_best else 0, t.X.dtype),
-        np.empty(t.sizes.outputs, t.X.dtype),
+        np.empty(t.sizes.outputs, t.X.dtype),  # of two dimensions
     )
 
 
@@ -76,7 +76,7 @@ def scratch_bytes(sizes: Sizes, X: np.ndarray, y: np.ndarray, watch: Watch) -> i
     copies = sizes.n_params * ((watch.update_norm >= 0) + watch.restores_best)
     mean = sizes.n_params if watch.grad_variance >= 0 else 0
     table = sizes.rows * ((sizes.n_params + 15) // 16 * 16)
-    numbers = table + 2 * sizes.n_params + sizes.work + sizes.outputs + copies
+    numbers = table + 2 * sizes.n_params + sizes.work + math.prod(sizes.outputs) + copies
     copied = sizes.batch * sum(a[:1].nbytes for a in (X, y))
     return X.itemsize * numbers + 8 * (sizes.clock + mean + len(X)) + COUNTERS.itemsize + copied
 
@@ -197,7 +197,7 @@ def measure(i, s, t, links, theta, part):
     t.out[i, column], t.out[i, column + 1] = loss, accuracy
     if scores >= 0:
         out = t.out[i, scores : scores + watch.n_scores]
-        call(links.score, None, (theta, X, y, links.words, s.work, s.outputs, out))
+        call(links.score, None, (theta, X, y, links.words, s.work, s.outputs[: X.shape[0]], out))
     return loss
 
 

@@ -53,7 +53,7 @@ class DataProblem(Shippable):
         What else is measured on all parts of the rows, beside loss and accuracy.
     score : callable, optional
         ``score(theta, X, y, aux, work, outputs, out)`` writes one number for each of the metrics to
-        ``out``; ``outputs``, flat, has room for ``n_outputs`` numbers a row.
+        ``out``; ``outputs`` is scratch of shape (rows, n_outputs).
     n_outputs : int
         Outputs of the model for a row, if there are metrics.
     penalised : ndarray of int64, shape (2 k,)

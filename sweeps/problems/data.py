@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
-from sweeps.problems import mlp as net
+from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.problems.arrays import as_dataset, numbers_of, refuse_other_columns
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.labels import (
@@ -20,6 +19,7 @@ from sweeps.problems.labels import (
     plain,
     ravelled,
 )
+from sweeps.problems.losses import find_loss
 from sweeps.problems.networks import network_on
 from sweeps.problems.source import STANDARDIZE, Source
 
@@ -52,11 +52,14 @@ def mlp(
     class_weight: Any = None,
     hidden: Sequence[int] = (32,),
     activation: str = "relu",
+    init: str = "glorot_uniform",
     loss: str | None = None,
+    metrics: Any = (),
     standardize: bool = True,
     dtype: Any = "float32",
     theta0: Any = None,
     name: str = "mlp",
+    **constants: float,
 ) -> DataProblem:
     r"""Multi-layer perceptron on the given arrays.
 
@@ -83,11 +86,18 @@ def mlp(
         What the training rows of each class count for, as in scikit-learn.
     hidden : sequence of int
         Widths of the hidden layers; ``()`` is a linear model.
-    activation : {"relu", "tanh"}
-        Of the hidden layers.
-    loss : {"softmax_cross_entropy", "logistic", "squared_error"}, optional
-        By default softmax cross-entropy for labels and squared error (the mean over rows and
-        outputs) for floats. ``"logistic"`` has one output for two classes.
+    activation : str
+        Of the hidden layers: a name in :data:`sweeps.problems.activations.ACTIVATIONS`.
+    init : str
+        How weights are drawn: a name in :data:`sweeps.problems.initialisations.INITIALISATIONS`.
+    loss : str, optional
+        A name in :data:`sweeps.problems.losses.LOSSES`; by default softmax cross-entropy for labels
+        and squared error (the mean over rows and outputs) for floats. ``"logistic"`` has one output
+        for two classes.
+    metrics : str, callable or sequence of them
+        What is measured beside loss and accuracy, on training, validation and test rows: names in
+        :data:`sweeps.problems.metrics.METRICS` that fit the loss, and plain functions of yours,
+        ``f(outputs, y, weights) -> number``, which are compiled.
     standardize : bool
         Shift and scale every feature by the mean and standard deviation of the training rows, by
         scikit-learn's ``StandardScaler``, before anything is cast to ``dtype``.
@@ -98,6 +108,9 @@ def mlp(
         (Glorot uniform weights, zero biases).
     name : str
         What the problem is called in tables and messages.
+    **constants
+        Of the loss: ``label_smoothing``, ``delta``, ``quantile``, ... Each is an axis of sweeps,
+        too, as are ``hidden``, ``activation``, ``init``, ``n_train`` and ``label_noise``.
 
     Returns
     -------
@@ -130,6 +143,7 @@ def mlp(
     if loss is None:
         loss = "softmax_cross_entropy" if is_classification(targets[0], categorical) else SQUARED
     target, classes = encoded(loss, targets)
+    measures = (metrics,) if isinstance(metrics, str) or callable(metrics) else tuple(metrics)
     fixed = {"validation": validation, "test": test, "folds": folds}
     source = Source(
         np.concatenate([table for table in tables if len(table)]),
@@ -143,8 +157,9 @@ def mlp(
     )
     return network_on(
         source,
-        hidden=hidden,
-        activation=activation,
+        hidden,
+        {"activation": activation, "init": init, **constants},
+        metrics=measures,
         name=name,
         loss=loss,
         classes=classes,
@@ -244,11 +259,8 @@ def linear_regression(
 
 def encoded(loss: str, parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the targets of all parts, labels by their numbers, and the classes of labels."""
-    if loss not in net.LOSSES:
-        known, near = ", ".join(net.LOSSES), did_you_mean(loss, net.LOSSES)
-        raise SpecError(f"loss must be one of {known}; got {shortened(loss)}{near}")
     named = [(name, y) for name, y in zip(("y", "y_val", "y_test"), parts) if len(y)]
-    if loss == SQUARED:
+    if find_loss(loss).task in ("regression", "multilabel"):
         made = {name: measured(name, y, "float64") for name, y in named}
         for name, y in made.items():
             if y.shape[1] != made["y"].shape[1]:

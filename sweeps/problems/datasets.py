@@ -12,7 +12,7 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.problems.base import DataProblem
 from sweeps.problems.data import SQUARED, encoded
-from sweeps.problems.networks import Network, as_widths, data_axes
+from sweeps.problems.networks import Network, data_axes, model_axes
 from sweeps.problems.prepared import prepared
 from sweeps.problems.source import STANDARDIZE, Parts, Source
 
@@ -108,7 +108,7 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
         chosen = loss or usual_loss(rows[1])
         network = Network(name, chosen, load, made_by, classes, rows[0].dtype, theta0)
         start = {"fold": 0, "n_train": None, "label_noise": 0.0, "split_seed": split_seed}
-        axes = {"hidden": as_widths(hidden), "activation": activation}
+        axes = model_axes(chosen, hidden, activation)
         return network.on(Parts(*rows), axes | {str(n): start[str(n)] for n in names})
 
     build.__name__ = build.__qualname__ = name

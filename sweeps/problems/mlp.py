@@ -4,30 +4,36 @@ Layer l maps :math:`A_{l-1}` of shape (rows, n_{l-1}) to :math:`A_l = \phi(A_{l-
 last layer is linear and its loss brings its own link. Parameters lie flat in ``theta`` as
 ``W_1, b_1, W_2, b_2, ...``, each ``W_l`` of shape ``(n_{l-1}, n_l)`` in C order.
 
-``aux = (sizes, activation)``: layer widths from input to output, and the number of the hidden
-activation in :data:`ACTIVATIONS`.
+``aux = (sizes, activation, constants)``: layer widths from input to output, the code of the hidden
+activation in :data:`sweeps.problems.activations.ACTIVATIONS`, and the constants of the loss.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt import maths
 from fastopt.compile import inlinable, jitable
 from fastopt.errors import SpecError, shortened
-from fastopt.maths.bits import rectified
-from sweeps.common.philox import fill_uniform
+from sweeps.problems.activations import find_activation, layers_of
+from sweeps.problems.losses import LINKS, LOSSES, find_loss
+from sweeps.problems.metrics import measure_of, measuring
+from sweeps.problems.rows import (
+    but_last_column,
+    labels_of,
+    last_column,
+    mass,
+    no_weights,
+    plain_targets,
+)
 from sweeps.problems.small_matmul import product
 
-__all__ = ["ACTIVATIONS", "LOSSES", "functions", "glorot_uniform", "n_parameters", "work_per_row"]
+__all__ = ["BLOCK", "Functions", "aux_of", "functions", "n_parameters", "work_per_row"]
 
-ACTIVATIONS = {"relu": 0, "tanh": 1}
-RELU = ACTIVATIONS["relu"]
 # Rows evaluated at a time: 256 rows of a 64-32-10 net stay in the second-level cache.
 BLOCK = 256
 # Parameters that no machine holds, and whose bytes an int64 still counts, scratch included.
@@ -58,42 +64,25 @@ def n_parameters(sizes: tuple[int, ...]) -> int:
     return count
 
 
-def work_per_row(sizes: tuple[int, ...]) -> int:
+def work_per_row(sizes: tuple[int, ...], activation: str = "relu") -> int:
     """Scratch numbers a row needs: every layer's output, one error signal, transposed weights.
 
     The weights, those of the largest layer but the first, are a share of each of ``BLOCK`` rows.
+    Activations whose slopes need their inputs keep those as well.
 
-    >>> work_per_row((64, 32, 10))
-    76
+    >>> work_per_row((64, 32, 10)), work_per_row((64, 32, 10), "gelu")
+    (76, 108)
     """
     turned = max((n * m for n, m in itertools.pairwise(sizes[1:])), default=0)
-    return sum(sizes[1:]) + max(sizes[1:]) + -(-turned // BLOCK)
+    keeps_inputs = layers_of(find_activation(activation).family).keeps_inputs
+    kept = sum(sizes[1:-1]) if keeps_inputs else 0
+    return sum(sizes[1:]) + max(sizes[1:]) + kept + -(-turned // BLOCK)
 
 
 @inlinable
 def matrix(a, offset, rows, columns):
     """View ``rows * columns`` numbers of the flat array ``a`` as a C-contiguous matrix."""
     return a[offset : offset + rows * columns].reshape(rows, columns)
-
-
-@jitable
-def glorot_uniform(theta, aux, seed):
-    """Draw weights from U(-r, r), r = sqrt(6 / (fan_in + fan_out)); biases start at zero.
-
-    References
-    ----------
-    X. Glorot and Y. Bengio, *Understanding the difficulty of training deep feedforward neural
-    networks*, AISTATS 2010.
-    """
-    sizes = aux[0]
-    offset = 0
-    for j in range(theta.size):
-        theta[j] = 0
-    for layer in range(sizes.size - 1):
-        n, m = sizes[layer], sizes[layer + 1]
-        r = math.sqrt(6.0 / (n + m))
-        fill_uniform(theta[offset : offset + n * m], -r, r, seed, offset)
-        offset += (n + 1) * m
 
 
 @jitable
@@ -110,84 +99,6 @@ def transpose(a, out):
     for j in range(out.shape[0]):
         for i in range(out.shape[1]):
             out[j, i] = a[i, j]
-
-
-@jitable
-def activate(z, kind):
-    """Apply the hidden activation to ``z`` in place; a NaN stays a NaN."""
-    flat = z.reshape(z.size)
-    if kind == RELU:
-        for i in range(flat.size):
-            flat[i] = rectified(flat[i])
-    else:
-        for i in range(flat.size):
-            flat[i] = maths.tanh(flat[i])
-
-
-@jitable
-def backpropagate(a, error, kind):
-    """Turn the activations ``a`` into ``error * activation'``, in place."""
-    one, zero = a.dtype.type(1), a.dtype.type(0)
-    flat, e = a.reshape(a.size), error.reshape(error.size)
-    if kind == RELU:
-        for i in range(flat.size):
-            flat[i] = e[i] if flat[i] > zero else zero * e[i]
-    else:
-        for i in range(flat.size):
-            flat[i] = e[i] * (one - flat[i] * flat[i])
-
-
-@jitable
-def forward(theta, X, aux, work):
-    """Run all layers on the rows ``X``; outputs stay in ``work``, one layer after the other."""
-    sizes, kind = aux[0], aux[1][0]
-    rows = X.shape[0]
-    weights, here = 0, 0
-    inputs = X
-    for layer in range(sizes.size - 1):
-        n, m = sizes[layer], sizes[layer + 1]
-        z = matrix(work, here, rows, m)
-        w, bias = matrix(theta, weights, n, m), theta[weights + n * m : weights + (n + 1) * m]
-        if rows * n * m <= SMALL:
-            product(inputs, w, z, bias)
-        else:
-            np.dot(inputs, w, z)
-            add_bias(z, bias)
-        if layer < sizes.size - 2:
-            activate(z, kind)
-        inputs = z
-        weights += (n + 1) * m
-        here += rows * m
-
-
-@jitable
-def backward(theta, X, aux, grad, work):
-    """Write the gradient, the output layer's error being where :func:`forward` left its output."""
-    sizes, kind = aux[0], aux[1][0]
-    rows, layers = X.shape[0], sizes.size - 1
-    weights, here = theta.size, rows * (hidden_units(sizes) + sizes[layers])
-    spare = here
-    for layer in range(layers - 1, -1, -1):
-        n, m = sizes[layer], sizes[layer + 1]
-        weights -= (n + 1) * m
-        here -= rows * m
-        delta = matrix(work, here, rows, m)
-        inputs = X if layer == 0 else matrix(work, here - rows * n, rows, n)
-        w, slope = matrix(theta, weights, n, m), matrix(grad, weights, n, m)
-        if rows * n * m <= SMALL:
-            product(inputs.T, delta, slope, work[:0])
-        else:
-            np.dot(inputs.T, delta, slope)
-        sum_rows(delta, grad[weights + n * m : weights + (n + 1) * m])
-        if layer > 0:
-            error = matrix(work, spare, rows, n)
-            if rows * n * m <= SMALL:
-                turned = matrix(work, work.size - n * m, m, n)
-                transpose(w, turned)
-                product(delta, turned, error, work[:0])
-            else:
-                np.dot(delta, w.T, error)
-            backpropagate(inputs, error, kind)
 
 
 @jitable
@@ -218,108 +129,156 @@ def hidden_units(sizes):
 
 
 @jitable
-def softmax_cross_entropy(z, y):
-    r"""Loss :math:`-\sum_i \log \mathrm{softmax}(z_i)_{y_i}`; ``z`` becomes its gradient.
-
-    The error signal is that of the *sum*; callers divide by the number of rows.
-    """
-    rows, classes = z.shape
-    loss, odds = 0.0, 1.0
-    for i in range(rows):
-        top = z[i, 0]
-        for j in range(1, classes):
-            top = z[i, j] if z[i, j] > top else top
-        loss -= z[i, y[i]] - top
-        for j in range(classes):
-            z[i, j] -= top
-    flat = z.reshape(z.size)
-    for k in range(flat.size):
-        flat[k] = maths.exp(flat[k])
-    for i in range(rows):
-        total = z[i, 0]
-        for j in range(1, classes):
-            total += z[i, j]
-        # One logarithm for all rows, whose totals lie between 1 and the number of classes: 32 of
-        # them took half of the time of this function.
-        odds *= total
-        if odds > 1e200:
-            loss, odds = loss + math.log(odds), 1.0
-        share = z.dtype.type(1) / total
-        for j in range(classes):
-            z[i, j] *= share
-        z[i, y[i]] -= z.dtype.type(1)
-    return loss + math.log(odds)
+def outputs_and_error(sizes):
+    """Sum the widths of all outputs, and of the error signal that lies behind them."""
+    total, widest = 0, 0
+    for layer in range(1, sizes.size):
+        total += sizes[layer]
+        widest = max(widest, sizes[layer])
+    return total + widest
 
 
 @jitable
-def largest_score(z, y):
-    """Count the rows whose largest score, the first of them, is that of their class."""
-    hits = 0
-    for i in range(z.shape[0]):
-        best = 0
-        for j in range(1, z.shape[1]):
-            best = j if z[i, j] > z[i, best] else best
-        hits += best == y[i]
-    return hits
-
-
-@jitable
-def logistic_loss(z, y):
-    r"""Binary cross-entropy, :math:`\log(1 + e^z) - y z`; ``z`` becomes its gradient."""
-    one, zero = z.dtype.type(1), z.dtype.type(0)
-    loss = 0.0
-    for i in range(z.shape[0]):
-        score = z[i, 0]
-        tail = math.exp(-abs(score))
-        loss += max(score, zero) - y[i] * score + math.log1p(tail)
-        right = one / (one + tail)
-        z[i, 0] = (right if score > zero else one - right) - y[i]
-    return loss
-
-
-@jitable
-def positive_score(z, y):
-    """Count the rows whose score is above zero just when their class is one."""
-    hits = 0
-    for i in range(z.shape[0]):
-        hits += (z[i, 0] > 0) == (y[i] == 1)
-    return hits
-
-
-@jitable
-def squared_error(z, y):
-    r"""Squared error, the mean over outputs (torch's ``MSELoss``); ``z`` becomes its gradient."""
-    outputs = z.shape[1]
-    twice = z.dtype.type(2.0 / outputs)
-    loss = 0.0
-    for i in range(z.shape[0]):
-        for j in range(outputs):
-            z[i, j] -= y[i, j]
-            loss += z[i, j] * z[i, j]
-            z[i, j] *= twice
-    return loss / outputs
-
-
-@jitable
-def none(z, y):
-    """Stand for the hits of a regression, which has none."""
-    return -1
+def copy_matrix(out, a):
+    """Copy the matrix ``a`` to ``out``."""
+    to, source = out.reshape(out.size), a.reshape(a.size)
+    for k in range(to.size):
+        to[k] = source[k]
 
 
 @functools.cache
-def functions(loss: str) -> tuple[Callable, Callable]:
-    """Return ``loss_and_grad`` and ``evaluate`` of an MLP with this loss (see :data:`LOSSES`)."""
-    output_loss, right = LOSSES[loss]
+def passes(family: str) -> tuple[Callable, Callable]:
+    """Return the two passes through networks whose activations are of this family."""
+    activate, backpropagate, keeps_inputs = layers_of(family)
+
+    @jitable
+    def forward(theta, X, aux, work):
+        """Run all layers on the rows ``X``; outputs stay in ``work``, one layer after the other."""
+        sizes, kind = aux[0], aux[1][0]
+        rows = X.shape[0]
+        weights, here, kept = 0, 0, rows * outputs_and_error(sizes)
+        inputs = X
+        for layer in range(sizes.size - 1):
+            n, m = sizes[layer], sizes[layer + 1]
+            z = matrix(work, here, rows, m)
+            w, bias = matrix(theta, weights, n, m), theta[weights + n * m : weights + (n + 1) * m]
+            if rows * n * m <= SMALL:
+                product(inputs, w, z, bias)
+            else:
+                np.dot(inputs, w, z)
+                add_bias(z, bias)
+            if layer < sizes.size - 2:
+                if keeps_inputs:
+                    copy_matrix(matrix(work, kept, rows, m), z)
+                    kept += rows * m
+                activate(z, kind)
+            inputs = z
+            weights += (n + 1) * m
+            here += rows * m
+
+    @jitable
+    def backward(theta, X, aux, grad, work):
+        """Write the gradient; the error of the outputs lies where :func:`forward` left those."""
+        sizes, kind = aux[0], aux[1][0]
+        rows, layers = X.shape[0], sizes.size - 1
+        weights, here = theta.size, rows * (hidden_units(sizes) + sizes[layers])
+        spare, kept = here, rows * (outputs_and_error(sizes) + hidden_units(sizes))
+        for layer in range(layers - 1, -1, -1):
+            n, m = sizes[layer], sizes[layer + 1]
+            weights -= (n + 1) * m
+            here -= rows * m
+            delta = matrix(work, here, rows, m)
+            inputs = X if layer == 0 else matrix(work, here - rows * n, rows, n)
+            w, slope = matrix(theta, weights, n, m), matrix(grad, weights, n, m)
+            if rows * n * m <= SMALL:
+                product(inputs.T, delta, slope, work[:0])
+            else:
+                np.dot(inputs.T, delta, slope)
+            sum_rows(delta, grad[weights + n * m : weights + (n + 1) * m])
+            if layer > 0:
+                error = matrix(work, spare, rows, n)
+                if rows * n * m <= SMALL:
+                    turned = matrix(work, work.size - n * m, m, n)
+                    transpose(w, turned)
+                    product(delta, turned, error, work[:0])
+                else:
+                    np.dot(delta, w.T, error)
+                if keeps_inputs:
+                    kept -= rows * n
+                    copy_matrix(inputs, matrix(work, kept, rows, n))
+                backpropagate(inputs, error, kind)
+
+    return forward, backward
+
+
+class Functions(NamedTuple):
+    """What is compiled of a network: see :func:`functions`."""
+
+    loss_and_grad: Callable
+    evaluate: Callable
+    score: Callable | None
+
+
+def functions(
+    loss: str,
+    weighted: bool = False,
+    metrics: Iterable[Any] = (),
+    activation: str = "relu",
+) -> Functions:
+    """Return the functions of networks with this loss, which are one for each family of them.
+
+    Parameters
+    ----------
+    loss : str
+        A row of :data:`sweeps.problems.losses.LOSSES`.
+    weighted : bool
+        Whether the last column of the targets holds the weights of the rows.
+    metrics : iterable of str and callable
+        Rows of :data:`sweeps.problems.metrics.METRICS`, and plain functions of the user's,
+        ``f(outputs, y, weights) -> number``.
+    activation : str
+        A row of :data:`sweeps.problems.activations.ACTIVATIONS`.
+
+    Returns
+    -------
+    Functions
+        ``loss_and_grad(theta, X, y, aux, grad, work) -> loss`` and
+        ``evaluate(theta, X, y, aux, grad, work) -> (loss, accuracy)``, both of them means over rows
+        or their weights; ``score(theta, X, y, aux, work, outputs, out)`` writes a number a metric
+        to ``out``, of float64, ``outputs`` being scratch of shape (rows, outputs); None without
+        metrics.
+
+    Raises
+    ------
+    SpecError
+        A name is unknown, or a metric does not fit the loss.
+
+    Examples
+    --------
+    >>> relu, tanh, gelu = (functions("logistic", activation=a) for a in ("relu", "tanh", "gelu"))
+    >>> relu is tanh, relu is gelu, relu.score
+    (True, False, None)
+    """
+    find_loss(loss)
+    measures = tuple(measure_of(metric, loss) for metric in metrics)
+    return _functions(loss, bool(weighted), measures, find_activation(activation).family)
+
+
+@functools.lru_cache(maxsize=128)  # metrics may be functions of the user's
+def _functions(loss: str, weighted: bool, measures: tuple[Callable, ...], family: str) -> Functions:
+    output_loss, right, *_ = LOSSES[loss]
+    forward, backward = passes(family)
+    weights_of = last_column if weighted else no_weights
 
     @jitable
     def loss_and_grad(theta, X, y, aux, grad, work):
         rows, outputs = X.shape[0], aux[0][-1]
         forward(theta, X, aux, work)
-        z = matrix(work, rows * hidden_units(aux[0]), rows, outputs)
-        total = output_loss(z, y)
-        scale(z, 1.0 / rows)
+        z, weights = matrix(work, rows * hidden_units(aux[0]), rows, outputs), weights_of(y)
+        total, n = output_loss(z, y, weights, aux[2]), mass(weights, rows)
+        scale(z, 1.0 / n)
         backward(theta, X, aux, grad, work)
-        return total / rows
+        return total / n
 
     @jitable
     def evaluate(theta, X, y, aux, grad, work):
@@ -328,18 +287,48 @@ def functions(loss: str) -> tuple[Callable, Callable]:
         for low in range(0, X.shape[0], BLOCK):
             high = min(low + BLOCK, X.shape[0])
             forward(theta, X[low:high], aux, work)
-            z = matrix(work, (high - low) * hidden, high - low, outputs)
-            hits += right(z, y[low:high])
-            total += output_loss(z, y[low:high])
-        n = max(X.shape[0], 1)
+            z, weights = (
+                matrix(work, (high - low) * hidden, high - low, outputs),
+                weights_of(y[low:high]),
+            )
+            hits += right(z, y[low:high], weights)
+            total += output_loss(z, y[low:high], weights, aux[2])
+        n = mass(weights_of(y), X.shape[0])
+        n = n if n > 0 else 1
         return total / n, (hits / n if hits >= 0 else np.nan)
 
-    return loss_and_grad, evaluate
+    score = scoring(loss, weights_of, measures, forward) if measures else None
+    return Functions(loss_and_grad, evaluate, score)
 
 
-LOSSES: dict[str, tuple[Callable, Callable]] = {
-    "softmax_cross_entropy": (softmax_cross_entropy, largest_score),
-    "logistic": (logistic_loss, positive_score),
-    "squared_error": (squared_error, none),
-}
-"""Name -> the loss of the outputs of some rows, which become its gradient, and their hits."""
+def scoring(
+    loss: str, weights_of: Callable, measures: tuple[Callable, ...], forward: Callable
+) -> Callable:
+    """Return ``score`` of :func:`functions`."""
+    link, measure = LINKS[LOSSES[loss].link], measuring(measures)
+    numbers = plain_targets if weights_of is no_weights else but_last_column
+    targets_of = labels_of if LOSSES[loss].task in ("classification", "binary") else numbers
+
+    @jitable
+    def score(theta, X, y, aux, work, outputs, out):
+        hidden = hidden_units(aux[0])
+        for low in range(0, X.shape[0], BLOCK):
+            high = min(low + BLOCK, X.shape[0])
+            forward(theta, X[low:high], aux, work)
+            outputs[low:high] = matrix(work, (high - low) * hidden, high - low, outputs.shape[1])
+        link(outputs)
+        measure(outputs, targets_of(y), weights_of(y), aux[2], out)
+
+    return score
+
+
+def aux_of(sizes: tuple[int, ...], activation: str, constants: np.ndarray) -> tuple:
+    """Return what the functions of a network take for its layers: see the module.
+
+    Examples
+    --------
+    >>> aux_of((4, 8, 3), "tanh", np.zeros(1))
+    (array([4, 8, 3]), array([1]), array([0.]))
+    """
+    code = find_activation(activation).code
+    return np.array(sizes, np.int64), np.array([code], np.int64), np.array(constants, np.float64)

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
+from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.common.pickling import Shippable
 from sweeps.problems import mlp as net
 from sweeps.problems.arrays import as_dataset, cast
 from sweeps.problems.base import DataProblem, widths_of
+from sweeps.problems.initialisations import initialisation
+from sweeps.problems.losses import check_targets, constants_of, find_loss
+from sweeps.problems.metrics import names_of
 from sweeps.problems.source import Parts, Source
 from sweeps.problems.summed import summed
 
@@ -44,6 +47,10 @@ class Network(Shippable):
         Of data, parameters and arithmetic.
     theta0 : array_like, optional
         Initial parameters; they fit one shape of the layers only.
+    weighted : bool
+        Whether the last column of the targets holds the weights of the rows.
+    metrics : tuple of str and callable
+        What is measured beside loss and accuracy: see :mod:`sweeps.problems.metrics`.
     """
 
     name: str
@@ -53,41 +60,47 @@ class Network(Shippable):
     classes: np.ndarray | None = field(default=None, compare=False)
     dtype: Any = "float32"
     theta0: Any = None
+    weighted: bool = False
+    metrics: tuple = ()
 
     def on(self, parts: Parts, axes: Mapping[str, Any]) -> DataProblem:
         """Return the problem of these rows, with a model as the axes say."""
-        widths, activation = axes["hidden"], axes["activation"]
-        outputs = n_outputs(self.loss, self.classes, parts.y)
-        sizes = (parts.X.shape[1], *widths, outputs)
-        if activation not in net.ACTIVATIONS:
-            raise SpecError(
-                f"activation must be one of {', '.join(net.ACTIVATIONS)}; got "
-                f"{shortened(activation)}{did_you_mean(activation, net.ACTIVATIONS)}"
-            )
-        loss_and_grad, evaluate = net.functions(self.loss)
-        rows = {name: getattr(parts, name) for name in ROWS}
+        loss, activation, constants = self.loss, axes["activation"], self.constants(axes)
+        if self.classes is None:
+            check_targets("y", loss, parts.y[:, : parts.y.shape[1] - self.weighted], constants)
+        sizes = (
+            parts.X.shape[1],
+            *axes["hidden"],
+            n_outputs(loss, self.classes, parts.y, self.weighted),
+        )
+        compiled = net.functions(loss, self.weighted, self.metrics, activation)
+        rows = {name: getattr(parts, name) for name in Parts._fields}
+        told = {"loss": loss, "activation": activation, "init": axes["init"]}
         return DataProblem(
             name=self.name,
-            loss_and_grad=loss_and_grad,
-            evaluate=evaluate,
-            init=net.glorot_uniform,
+            **compiled._asdict(),
+            init=initialisation(axes["init"]),
             **rows,
             n_params=net.n_parameters(sizes),  # refuses what no int64 can count
-            aux=(np.array(sizes, np.int64), np.array([net.ACTIVATIONS[activation]], np.int64)),
-            work_per_row=net.work_per_row(sizes),
+            aux=net.aux_of(sizes, activation, constants),
+            work_per_row=net.work_per_row(sizes, activation),
             work_rows=net.BLOCK,
             flops_per_row=6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
             theta0=initial(self.theta0, net.n_parameters(sizes), parts.X.dtype),
-            options={"loss": self.loss, "activation": activation},
-            hidden=widths,
+            options={**told, "weighted": self.weighted},
+            hidden=axes["hidden"],
+            metrics=names_of(self.metrics, loss),
+            n_outputs=sizes[-1],
             penalised=weights_in(sizes),
             axes=dict(axes),
             recipe=self,
             classes=self.classes,
-            mean=parts.mean,
-            scale=parts.scale,
-            preprocess=parts.preprocess,
         )
+
+    def constants(self, axes: Mapping[str, Any]) -> np.ndarray:
+        """Return the constants of the loss, those that are axes as these say."""
+        own = find_loss(self.loss).constants
+        return constants_of(self.loss, {name: axes[name] for name in own})
 
     def remade(self, problem: DataProblem, values: Mapping[str, Any]) -> DataProblem:
         """Return a problem of this network with other values of some of its axes."""
@@ -143,25 +156,46 @@ def network_on(source: Source, *, hidden: Any, activation: str, **settings: Any)
     Parameters
     ----------
     source : Source
-    hidden, activation
+    hidden
         As for :func:`sweeps.problems.mlp`.
+    model : dict
+        ``activation``, ``init`` and constants of the loss, by name.
     **settings
         Arguments of :class:`Network`.
     """
-    network = Network(source=functools.partial(_same, source), origin=source, **settings)
-    axes = {"hidden": as_widths(hidden), "activation": activation, **data_axes(source)}
+    weighted = source.weights is not None or source.class_weight is not None
+    network = Network(
+        source=functools.partial(_same, source), origin=source, weighted=weighted, **settings
+    )
+    axes = {**model_axes(settings["loss"], hidden, **model), **data_axes(source)}
     return network.on(network.parts(axes), axes)
+
+
+def model_axes(
+    loss: str,
+    hidden: Any,
+    activation: str = "relu",
+    init: str = "glorot_uniform",
+    **constants: Any,
+) -> dict[str, Any]:
+    """Return the axes that choose a model, with the values they begin with.
+
+    >>> model_axes("huber", (8,), delta=2.0)
+    {'hidden': (8,), 'activation': 'relu', 'init': 'glorot_uniform', 'delta': 2.0}
+    """
+    given = dict(zip(find_loss(loss).constants, constants_of(loss, constants).tolist()))
+    return {"hidden": as_widths(hidden), "activation": activation, "init": init, **given}
 
 
 def _same(source: Source) -> Source:
     return source
 
 
-def n_outputs(loss: str, classes: np.ndarray | None, y: np.ndarray) -> int:
+def n_outputs(loss: str, classes: np.ndarray | None, y: np.ndarray, weighted: bool) -> int:
     """Return how many numbers a model puts out for a row."""
     if classes is not None:
-        return 1 if loss == "logistic" else len(classes)
-    return int(y.shape[1])
+        return 1 if find_loss(loss).task == "binary" else len(classes)
+    return int(y.shape[1]) - weighted
 
 
 def weights_in(sizes: Sequence[int]) -> np.ndarray:

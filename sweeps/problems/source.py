@@ -150,13 +150,14 @@ class Source:
         return Parts(*arrays, *fitted)
 
     def _weights(self, train: np.ndarray) -> np.ndarray | None:
-        """Return the weight of every row: classes are weighed as the training rows say."""
+        """Return the weight of every row; that of its class counts where it is trained on."""
         if self.class_weight is None:
             return self.weights
-        assert self.classes is not None
-        by_class = class_weights(self.class_weight, self.classes, self.y[train])
-        weights = by_class[self.y]
-        return weights if self.weights is None else weights * self.weights
+        if self.classes is None:
+            raise SpecError("class_weight needs labels; the targets of this problem are numbers")
+        weights = np.ones(len(self.y)) if self.weights is None else self.weights.copy()
+        weights[train] *= class_weights(self.class_weight, self.classes[self.y[train]])
+        return weights
 
     def _noisy(self, train: np.ndarray, share: Any, seed: int) -> np.ndarray:
         real = isinstance(share, numbers.Real) and not isinstance(share, bool)

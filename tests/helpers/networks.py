@@ -79,7 +79,7 @@ def loss_and_grad(theta, sizes, activation, loss, X, y):
 
 def facts_of(problem):
     """Layer sizes, activation and loss of one of our problems, by name."""
-    sizes, kind = problem.aux
+    sizes, kind, *_ = problem.aux
     if problem.y.ndim == 2:
         loss = "squared_error"
     else:

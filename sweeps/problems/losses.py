@@ -1,0 +1,384 @@
+r"""Losses of the outputs of some rows: each a function and a row of :data:`LOSSES`.
+
+A loss ``f(z, y, weights, constants)`` returns the *sum* over rows of each row's loss times its
+weight, and overwrites the outputs ``z``, of shape (rows, outputs), by the gradient of that sum.
+``weights`` is None where rows have none, which is known when it compiles: such a loss holds no
+multiplication by them. ``constants`` are the loss's own, float64, in the order of its row.
+
+Targets and weights of rows are told in :mod:`sweeps.problems.rows`.
+
+Where a loss has several conventions it has scikit-learn's (its generalized linear models and
+``MLPClassifier``), else torch's; its docstring says which. Losses of several outputs are the mean
+over outputs, as ``MSELoss``; that of several labels is their sum, as ``MLPClassifier``'s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastopt import maths
+from fastopt.compile import jitable
+from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
+from sweeps.problems import pointwise
+from sweeps.problems.pointwise import of_each_output
+from sweeps.problems.rows import label_of, weighed
+
+__all__ = ["LINKS", "LOSSES", "Loss", "check_targets", "constants_of", "find_loss"]
+
+
+class Loss(NamedTuple):
+    """A loss, what it is for, and what it takes.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(z, y, weights, constants)``: see the module.
+    hits : callable
+        ``hits(z, y, weights)``: the (weights of the) rows whose class the outputs name; negative
+        where there are no classes.
+    task : {"classification", "binary", "multilabel", "regression"}
+        Labels and an output for each class; two classes and one output; an output for each of
+        several labels that a row has or has not; numbers.
+    link : {"softmax", "sigmoid", "sign", "identity", "exp"}
+        How outputs become predictions: a row of :data:`LINKS`.
+    constants : dict
+        Its constants by name, with their defaults.
+    targets : {"any", "nonnegative", "positive"}
+        What a regression's targets may be.
+
+    Examples
+    --------
+    >>> LOSSES["huber"].task, LOSSES["huber"].constants
+    ('regression', {'delta': 1.0})
+    """
+
+    function: Callable
+    hits: Callable
+    task: str
+    link: str
+    constants: Mapping[str, float] = {}
+    targets: str = "any"
+
+
+@jitable
+def smoothed(z, y, weights, smoothing):
+    """Return what label smoothing adds to the cross-entropy of scores ``z``."""
+    rows, classes = z.shape
+    total = 0.0
+    for i in range(rows):
+        mean = 0.0
+        for j in range(classes):
+            mean += z[i, j]
+        total += weighed(z[i, label_of(y, i)] - mean / classes, weights, i)
+    return smoothing * total
+
+
+@jitable
+def smooth(z, y, weights, smoothing):
+    """Add the gradient of :func:`smoothed` to ``z``."""
+    rows, classes = z.shape
+    whole, share = z.dtype.type(smoothing), z.dtype.type(smoothing / classes)
+    for i in range(rows):
+        for j in range(classes):
+            z[i, j] -= weighed(share, weights, i)
+        z[i, label_of(y, i)] += weighed(whole, weights, i)
+
+
+@jitable
+def softmax_cross_entropy(z, y, weights, constants):
+    r"""Loss :math:`-\sum_i w_i \log \mathrm{softmax}(z_i)_{y_i}`; ``z`` becomes its gradient.
+
+    With label smoothing s, :math:`(1-s)` of it and :math:`s` of the mean of that of all classes
+    (torch's ``CrossEntropyLoss``).
+    """
+    rows, classes = z.shape
+    smoothing = constants[0]
+    loss, odds = 0.0, 1.0
+    if smoothing > 0:
+        loss += smoothed(z, y, weights, smoothing)
+    for i in range(rows):
+        top = z[i, 0]
+        for j in range(1, classes):
+            top = z[i, j] if z[i, j] > top else top
+        loss -= weighed(z[i, label_of(y, i)] - top, weights, i)
+        for j in range(classes):
+            z[i, j] -= top
+    flat = z.reshape(z.size)
+    for k in range(flat.size):
+        flat[k] = maths.exp(flat[k])
+    for i in range(rows):
+        total = z[i, 0]
+        for j in range(1, classes):
+            total += z[i, j]
+        # One logarithm for all rows, whose totals lie between 1 and the number of classes: 32 of
+        # them took half of the time of this function.
+        if weights is None:
+            odds *= total
+            if odds > 1e200:
+                loss, odds = loss + math.log(odds), 1.0
+        else:
+            loss += weighed(math.log(total), weights, i)
+        share = weighed(z.dtype.type(1) / total, weights, i)
+        for j in range(classes):
+            z[i, j] *= share
+        z[i, label_of(y, i)] -= weighed(z.dtype.type(1), weights, i)
+    if smoothing > 0:
+        smooth(z, y, weights, smoothing)
+    return loss + math.log(odds)
+
+
+@jitable
+def focal(z, y, weights, constants):
+    r"""Focal loss :math:`-(1-p)^\gamma \log p`, p being the softmax of the row's class.
+
+    References
+    ----------
+    T.-Y. Lin et al., *Focal loss for dense object detection*, ICCV 2017 (without its alpha: class
+    weights do the same).
+    """
+    rows, classes = z.shape
+    power, loss = constants[0], 0.0
+    for i in range(rows):
+        right, top = label_of(y, i), z[i, 0]
+        for j in range(1, classes):
+            top = z[i, j] if z[i, j] > top else top
+        score, total, others = z[i, right] - top, 0.0, 0.0
+        for j in range(classes):
+            z[i, j] = maths.exp(z[i, j] - top)
+            total += z[i, j]
+            others += z[i, j] if j != right else 0.0
+        # From the other classes: 1 - p of a sure p has no digits left.
+        miss, log_p = others / total, score - math.log(total)
+        modulation = miss**power
+        loss -= weighed(modulation * log_p, weights, i)
+        if miss > 0:
+            modulation -= power * miss ** (power - 1) * (1 - miss) * log_p
+        share = weighed(z.dtype.type(modulation), weights, i)
+        for j in range(classes):
+            z[i, j] *= share / z.dtype.type(total)
+        z[i, right] = -share * z.dtype.type(miss)
+    return loss
+
+
+@jitable
+def largest_score(z, y, weights):
+    """Count the rows whose largest score, the first of them, is that of their class."""
+    hits = 0
+    for i in range(z.shape[0]):
+        best = 0
+        for j in range(1, z.shape[1]):
+            best = j if z[i, j] > z[i, best] else best
+        hits += weighed(best == label_of(y, i), weights, i)
+    return hits
+
+
+@jitable
+def positive_score(z, y, weights):
+    """Count the rows whose score is above zero just when their class is one."""
+    hits = 0
+    for i in range(z.shape[0]):
+        hits += weighed((z[i, 0] > 0) == (label_of(y, i) == 1), weights, i)
+    return hits
+
+
+@jitable
+def all_scores(z, y, weights):
+    """Count the rows of which all scores are above zero just when they have the label."""
+    hits = 0
+    for i in range(z.shape[0]):
+        right = True
+        for j in range(z.shape[1]):
+            right = right and (z[i, j] > 0) == (y[i, j] == 1)
+        hits += weighed(right, weights, i)
+    return hits
+
+
+@jitable
+def none(z, y, weights):
+    """Stand for the hits of a regression, which has none."""
+    return -1
+
+
+@jitable
+def softmax(z):
+    """Turn the scores of each row into probabilities, in place."""
+    for i in range(z.shape[0]):
+        top, total = z[i].max(), 0.0
+        for j in range(z.shape[1]):
+            z[i, j] = maths.exp(z[i, j] - top)
+            total += z[i, j]
+        for j in range(z.shape[1]):
+            z[i, j] /= z.dtype.type(total)
+
+
+@jitable
+def sigmoid(z):
+    """Turn each score into a probability, in place."""
+    flat = z.reshape(z.size)
+    for k in range(flat.size):
+        flat[k] = maths.sigmoid(flat[k])
+
+
+@jitable
+def exponential(z):
+    """Turn logarithms of means into means, in place."""
+    flat = z.reshape(z.size)
+    for k in range(flat.size):
+        flat[k] = maths.exp(flat[k])
+
+
+@jitable
+def moved(z):
+    """Add one half to decision values, so that 0.5 divides the classes, as of probabilities."""
+    flat = z.reshape(z.size)
+    for k in range(flat.size):
+        flat[k] += z.dtype.type(0.5)
+
+
+@jitable
+def same(z):
+    """Leave the outputs as they are."""
+
+
+def find_loss(name: Any) -> Loss:
+    """Return the row of a loss.
+
+    Raises
+    ------
+    SpecError
+        There is none of this name.
+
+    Examples
+    --------
+    >>> find_loss("poisson").link
+    'exp'
+    """
+    if not isinstance(name, str) or name not in LOSSES:
+        near = did_you_mean(name, LOSSES)
+        raise SpecError(f"loss must be one of {', '.join(LOSSES)}; got {shortened(name)}{near}")
+    return LOSSES[name]
+
+
+def constants_of(loss: str, given: Mapping[str, Any] | None = None) -> np.ndarray:
+    """Return the constants of a loss, the given ones checked, as it takes them.
+
+    Parameters
+    ----------
+    loss : str
+        A row of :data:`LOSSES`.
+    given : mapping, optional
+        Constants by name; the others have their defaults.
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    SpecError
+        The loss has no such constant, or it is out of its range.
+
+    Examples
+    --------
+    >>> constants_of("huber"), constants_of("quantile", {"quantile": 0.9}), constants_of("hinge")
+    (array([1.]), array([0.9]), array([], dtype=float64))
+    """
+    own, given = find_loss(loss).constants, {} if given is None else given
+    for name, value in given.items():
+        if name not in own:
+            has = f"it has {', '.join(own)}" if own else "it has none"
+            raise SpecError(f"{name}: the loss {loss} has no such constant; {has}")
+        allowed, says = RANGES[name]
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or not allowed(float(value)):
+            raise SpecError(f"{name} of the loss {loss} must be {says}; got {shortened(value)}")
+    return np.array([float(given.get(name, value)) for name, value in own.items()])
+
+
+def check_targets(name: str, loss: str, y: np.ndarray, constants: np.ndarray) -> None:
+    """Raise unless a loss has a value on these targets.
+
+    Parameters
+    ----------
+    name : str
+        Of the array, for messages.
+    loss : str
+        A row of :data:`LOSSES`.
+    y : ndarray
+        Targets of shape (rows, outputs), without weights.
+    constants : ndarray
+        From :func:`constants_of`.
+
+    Raises
+    ------
+    ArrayError
+        Some are negative or zero, or no labels.
+
+    Examples
+    --------
+    >>> check_targets("y", "gamma", np.array([[1.0], [0.0]]), constants_of("gamma"))
+    Traceback (most recent call last):
+    fastopt.errors.ArrayError: y[1, 0] is 0.0; the loss gamma needs targets > 0
+    """
+    row = find_loss(loss)
+    least = "any" if row.task == "multilabel" else row.targets
+    if loss == "tweedie":  # as scikit-learn's TweedieRegressor
+        power = constants[0]
+        least = "any" if power <= 0 else ("nonnegative" if power < 2 else "positive")
+    right = {"any": y == y, "nonnegative": y >= 0, "positive": y > 0}[least]
+    says = {"any": "", "nonnegative": "targets >= 0", "positive": "targets > 0"}[least]
+    if row.task == "multilabel":
+        right, says = (y == 0) | (y == 1), "a column of zeros and ones for each label"
+    if not right.all():
+        place = tuple(np.argwhere(~right)[0].tolist())
+        shown = ", ".join(map(str, place))
+        raise ArrayError(f"{name}[{shown}] is {y[place]}; the loss {loss} needs {says}")
+
+
+RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "delta": (lambda x: x > 0, "a number > 0"),
+    "quantile": (lambda x: 0 < x < 1, "a number between 0 and 1"),
+    "power": (lambda x: x <= 0 or x >= 1, "a number <= 0 or >= 1"),
+    "label_smoothing": (lambda x: 0 <= x <= 1, "a number from 0 to 1"),
+    "gamma": (lambda x: x >= 0, "a number >= 0"),
+}
+"""Constant -> whether a number may be one, and which may."""
+
+LINKS: dict[str, Callable] = {
+    "identity": same, "exp": exponential, "sigmoid": sigmoid, "softmax": softmax, "sign": moved,
+}  # fmt: skip
+"""Name -> what turns outputs into predictions, in place; ``sign`` is that of ``x - 0.5`` then."""
+
+_logistic = of_each_output(pointwise.logistic, averaged=False)
+
+LOSSES: dict[str, Loss] = {
+    "softmax_cross_entropy": Loss(
+        softmax_cross_entropy, largest_score, "classification", "softmax", {"label_smoothing": 0.0}
+    ),
+    "focal": Loss(focal, largest_score, "classification", "softmax", {"gamma": 2.0}),
+    "logistic": Loss(_logistic, positive_score, "binary", "sigmoid"),
+    "hinge": Loss(
+        of_each_output(pointwise.hinge, averaged=False), positive_score, "binary", "sign"
+    ),
+    "squared_hinge": Loss(
+        of_each_output(pointwise.squared_hinge, averaged=False), positive_score, "binary", "sign"
+    ),
+    "multilabel": Loss(_logistic, all_scores, "multilabel", "sigmoid"),
+    **{
+        name: Loss(of_each_output(unit, averaged=True), none, "regression", link, *more)
+        for name, unit, link, *more in (
+            ("squared_error", pointwise.squared, "identity"),
+            ("absolute_error", pointwise.absolute, "identity"),
+            ("huber", pointwise.huber, "identity", {"delta": 1.0}),
+            ("quantile", pointwise.pinball, "identity", {"quantile": 0.5}),
+            ("poisson", pointwise.poisson, "exp", {}, "nonnegative"),
+            ("gamma", pointwise.gamma, "exp", {}, "positive"),
+            ("tweedie", pointwise.tweedie, "exp", {"power": 1.5}, "nonnegative"),
+        )
+    },
+}
+"""Name -> loss."""

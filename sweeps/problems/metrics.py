@@ -1,0 +1,370 @@
+"""Metrics of the predictions for a whole set: each a function and a row of :data:`METRICS`.
+
+A metric ``f(outputs, y, weights) -> float`` takes predictions of shape (rows, outputs), after the
+link of the loss: probabilities of the classes, or of class 1 if there is one output; expected
+values; decision values of a hinge, plus one half. ``y`` holds labels 0, 1, ... of shape (rows,), or
+targets of the shape of ``outputs``; ``weights`` are those of the rows, or None, which is known when
+it compiles. Rows of weight zero count as if they were not there.
+
+Values are those of scikit-learn's functions, of several outputs their uniform average, of several
+classes their macro average; where one of scikit-learn's is undefined, NaN.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import types
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastopt import maths
+from fastopt.code.uncompilable import in_two_lines
+from fastopt.compile import adopted, frozen, inlinable, jitable
+from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.problems import pointwise
+from sweeps.problems.class_metrics import (
+    accuracy,
+    balanced_accuracy,
+    brier,
+    f1,
+    f1_macro,
+    log_loss,
+    roc_auc,
+)
+from sweeps.problems.losses import find_loss
+from sweeps.problems.rows import mass, weighed
+
+__all__ = [
+    "METRICS", "Metric", "check_metric", "find_metric", "measure_of", "measuring", "names_of",
+]  # fmt: skip
+
+CLASSES = ("classification", "binary")
+LABELS = (*CLASSES, "multilabel")
+REGRESSION = ("regression",)
+
+
+class Metric(NamedTuple):
+    """A metric of the predictions for a set.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(outputs, y, weights) -> float``.
+    mode : {"min", "max"}
+        Which is better.
+    tasks : tuple of str
+        Tasks of losses that it fits.
+    link : tuple of str
+        Links that its predictions need; any if there is none.
+    constant : str
+        Constant of the loss that it takes from there, if the loss has it.
+    at : callable or None
+        ``at(outputs, y, weights, constant) -> float``, if there is such a constant.
+    """
+
+    function: Callable
+    mode: str
+    tasks: tuple[str, ...]
+    link: tuple[str, ...] = ()
+    constant: str = ""
+    at: Callable | None = None
+
+
+def averaged(unit: Callable, factor: float = 1.0, root: bool = False) -> Callable:
+    """Make a metric of ``unit(prediction, target, constants)``, averaged over rows and outputs."""
+
+    @jitable
+    def metric(outputs, y, weights, constant):
+        rows, columns = outputs.shape
+        whole, n = 0.0, mass(weights, rows)
+        for j in range(columns):
+            total = 0.0
+            for i in range(rows):
+                loss = unit(np.float64(outputs[i, j]), np.float64(y[i, j]), (constant,))
+                total += weighed(factor * loss, weights, i)
+            whole += math.sqrt(total / n) if root else total / n
+        return whole / columns
+
+    return metric
+
+
+def at_default(metric: Callable, constant: float = 0.0) -> Callable:
+    """Make the metric without a constant of one with it."""
+
+    @jitable
+    def function(outputs, y, weights):
+        return metric(outputs, y, weights, constant)
+
+    return function
+
+
+@inlinable
+def squared(z, y, constants):
+    """Squared error."""
+    return pointwise.squared(z, y, constants)[0]
+
+
+@inlinable
+def absolute(z, y, constants):
+    """Absolute error."""
+    return pointwise.absolute(z, y, constants)[0]
+
+
+@inlinable
+def pinball(z, y, constants):
+    """Pinball loss."""
+    return pointwise.pinball(z, y, constants)[0]
+
+
+@inlinable
+def poisson(mean, y, constants):
+    """Half the Poisson deviance."""
+    return pointwise.poisson(maths.log(mean), y, constants)[0]
+
+
+@inlinable
+def gamma(mean, y, constants):
+    """Half the gamma deviance."""
+    return pointwise.gamma(maths.log(mean), y, constants)[0]
+
+
+@inlinable
+def tweedie(mean, y, constants):
+    """Half the Tweedie deviance."""
+    return pointwise.tweedie(maths.log(mean), y, constants)[0]
+
+
+@jitable
+def r2(outputs, y, weights):
+    """Share of the variance of the targets that is predicted (``r2_score``)."""
+    rows, columns = outputs.shape
+    whole, n = 0.0, mass(weights, rows)
+    for j in range(columns):
+        mean, left, there = 0.0, 0.0, 0.0
+        for i in range(rows):
+            mean += weighed(np.float64(y[i, j]), weights, i)
+        mean /= n
+        for i in range(rows):
+            d, spread = np.float64(y[i, j]) - outputs[i, j], y[i, j] - mean
+            left += weighed(d * d, weights, i)
+            there += weighed(spread * spread, weights, i)
+        whole += 1 - left / there if there > 0 else (1.0 if left == 0 else 0.0)
+    return whole / columns
+
+
+def find_metric(name: Any, loss: str) -> Metric:
+    """Return the row of a metric that fits a loss.
+
+    Raises
+    ------
+    SpecError
+        There is none of this name, or it does not fit.
+
+    Examples
+    --------
+    >>> find_metric("roc_auc", "logistic").mode
+    'max'
+    """
+    row = find_loss(loss)
+    fitting = [key for key, metric in METRICS.items() if _fits(metric, row)]
+    if not isinstance(name, str) or name not in METRICS:
+        near = did_you_mean(name, METRICS)
+        raise SpecError(
+            f"a metric of the loss {loss} is one of {', '.join(fitting)} or a function; "
+            f"got {shortened(name)}{near}"
+        )
+    if name not in fitting:
+        raise SpecError(
+            f"the metric {name} does not fit the loss {loss}, which has {', '.join(fitting)}"
+        )
+    return METRICS[name]
+
+
+def _fits(metric: Metric, loss: Any) -> bool:
+    return loss.task in metric.tasks and (not metric.link or loss.link in metric.link)
+
+
+def names_of(metrics: Iterable[Any], loss: str) -> tuple[str, ...]:
+    """Return what metrics are called: names of the table, and of the user's functions.
+
+    Raises
+    ------
+    SpecError
+        A name is unknown, does not fit the loss, or stands for two; or a function is not plain.
+
+    Examples
+    --------
+    >>> def worst(outputs, y, weights):
+    ...     return np.abs(outputs - y).max()
+    >>> names_of(["mae", worst], "squared_error")
+    ('mae', 'worst')
+    """
+    if isinstance(metrics, str) or callable(metrics):
+        metrics = [metrics]
+    names: list[str] = []
+    for metric in metrics:
+        name = getattr(metric, "__name__", "") if callable(metric) else metric
+        if not callable(metric):
+            find_metric(metric, loss)
+        elif not name.isidentifier() or name in METRICS:
+            what = f"{name} is a metric of ours" if name in METRICS else "a lambda has none"
+            raise SpecError(f"a metric of your own is a function with a name of its own; {what}")
+        if name in names:
+            raise SpecError(f"metrics: {name} is there twice; give each once")
+        names.append(name)
+    return tuple(names)
+
+
+def measure_of(metric: Any, loss: str) -> Callable:
+    """Return ``measure(outputs, y, weights, constants of the loss) -> number`` of a metric.
+
+    Parameters
+    ----------
+    metric : str or callable
+        A row of :data:`METRICS`, or a plain function of the user's.
+    loss : str
+        A row of :data:`sweeps.problems.losses.LOSSES`.
+
+    Raises
+    ------
+    SpecError
+        The metric is unknown, does not fit the loss, or is no plain function.
+    """
+    if callable(metric):
+        return _own(plain_function(metric))
+    row, constants = find_metric(metric, loss), list(find_loss(loss).constants)
+    return _bound(metric, constants.index(row.constant) if row.constant in constants else -1)
+
+
+def plain_function(metric: Any) -> types.FunctionType:
+    """Return the Python function of a metric of the user's.
+
+    Raises
+    ------
+    SpecError
+        It is no plain function of three arguments.
+
+    Examples
+    --------
+    >>> plain_function(max)
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: a metric must be a plain function f(outputs, y, weights); got max
+    """
+    function = getattr(metric, "py_func", metric)
+    plain = isinstance(function, types.FunctionType)
+    if not plain or len(inspect.signature(function).parameters) != 3:
+        raise SpecError(
+            "a metric must be a plain function f(outputs, y, weights); "
+            f"got {getattr(metric, '__name__', type(metric).__name__)}"
+        )
+    return function
+
+
+@functools.cache
+def _bound(name: str, place: int) -> Callable:
+    row = METRICS[name]
+    function, at = row.function, row.at
+
+    @jitable
+    def measure(outputs, y, weights, constants):
+        return function(outputs, y, weights)
+
+    @jitable
+    def measure_at(outputs, y, weights, constants):
+        return at(outputs, y, weights, constants[place])
+
+    return measure if place < 0 else measure_at
+
+
+@functools.lru_cache(maxsize=32)  # it holds functions of the user
+def _own(function: types.FunctionType) -> Callable:
+    own = adopted(function, jitable)
+
+    @jitable
+    def measure(outputs, y, weights, constants):
+        return own(outputs, y, weights)
+
+    return measure
+
+
+def check_metric(metric: Callable, outputs: np.ndarray, y: np.ndarray, weights: Any) -> None:
+    """Call a metric of the user's once, so that its mistakes show as ordinary Python errors.
+
+    Raises
+    ------
+    SpecError
+        It returns no number.
+
+    Examples
+    --------
+    >>> def best(outputs, y, weights):
+    ...     return None
+    >>> check_metric(best, np.ones((2, 1)), np.ones((2, 1)), None)
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: the metric best must return a number; it returned None
+    """
+    function = plain_function(metric)
+    with in_two_lines():
+        value = frozen(function)(outputs.copy(), y.copy(), weights)
+    if not isinstance(value, int | float | np.number | np.bool_):
+        raise SpecError(
+            f"the metric {function.__name__} must return a number; it returned {shortened(value)}"
+        )
+
+
+def measuring(measures: tuple[Callable, ...]) -> Callable:
+    """Return ``measure(outputs, y, weights, constants, out)``, which writes what each one says."""
+    *firsts, last = measures
+    every = _ending(last, len(firsts))
+    for k in range(len(firsts) - 1, -1, -1):
+        every = _followed(firsts[k], k, every)
+    return every
+
+
+def _ending(last: Callable, place: int) -> Callable:
+    @jitable
+    def measure(outputs, y, weights, constants, out):
+        out[place] = last(outputs, y, weights, constants)
+
+    return measure
+
+
+def _followed(first: Callable, place: int, others: Callable) -> Callable:
+    @jitable
+    def measure(outputs, y, weights, constants, out):
+        out[place] = first(outputs, y, weights, constants)
+        others(outputs, y, weights, constants, out)
+
+    return measure
+
+
+CHANCES = ("softmax", "sigmoid")
+
+
+def _with_constant(unit: Callable, constant: str, default: float, factor: float = 1.0) -> Metric:
+    at = averaged(unit, factor)
+    return Metric(at_default(at, default), "min", REGRESSION, (), constant, at)
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(accuracy, "max", LABELS),
+    "balanced_accuracy": Metric(balanced_accuracy, "max", CLASSES),
+    "f1": Metric(f1, "max", CLASSES),
+    "f1_macro": Metric(f1_macro, "max", LABELS),
+    "roc_auc": Metric(roc_auc, "max", LABELS),
+    "log_loss": Metric(log_loss, "min", CLASSES, CHANCES),
+    "brier": Metric(brier, "min", CLASSES, CHANCES),
+    "mse": Metric(at_default(averaged(squared)), "min", REGRESSION),
+    "rmse": Metric(at_default(averaged(squared, root=True)), "min", REGRESSION),
+    "mae": Metric(at_default(averaged(absolute)), "min", REGRESSION),
+    "r2": Metric(r2, "max", REGRESSION),
+    "pinball": _with_constant(pinball, "quantile", 0.5),
+    "poisson_deviance": Metric(at_default(averaged(poisson, 2.0)), "min", REGRESSION),
+    "gamma_deviance": Metric(at_default(averaged(gamma, 2.0)), "min", REGRESSION),
+    "tweedie_deviance": _with_constant(tweedie, "power", 1.5, 2.0),
+}
+"""Name -> metric; ``pinball`` and ``tweedie_deviance`` are those of the loss's own constant."""
