@@ -90,7 +90,7 @@ class Network(Shippable):
             options={**told, "weighted": self.weighted},
             hidden=axes["hidden"],
             metrics=names_of(self.metrics, loss),
-            n_outputs=sizes[-1],
+            n_outputs=outputs,
             penalised=weights_in(sizes),
             axes=dict(axes),
             recipe=self,
@@ -150,7 +150,9 @@ def data_axes(source: Source) -> dict[str, Any]:
     return axes
 
 
-def network_on(source: Source, *, hidden: Any, activation: str, **settings: Any) -> DataProblem:
+def network_on(
+    source: Source, hidden: Any, model: Mapping[str, Any], **settings: Any
+) -> DataProblem:
     """Return the problem of a network on the rows of a source.
 
     Parameters
