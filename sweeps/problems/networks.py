@@ -68,11 +68,8 @@ class Network(Shippable):
         loss, activation, constants = self.loss, axes["activation"], self.constants(axes)
         if self.classes is None:
             check_targets("y", loss, parts.y[:, : parts.y.shape[1] - self.weighted], constants)
-        sizes = (
-            parts.X.shape[1],
-            *axes["hidden"],
-            n_outputs(loss, self.classes, parts.y, self.weighted),
-        )
+        outputs = n_outputs(loss, self.classes, parts.y, self.weighted)
+        sizes = (parts.X.shape[1], *axes["hidden"], outputs)
         compiled = net.functions(loss, self.weighted, self.metrics, activation)
         rows = {name: getattr(parts, name) for name in Parts._fields}
         told = {"loss": loss, "activation": activation, "init": axes["init"]}
