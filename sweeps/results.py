@@ -11,7 +11,7 @@ from typing import Any
 from sweeps import extend as refine
 from sweeps import plots, report, store
 from sweeps.analysis import comparison as pairs
-from sweeps.analysis import files, stats
+from sweeps.analysis import files, folds, stats
 from sweeps.analysis import importance as anova
 from sweeps.analysis.export import SUFFIXES, write
 from sweeps.analysis.table import Table
@@ -74,6 +74,7 @@ class SweepResult(Table):
     """
 
     over_seeds = stats.over_seeds
+    over_folds = folds.over_folds
     edges = stats.edges
     compare = pairs.compare
     importance = anova.importance

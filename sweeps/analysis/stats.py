@@ -18,6 +18,7 @@ from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.analysis.table import Table
 from sweeps.common.names import refuse_repeated
 from sweeps.common.states import State
+from sweeps.problems.metrics import METRICS
 from sweeps.space.axes import ends
 
 __all__ = [
@@ -60,6 +61,9 @@ def mode_of(result: Table, metric: str) -> str:
     ['min', 'max', 'min']
     """
     if metric != result.metric:
+        measured = metric.partition("_")[2]
+        if measured in METRICS:
+            return METRICS[measured].mode
         for mode, names in MODE_WORDS.items():
             if names.search(metric):
                 return mode

@@ -25,6 +25,7 @@ from sweeps.engine.columns import (
     gaps_in,
     whole,
 )
+from sweeps.engine.hyper import hyper_table, schedule_table
 from sweeps.engine.lane_records import (
     COUNTERS,
     MEASURES,
@@ -154,7 +155,7 @@ class LanePlan(Plan):
         self, problem: Any, names: np.ndarray, ids: np.ndarray, values: dict, results: bool
     ) -> Block:
         settings, schedule = self._settings(values, len(ids))
-        h = self._hyper(names, values)
+        h = hyper_table(names, values, self.options.defaults)
         self._set_reals(settings, values)
         start = self._start(values, len(ids))
         self._mix_seeds(settings, names, "", h, schedule, start)
@@ -206,7 +207,7 @@ class LanePlan(Plan):
         settings["patience"] = self._patience(values, n)
         settings["seed"] = whole("seed", fill(values.get("seed"), defaults["seed"], n), 0)
         names = fill(values.get("schedule"), defaults["schedule"], n)
-        packed = self._schedules(names, values, settings["steps"])
+        packed = schedule_table(names, values, defaults, settings["steps"])
         settings["schedule"] = packed[:, 0]
         return settings, np.ascontiguousarray(packed[:, 1:])
 

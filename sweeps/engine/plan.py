@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastopt import schedules
 from fastopt.compile import frozen
 from fastopt.errors import SpecError, shortened
 from fastopt.rules import Rule
@@ -21,25 +20,20 @@ from sweeps.common.states import State
 from sweeps.engine import trial
 from sweeps.engine.block import Block, cost_of
 from sweeps.engine.columns import (
-    aliases,
     alike,
     check_counts,
     choose,
     fill,
     filled,
     find_rule,
-    gaps_in,
     missing,
-    packed,
-    packed_schedule,
     reals,
     rows_of,
-    rows_with,
-    schedule_parameters,
     steps_of,
     whole,
 )  # fmt: skip
 from sweeps.engine.data_order import SHUFFLES
+from sweeps.engine.hyper import hyper_table, schedule_table
 from sweeps.engine.monitoring import MEASURES
 from sweeps.engine.options import COMMON, LOG, Options, check_measures, check_names, check_watch
 from sweeps.engine.records import (
@@ -56,11 +50,10 @@ from sweeps.engine.records import (
 )
 from sweeps.engine.sample import Sample, sampled
 from sweeps.engine.seeds import mixed_seeds
+from sweeps.problems.metrics import METRICS as METRICS_OF_PROBLEMS
 from sweeps.space.space import Space
 
 __all__ = ["Plan"]
-
-LARGER_IS_BETTER = {"accuracy"}
 
 
 class Plan:
@@ -196,7 +189,7 @@ class Plan:
         self, problem: Any, names: np.ndarray, ids: np.ndarray, values: dict, results: bool
     ) -> Block:
         settings, schedule = self._settings(values, len(ids), len(problem.X))
-        h = self._hyper(names, values)
+        h = hyper_table(names, values, self.options.defaults)
         self._set_reals(settings, values)
         self._check_penalties(problem, settings, names)
         self._mix_seeds(settings, names, self._shape_of(problem), h, schedule)
@@ -342,53 +335,9 @@ class Plan:
         first, inverse = alike(get["shuffle"])
         kinds = [choose("shuffle", name, SHUFFLES) for name in get["shuffle"][first].tolist()]
         settings["shuffle"] = np.array(kinds)[inverse]
-        scheduled = self._schedules(get["schedule"], values, steps)
+        scheduled = schedule_table(get["schedule"], values, defaults, steps)
         settings["schedule"] = scheduled[:, 0]
         return settings, np.ascontiguousarray(scheduled[:, 1:])
-
-    def _schedules(self, names: np.ndarray, values: dict, steps: np.ndarray) -> np.ndarray:
-        """Kind and parameters of each trial's schedule; trials that agree are packed once."""
-        parameters = [p for p in schedule_parameters() if p in values or p in self.options.defaults]
-        columns = [
-            fill(values.get(p), self.options.defaults.get(p), len(names)) for p in parameters
-        ]
-        first, inverse = alike(names, steps, *columns)
-        known = np.empty((len(first), 1 + schedules.WIDTH))
-        for k, row in enumerate(zip(*(c[first].tolist() for c in (names, steps, *columns)))):
-            known[k] = packed_schedule(row[0], dict(zip(parameters, row[2:])), row[1])
-        # Most sweeps have one schedule, and a row of it is copied faster than it is looked up.
-        return known[inverse] if len(known) > 1 else np.repeat(known, len(names), axis=0)
-
-    def _hyper(self, names: np.ndarray, values: dict[str, np.ndarray]) -> np.ndarray:
-        """Columns of hyperparameters, every value checked."""
-        rule = find_rule(names[0])
-        h = np.empty((len(names), len(rule.hyper)))
-        distinct = names[alike(names)[0]].tolist()
-        for name in distinct:
-            rows = rows_with(names, [name]) if len(distinct) > 1 else slice(None)
-            own = find_rule(name)
-            for row, (key, kind) in enumerate(own.hyper.items()):
-                column = self._column(own, key, kind.default, values, rows)
-                h[rows, row] = packed(f"{name}: {key}", kind, column)
-        return h
-
-    def _column(
-        self, rule: Rule, key: str, default: Any, values: dict[str, np.ndarray], rows: Any
-    ) -> np.ndarray:
-        """One hyperparameter: where a trial has its axis that, else its alias, else the keyword."""
-        column = np.array([self._fixed(rule, key, default)])
-        for axis in (*reversed(aliases(rule, key)), key):
-            if axis in values:
-                given = values[axis][rows]
-                gaps = gaps_in(given)
-                column = np.where(gaps, column, given) if gaps.any() else given
-        return column  # of one row, if it has no axis
-
-    def _fixed(self, rule: Rule, key: str, default: Any) -> Any:
-        for name in (key, *aliases(rule, key)):
-            if name in self.options.defaults:
-                return self.options.defaults[name]
-        return default
 
 
 def grouped(names: np.ndarray, *axes: np.ndarray) -> tuple[list[tuple], np.ndarray]:
@@ -402,7 +351,7 @@ def grouped(names: np.ndarray, *axes: np.ndarray) -> tuple[list[tuple], np.ndarr
     kernels = [find_rule(name).kernel_parts for name in names[first].tolist()]
     keys = list(zip(kernels, *(column[first].tolist() for column in axes)))
     distinct = {key: k for k, key in enumerate(dict.fromkeys(keys))}
-    return [values for _, *values in distinct], np.array([distinct[key] for key in keys])[alikes]
+    return [key[1:] for key in distinct], np.array([distinct[key] for key in keys])[alikes]
 
 
 def best_end(metric: Any) -> str:
@@ -411,7 +360,8 @@ def best_end(metric: Any) -> str:
     >>> best_end("val_accuracy"), best_end("train_loss")
     ('max', 'min')
     """
-    return "max" if str(metric).partition("_")[2] in LARGER_IS_BETTER else "min"
+    measured = str(metric).partition("_")[2]
+    return METRICS_OF_PROBLEMS[measured].mode if measured in METRICS_OF_PROBLEMS else "min"
 
 
 def spacing(eval_every: Any, default: Any) -> Any:

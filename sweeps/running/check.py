@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastopt.errors import SpecError, SweepWarning, shortened
@@ -64,10 +64,36 @@ def check(problem: Any, space: Any, settings: Mapping[str, Any], stacklevel: int
     keywords = {k: v for k, v in {**DEFAULTS, **settings}.items() if k not in OPTIONS}
     made = PLANS[type(problem)](problem, Space(space), Options(defaults=keywords, **options))
     given = [k for k, v in keywords.items() if k not in DEFAULTS or not _same(v, DEFAULTS[k])]
-    for remark in check_effects(made, given):
+    for remark in (*check_effects(made, given), *check_choice(made)):
         if stacklevel:
             warnings.warn(remark, SweepWarning, stacklevel=stacklevel + 1)
     return made
+
+
+def check_choice(plan: Plan) -> Iterator[str]:
+    """Yield a remark on a choice among trials that would flatter the one that is chosen.
+
+    Of test rows once in a process: whoever has read it knows.
+    """
+    problem, metric = plan.problem, plan.options.metric
+    if metric.startswith("test_") and not _SAID:
+        _SAID.append(metric)
+        yield (
+            f"trials are ranked by {metric}, so that of the best one says little of new rows: "
+            "choose by rows of their own (validation=0.2 or folds=5 where the problem is made, "
+            "which ranks by val_loss), and let test rows judge the one that is chosen"
+        )
+    named = "fold" in plan.space.names or plan.options.defaults.get("fold") is not None
+    if "fold" in getattr(problem, "axes", {}) and not named:
+        n = problem.recipe.source().n_folds
+        yield (
+            f"{problem.name} has {n} folds, and all trials choose by the first: put "
+            f'"fold": range({n}) on the axes, and see result.over_folds()'
+        )
+
+
+_SAID: list[str] = []
+"""The metric of test rows that was told of."""
 
 
 def _same(value: Any, default: Any) -> bool:

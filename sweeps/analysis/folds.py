@@ -1,0 +1,81 @@
+"""What a sweep with folds says: each configuration by its mean over the folds, not by its luck."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from sweeps.analysis.stats import check_choice, mode_of, over_seeds
+from sweeps.analysis.table import Table
+from sweeps.common.names import refuse_repeated
+
+__all__ = ["over_folds"]
+
+ADDED = ("rank", "within_one_se")
+
+
+def over_folds(
+    result: Table, *, axis: str = "fold", metrics: Sequence[str] | None = None
+) -> pd.DataFrame:
+    r"""Summarise each configuration over its folds, and rank configurations.
+
+    Parameters
+    ----------
+    axis : str
+        The axis of the folds.
+    metrics : list of str, optional
+        Those of the summary; all by default. The sweep's own is always among them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a configuration, the best first: the other axes, ``n_trials`` and ``n_diverged``;
+        for every metric ``mean_``, ``std_`` (of ``n - 1``), ``se_`` (standard error,
+        :math:`s / \sqrt n`) and ``n_``; ``rank``, 1 for the best mean of the sweep's metric,
+        missing where a fold did not finish; and ``within_one_se``, whether that mean is no worse
+        than the best one by more than the best one's standard error: of these, take the simplest.
+
+    Raises
+    ------
+    SpecError
+        The sweep has no such axis, or no such metric.
+
+    References
+    ----------
+    L. Breiman et al., *Classification and Regression Trees*, 1984, section 3.4.3: the
+    one-standard-error rule.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
+    ...            "fold": np.array([0, 1, 0, 1]), "state": np.zeros(4, int),
+    ...            "val_loss": np.array([1.0, 3.0, 1.0, 2.0])}
+    >>> table = SweepResult(columns, None, "val_loss", "min", {}).over_folds()
+    >>> table[["lr", "mean_val_loss", "se_val_loss", "rank", "within_one_se"]]
+        lr  mean_val_loss  se_val_loss  rank  within_one_se
+    0  1.0            1.5          0.5     1           True
+    1  0.1            2.0          1.0     2           True
+    """
+    check_choice("axis", axis, result.axes)
+    refuse_repeated("axis", (*result.axes, *ADDED), "the summary over folds")
+    wanted = result.metrics if metrics is None else metrics
+    own = result.metric
+    table = over_seeds(result, axis=axis, metrics=list(dict.fromkeys((*wanted, own))))
+    for name in dict.fromkeys((*wanted, own)):
+        error = table[f"std_{name}"] / np.sqrt(table[f"n_{name}"])
+        table.insert(list(table.columns).index(f"std_{name}") + 1, f"se_{name}", error)
+        table = table.drop(columns=[f"{end}_{name}" for end in ("min", "max", "ci_low", "ci_high")])
+    mean, n_folds = table[f"mean_{own}"], len(np.unique(result.columns[axis]))
+    whole = table[f"n_{own}"] == n_folds
+    sign = 1.0 if mode_of(result, own) == "min" else -1.0
+    score = (sign * mean).where(whole)
+    table["rank"] = score.rank(method="first").astype("Int64")
+    if not whole.any():
+        table["within_one_se"] = False
+        return table
+    best = int(score.argmin())
+    table["within_one_se"] = score <= score.iloc[best] + table[f"se_{own}"].iloc[best]
+    return table.sort_values("rank", kind="stable").reset_index(drop=True)
