@@ -145,11 +145,12 @@ def _network(
     )
     widths = _widths(hidden)
     sizes = (X.shape[1], *widths, outputs)
-    loss_and_grad, evaluate, _ = net.functions(loss, activation=activation)
+    constants = constants_of(loss)
+    made = net.functions(loss, activation=activation, constants=constants)
     return DataProblem(
         name=name,
-        loss_and_grad=loss_and_grad,
-        evaluate=evaluate,
+        loss_and_grad=made.loss_and_grad,
+        evaluate=made.evaluate,
         init=initialisation(),
         X=X,
         y=y,
@@ -163,7 +164,7 @@ def _network(
         classes=classes,
         mean=mean,
         scale=scale,
-        **_sized(sizes, activation, constants_of(loss)),
+        **_sized(sizes, activation, constants),
     )
 
 
