@@ -1,4 +1,4 @@
 """The table of a finished sweep and the questions to it: statistics, importance, files.
 
-Imports common, space, engine, running and store.
+Imports common, space, problems, engine, running and store.
 """

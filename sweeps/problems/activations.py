@@ -2,8 +2,8 @@ r"""Activations of hidden layers: each two functions of a number and a row of :d
 
 ``value(x)`` is the activation and ``back(kept, e)`` is ``e`` times its slope. What is kept of a
 layer is its output where the slope follows from that, so that nothing else need be stored, or its
-input. Activations that keep the same are a family, whose loops are compiled together and chosen by
-number: relu and tanh are one of their own, so that networks of them compile nothing else.
+input. A network is compiled for one activation: the loops of all take longer to compile than the
+rest of it (8 s the six from ``elu`` to ``sigmoid``).
 
 The formulas and constants are those of ``torch.nn.functional``.
 """
@@ -38,22 +38,16 @@ class Activation(NamedTuple):
         ``value(x)``; a NaN stays a NaN.
     back : callable
         ``back(kept, e)``: ``e`` times the slope where it was ``kept``.
-    family : {"first", "output", "input"}
-        What it is compiled with; of the last one the inputs are kept.
+    keeps_inputs : bool
+        Whether the inputs of layers are kept for the slope, not the outputs.
     code : int
-        Its number in kernels.
+        Its number, which stands in ``aux`` of a network.
     """
 
     value: Callable
     back: Callable
-    family: str
+    keeps_inputs: bool
     code: int
-
-
-@inlinable
-def relu(x):
-    """Return the positive part."""
-    return rectified(x)
 
 
 @inlinable
@@ -61,12 +55,6 @@ def relu_back(a, e):
     """Pass the error on where the output is positive."""
     zero = type(a)(0)
     return e if a > zero else zero * e
-
-
-@inlinable
-def tanh(x):
-    """Return the hyperbolic tangent."""
-    return maths.tanh(x)
 
 
 @inlinable
@@ -138,7 +126,7 @@ def selu_back(a, e):
 
 @inlinable
 def softplus(x):
-    """Return log(1 + e^x) without overflow."""
+    """Return log(1 + e^x) without overflow, for all x (torch's is x from 20 on)."""
     one, zero = type(x)(1), type(x)(0)
     tail = maths.exp(-abs(x))
     sum_ = one + tail
@@ -150,12 +138,6 @@ def softplus(x):
 def softplus_back(a, e):
     """Multiply the error by the slope: the sigmoid of x is 1 - e^-a."""
     return e * -expm1(-a)
-
-
-@inlinable
-def sigmoid(x):
-    """Return 1 / (1 + e^-x)."""
-    return maths.sigmoid(x)
 
 
 @inlinable
@@ -224,7 +206,7 @@ def mish_back(x, e):
 
 
 class Layers(NamedTuple):
-    """The loops of a family over a layer: see :func:`layers_of`."""
+    """The loops of an activation over a layer: see :func:`layers_of`."""
 
     activate: Callable
     backpropagate: Callable
@@ -232,60 +214,27 @@ class Layers(NamedTuple):
 
 
 @functools.cache
-def layers_of(family: str) -> Layers:
-    """Return ``activate(z, kind)`` and ``backpropagate(kept, error, kind)`` of a family.
+def layers_of(name: str) -> Layers:
+    """Return ``activate(z)`` and ``backpropagate(kept, error)`` of an activation.
 
     The first turns the inputs ``z`` into activations, the second what was kept of a layer into the
-    error times the slope, in place. ``kind`` is the code of an activation of the family.
+    error times the slope, in place.
     """
-    *firsts, last = [row for row in ACTIVATIONS.values() if row.family == family]
-    activate, backpropagate = _activating(last.value), _backpropagating(last.back)
-    for row in reversed(firsts):
-        activate = _either(row.code, _activating(row.value), activate)
-        backpropagate = _either_back(row.code, _backpropagating(row.back), backpropagate)
-    return Layers(activate, backpropagate, family == "input")
+    value, back, keeps_inputs, _ = find_activation(name)
 
-
-def _activating(value: Callable) -> Callable:
     @jitable
-    def activate(z, kind):
+    def activate(z):
         flat = z.reshape(z.size)
         for i in range(flat.size):
             flat[i] = value(flat[i])
 
-    return activate
-
-
-def _backpropagating(back: Callable) -> Callable:
     @jitable
-    def backpropagate(kept, error, kind):
+    def backpropagate(kept, error):
         flat, e = kept.reshape(kept.size), error.reshape(error.size)
         for i in range(flat.size):
             flat[i] = back(flat[i], e[i])
 
-    return backpropagate
-
-
-def _either(code: int, one: Callable, others: Callable) -> Callable:
-    @jitable
-    def activate(z, kind):
-        if kind == code:
-            one(z, kind)
-        else:
-            others(z, kind)
-
-    return activate
-
-
-def _either_back(code: int, one: Callable, others: Callable) -> Callable:
-    @jitable
-    def backpropagate(kept, error, kind):
-        if kind == code:
-            one(kept, error, kind)
-        else:
-            others(kept, error, kind)
-
-    return backpropagate
+    return Layers(activate, backpropagate, keeps_inputs)
 
 
 def find_activation(name: Any) -> Activation:
@@ -298,8 +247,8 @@ def find_activation(name: Any) -> Activation:
 
     Examples
     --------
-    >>> find_activation("relu").family, find_activation("gelu").family
-    ('first', 'input')
+    >>> find_activation("relu").keeps_inputs, find_activation("gelu").keeps_inputs
+    (False, True)
     """
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise SpecError(
@@ -310,17 +259,17 @@ def find_activation(name: Any) -> Activation:
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "relu": Activation(relu, relu_back, "first", 0),
-    "tanh": Activation(tanh, tanh_back, "first", 1),
-    "identity": Activation(identity, identity_back, "output", 2),
-    "leaky_relu": Activation(leaky_relu, leaky_relu_back, "output", 3),
-    "elu": Activation(elu, elu_back, "output", 4),
-    "selu": Activation(selu, selu_back, "output", 5),
-    "softplus": Activation(softplus, softplus_back, "output", 6),
-    "sigmoid": Activation(sigmoid, sigmoid_back, "output", 7),
-    "gelu": Activation(gelu, gelu_back, "input", 8),
-    "gelu_tanh": Activation(gelu_tanh, gelu_tanh_back, "input", 9),
-    "silu": Activation(silu, silu_back, "input", 10),
-    "mish": Activation(mish, mish_back, "input", 11),
+    "relu": Activation(rectified, relu_back, False, 0),
+    "tanh": Activation(maths.tanh, tanh_back, False, 1),
+    "identity": Activation(identity, identity_back, False, 2),
+    "leaky_relu": Activation(leaky_relu, leaky_relu_back, False, 3),
+    "elu": Activation(elu, elu_back, False, 4),
+    "selu": Activation(selu, selu_back, False, 5),
+    "softplus": Activation(softplus, softplus_back, False, 6),
+    "sigmoid": Activation(maths.sigmoid, sigmoid_back, False, 7),
+    "gelu": Activation(gelu, gelu_back, True, 8),
+    "gelu_tanh": Activation(gelu_tanh, gelu_tanh_back, True, 9),
+    "silu": Activation(silu, silu_back, True, 10),
+    "mish": Activation(mish, mish_back, True, 11),
 }
 """Name -> activation."""

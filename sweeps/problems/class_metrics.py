@@ -137,11 +137,10 @@ def roc_auc(outputs, y, weights):
         for j in range(columns):
             total += area_under_roc(outputs[:, j], y[:, j], 1, weights)
         return total / columns
-    if columns <= 2:
-        return area_under_roc(outputs[:, columns - 1], y, 1, weights)
-    for j in range(columns):
-        total += area_under_roc(outputs[:, j], y, j, weights)
-    return total / columns
+    first = columns - 1 if columns <= 2 else 0
+    for j in range(first, columns):
+        total += area_under_roc(outputs[:, j], y, 1 if columns <= 2 else j, weights)
+    return total / (columns - first)
 
 
 @jitable

@@ -49,6 +49,8 @@ class Loss(NamedTuple):
         Its constants by name, with their defaults.
     targets : {"any", "nonnegative", "positive"}
         What a regression's targets may be.
+    at_zero : callable or None
+        What ``function`` is if all constants are zero, where that is less work and compiles faster.
 
     Examples
     --------
@@ -62,49 +64,22 @@ class Loss(NamedTuple):
     link: str
     constants: Mapping[str, float] = {}
     targets: str = "any"
-
-
-@jitable
-def smoothed(z, y, weights, smoothing):
-    """Return what label smoothing adds to the cross-entropy of scores ``z``."""
-    rows, classes = z.shape
-    total = 0.0
-    for i in range(rows):
-        mean = 0.0
-        for j in range(classes):
-            mean += z[i, j]
-        total += weighed(z[i, label_of(y, i)] - mean / classes, weights, i)
-    return smoothing * total
-
-
-@jitable
-def smooth(z, y, weights, smoothing):
-    """Add the gradient of :func:`smoothed` to ``z``."""
-    rows, classes = z.shape
-    whole, share = z.dtype.type(smoothing), z.dtype.type(smoothing / classes)
-    for i in range(rows):
-        for j in range(classes):
-            z[i, j] -= weighed(share, weights, i)
-        z[i, label_of(y, i)] += weighed(whole, weights, i)
+    at_zero: Callable | None = None
 
 
 @jitable
 def softmax_cross_entropy(z, y, weights, constants):
-    r"""Loss :math:`-\sum_i w_i \log \mathrm{softmax}(z_i)_{y_i}`; ``z`` becomes its gradient.
-
-    With label smoothing s, :math:`(1-s)` of it and :math:`s` of the mean of that of all classes
-    (torch's ``CrossEntropyLoss``).
-    """
+    r"""Loss :math:`-\sum_i w_i \log \mathrm{softmax}(z_i)_{y_i}`; ``z`` becomes its gradient."""
     rows, classes = z.shape
-    smoothing = constants[0]
     loss, odds = 0.0, 1.0
-    if smoothing > 0:
-        loss += smoothed(z, y, weights, smoothing)
     for i in range(rows):
         top = z[i, 0]
         for j in range(1, classes):
             top = z[i, j] if z[i, j] > top else top
-        loss -= weighed(z[i, label_of(y, i)] - top, weights, i)
+        if weights is None:
+            loss -= z[i, y[i]] - top
+        else:
+            loss -= weights[i] * (z[i, int(y[i, 0])] - top)
         for j in range(classes):
             z[i, j] -= top
     flat = z.reshape(z.size)
@@ -121,14 +96,45 @@ def softmax_cross_entropy(z, y, weights, constants):
             if odds > 1e200:
                 loss, odds = loss + math.log(odds), 1.0
         else:
-            loss += weighed(math.log(total), weights, i)
-        share = weighed(z.dtype.type(1) / total, weights, i)
+            loss += weights[i] * math.log(total)
+        share = z.dtype.type(1) / total
         for j in range(classes):
             z[i, j] *= share
-        z[i, label_of(y, i)] -= weighed(z.dtype.type(1), weights, i)
-    if smoothing > 0:
-        smooth(z, y, weights, smoothing)
+        if weights is None:
+            z[i, y[i]] -= z.dtype.type(1)
+        else:
+            z[i, int(y[i, 0])] -= z.dtype.type(1)
+            weigh(z[i], weights[i])
     return loss + math.log(odds)
+
+
+@jitable
+def weigh(row, weight):
+    """Multiply a row by its weight, in place."""
+    for j in range(row.size):
+        row[j] *= weight
+
+
+@jitable
+def smoothed_cross_entropy(z, y, weights, constants):
+    r"""Softmax cross-entropy with label smoothing s (torch's ``CrossEntropyLoss``).
+
+    :math:`1-s` times the loss of the row's class plus :math:`s` times the mean of those of all.
+    """
+    rows, classes = z.shape
+    smoothing, total = constants[0], 0.0
+    for i in range(rows):
+        mean = 0.0
+        for j in range(classes):
+            mean += z[i, j]
+        total += weighed(z[i, label_of(y, i)] - mean / classes, weights, i)
+    loss = smoothing * total + softmax_cross_entropy(z, y, weights, constants)
+    whole, share = z.dtype.type(smoothing), z.dtype.type(smoothing / classes)
+    for i in range(rows):
+        for j in range(classes):
+            z[i, j] -= weighed(share, weights, i)
+        z[i, label_of(y, i)] += weighed(whole, weights, i)
+    return loss
 
 
 @jitable
@@ -353,13 +359,17 @@ LINKS: dict[str, Callable] = {
 }  # fmt: skip
 """Name -> what turns outputs into predictions, in place; ``sign`` is that of ``x - 0.5`` then."""
 
+_SOFTMAX = largest_score, "classification", "softmax"
 _logistic = of_each_output(pointwise.logistic, averaged=False)
 
 LOSSES: dict[str, Loss] = {
-    "softmax_cross_entropy": Loss(
-        softmax_cross_entropy, largest_score, "classification", "softmax", {"label_smoothing": 0.0}
-    ),
-    "focal": Loss(focal, largest_score, "classification", "softmax", {"gamma": 2.0}),
+    **{
+        name: Loss(*row, constants, "any", softmax_cross_entropy)
+        for name, constants, *row in (
+            ("softmax_cross_entropy", {"label_smoothing": 0.0}, smoothed_cross_entropy, *_SOFTMAX),
+            ("focal", {"gamma": 2.0}, focal, *_SOFTMAX),
+        )
+    },
     "logistic": Loss(_logistic, positive_score, "binary", "sigmoid"),
     "hinge": Loss(
         of_each_output(pointwise.hinge, averaged=False), positive_score, "binary", "sign"

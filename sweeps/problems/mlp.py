@@ -74,7 +74,7 @@ def work_per_row(sizes: tuple[int, ...], activation: str = "relu") -> int:
     (76, 108)
     """
     turned = max((n * m for n, m in itertools.pairwise(sizes[1:])), default=0)
-    keeps_inputs = layers_of(find_activation(activation).family).keeps_inputs
+    keeps_inputs = find_activation(activation).keeps_inputs
     kept = sum(sizes[1:-1]) if keeps_inputs else 0
     return sum(sizes[1:]) + max(sizes[1:]) + kept + -(-turned // BLOCK)
 
@@ -147,16 +147,18 @@ def copy_matrix(out, a):
 
 
 @functools.cache
-def passes(family: str) -> tuple[Callable, Callable]:
-    """Return the two passes through networks whose activations are of this family."""
-    activate, backpropagate, keeps_inputs = layers_of(family)
+def passes(activation: str) -> tuple[Callable, Callable]:
+    """Return the two passes through networks of this activation."""
+    activate, backpropagate, keeps_inputs = layers_of(activation)
 
     @jitable
     def forward(theta, X, aux, work):
         """Run all layers on the rows ``X``; outputs stay in ``work``, one layer after the other."""
-        sizes, kind = aux[0], aux[1][0]
+        sizes = aux[0]
         rows = X.shape[0]
-        weights, here, kept = 0, 0, rows * outputs_and_error(sizes)
+        weights, here, kept = 0, 0, 0
+        if keeps_inputs:
+            kept = rows * outputs_and_error(sizes)
         inputs = X
         for layer in range(sizes.size - 1):
             n, m = sizes[layer], sizes[layer + 1]
@@ -171,7 +173,7 @@ def passes(family: str) -> tuple[Callable, Callable]:
                 if keeps_inputs:
                     copy_matrix(matrix(work, kept, rows, m), z)
                     kept += rows * m
-                activate(z, kind)
+                activate(z)
             inputs = z
             weights += (n + 1) * m
             here += rows * m
@@ -179,10 +181,12 @@ def passes(family: str) -> tuple[Callable, Callable]:
     @jitable
     def backward(theta, X, aux, grad, work):
         """Write the gradient; the error of the outputs lies where :func:`forward` left those."""
-        sizes, kind = aux[0], aux[1][0]
+        sizes = aux[0]
         rows, layers = X.shape[0], sizes.size - 1
         weights, here = theta.size, rows * (hidden_units(sizes) + sizes[layers])
-        spare, kept = here, rows * (outputs_and_error(sizes) + hidden_units(sizes))
+        spare, kept = here, 0
+        if keeps_inputs:
+            kept = rows * (outputs_and_error(sizes) + hidden_units(sizes))
         for layer in range(layers - 1, -1, -1):
             n, m = sizes[layer], sizes[layer + 1]
             weights -= (n + 1) * m
@@ -206,7 +210,7 @@ def passes(family: str) -> tuple[Callable, Callable]:
                 if keeps_inputs:
                     kept -= rows * n
                     copy_matrix(inputs, matrix(work, kept, rows, n))
-                backpropagate(inputs, error, kind)
+                backpropagate(inputs, error)
 
     return forward, backward
 
@@ -224,8 +228,9 @@ def functions(
     weighted: bool = False,
     metrics: Iterable[Any] = (),
     activation: str = "relu",
+    constants: np.ndarray | None = None,
 ) -> Functions:
-    """Return the functions of networks with this loss, which are one for each family of them.
+    """Return the functions of networks with this loss and activation, whatever their layers.
 
     Parameters
     ----------
@@ -238,6 +243,9 @@ def functions(
         ``f(outputs, y, weights) -> number``.
     activation : str
         A row of :data:`sweeps.problems.activations.ACTIVATIONS`.
+    constants : ndarray, optional
+        Those of the loss, if the functions need be right for no others: a loss whose constants are
+        zero may be a simpler one.
 
     Returns
     -------
@@ -255,19 +263,23 @@ def functions(
 
     Examples
     --------
-    >>> relu, tanh, gelu = (functions("logistic", activation=a) for a in ("relu", "tanh", "gelu"))
-    >>> relu is tanh, relu is gelu, relu.score
-    (True, False, None)
+    >>> functions("logistic").score is None, functions("logistic") is functions("logistic")
+    (True, True)
     """
-    find_loss(loss)
+    row = find_loss(loss)
+    simpler = row.at_zero is not None and constants is not None and not np.any(constants)
     measures = tuple(measure_of(metric, loss) for metric in metrics)
-    return _functions(loss, bool(weighted), measures, find_activation(activation).family)
+    find_activation(activation)
+    return _functions(loss, bool(simpler), bool(weighted), measures, activation)
 
 
 @functools.lru_cache(maxsize=128)  # metrics may be functions of the user's
-def _functions(loss: str, weighted: bool, measures: tuple[Callable, ...], family: str) -> Functions:
-    output_loss, right, *_ = LOSSES[loss]
-    forward, backward = passes(family)
+def _functions(
+    loss: str, simpler: bool, weighted: bool, measures: tuple[Callable, ...], activation: str
+) -> Functions:
+    row = LOSSES[loss]
+    output_loss, right = row.at_zero if simpler else row.function, row.hits
+    forward, backward = passes(activation)
     weights_of = last_column if weighted else no_weights
 
     @jitable

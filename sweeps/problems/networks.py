@@ -70,7 +70,7 @@ class Network(Shippable):
             check_targets("y", loss, parts.y[:, : parts.y.shape[1] - self.weighted], constants)
         outputs = n_outputs(loss, self.classes, parts.y, self.weighted)
         sizes = (parts.X.shape[1], *axes["hidden"], outputs)
-        compiled = net.functions(loss, self.weighted, self.metrics, activation)
+        compiled = net.functions(loss, self.weighted, self.metrics, activation, constants)
         rows = {name: getattr(parts, name) for name in Parts._fields}
         told = {"loss": loss, "activation": activation, "init": axes["init"]}
         return DataProblem(

@@ -135,7 +135,7 @@ def hinge(z, y, constants):
     sign = one if y == 1 else -one
     lack = one - sign * z
     # Compared this way round, NaN stays NaN.
-    return (zero, zero) if lack < zero else (lack, -sign)
+    return (zero, zero) if lack < zero else (lack, -sign if lack > zero else lack)
 
 
 @inlinable

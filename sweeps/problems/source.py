@@ -7,6 +7,7 @@ anew, so nothing of the rows that choose or judge gets into training.
 from __future__ import annotations
 
 import functools
+import hashlib
 import numbers
 import re
 from collections.abc import Mapping
@@ -156,7 +157,8 @@ class Source:
         if self.classes is None:
             raise SpecError("class_weight needs labels; the targets of this problem are numbers")
         weights = np.ones(len(self.y)) if self.weights is None else self.weights.copy()
-        weights[train] *= class_weights(self.class_weight, self.classes[self.y[train]])
+        labels = self.classes[self.y[train]]
+        weights[train] = class_weights(self.class_weight, labels, weights[train])
         return weights
 
     def _noisy(self, train: np.ndarray, share: Any, seed: int) -> np.ndarray:
@@ -247,8 +249,6 @@ def _dense(table: Any) -> Any:
 
 def _digest(X: Any) -> str:
     """Return a name of the content of a table, the same in every process."""
-    import hashlib
-
     content = hashlib.blake2b(digest_size=8)
     if isinstance(X, pd.DataFrame):
         content.update(repr(list(zip(map(str, X.columns), map(str, X.dtypes)))).encode())

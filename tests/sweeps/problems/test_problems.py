@@ -107,8 +107,9 @@ def assert_near(problem, actual, expected):
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("activation", "dtype"), [("relu", "float32"), ("relu", "float64"), ("tanh", "float64")]
+)
 @pytest.mark.parametrize("hidden", HIDDEN, ids=str)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradient_is_torchs(loss, hidden, activation, dtype):
