@@ -231,7 +231,10 @@ def as_numbers(series: pd.Series) -> pd.Series:
     """
     series = _dense(series)
     if series.dtype == object or isinstance(series.dtype, pd.CategoricalDtype):
-        series = pd.to_numeric(series.astype(object), errors="coerce")
+        try:
+            series = pd.to_numeric(series.astype(object), errors="coerce")
+        except OverflowError:  # integers of more than 308 digits, which are infinite
+            series = pd.to_numeric(series.astype(str), errors="coerce")
     elif pd.api.types.is_string_dtype(series.dtype):
         series = pd.to_numeric(series, errors="coerce")
     elif not pd.api.types.is_numeric_dtype(series.dtype):

@@ -72,7 +72,7 @@ def read_file(path: str | os.PathLike[str], na_values: Sequence[str] = ()) -> pd
     except UnicodeDecodeError as error:
         raise SpecError(
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8, "
-            'or give pandas.read_csv(path, encoding="latin-1")'
+            'or give pandas.read_csv(path, encoding=...), such as "latin-1" or "utf-16"'
         ) from None
     except OSError as error:
         raise SpecError(f"{path} cannot be read: {error.strerror or error}") from None
@@ -90,7 +90,8 @@ def _parquet(path: Path) -> pd.DataFrame:
 def _csv(path: Path, na_values: list[str]) -> pd.DataFrame:
     separator, names = _first_line(path)
     index = int(not names[0].strip())
-    refuse_repeats(names[index:], f"{path}: the first line")
+    end = len(names) - (not names[-1].strip())  # where lines end in a separator
+    refuse_repeats(names[index:end], f"{path}: the first line")
     options: dict[str, Any] = {
         "sep": separator, "encoding": "utf-8-sig", "na_values": na_values, "index_col": False,
         "skipinitialspace": True, "low_memory": False,
@@ -102,7 +103,9 @@ def _csv(path: Path, na_values: list[str]) -> pd.DataFrame:
     frame.columns = [name.strip() for name in names]
     with open(path, "rb") as file:
         lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-    frame = frame.iloc[:, index:]
+    if frame.iloc[:, end:].notna().to_numpy().any():
+        raise SpecError(f"{path}: the first line has no name for its last column; give it one")
+    frame = frame.iloc[:, index:end]
     # With blank lines, and lines in cells, nobody can tell the line of a row.
     frame.attrs["first_line"] = 2 if lines - len(frame) in (0, 1) else None
     return frame

@@ -133,7 +133,8 @@ def fit_rows(
     try:
         fitted = clone(preprocess)
         # What is fitted to targets treats its own rows in another way: it leaves each one out.
-        made = fitted.fit_transform(_taken(X, rows), y[rows])
+        with np.errstate(all="ignore"):  # told as the infinity it becomes
+            made = fitted.fit_transform(_taken(X, rows), y[rows])
     except FastoptError:
         raise
     except REFUSALS as error:
@@ -192,7 +193,7 @@ def _checked(made: Any, fitted: Any, rows: np.ndarray) -> np.ndarray:
         name = names_of_features(fitted, array.shape[1])[column]
         raise ArrayError(
             f"{what} makes {array[row, column]} of row {rows[row]} in feature {name!r}; add a "
-            "SimpleImputer to it, or mend the row"
+            "SimpleImputer to it, divide what is too large, or mend the row"
         )
     return array
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fastopt.errors import ArrayError, ArrayTypeError, shortened
+from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
 from sweeps.problems.columns import as_numbers, look_at, refuse_unknown, show
 from sweeps.problems.digests import describe_split, describe_table
 from sweeps.problems.files import place_of, read_file, refuse_repeats
@@ -20,6 +20,7 @@ from sweeps.problems.splits import Splits, split_rows
 from sweeps.problems.targets import (
     columns_of,
     encode_target,
+    entries_of,
     list_of,
     name_of_target,
     read_target,
@@ -151,7 +152,7 @@ def read_table(
         validation=0.2 if validation is None and folds is None else validation,
         test=test,
         folds=list(folds) if _is_generator(folds) else folds,
-        groups=_entries(frame, groups),
+        groups=entries_of(frame, groups),
         time=_times(frame, time),
     )
     what = name_of_target(target)
@@ -239,7 +240,12 @@ def _features(
     asked |= {role: columns_of(given) for role, given in roles.items()}
     for argument, given in asked.items():
         refuse_unknown(given, names, argument)
-    used = {name for argument in asked if argument != "categorical" for name in asked[argument]}
+    used: dict[str, str] = {}
+    for argument in asked:
+        for name in asked[argument] if argument != "categorical" else ():
+            if name in used:
+                raise SpecError(f"column {name!r} is both {used[name]} and {argument}; keep one")
+            used[name] = argument
     kept = [name for name in names if name not in used]
     if not kept:
         raise ArrayError(f"the table has no features: its columns are {', '.join(names[:20])}")
@@ -253,16 +259,11 @@ def _features(
     return X.reset_index(drop=True), {name: found[name].kind for name in kept}
 
 
-def _entries(frame: pd.DataFrame, given: Any) -> Any:
-    """Return a column by its name, or the entries as they are given."""
-    return frame[given] if isinstance(given, str) else given
-
-
 def _times(frame: pd.DataFrame, given: Any) -> Any:
     """Return times as what has an order: numbers, or dates, which a file has as text."""
     if given is None:
         return None
-    times = pd.Series(_entries(frame, given))
+    times = pd.Series(entries_of(frame, given))
     if pd.api.types.is_numeric_dtype(times.dtype):
         return times
     try:
@@ -279,7 +280,7 @@ def _weights(frame: pd.DataFrame, given: Any) -> np.ndarray | None:
     if given is None:
         return None
     what = f"weights ({given!r})" if isinstance(given, str) else "weights"
-    series = pd.Series(_entries(frame, given))
+    series = pd.Series(entries_of(frame, given))
     values = as_numbers(series).to_numpy()
     if values.shape != (len(frame),):
         raise ArrayError(f"{what} must have one entry a row: {len(frame)}; got {values.shape}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,15 @@ from sweeps.problems.files import place_of
 from sweeps.problems.labels import classes_of, is_classification, measured, numbered, plain
 from sweeps.problems.mlp import LOSSES, none
 
-__all__ = ["columns_of", "encode_target", "list_of", "name_of_target", "read_target", "task_of"]
+__all__ = [
+    "columns_of",
+    "encode_target",
+    "entries_of",
+    "list_of",
+    "name_of_target",
+    "read_target",
+    "task_of",
+]
 
 TASKS = ("classification", "regression")
 
@@ -27,23 +36,41 @@ def list_of(argument: str, given: Any) -> list[str]:
     >>> list_of("drop", ("a", "b"))
     ['a', 'b']
     """
-    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
+    listed = isinstance(given, Collection) and not isinstance(given, str)
+    if not listed or not all(_is_name(name) for name in given):
         raise SpecError(
             f"{argument} must be a list of names, such as {argument}=['a']; got {shortened(given)}"
         )
-    return list(given)
+    return [str(name) for name in given]
+
+
+def _is_name(given: Any) -> bool:
+    """Tell names of columns, which pandas numbers where there are none."""
+    return isinstance(given, str | int | np.integer) and not isinstance(given, bool)
 
 
 def columns_of(given: Any) -> list[str]:
     """Return the names of columns that an argument means; none if it has the entries themselves.
 
-    >>> columns_of("a"), columns_of(["a", "b"]), columns_of(np.ones(2))
-    (['a'], ['a', 'b'], [])
+    >>> columns_of("a"), columns_of(3), columns_of(["a", "b"]), columns_of(np.ones(2))
+    (['a'], ['3'], ['a', 'b'], [])
     """
-    if isinstance(given, str):
-        return [given]
+    if _is_name(given):
+        return [str(given)]
     listed = isinstance(given, list | tuple) and len(given) > 0
     return list(given) if listed and all(isinstance(name, str) for name in given) else []
+
+
+def entries_of(frame: pd.DataFrame, given: Any) -> Any:
+    """Return the columns that an argument names, or the entries as they are given.
+
+    >>> entries_of(pd.DataFrame({"a": [1, 2]}), "a").tolist(), entries_of(pd.DataFrame(), [3])
+    ([1, 2], [3])
+    """
+    names = columns_of(given)
+    if not names:
+        return given
+    return frame[names[0] if len(names) == 1 else names]
 
 
 def name_of_target(target: Any) -> str:
@@ -97,8 +124,12 @@ def read_target(frame: pd.DataFrame, target: Any, task: str | None) -> tuple[np.
             f"{did_you_mean(task, TASKS)}"
         )
     what = f"target {name_of_target(target)!r}"
-    names = columns_of(target)
-    given = frame[names[0] if len(names) == 1 else names] if names else target
+    given = entries_of(frame, target)
+    if not hasattr(given, "__len__"):
+        raise ArrayError(
+            "target must be the name of a column, or what is predicted for each row; got "
+            f"{shortened(target)}"
+        )
     if len(given) != len(frame):
         raise ArrayError(f"{what} has {len(given)} entries; the table has {len(frame)} rows")
     _refuse_missing(frame, what, given)

@@ -64,6 +64,21 @@ def test_excel_writes_commas_into_numbers(tmp_path):
     equal(read_table(tmp_path / "wine.csv", "quality"), read_table(table, "quality"))
 
 
+def test_lines_may_end_in_a_separator(tmp_path):
+    text = wines().to_csv(sep=";", index=False).replace("\n", ";\n")
+    (tmp_path / "wine.csv").write_text(text, encoding="utf-8")
+    equal(read_table(tmp_path / "wine.csv", "quality"), read_table(wines(), "quality"))
+
+
+def test_columns_may_be_numbered():
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 3)))
+    data = read_table(
+        table.assign(**{"3": np.arange(30) % 2}).set_axis(range(4), axis=1), 3, drop=[0]
+    )
+    assert data.settings["kinds"] == {"1": "numeric", "2": "numeric"}
+    assert data.settings["target_name"] == "3"
+
+
 def test_the_index_that_pandas_wrote_is_no_column(tmp_path):
     wines().to_csv(tmp_path / "wine.csv")
     equal(read_table(tmp_path / "wine.csv", "quality"), read_table(wines(), "quality"))
@@ -292,6 +307,7 @@ TABLES = {
         "the table names columns 2 and 6 alike: 'year'; rename or drop one",
     ),
     "no name": (wines().rename(columns={"year": ""}), "the table has no name for column 2 of 8"),
+    "too large": (cells("year", r5=10**400), "column 'year' is inf in row 5"),
     "infinite": (cells("alcohol", r4=-np.inf), "column 'alcohol' is -inf in row 4 .1 of 120"),
     "categories": (
         pd.DataFrame({"a": [str(k) + "x" for k in range(10**5)], "quality": 0}),
@@ -339,6 +355,9 @@ OPTIONS = {
     "short weights": ({"weights": [1.0]}, "weights must have one entry a row: 120; got .1,"),
     "groups": ({"groups": "site"}, "groups: the table has no column 'site'"),
     "time": ({"time": "vessel"}, "time must be numbers, or dates written as 2026-01-31"),
+    "no target": ({"target": None}, "target must be the name of a column, or what is pred.* None"),
+    "twice": ({"weights": "quality"}, "column 'quality' is both target and weights; keep one"),
+    "dropped": ({"drop": ["quality"]}, "column 'quality' is both drop and target"),
     "targets": ({"target": np.ones(3)}, "target 'target' has 3 entries; the table has 120 rows"),
     "fractions": ({"target": "alcohol", "drop": []}, "target 'alcohol' is missing in 5 of"),
     "real classes": (
@@ -363,7 +382,11 @@ FILES = {
     "alike": (b"a,b,a\n1,2,3\n", "the first line names columns 0 and 2 alike: 'a'"),
     "a long line": (b"a,quality\n1,2\n1,2,3\n", "Expected 2 fields in line 3, saw 3"),
     "long lines": (b"a,quality\n1,2,3\n1,2,3\n", "lines have more cells than the first has names"),
-    "latin": ("a;quality\né;1\n".encode("latin-1"), "is not UTF-8 text .* encoding=.latin-1"),
+    "no last name": (b"a;quality;\n1;0;3\n2;1;4\n", "has no name for its last column"),
+    "latin": (
+        "a;quality\né;1\n".encode("latin-1"),
+        "is not UTF-8 text .* encoding=.* such as .latin-1",
+    ),
     "a word": (
         b"a,quality\n" + b"1.5,1\n" * 5 + b"?,0\n",
         r"but for '\?' in row 5 .line 7.*=\['\?'\]",
@@ -393,11 +416,13 @@ def test_files_that_are_none_are_refused(tmp_path):
 def test_a_transformer_that_makes_no_numbers_is_refused():
     from sklearn.preprocessing import FunctionTransformer
 
-    X, y, rows = wines()[["alcohol", "colour"]], np.zeros(120), np.arange(120)
+    X = wines()[["alcohol", "colour"]].assign(huge=[1e308, -1e308] * 60)
+    y, rows = np.zeros(120), np.arange(120)
     for make, message in [
         (FunctionTransformer(), "FunctionTransformer. makes no numbers"),
         (FunctionTransformer(lambda X: X[["alcohol"]]), "makes nan of row .* SimpleImputer"),
         (FunctionTransformer(lambda X: X[["alcohol"]][:3]), "array of shape .3, 1. of 120 rows"),
+        (make_column_transformer((StandardScaler(), ["huge"])), "makes nan .* divide what is too"),
         (StandardScaler(), "preprocess .StandardScaler.: could not convert"),
     ]:
         with pytest.raises(FastoptError, match=message):
