@@ -196,7 +196,7 @@ def _read(
 
 
 def _about_target(table: TableData) -> str:
-    classes = table.settings["classes"]
+    classes = table.classes
     if classes is None:
         return f"from {table.y.min():.6g} to {table.y.max():.6g}"
     named = ", ".join(_toml(str(label))[1:-1] for label in classes[:MOST_SHOWN])
@@ -206,7 +206,7 @@ def _about_target(table: TableData) -> str:
 def _about(table: TableData, dropped: dict[str, str]) -> str:
     """Return comments on the columns: what each is, and why some are left out."""
     lines = [f"# {_toml(name)} {why}" for name, why in list(dropped.items())[:MOST_SHOWN]]
-    kinds = table.settings["kinds"]
+    kinds = table.kinds
     for kind in dict.fromkeys(kinds.values()):
         names = [_toml(name)[1:-1] for name in kinds if kinds[name] == kind]
         more = f", ... ({len(names)} in all)" if len(names) > MOST_SHOWN else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
 from sweeps.problems.columns import as_numbers, look_at, refuse_unknown, show
 from sweeps.problems.digests import describe_split, describe_table
 from sweeps.problems.files import place_of, read_file, refuse_repeats
+from sweeps.problems.labels import plain
 from sweeps.problems.preprocessing import check_transformer, default_preprocess, dense
 from sweeps.problems.splits import Splits, split_rows
 from sweeps.problems.targets import (
@@ -41,30 +41,42 @@ class TableData(NamedTuple):
 
     Parameters
     ----------
+    name : str
+        Of the file, or "table".
     X : DataFrame
         Features: float64 with NaN where missing, or text likewise.
     y : ndarray
-        The number of each row's class, or targets of shape (rows, outputs).
-    weights : ndarray of float64 or None
-        Of the rows.
-    splits : Splits
-        Which rows are for what.
+        The number of each row's class, or float64 targets of shape (rows, outputs).
+    classes : ndarray or None
+        Labels by their numbers; None in a regression.
+    weights : (rows,) ndarray of float64 or None
+    task : {"classification", "regression"}
     preprocess : transformer
         Not fitted.
-    settings : dict
-        ``name``, ``task``, ``loss``, ``dtype``, ``classes`` (labels by their numbers, or None),
-        ``target_name``, ``kinds`` (column -> kind, see
-        :class:`sweeps.problems.columns.Column`), ``data`` (what a store remembers of it),
-        ``split`` (a function of ``seed`` that splits the same table in another way); and whatever
-        else was given.
+    split : dict
+        Arguments of :func:`sweeps.problems.splits.split_rows` but the seed.
+    splits : Splits
+        What they come to by the seed that was asked for.
+    target : str
+        The name of what is predicted.
+    kinds : dict
+        Column of ``X`` -> its kind, see :class:`sweeps.problems.columns.Column`.
+    content : dict
+        What a store remembers of all this, as plain JSON.
     """
 
+    name: str
     X: pd.DataFrame
     y: np.ndarray
+    classes: np.ndarray | None
     weights: np.ndarray | None
-    splits: Splits
+    task: str
     preprocess: Any
-    settings: dict[str, Any]
+    split: dict[str, Any]
+    splits: Splits
+    target: str
+    kinds: dict[str, str]
+    content: dict[str, Any]
 
 
 def read_table(
@@ -83,10 +95,8 @@ def read_table(
     categorical: Sequence[str] = (),
     na_values: Sequence[str] = (),
     loss: str | None = None,
-    dtype: Any = "float32",
     name: str | None = None,
     split_seed: int = 0,
-    **settings: Any,
 ) -> TableData:
     """Read a table, and refuse what no model could be trained on.
 
@@ -116,10 +126,8 @@ def read_table(
         Columns of categories that are written as numbers.
     na_values : sequence of str
         Words of a CSV file that stand for missing cells.
-    loss, dtype, name
+    loss, name
         As for :func:`sweeps.problems.mlp`; the name is by default that of the file.
-    **settings
-        Passed on.
 
     Returns
     -------
@@ -136,7 +144,7 @@ def read_table(
     ...     {"acid": [7.4, None, 6.0, 5.1] * 5, "red": ["yes", "no"] * 10, "good": [0, 1] * 10}
     ... )
     >>> data = read_table(table, "good", validation=0.25)
-    >>> data.settings["kinds"], data.settings["task"], data.y[:3]
+    >>> data.kinds, data.task, data.y[:3]
     ({'acid': 'numeric', 'red': 'categorical'}, 'classification', array([0, 1, 0]))
     >>> [len(rows) for rows in (*data.splits.parts[0], data.splits.test)]
     [11, 5, 4]
@@ -145,32 +153,33 @@ def read_table(
     roles = {"target": target, "weights": weights, "groups": groups, "time": time}
     X, kinds = _features(frame, roles, drop, categorical, preprocess is None)
     y, task = read_target(frame, target, task or task_of(loss))
-    split = functools.partial(
-        split_rows,
-        y,
-        classification=task == "classification",
-        validation=0.2 if validation is None and folds is None else validation,
-        test=test,
-        folds=list(folds) if _is_generator(folds) else folds,
-        groups=entries_of(frame, groups),
-        time=_times(frame, time),
-    )
     what = name_of_target(target)
-    encoded, classes = encode_target(what, y, task, loss, dtype)
-    splits = split(seed=split_seed)
-    told = {
-        "name": name or (Path(table).stem if isinstance(table, str | os.PathLike) else "table"),
-        "task": task,
-        "loss": loss,
-        "dtype": dtype,
-        "classes": classes,
-        "target_name": what,
-        "kinds": kinds,
-        "data": {**describe_table(X, y, kinds, what), "split": describe_split(splits)},
-        "split": split,
+    encoded, classes = encode_target(what, y, task, loss)
+    given = {
+        "validation": 0.2 if validation is None and folds is None else validation,
+        "test": test,
+        "folds": list(folds) if _is_generator(folds) else folds,
+        "groups": None if groups is None else plain("groups", entries_of(frame, groups)),
+        "time": _times(frame, time),
     }
-    preprocess = default_preprocess(kinds) if preprocess is None else check_transformer(preprocess)
-    return TableData(X, encoded, _weights(frame, weights), splits, preprocess, told | settings)
+    split = {name: value for name, value in given.items() if value is not None}
+    splits = split_rows(y, classification=task == "classification", seed=split_seed, **split)
+    return TableData(
+        name=name or (Path(table).stem if isinstance(table, str | os.PathLike) else "table"),
+        X=X,
+        y=encoded,
+        classes=classes,
+        weights=_weights(frame, weights),
+        task=task,
+        preprocess=check_transformer(
+            default_preprocess(kinds) if preprocess is None else preprocess
+        ),
+        split=split,
+        splits=splits,
+        target=what,
+        kinds=kinds,
+        content={**describe_table(X, y, kinds, what), "split": describe_split(splits)},
+    )
 
 
 def _is_generator(folds: Any) -> bool:
@@ -265,14 +274,15 @@ def _times(frame: pd.DataFrame, given: Any) -> Any:
         return None
     times = pd.Series(entries_of(frame, given))
     if pd.api.types.is_numeric_dtype(times.dtype):
-        return times
+        return plain("time", times)
     try:
-        return pd.to_datetime(times, format="ISO8601", utc=True).dt.tz_localize(None)
+        dates = pd.to_datetime(times, format="ISO8601", utc=True).dt.tz_localize(None)
     except (ValueError, TypeError) as error:
         raise ArrayError(
             f"time must be numbers, or dates written as 2026-01-31: {error!s:.200}; read others by "
             "pandas.to_datetime(..., format=...)"
         ) from None
+    return plain("time", dates)
 
 
 def _weights(frame: pd.DataFrame, given: Any) -> np.ndarray | None:

@@ -193,21 +193,21 @@ def _names_classes(what: str, y: np.ndarray, categorical: bool) -> bool:
 
 
 def encode_target(
-    what: str, y: np.ndarray, task: str, loss: str | None, dtype: Any
+    what: str, y: np.ndarray, task: str, loss: str | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the number of each row's class and the classes, or the targets of a regression.
 
     Examples
     --------
-    >>> encode_target("a", np.array(["x", "y", "x"]), "classification", None, "float32")
+    >>> encode_target("a", np.array(["x", "y", "x"]), "classification", None)
     (array([0, 1, 0]), array(['x', 'y'], dtype='<U1'))
-    >>> encode_target("b", np.array([0.5, 2.0]), "regression", None, "float64")
+    >>> encode_target("b", np.array([0.5, 2.0]), "regression", None)
     (array([[0.5],
            [2. ]]), None)
     """
     name = f"target {what!r}"
     if task == "regression" or y.ndim > 1:
-        return measured(name, y, dtype), None
+        return measured(name, y, np.float64), None
     try:
         classes = classes_of(loss or "softmax_cross_entropy", y)
     except ArrayError as error:

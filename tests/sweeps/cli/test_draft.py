@@ -40,7 +40,7 @@ def test_a_table_as_people_have_them(tmp_path):
     assert said["na_values"] == ["?"]
     assert (said["task"], said["folds"]) == ("classification", 5)
     assert document["space"]["fold"] == {"range": 5}
-    assert data.settings["kinds"] == {
+    assert data.kinds == {
         "fixed acidity": "numeric", "alcohol": "numeric", "year": "numeric",
         "colour": "categorical", "organic": "boolean", "sulphur": "numeric",
     }  # fmt: skip
@@ -62,7 +62,7 @@ def test_measurements_and_whole_numbers(tmp_path):
         (np.arange(120), "regression"),
     ]:  # fmt: skip
         document, data = drafted(wines().assign(quality=target), tmp_path)
-        assert document["data"]["task"] == data.settings["task"] == task
+        assert document["data"]["task"] == data.task == task
 
 
 def test_names_are_written_as_toml_has_them(tmp_path):

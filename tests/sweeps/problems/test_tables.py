@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ from sweeps.problems.columns import as_features
 from sweeps.problems.preprocessing import default_preprocess, fit_rows, names_of_features
 from sweeps.problems.splits import split_rows
 from sweeps.problems.tables import read_table
+from sweeps.store.changes import differences
+from sweeps.store.identity import describe
 from tests.helpers.wines import wines, write_wines
 
 KINDS = {
@@ -30,7 +33,7 @@ KINDS = {
 def equal(a, b):
     pd.testing.assert_frame_equal(a.X, b.X)
     np.testing.assert_array_equal(a.y, b.y)
-    assert a.settings["data"] == b.settings["data"]
+    assert a.content == b.content
 
 
 @pytest.mark.parametrize("separator", [";", ",", "\t", "|"])
@@ -38,9 +41,9 @@ def equal(a, b):
 def test_a_csv_file_is_the_table_that_was_written(tmp_path, separator, mark):
     path = write_wines(tmp_path / "wine.csv", separator=separator, mark=mark)
     data = read_table(path, "quality", folds=3)
-    assert data.settings["kinds"] == KINDS
-    assert data.settings["name"] == "wine"
-    assert data.settings["classes"].tolist() == [5, 6, 7]
+    assert data.kinds == KINDS
+    assert data.name == "wine"
+    assert data.classes.tolist() == [5, 6, 7]
     equal(data, read_table(wines(), "quality", folds=3))
 
 
@@ -75,8 +78,8 @@ def test_columns_may_be_numbered():
     data = read_table(
         table.assign(**{"3": np.arange(30) % 2}).set_axis(range(4), axis=1), 3, drop=[0]
     )
-    assert data.settings["kinds"] == {"1": "numeric", "2": "numeric"}
-    assert data.settings["target_name"] == "3"
+    assert data.kinds == {"1": "numeric", "2": "numeric"}
+    assert data.target == "3"
 
 
 def test_the_index_that_pandas_wrote_is_no_column(tmp_path):
@@ -90,7 +93,7 @@ def test_columns_of_other_roles_are_no_features(tmp_path):
     )
     path = write_wines(tmp_path / "wine.csv", table)
     data = read_table(path, "quality", groups="site", weights="counts", drop=["when"], folds=4)
-    assert data.settings["kinds"] == KINDS
+    assert data.kinds == KINDS
     np.testing.assert_array_equal(data.weights, np.full(120, 2.0))
     for train, chosen_by in data.splits.parts:
         assert not {*(train % 10)} & {*(chosen_by % 10)}
@@ -128,18 +131,18 @@ def test_targets_of_every_kind_have_a_task():
         (["quality", "year"], None, None, "regression"),
     ]:  # fmt: skip
         data = read_table(table, target, task=task, loss=loss)
-        assert data.settings["task"] == expected
-        assert (data.settings["classes"] is None) == (expected == "regression")
+        assert data.task == expected
+        assert (data.classes is None) == (expected == "regression")
         assert data.y.ndim == (2 if expected == "regression" else 1)
 
 
 def test_another_seed_splits_the_same_rows_otherwise():
     pairs = ((rows, rows[:2] + 10) for rows in (np.array([0, 4, 8]), np.array([2, 6, 10])))
     data = read_table(wines(), "quality", folds=pairs, test=[100, 101])
-    again = data.settings["split"](seed=1)
+    again = split_rows(data.y, classification=True, seed=1, **data.split)
     np.testing.assert_array_equal(again.parts[1][1], [12, 16])
     data = pickle.loads(pickle.dumps(read_table(wines(), "quality")))
-    other = data.settings["split"](seed=1)
+    other = split_rows(data.y, classification=True, seed=1, **data.split)
     assert set(other.test) != set(data.splits.test)
     labels = wines()["quality"]
     expected = sk.train_test_split(np.arange(120), test_size=24, stratify=labels, random_state=1)
@@ -157,20 +160,20 @@ def test_a_matrix_is_a_table_without_names():
 
 
 def test_a_store_remembers_which_column_changed():
-    before = read_table(wines(), "quality").settings["data"]
+    before = read_table(wines(), "quality").content
     table = wines()
     table.loc[3, "alcohol"] += 0.01
     table.loc[8, "colour"] = "green"
-    after = read_table(table, "quality").settings["data"]
+    after = read_table(table, "quality").content
     changed = {name for name in KINDS if before["columns"][name] != after["columns"][name]}
     assert changed == {"alcohol", "colour"}
     assert before["target"] == after["target"]
     assert before["split"] == after["split"]
-    other = read_table(wines(), "quality", split_seed=1).settings["data"]
+    other = read_table(wines(), "quality", split_seed=1).content
     assert other["split"]["rows"] != before["split"]["rows"]
     assert {**other, "split": 0} == {**before, "split": 0}
     wide = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 300)))
-    told = [read_table(t, np.arange(20) % 2).settings["data"] for t in (wide, wide + 1)]
+    told = [read_table(t, np.arange(20) % 2).content for t in (wide, wide + 1)]
     assert len(told[0]["columns"]) == 1
     assert told[0] != told[1]
 
@@ -195,7 +198,7 @@ def test_another_transformer_gets_the_columns_as_they_are():
     made = make_column_transformer((StandardScaler(), ["year"]), (LeaveOneOut(), ["colour"]))
     data = read_table(table, "quality", preprocess=made)
     assert data.preprocess is made
-    assert data.settings["kinds"]["when"] == "dates"
+    assert data.kinds["when"] == "dates"
     train, chosen_by = data.splits.parts[0]
     _, (features, held, none) = fit_rows(made, data.X, data.y, train, chosen_by, train[:0])
     # scikit-learn's own Pipeline fits and transforms at once, which leaves each row itself out.
@@ -437,3 +440,18 @@ def test_the_default_is_left_unfitted_and_splits_are_of_the_labels():
     expected = split_rows(labels, classification=True, folds=5, test=0.2)
     for a, b in zip(data.splits.parts, expected.parts):
         np.testing.assert_array_equal(a[1], b[1])
+
+
+def test_a_store_refuses_other_data_by_the_name_of_the_column():
+    space = {"parts": [{"lr": [0.1]}], "names": ["lr"], "selection": None}
+    rest = {"options": {}, "results": [], "curve": [], "keywords": {}, "space": space}
+    old, new = (
+        {"problem": describe(read_table(table, "quality", folds=folds).content), **rest}
+        for table, folds in [(wines(), 5), (changed(year=wines()["year"] + 1), 4)]
+    )
+    said = "\n".join(differences(old, new))
+    assert re.search(
+        r"^problem.columns.year: numeric \w+ in the store, numeric \w+ now$", said, re.M
+    )
+    assert re.search(r"^problem.split.training: .* in the store, .* now$", said, re.M)
+    assert "alcohol" not in said
