@@ -171,6 +171,12 @@ WRONG = {
     "of scikit-learn's": (
         {"folds": sk.StratifiedKFold(3), "y": TARGETS, "classification": False}, "folds=Strat",
     ),
+    "other rows each time": (
+        {"folds": sk.ShuffleSplit(2)}, "draws other rows each time; give it a random_state",
+    ),
+    "of a generator": (
+        {"folds": sk.KFold(3, shuffle=True, random_state=np.random.RandomState(0))}, "draws other",
+    ),
     "too many": (
         {"folds": sk.RepeatedKFold(n_splits=3, n_repeats=4000), "y": np.ones(3)}, "than 10,000",
     ),
