@@ -12,7 +12,7 @@ import pandas as pd
 
 from fastopt.errors import FastoptError, SpecError
 from sweeps.problems.columns import Column, look_at, refuse_unknown
-from sweeps.problems.tables import TableData, as_frame, read_table
+from sweeps.problems.table_data import TableData, as_frame, read_table
 from sweeps.problems.targets import read_target
 
 __all__ = ["draft_spec"]

@@ -11,7 +11,7 @@ import pytest
 
 from fastopt.errors import FastoptError
 from sweeps.cli.draft import draft_spec
-from sweeps.problems.tables import read_table
+from sweeps.problems.table_data import read_table
 from tests.helpers.wines import wines, write_wines
 
 

@@ -19,7 +19,7 @@ from fastopt.errors import ArrayError, FastoptError, SpecError
 from sweeps.problems.columns import as_features
 from sweeps.problems.preprocessing import default_preprocess, fit_rows, names_of_features
 from sweeps.problems.splits import split_rows
-from sweeps.problems.tables import read_table
+from sweeps.problems.table_data import read_table
 from sweeps.store.changes import differences
 from sweeps.store.identity import describe
 from tests.helpers.wines import wines, write_wines
