@@ -42,6 +42,7 @@ from sweeps.problems.functions import (
 )
 from sweeps.problems.landscapes import Landscape, landscape
 from sweeps.problems.summed import summed
+from sweeps.problems.table import table
 
 __all__ = [
     "FUNCTIONS",
@@ -71,6 +72,7 @@ __all__ = [
     "softmax_regression",
     "styblinski_tang",
     "summed",
+    "table",
     "wine",
 ]
 

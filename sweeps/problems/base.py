@@ -70,6 +70,10 @@ class DataProblem(Shippable):
     preprocess : transformer or None
         What made ``X`` of the features as they were given, fitted on training rows, if that is no
         shift and scale.
+    feature_names : tuple of str or None
+        Columns of the table that the features were, in their order.
+    target_name : str or None
+        Column that is predicted.
 
     Examples
     --------
@@ -108,6 +112,8 @@ class DataProblem(Shippable):
     mean: np.ndarray | None = field(default=None, compare=False)
     scale: np.ndarray | None = field(default=None, compare=False)
     preprocess: Any = field(default=None, compare=False)
+    feature_names: tuple[str, ...] | None = field(default=None, compare=False)
+    target_name: Any = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name, like in (("X_val", self.X), ("y_val", self.y)):

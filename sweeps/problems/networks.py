@@ -51,6 +51,10 @@ class Network(Shippable):
         Whether the last column of the targets holds the weights of the rows.
     metrics : tuple of str and callable
         What is measured beside loss and accuracy: see :mod:`sweeps.problems.metrics`.
+    kinds : dict of str to str, optional
+        Columns of the table that are features, in their order, and what sort of values they hold.
+    target : str, optional
+        Name of the column that is predicted.
     """
 
     name: str
@@ -62,6 +66,8 @@ class Network(Shippable):
     theta0: Any = None
     weighted: bool = False
     metrics: tuple = ()
+    kinds: Mapping[str, str] | None = None
+    target: Any = None
 
     def on(self, parts: Parts, axes: Mapping[str, Any]) -> DataProblem:
         """Return the problem of these rows, with a model as the axes say."""
@@ -91,6 +97,8 @@ class Network(Shippable):
             penalised=weights_in(sizes),
             axes=dict(axes),
             recipe=self,
+            feature_names=None if self.kinds is None else tuple(self.kinds),
+            target_name=self.target,
             classes=self.classes,
         )
 

@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import SpecError, shortened
-from sweeps.problems.arrays import as_dataset, cast, standardized
+from sweeps.problems.arrays import cast, standardized
 from sweeps.problems.class_weights import class_weights
+from sweeps.problems.preprocessing import fit_rows
 from sweeps.problems.splits import Splits, split_rows
 
 __all__ = ["STANDARDIZE", "Parts", "Source"]
@@ -65,6 +66,8 @@ class Source:
         As scikit-learn's; multiplies the weights of training rows.
     classes : ndarray, optional
         Labels by their numbers.
+    content : JSON, optional
+        What tells this table from others in a store; by default a digest.
     """
 
     X: Any = field(compare=False)
@@ -75,12 +78,12 @@ class Source:
     preprocess: Any = field(default=STANDARDIZE, compare=False)
     class_weight: Any = None
     classes: np.ndarray | None = field(default=None, compare=False)
-    content: str = ""
+    content: Any = ""
 
     def __post_init__(self) -> None:
         # What describes the source in a store: transformers have no order of their own to compare.
-        told = f"{_digest(self.X)} {_settings_of(self.preprocess)}"
-        object.__setattr__(self, "content", told)
+        told = self.content or _digest(self.X)
+        object.__setattr__(self, "content", [told, _settings_of(self.preprocess)])
 
     def splits(self, seed: int | None = None) -> Splits:
         """Return the rows of each part, by the split's own seed or another one."""
@@ -187,7 +190,7 @@ class Source:
             made, others, mean, scale = standardized(_taken(self.X, train), self.X[rest])
             fitted = mean, scale, None
         else:
-            made, others, transformer = _transformed(self.preprocess, self.X, train, rest)
+            transformer, (made, others) = fit_rows(self.preprocess, self.X, self.y, train, rest)
             fitted = None, None, transformer
         return (made, others[: len(chosen_by)], others[len(chosen_by) :]), *fitted
 
@@ -229,22 +232,6 @@ def _targets(y: np.ndarray, weights: np.ndarray | None, dtype: Any, told: bool) 
     if weights is None:
         return y.copy() if y.ndim == 1 else cast("y", y, dtype, told)
     return cast("y", np.column_stack([y, weights]), dtype, told=False)
-
-
-def _transformed(preprocess: Any, X: Any, train: np.ndarray, rest: np.ndarray) -> tuple:
-    """Fit a clone of a transformer on the training rows; return both parts as float64, and it."""
-    from sklearn.base import clone
-
-    transformer = clone(preprocess)
-    rows = (lambda part: X.iloc[part]) if isinstance(X, pd.DataFrame) else (lambda part: X[part])
-    made = as_dataset("X", _dense(transformer.fit_transform(rows(train))))
-    if not len(rest):
-        return made, made[:0], transformer
-    return made, as_dataset("X", _dense(transformer.transform(rows(rest)))), transformer
-
-
-def _dense(table: Any) -> Any:
-    return table.toarray() if hasattr(table, "toarray") else table
 
 
 def _digest(X: Any) -> str:

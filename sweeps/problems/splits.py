@@ -17,6 +17,7 @@ import numpy as np
 
 from fastopt.errors import ArrayError, FastoptError, SpecError, SweepWarning, shortened
 from sweeps.problems.labels import plain
+from sweeps.problems.row_numbers import pairs_of, row_numbers
 
 __all__ = ["Splits", "split_rows"]
 
@@ -130,12 +131,22 @@ def split_rows(
     if folds is None:
         parts = [rows.hold_out("validation", validation, rest)]
     else:
-        found = _given(folds, rows.n) if pairs else rows.fold(folds, rest)
+        found = pairs_of(folds, rows.n) if pairs else rows.fold(folds, rest)
         parts = list(itertools.islice(found, MOST_FOLDS + 1))
         _check_folds(folds, parts)
+        if hasattr(folds, "split") and not _same(parts, rows.fold(folds, rest)):
+            raise SpecError(
+                f"folds={shortened(folds)} draws other rows each time; give it a random_state, "
+                "such as 0"
+            )
     _refuse_overlap(parts, held, rows.n)
     _warn_of_unseen(rows.labels, parts)
     return Splits(parts, held)
+
+
+def _same(parts: Iterable[Any], others: Iterable[Any]) -> bool:
+    pairs = itertools.zip_longest(itertools.chain(*parts), itertools.chain(*others))
+    return all(np.array_equal(rows, those) for rows, those in pairs)
 
 
 def _check_folds(folds: Any, parts: list[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -247,7 +258,7 @@ class _Rows:
         if not _wanted(wanted):
             return rest, rest[:0]
         if not _is_number(wanted):
-            held = np.unique(_numbers(name, wanted, self.n))
+            held = np.unique(row_numbers(name, wanted, self.n))
             absent = np.setdiff1d(held, rest)
             if len(absent):
                 raise SpecError(f"row {absent[0]} of {name} is a test row; it can be in one only")
@@ -358,33 +369,3 @@ class _Rows:
             self._refuse_rare(f"folds={folds}", self.labels[rest], int(folds))
             return StratifiedKFold(folds, **shuffled)
         return KFold(folds, **shuffled)
-
-
-def _given(folds: Any, n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the pairs of row numbers that somebody gives."""
-    what = "folds must be a number, a splitter of scikit-learn's or pairs of row numbers"
-    if not isinstance(folds, Iterable):
-        raise SpecError(f"{what}; got {shortened(folds)}")
-    for k, pair in enumerate(folds):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise SpecError(f"{what}; fold {k} is {shortened(pair)}")
-        first, second = pair
-        yield _numbers(f"fold {k} (train)", first, n), _numbers(f"fold {k} (validation)", second, n)
-
-
-def _numbers(name: str, given: Any, n: int) -> np.ndarray:
-    """Return numbers of rows that are given as such or as a mask."""
-    array = np.asarray(given)
-    if array.dtype == bool:
-        if array.shape != (n,):
-            raise SpecError(f"{name} is a mask of shape {array.shape}; there are {n} rows")
-        return np.flatnonzero(array)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise SpecError(
-            f"{name} must be numbers of rows, in one dimension; got {array.dtype} of {array.shape}"
-        )
-    outside = (array < 0) | (array >= n)
-    if outside.any():
-        k = int(np.argmax(outside))
-        raise SpecError(f"{name} has row {array[k]}; the {n} rows are numbered 0 to {n - 1}")
-    return array.astype(np.int64)

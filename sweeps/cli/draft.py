@@ -1,0 +1,214 @@
+"""A spec that runs, drafted from a look at a table: what ``fastopt init --data`` writes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from fastopt.errors import FastoptError, SpecError
+from sweeps.problems.columns import Column, look_at, refuse_unknown
+from sweeps.problems.table_data import TableData, as_frame, read_table
+from sweeps.problems.targets import read_target
+
+__all__ = ["draft_spec"]
+
+MOST_WORDS = 3
+"""Words in a column of numbers that are taken for its missing cells."""
+
+MOST_CLASSES = 20
+"""Different whole numbers of a target that are taken for classes."""
+
+MOST_SHOWN = 20
+"""Columns or classes that a comment names."""
+
+PARTS: tuple[dict[str, Any], ...] = (
+    {"folds": 5},
+    {"folds": 3},
+    {"folds": 2},
+    {"validation": 0.2},
+)
+"""Ways to choose among trials, of which the first is taken that a table has the rows for."""
+
+SPEC = """\
+# A sweep on {file}: {rows} rows, the target {target} and {features} features.
+#
+#     fastopt sweep {name} --dry-run
+#     fastopt sweep {name} --store runs/{stem}
+#     fastopt model runs/{stem} -o {stem}.safetensors
+#     fastopt predict {stem}.safetensors new.csv -o out.csv
+
+[data]
+file = {path}  # relative to this file
+target = {target}  # {about_target}
+task = {task}
+{lists}test = 0.2  # rows that judge the chosen model, and are not looked at before
+{chosen_by}
+{about}
+[model]
+hidden = [32]  # widths of the hidden layers; [] is a linear model
+activation = "relu"
+
+[sweep]
+optimizer = "adam"
+epochs = 30
+batch_size = {batch}
+
+[space]
+lr = {{ geomspace = [1e-4, 1e-1, 7] }}
+{axis}"""
+
+
+class _Looks(NamedTuple):
+    """What was found in a table: columns, words for missing cells, and why columns are left out."""
+
+    frame: pd.DataFrame
+    columns: dict[str, Column]
+    words: list[str]
+    dropped: dict[str, str]
+
+
+def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = None) -> str:
+    r"""Return the text of a spec that runs on a table.
+
+    Columns that no model can use are left out, and a comment says why; a word or two in a column of
+    numbers are taken for its missing cells; the target is the last column unless one is named.
+
+    Parameters
+    ----------
+    data : str or path-like
+        A CSV or Parquet file.
+    spec : Path
+        Where the text will be written: paths in it are relative to that.
+    target : str, optional
+        The column that is predicted.
+
+    Raises
+    ------
+    SpecError, ArrayError
+        There is nothing that could be learned from the table.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> rows = "acid;name;good\n" + "".join(f"{k % 7};wine {k};{k % 2}\n" for k in range(40))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "wine.csv")
+    ...     _ = path.write_text(rows)
+    ...     text = draft_spec(path, Path(folder, "wine.toml"))
+    >>> print(text[text.index("[data]") : text.index("[model]")])
+    [data]
+    file = "wine.csv"  # relative to this file
+    target = "good"  # 2 classes: 0, 1
+    task = "classification"
+    drop = ["name"]
+    test = 0.2  # rows that judge the chosen model, and are not looked at before
+    folds = 5  # each fold's rows choose among models trained on the others
+    # "name" has another value in each of 40 rows, as names and keys have
+    # numeric: acid
+    """
+    found = _look(data, target)
+    target = target or str(found.frame.columns[-1])
+    task = _task(found.frame, target)
+    lists = {"na_values": found.words, "drop": list(found.dropped)}
+    table, parts = _read(found.frame, target, task, list(found.dropped))
+    path = os.path.relpath(Path(data).absolute(), spec.absolute().parent)
+    train = min(len(rows) for rows, _ in table.splits.parts)
+    chosen_by = "each fold's rows choose among models trained on the others"
+    if "folds" not in parts:
+        chosen_by = "rows that choose among the trials"
+    said = "".join(f"{name} = {value}  # {chosen_by}" for name, value in parts.items())
+    return SPEC.format(
+        file=_toml(Path(data).name)[1:-1],
+        name=_toml(spec.name)[1:-1],
+        stem=_toml(spec.stem)[1:-1],
+        rows=len(table.X),
+        features=len(table.X.columns),
+        path=_toml(Path(path).as_posix()),
+        target=_toml(target),
+        about_target=_about_target(table),
+        task=_toml(task),
+        lists="".join(f"{name} = {_toml(value)}\n" for name, value in lists.items() if value),
+        chosen_by=said,
+        about=_about(table, found.dropped),
+        batch=min(32, train),
+        axis=f"fold = {{ range = {parts['folds']} }}\n" if "folds" in parts else "",
+    )
+
+
+def _toml(value: Any) -> str:
+    """Return a text or a list of texts as TOML has them: as JSON, but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _look(data: Any, target: str | None) -> _Looks:
+    frame = as_frame(data)
+    names = list(frame.columns)
+    refuse_unknown([target] if target else [], names, "target")
+    features = [name for name in names if name != (target or names[-1])]
+    words = _words(frame, names)
+    frame = as_frame(data, words) if words else frame
+    columns = {name: look_at(frame, name) for name in features}
+    dropped = {name: column.trouble for name, column in columns.items() if column.trouble}
+    for name, column in columns.items():
+        if column.kind == "numeric" and len(frame) > 1 and (column.values.diff()[1:] == 1).all():
+            dropped[name] = "counts the rows"
+        elif column.kind.startswith("constant") and not column.values.isna().any():
+            dropped[name] = "has the same value in all rows"
+    return _Looks(frame, columns, words, dropped)
+
+
+def _words(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Return words that stand among numbers, as a mark of missing cells does."""
+    found: dict[str, None] = {}
+    for name in names:
+        column = look_at(frame, name)
+        if column.kind == "text numbers":
+            cells = column.values.dropna().astype(str)
+            others = cells[pd.to_numeric(cells, errors="coerce").isna()].unique()
+            found |= dict.fromkeys(others) if len(others) <= MOST_WORDS else {}
+    return list(found)
+
+
+def _task(frame: pd.DataFrame, target: str) -> str:
+    try:
+        return read_target(frame, target, None)[1]
+    except SpecError:  # it may be either
+        few = frame[target].nunique() <= MOST_CLASSES
+        return "classification" if few else "regression"
+
+
+def _read(
+    frame: pd.DataFrame, target: str, task: str, drop: list[str]
+) -> tuple[TableData, dict[str, Any]]:
+    """Return the table, and the first way to choose among trials that it has the rows for."""
+    for k, parts in enumerate(PARTS):
+        try:
+            return read_table(frame, target, task=task, drop=drop, **parts), parts
+        except FastoptError:
+            if k == len(PARTS) - 1:
+                raise
+    raise AssertionError("there is no way to choose")
+
+
+def _about_target(table: TableData) -> str:
+    classes = table.classes
+    if classes is None:
+        return f"from {table.y.min():.6g} to {table.y.max():.6g}"
+    named = ", ".join(_toml(str(label))[1:-1] for label in classes[:MOST_SHOWN])
+    return f"{len(classes)} classes: {named}{', ...' if len(classes) > MOST_SHOWN else ''}"
+
+
+def _about(table: TableData, dropped: dict[str, str]) -> str:
+    """Return comments on the columns: what each is, and why some are left out."""
+    lines = [f"# {_toml(name)} {why}" for name, why in list(dropped.items())[:MOST_SHOWN]]
+    kinds = table.kinds
+    for kind in dict.fromkeys(kinds.values()):
+        names = [_toml(name)[1:-1] for name in kinds if kinds[name] == kind]
+        more = f", ... ({len(names)} in all)" if len(names) > MOST_SHOWN else ""
+        lines.append(f"# {kind}: {', '.join(names[:MOST_SHOWN])}{more}")
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,200 @@
+"""Tables in files, read by pandas: what it would guess in silence is refused or told."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fastopt.errors import SpecError, shortened
+
+__all__ = ["place_of", "read_file", "refuse_repeats"]
+
+SEPARATORS = ",;\t|"
+"""What may stand between the cells of a line; the one that makes most names of the first."""
+
+TEXTS = (".csv", ".tsv", ".txt")
+TABLES = (".parquet", ".pq")
+
+COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+"""A number with a decimal comma."""
+
+
+def read_file(path: str | os.PathLike[str], na_values: Sequence[str] = ()) -> pd.DataFrame:
+    r"""Return the table of a CSV or Parquet file.
+
+    Commas, semicolons, tabs or bars separate the cells of a CSV file, whose first line has the
+    names; it is UTF-8, with or without a byte order mark. Where no comma separates cells, it may be
+    the decimal one. A first column without a name is pandas' index, and left out.
+
+    Parameters
+    ----------
+    path : str or path-like
+        It ends in .csv, .tsv, .txt, .parquet or .pq.
+    na_values : sequence of str
+        Further words that stand for a missing cell, beside pandas' own (an empty cell, ``NA``,
+        ``NaN``, ``null``, ...).
+
+    Raises
+    ------
+    SpecError
+        There is no such file, it is empty or something else, a column has no name or that of
+        another one, or a line has more cells than the first.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+    ...     _ = file.write("acid;red\n7,4;yes\n?;no\n"), file.flush()
+    ...     read_file(file.name, na_values=["?"])
+       acid  red
+    0   7.4  yes
+    1   NaN   no
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (*TEXTS, *TABLES):
+        raise SpecError(
+            f"{path} must end in one of {', '.join((*TEXTS, *TABLES))}; other files are read by "
+            "pandas, whose table may be given instead"
+        )
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise SpecError(f"{path} {what}; give the path of a CSV or Parquet file")
+    try:
+        return _parquet(path) if suffix in TABLES else _csv(path, list(na_values))
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8, "
+            'or give pandas.read_csv(path, encoding=...), such as "latin-1" or "utf-16"'
+        ) from None
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    from pyarrow import ArrowException
+
+    try:
+        return pd.read_parquet(path)
+    except (ArrowException, ValueError) as error:
+        raise SpecError(f"{path} cannot be read as Parquet: {error!s:.200}") from None
+
+
+def _csv(path: Path, na_values: list[str]) -> pd.DataFrame:
+    separator, names = _first_line(path)
+    index = int(not names[0].strip())
+    end = len(names) - (not names[-1].strip())  # where lines end in a separator
+    refuse_repeats(names[index:end], f"{path}: the first line")
+    options: dict[str, Any] = {
+        "sep": separator, "encoding": "utf-8-sig", "na_values": na_values, "index_col": False,
+        "skipinitialspace": True, "low_memory": False,
+    }  # fmt: skip
+    frame = _parsed(path, **options)
+    if separator != "," and any(_has_decimal_commas(column) for _, column in frame.items()):
+        again = _parsed(path, decimal=",", **options)
+        frame = again if len(_texts(again)) < len(_texts(frame)) else frame
+    frame.columns = [name.strip() for name in names]
+    with open(path, "rb") as file:
+        lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    if frame.iloc[:, end:].notna().to_numpy().any():
+        raise SpecError(f"{path}: the first line has no name for its last column; give it one")
+    frame = frame.iloc[:, index:end]
+    # With blank lines, and lines in cells, nobody can tell the line of a row.
+    frame.attrs["first_line"] = 2 if lines - len(frame) in (0, 1) else None
+    return frame
+
+
+def _first_line(path: Path) -> tuple[str, list[str]]:
+    """Return what separates cells, and the names of the first line that has any."""
+    found: dict[str, list[str]] = {}
+    for separator in SEPARATORS:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
+            try:
+                found[separator] = next((cells for cells in reader if cells), [])
+            except csv.Error as error:
+                raise SpecError(f"{path} is no CSV file: {error}") from None
+    separator = max(SEPARATORS, key=lambda each: len(found[each]))
+    names = found[separator]
+    if not any(name.strip() for name in names):
+        raise SpecError(f"{path} is empty; its first line must have the names of the columns")
+    if all(_is_number(name) for name in names):
+        raise SpecError(
+            f"{path}: the first line is all numbers ({', '.join(names[:5])}); put a line with the "
+            "names of the columns before it"
+        )
+    return separator, names
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def refuse_repeats(names: Sequence[str], where: str) -> None:
+    """Raise if a column has no name, or that of another one.
+
+    >>> refuse_repeats(["a", "b", "a"], "the table")
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: the table names columns 0 and 2 alike: 'a'; rename or drop one
+    """
+    first: dict[str, int] = {}
+    for k, name in enumerate(names):
+        stripped = name.strip()
+        if not stripped:
+            raise SpecError(f"{where} has no name for column {k} of {len(names)}; give it one")
+        if stripped in first:
+            raise SpecError(
+                f"{where} names columns {first[stripped]} and {k} alike: {shortened(stripped)}; "
+                "rename or drop one"
+            )
+        first[stripped] = k
+
+
+def _parsed(path: Path, **options: Any) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(path, **options)
+        except pd.errors.EmptyDataError:
+            raise SpecError(f"{path} is empty") from None
+        except pd.errors.ParserWarning:
+            raise SpecError(
+                f"{path}: lines have more cells than the first has names; give each column a name"
+            ) from None
+        except pd.errors.ParserError as error:
+            reason = str(error).replace("Error tokenizing data. C error: ", "").strip()
+            raise SpecError(
+                f"{path}: {reason}; a cell that holds {options['sep']!r} needs quotes about it"
+            ) from None
+
+
+def _has_decimal_commas(column: pd.Series) -> bool:
+    cells = column.dropna()
+    if not len(cells) or not pd.api.types.is_string_dtype(column.dtype):
+        return False
+    return bool(cells.str.fullmatch(COMMA).any() and cells.map(_is_number).all())
+
+
+def _texts(frame: pd.DataFrame) -> list[Any]:
+    return [name for name, kind in frame.dtypes.items() if pd.api.types.is_string_dtype(kind)]
+
+
+def place_of(frame: pd.DataFrame, row: int) -> str:
+    """Return where a row is, as messages say it: counted from 0, and by its line in a file.
+
+    >>> place_of(pd.DataFrame({"a": [1, 2]}), 1)
+    'row 1'
+    """
+    first = frame.attrs.get("first_line")
+    return f"row {row}" if first is None else f"row {row} (line {row + first})"

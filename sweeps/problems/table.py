@@ -1,0 +1,121 @@
+"""A network on a table of data: a DataFrame, a CSV or a Parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sweeps.problems.base import DataProblem
+from sweeps.problems.networks import network_on
+from sweeps.problems.source import Source
+from sweeps.problems.table_data import read_table
+
+__all__ = ["table"]
+
+USUAL = {"classification": "softmax_cross_entropy", "regression": "squared_error"}
+"""Task -> the loss that a network has by default."""
+
+
+def table(
+    table: Any,
+    target: Any,
+    *,
+    task: str | None = None,
+    weights: Any = None,
+    groups: Any = None,
+    time: Any = None,
+    test: Any = 0.2,
+    validation: Any = None,
+    folds: Any = None,
+    split_seed: int = 0,
+    preprocess: Any = None,
+    drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    na_values: Sequence[str] = (),
+    hidden: Sequence[int] = (32,),
+    activation: str = "relu",
+    init: str = "glorot_uniform",
+    loss: str | None = None,
+    class_weight: str | Mapping | None = None,
+    metrics: str | Callable | Sequence = (),
+    dtype: Any = "float32",
+    theta0: Any = None,
+    name: str | None = None,
+    **constants: float,
+) -> DataProblem:
+    """Network on a table of columns: numbers, categories, booleans, with gaps.
+
+    Parameters
+    ----------
+    table : DataFrame, path or array_like
+        A table of pandas, a CSV or Parquet file, or a matrix: see
+        :func:`sweeps.problems.files.read_file` for what a file may look like.
+    target : str, list of str, array or Series
+        The column that is predicted, several of them in a regression, or the values themselves.
+    task : {"classification", "regression"}, optional
+        By default what the target, or the loss, is: text, booleans and integers are classes.
+    weights, groups, time : str or array_like, optional
+        A column, which is no feature then, or an entry for each row: how much it counts, what it
+        belongs to, when it was.
+    test, validation, folds, split_seed
+        Which rows judge and which choose: see :func:`sweeps.problems.splits.split_rows`. By default
+        a fifth of the rows is held out for the test, and another for choosing unless there are
+        folds, whose number is an axis ``fold``.
+    preprocess : transformer, optional
+        Of scikit-learn, a ``Pipeline`` for example; by default gaps are filled in, numbers are
+        standardized and categories become columns of zeros and ones. It is fitted on training rows
+        only, for each fold anew.
+    drop : sequence of str
+        Columns to leave out.
+    categorical : sequence of str
+        Columns of categories that are written as numbers.
+    na_values : sequence of str
+        Words of a CSV file that stand for missing cells, beside pandas' own.
+    hidden, activation, init, loss, class_weight, metrics, dtype, theta0, **constants
+        As for :func:`sweeps.problems.mlp`.
+    name : str, optional
+        What the problem is called in tables and messages; by default as its file.
+
+    Returns
+    -------
+    DataProblem
+        ``preprocess`` is fitted on the training rows, ``classes`` are the labels by their numbers.
+
+    Raises
+    ------
+    SpecError, ArrayError, ArrayTypeError
+        A column or row is none that can be learned from, or there are too few; the message names
+        it, and what to do.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> wines = pd.DataFrame(
+    ...     {"acid": [7.4, None, 6.0, 5.1] * 5, "red": ["yes", "no"] * 10, "good": [0, 1] * 10}
+    ... )
+    >>> table(wines, "good", folds=4, hidden=(8,))
+    table: 12 training rows, 4 validation, 4 test, 50 parameters, float32
+    """
+    data = read_table(
+        table, target, task=task, weights=weights, groups=groups, time=time, test=test,
+        validation=validation, folds=folds, split_seed=split_seed, preprocess=preprocess,
+        drop=drop, categorical=categorical, na_values=na_values, loss=loss, name=name,
+    )  # fmt: skip
+    source = Source(
+        data.X, data.y, data.weights, data.split, split_seed, data.preprocess, class_weight,
+        data.classes, data.content,
+    )  # fmt: skip
+    measures = (metrics,) if isinstance(metrics, str) or callable(metrics) else tuple(metrics)
+    return network_on(
+        source,
+        hidden,
+        {"activation": activation, "init": init, **constants},
+        metrics=measures,
+        name=data.name,
+        loss=loss or USUAL[data.task],
+        classes=data.classes,
+        dtype=dtype,
+        theta0=theta0,
+        kinds=data.kinds,
+        target=data.target,
+    )

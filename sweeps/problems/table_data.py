@@ -1,0 +1,305 @@
+"""A table of data, checked to the last column before anything runs, as a network needs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
+from sweeps.problems.columns import as_numbers, look_at, refuse_unknown, show
+from sweeps.problems.digests import describe_split, describe_table
+from sweeps.problems.files import place_of, read_file, refuse_repeats
+from sweeps.problems.labels import plain
+from sweeps.problems.preprocessing import check_transformer, default_preprocess, dense
+from sweeps.problems.splits import Splits, split_rows
+from sweeps.problems.targets import (
+    columns_of,
+    encode_target,
+    entries_of,
+    list_of,
+    name_of_target,
+    read_target,
+    task_of,
+)
+
+__all__ = ["TableData", "as_frame", "read_table"]
+
+MOST_TROUBLES = 5
+"""Columns that a message names, with what is wrong with each."""
+
+NEVER = ("infinite", "mixed")
+"""Kinds of columns that are refused whatever reads them."""
+
+
+class TableData(NamedTuple):
+    """What a network is built from.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, or "table".
+    X : DataFrame
+        Features: float64 with NaN where missing, or text likewise.
+    y : ndarray
+        The number of each row's class, or float64 targets of shape (rows, outputs).
+    classes : ndarray or None
+        Labels by their numbers; None in a regression.
+    weights : (rows,) ndarray of float64 or None
+    task : {"classification", "regression"}
+    preprocess : transformer
+        Not fitted.
+    split : dict
+        Arguments of :func:`sweeps.problems.splits.split_rows` but the seed.
+    splits : Splits
+        What they come to by the seed that was asked for.
+    target : str
+        The name of what is predicted.
+    kinds : dict
+        Column of ``X`` -> its kind, see :class:`sweeps.problems.columns.Column`.
+    content : dict
+        What a store remembers of all this, as plain JSON.
+    """
+
+    name: str
+    X: pd.DataFrame
+    y: np.ndarray
+    classes: np.ndarray | None
+    weights: np.ndarray | None
+    task: str
+    preprocess: Any
+    split: dict[str, Any]
+    splits: Splits
+    target: str
+    kinds: dict[str, str]
+    content: dict[str, Any]
+
+
+def read_table(
+    table: Any,
+    target: Any,
+    *,
+    task: str | None = None,
+    weights: Any = None,
+    groups: Any = None,
+    time: Any = None,
+    test: Any = 0.2,
+    validation: Any = None,
+    folds: Any = None,
+    preprocess: Any = None,
+    drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    na_values: Sequence[str] = (),
+    loss: str | None = None,
+    name: str | None = None,
+    split_seed: int = 0,
+) -> TableData:
+    """Read a table, and refuse what no model could be trained on.
+
+    Parameters
+    ----------
+    table : DataFrame, path or array_like
+        A table of pandas (or of what has ``to_pandas``), a CSV or Parquet file, see
+        :func:`sweeps.problems.files.read_file`, or a matrix, which may be sparse.
+    target : str, sequence of str or array_like
+        The column that is predicted, several of a regression, or its values.
+    task : {"classification", "regression"}, optional
+        By default what the target, or the loss, is: names, booleans and integers are classes.
+    weights, groups, time : str or array_like, optional
+        A column, which is no feature then, or an entry for each row: how much it counts; what it
+        belongs to; when it was. See :func:`sweeps.problems.splits.split_rows` for what the last
+        two do to the parts.
+    test, validation, folds, split_seed
+        As for :func:`sweeps.problems.splits.split_rows`. By default a fifth of the rows is held out
+        for the test, and another for choosing unless there are folds.
+    preprocess : transformer, optional
+        Of scikit-learn; by default
+        :func:`sweeps.problems.preprocessing.default_preprocess`. It is fitted on training rows
+        only, of each fold. Given one, columns are passed on to it whatever they hold.
+    drop : sequence of str
+        Columns to leave out.
+    categorical : sequence of str
+        Columns of categories that are written as numbers.
+    na_values : sequence of str
+        Words of a CSV file that stand for missing cells.
+    loss, name
+        As for :func:`sweeps.problems.mlp`; the name is by default that of the file.
+
+    Returns
+    -------
+    TableData
+
+    Raises
+    ------
+    SpecError, ArrayError, ArrayTypeError
+        A column or row is none that can be learned from; the message names it, and what to do.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame(
+    ...     {"acid": [7.4, None, 6.0, 5.1] * 5, "red": ["yes", "no"] * 10, "good": [0, 1] * 10}
+    ... )
+    >>> data = read_table(table, "good", validation=0.25)
+    >>> data.kinds, data.task, data.y[:3]
+    ({'acid': 'numeric', 'red': 'categorical'}, 'classification', array([0, 1, 0]))
+    >>> [len(rows) for rows in (*data.splits.parts[0], data.splits.test)]
+    [11, 5, 4]
+    """
+    frame = as_frame(table, na_values)
+    roles = {"target": target, "weights": weights, "groups": groups, "time": time}
+    X, kinds = _features(frame, roles, drop, categorical, preprocess is None)
+    y, task = read_target(frame, target, task or task_of(loss))
+    what = name_of_target(target)
+    encoded, classes = encode_target(what, y, task, loss)
+    given = {
+        "validation": 0.2 if validation is None and folds is None else validation,
+        "test": test,
+        "folds": list(folds) if _is_generator(folds) else folds,
+        "groups": None if groups is None else plain("groups", entries_of(frame, groups)),
+        "time": _times(frame, time),
+    }
+    split = {name: value for name, value in given.items() if value is not None}
+    splits = split_rows(y, classification=task == "classification", seed=split_seed, **split)
+    return TableData(
+        name=name or (Path(table).stem if isinstance(table, str | os.PathLike) else "table"),
+        X=X,
+        y=encoded,
+        classes=classes,
+        weights=_weights(frame, weights),
+        task=task,
+        preprocess=check_transformer(
+            default_preprocess(kinds) if preprocess is None else preprocess
+        ),
+        split=split,
+        splits=splits,
+        target=what,
+        kinds=kinds,
+        content={**describe_table(X, y, kinds, what), "split": describe_split(splits)},
+    )
+
+
+def _is_generator(folds: Any) -> bool:
+    """Tell pairs of rows, which are walked once for every seed, from numbers and splitters."""
+    return (
+        isinstance(folds, Iterable) and not isinstance(folds, str) and not hasattr(folds, "split")
+    )
+
+
+def as_frame(table: Any, na_values: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a table of pandas whose columns have different names, which are text.
+
+    Parameters
+    ----------
+    table : DataFrame, path or array_like
+        See :func:`read_table`.
+    na_values : sequence of str
+        Words of a CSV file that stand for missing cells.
+
+    Raises
+    ------
+    SpecError, ArrayError, ArrayTypeError
+        It has no rows, columns without a name or with that of another one, or is no table.
+
+    Examples
+    --------
+    >>> as_frame(np.eye(2))
+        x0   x1
+    0  1.0  0.0
+    1  0.0  1.0
+    """
+    if isinstance(table, str | os.PathLike):
+        frame = read_file(table, na_values)
+    elif isinstance(table, pd.DataFrame):
+        frame = table.rename(columns=str) if table.columns.nlevels == 1 else _flat(table)
+    elif hasattr(table, "to_pandas"):  # of polars, of pyarrow
+        frame = table.to_pandas().rename(columns=str)
+    else:
+        array = np.asarray(dense("the table", table))
+        if array.ndim != 2:
+            raise ArrayTypeError(
+                "a table is a DataFrame, the path of a CSV or Parquet file, or a matrix of shape "
+                f"(rows, features); got {shortened(table)}"
+            )
+        frame = pd.DataFrame(array, columns=[f"x{k}" for k in range(array.shape[1])])
+    refuse_repeats(list(frame.columns), "the table")
+    if not len(frame):
+        raise ArrayError(f"the table has no rows, only columns: {', '.join(frame.columns[:20])}")
+    return frame
+
+
+def _flat(table: pd.DataFrame) -> pd.DataFrame:
+    names = [" ".join(str(level) for level in name) for name in table.columns]
+    return table.set_axis(names, axis="columns")
+
+
+def _features(
+    frame: pd.DataFrame,
+    roles: Mapping[str, Any],
+    drop: Sequence[str],
+    categorical: Sequence[str],
+    strict: bool,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the columns that are features, and the kind of each."""
+    names = list(frame.columns)
+    asked = {"drop": list_of("drop", drop), "categorical": list_of("categorical", categorical)}
+    asked |= {role: columns_of(given) for role, given in roles.items()}
+    for argument, given in asked.items():
+        refuse_unknown(given, names, argument)
+    used: dict[str, str] = {}
+    for argument in asked:
+        for name in asked[argument] if argument != "categorical" else ():
+            if name in used:
+                raise SpecError(f"column {name!r} is both {used[name]} and {argument}; keep one")
+            used[name] = argument
+    kept = [name for name in names if name not in used]
+    if not kept:
+        raise ArrayError(f"the table has no features: its columns are {', '.join(names[:20])}")
+    found = {name: look_at(frame, name, name in asked["categorical"]) for name in kept}
+    bad = [name for name in kept if found[name].trouble and (strict or found[name].kind in NEVER)]
+    if bad:
+        lines = [f"column {n!r} {found[n].trouble}: {found[n].remedy}" for n in bad[:MOST_TROUBLES]]
+        more = len(bad) - len(lines)
+        raise ArrayError("\n".join([*lines, *([f"... and {more} columns more"] if more else [])]))
+    X = pd.DataFrame({name: found[name].values for name in kept})
+    return X.reset_index(drop=True), {name: found[name].kind for name in kept}
+
+
+def _times(frame: pd.DataFrame, given: Any) -> Any:
+    """Return times as what has an order: numbers, or dates, which a file has as text."""
+    if given is None:
+        return None
+    times = pd.Series(entries_of(frame, given))
+    if pd.api.types.is_numeric_dtype(times.dtype):
+        return plain("time", times)
+    try:
+        dates = pd.to_datetime(times, format="ISO8601", utc=True).dt.tz_localize(None)
+    except (ValueError, TypeError) as error:
+        raise ArrayError(
+            f"time must be numbers, or dates written as 2026-01-31: {error!s:.200}; read others by "
+            "pandas.to_datetime(..., format=...)"
+        ) from None
+    return plain("time", dates)
+
+
+def _weights(frame: pd.DataFrame, given: Any) -> np.ndarray | None:
+    """Return the weights of rows, float64."""
+    if given is None:
+        return None
+    what = f"weights ({given!r})" if isinstance(given, str) else "weights"
+    series = pd.Series(entries_of(frame, given))
+    values = as_numbers(series).to_numpy()
+    if values.shape != (len(frame),):
+        raise ArrayError(f"{what} must have one entry a row: {len(frame)}; got {values.shape}")
+    wrong = ~(np.isfinite(values) & (values >= 0.0))
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        raise ArrayError(
+            f"{what} must be finite and >= 0; got {show(series.iloc[k])} in {place_of(frame, k)}"
+        )
+    if not values.any():
+        raise ArrayError(f"{what} are all 0; some row must count")
+    return values
