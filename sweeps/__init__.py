@@ -11,6 +11,7 @@ from typing import Any
 from sweeps import problems
 from sweeps.functions.callables import sweep_callable
 from sweeps.functions.study import Study
+from sweeps.models.model import Model
 from sweeps.pruned import PrunedResult, Regret, regret
 from sweeps.pruning import ASHA, Hyperband, MedianStopping, SuccessiveHalving
 from sweeps.pruning.rungs import halving_rungs, hyperband_brackets
@@ -32,6 +33,7 @@ __all__ = [
     "Hyperband",
     "KeepBest",
     "MedianStopping",
+    "Model",
     "PrunedResult",
     "Regret",
     "Space",
