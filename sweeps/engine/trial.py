@@ -228,7 +228,7 @@ def finish(i, s, t, links, step, ended):
     if ended and not abs(loss) < np.inf:
         return diverge(i, s, t, step)
     if t.theta.shape[0]:
-        copy(t.theta[i], s.answer if links.answer != 0 else s.x[0])
+        copy(t.theta[i], theta)
     t.out[i, STEPS_DONE] = step
     t.state[i] = State.COMPLETE if ended else State.PRUNED
     return True

@@ -1,6 +1,6 @@
 """Trained models out of a sweep: their parameters, predictions, conversions and files.
 
-Imports common, space, problems, engine, analysis and extend.
+Imports common, space, problems, engine, running, analysis and extend.
 """
 
 from sweeps.models.columns import Category, Columns, Gap, Number

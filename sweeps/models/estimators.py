@@ -14,7 +14,6 @@ from sklearn.svm import LinearSVC
 
 from fastopt.errors import SpecError
 from sweeps.models.columns import Columns, Number
-from sweeps.models.links import TASKS
 
 __all__ = ["ACTIVATIONS", "estimator"]
 
@@ -24,9 +23,7 @@ ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "identity": "identity", "sigmoid"
 
 def estimator(model: Any) -> Any:
     """Return what :meth:`sweeps.models.model.Model.to_sklearn` does."""
-    fitted = (
-        _network(model) if _has_layers(model) else LINEAR[TASKS[model.network.loss].link](model)
-    )
+    fitted = _network(model) if _has_layers(model) else LINEAR[model.network.link](model)
     fitted.n_features_in_ = model.network.sizes[0]
     if model.preprocess is None:
         if model.feature_names is not None:
@@ -38,7 +35,7 @@ def estimator(model: Any) -> Any:
 
 def _has_layers(model: Any) -> bool:
     """Tell whether it has hidden layers, or outputs that no linear model has."""
-    link, outputs = TASKS[model.network.loss].link, model.network.sizes[-1]
+    link, outputs = model.network.link, model.network.sizes[-1]
     several = model.task == "multilabel" or (link == "exp" and outputs > 1)
     return len(model.network.sizes) > 2 or several
 
@@ -124,7 +121,7 @@ LINEAR: dict[str, Callable[[Any], Any]] = {
 
 def _network(model: Any) -> Any:
     """Return an ``MLPClassifier`` or ``MLPRegressor`` with these layers."""
-    network, link = model.network, TASKS[model.network.loss].link
+    network, link = model.network, model.network.link
     if network.activation not in ACTIVATIONS:
         raise SpecError(
             f"to_sklearn: scikit-learn has no activation {network.activation!r}, only "

@@ -26,10 +26,10 @@ from fastopt.digest import DIGEST, check_digest, digest
 from fastopt.errors import SpecError, StateError, shortened
 from sweeps.common.resources import check_memory
 from sweeps.models.columns import Category, Columns
-from sweeps.models.links import TASKS
 from sweeps.models.network import Network
 from sweeps.models.transformers import columns_of
-from sweeps.problems.mlp import ACTIVATIONS
+from sweeps.problems.activations import ACTIVATIONS
+from sweeps.problems.losses import LOSSES, constants_of
 
 __all__ = ["Parts", "read", "write"]
 
@@ -205,13 +205,14 @@ def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
 
 def _check_names(record: Record) -> None:
     """Raise for a loss, activation or dtype that this fastopt has not."""
-    known = {"loss": TASKS, "activation": ACTIVATIONS, "dtype": CODES}
+    known = {"loss": LOSSES, "activation": ACTIVATIONS, "dtype": CODES}
     for what, table in known.items():
         if getattr(record, what) not in table:
             raise StateError(
                 f"{what} {shortened(getattr(record, what))} is none that this fastopt knows: "
                 f"{', '.join(table)}"
             )
+    constants_of(record.loss, record.constants)  # raises for one out of its range
 
 
 def _check_tensors(record: Record, tensors: Mapping[str, np.ndarray]) -> None:
@@ -236,7 +237,7 @@ def _check_tensors(record: Record, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def _check_classes(record: Record, classes: np.ndarray | None) -> None:
-    task, outputs = TASKS[record.loss].task, record.sizes[-1]
+    task, outputs = LOSSES[record.loss].task, record.sizes[-1]
     many = {"binary": 2, "classification": outputs, "multilabel": outputs, "regression": None}[task]
     if classes is not None and len(classes) != many:
         raise StateError(f"{len(classes)} classes do not fit {record.loss} of {outputs} outputs")

@@ -1,86 +1,41 @@
-"""From the outputs of a network to predictions, by the link that its loss has.
+"""From the outputs of a network to predictions, by the link of its loss.
 
-A row of :data:`LINKS` is all that predictions need to know of a loss. What is chosen here has to be
-what the hits of the loss count, or the accuracy of a model would not be that of its trial.
+What is chosen here has to be what the hits of the loss count, or the accuracy of a model would not
+be that of its trial.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["LINKS", "TASKS", "Link", "Task", "chosen", "spread"]
+from fastopt.compile import kernel
+from sweeps.problems.losses import LINKS
+
+__all__ = ["HALF", "PROBABILITIES", "chosen", "linked", "spread"]
+
+PROBABILITIES = ("softmax", "sigmoid")
+"""Links that make probabilities."""
+
+HALF = 0.5
+"""Above it, one output says yes, after any link that is for labels."""
 
 
-class Link(NamedTuple):
-    """How outputs become what is predicted.
+def linking(link: Callable) -> Callable:
+    """Template of a link by itself."""
+    return lambda z: link(z)
 
-    Parameters
-    ----------
-    function : callable
-        Outputs ``(n, k)`` -> probabilities, or values, ``(n, k)``.
-    cut : float
-        Of one output for yes or no: above it, after ``function``, the answer is yes.
-    has_probabilities : bool
-        Whether that is what ``function`` returns.
+
+def linked(link: str, z: np.ndarray) -> np.ndarray:
+    """Return what a row of :data:`sweeps.problems.losses.LINKS` makes of outputs ``(n, k)``.
+
+    >>> linked("softmax", np.zeros((1, 4)))
+    array([[0.25, 0.25, 0.25, 0.25]])
     """
-
-    function: Callable[[np.ndarray], np.ndarray]
-    cut: float = 0.0
-    has_probabilities: bool = False
-
-
-class Task(NamedTuple):
-    """What a loss is for: "classification", "binary", "multilabel" or "regression"; its link."""
-
-    task: str
-    link: str
-
-
-def same(z: np.ndarray) -> np.ndarray:
-    """Return the outputs as they are."""
-    return z
-
-
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-z)), which nothing makes overflow.
-
-    >>> sigmoid(np.array([[0.0, 1e4, -1e4]]))
-    array([[0.5, 1. , 0. ]])
-    """
-    tail = np.exp(-np.abs(z))
-    right = 1 / (1 + tail)
-    return np.where(z > 0, right, tail * right)
-
-
-def softmax(z: np.ndarray) -> np.ndarray:
-    """Return exp(z) over its sum, a row at a time.
-
-    >>> softmax(np.array([[0.0, 0.0], [1e4, 0.0]]))
-    array([[0.5, 0.5],
-           [1. , 0. ]])
-    """
-    powers = np.exp(z - z.max(axis=1, keepdims=True, initial=-np.inf))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-LINKS: dict[str, Link] = {
-    "softmax": Link(softmax, has_probabilities=True),
-    "sigmoid": Link(sigmoid, 0.5, has_probabilities=True),
-    "sign": Link(same),
-    "identity": Link(same),
-    "exp": Link(np.exp),
-}
-"""Name -> link."""
-
-TASKS: dict[str, Task] = {
-    "softmax_cross_entropy": Task("classification", "softmax"),
-    "logistic": Task("binary", "sigmoid"),
-    "squared_error": Task("regression", "identity"),
-}
-"""Loss -> what it is for."""
+    made = z.copy()
+    kernel(linking, LINKS[link])(made)
+    return made
 
 
 def chosen(task: str, values: np.ndarray, cut: float, classes: np.ndarray | None) -> np.ndarray:
@@ -90,7 +45,7 @@ def chosen(task: str, values: np.ndarray, cut: float, classes: np.ndarray | None
     ----------
     task : {"classification", "binary", "multilabel", "regression"}
     values : ndarray, shape (n, k)
-        Outputs, with 0 as the cut, or what the link makes of them.
+        Outputs, with 0 as the cut, or what the link makes of them, with :data:`HALF`.
     cut : float
         Above it one output says yes.
     classes : ndarray or None
@@ -98,7 +53,7 @@ def chosen(task: str, values: np.ndarray, cut: float, classes: np.ndarray | None
 
     Examples
     --------
-    >>> chosen("binary", np.array([[0.4], [0.6]]), 0.5, np.array(["no", "yes"]))
+    >>> chosen("binary", np.array([[0.4], [0.6]]), HALF, np.array(["no", "yes"]))
     array(['no', 'yes'], dtype='<U3')
     >>> chosen("regression", np.array([[0.4], [0.6]]), 0.0, None)
     array([0.4, 0.6])

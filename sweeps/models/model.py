@@ -69,7 +69,7 @@ class Model(Predictor):
         self.about = dict(about or {})
 
     def _linked(self, X: Any) -> np.ndarray:
-        return self.network.link.function(self.outputs(X))
+        return self.network.linked(self.transform(X))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return what is predicted for each row, by the outputs themselves, as in training."""

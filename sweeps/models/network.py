@@ -11,15 +11,10 @@ import numpy as np
 
 from fastopt.compile import kernel
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD
-from sweeps.models.links import LINKS, TASKS, Link
-from sweeps.problems.mlp import (
-    ACTIVATIONS,
-    BLOCK,
-    forward,
-    hidden_units,
-    matrix,
-    work_per_row,
-)
+from sweeps.models.links import PROBABILITIES, linked
+from sweeps.problems.activations import find_activation
+from sweeps.problems.losses import constants_of, find_loss
+from sweeps.problems.mlp import BLOCK, aux_of, hidden_units, matrix, passes, work_per_row
 
 __all__ = ["Layer", "Network"]
 
@@ -31,7 +26,7 @@ class Layer(NamedTuple):
     bias: np.ndarray
 
 
-def passing():
+def passing(forward):
     """Template of the pass of all rows, in the same blocks in which a trial evaluates them."""
 
     def outputs(theta, X, aux, work, out):
@@ -80,12 +75,21 @@ class Network:
     @property
     def task(self) -> str:
         """What it is for: "classification", "binary", "multilabel" or "regression"."""
-        return TASKS[self.loss].task
+        return find_loss(self.loss).task
 
     @property
-    def link(self) -> Link:
-        """How its outputs become predictions."""
-        return LINKS[TASKS[self.loss].link]
+    def link(self) -> str:
+        """How its outputs become predictions: "softmax", "sigmoid", "sign", "identity", "exp"."""
+        return find_loss(self.loss).link
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether that makes probabilities of them."""
+        return self.link in PROBABILITIES
+
+    def linked(self, X: np.ndarray) -> np.ndarray:
+        """Return what the link makes of :meth:`outputs`."""
+        return linked(self.link, self.outputs(X))
 
     @property
     def layers(self) -> list[Layer]:
@@ -103,8 +107,9 @@ class Network:
     def outputs(self, X: np.ndarray) -> np.ndarray:
         """Return the last layer's outputs ``(n, k)`` of rows ``(n, inputs)`` in the same dtype."""
         out = np.empty((len(X), self.sizes[-1]), self.theta.dtype)
-        work = np.empty(work_per_row(self.sizes) * BLOCK, self.theta.dtype)
-        aux = np.array(self.sizes, np.int64), np.array([ACTIVATIONS[self.activation]], np.int64)
+        work = np.empty(work_per_row(self.sizes, self.activation) * BLOCK, self.theta.dtype)
+        aux = aux_of(self.sizes, self.activation, constants_of(self.loss, self.constants))
+        forward, _ = passes(find_activation(self.activation).family)
         with ONE_BLAS_THREAD:
-            kernel(passing)(self.theta, X, aux, work, out)
+            kernel(passing, forward)(self.theta, X, aux, work, out)
         return out

@@ -12,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fastopt.checkpoint import replacing
 from fastopt.errors import SpecError
-from sweeps.models.links import TASKS
 from sweeps.models.transformers import numeric_of
 
 __all__ = ["ACTIVATIONS", "write_onnx"]
@@ -71,7 +70,7 @@ def _model(model: Any) -> Any:
     graph.apply("Identity", z, output="outputs")
     element, k = ELEMENTS[network.theta.dtype.name], network.sizes[-1]
     results = [helper.make_tensor_value_info("outputs", element, ["rows", k])]
-    link = TASKS[network.loss].link
+    link = network.link
     if link in PROBABILITIES:
         operator, attributes = PROBABILITIES[link]
         graph.apply(operator, z, output="probabilities", **attributes)

@@ -20,7 +20,7 @@ from sweeps.engine.run_blocks import worker_count
 from sweeps.extend import plan_of, warn_of_change
 from sweeps.problems.base import DataProblem
 
-__all__ = ["parameters_of", "trials_weights"]
+__all__ = ["parameters_of", "run_again", "trials_weights", "with_room"]
 
 
 def parameters_of(
@@ -49,7 +49,7 @@ def parameters_of(
     held = sum(len(b.ids) * b.problem.n_params * b.problem.dtype.itemsize for b in blocks)
     check_memory(held, f"the parameters of {len(ids):,} trials take", "Ask for fewer at a time")
     steps = {} if until is None else dict(zip(ids.tolist(), until.tolist()))
-    blocks = [_kept(_paused(block, steps)) for block in blocks]
+    blocks = [with_room(_paused(block, steps)) for block in blocks]
     rows = run_blocks(plan, blocks, worker_count(n_jobs))
     if len(rows) < len(ids):
         raise KeyboardInterrupt
@@ -65,7 +65,7 @@ def _paused(block: Block, steps: dict[int, int]) -> Block:
     return block if (until >= length).all() else Paused().stretched(block, until)
 
 
-def _kept(block: Block) -> Block:
+def with_room(block: Block) -> Block:
     """Return a block that has room for the parameters of its trials."""
     shape = len(block.ids), block.problem.n_params
     room = np.full(shape, np.nan, block.problem.dtype)

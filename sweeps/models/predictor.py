@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ArrayError, SpecError, shortened
-from sweeps.models.links import chosen, spread
+from sweeps.models.links import HALF, chosen, spread
 from sweeps.models.network import Network
 from sweeps.problems.arrays import numbers_of
 from sweeps.problems.labels import plain
@@ -65,7 +65,7 @@ class Predictor:
         >>> result.model().predict([[5.1, 3.5, 1.4, 0.2]])
         array([0])
         """
-        return chosen(self.task, self._linked(X), self.network.link.cut, self.classes)
+        return chosen(self.task, self._linked(X), HALF, self.classes)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class.
@@ -92,7 +92,7 @@ class Predictor:
         >>> result.model().predict_proba([[5.1, 3.5, 1.4, 0.2]]).round(1)
         array([[1., 0., 0.]], dtype=float32)
         """
-        if not self.network.link.has_probabilities:
+        if not self.network.has_probabilities:
             instead = "decision_function(X)" if self.is_classifier else "predict(X)"
             raise SpecError(
                 f"predict_proba: a model trained with loss={self.network.loss!r} has no "

@@ -6,7 +6,6 @@ from typing import Any
 
 from fastopt.errors import shortened
 from sweeps.models.columns import Columns
-from sweeps.models.links import TASKS
 
 __all__ = ["headline", "summary"]
 
@@ -36,7 +35,7 @@ def _layers(model: Any) -> list[tuple[str, str]]:
     last = len(network.layers) - 1
     for k, (weight, bias) in enumerate(network.layers):
         shape = f"{weight.shape[0]} -> {weight.shape[1]}"
-        function = TASKS[network.loss].link if k == last else network.activation
+        function = network.link if k == last else network.activation
         size = weight.size + bias.size
         rows.append((f"layers.{k}", f"{shape:<10}  {size:,} parameters  {function}"))
     return rows
@@ -66,5 +65,7 @@ def _trial(about: Any) -> list[tuple[str, str]]:
     if "trial_id" in about:
         params = ", ".join(f"{name}={value}" for name, value in about.get("params", {}).items())
         rows.append((f"trial {about['trial_id']}", params or "no axes"))
+    if "refitted_rows" in about:
+        rows.append(("refitted", f"{about['refitted_rows']} rows, of training and validation"))
     figures = [f"{name}={value:.4g}" for name, value in about.get("metrics", {}).items()]
     return [*rows, ("measured", ", ".join(figures))] if figures else rows

@@ -14,11 +14,12 @@ from sweeps.common.states import State
 from sweeps.extend import plan_of
 from sweeps.models.columns import scaling_of
 from sweeps.models.ensemble import Ensemble
-from sweeps.models.links import TASKS
 from sweeps.models.model import Model
 from sweeps.models.network import Network
 from sweeps.models.parameters import run_again
+from sweeps.models.refit import refitted
 from sweeps.problems.base import DataProblem
+from sweeps.problems.losses import LOSSES
 from sweeps.space.categories import uncategorised
 
 __all__ = ["best_model", "best_models", "model_of"]
@@ -49,36 +50,44 @@ def model_of(
     array([0])
     """
     options = problem.options
-    if options.get("loss") not in TASKS or "activation" not in options:
+    if options.get("loss") not in LOSSES or "activation" not in options:
         raise SpecError(
             f"{problem.name} is not one of our networks, so what its parameters predict is known "
             "to its functions only: result.trials_weights([trial_id]) returns the parameters"
         )
-    sizes = tuple(problem.aux[0].tolist())
-    network = Network(np.array(theta, problem.dtype), sizes, options["activation"], options["loss"])
-    before = None if problem.mean is None else scaling_of(problem.mean, problem.scale)
+    sizes, loss = tuple(problem.aux[0].tolist()), options["loss"]
+    constants = dict(zip(LOSSES[loss].constants, problem.aux[2].tolist()))
+    flat = np.array(theta, problem.dtype)
+    network = Network(flat, sizes, options["activation"], loss, constants)
+    before = problem.preprocess
+    if before is None and problem.mean is not None:
+        before = scaling_of(problem.mean, problem.scale)
     facts = {"problem": problem.name, **(about or {})}
     return Model(network, classes=problem.classes, preprocess=before, about=facts)
 
 
-def best_model(result: Table, trial_id: int | None = None) -> Model:
+def best_model(result: Table, trial_id: int | None = None, *, refit: bool = False) -> Model:
     """Return the trained model of a trial, which runs once more, to the same bits.
 
     Parameters
     ----------
     trial_id : int, optional
         A number of the column ``trial_id``; by default the best trial's.
+    refit : bool
+        Train it anew, on training and validation rows together, for as many epochs (or steps) as
+        the trial took; the preprocessing is fitted to them, too. Test rows judge it.
 
     Returns
     -------
     Model
-        Its accuracy on the rows of the problem is that of the frame, exactly.
+        Its accuracy on the rows of the problem is that of the frame, exactly; ``about`` has the
+        axes and figures of the trial, with ``refit=True`` of the one it was refitted from.
 
     Raises
     ------
     SpecError
         There is no such trial, it diverged or FAILED, the problem is not one of our networks, or
-        the result does not know its problem.
+        has no validation rows to refit on, or the result does not know its problem.
 
     Warns
     -----
@@ -92,10 +101,15 @@ def best_model(result: Table, trial_id: int | None = None) -> Model:
     >>> result.model()
     Model of iris: 4-8-3 relu, 67 parameters, float32; softmax_cross_entropy, 3 classes
     """
-    plan_of(result, "model")
+    plan = plan_of(result, "model")
     if trial_id is None:
         trial_id = int(result.columns["trial_id"][result._winner()])
-    return _models(result, [trial_id], "model")[0]
+    (model,) = _models(result, [trial_id], "model")
+    if not refit:
+        return model
+    row = int(np.flatnonzero(np.asarray(result.columns["trial_id"]) == trial_id)[0])
+    problem, theta = refitted(result, plan, int(trial_id), row)
+    return model_of(problem, theta, {**model.about, "refitted_rows": len(problem.X)})
 
 
 def best_models(result: Table, n: int, *, n_jobs: int = -1) -> Ensemble:

@@ -222,7 +222,8 @@ FORGED = {
     "an entry": (put("preprocess", "entries", 0, "type", value="pickle"), "well formed"),
     "names": (put("feature_names", value=["a"] * 4), "other names"),
     "deep": (put("about", value={"a": json.loads("[" * 400 + "]" * 400)}), None),
-    "binary": (put("loss", value="logistic"), "classes do not fit"),
+    "a constant": (put("constants", value={"delta": 1.0}), "no such constant"),
+    "binary": (lambda r: r.update(loss="logistic", constants={}), "classes do not fit"),
 }  # fmt: skip
 
 
