@@ -30,11 +30,17 @@ def made(kind, **options):
         "logistic": labels_of(X, 3, 7),
         "numbers": X @ [1.0, 0.1, 10.0, -0.5],
         "outputs": X[:, :2] * [1.0, 0.1],
+        "hinge": labels_of(X, "no", "yes"),
+        "poisson": np.arange(ROWS) % 5 / 2,
+        "multilabel": (X[:, :3] > [0, 100, 0]).astype(int),
     }[kind]
-    loss = {"loss": "logistic"} if kind == "logistic" else {}
+    loss = {"loss": kind} if kind in ("logistic", *LINKS) else {}
     problem = problems.mlp(X, y, X[::3], y[::3], **{"hidden": (8,), **loss, **options})
     theta = np.random.default_rng(1).normal(size=problem.n_params) * 0.5
     return model_of(problem, theta), problem, X
 
+
+LINKS = ("hinge", "poisson", "multilabel")
+"""Losses of the links that the kinds below do not have."""
 
 KINDS = ("three", "two", "logistic", "numbers", "outputs")

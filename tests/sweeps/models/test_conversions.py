@@ -28,11 +28,12 @@ from sklearn.utils.validation import check_is_fitted
 from fastopt.errors import ArrayError, SpecError
 from sweeps.models import estimators, onnx_graphs, torch_modules
 from sweeps.models.columns import Category, Columns, Number
+from sweeps.models.ensemble import Ensemble
 from sweeps.models.model import Model
 from sweeps.models.network import Network
 from sweeps.models.transformers import columns_of
 from sweeps.problems.activations import ACTIVATIONS
-from tests.sweeps.models.made import KINDS, made, rows_of
+from tests.sweeps.models.made import KINDS, LINKS, made, rows_of
 
 # Outputs are of the order of 1: products of 8 float32 numbers round by a few units of 6e-8 each.
 TOLERANCE = {"float32": {"rtol": 1e-6, "atol": 1e-6}, "float64": {"rtol": 1e-13, "atol": 1e-13}}
@@ -106,6 +107,47 @@ def test_onnx_has_the_same_outputs(kind, hidden, activation, dtype, tmp_path):
     expected = expected[:, 1:] if problem.aux[0][-1] == 1 else expected
     np.testing.assert_allclose(more[0], expected, rtol=1e-5, atol=1e-6)
     assert told["classes"] == [*map(str, problem.classes.tolist())]
+
+
+def same(kind, found, expected):
+    """Numbers to 1e-5, labels exactly."""
+    if kind == "poisson":
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("hidden", [(), (8,)])
+@pytest.mark.parametrize("kind", LINKS)
+def test_models_of_other_links(kind, hidden, tmp_path):
+    """Margins, means of counts, and several labels a row."""
+    model, problem, X = made(kind, hidden=hidden)
+    z = model.to_torch()(torch.from_numpy(X)).detach().numpy()
+    np.testing.assert_allclose(z, model.outputs(X), rtol=1e-6, atol=1e-6)
+    path = model.to_onnx(tmp_path / "m.onnx")
+    outputs, *more = ReferenceEvaluator(str(path)).run(None, {"X": X})
+    np.testing.assert_allclose(outputs, z, rtol=1e-6, atol=1e-6)
+    assert len(more) == (kind == "multilabel")
+    clear = X[(np.abs(z) > 1e-5).all(axis=1)]
+    expected = {
+        "hinge": lambda: problem.classes[(z[:, 0] > 0).astype(int)],
+        "poisson": lambda: np.exp(z[:, 0]),
+        "multilabel": lambda: (z > 0).astype(int),
+    }[kind]()
+    found = model.predict(X)
+    same(kind, found, expected)
+    again = Model.load(model.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.predict(X), found)
+    np.testing.assert_array_equal(Ensemble([model, again]).predict(X), found)
+    if kind == "hinge":
+        with pytest.raises(SpecError, match=r"no probabilities; use decision_function\(X\)"):
+            model.predict_proba(X)
+    if kind == "hinge" and hidden:
+        with pytest.raises(SpecError, match="MLPClassifier has no hinge"):
+            model.to_sklearn()
+        return
+    same(kind, model.to_sklearn().predict(clear), model.predict(clear))
+    assert model.score(X, found) == 1.0
 
 
 def test_every_activation_has_a_module_and_an_operator():
