@@ -29,6 +29,7 @@ MODULES = {
     "fastopt.errors": "What can go wrong.",
     "sweeps": "Spaces, sweeps and their results.",
     "sweeps.problems": "What can be trained.",
+    "sweeps.models": "What a sweep ends in: models, their preprocessing and files.",
     "sweeps.plots": "Pictures of results and runs.",
     "sweeps.functions.optuna": "Trials to and from Optuna.",
     "sweeps.running.scaling": "What a sweep would take on a cluster.",

@@ -2,7 +2,7 @@
 
 Start at ``run.py``: a sweep in a screen. Each room and module imports only what stands before it:
 common, space, problems, engine, running, store, pruning, analysis, tracing, plots, report, extend,
-results, pruned, run, functions, studies, cli, optuna, scaling.
+models, results, pruned, run, functions, studies, cli, optuna, scaling.
 """
 
 import warnings
@@ -11,6 +11,7 @@ from typing import Any
 from sweeps import problems
 from sweeps.functions.callables import sweep_callable
 from sweeps.functions.study import Study
+from sweeps.models.model import Model
 from sweeps.pruned import PrunedResult, Regret, regret
 from sweeps.pruning import ASHA, Hyperband, MedianStopping, SuccessiveHalving
 from sweeps.pruning.rungs import halving_rungs, hyperband_brackets
@@ -32,6 +33,7 @@ __all__ = [
     "Hyperband",
     "KeepBest",
     "MedianStopping",
+    "Model",
     "PrunedResult",
     "Regret",
     "Space",

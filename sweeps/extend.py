@@ -28,7 +28,9 @@ from sweeps.space.space import Space, check_names
 from sweeps.store import store_writer
 from sweeps.tracing.trace import history, run_one_trial
 
-__all__ = ["extend", "finer_values", "larger_space", "replay", "zoom"]
+__all__ = [
+    "extend", "finer_values", "larger_space", "plan_of", "replay", "warn_of_change", "zoom",
+]  # fmt: skip
 
 R = TypeVar("R", bound=Table)
 """A result; the extended one is of the same class."""
@@ -75,24 +77,30 @@ def replay(result: Table, trial_id: int, *, vectors: bool = False) -> pd.DataFra
             "column 'trial_id'"
         )
     block = run_one_trial(plan, int(trial_id))
-    again = dict(zip(plan.result_columns, block.trials.out[0].tolist()))
+    ran = block.trials.out[0], int(block.trials.state[0])
+    warn_of_change(result, plan, int(rows[0]), *ran, stacklevel=3)
+    return history(plan, int(trial_id), vectors, block)
+
+
+def warn_of_change(
+    result: Table, plan: Plan, row: int, out: np.ndarray, state: int, stacklevel: int
+) -> None:
+    """Warn if a trial that ran again, to these figures, is not what the result has in this row."""
+    again = dict(zip(plan.result_columns, out.tolist()))
     if not math.isfinite(again["best_loss"]):
         again["best_loss"] = math.nan  # as in the frame: no loss was ever finite
-    again["state"] = float(block.trials.state[0])
-    changed = [
-        name for name in again if not _is_same_number(result.columns[name][rows[0]], again[name])
-    ]
+    again["state"] = float(state)
+    then = {name: result.columns[name][row] for name in again}
+    changed = [name for name in again if not _is_same_number(then[name], again[name])]
     if changed:
-        name = changed[0]
+        name, trial_id = changed[0], int(result.columns["trial_id"][row])
         warnings.warn(
             f"trial {trial_id} is not what it was in the sweep: {name} is "
-            f"{shortened(again[name])} and was "
-            f"{shortened(result.columns[name][rows[0]])}; has the problem's data or code "
-            "changed since?",
+            f"{shortened(again[name])} and was {shortened(then[name])}; has the problem's data or "
+            "code changed since?",
             SweepWarning,
-            stacklevel=2,
+            stacklevel=stacklevel,
         )
-    return history(plan, int(trial_id), vectors, block)
 
 
 def _is_same_number(cell: Any, number: float) -> bool:

@@ -17,6 +17,7 @@ from sweeps.analysis.export import SUFFIXES, write
 from sweeps.analysis.table import Table
 from sweeps.common.resources import check_path
 from sweeps.common.states import STATES
+from sweeps.models import parameters, trained
 from sweeps.report import notebook
 
 __all__ = ["STATES", "SUFFIXES", "SweepResult"]
@@ -83,6 +84,9 @@ class SweepResult(Table):
     replay = refine.replay
     extend = refine.extend
     zoom = refine.zoom
+    trials_weights = parameters.trials_weights
+    model = trained.best_model
+    models = trained.best_models
 
     @classmethod
     def open(

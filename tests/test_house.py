@@ -79,7 +79,7 @@ HOMES = {
     "NotImplementedError": r"(?!)",
 }
 IMPORTS = {
-    "torch": r"fastopt/torch(/.*|\.py)|sweeps/cli/bench\.py|bench/.*",
+    "torch": r"fastopt/torch(/.*|\.py)|sweeps/(cli/bench|models/torch_modules)\.py|bench/.*",
     "sweeps": r"(sweeps|bench)/.*",
     "pandas": r"(sweeps|bench)/.*",
     "matplotlib": r"(sweeps|bench)/.*",

@@ -216,6 +216,7 @@ class Plan:
             state=np.full(rows, State.PENDING, np.int8),
             curves=np.full((rows, points, len(self.curve)), np.nan),
             **unpaused(problem.dtype, COUNTERS),
+            theta=np.empty((0, 0), problem.dtype),
         )
         return Block(problem, find_rule(names[0]), ids, trials, cost_of(problem, settings))
 

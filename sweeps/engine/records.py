@@ -145,6 +145,7 @@ class Trials(NamedTuple):
     curves: np.ndarray  # float64 (n, points, k): CURVE, and what out has past RESULTS
     until: np.ndarray  # int64 (n,): step to pause at; no rows when trials run to their end
     kept: Kept
+    theta: np.ndarray  # (n, n_params): parameters evaluated last; no rows when not asked for
 
 
 class Scratch(NamedTuple):

@@ -227,6 +227,8 @@ def finish(i, s, t, links, step, ended):
             loss = measure(i, s, t, links, theta, part)
     if ended and not abs(loss) < np.inf:
         return diverge(i, s, t, step)
+    if t.theta.shape[0]:
+        copy(t.theta[i], theta)
     t.out[i, STEPS_DONE] = step
     t.state[i] = State.COMPLETE if ended else State.PRUNED
     return True

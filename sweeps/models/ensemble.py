@@ -1,0 +1,86 @@
+"""Several models whose predictions are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import SpecError, shortened
+from sweeps.models.model import Model
+from sweeps.models.predictor import Predictor
+
+__all__ = ["Ensemble"]
+
+
+class Ensemble(Predictor):
+    """The mean of several models: of their probabilities, of their numbers, or of their margins.
+
+    Parameters
+    ----------
+    models : sequence of Model
+        Trained with one loss, for the same labels; each does its own preprocessing.
+
+    Raises
+    ------
+    SpecError
+        There is none, or they differ in loss, labels or outputs.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.iris(hidden=(8,)), {"lr": [0.03, 0.1, 0.3]}, epochs=20)
+    >>> ensemble = result.models(2)
+    >>> ensemble
+    Ensemble of 2 models of iris
+    >>> ensemble.predict([[5.1, 3.5, 1.4, 0.2]])
+    array([0])
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self.models = list(models)
+        if not self.models:
+            raise SpecError("an ensemble needs one model or more; got none")
+        first = self.models[0]
+        for k, model in enumerate(self.models):
+            for what in ("loss", "outputs", "classes"):
+                ours, its = _fact(first, what), _fact(model, what)
+                if ours != its:
+                    raise SpecError(
+                        f"an ensemble is of models that predict the same: {what} of model 0 is "
+                        f"{shortened(ours)}, of model {k} {shortened(its)}"
+                    )
+        self.network, self.classes = first.network, first.classes
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def _linked(self, X: Any) -> np.ndarray:
+        values = [model._linked(X) for model in self.models]
+        mean = np.mean(values, axis=0, dtype=np.float64)
+        return mean.astype(values[0].dtype)
+
+    def summary(self) -> str:
+        """Return what its models are, a line each.
+
+        Examples
+        --------
+        >>> from sweeps import problems, sweep
+        >>> result = sweep(problems.iris(hidden=(8,)), {"lr": [0.1, 0.3]}, epochs=5)
+        >>> print(result.models(2).summary())
+        Ensemble of 2 models of iris
+          Model of iris: 4-8-3 relu, 67 parameters, float32; softmax_cross_entropy, 3 classes
+          Model of iris: 4-8-3 relu, 67 parameters, float32; softmax_cross_entropy, 3 classes
+        """
+        return "\n  ".join([repr(self), *map(repr, self.models)])
+
+    def __repr__(self) -> str:
+        name = self.models[0].about.get("problem", "networks")
+        return f"Ensemble of {len(self)} model{'s' * (len(self) > 1)} of {name}"
+
+
+def _fact(model: Model, what: str) -> Any:
+    if what == "classes":
+        return None if model.classes is None else model.classes.tolist()
+    return model.network.loss if what == "loss" else model.network.sizes[-1]

@@ -1,0 +1,168 @@
+"""Models as fitted estimators of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer, LabelBinarizer, StandardScaler
+from sklearn.svm import LinearSVC
+
+from fastopt.errors import SpecError
+from sweeps.models.columns import Columns, Number
+
+__all__ = ["ACTIVATIONS", "estimator"]
+
+ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "identity": "identity", "sigmoid": "logistic"}
+"""Activation -> what scikit-learn calls it; there are no others."""
+
+
+def estimator(model: Any) -> Any:
+    """Return what :meth:`sweeps.models.model.Model.to_sklearn` does."""
+    fitted = _network(model) if _has_layers(model) else LINEAR[model.network.link](model)
+    fitted.n_features_in_ = model.network.sizes[0]
+    if model.preprocess is None:
+        if model.feature_names is not None:
+            fitted.feature_names_in_ = np.array(model.feature_names, object)
+        return fitted
+    before = _transformer(model)
+    return Pipeline([("preprocess", before), ("model", fitted)])
+
+
+def _has_layers(model: Any) -> bool:
+    """Tell whether it has hidden layers, or outputs that no linear model has."""
+    link, outputs = model.network.link, model.network.sizes[-1]
+    several = model.task == "multilabel" or (link == "exp" and outputs > 1)
+    return len(model.network.sizes) > 2 or several
+
+
+def _transformer(model: Any) -> Any:
+    """Return what goes before the estimator: what the model was given, or its like."""
+    columns = model.preprocess
+    if not isinstance(columns, Columns):
+        return columns
+    plain = [Number(k, e.mean, e.scale) for k, e in enumerate(columns.entries) if _is_number(e)]
+    if plain != columns.entries or len(plain) != columns.n_columns:
+        return FunctionTransformer(columns.transform)
+    scaler = StandardScaler()
+    scaler.mean_ = np.array([entry.mean for entry in plain])
+    scaler.scale_ = np.array([entry.scale for entry in plain])
+    scaler.var_, scaler.n_features_in_ = scaler.scale_**2, len(plain)
+    if model.feature_names is not None:
+        scaler.feature_names_in_ = np.array(model.feature_names, object)
+    return scaler
+
+
+def _is_number(entry: Any) -> bool:
+    return isinstance(entry, Number)
+
+
+def _layers(model: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return weights and biases in float64; of two classes and two outputs, their difference."""
+    layers = [(w.astype(np.float64), b.astype(np.float64)) for w, b in model.network.layers]
+    weight, bias = layers[-1]
+    if model.task == "classification" and len(bias) == 2:
+        layers[-1] = weight[:, 1:] - weight[:, :1], bias[1:] - bias[:1]
+    return layers
+
+
+def _classes(model: Any) -> np.ndarray:
+    if model.classes is not None:
+        return model.classes
+    return np.arange(2 if model.task == "binary" else model.network.sizes[-1])
+
+
+def _logistic(model: Any) -> Any:
+    ((weight, bias),) = _layers(model)
+    made = LogisticRegression()
+    made.classes_, made.coef_, made.intercept_ = _classes(model), weight.T.copy(), bias
+    made.n_iter_ = np.zeros(1, np.int32)
+    return made
+
+
+def _margin(model: Any) -> Any:
+    ((weight, bias),) = _layers(model)
+    made = LinearSVC()
+    made.classes_, made.coef_, made.intercept_ = _classes(model), weight.T.copy(), bias
+    made.n_iter_ = 0
+    return made
+
+
+def _least_squares(model: Any) -> Any:
+    ((weight, bias),) = _layers(model)
+    made = LinearRegression()
+    one = weight.shape[1] == 1
+    made.coef_ = weight[:, 0] if one else weight.T.copy()
+    made.intercept_ = float(bias[0]) if one else bias
+    return made
+
+
+def _poisson(model: Any) -> Any:
+    ((weight, bias),) = _layers(model)
+    made = PoissonRegressor()
+    made.coef_, made.intercept_, made.n_iter_ = weight[:, 0], float(bias[0]), 0
+    made._base_loss = made._get_loss()
+    return made
+
+
+LINEAR: dict[str, Callable[[Any], Any]] = {
+    "softmax": _logistic,
+    "sigmoid": _logistic,
+    "sign": _margin,
+    "identity": _least_squares,
+    "exp": _poisson,
+}
+"""Link -> the linear model that has it."""
+
+
+def _network(model: Any) -> Any:
+    """Return an ``MLPClassifier`` or ``MLPRegressor`` with these layers."""
+    network, link = model.network, model.network.link
+    if network.activation not in ACTIVATIONS:
+        raise SpecError(
+            f"to_sklearn: scikit-learn has no activation {network.activation!r}, only "
+            f"{', '.join(ACTIVATIONS)}; to_torch() and to_onnx(path) have"
+        )
+    if link == "sign":
+        raise SpecError(
+            f"to_sklearn: MLPClassifier has no {network.loss}; to_torch() and to_onnx(path) do, "
+            "whose outputs are the margin"
+        )
+    shape = {
+        "hidden_layer_sizes": network.sizes[1:-1],
+        "activation": ACTIVATIONS[network.activation],
+    }
+    if model.is_classifier:
+        made = MLPClassifier(**shape)
+        made._label_binarizer = LabelBinarizer().fit(_targets(model))
+        made.classes_ = made._label_binarizer.classes_
+        several = model.task == "classification" and len(made.classes_) > 2
+        made.out_activation_ = "softmax" if several else "logistic"
+    else:
+        made = MLPRegressor(**shape, **_loss_of(link))
+        made.out_activation_ = link
+    layers = _layers(model)
+    made.coefs_, made.intercepts_ = [w for w, _ in layers], [b for _, b in layers]
+    made.n_layers_, made.n_outputs_ = len(network.sizes), len(layers[-1][1])
+    made.n_iter_ = made.t_ = 0
+    made.loss_curve_, made.best_loss_, made.loss_ = [], np.inf, np.nan
+    return made
+
+
+def _targets(model: Any) -> np.ndarray:
+    """Return targets from which scikit-learn learns what labels there are."""
+    if model.task == "multilabel":
+        return np.eye(model.network.sizes[-1], dtype=np.int64)
+    return _classes(model)
+
+
+def _loss_of(link: str) -> dict[str, str]:
+    if link != "exp":
+        return {}
+    if "loss" not in MLPRegressor().get_params():
+        raise SpecError("to_sklearn: an MLPRegressor of positive numbers needs scikit-learn >= 1.7")
+    return {"loss": "poisson"}

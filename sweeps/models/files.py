@@ -1,0 +1,263 @@
+"""Models in files: safetensors for the weights, JSON in their metadata for all else.
+
+Beside the JSON stands the SHA-256 of it and of all tensors with their names, dtypes and shapes.
+Nothing is pickled. A file is written beside its final name, flushed and renamed; it is read without
+running anything, and every number of it is held against the others before there is a model.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from fastopt.checkpoint import check_file, replacing
+from fastopt.digest import DIGEST, check_digest, digest
+from fastopt.errors import SpecError, StateError, shortened
+from sweeps.common.resources import check_memory
+from sweeps.models.columns import Category, Columns
+from sweeps.models.network import Network
+from sweeps.models.transformers import columns_of
+from sweeps.problems.activations import ACTIVATIONS
+from sweeps.problems.losses import LOSSES, constants_of
+
+__all__ = ["Parts", "read", "write"]
+
+KEY, VERSION = "fastopt.model", 1
+CODES = {"float32": "F32", "float64": "F64"}
+LABELS = re.compile(r"\|b1|[<>]?[iuf][1248]|\|[iu]1|[<>]?U\d{1,5}|\|S\d{1,5}|[<>]?[mM]8\[\w+\]")
+
+
+class Parts(NamedTuple):
+    """What a model is made of, in the order of its constructor."""
+
+    network: Network
+    classes: np.ndarray | None
+    preprocess: Any
+    feature_names: list[str] | None
+    target_name: str | None
+    about: Mapping[str, Any]
+
+
+class Labels(msgspec.Struct, forbid_unknown_fields=True):
+    """An array of labels: text and bytes as text, times as the integers they are kept as."""
+
+    dtype: str
+    values: list[bool | int | float | str]
+
+
+class Record(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON of a model."""
+
+    version: int
+    fastopt: str
+    dtype: str
+    sizes: list[int]
+    activation: str
+    loss: str
+    constants: dict[str, float]
+    classes: Labels | None
+    preprocess: Columns | None
+    feature_names: list[str] | None
+    target_name: str | None
+    about: dict[str, Any]
+
+
+def write(path: Path, parts: Parts) -> Path:
+    """Write a model's file: :meth:`sweeps.models.model.Model.save`."""
+    network, preprocess = parts.network, parts.preprocess
+    record = Record(
+        version=VERSION,
+        fastopt=_own_version(),
+        dtype=network.theta.dtype.name,
+        sizes=list(network.sizes),
+        activation=network.activation,
+        loss=network.loss,
+        constants={name: float(value) for name, value in network.constants.items()},
+        classes=None if parts.classes is None else _labels(parts.classes),
+        preprocess=None if preprocess is None else columns_of(preprocess),
+        feature_names=parts.feature_names,
+        target_name=parts.target_name,
+        about=dict(parts.about),
+    )
+    text = msgspec.json.encode(record).decode()
+    tensors = {
+        name: np.ascontiguousarray(array)
+        for name, array in zip(_names(network.sizes), itertools.chain(*network.layers))
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {KEY: text, DIGEST: digest(text, _flat(tensors))})
+    return path
+
+
+def read(path: Path) -> Parts:
+    """Read a model's file: :meth:`sweeps.models.model.Model.load`."""
+    check_file(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            text = metadata.get(KEY)
+            if text is None:
+                raise StateError("the file was not written by Model.save")
+            codes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            _refuse_dtypes(codes)
+            tensors = {name: file.get_tensor(name) for name in codes}
+        check_digest(path, metadata, text, _flat(tensors), may_lack=False)
+        return _parts(_record(text), tensors)
+    except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
+        raise StateError(f"{os.fspath(path)}: {str(error).rstrip('.')}") from error
+
+
+def _refuse_dtypes(codes: Mapping[str, str]) -> None:
+    for name, code in codes.items():
+        if code not in CODES.values():
+            raise StateError(f"tensor {shortened(name)} has dtype {code}; weights are F32 or F64")
+
+
+def _flat(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, tuple, np.ndarray]]:
+    """Yield what :func:`fastopt.digest.digest` asks of each tensor."""
+    for name, a in tensors.items():
+        yield name, CODES[a.dtype.name], a.shape, a.reshape(-1)
+
+
+def _names(sizes: Any) -> list[str]:
+    """Return the names of the weights and biases of layers of these widths."""
+    return [f"layers.{k}.{part}" for k in range(len(sizes) - 1) for part in ("weight", "bias")]
+
+
+def _own_version() -> str:
+    try:
+        return version("fastopt")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _labels(classes: np.ndarray) -> Labels:
+    values = classes
+    if classes.dtype.kind == "S":
+        values = np.array([label.decode("latin-1") for label in classes.tolist()])
+    elif classes.dtype.kind in "mM":
+        values = classes.astype(np.int64)
+    if not LABELS.fullmatch(classes.dtype.str):
+        raise SpecError(f"labels of {classes.dtype} cannot be saved; name classes by text")
+    return Labels(classes.dtype.str, values.tolist())
+
+
+def _array_of(labels: Labels) -> np.ndarray:
+    """Return labels as the array they were."""
+    if not LABELS.fullmatch(labels.dtype):
+        raise StateError(f"labels have the dtype {shortened(labels.dtype)}, which none have")
+    dtype = np.dtype(labels.dtype)
+    check_memory(dtype.itemsize * len(labels.values), "labels take", "The file may be damaged")
+    values: list[Any] = labels.values
+    if dtype.kind == "S":
+        values = [str(label).encode("latin-1") for label in values]
+    if dtype.kind in "mM":
+        made = np.array(values, np.int64).astype(dtype)
+    else:
+        made = np.array(values, dtype)
+    if made.ndim != 1 or _labels(made) != labels:
+        raise StateError(f"labels do not fit their dtype {labels.dtype}")
+    return made
+
+
+def _record(text: str) -> Record:
+    try:
+        found = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
+        number = None if found is None else bytes(found).decode()
+        if number != str(VERSION):
+            raise StateError(
+                f"the file has format version {shortened(number)}, but this fastopt reads "
+                f"{VERSION}; read it with the fastopt that wrote it"
+            )
+        return msgspec.json.decode(text, type=Record)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise StateError(f"the metadata is not well formed ({error})") from error
+
+
+def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
+    """Make the parts of a model, each held against the others."""
+    classes = None if record.classes is None else _array_of(record.classes)
+    _check_names(record)
+    _check_tensors(record, tensors)
+    _check_classes(record, classes)
+    columns = record.preprocess
+    if columns is not None:
+        _check_columns(columns, record.sizes[0])
+    inputs = record.sizes[0] if columns is None else columns.n_columns
+    names = record.feature_names
+    if names is not None and (len(names) != inputs or len(set(names)) != inputs):
+        raise StateError(f"there are {inputs} columns, and other names of them: {shortened(names)}")
+    theta = np.concatenate([tensors[name].reshape(-1) for name in _names(record.sizes)])
+    facts = tuple(record.sizes), record.activation, record.loss, record.constants
+    return Parts(Network(theta, *facts), classes, columns, names, record.target_name, record.about)
+
+
+def _check_names(record: Record) -> None:
+    """Raise for a loss, activation or dtype that this fastopt has not."""
+    known = {"loss": LOSSES, "activation": ACTIVATIONS, "dtype": CODES}
+    for what, table in known.items():
+        if getattr(record, what) not in table:
+            raise StateError(
+                f"{what} {shortened(getattr(record, what))} is none that this fastopt knows: "
+                f"{', '.join(table)}"
+            )
+    constants_of(record.loss, record.constants)  # raises for one out of its range
+
+
+def _check_tensors(record: Record, tensors: Mapping[str, np.ndarray]) -> None:
+    """Raise unless the tensors are those of layers of these widths."""
+    sizes = record.sizes
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise StateError(f"the layers have the widths {shortened(sizes)}; each is >= 1")
+    names = _names(sizes) if len(tensors) == 2 * (len(sizes) - 1) else []
+    if {*names} != {*tensors}:
+        raise StateError(
+            f"the tensors {shortened(sorted(tensors))} are not those of layers of widths "
+            f"{shortened(sizes)}"
+        )
+    shapes = itertools.chain(*(((n, m), (m,)) for n, m in itertools.pairwise(sizes)))
+    for name, shape in zip(names, shapes):
+        found = tensors[name]
+        if (found.shape, found.dtype.name) != (shape, record.dtype):
+            raise StateError(
+                f"tensor {name} is {found.dtype} of {found.shape}; it must be {record.dtype} of "
+                f"{shape}"
+            )
+
+
+def _check_classes(record: Record, classes: np.ndarray | None) -> None:
+    task, outputs = LOSSES[record.loss].task, record.sizes[-1]
+    many = {"binary": 2, "classification": outputs, "multilabel": outputs, "regression": None}[task]
+    if classes is not None and len(classes) != many:
+        raise StateError(f"{len(classes)} classes do not fit {record.loss} of {outputs} outputs")
+    if task == "binary" and outputs != 1:
+        raise StateError(f"{record.loss} has one output; the network has {outputs}")
+
+
+def _check_columns(columns: Columns, inputs: int) -> None:
+    """Raise unless the preprocessing makes sense, and makes what the network takes."""
+    for entry in columns.entries:
+        numbers = [getattr(entry, "mean", 0.0), getattr(entry, "scale", 1.0)]
+        if not isinstance(entry, Category) and getattr(entry, "fill", None) is not None:
+            numbers.append(entry.fill)  # type: ignore[union-attr]
+        wrong = not 0 <= entry.column < columns.n_columns or numbers[1] == 0.0
+        if isinstance(entry, Category):
+            wrong |= not -1 < (entry.dropped or 0) < max(len(entry.categories), 1)
+            wrong |= len(set(entry.categories)) != len(entry.categories)
+        if wrong or not all(map(math.isfinite, numbers)):
+            raise StateError(f"the preprocessing makes no sense: {shortened(entry)}")
+    if columns.width != inputs:
+        raise StateError(
+            f"the preprocessing makes {columns.width} features; the network takes {inputs}"
+        )

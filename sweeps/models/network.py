@@ -1,0 +1,115 @@
+"""A trained network: layers, parameters and the compiled pass that gave its figures in training."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from fastopt.compile import kernel
+from sweeps.engine.run_blocks import ONE_BLAS_THREAD
+from sweeps.models.links import PROBABILITIES, linked
+from sweeps.problems.activations import find_activation
+from sweeps.problems.losses import constants_of, find_loss
+from sweeps.problems.mlp import BLOCK, aux_of, hidden_units, matrix, passes, work_per_row
+
+__all__ = ["Layer", "Network"]
+
+
+class Layer(NamedTuple):
+    """Weights ``(inputs, outputs)`` and biases ``(outputs,)`` of a layer: ``X @ weight + bias``."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+def passing(forward):
+    """Template of the pass of all rows, in the same blocks in which a trial evaluates them."""
+
+    def outputs(theta, X, aux, work, out):
+        hidden, m = hidden_units(aux[0]), aux[0][-1]
+        for low in range(0, X.shape[0], BLOCK):
+            rows = min(BLOCK, X.shape[0] - low)
+            forward(theta, X[low : low + rows], aux, work)
+            z = matrix(work, rows * hidden, rows, m)
+            for i in range(rows):
+                for j in range(m):
+                    out[low + i, j] = z[i, j]
+
+    return outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What a network computes: a function of rows of numbers.
+
+    Parameters
+    ----------
+    theta : ndarray, shape (n_params,)
+        Flat ``W_1, b_1, W_2, ...``, in the dtype of the arithmetic.
+    sizes : tuple of int
+        Widths of the layers, from inputs to outputs.
+    activation : str
+        Of the hidden layers.
+    loss : str
+        What it was trained with, which says what its outputs mean.
+    constants : dict of str to float
+        Those of the loss.
+
+    Examples
+    --------
+    >>> network = Network(np.array([2.0, 3.0, 1.0]), (2, 1), "relu", "squared_error")
+    >>> network.outputs(np.array([[1.0, 10.0]]))
+    array([[33.]])
+    """
+
+    theta: np.ndarray
+    sizes: tuple[int, ...]
+    activation: str
+    loss: str
+    constants: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def task(self) -> str:
+        """What it is for: "classification", "binary", "multilabel" or "regression"."""
+        return find_loss(self.loss).task
+
+    @property
+    def link(self) -> str:
+        """How its outputs become predictions: "softmax", "sigmoid", "sign", "identity", "exp"."""
+        return find_loss(self.loss).link
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether that makes probabilities of them."""
+        return self.link in PROBABILITIES
+
+    def linked(self, X: np.ndarray) -> np.ndarray:
+        """Return what the link makes of :meth:`outputs`."""
+        return linked(self.link, self.outputs(X))
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, from inputs to outputs: read-only views of the parameters."""
+        return list(self._layers())
+
+    def _layers(self) -> Iterator[Layer]:
+        theta, low = self.theta.view(), 0
+        theta.flags.writeable = False
+        for n, m in itertools.pairwise(self.sizes):
+            middle, high = low + n * m, low + (n + 1) * m
+            yield Layer(theta[low:middle].reshape(n, m), theta[middle:high])
+            low = high
+
+    def outputs(self, X: np.ndarray) -> np.ndarray:
+        """Return the last layer's outputs ``(n, k)`` of rows ``(n, inputs)`` in the same dtype."""
+        out = np.empty((len(X), self.sizes[-1]), self.theta.dtype)
+        work = np.empty(work_per_row(self.sizes, self.activation) * BLOCK, self.theta.dtype)
+        aux = aux_of(self.sizes, self.activation, constants_of(self.loss, self.constants))
+        forward, _ = passes(find_activation(self.activation).family)
+        with ONE_BLAS_THREAD:
+            kernel(passing, forward)(self.theta, X, aux, work, out)
+        return out

@@ -1,0 +1,124 @@
+"""Models as ONNX graphs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fastopt.checkpoint import replacing
+from fastopt.errors import SpecError
+from sweeps.models.transformers import numeric_of
+
+__all__ = ["ACTIVATIONS", "write_onnx"]
+
+OPSET, IR_VERSION = 20, 10  # the first with Gelu
+# Activation -> operator and its attributes; their defaults are not those of torch everywhere.
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "identity": ("Identity", {}),
+    "relu": ("Relu", {}),
+    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
+    "elu": ("Elu", {"alpha": 1.0}),
+    "selu": ("Selu", {}),
+    "gelu": ("Gelu", {"approximate": "none"}),
+    "gelu_tanh": ("Gelu", {"approximate": "tanh"}),
+    "mish": ("Mish", {}),
+    "softplus": ("Softplus", {}),
+    "tanh": ("Tanh", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "silu": ("Sigmoid", {}),  # times its input
+}
+PROBABILITIES = {"softmax": ("Softmax", {"axis": 1}), "sigmoid": ("Sigmoid", {})}
+ELEMENTS = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
+
+
+class Graph(NamedTuple):
+    """A graph as it grows; every operator's output is called after its place."""
+
+    nodes: list[Any]
+    constants: list[Any]
+
+    def constant(self, name: str, array: np.ndarray) -> str:
+        """Add a constant; return its name."""
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def apply(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add an operator; return the name of its output."""
+        name = output or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
+        return name
+
+
+def write_onnx(model: Any, path: Path) -> Path:
+    """Write the file of :meth:`sweeps.models.model.Model.to_onnx`."""
+    made = _model(model)
+    onnx.checker.check_model(made, full_check=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(made.SerializeToString())
+    return path
+
+
+def _model(model: Any) -> Any:
+    network, graph = model.network, Graph([], [])
+    features = _preprocess(model, graph)
+    z = _layers(network, graph, features)
+    graph.apply("Identity", z, output="outputs")
+    element, k = ELEMENTS[network.theta.dtype.name], network.sizes[-1]
+    results = [helper.make_tensor_value_info("outputs", element, ["rows", k])]
+    link = network.link
+    if link in PROBABILITIES:
+        operator, attributes = PROBABILITIES[link]
+        graph.apply(operator, z, output="probabilities", **attributes)
+        results.append(helper.make_tensor_value_info("probabilities", element, ["rows", k]))
+    inputs = helper.make_tensor_value_info("X", TensorProto.DOUBLE, ["rows", model.n_features_in])
+    whole = helper.make_graph(graph.nodes, "model", [inputs], results, graph.constants)
+    opsets = [helper.make_opsetid("", OPSET)]
+    made = helper.make_model(whole, opset_imports=opsets, producer_name="fastopt")
+    made.ir_version = IR_VERSION
+    helper.set_model_props(made, _told(model))
+    return made
+
+
+def _told(model: Any) -> dict[str, str]:
+    """Return the metadata of a model: JSON by name."""
+    classes = None if model.classes is None else [*map(str, model.classes.tolist())]
+    told = {"loss": model.network.loss, "classes": classes, "feature_names": model.feature_names}
+    return {name: json.dumps(value) for name, value in told.items() if value is not None}
+
+
+def _preprocess(model: Any, graph: Graph) -> str:
+    """Fill in, shift and scale in float64, then cast; return the name of the features."""
+    x = "X"
+    if model.preprocess is not None:
+        columns = numeric_of(model.preprocess, "to_onnx")
+        places = np.array([entry.column for entry in columns.entries], np.int64)
+        x = graph.apply("Gather", x, graph.constant("columns", places), axis=1)
+        numbers = {
+            name: np.array([getattr(entry, name) for entry in columns.entries], np.float64)
+            for name in ("fill", "mean", "scale")
+        }
+        if not np.isnan(numbers["fill"]).all():
+            gaps = graph.apply("IsNaN", x)
+            x = graph.apply("Where", gaps, graph.constant("fill", numbers["fill"]), x)
+        x = graph.apply("Sub", x, graph.constant("mean", numbers["mean"]))
+        x = graph.apply("Div", x, graph.constant("scale", numbers["scale"]))
+    return graph.apply("Cast", x, to=ELEMENTS[model.network.theta.dtype.name])
+
+
+def _layers(network: Any, graph: Graph, x: str) -> str:
+    """Add the layers; return the name of the last one's outputs."""
+    if network.activation not in ACTIVATIONS:
+        raise SpecError(f"to_onnx: there is no operator of activation {network.activation!r}")
+    operator, attributes = ACTIVATIONS[network.activation]
+    for k, (weight, bias) in enumerate(network.layers):
+        if k:
+            before, x = x, graph.apply(operator, x, **attributes)
+            x = graph.apply("Mul", before, x) if network.activation == "silu" else x
+        product = graph.apply("MatMul", x, graph.constant(f"layers.{k}.weight", weight))
+        x = graph.apply("Add", product, graph.constant(f"layers.{k}.bias", bias))
+    return x

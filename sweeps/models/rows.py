@@ -1,0 +1,106 @@
+"""From a table of a user's to the rows that a network takes, or what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastopt.errors import ArrayError, ArrayTypeError, did_you_mean, shortened
+from sweeps.models.columns import Columns
+from sweeps.problems.arrays import as_dataset, cast
+
+__all__ = ["features_of", "in_order"]
+
+
+def features_of(
+    X: Any,
+    preprocess: Any,
+    names: Sequence[str] | None,
+    target: str | None,
+    width: int,
+    dtype: np.dtype,
+) -> np.ndarray:
+    """Return a table preprocessed, in the dtype of the network, C-contiguous.
+
+    Parameters
+    ----------
+    X : DataFrame or array_like
+    preprocess : Columns, transformer or None
+    names : sequence of str, optional
+        Columns, by which those of a DataFrame are found.
+    target : str, optional
+        A column that may stand in the table, and is left out.
+    width : int
+        Inputs of the network.
+    dtype : dtype
+
+    Raises
+    ------
+    ArrayError, ArrayTypeError
+        Columns are missing, unknown or too many, or a value is.
+
+    Examples
+    --------
+    >>> features_of([[1, 2]], None, None, None, 2, np.dtype("float32"))
+    array([[1., 2.]], dtype=float32)
+    """
+    X = in_order(X, names, target)
+    if isinstance(preprocess, Columns):
+        made = preprocess.transform(X, names)
+    elif preprocess is None:
+        made = as_dataset("X", X)
+    else:
+        made = _transformed(X, preprocess)
+    if made.shape[1] != width:
+        raise ArrayError(f"X has {made.shape[1]} features; the model was trained with {width}")
+    return cast("X", made, dtype, told=False)
+
+
+def in_order(X: Any, names: Sequence[str] | None, target: str | None) -> Any:
+    """Return a DataFrame's columns as they were in training, found by their names.
+
+    >>> import pandas as pd
+    >>> in_order(pd.DataFrame({"b": [2], "y": [0], "a": [1]}), ["a", "b"], "y").columns.tolist()
+    ['a', 'b']
+    """
+    if names is None or not isinstance(X, pd.DataFrame):
+        return X
+    given = [name for name in X.columns if name != target or target in names]
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise ArrayError(
+            f"X lacks the column{'s' * (len(missing) > 1)} {_listed(missing)}"
+            f"{did_you_mean(missing[0], map(str, given))}; the model was trained with "
+            f"{_listed(names)}"
+        )
+    unknown = [name for name in given if name not in set(names)]
+    if unknown:
+        raise ArrayError(
+            f"X has the column{'s' * (len(unknown) > 1)} {_listed(unknown)}, which the model was "
+            "not trained with; leave them out: X[model.feature_names]"
+        )
+    if len(given) > len(names):
+        twice = next(name for name in given if given.count(name) > 1)
+        raise ArrayError(f"X has two columns called {shortened(twice)}; rename or drop one of them")
+    return X[list(names)]
+
+
+def _listed(names: Sequence[Any]) -> str:
+    shown = ", ".join(shortened(name, 60) for name in names[:10])
+    return shown if len(names) <= 10 else f"{shown}, ... ({len(names)} of them)"
+
+
+def _transformed(X: Any, transformer: Any) -> np.ndarray:
+    """Return what a fitted transformer makes of a table, dense and finite."""
+    try:
+        made = transformer.transform(X)
+    except (TypeError, ValueError) as error:
+        raise ArrayTypeError(
+            f"X: {type(transformer).__name__}, which goes before the model, refuses it: "
+            f"{error!s:.400}"
+        ) from error
+    made = made.toarray() if hasattr(made, "toarray") else made
+    return as_dataset("X (preprocessed)", np.asarray(made, np.float64))

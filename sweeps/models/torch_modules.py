@@ -1,0 +1,93 @@
+"""Models as torch modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from fastopt.errors import SpecError
+from sweeps.models.columns import Columns
+from sweeps.models.transformers import numeric_of
+
+__all__ = ["ACTIVATIONS", "Preprocess", "sequential"]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "identity": nn.Identity,
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "gelu_tanh": lambda: nn.GELU("tanh"),
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+"""Activation -> module."""
+
+
+class Preprocess(nn.Module):
+    """Numbers of columns filled in, shifted and scaled, in float64, then cast.
+
+    Parameters
+    ----------
+    columns : Columns
+        All of whose features are numbers.
+    dtype : torch.dtype
+        Of what it returns.
+
+    Examples
+    --------
+    >>> from sweeps.models.columns import Columns, Number
+    >>> layer = Preprocess(Columns(1, [Number(0, 1.0, 2.0, fill=3.0)]), torch.float32)
+    >>> layer(torch.tensor([[5.0], [float("nan")]]))
+    tensor([[2.],
+            [1.]])
+    """
+
+    def __init__(self, columns: Columns, dtype: torch.dtype) -> None:
+        super().__init__()
+        mean, scale, fill = (
+            np.array([getattr(entry, name) for entry in columns.entries], np.float64)
+            for name in ("mean", "scale", "fill")
+        )
+        places = torch.tensor([entry.column for entry in columns.entries], dtype=torch.int64)
+        self.dtype, self.n_columns = dtype, columns.n_columns
+        self.register_buffer("columns", places)
+        for name, numbers in (("mean", mean), ("scale", scale), ("fill", fill)):
+            self.register_buffer(name, torch.from_numpy(numbers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the features of rows ``(n, n_columns)``."""
+        x = x[:, self.columns].double()
+        x = torch.where(torch.isnan(x), self.fill, x)
+        return ((x - self.mean) / self.scale).to(self.dtype)
+
+    def extra_repr(self) -> str:
+        """Return what stands between the brackets of its ``repr``."""
+        return f"{self.n_columns} columns"
+
+
+def sequential(model: Any) -> nn.Sequential:
+    """Return what :meth:`sweeps.models.model.Model.to_torch` does."""
+    network, steps = model.network, []
+    dtype = torch.from_numpy(network.theta[:0].copy()).dtype
+    if model.preprocess is not None:
+        steps.append(Preprocess(numeric_of(model.preprocess, "to_torch"), dtype))
+    if network.activation not in ACTIVATIONS:
+        raise SpecError(f"to_torch: there is no module of activation {network.activation!r}")
+    for k, (weight, bias) in enumerate(network.layers):
+        if k:
+            steps.append(ACTIVATIONS[network.activation]())
+        layer = nn.utils.skip_init(nn.Linear, *weight.shape, dtype=dtype)  # draws nothing
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(weight.T.copy()))
+            layer.bias.copy_(torch.from_numpy(bias.copy()))
+        steps.append(layer)
+    return nn.Sequential(*steps)

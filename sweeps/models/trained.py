@@ -1,0 +1,181 @@
+"""From the trials of a sweep to models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastopt.errors import SpecError, shortened
+from sweeps.analysis.table import Table
+from sweeps.common.states import State
+from sweeps.extend import plan_of
+from sweeps.models.columns import scaling_of
+from sweeps.models.ensemble import Ensemble
+from sweeps.models.model import Model
+from sweeps.models.network import Network
+from sweeps.models.parameters import run_again
+from sweeps.models.refit import refitted
+from sweeps.problems.base import DataProblem
+from sweeps.problems.losses import LOSSES
+from sweeps.space.categories import uncategorised
+
+__all__ = ["best_model", "best_models", "model_of"]
+
+
+def model_of(
+    problem: DataProblem, theta: np.ndarray, about: Mapping[str, Any] | None = None
+) -> Model:
+    """Return the model of a network with these parameters.
+
+    Parameters
+    ----------
+    problem : DataProblem
+        From :func:`sweeps.problems.mlp` or a relative.
+    theta : ndarray, shape (n_params,)
+    about : dict, optional
+        What is told of it beside the name of the problem.
+
+    Raises
+    ------
+    SpecError
+        It is not a network of ours.
+
+    Examples
+    --------
+    >>> from sweeps import problems
+    >>> model_of(problems.iris(hidden=(8,)), np.zeros(67, np.float32)).predict(np.ones((1, 4)))
+    array([0])
+    """
+    options = problem.options
+    if options.get("loss") not in LOSSES or "activation" not in options:
+        raise SpecError(
+            f"{problem.name} is not one of our networks, so what its parameters predict is known "
+            "to its functions only: result.trials_weights([trial_id]) returns the parameters"
+        )
+    sizes, loss = tuple(problem.aux[0].tolist()), options["loss"]
+    constants = dict(zip(LOSSES[loss].constants, problem.aux[2].tolist()))
+    flat = np.array(theta, problem.dtype)
+    network = Network(flat, sizes, options["activation"], loss, constants)
+    before = problem.preprocess
+    if before is None and problem.mean is not None:
+        before = scaling_of(problem.mean, problem.scale)
+    facts = {"problem": problem.name, **(about or {})}
+    return Model(network, classes=problem.classes, preprocess=before, about=facts)
+
+
+def best_model(result: Table, trial_id: int | None = None, *, refit: bool = False) -> Model:
+    """Return the trained model of a trial, which runs once more, to the same bits.
+
+    Parameters
+    ----------
+    trial_id : int, optional
+        A number of the column ``trial_id``; by default the best trial's.
+    refit : bool
+        Train it anew, on training and validation rows together, for as many epochs (or steps) as
+        the trial took; the preprocessing is fitted to them, too. Test rows judge it.
+
+    Returns
+    -------
+    Model
+        Its accuracy on the rows of the problem is that of the frame, exactly; ``about`` has the
+        axes and figures of the trial, with ``refit=True`` of the one it was refitted from.
+
+    Raises
+    ------
+    SpecError
+        There is no such trial, it diverged or FAILED, the problem is not one of our networks, or
+        has no validation rows to refit on, or the result does not know its problem.
+
+    Warns
+    -----
+    SweepWarning
+        The trial's figures are not those of the sweep: its problem has changed meanwhile.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.iris(hidden=(8,)), {"lr": [0.01, 0.1]}, epochs=20)
+    >>> result.model()
+    Model of iris: 4-8-3 relu, 67 parameters, float32; softmax_cross_entropy, 3 classes
+    """
+    plan = plan_of(result, "model")
+    if trial_id is None:
+        trial_id = int(result.columns["trial_id"][result._winner()])
+    (model,) = _models(result, [trial_id], "model")
+    if not refit:
+        return model
+    row = int(np.flatnonzero(np.asarray(result.columns["trial_id"]) == trial_id)[0])
+    problem, theta = refitted(result, plan, int(trial_id), row)
+    return model_of(problem, theta, {**model.about, "refitted_rows": len(problem.X)})
+
+
+def best_models(result: Table, n: int, *, n_jobs: int = -1) -> Ensemble:
+    """Return the models of the ``n`` best trials, whose predictions are averaged.
+
+    Parameters
+    ----------
+    n : int
+        How many; all that can be compared, if there are fewer.
+    n_jobs : int
+        Threads to use for the trials, which run once more; -1 for all cores.
+
+    Returns
+    -------
+    Ensemble
+        ``models`` are the models, best first.
+
+    Raises
+    ------
+    SpecError
+        As for :meth:`model`.
+
+    Examples
+    --------
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.iris(hidden=(8,)), {"lr": [0.03, 0.1, 0.3]}, epochs=20)
+    >>> [model.about["params"] for model in result.models(2).models] == [
+    ...     {"lr": lr} for lr in result.best(2).lr]
+    True
+    """
+    plan_of(result, "models")
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise SpecError(f"models(n): n must be an integer >= 1; got {shortened(n)}")
+    result._winner()  # raises if there is none
+    ids = np.asarray(result.columns["trial_id"])[result._ranking(int(n))].tolist()
+    return Ensemble(_models(result, ids, "models", n_jobs))
+
+
+def _models(result: Table, ids: list[int], what: str, n_jobs: int = -1) -> list[Model]:
+    plan = plan_of(result, what)
+    thetas = run_again(result, ids, what, n_jobs, stacklevel=4)
+    made = []
+    for i, theta in zip(ids, thetas):
+        row = int(np.flatnonzero(np.asarray(result.columns["trial_id"]) == i)[0])
+        if int(result.columns["state"][row]) == State.DIVERGED:
+            raise SpecError(
+                f"{what}: trial {i} DIVERGED, so it has no parameters to predict with; "
+                "result.best() lists those that did not"
+            )
+        (block,) = plan.blocks(np.array([i]), results=False)
+        made.append(model_of(block.problem, theta, _about(result, i, row)))
+    return made
+
+
+def _about(result: Table, i: int, row: int) -> dict[str, Any]:
+    """Return what is told of a trial: its axes and figures, in plain Python."""
+    cells = {name: _plain(result.columns[name][row]) for name in result.axes}
+    figures = {name: _plain(result.columns[name][row]) for name in result.metrics}
+    measured = {
+        name: value
+        for name, value in figures.items()
+        if isinstance(value, float) and math.isfinite(value) and name not in result.step_columns
+    }
+    params = {k: uncategorised(v) for k, v in cells.items() if v is not None and v == v}
+    return {"trial_id": int(i), "params": params, "metrics": measured}
+
+
+def _plain(cell: Any) -> Any:
+    return cell.item() if isinstance(cell, np.generic) else cell
