@@ -45,8 +45,9 @@ def _transformer(model: Any) -> Any:
     columns = model.preprocess
     if not isinstance(columns, Columns):
         return columns
-    plain = [Number(k, e.mean, e.scale) for k, e in enumerate(columns.entries) if _is_number(e)]
-    if plain != columns.entries or len(plain) != columns.n_columns:
+    plain = [entry for entry in columns.entries if isinstance(entry, Number) and entry.fill is None]
+    each_once = [entry.column for entry in plain] == [*range(columns.n_columns)]
+    if not each_once or len(plain) != len(columns.entries):
         return FunctionTransformer(columns.transform)
     scaler = StandardScaler()
     scaler.mean_ = np.array([entry.mean for entry in plain])
@@ -55,10 +56,6 @@ def _transformer(model: Any) -> Any:
     if model.feature_names is not None:
         scaler.feature_names_in_ = np.array(model.feature_names, object)
     return scaler
-
-
-def _is_number(entry: Any) -> bool:
-    return isinstance(entry, Number)
 
 
 def _layers(model: Any) -> list[tuple[np.ndarray, np.ndarray]]:

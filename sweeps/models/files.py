@@ -205,7 +205,11 @@ def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
 
 def _check_names(record: Record) -> None:
     """Raise for a loss, activation or dtype that this fastopt has not."""
-    known = {"loss": LOSSES, "activation": ACTIVATIONS, "dtype": CODES}
+    known: dict[str, Mapping[str, Any]] = {
+        "loss": LOSSES,
+        "activation": ACTIVATIONS,
+        "dtype": CODES,
+    }
     for what, table in known.items():
         if getattr(record, what) not in table:
             raise StateError(

@@ -51,6 +51,11 @@ class Preprocess(nn.Module):
             [1.]])
     """
 
+    columns: torch.Tensor
+    mean: torch.Tensor
+    scale: torch.Tensor
+    fill: torch.Tensor
+
     def __init__(self, columns: Columns, dtype: torch.dtype) -> None:
         super().__init__()
         mean, scale, fill = (
@@ -76,7 +81,8 @@ class Preprocess(nn.Module):
 
 def sequential(model: Any) -> nn.Sequential:
     """Return what :meth:`sweeps.models.model.Model.to_torch` does."""
-    network, steps = model.network, []
+    network = model.network
+    steps: list[nn.Module] = []
     dtype = torch.from_numpy(network.theta[:0].copy()).dtype
     if model.preprocess is not None:
         steps.append(Preprocess(numeric_of(model.preprocess, "to_torch"), dtype))

@@ -60,7 +60,7 @@ def model_of(
     flat = np.array(theta, problem.dtype)
     network = Network(flat, sizes, options["activation"], loss, constants)
     before = problem.preprocess
-    if before is None and problem.mean is not None:
+    if before is None and problem.mean is not None and problem.scale is not None:
         before = scaling_of(problem.mean, problem.scale)
     facts = {"problem": problem.name, **(about or {})}
     return Model(network, classes=problem.classes, preprocess=before, about=facts)
