@@ -12,7 +12,6 @@ import numpy as np
 from fastopt.compile import kernel
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD
 from sweeps.models.links import PROBABILITIES, linked
-from sweeps.problems.activations import find_activation
 from sweeps.problems.losses import constants_of, find_loss
 from sweeps.problems.mlp import BLOCK, aux_of, hidden_units, matrix, passes, work_per_row
 
@@ -109,7 +108,7 @@ class Network:
         out = np.empty((len(X), self.sizes[-1]), self.theta.dtype)
         work = np.empty(work_per_row(self.sizes, self.activation) * BLOCK, self.theta.dtype)
         aux = aux_of(self.sizes, self.activation, constants_of(self.loss, self.constants))
-        forward, _ = passes(find_activation(self.activation).family)
+        forward, _ = passes(self.activation)
         with ONE_BLAS_THREAD:
             kernel(passing, forward)(self.theta, X, aux, work, out)
         return out

@@ -348,9 +348,9 @@ def check_targets(name: str, loss: str, y: np.ndarray, constants: np.ndarray) ->
 RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "delta": (lambda x: x > 0, "a number > 0"),
     "quantile": (lambda x: 0 < x < 1, "a number between 0 and 1"),
-    "power": (lambda x: x <= 0 or x >= 1, "a number <= 0 or >= 1"),
+    "variance_power": (lambda x: x <= 0 or x >= 1, "a number <= 0 or >= 1"),
     "label_smoothing": (lambda x: 0 <= x <= 1, "a number from 0 to 1"),
-    "gamma": (lambda x: x >= 0, "a number >= 0"),
+    "focusing": (lambda x: x >= 0, "a number >= 0"),
 }
 """Constant -> whether a number may be one, and which may."""
 
@@ -364,10 +364,10 @@ _logistic = of_each_output(pointwise.logistic, averaged=False)
 
 LOSSES: dict[str, Loss] = {
     **{
-        name: Loss(*row, constants, "any", softmax_cross_entropy)
-        for name, constants, *row in (
-            ("softmax_cross_entropy", {"label_smoothing": 0.0}, smoothed_cross_entropy, *_SOFTMAX),
-            ("focal", {"gamma": 2.0}, focal, *_SOFTMAX),
+        name: Loss(function, *_SOFTMAX, constants, "any", softmax_cross_entropy)
+        for name, function, constants in (
+            ("softmax_cross_entropy", smoothed_cross_entropy, {"label_smoothing": 0.0}),
+            ("focal", focal, {"focusing": 2.0}),
         )
     },
     "logistic": Loss(_logistic, positive_score, "binary", "sigmoid"),
@@ -387,7 +387,7 @@ LOSSES: dict[str, Loss] = {
             ("quantile", pointwise.pinball, "identity", {"quantile": 0.5}),
             ("poisson", pointwise.poisson, "exp", {}, "nonnegative"),
             ("gamma", pointwise.gamma, "exp", {}, "positive"),
-            ("tweedie", pointwise.tweedie, "exp", {"power": 1.5}, "nonnegative"),
+            ("tweedie", pointwise.tweedie, "exp", {"variance_power": 1.5}, "nonnegative"),
         )
     },
 }

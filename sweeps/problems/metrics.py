@@ -365,6 +365,6 @@ METRICS: dict[str, Metric] = {
     "pinball": _with_constant(pinball, "quantile", 0.5),
     "poisson_deviance": Metric(at_default(averaged(poisson, 2.0)), "min", REGRESSION),
     "gamma_deviance": Metric(at_default(averaged(gamma, 2.0)), "min", REGRESSION),
-    "tweedie_deviance": _with_constant(tweedie, "power", 1.5, 2.0),
+    "tweedie_deviance": _with_constant(tweedie, "variance_power", 1.5, 2.0),
 }
 """Name -> metric; ``pinball`` and ``tweedie_deviance`` are those of the loss's own constant."""

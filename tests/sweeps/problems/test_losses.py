@@ -16,16 +16,16 @@ from tests.helpers.compiled import call_template
 ROWS = 7
 OTHERS = {
     "softmax_cross_entropy": {"label_smoothing": 0.1},
-    "focal": {"gamma": 1.5},
+    "focal": {"focusing": 1.5},
     "huber": {"delta": 0.4},
     "quantile": {"quantile": 0.9},
-    "tweedie": {"power": 1.2},
+    "tweedie": {"variance_power": 1.2},
 }
 POWERS = [-1.0, 0.0, 1.0, 1.5, 2.0, 3.0]
 CASES = [
     *((name, {}) for name in LOSSES),
     *OTHERS.items(),
-    *(("tweedie", {"power": power}) for power in POWERS),
+    *(("tweedie", {"variance_power": power}) for power in POWERS),
 ]
 every_case = pytest.mark.parametrize(("name", "given"), CASES, ids=str)
 
@@ -86,7 +86,7 @@ def of_torch(name, z, y, given):
         return f.cross_entropy(z, y, reduction="sum", label_smoothing=c["label_smoothing"])
     if name == "focal":
         log_p = f.log_softmax(z, 1)[torch.arange(len(y)), y]
-        return -((1 - log_p.exp()) ** c["gamma"] * log_p).sum()
+        return -((1 - log_p.exp()) ** c["focusing"] * log_p).sum()
     if name in ("logistic", "multilabel"):
         y = y[:, None] if name == "logistic" else y
         return f.binary_cross_entropy_with_logits(z, y.double(), reduction="sum")
@@ -235,11 +235,11 @@ REFUSED = {
     "no constants": (("hinge", {"delta": 1}), "it has none"),
     "delta": (("huber", {"delta": 0}), "delta of the loss huber must be a number > 0; got 0"),
     "quantile": (("quantile", {"quantile": 1.0}), "between 0 and 1; got 1.0"),
-    "power": (("tweedie", {"power": 0.5}), "<= 0 or >= 1"),
+    "variance_power": (("tweedie", {"variance_power": 0.5}), "<= 0 or >= 1"),
     "smoothing": (("softmax_cross_entropy", {"label_smoothing": -0.1}), "from 0 to 1"),
-    "gamma": (("focal", {"gamma": math.inf}), "a number >= 0; got inf"),
-    "text": (("focal", {"gamma": "2"}), "a number >= 0; got '2'"),
-    "boolean": (("focal", {"gamma": True}), "a number >= 0; got True"),
+    "focusing": (("focal", {"focusing": math.inf}), "a number >= 0; got inf"),
+    "text": (("focal", {"focusing": "2"}), "a number >= 0; got '2'"),
+    "boolean": (("focal", {"focusing": True}), "a number >= 0; got True"),
 }
 
 
@@ -256,7 +256,7 @@ def test_wrong_constants_are_refused(name):
         ("poisson", {}, -1.0),
         ("gamma", {}, 0.0),
         ("tweedie", {}, -0.5),
-        ("tweedie", {"power": 2.5}, 0.0),
+        ("tweedie", {"variance_power": 2.5}, 0.0),
         ("multilabel", {}, 0.5),
     ],
 )
@@ -270,6 +270,6 @@ def test_targets_without_a_loss_are_refused(loss, given, value):
 
 
 def test_any_target_is_a_squared_errors():
-    for loss, given in (("squared_error", {}), ("tweedie", {"power": -1.0})):
+    for loss, given in (("squared_error", {}), ("tweedie", {"variance_power": -1.0})):
         check_targets("y", loss, np.array([[-3.0], [0.0]]), constants_of(loss, given))
     assert find_loss("squared_error").targets == "any"

@@ -145,7 +145,7 @@ def test_metrics_of_a_constant_take_the_losses_own():
     assert measure_of("pinball", "squared_error")(p, y, None, none) == pytest.approx(expected)
     p, y = predictions("means")
     for power in (0.0, 1.0, 1.2, 2.0, 3.0):
-        constants = constants_of("tweedie", {"power": power})
+        constants = constants_of("tweedie", {"variance_power": power})
         actual = measure_of("tweedie_deviance", "tweedie")(p, y, None, constants)
         expected = metrics.mean_tweedie_deviance(y, p, power=power)
         assert actual == pytest.approx(expected, rel=1e-12)
