@@ -109,7 +109,8 @@ def of_scikit_learn(name, z, y, given):
         "gamma": _loss.HalfGammaLoss,
         "tweedie": _loss.HalfTweedieLoss,
     }[name]
-    loss, y = kind(**{**LOSSES[name].constants, **given}), y.ravel()
+    constants = {**LOSSES[name].constants, **given}
+    loss, y = kind(**{k.removeprefix("variance_"): v for k, v in constants.items()}), y.ravel()
     values, slopes = loss.loss_gradient(y_true=y, raw_prediction=z.ravel())
     best = loss.constant_to_optimal_zero(y_true=y)
     return (values + best).sum() / z.shape[1], slopes.reshape(z.shape) / z.shape[1]
