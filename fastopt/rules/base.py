@@ -261,7 +261,7 @@ def begun(source, h, p):
     return 0.0 if source == ZERO else h[source]
 
 
-def begin(source, h, p, slot):
+def begin(source: int, h: tuple[float, ...], p: np.ndarray, slot: np.ndarray) -> None:
     """Fill ``slot`` with what it holds before the first step, in place.
 
     Parameters
