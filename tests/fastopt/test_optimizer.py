@@ -184,7 +184,9 @@ class Descent(fastopt.Optimizer):
     """One option alone."""
 
     def __init__(self, params, lr):
-        super().__init__(params, lambda where, options: (RULES["sgd"], {**options}), {"lr": lr})
+        super().__init__(
+            params, lambda where, options: (RULES["sgd"], {"lr": options["lr"]}), {"lr": lr}
+        )
 
 
 @pytest.mark.parametrize("kind", [float, np.array])
