@@ -288,7 +288,7 @@ def _copied_partial(self: _Copier, value: functools.partial, names: list[str], r
         return value
     function, fixed = (self.substitute(v, names, role) for v in (value.func, value.args))
 
-    def partial(*args):
+    def partial(*args: Any) -> Any:
         return function(*(fixed + args))
 
     bound: Any = partial
