@@ -18,7 +18,9 @@ from tests.test_house import FUNCTIONS, ROOT, SOURCES, name_of, names_used, tree
 REGISTRARS = {"inlinable", "jitable", "reducible", "intrinsic", "overload", "_compiled"}
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
 (UNTYPED,) = (
-    part["module"] for part in SETTINGS["overrides"] if part.get("disallow_untyped_defs") is False
+    part["module"]
+    for part in SETTINGS["overrides"]
+    if part.get("disallow_untyped_defs") is False and part["module"] != ["tests.*"]
 )
 
 
