@@ -24,7 +24,7 @@ from sweeps.problems.labels import (
     plain,
     ravelled,
 )
-from sweeps.problems.losses import constants_of, find_loss
+from sweeps.problems.losses import check_targets, constants_of, find_loss
 from sweeps.problems.prepared import prepared
 
 __all__ = [
@@ -64,11 +64,12 @@ def mlp(
         Rows that are evaluated, never trained on. Their labels are among those of ``y``.
     hidden : sequence of int
         Widths of the hidden layers; ``()`` is a linear model.
-    activation : {"relu", "tanh"}
-        Of the hidden layers.
-    loss : {"softmax_cross_entropy", "logistic", "squared_error"}, optional
-        By default softmax cross-entropy for labels and squared error (the mean over rows and
-        outputs) for floats. ``"logistic"`` has one output for two classes.
+    activation : str
+        Of the hidden layers: a row of :data:`sweeps.problems.activations.ACTIVATIONS`.
+    loss : str, optional
+        A row of :data:`sweeps.problems.losses.LOSSES`. By default softmax cross-entropy for labels
+        and squared error (the mean over rows and outputs) for floats. ``"logistic"`` has one output
+        for two classes.
     standardize : bool
         Shift and scale every feature by the mean and standard deviation of the training rows, by
         scikit-learn's ``StandardScaler``, before anything is cast to ``dtype``.
@@ -254,6 +255,8 @@ def _targets(loss: str, y: np.ndarray, y_test: np.ndarray | None, dtype: Any) ->
         test = no_rows(made) if y_test is None else measured("y_test", y_test, dtype, told=False)
         if test.shape[1] != made.shape[1]:
             raise ArrayError(f"y has {made.shape[1]} outputs a row and y_test has {test.shape[1]}")
+        for name, a in (("y", made), ("y_test", test)):
+            check_targets(name, loss, a, constants_of(loss))
         return made, test, None
     y, y_test = ravelled("y", y), None if y_test is None else ravelled("y_test", y_test)
     classes = classes_of(loss, y)

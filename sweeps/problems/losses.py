@@ -76,7 +76,7 @@ def softmax_cross_entropy(z, y, weights, constants):
         top = z[i, 0]
         for j in range(1, classes):
             top = z[i, j] if z[i, j] > top else top
-        if weights is None:
+        if y.ndim == 1:  # no weights; of the two tests, the one that removes either branch
             loss -= z[i, y[i]] - top
         else:
             loss -= weights[i] * (z[i, int(y[i, 0])] - top)
@@ -100,7 +100,7 @@ def softmax_cross_entropy(z, y, weights, constants):
         share = z.dtype.type(1) / total
         for j in range(classes):
             z[i, j] *= share
-        if weights is None:
+        if y.ndim == 1:
             z[i, y[i]] -= z.dtype.type(1)
         else:
             z[i, int(y[i, 0])] -= z.dtype.type(1)
