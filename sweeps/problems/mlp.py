@@ -278,7 +278,8 @@ def _functions(
     loss: str, simpler: bool, weighted: bool, measures: tuple[Callable, ...], activation: str
 ) -> Functions:
     row = LOSSES[loss]
-    output_loss, right = row.at_zero if simpler else row.function, row.hits
+    output_loss: Any = row.at_zero if simpler else row.function
+    right = row.hits
     forward, backward = passes(activation)
     weights_of = last_column if weighted else no_weights
 
