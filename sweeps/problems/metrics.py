@@ -267,7 +267,8 @@ def plain_function(metric: Any) -> types.FunctionType:
 @functools.cache
 def _bound(name: str, place: int) -> Callable:
     row = METRICS[name]
-    function, at = row.function, row.at
+    function: Any = row.function
+    at: Any = row.at
 
     @jitable
     def measure(outputs, y, weights, constants):
