@@ -276,7 +276,7 @@ def _bound(name: str, place: int) -> Callable:
 
     @jitable
     def measure_at(outputs, y, weights, constants):
-        return at(outputs, y, weights, constants[place])  # type: ignore[misc]  # there is a place
+        return at(outputs, y, weights, constants[place])
 
     return measure if place < 0 else measure_at
 
