@@ -39,13 +39,14 @@ LABELS = re.compile(r"\|b1|[<>]?[iuf][1248]|\|[iu]1|[<>]?U\d{1,5}|\|S\d{1,5}|[<>
 
 
 class Parts(NamedTuple):
-    """What a model is made of, in the order of its constructor."""
+    """What a model is made of, by the names of its constructor."""
 
     network: Network
     classes: np.ndarray | None
     preprocess: Any
     feature_names: list[str] | None
     target_name: str | None
+    kinds: Mapping[str, str] | None
     about: Mapping[str, Any]
 
 
@@ -70,6 +71,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
     preprocess: Columns | None
     feature_names: list[str] | None
     target_name: str | None
+    kinds: dict[str, str] | None
     about: dict[str, Any]
 
 
@@ -88,6 +90,7 @@ def write(path: Path, parts: Parts) -> Path:
         preprocess=None if preprocess is None else columns_of(preprocess),
         feature_names=parts.feature_names,
         target_name=parts.target_name,
+        kinds=None if parts.kinds is None else dict(parts.kinds),
         about=dict(parts.about),
     )
     text = msgspec.json.encode(record).decode()
@@ -198,9 +201,12 @@ def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
     names = record.feature_names
     if names is not None and (len(names) != inputs or len(set(names)) != inputs):
         raise StateError(f"there are {inputs} columns, and other names of them: {shortened(names)}")
+    if record.kinds is not None and [*record.kinds] != names:
+        raise StateError(f"what columns hold is told of others: {shortened([*record.kinds])}")
     theta = np.concatenate([tensors[name].reshape(-1) for name in _names(record.sizes)])
     facts = tuple(record.sizes), record.activation, record.loss, record.constants
-    return Parts(Network(theta, *facts), classes, columns, names, record.target_name, record.about)
+    told = record.target_name, record.kinds, record.about
+    return Parts(Network(theta, *facts), classes, columns, names, *told)
 
 
 def _check_names(record: Record) -> None:

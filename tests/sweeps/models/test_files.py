@@ -31,7 +31,16 @@ def everything(model):
     numbers = network.theta.tobytes(), network.theta.dtype, network.sizes
     named = network.activation, network.loss, dict(network.constants)
     before = None if model.preprocess is None else msgspec.to_builtins(model.preprocess)
-    return numbers, named, labels, before, model.feature_names, model.target_name, model.about
+    return (
+        numbers,
+        named,
+        labels,
+        before,
+        model.feature_names,
+        model.target_name,
+        model.kinds,
+        model.about,
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
