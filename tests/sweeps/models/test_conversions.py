@@ -25,6 +25,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from fastopt.compile import kernel
 from fastopt.errors import ArrayError, SpecError
 from sweeps.models import estimators, onnx_graphs, torch_modules
 from sweeps.models.columns import Category, Columns, Number
@@ -32,7 +33,8 @@ from sweeps.models.ensemble import Ensemble
 from sweeps.models.model import Model
 from sweeps.models.network import Network
 from sweeps.models.transformers import columns_of
-from sweeps.problems.activations import ACTIVATIONS
+from sweeps.problems.activations import ACTIVATIONS, layers_of
+from sweeps.tracing.minibatches import call_template
 from tests.sweeps.models.made import KINDS, LINKS, made, rows_of
 
 # Outputs are of the order of 1: products of 8 float32 numbers round by a few units of 6e-8 each.
@@ -151,8 +153,16 @@ def test_models_of_other_links(kind, hidden, tmp_path):
     assert model.score(X, found) == 1.0
 
 
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_modules_of_activations_are_what_networks_compute(name):
+    z = np.linspace(-9, 9, 1001, dtype=np.float32).reshape(7, -1)
+    expected = torch_modules.ACTIVATIONS[name]()(torch.from_numpy(z)).numpy()
+    kernel(call_template, layers_of(name).activate)(found := z.copy())
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_every_activation_has_a_module_and_an_operator():
-    assert {*ACTIVATIONS} <= {*torch_modules.ACTIVATIONS}
+    assert {*ACTIVATIONS} == {*torch_modules.ACTIVATIONS}
     assert {*torch_modules.ACTIVATIONS} == {*onnx_graphs.ACTIVATIONS}
     assert {*estimators.ACTIVATIONS} <= {*torch_modules.ACTIVATIONS}
 
