@@ -57,6 +57,16 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
     values: list[bool | int | float | str]
 
 
+class About(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What is told of a model; all of it may be missing."""
+
+    problem: str = ""
+    trial_id: int | None = None
+    params: dict[str, bool | int | float | str | None] = {}
+    metrics: dict[str, float] = {}
+    refitted_rows: int | None = None
+
+
 class Record(msgspec.Struct, forbid_unknown_fields=True):
     """The JSON of a model."""
 
@@ -72,7 +82,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
     feature_names: list[str] | None
     target_name: str | None
     kinds: dict[str, str] | None
-    about: dict[str, Any]
+    about: About
 
 
 def write(path: Path, parts: Parts) -> Path:
@@ -91,7 +101,7 @@ def write(path: Path, parts: Parts) -> Path:
         feature_names=parts.feature_names,
         target_name=parts.target_name,
         kinds=None if parts.kinds is None else dict(parts.kinds),
-        about=dict(parts.about),
+        about=_about(parts.about),
     )
     text = msgspec.json.encode(record).decode()
     tensors = {
@@ -136,6 +146,13 @@ def _flat(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, tuple, 
 def _names(sizes: Any) -> list[str]:
     """Return the names of the weights and biases of layers of these widths."""
     return [f"layers.{k}.{part}" for k in range(len(sizes) - 1) for part in ("weight", "bias")]
+
+
+def _about(told: Mapping[str, Any]) -> About:
+    try:
+        return msgspec.convert(dict(told), About)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"model.about cannot be saved: {error}") from error
 
 
 def _own_version() -> str:
@@ -205,7 +222,7 @@ def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
         raise StateError(f"what columns hold is told of others: {shortened([*record.kinds])}")
     theta = np.concatenate([tensors[name].reshape(-1) for name in _names(record.sizes)])
     facts = tuple(record.sizes), record.activation, record.loss, record.constants
-    told = record.target_name, record.kinds, record.about
+    told = record.target_name, record.kinds, msgspec.to_builtins(record.about)
     return Parts(Network(theta, *facts), classes, columns, names, *told)
 
 
