@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -182,6 +183,17 @@ def test_modules_and_operators_of_activations_agree(name, tmp_path):
     else:
         with pytest.raises(SpecError, match=f"no activation '{name}', only relu"):
             model.to_sklearn()
+
+
+@pytest.mark.parametrize(
+    ("library", "module"), [("torch", "torch_modules"), ("onnx", "onnx_graphs")]
+)
+def test_a_missing_library_is_named(library, module, monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, f"sweeps.models.{module}")
+    monkeypatch.setitem(sys.modules, library, None)
+    model = made("three")[0]
+    with pytest.raises(ImportError, match=rf'pip install "fastopt\[{library}\]"'):
+        model.to_torch() if library == "torch" else model.to_onnx(tmp_path / "m")
 
 
 def test_gaps_are_filled_in_everywhere(tmp_path):
