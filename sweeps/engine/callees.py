@@ -271,7 +271,7 @@ OPTIONAL: dict[str, Callable] = {
 def linked(
     recording: Callable, problem: DataProblem, rule: Rule, used: frozenset[str] = frozenset()
 ) -> Links:
-    """Compile what is not compiled yet; return all links, of :data:`OPTIONAL` those that are used."""
+    """Compile what is not compiled yet; return all links, of :data:`OPTIONAL` those in use."""
     *functions, words = own(problem)
     X, y = numba.typeof(problem.X), numba.typeof(problem.y)
     engine, rule_links = of_engine(recording, X.dtype, used), of_rule(rule, X.dtype)
