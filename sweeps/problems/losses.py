@@ -76,10 +76,7 @@ def softmax_cross_entropy(z, y, weights, constants):
         top = z[i, 0]
         for j in range(1, classes):
             top = z[i, j] if z[i, j] > top else top
-        if weights is None:
-            loss -= z[i, y[i]] - top
-        else:
-            loss -= weights[i] * (z[i, int(y[i, 0])] - top)
+        loss -= weighed(z[i, label_of(y, i)] - top, weights, i)
         for j in range(classes):
             z[i, j] -= top
     flat = z.reshape(z.size)
@@ -100,10 +97,8 @@ def softmax_cross_entropy(z, y, weights, constants):
         share = z.dtype.type(1) / total
         for j in range(classes):
             z[i, j] *= share
-        if weights is None:
-            z[i, y[i]] -= z.dtype.type(1)
-        else:
-            z[i, int(y[i, 0])] -= z.dtype.type(1)
+        z[i, label_of(y, i)] -= z.dtype.type(1)
+        if weights is not None:
             weigh(z[i], weights[i])
     return loss + math.log(odds)
 
