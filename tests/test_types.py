@@ -82,7 +82,8 @@ BARE = {
     f"sweeps/{name}.py"
     for name in (
         "engine/callees", "engine/lane_state", "engine/monitoring", "engine/penalties",
-        "engine/queue", "engine/simd", "engine/stretches", "engine/trial", "models/network", "problems/functions",
+        "engine/queue", "engine/simd", "engine/stretches", "engine/trial", "models/network",
+        "problems/functions",
         "problems/quadratics", "problems/small_matmul",
     )
 }  # fmt: skip

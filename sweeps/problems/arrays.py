@@ -143,7 +143,7 @@ def refuse_other_columns(X: Any, X_test: Any) -> None:
 
 
 def standardized(
-    X: np.ndarray, X_test: np.ndarray | None
+    X: np.ndarray, X_test: np.ndarray | None, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
     """Return both tables shifted and scaled by scikit-learn's ``StandardScaler``, and its numbers.
 
@@ -151,6 +151,8 @@ def standardized(
     ----------
     X, X_test : (n, features) array of float64
         It is fitted on ``X``. A column that is constant but for rounding is shifted only.
+    weights : (n,) array of float64, optional
+        Of the rows of ``X``, so that one of weight k counts as k rows do.
 
     Returns
     -------
@@ -165,7 +167,7 @@ def standardized(
     from sklearn.preprocessing import StandardScaler
 
     with np.errstate(all="ignore"):
-        scaler = StandardScaler().fit(X)
+        scaler = StandardScaler().fit(X, sample_weight=weights)
         known = np.isfinite(scaler.mean_) & np.isfinite(scaler.scale_)
         if not known.all():
             column = int(np.argmin(known))

@@ -81,7 +81,8 @@ def mlp(
     split_seed : int
         Which rows those are.
     weights : (n,) array_like, optional
-        What the rows of ``X`` count for; a loss is :math:`\sum_i w_i l_i / \sum_i w_i`.
+        What the rows of ``X`` count for; a loss is :math:`\sum_i w_i l_i / \sum_i w_i`, and means
+        of features likewise, so a row of weight k is k rows, and one of weight 0 none.
     class_weight : "balanced" or dict, optional
         What the training rows of each class count for, as in scikit-learn.
     hidden : sequence of int

@@ -187,7 +187,8 @@ class Source:
         if self.preprocess is None:
             made, others = _taken(self.X, train), self.X[rest]
         elif isinstance(self.preprocess, str):
-            made, others, mean, scale = standardized(_taken(self.X, train), self.X[rest])
+            own = None if self.weights is None else self.weights[train]
+            made, others, mean, scale = standardized(_taken(self.X, train), self.X[rest], own)
             fitted = mean, scale, None
         else:
             transformer, (made, others) = fit_rows(self.preprocess, self.X, self.y, train, rest)

@@ -1,0 +1,98 @@
+"""Weights through whole sweeps: a row of weight k is k rows, one of weight 0 is none."""
+
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_sample_weight
+
+from sweeps import problems
+from sweeps.problems.losses import LOSSES
+from tests.helpers.training import assert_same_bits, frame
+
+ROWS = 24
+TIMES = np.arange(ROWS) * 7 % 4  # 0 to 3
+
+
+def rows_for(loss, seed=0, rows=ROWS):
+    """Features, and targets that a loss has a value on."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(rows, 3))
+    targets = {
+        "classification": np.arange(rows) % 3,
+        "binary": (X[:, 0] + 0.3 * rng.normal(size=rows) > 0).astype(int),
+        "multilabel": (rng.normal(size=(rows, 2)) + X[:, :2] > 0).astype(float),
+        "regression": np.exp(0.5 * X @ [1.0, -0.5, 0.2]) + 0.1,
+    }
+    return X, targets[LOSSES[loss].task]
+
+
+def problem_of(loss, X, y, **options):
+    """A linear model in float64, judged on rows of no weight of their own."""
+    test = dict(zip(("X_test", "y_test"), rows_for(loss, 1)))
+    return problems.mlp(X, y, hidden=(), loss=loss, dtype="float64", **test, **options)
+
+
+def swept(problem):
+    """What trials measure that step by all rows at once; penalties weigh the same."""
+    space = [{"lr": [0.02, 0.1], "l2": [0.0, 0.1]}, {"lr": [0.05], "l1": [0.05], "l2": [0.0]}]
+    options = {"optimizer": "sgd", "batch_size": len(problem.X), "steps": 12, "init_scale": 0.2}
+    found = frame(problem, space, **options)
+    assert (found.state == "COMPLETE").all()
+    return found
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_row_of_weight_k_is_k_rows_and_of_weight_zero_none(loss):
+    X, y = rows_for(loss)
+    weighted = swept(problem_of(loss, X, y, weights=TIMES))
+    repeated = swept(problem_of(loss, np.repeat(X, TIMES, 0), np.repeat(y, TIMES, 0)))
+    there = TIMES > 0
+    left_out = swept(problem_of(loss, X[there], y[there], weights=TIMES[there]))
+    assert_same_bits(weighted, left_out)
+    for name in ("train_loss", "test_loss", "best_loss", "train_accuracy", "test_accuracy"):
+        np.testing.assert_allclose(weighted[name], repeated[name], rtol=1e-12)
+    assert abs(weighted.train_loss / swept(problem_of(loss, X, y)).train_loss - 1).min() > 1e-6
+
+
+def test_in_minibatches_rows_left_out_leave_the_same_bits():
+    X, y = rows_for("softmax_cross_entropy")
+    there = TIMES > 0
+    options = {"optimizer": "sgd", "batch_size": 5, "epochs": 3, "l2": 0.01}
+    found = [
+        frame(problem, {"lr": [0.1], "seed": range(3)}, **options)
+        for problem in (
+            problem_of("softmax_cross_entropy", X, y, weights=TIMES),
+            problem_of("softmax_cross_entropy", X[there], y[there], weights=TIMES[there]),
+        )
+    ]
+    assert_same_bits(*found)
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "hinge"])
+def test_class_weights_are_the_sample_weights_that_scikit_learn_makes_of_them(loss):
+    X, y = rows_for(loss)
+    y = np.where(np.arange(ROWS) < 9, y[0], y)
+    names = np.array(["low", "mid", "top"])[y]
+    for given in ("balanced", {names[0]: 0.25, names[-1]: 3.0}):
+        ours = problem_of(loss, X, y, class_weight=_by_number(given, names, y), standardize=False)
+        weights = compute_sample_weight(given, names)
+        theirs = problem_of(loss, X, y, weights=weights, standardize=False)
+        np.testing.assert_array_equal(ours.y, theirs.y)
+        assert_same_bits(swept(ours), swept(theirs))
+
+
+def _by_number(given, names, y):
+    numbers = dict(zip(names.tolist(), y.tolist()))
+    return given if isinstance(given, str) else {numbers[k]: w for k, w in given.items()}
+
+
+def test_each_fold_is_balanced_by_its_own_training_rows():
+    X, y = rows_for("hinge")
+    y[:16] = 0
+    y[16:] = 1
+    problem = problems.mlp(X, y, folds=3, class_weight="balanced", loss="hinge", hidden=())
+    rows = problem.recipe.source().splits().parts
+    for fold, (train, chosen_by) in enumerate(rows):
+        made = problem.varied(fold=fold)
+        expected = compute_sample_weight("balanced", y[train])
+        np.testing.assert_array_equal(made.y, np.column_stack([y[train], expected]).astype("f4"))
+        np.testing.assert_array_equal(made.y_val[:, -1], np.ones(len(chosen_by)))
