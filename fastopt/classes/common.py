@@ -86,13 +86,13 @@ def bind_rule(rule: str, recipe: recipes.Recipe | None = None, **fixed: Any) -> 
             Optimizer.__init__(self, params, made.recipe, {**options, **fixed}, **how)
 
         cls.__init__ = constructor(cls.__init__, construct)  # type: ignore[misc]
-        cls.__doc__ = cls.__doc__ and _completed(cls.__doc__)
+        cls.__doc__ = cls.__doc__ and _add_shared_sections(cls.__doc__)
         return cls
 
     return bind
 
 
-def _completed(doc: str) -> str:
+def _add_shared_sections(doc: str) -> str:
     """Return a docstring with what all classes share behind the parameters of its own."""
     indent = "" if "\nParameters\n" in doc else "    "  # which Python 3.13 takes away
     head, title, body = doc.partition(f"\n{indent}Parameters\n")

@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastopt.compile import told_apart
+from fastopt.compile import name_by_content
 from fastopt.maths.bits import (
     FORMATS,
     Format,
@@ -108,7 +108,7 @@ def _compiled(function: Callable) -> Callable:
         @overload(function, jit_options=_STRICT)
         def choose(x):
             if isinstance(x, types.Integer):
-                return told_apart(lambda x: function(float(x)))
+                return name_by_content(lambda x: function(float(x)))
             return template(CONSTANTS[x]) if x in CONSTANTS else None
 
         return template
