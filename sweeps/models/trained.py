@@ -63,7 +63,14 @@ def model_of(
     if before is None and problem.mean is not None and problem.scale is not None:
         before = scaling_of(problem.mean, problem.scale)
     facts = {"problem": problem.name, **(about or {})}
-    return Model(network, classes=problem.classes, preprocess=before, about=facts)
+    return Model(
+        network,
+        classes=problem.classes,
+        preprocess=before,
+        feature_names=problem.feature_names,
+        target_name=problem.target_name,
+        about=facts,
+    )
 
 
 def best_model(result: Table, trial_id: int | None = None, *, refit: bool = False) -> Model:

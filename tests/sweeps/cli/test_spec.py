@@ -185,7 +185,7 @@ BROKEN = {
     "no space": (without("[space]\nlr = [0.01, 0.1]\n"), r"\$: the table \[space\] is missing"),
     "unknown table": (
         GOOD.replace("[space]", "[spaces]"),
-        r"\$\.spaces: there is no table 'spaces'; did you mean 'space'\?; allowed are problem, data, ",
+        r"\$\.spaces: there is no table 'spaces'; did you mean 'space'\?; allowed are problem, d",
     ),
     "problem no table": ("problem = 3\n[space]\nlr = 1.0", r"\$\.problem must be a table .* got 3"),
     "sweep no table": (
