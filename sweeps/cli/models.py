@@ -136,6 +136,10 @@ def predict(
     only compared with. Categories that the model was not trained with are none of those it knows.
     """
     with errors_as_messages():
+        if model.suffix != ".safetensors":
+            raise typer.BadParameter(
+                f"a model is a .safetensors file that fastopt model wrote; got {str(model)!r}"
+            )
         loaded = Model.load(model)
         frame = as_frame(table, loaded.about.get(WORDS, ()))
         X = _features(loaded, frame, table)
@@ -209,15 +213,16 @@ def _score(model: Model, frame: pd.DataFrame, X: pd.DataFrame) -> dict[str, Any]
     try:
         score = model.score(X[known], frame[target][known])
     except FastoptError as error:
-        return {"not scored": f"column {target!r}: {error}"}
-    return {"scored rows": int(known.sum()), _score_of(model): score}
+        return {"not_scored": f"column {target!r}: {error}"}
+    return {"scored_rows": int(known.sum()), _score_of(model): score}
 
 
 def _said(model: Model, score: dict[str, Any]) -> list[str]:
-    if "not scored" in score:
-        return [f"Not scored: {score['not scored']}"]
+    if "not_scored" in score:
+        return [f"Not scored: {score['not_scored']}"]
     if not score:
         return []
     name = _score_of(model)
-    rows = f"{score['scored rows']:,} rows that have {model.target_name!r}"
-    return [f"{name} on the {rows}: {format_number(score[name])}"]
+    n = score["scored_rows"]
+    rows = f"{n:,} row{'s' * (n != 1)} with a value of {model.target_name!r}"
+    return [f"On {rows}: {name} {format_number(score[name])}."]
