@@ -15,15 +15,19 @@ from rich.console import Console
 
 from fastopt.doctor import facts as facts_of_machine
 from sweeps import run
+from sweeps.cli import models as cli_models
 from sweeps.cli import plots as cli_plots
 from sweeps.cli import tables as summary
 from sweeps.cli import tools as cli_tools
 from sweeps.cli.paths import file_to_write
 from sweeps.cli.spec import read_spec
+from sweeps.cli.stored import keep_spec
 from sweeps.common.interrupt import INTERRUPTED, command_line, interruptible
 from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import errors_as_messages
 from sweeps.results import SUFFIXES, SweepResult
+from sweeps.running.shards import parse_shard
+from sweeps.store import holds_sweep
 from sweeps.studies import command as study_command
 
 __all__ = ["app", "main"]
@@ -40,6 +44,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
 )
+app.add_typer(cli_models.commands)
 app.add_typer(cli_plots.commands)
 app.add_typer(cli_tools.commands)
 app.add_typer(study_command.commands)
@@ -110,14 +115,22 @@ def sweep(
         given = {"n_jobs": jobs, "executor": executor, "shard": shard, "store": store}
         where = {name: value for name, value in given.items() if value is not None}
         if dry_run:
-            console.print(summary.estimate_table(checked.call(run.estimate, **where)))
+            console.print(
+                summary.estimate_table(checked.call(run.estimate, **where), checked.folds)
+            )
             return
+        if store is not None and not holds_sweep(store):  # whatever stops it, its spec is there
+            parse_shard(shard, store)
+            checked.plan()
+            keep_spec(spec, store)
         try:
             result = checked.call(run.sweep, **where, progress=not no_progress)
         except KeyboardInterrupt:  # before the first chunk, or after the last
             _say_how_to_go_on(store)
             raise
-        console.print(summary.result_tables(result))
+        if store is not None:
+            keep_spec(spec, store)
+        console.print(summary.result_tables(result, checked.folds))
         if out is not None:
             console.print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
         if result.info["interrupted"]:
