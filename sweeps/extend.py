@@ -15,6 +15,7 @@ import pandas as pd
 from fastopt.errors import SpecError, SweepWarning, shortened
 from sweeps.analysis.stats import configurations
 from sweeps.analysis.table import Table
+from sweeps.common.names import UNORDERED
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import worker_count
 from sweeps.engine.tables import Parts
@@ -220,7 +221,7 @@ def zoom(
     numeric = [
         name
         for name, value in best.items()
-        if name != "seed" and isinstance(value, int | float) and not isinstance(value, bool)
+        if name not in UNORDERED and isinstance(value, int | float) and not isinstance(value, bool)
     ]
     names = numeric if axis is None else [axis]
     check_names(names, numeric, "numeric axis")

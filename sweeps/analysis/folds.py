@@ -68,7 +68,7 @@ def over_folds(
         error = table[f"std_{name}"] / np.sqrt(table[f"n_{name}"])
         table.insert(list(table.columns).index(f"std_{name}") + 1, f"se_{name}", error)
         table = table.drop(columns=[f"{end}_{name}" for end in ("min", "max", "ci_low", "ci_high")])
-    mean, n_folds = table[f"mean_{own}"], len(np.unique(result.columns[axis]))
+    mean, n_folds = table[f"mean_{own}"], pd.Series(result.columns[axis]).nunique()
     whole = table[f"n_{own}"] == n_folds
     sign = 1.0 if mode_of(result, own) == "min" else -1.0
     score = (sign * mean).where(whole)

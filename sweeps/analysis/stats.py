@@ -16,7 +16,7 @@ import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.analysis.table import Table
-from sweeps.common.names import refuse_repeated
+from sweeps.common.names import UNORDERED, refuse_repeated
 from sweeps.common.states import State
 from sweeps.problems.metrics import METRICS
 from sweeps.space.axes import ends
@@ -346,8 +346,7 @@ def edges(result: Table) -> pd.DataFrame:
     if not (best := result.best()).empty:
         part = {} if result.space is None else result.space.part_of(int(best["trial_id"].iloc[0]))
         for name, value in result.best_params_.items():
-            drawn = name in ("seed", "fold", "split_seed")
-            if drawn or isinstance(value, bool) or not isinstance(value, int | float):
+            if name in UNORDERED or isinstance(value, bool) or not isinstance(value, int | float):
                 continue
             axis = part[name] if part else _present(result.columns[name])
             low, high = sorted(ends(axis))

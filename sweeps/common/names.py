@@ -13,6 +13,7 @@ __all__ = [
     "RUNG_COLUMNS",
     "STEPS_TAKEN",
     "STEP_COUNTS",
+    "UNORDERED",
     "columns_beside_axes",
     "refuse_repeated",
     "refuse_taken",
@@ -25,6 +26,9 @@ RESERVED: dict[str, str] = {
     "error": "why a trial FAILED",
 }
 """Columns of every result, whatever it is a result of, and what they say."""
+
+UNORDERED = ("seed", "split_seed", "fold")
+"""Axes of whole numbers that only tell repetitions apart: none of theirs is between two others."""
 
 STEPS_TAKEN = ("steps", "steps_taken")
 """Columns with the number of steps that a trial took; the second one beside an axis ``steps``."""

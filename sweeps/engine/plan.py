@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Collection, Mapping
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -278,7 +279,9 @@ class Plan:
     def _shape_of(self, problem: Any) -> str:
         """Return what a trial's own seed is to know of its problem: layers, and remade axes."""
         own = self.problem.axes
-        more = [f" {k}={v}" for k, v in problem.axes.items() if k != "hidden" and v != own[k]]
+        # A whole number is the same value as a float: which it is depends on the rest of its axis.
+        told = {k: float(v) if isinstance(v, Real) else v for k, v in problem.axes.items()}
+        more = [f" {k}={v}" for k, v in told.items() if k != "hidden" and v != own[k]]
         return f" {problem.hidden}{''.join(more)}"
 
     def _check_penalties(self, problem: Any, settings: np.ndarray, names: np.ndarray) -> None:

@@ -84,7 +84,7 @@ def check_choice(plan: Plan) -> Iterator[str]:
             "which ranks by val_loss), and let test rows judge the one that is chosen"
         )
     named = "fold" in plan.space.names or plan.options.defaults.get("fold") is not None
-    if "fold" in getattr(problem, "axes", {}) and not named:
+    if getattr(problem, "axes", {}).get("fold") == 0 and not named:  # another one was asked for
         n = problem.recipe.source().n_folds
         yield (
             f"{problem.name} has {n} folds, and all trials choose by the first: put "

@@ -1,0 +1,71 @@
+"""Configurations over folds: means by hand, the one-standard-error rule, and gaps."""
+
+import numpy as np
+import pytest
+
+from fastopt.errors import SpecError
+from sweeps import SweepResult, problems
+from sweeps.common.states import State
+from tests.helpers.training import run
+
+# Four penalties on three folds; the third has no finished fold 2.
+LOSSES = {0.0: (1.0, 2.0, 3.0), 0.1: (2.0, 2.5, 3.0), 0.2: (0.0, 0.5, np.nan), 0.3: (3.0, 3.5, 4.0)}
+
+
+def table(metric="val_loss", mode="min"):
+    cells = [(l2, fold, x) for l2, row in LOSSES.items() for fold, x in enumerate(row)]
+    l2, fold, values = map(np.array, zip(*cells))
+    state = np.where(np.isnan(values), State.DIVERGED, State.COMPLETE)
+    sign = 1.0 if mode == "min" else -1.0
+    columns = {
+        "trial_id": np.arange(len(cells)), "l2": l2, "fold": fold, "state": state,
+        metric: sign * values,
+    }  # fmt: skip
+    return SweepResult(columns, None, metric, mode, {})
+
+
+@pytest.mark.parametrize(("metric", "mode"), [("val_loss", "min"), ("val_f1", "max")])
+def test_the_simplest_within_one_standard_error(metric, mode):
+    found = table(metric, mode).over_folds()
+    # Means 2, 2.5 and 3.5; the first has s = 1, so one standard error is 1 / sqrt(3) = 0.577.
+    assert found.l2.tolist() == [0.0, 0.1, 0.3, 0.2]
+    assert found["rank"].tolist()[:3] == [1, 2, 3]
+    assert found["rank"].isna().tolist() == [False, False, False, True]
+    assert found.within_one_se.tolist() == [True, True, False, False]
+    sign = 1.0 if mode == "min" else -1.0
+    np.testing.assert_allclose(sign * found[f"mean_{metric}"], [2.0, 2.5, 3.5, 0.25])
+    np.testing.assert_allclose(found[f"se_{metric}"][:2], [1 / 3**0.5, 0.5 / 3**0.5])
+    assert found.n_diverged.tolist() == [0, 0, 0, 1]
+    assert found.loc[found.within_one_se, "l2"].max() == 0.1
+
+
+def test_folds_and_seeds_are_no_ends_of_a_grid():
+    result = table()
+    assert result.edges().empty  # of l2, the best is inside; fold 0 is an end all the same
+    with pytest.raises(SpecError, match="axis must be one of l2, fold; got 'folds'"):
+        result.over_folds(axis="folds")
+
+
+def test_trials_without_a_fold_have_no_rank():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 3)), np.arange(30) % 3
+    problem = problems.mlp(X, y, folds=3, hidden=(3,))
+    space = [{"lr": [0.01, 0.1], "fold": range(3)}, {"lr": [0.05]}]
+    result = run(problem, space, epochs=2)
+    frame = result.to_frame()
+    assert frame.fold.isna().tolist() == [False] * 6 + [True]
+    found = result.over_folds(metrics=["val_accuracy"])
+    assert found.n_val_loss.tolist() == [3, 3, 1]
+    assert found["rank"].isna().tolist() == [False, False, True]
+    # It ran on the problem's own fold, the first.
+    (alone,) = run(problem, {"lr": [0.05], "fold": [0]}, epochs=2).to_frame().val_loss
+    assert frame.val_loss[6] == alone
+    means = frame[:6].groupby("lr").val_loss.mean()
+    np.testing.assert_allclose(sorted(found.mean_val_loss[:2]), sorted(means))
+
+
+def test_nothing_lies_between_two_folds():
+    rng = np.random.default_rng(0)
+    problem = problems.mlp(rng.normal(size=(30, 3)), np.arange(30) % 3, folds=3, hidden=(3,))
+    with pytest.raises(SpecError, match="nothing lies between"):
+        run(problem, {"lr": [0.1], "fold": [0, 2]}, epochs=2).zoom()
