@@ -82,7 +82,7 @@ class Made(NamedTuple):
             return self.places[first[0]]
         # "a metric of the loss ..." is about metrics: what is named first.
         found = {n: re.search(rf"\b{n.removesuffix('s')}s?\b", message) for n in self.options}
-        at = {found[n].start(): n for n in found if n in MODEL and found[n]}
+        at = {match.start(): n for n, match in found.items() if n in MODEL and match}
         return self.places[at[min(at)]] if at else "$.data"
 
 

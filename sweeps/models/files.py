@@ -65,6 +65,7 @@ class About(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     params: dict[str, bool | int | float | str | None] = {}
     metrics: dict[str, float] = {}
     refitted_rows: int | None = None
+    na_values: list[str] = []  # words of the table that stand for missing cells
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True):
