@@ -1,8 +1,8 @@
 """Hyperparameter sweeps whose trials are whole training runs inside compiled kernels.
 
 Start at ``run.py``: a sweep in a screen. Each room and module imports only what stands before it:
-common, space, problems, engine, running, store, pruning, analysis, tracing, plots, report, extend,
-models, results, pruned, run, functions, studies, cli, optuna, scaling.
+common, space, problems, engine, running, store, pruning, analysis, tracing, plots, extend, models,
+report, results, pruned, run, functions, studies, cli, optuna, scaling.
 """
 
 import warnings

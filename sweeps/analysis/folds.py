@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from sweeps.analysis.stats import check_choice, mode_of, over_seeds
 from sweeps.analysis.table import Table
 from sweeps.common.names import refuse_repeated
 
-__all__ = ["over_folds"]
+__all__ = ["BestOfFolds", "best_of_folds", "over_folds"]
 
 ADDED = ("rank", "within_one_se")
 
@@ -79,3 +80,48 @@ def over_folds(
     best = int(score.argmin())
     table["within_one_se"] = score <= score.iloc[best] + table[f"se_{own}"].iloc[best]
     return table.sort_values("rank", kind="stable").reset_index(drop=True)
+
+
+class BestOfFolds(NamedTuple):
+    """The configuration that is best over all folds.
+
+    Parameters
+    ----------
+    ids : list of int
+        Its trials, one a fold, in the order of their numbers.
+    mean, error : float
+        Of the sweep's metric over them, and its standard error.
+    """
+
+    ids: list[int]
+    mean: float
+    error: float
+
+
+def best_of_folds(result: Table) -> BestOfFolds | None:
+    """Return the configuration of rank 1 in :func:`over_folds`.
+
+    None if there are no folds, or no configuration finished on all of them.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
+    ...            "fold": np.array([0, 1, 0, 1]), "state": np.zeros(4, int),
+    ...            "val_loss": np.array([1.0, 3.0, 1.0, 2.0])}
+    >>> best_of_folds(SweepResult(columns, None, "val_loss", "min", {}))
+    BestOfFolds(ids=[2, 3], mean=1.5, error=0.5)
+    """
+    own = result.metric
+    if "fold" not in result.axes or not len(result):
+        return None
+    best = over_folds(result, metrics=[own]).iloc[0]
+    if best["rank"] is pd.NA:
+        return None
+    frame = result.to_frame()
+    alike = np.ones(len(frame), bool)
+    for name in result.axes:
+        if name != "fold":
+            alike &= (frame[name] == best[name]) | (frame[name].isna() & pd.isna(best[name]))
+    ids = np.sort(frame["trial_id"][alike]).tolist()
+    return BestOfFolds(ids, float(best[f"mean_{own}"]), float(best[f"se_{own}"]))

@@ -14,8 +14,9 @@ from rich.console import Console
 
 from fastopt.errors import FastoptError, SpecError, did_you_mean, shortened
 from sweeps.analysis.export import draft_of
+from sweeps.analysis.folds import best_of_folds
 from sweeps.cli.paths import file_to_write
-from sweeps.cli.stored import best_of_folds, open_with_spec, score_on_test
+from sweeps.cli.stored import open_with_spec, score_on_test
 from sweeps.common.terminal import errors_as_messages
 from sweeps.common.text import format_number
 from sweeps.models import Category, Columns, Model
@@ -65,7 +66,7 @@ def model(
     with errors_as_messages():
         result, checked = open_with_spec(store, spec)
         found = best_of_folds(result) if trial is None else None
-        made = result.model(found[0] if found else trial, refit=refit)
+        made = result.model(found.ids[0] if found else trial, refit=refit)
         words = checked.made.options.get(WORDS)
         made.about.update({WORDS: list(words)} if words else {})
         judged = score_on_test(made, checked.problem, made.about["params"].get("split_seed"))
@@ -84,10 +85,9 @@ def _why(result: Any, found: Any, refit: bool, made: Model) -> list[str]:
     """Say which trial it is, and which rows trained it."""
     lines = []
     if found:
-        mean, error = (format_number(found[1][f"{k}_{result.metric}"]) for k in ("mean", "se"))
-        folds = int(found[1]["n_trials"])
         lines.append(
-            f"Best over {folds} folds: mean {result.metric} {mean}, standard error {error}."
+            f"Best over {len(found.ids)} folds: mean {result.metric} {format_number(found.mean)}, "
+            f"standard error {format_number(found.error)}."
         )
     if refit:
         rows = made.about["refitted_rows"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,10 +11,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from fastopt.errors import SpecError
+from fastopt.errors import SpecError, SweepWarning
 from sweeps.analysis.export import draft_of
 from sweeps.analysis.stats import check_choice
 from sweeps.cli.paths import file_to_write
+from sweeps.cli.stored import COPY, open_with_spec
 from sweeps.common.terminal import errors_as_messages
 from sweeps.plots import PLOTS
 from sweeps.plots.style import matplotlib
@@ -105,7 +107,21 @@ def report(
     """Write one HTML file that shows a saved result: charts, best trials, diagnosis, provenance."""
     with errors_as_messages():
         page = out or Path(f"{result.absolute().stem}.html")
-        _print_path(SweepResult.open(result).report(page, title=title))
+        _print_path(_opened(result).report(page, title=title))
+
+
+def _opened(path: Path) -> SweepResult:
+    """Open a result, one that knows its problem if it is a store whose spec and data are there."""
+    if (path / COPY).is_file():
+        try:
+            return open_with_spec(path)[0]
+        except SpecError as error:
+            warnings.warn(
+                f"{error}\nSo the report does not show what the best model predicts",
+                SweepWarning,
+                stacklevel=2,
+            )
+    return SweepResult.open(path)
 
 
 def _options_for(kind: str, function: Callable, options: dict[str, Any]) -> dict[str, Any]:

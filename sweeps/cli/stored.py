@@ -7,16 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from fastopt.errors import SpecError
 from sweeps.cli.spec import Spec, read_spec
 from sweeps.cli.toml import quoted, read_text, read_toml
 from sweeps.results import SweepResult
 from sweeps.store import holds_sweep, keep_file, reopen_store
 
-__all__ = ["COPY", "best_of_folds", "keep_spec", "open_with_spec", "score_on_test"]
+__all__ = ["COPY", "keep_spec", "open_with_spec", "score_on_test"]
 
 COPY = "spec.toml"
 """The spec of a store's sweep, in its folder."""
@@ -91,29 +88,6 @@ def open_with_spec(store: str | os.PathLike[str], spec: Path | None = None) -> t
         return SweepResult(*reopen_store(plan, folder)), checked
     except SpecError as error:
         raise SpecError(f"{checked.source}: {error}") from None
-
-
-def best_of_folds(result: SweepResult) -> tuple[int, Any] | None:
-    """Return a trial of the configuration that is best over all folds, and its line of the summary.
-
-    Its folds are alike: the first of them stands for all.
-
-    Returns
-    -------
-    tuple or None
-        None if there are no folds, or no configuration finished on all of them.
-    """
-    if "fold" not in result.axes:
-        return None
-    best = result.over_folds(metrics=[result.metric]).iloc[0]
-    if best["rank"] is pd.NA:
-        return None
-    frame = result.to_frame()
-    alike = np.ones(len(frame), bool)
-    for name in result.axes:
-        if name != "fold":
-            alike &= (frame[name] == best[name]) | (frame[name].isna() & (best[name] != best[name]))
-    return int(frame["trial_id"][alike].min()), best
 
 
 def score_on_test(model: Any, problem: Any, seed: int | None) -> tuple[int, float] | None:

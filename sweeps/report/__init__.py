@@ -2,7 +2,7 @@
 
 It needs no network: plotly.js travels inside, compressed, and so do the numbers, counted into cells
 beforehand. Needs plotly and Jinja: ``pip install "fastopt[report]"``.
-Imports common, engine, analysis and plots.
+Imports common, problems, engine, analysis, plots and models.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from sweeps.analysis.export import draft_of
 from sweeps.analysis.files import provenance
 from sweeps.analysis.table import Table
-from sweeps.report import charts, facts
+from sweeps.report import charts, facts, judged
 
 __all__ = ["report"]
 
@@ -50,9 +50,11 @@ def report(result: Table, path: str | os.PathLike[str], *, title: str | None = N
     Notes
     -----
     The report holds a summary, a diagnosis (edges of the grid, divergence, seeds that disagree), a
-    heatmap of any two axes, the best configurations and trials, the sensitivity to each axis,
-    parallel coordinates, learning curves if they were recorded, the importance of axes, and where
-    it all comes from.
+    heatmap of any two axes, the best configurations (over folds, over seeds) and trials, what the
+    best one predicts on rows that did not train it (a confusion matrix and calibration, or
+    residuals; its trials run once more for that, where the result knows its problem), the
+    sensitivity to each axis, parallel coordinates, learning curves if they were recorded, the
+    importance of axes, and where it all comes from.
     It is about 2 MB: what charts show is counted into cells, so ten million trials take no more
     room than a thousand.
 
@@ -82,13 +84,23 @@ def _page(result: Table, title: str | None) -> str:
         raise ImportError(MISSING) from error
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     data = charts.data(result)
+    found = judged.judged(result)
+    if found is not None:
+        data |= {
+            "calibration": judged.calibration(found), "residuals": judged.residuals(found),
+        }  # fmt: skip
     return environment.from_string(_text("page.html")).render(
         title=title or str(result.info.get("problem", "Sweep")),
         metric=result.metric,
         mode=result.mode,
         summary=facts.summary(result),
         lead=facts.lead(result),
+        rows=judged.rows_in_words(result),
         best=facts.best(result),
+        judged=found,
+        confusion=None if found is None else judged.confusion(found),
+        calibration=data.get("calibration"),
+        residuals=data.get("residuals"),
         remarks=facts.diagnosis(result),
         provenance=provenance(result),
         charts={name for name, chart in data.items() if chart},

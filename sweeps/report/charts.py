@@ -102,7 +102,7 @@ def sensitivity(result: Table) -> dict[str, Any] | None:
         by = None if name == groups else groups
         found = tune_lines(result, name, by, result.metric, spread=spread)
         axes[name] = {
-            "x": found.axis.values.tolist() if found.axis.numeric else found.axis.labels,
+            "x": _rounded(found.axis.values) if found.axis.numeric else found.axis.labels,
             "log": found.axis.numeric and _wide(found.axis.values),
             "numeric": found.axis.numeric,
             "wide": _wide(found.middle),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sweeps.analysis import stats
+from sweeps.analysis.folds import best_of_folds, over_folds
 from sweeps.analysis.table import Table
 from sweeps.common.states import State
 from sweeps.common.text import format_duration, format_number
@@ -18,6 +19,8 @@ from sweeps.plots.tuned import over_seeds
 __all__ = ["best", "diagnosis", "lead", "shown_of", "summary"]
 
 BEST = 15
+MOST_FOLDS = 10
+LINE = " line"  # no axis is called so
 SHOWN = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "steps_to_target")
 """What is shown of a trial beside its axes and the metric of the sweep, where it has that."""
 
@@ -40,7 +43,9 @@ def summary(result: Table) -> dict[str, str]:
     info = result.info
     facts = {"trials": f"{len(result):,} of {info.get('n_trials', len(result)):,}"}
     facts |= {state.lower(): f"{n:,}" for state, n in result.counts.items() if n}
-    if result.counting(result.metric).any():
+    if found := best_of_folds(result):  # the best trial owes part of its lead to its fold
+        facts[f"best mean {result.metric}"] = f"{found.mean:.5g}"
+    elif result.counting(result.metric).any():
         facts[f"best {result.metric}"] = f"{result.best_score_:.5g}"
     if "seconds" in info:
         facts["time"] = format_duration(info["seconds"])
@@ -54,13 +59,18 @@ def lead(result: Table) -> str:
     sizes = {name: len({*result.columns[name]}) for name in varying_axes(result)}
     swept = " x ".join(f"{name} ({size:,})" for name, size in sizes.items()) or "no axis"
     good = "smallest" if result.mode == "min" else "largest"
-    good = f"the {good} {result.metric}"
+    mean = " mean over folds of" if "fold" in sizes else ""
+    good = f"the {good}{mean} {result.metric}"
     return f"Each trial is a whole training run. Swept: {swept}. The best has {good}."
 
 
 def best(result: Table) -> list[tuple[str, str, str, Text]]:
     """Return the tables of what is best: id, title, a note, and header with rows as text."""
     tables = [("best", "Best trials", "", best_trials(result))]
+    if "fold" in varying_axes(result) and result.counting(result.metric).any():
+        note = ", by the mean over folds; of those within one standard error of the best, the "
+        note += "simplest will do"
+        tables.insert(0, ("folds", "Best over folds", note, best_over_folds(result)))
     if SEED in varying_axes(result) and result.counting(result.metric).any():
         note = ", averaged over seeds: the best single trial of many owes part of its lead to luck"
         table = best_configurations(result)
@@ -72,6 +82,22 @@ def best_trials(result: Table) -> Text:
     """Return header and rows of the table of the best trials, as text."""
     measured = shown_of(result)
     return _table(result.best(BEST)[["trial_id", *varying_axes(result), *measured]])
+
+
+def best_over_folds(result: Table) -> Text:
+    """Return header and rows of the best means over folds as text, with the value on each fold."""
+    own, keys = result.metric, [name for name in result.axes if name != "fold"]
+    summary = over_folds(result, metrics=[own]).head(10)
+    lines = summary[keys].assign(**{LINE: np.arange(len(summary))})
+    trials = result.to_frame()[[*keys, "fold", own]]
+    on = {"on": keys} if keys else {"how": "cross"}
+    on_fold = lines.merge(trials, **on).pivot_table(own, LINE, "fold", dropna=False)
+    on_fold = on_fold.reindex(lines[LINE]).add_prefix("fold ").iloc[:, :MOST_FOLDS]
+    figures = {"mean": f"mean_{own}", "standard error": f"se_{own}"}
+    shown = summary[[n for n in keys if n in varying_axes(result)]]
+    error = pd.DataFrame({title: summary[name] for title, name in figures.items()})
+    error["within one of the best"] = np.where(summary["within_one_se"], "yes", "no")
+    return _table(pd.concat([shown, error, on_fold.reset_index(drop=True)], axis=1))
 
 
 def best_configurations(result: Table) -> Text:

@@ -281,8 +281,26 @@
     by("learning-metric").addEventListener("change", learning);
   }
 
+  // --- what the best one predicts ---------------------------------------------------------------
+  const plain = (points, more) => ({ ...points, type: "scatter", showlegend: false, ...more });
+  const calibration = () => {
+    const { x, y, n, of } = data.calibration;
+    const most = Math.max(...n);
+    return draw("calibration-chart", [
+      plain({ x: [0, 1], y: [0, 1] }, { mode: "lines", hoverinfo: "skip", line: { color: "#8A8A8A", dash: "dash", width: 1 } }),
+      plain({ x, y }, { mode: "lines+markers", line: { color: COLOURS[0] }, text: n.map((rows) => `${rows} rows`),
+        hovertemplate: "%{x:.3f} said<br>%{y:.3f} so<br>%{text}<extra></extra>",
+        marker: { size: n.map((rows) => 6 + 12 * Math.sqrt(rows / most)) } }),
+    ], { xaxis: { title: { text: safe(of) }, range: [-0.03, 1.03] }, yaxis: { title: { text: "share of rows" }, range: [-0.05, 1.05] } });
+  };
+  const residuals = () => draw("residuals-chart", [
+    plain({ x: data.residuals.x, y: data.residuals.y }, { mode: "markers", marker: { color: COLOURS[0], size: 6, opacity: 0.6 },
+      hovertemplate: "predicted %{x}<br>off by %{y}<extra></extra>" }),
+  ], { xaxis: { title: { text: "predicted" } }, yaxis: { title: { text: "true less predicted" }, zeroline: true, zerolinewidth: 2 } });
+
   const all = [heat && heatmap, data.sensitivity && sensitivity, data.importance && !data.importance.why && importance,
-    data.parallel && parallel, data.learning && learning].filter(Boolean);
+    data.parallel && parallel, data.learning && learning,
+    data.calibration && calibration, data.residuals && residuals].filter(Boolean);
   const redraw = () => Promise.all(all.map((chart) => chart()));
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   await redraw();

@@ -16,9 +16,10 @@ from sklearn.metrics import accuracy_score
 from typer.testing import CliRunner
 
 from sweeps import Model, SweepResult
+from sweeps.analysis.folds import best_of_folds
 from sweeps.cli.commands import app
 from sweeps.cli.spec import read_spec
-from sweeps.cli.stored import best_of_folds, open_with_spec
+from sweeps.cli.stored import open_with_spec
 from sweeps.problems.files import read_file
 from tests.helpers.wines import wines, write_wines
 
@@ -85,9 +86,11 @@ def test_the_best_over_folds_are_those_of_the_frame(ran):
     for row, expected in zip(best, loss.itertuples()):
         cells = [float(cell) for cell in row[:3]]
         np.testing.assert_allclose(cells, [expected.Index, expected.mean, expected.sem], rtol=1e-3)
-    trial, line = best_of_folds(SweepResult.open(folder / "runs" / "wine"))
-    lr = frame["lr"][frame["trial_id"] == trial].item()
-    assert lr == loss.index[0] == line["lr"]
+    found = best_of_folds(SweepResult.open(folder / "runs" / "wine"))
+    assert found.mean == pytest.approx(loss["mean"].iloc[0])
+    chosen = frame[frame["trial_id"].isin(found.ids)]
+    assert (chosen["lr"] == loss.index[0]).all()
+    assert sorted(chosen["fold"]) == [*range(5)]
 
 
 def test_a_model_of_the_command_is_that_of_the_frame(ran):
