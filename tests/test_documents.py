@@ -36,7 +36,7 @@ PAGES = [page for page in PAGES if "generated" not in page.parts]
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 # Files that commands of the documents write, for others to read.
-WRITTEN = {"bench/results.json", "spec.toml", "digits.toml", "script.py"}
+WRITTEN = {"bench/results.json", "spec.toml", "digits.toml", "wine.toml", "script.py"}
 
 
 def name_of(page):

@@ -104,7 +104,10 @@ def report(
         str | None, typer.Option(help="Headline; the problem's name if not given.")
     ] = None,
 ) -> None:
-    """Write one HTML file that shows a saved result: charts, best trials, diagnosis, provenance."""
+    """Write one HTML file that shows a saved result: charts, best trials, diagnosis, provenance.
+
+    Of a store whose spec and data are there, also what the best model predicts, trained once more.
+    """
     with errors_as_messages():
         page = out or Path(f"{result.absolute().stem}.html")
         _print_path(_opened(result).report(page, title=title))
