@@ -195,25 +195,35 @@ def _predictions(model: Model, X: pd.DataFrame) -> pd.DataFrame:
     if predicted.ndim == 1:
         columns["prediction"] = predicted
     else:
-        columns |= {f"prediction_{k}": predicted[:, k] for k in range(predicted.shape[1])}
+        names = _targets(model, predicted.shape[1])
+        columns |= {f"prediction_{name}": predicted[:, k] for k, name in enumerate(names)}
     if model.network.has_probabilities and model.classes is not None:
         shares = model.predict_proba(X)
         columns |= {f"probability_{label}": shares[:, k] for k, label in enumerate(model.classes)}
     return pd.DataFrame(columns)
 
 
+def _targets(model: Model, outputs: int) -> list[str]:
+    """Return the columns that a model predicts: names of several stand in one, with commas."""
+    told = model.target_name or ""
+    names = [told] if outputs == 1 else told.split(", ")
+    return names if len(names) == outputs else [str(k) for k in range(outputs)]
+
+
 def _score(model: Model, frame: pd.DataFrame, X: pd.DataFrame) -> dict[str, Any]:
     """Return the score on rows whose target is known, or why there is none, by name."""
-    target = model.target_name
-    if target is None or target not in frame.columns:
+    outputs = 1 if model.classes is not None else model.network.sizes[-1]
+    targets = _targets(model, outputs)
+    if not {*targets} <= {*frame.columns}:
         return {}
-    known = frame[target].notna().to_numpy()
+    true = frame[targets if outputs > 1 else targets[0]]
+    known = frame[targets].notna().all(axis=1).to_numpy()
     if not known.any():
         return {}
     try:
-        score = model.score(X[known], frame[target][known])
+        score = model.score(X[known], true[known])
     except FastoptError as error:
-        return {"not_scored": f"column {target!r}: {error}"}
+        return {"not_scored": f"column {model.target_name!r}: {error}"}
     return {"scored_rows": int(known.sum()), _score_of(model): score}
 
 

@@ -200,7 +200,7 @@ def main_axes(result: Table, count: int = 2) -> list[str]:
     """
     axes = [axis_of(name, result.columns[name]) for name in result.axes]
     varied = [axis for axis in axes if len(axis) > 1]
-    varied.sort(key=lambda axis: (axis.name == SEED, not axis.numeric, -len(axis)))
+    varied.sort(key=lambda axis: (axis.name in (SEED, "fold"), not axis.numeric, -len(axis)))
     if len(varied) < count:
         raise SpecError(
             f"the picture needs {count} axes with two values or more; this result has "

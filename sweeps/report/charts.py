@@ -90,7 +90,7 @@ def heatmaps(result: Table) -> dict[str, Any] | None:
 
 def sensitivity(result: Table) -> dict[str, Any] | None:
     """Return the best value of the metric along every axis, with the range over its seeds."""
-    names = [name for name in varying_axes(result) if name != SEED]
+    names = [name for name in varying_axes(result) if name not in (SEED, "fold")]
     if not names:
         return None
     groups = "optimizer" if "optimizer" in names else None

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, r2_score
 from typer.testing import CliRunner
 
 from sweeps import Model, SweepResult
@@ -247,6 +247,26 @@ def test_a_regression_has_its_own_score(tmp_path, monkeypatch):
     said = done("predict", "wine.safetensors", "wine.parquet", "-o", "out.csv")
     assert "On 120 rows with a value of 'price': R2" in said
     assert [*pd.read_csv("out.csv")] == ["row", "prediction"]
+
+
+def test_several_targets_are_predicted_by_their_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = wines().dropna(subset=["alcohol"])
+    table["price"] = table["alcohol"] / 2
+    write_wines(tmp_path / "wine.csv", table)
+    Path("wine.toml").write_text(
+        SPEC.format(name="wine.csv", more='task = "regression"').replace(
+            '"quality"', '["alcohol", "price"]'
+        )
+    )
+    done("sweep", "wine.toml", "--store", "runs/wine")
+    done("model", "runs/wine", "-o", "wine.safetensors")
+    said = done("predict", "wine.safetensors", "wine.csv", "-o", "out.csv")
+    out = pd.read_csv("out.csv")
+    assert [*out] == ["row", "prediction_alcohol", "prediction_price"]
+    true = read_file("wine.csv")[["alcohol", "price"]]
+    score = r2_score(true, out[["prediction_alcohol", "prediction_price"]])
+    assert f"On 115 rows with a value of 'alcohol, price': R2 {score:.4g}." in said
 
 
 def test_models_of_data_that_come_with_us(tmp_path):
