@@ -114,7 +114,7 @@ def _score_of(made: Model) -> str:
 @commands.command(
     epilog="Examples:\n\n"
     "[bold]fastopt predict wine.safetensors new.csv -o out.csv[/bold]\n\n"
-    "[bold]fastopt predict wine.safetensors new.csv > out.csv[/bold]",
+    "[bold]fastopt predict wine.safetensors new.csv -o out.csv[/bold]",
     rich_help_panel="Models",
 )
 def predict(
