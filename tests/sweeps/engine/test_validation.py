@@ -145,6 +145,7 @@ def test_whole_numbers_are_the_value_that_floats_are():
 
 def test_choosing_by_test_rows_is_told_once(problem, monkeypatch):
     monkeypatch.setattr(checking, "_SAID", [])
+    checking.check(problem, {"lr": [0.1]}, {"epochs": 1, "metric": "test_loss"})  # tells nobody
     with pytest.warns(SweepWarning, match="ranked by test_loss, .* choose by rows of their own"):
         run(problem, {"lr": [0.1]}, epochs=1, metric="test_loss")
     with warnings.catch_warnings():
