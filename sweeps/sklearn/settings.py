@@ -15,10 +15,9 @@ from sklearn.utils import check_random_state
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from fastopt.rules import RULES
-from sweeps.engine.columns import accepts
 from sweeps.problems.activations import ACTIVATIONS
 
-__all__ = ["MEAN_BATCH", "network_of", "seed_of", "trial_of", "widths"]
+__all__ = ["MEAN_BATCH", "Refusal", "network_of", "refused", "seed_of", "trial_of", "widths"]
 
 MEAN_BATCH = 200
 """Rows of a minibatch with ``batch_size="auto"``, as in scikit-learn."""
@@ -110,7 +109,7 @@ def trial_of(params: Mapping[str, Any], loss: str, n: int, weight: float = 1.0) 
         "schedule": params.get("schedule", "constant"),
     }
     for name, given in HYPER.items():
-        if accepts(RULES[rule], name):
+        if name in RULES[rule].hyper:
             trial[name] = float(params[given])
     patience = params["n_iter_no_change"]
     if patience is not None and patience < epochs:
@@ -152,3 +151,15 @@ def _positive(name: str, params: Mapping[str, Any], zero: bool) -> float:
             f"{name} must be a number {'>=' if zero else '>'} 0; got {shortened(value)}"
         )
     return float(value)
+
+
+class Refusal(SpecError):
+    """What a search does not train compiled."""
+
+
+def refused(estimator: Any, why: str) -> Refusal:
+    """Return the error of what is not trained compiled: which, why, and what to do."""
+    return Refusal(
+        f"{type(estimator).__name__}: a compiled search {why}. fallback=True runs it as "
+        "GridSearchCV would"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sweeps.sklearn import SweepClassifier, SweepRegressor
+from sweeps.sklearn import SweepClassifier, SweepRegressor, SweepSearchCV
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -15,7 +15,14 @@ SETTINGS: dict = {
     "random_state": 0,
     "learning_rate_init": 0.02,
 }
-ESTIMATORS = [SweepClassifier(**SETTINGS, max_iter=60), SweepRegressor(**SETTINGS, max_iter=60)]
+ESTIMATORS = [
+    SweepClassifier(**SETTINGS, max_iter=60),
+    SweepRegressor(**SETTINGS, max_iter=60),
+    *(
+        SweepSearchCV(kind(**SETTINGS, max_iter=60), {"alpha": [0.1, 0.001]}, cv=2)
+        for kind in (SweepClassifier, SweepRegressor)
+    ),
+]
 
 
 @parametrize_with_checks(ESTIMATORS)
