@@ -34,15 +34,16 @@ class Adapter(NamedTuple):
     Parameters
     ----------
     training : callable
-        ``training(estimator, fold) -> (model, trial)``: what makes the problem, and settings of
-        :func:`sweeps.sweep`; raises SpecError for what is not trained compiled.
+        ``training(estimator, params, fold) -> (model, trial)``: what makes the problem, and
+        settings of :func:`sweeps.sweep`, of an estimator with these parameters; raises SpecError
+        for what is not trained compiled.
     fill : callable
         ``fill(estimator, problem, trial, settings)`` makes it a fitted one.
     refits : bool
         Whether the best one is fitted by its own ``fit``, not by another compiled training.
     """
 
-    training: Callable[[Any, Fold], Training]
+    training: Callable[[Any, Mapping[str, Any], Fold], Training]
     fill: Callable[[Any, DataProblem, Trial, Mapping[str, Any]], Any]
     refits: bool
 
@@ -61,20 +62,19 @@ def rows_for(estimator: Any, X: np.ndarray, y: np.ndarray, weights: np.ndarray |
     return reader().rows_of(X, y, weights)
 
 
-def own_training(estimator: Any, fold: Fold) -> Training:
+def own_training(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Training:
     """Return what a candidate of ours is."""
     if estimator.early_stopping:
         raise refused(
             estimator, "chooses by the rows of each fold: early_stopping=True would hold out others"
         )
-    params, loss = estimator.get_params(deep=False), estimator.loss_of(fold.rows)
+    loss = estimator.loss_of(fold.rows)
     weight = float(fold.weights(params.get("class_weight")).mean())
     return network_of(params, loss), trial_of(params, loss, fold.n, weight)
 
 
-def network_training(estimator: Any, fold: Fold) -> Training:
+def network_training(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Training:
     """Return what an ``MLPClassifier`` or ``MLPRegressor`` is."""
-    params = estimator.get_params(deep=False)
     for name, allowed in NETWORK.items():
         value = params.get(name, allowed[0])
         if value not in allowed:

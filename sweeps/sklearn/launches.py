@@ -80,13 +80,13 @@ def launched(
     found = groups(jobs, rows, splits)
     for k, group in enumerate(found):
         own = None if store is None else Path(store) / (str(k) if len(found) > 1 else "")
-        began = time.perf_counter()
         folds: dict[Any, DataProblem] = {}
         trials = ran(group, n_jobs) if own is None else kept(group, n_jobs, own, weights)
-        order = np.argsort(group.places)
-        for place, trial in zip(order.tolist(), trials):
+        began, seconds = time.perf_counter(), 0.0
+        for place, trial in zip(np.argsort(group.places).tolist(), trials):
+            # The first comes when all of them are trained.
+            seconds = seconds or (time.perf_counter() - began) / len(group.members)
             job = jobs[group.members[place]]
-            seconds = (time.perf_counter() - began) / len(group.members)
             problem = varied(group.problem, job, folds) if weights else group.problem
             yield group.members[place], Ran(job, problem, trial, seconds)
 

@@ -100,27 +100,27 @@ def only(estimator: Any, **allowed: tuple) -> None:
             raise refused(estimator, f"has no {name}={shortened(value)}, only {values}")
 
 
-def ridge(estimator: Any, fold: Fold) -> Any:
+def ridge(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     r"""Objective :math:`\lVert y - Xw \rVert^2 + \alpha \lVert w \rVert^2`."""
     only(estimator, positive=(False,))
     share = fold.weights().sum() * fold.outputs
     return convex(estimator, fold, "squared_error", 0.0, 2 * plain(estimator, "alpha") / share)
 
 
-def elastic_net(estimator: Any, fold: Fold) -> Any:
+def elastic_net(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     r"""Objective :math:`\frac{1}{2n} \lVert y - Xw \rVert^2 + \alpha (\rho |w|_1 + ...)`."""
     only(estimator, positive=(False,))
     penalty = 2 * plain(estimator, "alpha") / fold.outputs
-    share = getattr(estimator, "l1_ratio", 1.0)
+    share = params.get("l1_ratio", 1.0)
     return convex(estimator, fold, "squared_error", penalty * share, penalty * (1 - share))
 
 
-def poisson(estimator: Any, fold: Fold) -> Any:
+def poisson(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     r"""Objective: half the mean deviance :math:`+ \frac{\alpha}{2} \lVert w \rVert^2`."""
     return convex(estimator, fold, "poisson", 0.0, plain(estimator, "alpha"))
 
 
-def logistic(estimator: Any, fold: Fold) -> Any:
+def logistic(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     r"""Objective :math:`C \sum_i w_i l_i` and the penalty."""
     only(estimator, solver=SMOOTH, dual=(False,), multi_class=("deprecated", "auto", "multinomial"))
     weights = fold.weights(estimator.class_weight)
@@ -144,7 +144,7 @@ def _l1_share(estimator: Any) -> float:
     return named if named is not None else float(ratio or 0.0)
 
 
-def sgd(estimator: Any, fold: Fold) -> Any:
+def sgd(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     """Objective that ``SGDClassifier`` and ``SGDRegressor`` approach, at its minimum."""
     only(estimator, penalty=("l2", "l1", "elasticnet", None), average=(False,))
     only(estimator, early_stopping=(False,), loss=tuple(SGD_LOSSES))
@@ -168,7 +168,7 @@ SGD_LOSSES = {
 }  # fmt: skip
 """Loss of ``SGDClassifier`` and ``SGDRegressor`` -> ours, and how many times theirs it is."""
 
-LINEAR: dict[type, Callable[[Any, Fold], Any]] = {
+LINEAR: dict[type, Callable[[Any, Mapping[str, Any], Fold], Any]] = {
     Ridge: ridge,
     Lasso: elastic_net,
     ElasticNet: elastic_net,

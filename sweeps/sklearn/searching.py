@@ -87,7 +87,8 @@ class Search:
         made = []
         for candidate in self.candidates:
             estimator = self.estimator(candidate)
-            made += [Job(*self.adapter.training(estimator, fold), fold) for fold in folds]
+            params = estimator.get_params(deep=False)
+            made += [Job(*self.adapter.training(estimator, params, fold), fold) for fold in folds]
         return made
 
     def finish(self, jobs: Sequence[Job]) -> Any:
@@ -216,7 +217,8 @@ class Search:
         if self.adapter.refits:
             return estimator.fit(self.X, self.y, **self.routed.estimator.fit)
         fold = Fold(self.rows, np.arange(len(self.rows.X)))
-        job = Job(*self.adapter.training(estimator, fold), fold)
+        params = estimator.get_params(deep=False)
+        job = Job(*self.adapter.training(estimator, params, fold), fold)
         ((_, ran),) = launched([job], self.rows, [], n_jobs=1)
         if ran.trial.diverged:
             raise SpecError(f"the best candidate, {candidate}, diverges on all rows together")
