@@ -69,8 +69,9 @@ def own_training(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Train
             estimator, "chooses by the rows of each fold: early_stopping=True would hold out others"
         )
     loss = estimator.loss_of(fold.rows)
-    weight = float(fold.weights(params.get("class_weight")).mean())
-    return network_of(params, loss), trial_of(params, loss, fold.n, weight)
+    n = fold.count(params.get("class_weight"))
+    weight = float(fold.weights(params.get("class_weight")).sum()) / n
+    return network_of(params, loss), trial_of(params, loss, n, weight)
 
 
 def network_training(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Training:

@@ -146,7 +146,8 @@ class SweepClassifier(ClassifierMixin, SweepEstimator):
         """Return the name of the loss for these labels."""
         if rows.y.ndim == 2:
             return fitting(self.loss, "multilabel", ("multilabel",))
-        both = ("classification", "binary") if len(rows.classes) == 2 else ("classification",)
+        two = rows.classes is not None and len(rows.classes) == 2
+        both = ("classification", "binary") if two else ("classification",)
         return fitting(self.loss, "softmax_cross_entropy", both)
 
     def take(self, problem: Any, trial: Any, settings: Any) -> Any:

@@ -58,6 +58,10 @@ class Fold:
             return weights
         return class_weights(class_weight, self.rows.classes[self.rows.y[self.kept]], weights)
 
+    def count(self, class_weight: object = None) -> int:
+        """Return how many rows count, those of classes without weight left out."""
+        return int(np.count_nonzero(self.weights(class_weight)))
+
     @functools.cached_property
     def spectrum(self) -> tuple[float, float]:
         """Largest and smallest variance of the features along any direction that has some."""

@@ -7,6 +7,7 @@ changes but rounding; the best one is then fitted by its own ``fit``.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -72,7 +73,7 @@ def convex(
         "lr": 1.0 / largest,
         "momentum": momentum,
         "steps": int(min(max(wanted, LEAST_STEPS), MOST_STEPS)),
-        "batch_size": fold.n,
+        "batch_size": fold.count(model.get("class_weight")),
         # The engine shrinks weights after each step as if that had no momentum; at rest steps are
         # 1 / (1 - momentum) times as long.
         "l1": l1 / (1.0 - momentum),
@@ -86,8 +87,8 @@ def convex(
 
 def plain(estimator: Any, name: str) -> float:
     """Return a penalty that is one number."""
-    value = getattr(estimator, name)
-    if not np.isscalar(value) or not np.isfinite(value) or value < 0:
+    value: Any = getattr(estimator, name)
+    if not isinstance(value, numbers.Real) or not 0 <= float(value) < math.inf:
         raise refused(estimator, f"has {name} as one number >= 0, not {shortened(value)}")
     return float(value)
 

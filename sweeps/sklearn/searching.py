@@ -150,7 +150,8 @@ class Search:
         train, test = self.splits[k % len(self.splits)]
         if self._counts_hits:
             figures = ran.trial.figures
-            noted["test_scores"], train_score = figures["val_accuracy"], figures["train_accuracy"]
+            noted["test_scores"] = figures["val_accuracy"]
+            train_score: Scores = figures["train_accuracy"]
         else:
             fitted = self._made(self.candidates[k // len(self.splits)], ran)
             noted["test_scores"] = self._score(fitted, test)

@@ -11,6 +11,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import scale
 
 from fastopt.errors import SpecError
+from sweeps import Model
 from sweeps.sklearn import SweepClassifier, SweepRegressor
 
 X, Y = scale(load_wine().data), load_wine().target
@@ -59,7 +60,7 @@ def test_classes_are_weighed_as_in_scikit_learn(class_weight):
 def test_two_classes_by_any_loss_for_them(loss):
     two = np.array(["no", "yes"])[(Y == 1).astype(int)]
     net = SweepClassifier(
-        (8,), loss=loss, learning_rate_init=0.03, max_iter=40, random_state=0
+        (8,), loss=loss, dtype="float64", learning_rate_init=0.03, max_iter=40, random_state=0
     ).fit(X, two)
     assert net.score(X, two) > 0.95
     np.testing.assert_array_equal(net.decision_function(X) > 0, net.predict(X) == "yes")
@@ -74,7 +75,7 @@ def test_two_classes_by_any_loss_for_them(loss):
 
 def test_early_stopping_keeps_the_best_epoch():
     net = SweepRegressor(
-        (32,), learning_rate_init=0.1, alpha=0.0, max_iter=200, random_state=0,
+        (32,), dtype="float64", learning_rate_init=0.1, alpha=0.0, max_iter=200, random_state=0,
         early_stopping=True, validation_fraction=0.3, n_iter_no_change=5,
     )  # fmt: skip
     stopped = clone(net).fit(*NUMBERS)
@@ -86,8 +87,6 @@ def test_early_stopping_keeps_the_best_epoch():
 
 def test_models_go_on_from_estimators(tmp_path):
     net = SweepRegressor((4,), loss="huber", loss_params={"delta": 0.5}, max_iter=5).fit(*NUMBERS)
-    from sweeps import Model
-
     again = Model.load(net.model_.save(tmp_path / "net.safetensors"))
     np.testing.assert_allclose(again.predict(NUMBERS[0]), net.predict(NUMBERS[0]), rtol=1e-6)
 

@@ -31,7 +31,7 @@ def net(**given):
 
 def own(**given):
     given = {"hidden_layer_sizes": (8,), "max_iter": 20, "random_state": 0, **given}
-    return SweepClassifier(**given)
+    return SweepClassifier(dtype="float64", **given)  # compiled for the checks anyway
 
 
 def grid_search(*args, **options):
@@ -82,15 +82,23 @@ def test_weights_of_rows_are_split_and_routed(n_jobs):
     with sklearn.config_context(enable_metadata_routing=True):
         asking = own().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         searches = [
-            kind(asking, {"alpha": [0.1, 1.0]}, cv=3, n_jobs=n_jobs).fit(
-                X, Y, sample_weight=weights
-            )
-            for kind in (SweepSearchCV, GridSearchCV)
+            kind(asking, {"alpha": [0.1, 1.0]}, cv=3, **options).fit(X, Y, sample_weight=weights)
+            for kind, options in ((SweepSearchCV, {"n_jobs": n_jobs}), (GridSearchCV, {}))
         ]
         ours, theirs = (search.cv_results_["mean_test_score"] for search in searches)
     np.testing.assert_array_equal(ours, theirs)
     plain = SweepSearchCV(own(), {"alpha": [0.1, 1.0]}, cv=3).fit(X, Y)
     assert not np.array_equal(plain.cv_results_["mean_test_score"], ours)
+
+
+@pytest.mark.parametrize("estimator", [own(), LogisticRegression(max_iter=5000)], ids=["own", "linear"])
+def test_classes_may_weigh_nothing(estimator):
+    grid = {"class_weight": [None, "balanced", {0: 0.0}]}
+    ours = SweepSearchCV(estimator, grid, cv=3).fit(X, Y).cv_results_["mean_test_score"]
+    theirs = grid_search(estimator, grid, cv=3).cv_results_["mean_test_score"]
+    np.testing.assert_allclose(
+        ours, theirs, atol=1e-12 if isinstance(estimator, SweepClassifier) else 0.01
+    )
 
 
 def test_refit_may_be_a_function_or_nothing():
