@@ -30,6 +30,7 @@ MODULES = {
     "sweeps": "Spaces, sweeps and their results.",
     "sweeps.problems": "What can be trained.",
     "sweeps.models": "What a sweep ends in: models, their preprocessing and files.",
+    "sweeps.sklearn": "Estimators and a grid search with scikit-learn's interface.",
     "sweeps.plots": "Pictures of results and runs.",
     "sweeps.functions.optuna": "Trials to and from Optuna.",
     "sweeps.running.scaling": "What a sweep would take on a cluster.",

@@ -2,7 +2,7 @@
 
 Start at ``run.py``: a sweep in a screen. Each room and module imports only what stands before it:
 common, space, problems, engine, running, store, pruning, analysis, tracing, plots, extend, models,
-report, results, pruned, run, functions, studies, cli, optuna, scaling.
+report, results, pruned, run, functions, sklearn, studies, cli, optuna, scaling.
 """
 
 import warnings

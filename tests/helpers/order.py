@@ -11,6 +11,7 @@ LONG = (
     "tests/sweeps/engine/test_trial_options.py",
     "tests/fastopt/test_kernels.py",
     "tests/sweeps/engine/test_lanes.py",
+    "tests/sweeps/sklearn/test_conformance.py",
     "tests/fastopt/test_fused.py",
     "tests/sweeps/running/test_everywhere.py",
     "tests/fastopt/test_transactions.py",
@@ -22,6 +23,8 @@ LONG = (
     "tests/fastopt/test_compile.py",
     "tests/test_pages.py",
     "tests/sweeps/functions/test_callables.py",
+    "tests/sweeps/sklearn/test_search.py",
+    "tests/sweeps/sklearn/test_linear.py",
     "tests/test_examples.py",
     "tests/sweeps/problems/test_problems.py",
 )

@@ -1,0 +1,143 @@
+"""The table of estimators that a search trains compiled: what their parameters mean here.
+
+A row says how targets are read, which problem and settings a candidate is on a fold, and how an
+estimator is made of trained weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+from fastopt.errors import shortened
+from sweeps.models.estimators import estimator as as_sklearn
+from sweeps.models.trained import model_of
+from sweeps.problems.base import DataProblem
+from sweeps.sklearn.estimators import SweepClassifier, SweepRegressor
+from sweeps.sklearn.folds import Fold
+from sweeps.sklearn.linear import LINEAR, fill_linear
+from sweeps.sklearn.settings import TWICE, network_of, refused, trial_of
+from sweeps.sklearn.training import Rows, Trial
+
+__all__ = ["ADAPTERS", "Adapter", "adapter_of", "rows_for"]
+
+Training = tuple[dict[str, Any], dict[str, Any]]
+
+
+class Adapter(NamedTuple):
+    """How an estimator is trained compiled.
+
+    Parameters
+    ----------
+    training : callable
+        ``training(estimator, params, fold) -> (model, trial)``: what makes the problem, and
+        settings of :func:`sweeps.sweep`, of an estimator with these parameters; raises SpecError
+        for what is not trained compiled.
+    fill : callable
+        ``fill(estimator, problem, trial, settings)`` makes it a fitted one.
+    refits : bool
+        Whether the best one is fitted by its own ``fit``, not by another compiled training.
+    """
+
+    training: Callable[[Any, Mapping[str, Any], Fold], Training]
+    fill: Callable[[Any, DataProblem, Trial, Mapping[str, Any]], Any]
+    refits: bool
+
+
+def adapter_of(estimator: Any) -> Adapter:
+    """Return the row of an estimator, or say that there is none."""
+    found = ADAPTERS.get(type(estimator))
+    if found is None:
+        raise refused(estimator, f"trains {', '.join(t.__name__ for t in ADAPTERS)}, not it")
+    return found
+
+
+def rows_for(estimator: Any, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Rows:
+    """Return a checked table as an estimator's problem reads it."""
+    reader = SweepClassifier if is_classifier(estimator) else SweepRegressor
+    return reader().rows_of(X, y, weights)
+
+
+def own_training(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Training:
+    """Return what a candidate of ours is."""
+    if estimator.early_stopping:
+        raise refused(
+            estimator, "chooses by the rows of each fold: early_stopping=True would hold out others"
+        )
+    loss = estimator.loss_of(fold.rows)
+    n = fold.count(params.get("class_weight"))
+    weight = float(fold.weights(params.get("class_weight")).sum()) / n
+    return network_of(params, loss), trial_of(params, loss, n, weight)
+
+
+def network_training(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Training:
+    """Return what an ``MLPClassifier`` or ``MLPRegressor`` is."""
+    for name, allowed in NETWORK.items():
+        value = params.get(name, allowed[0])
+        if value not in allowed:
+            raise refused(estimator, f"has no {name}={shortened(value)}, only {allowed}")
+    if params["solver"] == "sgd" and params["learning_rate"] != "constant":
+        raise refused(
+            estimator,
+            f"has no learning_rate={params['learning_rate']!r}, only 'constant' (the schedules of "
+            "SweepClassifier and SweepRegressor have more)",
+        )
+    loss = _loss_of(params, fold.rows)
+    model = network_of(params, loss)
+    if not model["hidden"]:
+        raise refused(estimator, "needs one hidden layer or more")
+    return model, trial_of(params, loss, fold.n, float(fold.weights().mean()))
+
+
+NETWORK: dict[str, tuple] = {
+    "solver": ("adam", "sgd"),
+    "early_stopping": (False,),
+    "warm_start": (False,),
+}
+"""Parameter of scikit-learn's networks -> the values that are trained compiled."""
+
+
+def _loss_of(params: Mapping[str, Any], rows: Rows) -> str:
+    if rows.classes is None:
+        return str(params.get("loss", "squared_error"))
+    if rows.y.ndim == 2:
+        return "multilabel"
+    return "logistic" if len(rows.classes) == 2 else "softmax_cross_entropy"
+
+
+def fill_own(
+    estimator: Any, problem: DataProblem, trial: Trial, settings: Mapping[str, Any]
+) -> Any:
+    """Make a fitted estimator of ours."""
+    return estimator.take(problem, trial, settings)
+
+
+def fill_network(
+    estimator: Any, problem: DataProblem, trial: Trial, settings: Mapping[str, Any]
+) -> Any:
+    """Make a fitted network of scikit-learn's: the weights, and what its methods look at."""
+    fitted = as_sklearn(model_of(problem, trial.theta))
+    own = estimator.get_params(deep=False)
+    for name, value in vars(fitted).items():
+        if name not in own:
+            setattr(estimator, name, value)
+    estimator.loss_ = trial.figures["train_loss"] / (2 if problem.options["loss"] in TWICE else 1)
+    estimator.best_loss_, estimator.loss_curve_ = estimator.loss_, [estimator.loss_]
+    steps = -(-len(problem.X) // settings["batch_size"])
+    estimator.n_iter_ = int(-(-trial.figures["steps"] // steps))
+    estimator.t_ = estimator.n_iter_ * len(problem.X)
+    return estimator
+
+
+ADAPTERS: dict[type, Adapter] = {
+    SweepClassifier: Adapter(own_training, fill_own, True),
+    SweepRegressor: Adapter(own_training, fill_own, True),
+    MLPClassifier: Adapter(network_training, fill_network, False),
+    MLPRegressor: Adapter(network_training, fill_network, False),
+    **{kind: Adapter(training, fill_linear, True) for kind, training in LINEAR.items()},
+}
+"""Class of an estimator -> how it is trained compiled; subclasses may mean something else."""

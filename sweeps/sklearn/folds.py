@@ -1,0 +1,75 @@
+"""The rows that a setting is trained on, and what is asked of them to choose its training."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweeps.problems.class_weights import class_weights
+from sweeps.sklearn.training import Rows
+
+__all__ = ["Fold"]
+
+NEGLIGIBLE = 1e-10
+"""Share of the largest eigenvalue below which one is rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Training rows of one split.
+
+    Parameters
+    ----------
+    rows : Rows
+        The whole table.
+    train : ndarray of int
+        Which of its rows.
+    number : int or None
+        Of the fold; None where there is no other.
+    """
+
+    rows: Rows
+    train: np.ndarray
+    number: int | None = None
+
+    @functools.cached_property
+    def kept(self) -> np.ndarray:
+        """Numbers of the training rows whose weight is not zero."""
+        weights = self.rows.weights
+        return self.train if weights is None else self.train[weights[self.train] > 0]
+
+    @property
+    def n(self) -> int:
+        """How many rows are trained on."""
+        return len(self.kept)
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the targets."""
+        return self.rows.y.shape[1] if self.rows.y.ndim == 2 else 1
+
+    def weights(self, class_weight: object = None) -> np.ndarray:
+        """Return what each training row counts for."""
+        own = self.rows.weights
+        weights = np.ones(self.n) if own is None else own[self.kept]
+        if class_weight is None or self.rows.classes is None:
+            return weights
+        return class_weights(class_weight, self.rows.classes[self.rows.y[self.kept]], weights)
+
+    def count(self, class_weight: object = None) -> int:
+        """Return how many rows count, those of classes without weight left out."""
+        return int(np.count_nonzero(self.weights(class_weight)))
+
+    @functools.cached_property
+    def spectrum(self) -> tuple[float, float]:
+        """Largest and smallest variance of the features along any direction that has some."""
+        X = self.rows.X[self.kept]
+        weights = self.weights()
+        X = (X - X.mean(axis=0)) * np.sqrt(weights / weights.sum())[:, None]
+        gram = X.T @ X if X.shape[1] <= len(X) else X @ X.T
+        values = np.linalg.eigvalsh(gram)
+        largest = float(max(values[-1], 0.0))
+        seen = values[values > NEGLIGIBLE * largest]
+        return largest, float(seen[0]) if len(seen) else largest

@@ -1,0 +1,122 @@
+"""From rows and parameters to trained networks: one compiled launch for any number of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sweeps.common.states import State
+from sweeps.engine.plan import Plan
+from sweeps.models.parameters import parameters_of
+from sweeps.problems.base import DataProblem
+from sweeps.problems.losses import find_loss
+from sweeps.problems.networks import network_on
+from sweeps.problems.source import Source
+from sweeps.space.axes import zipped
+
+__all__ = ["Rows", "Trial", "laid_out", "mean_weight", "problem_of", "trained"]
+
+MOST_BYTES = 1 << 28
+"""Parameters of trials that are held at a time."""
+
+
+class Rows(NamedTuple):
+    """A checked table: labels by their numbers, or targets ``(n, outputs)``.
+
+    Parameters
+    ----------
+    X : (n, features) array of float64
+    y : (n,) array of int64 or (n, outputs) array of float64
+    classes : ndarray or None
+    weights : (n,) array of float64 or None
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    classes: np.ndarray | None = None
+    weights: np.ndarray | None = None
+
+
+class Trial(NamedTuple):
+    """A trained network and what was measured of it."""
+
+    theta: np.ndarray
+    figures: dict[str, float]
+    diverged: bool
+
+
+def problem_of(rows: Rows, model: Mapping[str, Any], split: Mapping[str, Any]) -> DataProblem:
+    """Return the problem of a network on rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    model : dict
+        ``loss`` and, where they are not the defaults, ``hidden``, ``activation``, ``init``,
+        ``class_weight``, ``dtype``, ``preprocess`` and constants of the loss.
+    split : dict
+        Arguments of :func:`sweeps.problems.splits.split_rows`, and its ``seed``.
+    """
+    given = {"hidden": (), "class_weight": None, "dtype": "float32", "preprocess": None, **model}
+    loss, hidden, dtype = given.pop("loss"), given.pop("hidden"), given.pop("dtype")
+    split = dict(split)
+    seed = split.pop("seed", 0)
+    labels = find_loss(loss).task in ("classification", "binary")
+    source = Source(
+        rows.X,
+        rows.y,
+        weights=rows.weights,
+        split=split,
+        seed=seed,
+        preprocess=given.pop("preprocess"),
+        class_weight=given.pop("class_weight"),
+        classes=rows.classes if labels else None,
+    )
+    classes = rows.classes if labels else None
+    return network_on(source, hidden, given, name="fit", loss=loss, classes=classes, dtype=dtype)
+
+
+def mean_weight(problem: DataProblem) -> float:
+    """Return what a training row counts for, on average."""
+    return float(problem.y[:, -1].mean()) if problem.options["weighted"] else 1.0
+
+
+def laid_out(trials: Sequence[Mapping[str, Any]]) -> tuple[list[dict], np.ndarray]:
+    """Return a space of trials, each of them a dict of settings, and where in it each one stands.
+
+    >>> space, places = laid_out([{"lr": 0.1}, {"lr": 0.2, "beta1": 0.5}, {"lr": 0.3}])
+    >>> [sorted(part) for part in space], places
+    ([['lr'], ['beta1', 'lr']], array([0, 2, 1]))
+    """
+    groups: dict[tuple, list[int]] = {}
+    for k, trial in enumerate(trials):
+        groups.setdefault(tuple(sorted(trial)), []).append(k)
+    space = [
+        zipped({name: [trials[k][name] for k in members] for name in names})
+        for names, members in groups.items()
+    ]
+    order = np.concatenate([np.array(members) for members in groups.values()])
+    return space, np.argsort(order)
+
+
+def trained(plan: Plan, ids: Sequence[int] | None = None, n_jobs: int = -1) -> Iterator[Trial]:
+    """Yield the trained networks of a plan, in the order of their numbers.
+
+    Parameters
+    ----------
+    plan : Plan
+    ids : sequence of int, optional
+        Trial numbers, increasing; all by default.
+    n_jobs : int
+    """
+    wanted = np.arange(plan.size) if ids is None else np.asarray(ids)
+    largest = max(block.problem.n_params for block in plan.blocks(wanted, results=False))
+    size = max(1, MOST_BYTES // (8 * largest))
+    for low in range(0, len(wanted), size):
+        some = wanted[low : low + size]
+        rows, thetas = parameters_of(plan, some, n_jobs)
+        for theta, out, state in zip(thetas, rows.out, rows.state):
+            figures = dict(zip(plan.results, out.tolist()))
+            yield Trial(theta, figures, state == State.DIVERGED)
