@@ -36,7 +36,7 @@ class Network(Shippable):
     name : str
         Of the problem.
     loss : str
-        Name in :data:`sweeps.problems.mlp.LOSSES`.
+        Name in :data:`sweeps.problems.losses.LOSSES`.
     source : callable
         Returns the :class:`Source` of the rows; called when an axis asks for other rows.
     origin : object
