@@ -17,7 +17,7 @@ PYTHONS = nox.project.python_versions(PYPROJECT)  # those of the classifiers
 EVERYTHING = ("-n", "auto", "--dist", "loadfile")
 
 # What users install, whose lowest versions are promised; tools of the tests are the newest.
-PROMISED = ("torch", "optuna", "dask", "loky", "plot", "report", "studies")
+PROMISED = ("torch", "onnx", "optuna", "dask", "loky", "plot", "report", "studies")
 
 
 def required(*extras: str) -> dict[str, Requirement]:

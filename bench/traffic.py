@@ -107,7 +107,7 @@ def torchs(name: str, options: dict[str, Any], **kind: bool) -> int | None:
 def rule_of(name: str, options: dict[str, Any]) -> Rule:
     """Return the rule that our class of that name uses with these options."""
     optimizer = getattr(fastopt.torch, name)([torch.ones(1)], **options)
-    return optimizer._manner(optimizer.defaults).row(0, optimizer.param_groups[0]).rule
+    return optimizer._traits(optimizer.defaults).row(0, optimizer.param_groups[0]).rule
 
 
 def against_torch() -> str:

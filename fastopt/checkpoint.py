@@ -20,7 +20,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -64,7 +64,14 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
     groups: list[GroupRecord]
 
 
-def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
+class OverTensors(Protocol):
+    """An optimizer of :mod:`fastopt.torch`, which brings its own of both: torch is optional."""
+
+    def _save(self, path: str | os.PathLike[str]) -> None: ...
+    def _load(self, path: str | os.PathLike[str]) -> None: ...
+
+
+def save(opt: Optimizer | OverTensors, path: str | os.PathLike[str]) -> None:
     """Write the parameters and the state of an optimizer to a safetensors file, atomically.
 
     Parameters
@@ -104,7 +111,7 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     >>> other.steps, other.param_groups[0]["lr"], other.param_groups[0]["params"][0] == w
     (1, 0.1, array([ True,  True]))
     """
-    if not hasattr(opt, "_groups"):
+    if not isinstance(opt, Optimizer):
         return _of_tensors(opt, "save")(path)
     tensors, groups = {}, []
     for k, group in enumerate(opt._groups):
@@ -122,7 +129,7 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     return None
 
 
-def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
+def load(opt: Optimizer | OverTensors, path: str | os.PathLike[str]) -> None:
     """Read a file of :func:`save` into the parameters and the state of an optimizer, in place.
 
     From then on the optimizer continues bit for bit as the saved one would have, in an arena as
@@ -166,7 +173,7 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     >>> q
     array([1., 1., 1.])
     """
-    if not hasattr(opt, "_groups"):
+    if not isinstance(opt, Optimizer):
         return _of_tensors(opt, "load")(path)
     check_file(path)
     try:
@@ -189,8 +196,8 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     return None
 
 
-def _of_tensors(opt: Any, verb: str) -> Callable[[str | os.PathLike[str]], None]:
-    """Return what an optimizer over tensors brings along for this: torch is not imported here."""
+def _of_tensors(opt: OverTensors, verb: str) -> Callable[[str | os.PathLike[str]], None]:
+    """Return what an optimizer over tensors brings along for this."""
     own = getattr(opt, f"_{verb}", None)
     if own is None:
         kind = f"{type(opt).__module__}.{type(opt).__name__}"

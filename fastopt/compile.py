@@ -25,19 +25,19 @@ from numba.core.utils import _dynamic_modname, _dynamic_module
 
 from fastopt.code.cache import KernelCache, cache_folder
 from fastopt.code.fingerprint import fingerprint, is_settled
-from fastopt.code.frozen import frozen, frozen_loop, noticed
+from fastopt.code.frozen import fingerprint_and_warn, frozen, frozen_loop
 from fastopt.code.registration import (
     FASTMATH,
     adopted,
     inlinable,
     jitable,
+    name_by_content,
     registration,
-    told_apart,
 )
 
 __all__ = [
-    "adopted", "cache_folder", "fingerprint", "frozen", "inlinable", "jitable", "kernel",
-    "noticed", "registration", "told_apart",
+    "adopted", "cache_folder", "fingerprint", "fingerprint_and_warn", "frozen", "inlinable",
+    "jitable", "kernel", "name_by_content", "registration",
 ]  # fmt: skip
 
 # Cached code of a function whose module cannot be imported - typed in a notebook, made by exec -

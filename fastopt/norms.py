@@ -78,7 +78,7 @@ def largest(total, term):
     return term if term > total or term != term else total
 
 
-def chunk_fold(term, fold):
+def chunk_fold(term: Callable, fold: Callable) -> Callable:
     """Return ``over_chunk(a, order)``, which folds ``term(a[i], order)`` over one chunk."""
 
     @jitable
@@ -101,7 +101,7 @@ def chunk_fold(term, fold):
     return over_chunk
 
 
-def chunked(term, fold):
+def chunked(term: Callable, fold: Callable) -> Callable:
     """Fold ``term(a[i], order)`` over a flat array, chunk by chunk."""
     over_chunk = chunk_fold(term, fold)
 
@@ -118,7 +118,7 @@ def chunked(term, fold):
     return reduce
 
 
-def scaled():
+def scaled() -> Callable:
     """Multiply a flat array by a number of its own dtype, in place."""
 
     def scale(a, factor):

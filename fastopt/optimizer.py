@@ -181,7 +181,7 @@ class Optimizer(ABC):
         All checks are done before the first byte is written. A skipped step changes nothing, the
         gradients included.
         """
-        has_extras = fused.are_asked(grad_scale, max_norm, clip_value, zero_grad)
+        has_extras = fused.ask_for_extras(grad_scale, max_norm, clip_value, zero_grad)
         loss = None if closure is None else closure()
         with self._transaction.lock:
             if not (has_extras or self._looks_first) and self._together.repeat(grads):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import StateError
-from fastopt.rules.clocks import new_clock, resumed, whole_step
+from fastopt.rules.clocks import new_clock, resume_clock, whole_step
 from fastopt.stepping.batches import Piece, Segment
 from fastopt.stepping.segments import Change, Group
 
@@ -162,7 +162,7 @@ def _checked(
                 f"{where}: {name!r} has shape {a.shape} and dtype {a.dtype}, but the parameter "
                 f"has shape {piece.array.shape} and dtype {piece.array.dtype}"
             )
-    return resumed(where, rule, change.h, t, present.get("clock"), present), arrays
+    return resume_clock(where, rule, change.h, t, present.get("clock"), present), arrays
 
 
 def _install(group: Group, options: dict[str, Any], change: Change, loaded: list[Loaded]) -> None:

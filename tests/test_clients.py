@@ -78,7 +78,7 @@ def lightning_run(client, folder, name, first, second):
     """Train an epoch with the class ``first``, and another from its checkpoint with ``second``."""
     losses = []
 
-    class Module(client.LightningModule):
+    class Module(client.LightningModule):  # type: ignore[name-defined]
         def __init__(self, kind):
             super().__init__()
             self.kind, self.net = kind, network()
@@ -129,7 +129,7 @@ def transformers_run(client, folder, name, first, second):
     """Train a tiny GPT-2 for 8 steps, and from the checkpoint of the fourth again."""
     losses = []
 
-    class Trainer(client.Trainer):
+    class Trainer(client.Trainer):  # type: ignore[name-defined]
         def training_step(self, *args, **kwargs):
             loss = super().training_step(*args, **kwargs)
             losses.append(loss.item())
@@ -263,7 +263,7 @@ def test_stable_baselines3_learns_and_goes_on_from_a_file(tmp_path, name):
     for kind in both(name):
         losses = []
 
-        class PPO(client.PPO):
+        class PPO(client.PPO):  # type: ignore[name-defined]
             def train(self, losses=losses):
                 super().train()
                 losses.append(self.logger.name_to_value["train/loss"])

@@ -85,7 +85,7 @@ def test_both_classes_take_the_same_step(rule, execute):
     ours, p = execute("fastopt/classes/modern.py")["QHM"], np.ones(3)
     theirs = made_of(ours, Optimizer, __name__)
     q, g = torch.nn.Parameter(torch.ones(3, dtype=torch.float64)), np.array([1.0, -2.0, 3.0])
-    opt, twin = ours(p, lr=0.1, ema=0.5), theirs([q], lr=0.1)
+    opt, twin = ours(p, lr=0.1, ema=0.5), theirs([q], lr=0.1)  # type: ignore[call-arg]
     for _ in range(2):
         opt.step(g, max_norm=1e9)
         q.grad = torch.from_numpy(g.copy())

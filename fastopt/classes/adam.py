@@ -45,19 +45,6 @@ class Adam(Optimizer):
         Ascend instead of descend.
     decoupled_weight_decay : bool
         Decay as :class:`AdamW` does.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Notes
     -----
@@ -119,19 +106,6 @@ class AdamW(Optimizer):
         Divide by the largest second moment so far.
     maximize : bool
         Ascend instead of descend.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Examples
     --------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +17,23 @@ __all__ = ["BINDINGS", "OF_ARRAYS", "Binding", "Schedule", "bind_rule", "constru
 Schedule = Callable[[int], float]
 OF_ARRAYS = ("nonfinite", "schedule", "ema")
 """Options of every class that are no options of its rule."""
+
+_SHARED = """
+nonfinite : {"propagate", "skip", "raise"}
+    What to do with gradients that are NaN or infinite.
+schedule : callable, optional
+    ``schedule(t) -> factor`` on the learning rate after t completed steps.
+ema : float, optional
+    Decay of a moving average of the parameters, kept in ``opt.ema``.
+
+Raises
+------
+ArrayTypeError, ArrayError
+    A parameter is not an array that can be updated in place, or shares memory with another.
+HyperparameterError
+    A hyperparameter is not a number, or out of its range.
+
+"""
 
 T = TypeVar("T", bound=type)
 
@@ -38,6 +56,8 @@ BINDINGS: dict[type, Binding] = {}
 
 def bind_rule(rule: str, recipe: recipes.Recipe | None = None, **fixed: Any) -> Callable[[T], T]:
     """Let a class of a signature and a docstring construct optimizers of a rule.
+
+    The docstring need not say what every class has: the last three options, and its errors.
 
     Parameters
     ----------
@@ -66,9 +86,19 @@ def bind_rule(rule: str, recipe: recipes.Recipe | None = None, **fixed: Any) -> 
             Optimizer.__init__(self, params, made.recipe, {**options, **fixed}, **how)
 
         cls.__init__ = constructor(cls.__init__, construct)  # type: ignore[misc]
+        cls.__doc__ = cls.__doc__ and _add_shared_sections(cls.__doc__)
         return cls
 
     return bind
+
+
+def _add_shared_sections(doc: str) -> str:
+    """Return a docstring with what all classes share behind the parameters of its own."""
+    indent = "" if "\nParameters\n" in doc else "    "  # which Python 3.13 takes away
+    head, title, body = doc.partition(f"\n{indent}Parameters\n")
+    own, _, rest = body.partition("\n\n")
+    shared = textwrap.indent(_SHARED, indent)  # inspect.cleandoc would take four times as long
+    return f"{head}{title}{own.rstrip()}{shared}{rest}" if title else doc
 
 
 def constructor(

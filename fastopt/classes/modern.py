@@ -42,19 +42,6 @@ class AdEMAMix(Optimizer):
         Decay of the weights.
     maximize : bool
         Ascend instead of descend.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Notes
     -----
@@ -127,19 +114,6 @@ class ADOPT(Optimizer):
         Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
     clip_exp : float
         The power :math:`q`: 0.25 in the paper and its authors' program, 0.333 by default in timm.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Examples
     --------
@@ -203,19 +177,6 @@ class Adan(Optimizer):
         Shrink the weights by :math:`1 - \alpha\lambda` before the step instead.
     maximize : bool
         Ascend instead of descend.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Notes
     -----

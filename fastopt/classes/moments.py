@@ -33,19 +33,6 @@ class LaProp(Optimizer):
         Decay of the weights.
     maximize : bool
         Ascend instead of descend.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Examples
     --------
@@ -101,19 +88,6 @@ class AdaBelief(Optimizer):
         Decay of the weights.
     maximize : bool
         Ascend instead of descend.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Examples
     --------
@@ -173,19 +147,6 @@ class Yogi(Optimizer):
         Ascend instead of descend.
     decoupled_weight_decay : bool
         Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Notes
     -----
@@ -248,19 +209,6 @@ class CautiousAdamW(Optimizer):
         Decay of the weights.
     maximize : bool
         Ascend instead of descend.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Examples
     --------

@@ -42,19 +42,6 @@ class RMSprop(Optimizer):
         Ascend instead of descend.
     decoupled_weight_decay : bool
         Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Notes
     -----
@@ -120,19 +107,6 @@ class Adadelta(Optimizer):
         Ascend instead of descend.
     decoupled_weight_decay : bool
         Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Examples
     --------
@@ -194,19 +168,6 @@ class ASGD(Optimizer):
         Ascend instead of descend.
     decoupled_weight_decay : bool
         Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Notes
     -----
@@ -268,19 +229,6 @@ class Rprop(Optimizer):
         Smallest and largest step size.
     maximize : bool
         Ascend instead of descend.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Notes
     -----

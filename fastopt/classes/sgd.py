@@ -47,19 +47,6 @@ class SGD(Optimizer):
         Which velocity is kept.
     decoupled : bool
         Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
-    nonfinite : {"propagate", "skip", "raise"}
-        What to do with gradients that are NaN or infinite.
-    schedule : callable, optional
-        ``schedule(t) -> factor`` on the learning rate after t completed steps.
-    ema : float, optional
-        Decay of a moving average of the parameters, kept in ``opt.ema``.
-
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        A parameter is not an array that can be updated in place, or shares memory with another.
-    HyperparameterError
-        A hyperparameter is not a number, or out of its range.
 
     Examples
     --------

@@ -215,9 +215,9 @@ class Inspection:
             self.recursive.update(self._open[at:])
             self._frames[-1][0] = min(self._frames[-1][0], at)
             return hashed("above", str(len(self._open) - at).encode())
-        return self._looked_into(value)
+        return self._hash_contents(value)
 
-    def _looked_into(self, value: Any) -> bytes:
+    def _hash_contents(self, value: Any) -> bytes:
         """Hash what ``value`` consists of; values that lie on a circle are named by distance."""
         depth, is_function = len(self._open), isinstance(value, types.FunctionType)
         self._open.append(id(value))

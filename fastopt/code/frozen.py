@@ -43,7 +43,7 @@ from fastopt.code.readers import overloads_of
 from fastopt.code.registration import FASTMATH, inlinable, jitable, registration
 from fastopt.errors import CodeWarning
 
-__all__ = ["frozen", "frozen_loop", "noticed"]
+__all__ = ["fingerprint_and_warn", "frozen", "frozen_loop"]
 
 ROLES: dict[str, Callable] = {"inlinable": inlinable, "jitable": jitable}
 
@@ -103,10 +103,10 @@ def frozen(value: Any) -> Any:
     return value
 
 
-def noticed(value: Any) -> str:
+def fingerprint_and_warn(value: Any) -> str:
     """Return the fingerprint of ``value``; warn of what cannot be looked into, as :func:`frozen`.
 
-    >>> noticed(is_settled) == fingerprint(is_settled)
+    >>> fingerprint_and_warn(is_settled) == fingerprint(is_settled)
     True
     """
     look = Inspection()
@@ -242,7 +242,7 @@ class _Copier:
             return value
         copy = self._within(function)
         key = copy.__dict__[FROZEN].encode(), repr(_options_of(value))
-        made = _copies.get(key) or _copies.setdefault(key, _recompiled(value, copy))
+        made = _copies.get(key) or _copies.setdefault(key, _recompile(value, copy))
         self._copied[id(value)] = made
         return made
 
@@ -288,7 +288,7 @@ def _copied_partial(self: _Copier, value: functools.partial, names: list[str], r
         return value
     function, fixed = (self.substitute(v, names, role) for v in (value.func, value.args))
 
-    def partial(*args):
+    def partial(*args: Any) -> Any:
         return function(*(fixed + args))
 
     bound: Any = partial
@@ -318,7 +318,7 @@ def _options_of(value: Any) -> tuple:
     return type(value).__name__, sorted((k, str(v)) for k, v in options.items()), signatures
 
 
-def _recompiled(value: Any, copy: types.FunctionType) -> Any:
+def _recompile(value: Any, copy: types.FunctionType) -> Any:
     if isinstance(value, DUFunc):
         return DUFunc(copy, identity=value.identity, targetoptions=_plain(value.targetoptions))
     if hasattr(value, "_defn"):

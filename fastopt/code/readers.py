@@ -186,7 +186,7 @@ def _ufunc(look: Any, value: np.ufunc) -> Iterator[bytes]:
 
 def _numbas(look: Any, value: Any) -> Iterator[bytes]:
     """Hash an object of Numba's: a dispatcher, an intrinsic, a type."""
-    function = _compiled_from(value)
+    function = _source_of_compiled(value)
     if isinstance(value, numba.types.Type):
         yield str(value).encode()
     elif function is not None:
@@ -202,7 +202,7 @@ def _numbas(look: Any, value: Any) -> Iterator[bytes]:
         look.note(f"{_named(value)} ({_kind(value)})")
 
 
-def _compiled_from(value: Any) -> types.FunctionType | None:
+def _source_of_compiled(value: Any) -> types.FunctionType | None:
     for name in ("py_func", "_defn"):
         held = getattr(value, name, None)
         if isinstance(held, types.FunctionType):

@@ -10,7 +10,7 @@ from numba.extending import register_jitable
 from fastopt.code.fingerprint import FROZEN, MARK, fingerprint, forget, is_settled
 from fastopt.code.origins import OWN, origin
 
-__all__ = ["FASTMATH", "adopted", "inlinable", "jitable", "registration", "told_apart"]
+__all__ = ["FASTMATH", "adopted", "inlinable", "jitable", "name_by_content", "registration"]
 
 # contract allows a*b + c to become one FMA. Never `True`: nnan/ninf delete NaN checks (numba#2919).
 FASTMATH = frozenset({"contract"})
@@ -47,13 +47,13 @@ def adopted(function: Any, role: Callable) -> Any:
 
 
 def _registered(function: Any, role: str, **options: bool) -> Any:
-    named = told_apart(_marked(function, role))
+    named = name_by_content(_mark(function, role))
     if "<locals>" in named.__qualname__ and not is_settled(named) and origin(named) == OWN:
         return named  # kernels contain copies only, and Numba would never forget this one (26 kB)
     return register_jitable(error_model="numpy", fastmath=set(FASTMATH), **options)(named)
 
 
-def _marked(function: Callable, name: str) -> Callable:
+def _mark(function: Callable, name: str) -> Callable:
     # Numba's registry ends with the process. A function that is sent to another one needs its entry
     # again there, so it has to know that it had one.
     if registration(function) != name:
@@ -62,7 +62,7 @@ def _marked(function: Callable, name: str) -> Callable:
     return function
 
 
-def told_apart(function: Any) -> Any:
+def name_by_content(function: Any) -> Any:
     """Name an inner function after what it is made of, in place; return it.
 
     Numba tells two functions of one name apart by a counter, which starts anew in every process: of

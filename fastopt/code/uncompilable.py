@@ -15,7 +15,7 @@ from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from fastopt.errors import CompileError
 
-__all__ = ["explained", "in_two_lines"]
+__all__ = ["as_compile_error", "in_two_lines"]
 
 _PLACE = re.compile(r"^\s*(?:During: .* at (.+) \((\d+)\)|File \"(.+)\", line (\d+):)\s*$", re.M)
 _REASON = re.compile(
@@ -30,7 +30,7 @@ _LONGEST = 200
 
 @contextlib.contextmanager
 def in_two_lines() -> Iterator[None]:
-    """Raise what Numba has to say as :func:`explained`.
+    """Raise what Numba has to say as :func:`as_compile_error`.
 
     Raises
     ------
@@ -39,10 +39,10 @@ def in_two_lines() -> Iterator[None]:
     try:
         yield
     except (NumbaError, UnsupportedBytecodeError) as error:
-        raise explained(error) from error
+        raise as_compile_error(error) from error
 
 
-def explained(error: Exception) -> CompileError:
+def as_compile_error(error: Exception) -> CompileError:
     r"""Return Numba's error as one of ours.
 
     Parameters
@@ -52,7 +52,7 @@ def explained(error: Exception) -> CompileError:
     Examples
     --------
     >>> text = "Failed in nopython mode pipeline\nUnknown attribute 'foo' of type float64"
-    >>> print(explained(ValueError(text)))
+    >>> print(as_compile_error(ValueError(text)))
     Numba cannot compile a function of the problem or rule: Unknown attribute 'foo' of type float64
     Write it with what Numba knows (...), or search by sweeps.sweep_callable...
     """
@@ -74,7 +74,7 @@ def _where(text: str) -> str:
     for by_call, call_line, by_file, file_line in _PLACE.findall(text):
         file = os.path.abspath(by_call or by_file)
         if not file.startswith(_folders()):
-            return _shown(file, int(call_line or file_line))
+            return _source_line(file, int(call_line or file_line))
     return ""
 
 
@@ -85,7 +85,7 @@ def _folders() -> tuple[str, ...]:
     return tuple(os.path.join(os.path.dirname(str(spec.origin)), "") for spec in specs)
 
 
-def _shown(file: str, line: int) -> str:
+def _source_line(file: str, line: int) -> str:
     source = linecache.getline(file, line).strip()
     above = (linecache.getline(file, k) for k in range(line, max(line - 200, 0), -1))
     names = (re.match(r"\s*def (\w+)", text) for text in above)

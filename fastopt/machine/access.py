@@ -25,28 +25,28 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _pointer(context, builder, kind, array, index):
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
     """Address of ``array[index]``; no wraparound, so nothing stands in the way of SIMD."""
     view = make_array(kind)(context, builder, array)
     return cgutils.get_item_pointer(context, builder, kind, view, [index], wraparound=False)
 
 
-def _index(context, builder, signature, args):
+def _index(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return context.cast(builder, args[1], signature.args[1], types.intp)
 
 
-def _number(kind):
+def _number(kind: Any) -> Any:
     """Type that an element of an array is computed in: float32 for the bits of a bfloat16."""
     return types.float32 if kind.dtype == types.uint16 else kind.dtype
 
 
-def _widened(builder, bits):
+def _widened(builder: Any, bits: Any) -> Any:
     """Return the float32 with the bfloat16 ``bits`` as its upper half."""
     word = builder.zext(bits, ir.IntType(32))
     return builder.bitcast(builder.shl(word, word.type(16)), ir.FloatType())
 
 
-def _narrowed(builder, number):
+def _narrowed(builder: Any, number: Any) -> Any:
     """Bits of the bfloat16 nearest to a float32, ties to even; a NaN stays one.
 
     All in 32 bits: Numba's own uint32 arithmetic goes through 64 and does not vectorise.
@@ -61,7 +61,7 @@ def _narrowed(builder, number):
     return builder.trunc(chosen, ir.IntType(16))
 
 
-def _flushed(builder, number, kind):
+def _flushed(builder: Any, number: Any, kind: Any) -> Any:
     """Return the number, or zero if it is subnormal; NaN stays.
 
     A test of the exponent's bits: it takes other units than the additions and products of an
@@ -162,7 +162,7 @@ def cast(typingctx, values, a):
     return types.UniTuple(_number(a), len(values))(values, a), codegen
 
 
-def _arrays(context, builder, signature, args, kinds):
+def _arrays(context: Any, builder: Any, signature: Any, args: Any, kinds: Any) -> Any:
     """Arrays of the types ``kinds``, for an intrinsic of ``(table, row, column, size, ...)``."""
     view = make_array(signature.args[0])(context, builder, args[0])
     row, column, size = (

@@ -72,7 +72,7 @@ def overlapping(bounds, low, high):
     return left > 0 and bounds[1, left - 1] > low
 
 
-def finding(locate):
+def finding(locate: Callable) -> Callable:
     """Template of ``find(...)``: look up everything a step touches; -1, or what is wrong.
 
     ``objects[r, k]`` is the address of the Python object in row ``r`` for array ``k``, and

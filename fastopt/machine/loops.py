@@ -30,7 +30,7 @@ LANES = 64
 CHUNK = 64 * LANES
 
 
-def chunk_sums(measure):
+def chunk_sums(measure: Callable) -> Callable:
     """Sum ``measure(c, g[i], x[i])``, a pair, over one chunk of the tensor, in float64."""
 
     @inlinable
@@ -62,7 +62,7 @@ def chunk_sums(measure):
 
 
 @functools.cache
-def adapted(measure, trust):
+def adapted(measure: Callable, trust: Callable) -> Callable:
     """Return ``adapt(c, g, x) -> c``: sum ``measure`` over the arrays, let ``trust`` adapt to it.
 
     Without ``measure`` it returns ``c`` as it is.
@@ -83,7 +83,7 @@ def adapted(measure, trust):
 
 
 @functools.cache
-def running(update):
+def running(update: Callable) -> Callable:
     """Return ``run(c, g, x, low, high)``: update elements, the gradient ``g`` a tuple of one array.
 
     Of an update that is :func:`fastopt.rules.parts.coupled` there are two loops. They may fuse
@@ -125,7 +125,7 @@ def contained(rule: Rule) -> Callable:
     return jitable(step)
 
 
-def ticking(clock0, tick, n_hyper):
+def ticking(clock0: Callable, tick: Callable, n_hyper: int) -> Callable:
     """Template of ``tick_at(h, clock, c)``: advance the clock, write the coefficients."""
     like_h = (0,) * n_hyper
 
@@ -138,7 +138,7 @@ def ticking(clock0, tick, n_hyper):
     return tick_at
 
 
-def spanning(update, n_coefficients, kinds):
+def spanning(update: Callable, n_coefficients: int, kinds: tuple[np.dtype, ...]) -> Callable:
     """Template of ``span(c, table, s, low, high)``: update some elements of array ``s``.
 
     ``kinds`` are the dtypes of gradient, parameter and slots.
@@ -153,7 +153,7 @@ def spanning(update, n_coefficients, kinds):
     return span
 
 
-def summing(measure, n_coefficients, kinds):
+def summing(measure: Callable, n_coefficients: int, kinds: tuple[np.dtype, ...]) -> Callable:
     """Template of ``sums(c, table, s, size, low)``: measure one chunk of array ``s``."""
     gradient_at, arrays_at = arrays_of(kinds[:1]), arrays_of(kinds[1:])
     like_c, over_chunk = (0,) * n_coefficients, chunk_sums(measure)
@@ -165,7 +165,7 @@ def summing(measure, n_coefficients, kinds):
     return sums
 
 
-def trusting(trust, n_coefficients):
+def trusting(trust: Callable, n_coefficients: int) -> Callable:
     """Template of ``adapt(c, a, b, n)``: adapt the coefficients to the sums over ``n`` elements."""
     like_c = (0,) * n_coefficients
 
@@ -180,7 +180,7 @@ def trusting(trust, n_coefficients):
 COEFFICIENTS, SCATTERED, TICK, SPAN, EACH, SPAN_ITEM, ADAPT, SUMS, SUMS_ITEM, TRUST = range(10)
 
 
-def each():
+def each() -> Callable:
     """Run all items of work, in the parallel twin in parallel: the one such region of all rules.
 
     What an item does is called by its address, which leaves so little that it compiles in a second;
@@ -194,7 +194,7 @@ def each():
     return run
 
 
-def span_item():
+def span_item() -> Callable:
     """Item ``k`` of updates: from element ``items[1, k]`` of array ``items[0, k]`` to the next."""
 
     def run(k, code, c, table, active, sizes, items, sums):
@@ -207,7 +207,7 @@ def span_item():
     return run
 
 
-def sums_item():
+def sums_item() -> Callable:
     """Item ``k`` of sums: the chunk from element ``items[1, k]`` of array ``items[0, k]`` on."""
 
     def run(k, code, c, table, active, sizes, items, sums):
@@ -218,7 +218,7 @@ def sums_item():
     return run
 
 
-def measuring():
+def measuring() -> Callable:
     """Template of ``adapt(links, c, table, active, sizes)``: adapt ``c`` to the sums of each array.
 
     Sums are taken in the chunks of :func:`adapted`, so that both give the same bits.
@@ -248,7 +248,7 @@ def measuring():
     return adapt
 
 
-def scattered():
+def scattered() -> Callable:
     """One step over separate arrays found by address, in one parallel region.
 
     ``table[:, s]`` holds the addresses of array ``s``: step counter (or 0), gradient, parameter,
@@ -278,7 +278,7 @@ def scattered():
     return step
 
 
-def launched(unpack):
+def launched(unpack: Callable) -> Callable:
     """Look up all arrays of all batches, then step them: all of a step, in one call.
 
     ``orders`` has a row a batch, which ``unpack`` turns into what

@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastopt.compile import told_apart
+from fastopt.compile import name_by_content
 from fastopt.maths.bits import (
     FORMATS,
     Format,
@@ -34,7 +34,7 @@ __all__ = ["CONSTANTS", "cos", "exp", "log", "sigmoid", "sin", "tanh"]
 _STRICT = {"fastmath": False, "error_model": "numpy", "forceinline": True}
 
 
-def exp(x):
+def exp(x: Any) -> Any:
     """Return e to the power ``x``.
 
     >>> float(exp(0.0)), float(exp(1000.0)), float(exp(-1000.0))
@@ -43,7 +43,7 @@ def exp(x):
     return quiet(np.exp, x)
 
 
-def log(x):
+def log(x: Any) -> Any:
     """Return the natural logarithm of ``x``; -inf at 0, NaN below.
 
     >>> float(log(1.0)), float(log(0.0)), float(log(-1.0))
@@ -52,7 +52,7 @@ def log(x):
     return quiet(np.log, x)
 
 
-def tanh(x):
+def tanh(x: Any) -> Any:
     """Return the hyperbolic tangent of ``x``.
 
     >>> float(tanh(0.0)), float(tanh(-50.0))
@@ -61,7 +61,7 @@ def tanh(x):
     return quiet(np.tanh, x)
 
 
-def sigmoid(x):
+def sigmoid(x: Any) -> Any:
     r"""Return the logistic function :math:`1 / (1 + e^{-x})` without overflow.
 
     >>> float(sigmoid(0.0)), float(sigmoid(-1000.0)), float(sigmoid(1000.0))
@@ -71,7 +71,7 @@ def sigmoid(x):
     return np.where(np.greater_equal(x, 0), 1, e)[()] / (1 + e)
 
 
-def sin(x):
+def sin(x: Any) -> Any:
     """Return the sine of ``x`` radians; compiled, ``|x|`` must stay below 1e5 or 1e12.
 
     >>> float(sin(0.0)), float(sin(math.inf))
@@ -80,7 +80,7 @@ def sin(x):
     return quiet(np.sin, x)
 
 
-def cos(x):
+def cos(x: Any) -> Any:
     """Return the cosine of ``x`` radians; compiled, ``|x|`` must stay below 1e5 or 1e12.
 
     >>> float(cos(0.0)), float(cos(math.inf))
@@ -108,7 +108,7 @@ def _compiled(function: Callable) -> Callable:
         @overload(function, jit_options=_STRICT)
         def choose(x):
             if isinstance(x, types.Integer):
-                return told_apart(lambda x: function(float(x)))
+                return name_by_content(lambda x: function(float(x)))
             return template(CONSTANTS[x]) if x in CONSTANTS else None
 
         return template

@@ -44,6 +44,7 @@ ADABELIEF = ADAM.but("adabelief", eps=1e-16, decoupled=True).using(
     tick=adabelief_tick,
     update=coupled(adabelief),
     idle=(),
+    corrected={"exp_avg": "beta1", "exp_avg_var": "beta2"},
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat s} + \epsilon)",
     source="J. Zhuang et al., AdaBelief optimizer: adapting stepsizes by the belief in observed "
     "gradients, arXiv:2010.07468",

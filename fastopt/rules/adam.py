@@ -101,6 +101,7 @@ ADAM = Rule(
     update=coupled(adam),
     idle=("max_exp_avg_sq",),
     powers=BOTH_POWERS,
+    corrected={"exp_avg": "beta1", "exp_avg_sq": "beta2"},
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat v} + \epsilon)",
     source="D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, arXiv:1412.6980",
 )
@@ -115,6 +116,7 @@ AMSGRAD = Rule(
     tick=adam_tick,
     update=coupled(amsgrad),
     powers=BOTH_POWERS,
+    corrected=ADAM.corrected,
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\max_i \hat v_i} + \epsilon)",
     source="S. J. Reddi, S. Kale and S. Kumar, On the convergence of Adam and beyond, ICLR 2018",
 )

@@ -55,6 +55,7 @@ ADAMAX = Rule(
     tick=adamax_tick,
     update=coupled(adamax),
     powers={"beta1": 1},
+    corrected={"exp_avg": "beta1"},
     formula=r"p \leftarrow p - \alpha \hat m / \max(\beta_2 u, |g| + \epsilon)",
     source="D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, arXiv:1412.6980",
 )

@@ -81,6 +81,7 @@ ADAN = Rule(
     tick=adan_tick,
     update=adan,
     powers={"beta1": 1, "beta2": 3, "beta3": 5},
+    corrected={"exp_avg": "beta1", "exp_avg_diff": "beta2", "exp_avg_sq": "beta3"},
     formula=r"p \leftarrow (p - \alpha (\hat m + \beta_2 \hat w) / (\sqrt{\hat v} + \epsilon)) "
     r"/ (1 + \alpha \lambda)",
     source="X. Xie et al., Adan: adaptive Nesterov momentum algorithm for faster optimizing deep "

@@ -78,6 +78,7 @@ ADEMAMIX = Rule(
     tick=ademamix_tick,
     update=coupled(ademamix),
     powers=BOTH_POWERS,
+    corrected={"exp_avg_fast": "beta1", "exp_avg_sq": "beta2"},
     formula=r"p \leftarrow p - \alpha (\hat m_1 + a m_2) / (\sqrt{\hat v} + \epsilon)",
     source="M. Pagliardini, P. Ablin and D. Grangier, The AdEMAMix optimizer: better, faster, "
     "older, arXiv:2409.03137",

@@ -146,6 +146,9 @@ class Rule:
         Numbers that depend on the options of every step so far, and their positions in the clock.
         They survive any change of options, and stand in state dicts by these names, which are
         torch's where it keeps them too.
+    corrected : dict of str to str
+        Slots that are divided by one less a power in the clock, since they start at zero, and the
+        hyperparameter of it, which is their decay.
     measure : callable, optional
         ``measure(c, g, x) -> a, b`` on one element, in float64: two numbers to be summed over the
         tensor before anything is updated.
@@ -186,6 +189,7 @@ class Rule:
     idle: tuple[str, ...] = ()
     powers: Mapping[str, int] = field(default_factory=dict)
     accumulates: Mapping[str, int] = field(default_factory=dict)
+    corrected: Mapping[str, str] = field(default_factory=dict)
     measure: Callable | None = None
     trust: Callable | None = None
     answer: Callable | None = None
@@ -261,7 +265,7 @@ def begun(source, h, p):
     return 0.0 if source == ZERO else h[source]
 
 
-def begin(source, h, p, slot):
+def begin(source: int, h: tuple[float, ...], p: np.ndarray, slot: np.ndarray) -> None:
     """Fill ``slot`` with what it holds before the first step, in place.
 
     Parameters

@@ -18,7 +18,7 @@ import numpy as np
 from fastopt.errors import StateError, shortened
 from fastopt.rules import Rule
 
-__all__ = ["LAST_STEP", "accumulated", "new_clock", "power_at", "resumed", "rewind", "whole_step"]
+__all__ = ["LAST_STEP", "new_clock", "power_at", "read_sum", "resume_clock", "rewind", "whole_step"]
 
 LAST_STEP = 2**53
 """From here on a float64 has no next step."""
@@ -111,7 +111,7 @@ def whole_step(where: str, value: Any) -> int:
     )
 
 
-def resumed(
+def resume_clock(
     where: str,
     rule: Rule,
     h: tuple[float, ...],
@@ -144,7 +144,7 @@ def resumed(
     --------
     >>> from fastopt.rules import RULES
     >>> rule = RULES["nadam"]
-    >>> resumed("state", rule, rule.pack({"beta2": 0.5}), 2.0, numbers={"mu_product": 0.25})[:3]
+    >>> resume_clock("it", rule, rule.pack({"beta2": 0.5}), 2.0, numbers={"mu_product": 0.25})[:3]
     array([2.  , 0.25, 0.25])
     """
     made = list(rule.clock0(h))
@@ -160,7 +160,7 @@ def resumed(
     elif t:
         made[0] = t
         for name, k in rule.accumulates.items():
-            made[k] = accumulated(where, rule, name, numbers or {})
+            made[k] = read_sum(where, rule, name, numbers or {})
     for name, k in rule.accumulates.items():
         if not made[k] >= 0.0:
             raise StateError(f"{where}: {name!r} must be zero or more; got {made[k]}")
@@ -175,7 +175,7 @@ def _number(value: Any) -> Any:
         return value
 
 
-def accumulated(where: str, rule: Rule, name: str, numbers: Mapping[str, Any]) -> float:
+def read_sum(where: str, rule: Rule, name: str, numbers: Mapping[str, Any]) -> float:
     """Return a number that ``rule`` accumulates, from a state that is loaded.
 
     Raises

@@ -80,6 +80,7 @@ LAMB = Rule(
     tick=lamb_tick,
     update=lamb,
     powers=BOTH_POWERS,
+    corrected=ADAM.corrected,
     formula=r"p \leftarrow p - \alpha \lVert p \rVert / \lVert u \rVert\; u",
     source="Y. You et al., Large batch optimization for deep learning: training BERT in 76 "
     "minutes, arXiv:1904.00962",

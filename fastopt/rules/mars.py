@@ -89,6 +89,7 @@ MARS = Rule(
     tick=mars_tick,
     update=mars,
     powers=BOTH_POWERS,
+    corrected=ADAM.corrected,
     formula=r"c = g_t + \gamma \beta_1 / (1 - \beta_1)\, (g_t - g_{t-1}),\quad "
     r"p \leftarrow p - \alpha \hat m / (\sqrt{\hat v} + \epsilon)",
     source="H. Yuan et al., MARS: unleashing the power of variance reduction for training large "

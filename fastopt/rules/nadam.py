@@ -79,5 +79,6 @@ NADAM = Rule(
     formula=r"p \leftarrow p - \alpha (\bar g + \bar m) / (\sqrt{\hat v} + \epsilon)",
     source="T. Dozat, Incorporating Nesterov momentum into Adam, ICLR 2016 workshop",
     powers={"beta2": 2},
+    corrected={"exp_avg_sq": "beta2"},
     accumulates={"mu_product": 1},
 )

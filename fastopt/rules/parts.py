@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 from fastopt.compile import inlinable
 from fastopt.rules.base import power
@@ -31,7 +32,7 @@ def seen(s, l2, g, p):
 
 
 @functools.cache
-def coupled(plain):
+def coupled(plain: Callable) -> Callable:
     """Return the update of a rule that is written for the gradient as :func:`seen`.
 
     ``c`` starts with ``(s, l2)``. Loops run ``plain`` itself, the attribute of that name, where

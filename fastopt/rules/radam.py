@@ -74,6 +74,7 @@ RADAM = Rule(
     tick=radam_tick,
     update=coupled(radam),
     powers=BOTH_POWERS,
+    corrected=ADAM.corrected,
     formula=r"p \leftarrow p - \alpha r_t \hat m / \sqrt{\hat v}",
     source="L. Liu et al., On the variance of the adaptive learning rate and beyond, "
     "arXiv:1908.03265",

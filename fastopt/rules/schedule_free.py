@@ -156,6 +156,7 @@ SCHEDULE_FREE_ADAMW = Rule(
     tick=schedule_free_adamw_tick,
     update=schedule_free_adamw,
     powers={"beta2": 3},
+    corrected={"exp_avg_sq": "beta2"},
     accumulates=_WEIGHT_SUMS,
     formula=r"y \leftarrow y + c_t (z - y) - \alpha (1 - \beta_1 (1 - c_t)) d,\quad "
     r"d = g / (\sqrt{\hat v} + \epsilon)",

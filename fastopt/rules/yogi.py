@@ -49,6 +49,7 @@ YOGI = _ADAM.using(
     tick=yogi_tick,
     update=coupled(yogi),
     idle=(),
+    corrected={"exp_avg": "beta1"},
     formula=r"v \leftarrow v - (1 - \beta_2)\, \mathrm{sign}(v - g^2)\, g^2",
     source="M. Zaheer et al., Adaptive methods for nonconvex optimization, NeurIPS 2018",
     start={

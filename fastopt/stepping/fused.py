@@ -35,7 +35,7 @@ from fastopt.rules.parts import lerp
 __all__ = [
     "AVERAGE",
     "Extras",
-    "are_asked",
+    "ask_for_extras",
     "averaged",
     "averaging",
     "check_cleared",
@@ -318,7 +318,7 @@ def extras(
     return Extras(factor, clip_value, clears)
 
 
-def are_asked(grad_scale: Any, max_norm: Any, clip_value: Any, clears: bool) -> bool:
+def ask_for_extras(grad_scale: Any, max_norm: Any, clip_value: Any, clears: bool) -> bool:
     """Tell whether options of :meth:`fastopt.Optimizer.step` ask for more than the rule.
 
     Raises
@@ -328,7 +328,7 @@ def are_asked(grad_scale: Any, max_norm: Any, clip_value: Any, clears: bool) -> 
 
     Examples
     --------
-    >>> are_asked(1.0, None, None, False), are_asked(1.0, 5.0, None, False)
+    >>> ask_for_extras(1.0, None, None, False), ask_for_extras(1.0, 5.0, None, False)
     (False, True)
     """
     if max_norm is None and clip_value is None and type(grad_scale) is float and grad_scale == 1.0:

@@ -28,7 +28,7 @@ class Change(NamedTuple):
 
     rule: Rule
     h: tuple[float, ...]
-    seen: tuple | None
+    seen: Any
 
 
 class Group:
@@ -174,7 +174,7 @@ class Group:
         """Check ``options`` and pack them for the kernel."""
         rule, values = self.recipe(self.where, options)
         seen = self.read(options)
-        return Change(rule, rule.pack(values, self.where), seen if _immutable(seen) else None)
+        return Change(rule, rule.pack(values, self.where), seen if _is_immutable(seen) else None)
 
     def is_unchanged(self) -> bool:
         """Tell whether all options in the group's dict are as they were at the last step."""
@@ -277,12 +277,11 @@ def _whole(path: str, suffix: str, key: Any, a: np.ndarray) -> Segment:
     return Segment(path, suffix, a, [Piece(key, a, a.shape, 0, a.size)])
 
 
-def _immutable(values: tuple) -> bool:
+def _is_immutable(value: Any) -> bool:
     """Tell whether equal values now mean equal values always (a 0-d array may change in place)."""
-    return all(
-        _immutable(v) if isinstance(v, tuple) else isinstance(v, float | int | str | np.generic)
-        for v in values
-    )
+    if isinstance(value, tuple):
+        return all(map(_is_immutable, value))
+    return isinstance(value, float | int | str | np.generic)
 
 
 def are_groups(params: Any) -> bool:

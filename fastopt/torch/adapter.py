@@ -18,9 +18,9 @@ from fastopt.stepping.transaction import Transaction
 from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
 from fastopt.torch.groups import Row
-from fastopt.torch.loading import completed, fitted, started_slots
+from fastopt.torch.loading import complete_state, fit_state, initial_slots
 from fastopt.torch.memory import Ranges
-from fastopt.torch.plan import TRIES, Manner, Plan, Stale, names_of, params_of
+from fastopt.torch.plan import TRIES, Plan, Stale, Traits, names_of, params_of
 from fastopt.torch.shards import check_shard, local_of
 from fastopt.torch.tensors import check_tensor
 
@@ -98,7 +98,7 @@ class Optimizer(torch.optim.Optimizer):
             for group in self.param_groups[:1]
             for name in options
         ):
-            self._manner(options).row(0, options)  # defaults that no group has are checked, too
+            self._traits(options).row(0, options)  # defaults that no group has are checked, too
         if self._starts_at_once:
             self._start()
 
@@ -109,9 +109,9 @@ class Optimizer(torch.optim.Optimizer):
         self._clocks: Clocks = {}
         self._incoming: tuple[dict[torch.Tensor, dict[str, Any]], Clocks] | None = None
 
-    def _manner(self, options: Mapping[str, Any]) -> Manner:
+    def _traits(self, options: Mapping[str, Any]) -> Traits:
         names = [name for name in options if name not in _OF_TORCH]
-        return Manner(type(self).__name__, type(self)._recipe, names, self._counts)
+        return Traits(type(self).__name__, type(self)._recipe, names, self._counts)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters with options of their own.
@@ -137,11 +137,11 @@ class Optimizer(torch.optim.Optimizer):
             self._plan = None
 
     def _check_last_group(self) -> None:
-        manner = self._manner(self.defaults)
+        traits = self._traits(self.defaults)
         k, group = len(self.param_groups) - 1, self.param_groups[-1]
-        row = manner.row(k, group)
-        _refuse(manner.where(k), group)
-        names, params = names_of(manner, self.param_groups), params_of(self.param_groups)
+        row = traits.row(k, group)
+        _refuse(traits.where(k), group)
+        names, params = names_of(traits, self.param_groups), params_of(self.param_groups)
         for name, p in zip(names[-len(group["params"]) or len(names) :], group["params"]):
             check_tensor(name, local_of(p))
             check_shard(name, p, row.rule)
@@ -153,13 +153,13 @@ class Optimizer(torch.optim.Optimizer):
 
     def _start(self) -> None:
         """Make the state now, not at the first step, for a class of which torch does so."""
-        manner = self._manner(self.defaults)
+        traits = self._traits(self.defaults)
         for k, group in enumerate(self.param_groups):
-            row = manner.row(k, group)
+            row = traits.row(k, group)
             for p in group["params"]:
                 if not is_lazy(p):
                     step = torch.tensor(0.0, dtype=torch.float32)
-                    self.state[p] = {"step": step, **started_slots(p, row, row.rule.slots)}
+                    self.state[p] = {"step": step, **initial_slots(p, row, row.rule.slots)}
 
     @torch.compiler.disable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -214,7 +214,7 @@ class Optimizer(torch.optim.Optimizer):
             for _ in range(TRIES):
                 plan = self._plan
                 if plan is None or not plan.is_current(self.param_groups):
-                    plan = self._planned()
+                    plan = self._make_plan()
                 self._plan = None  # until a step has shown that it holds
                 try:
                     plan.step(self.state)
@@ -230,23 +230,23 @@ class Optimizer(torch.optim.Optimizer):
     _observed_step = torch.optim.Optimizer.profile_hook_step(_step)
     step.hooked = True  # torch would wrap it otherwise
 
-    def _planned(self) -> Plan:
-        manner = self._manner(self.defaults)
-        return Plan(manner, self.param_groups, self._clocks, self._rows)
+    def _make_plan(self) -> Plan:
+        traits = self._traits(self.defaults)
+        return Plan(traits, self.param_groups, self._clocks, self._rows)
 
-    def _at_rest(self) -> defaultdict[torch.Tensor, Any]:
+    def _state_to_save(self) -> defaultdict[torch.Tensor, Any]:
         """Return the state with what is needed to continue with the same bits, here or in torch."""
         resting: defaultdict[torch.Tensor, Any] = defaultdict(dict)
         for p, entry in self.state.items():
             resting[p] = dict(entry) if isinstance(p, torch.Tensor) else entry
             if p in self._clocks and entry:
                 resting[p]["clock"] = tuple(self._clocks[p][1].tolist())
-        manner = self._manner(self.defaults)
+        traits = self._traits(self.defaults)
         for k, group in enumerate(self.param_groups):
             with contextlib.suppress(HyperparameterError):  # of options that no step could use
-                row = manner.row(k, group)
+                row = traits.row(k, group)
                 resting |= {
-                    p: completed(resting[p], p, row)
+                    p: complete_state(resting[p], p, row)
                     for p in group["params"]
                     if p in self._clocks and p in resting
                 }
@@ -263,7 +263,7 @@ class Optimizer(torch.optim.Optimizer):
             As in torch, the tensors are those of the optimizer, not copies.
         """
         with self._transaction:
-            live, self.state = self.state, self._at_rest()
+            live, self.state = self.state, self._state_to_save()
             try:
                 return super().state_dict()
             finally:
@@ -302,8 +302,8 @@ class Optimizer(torch.optim.Optimizer):
                 f"the state dict has {len(rows)} param groups, but the optimizer has "
                 f"{len(self.param_groups)}"
             )
-        manner = self._manner(self.defaults)
-        names = iter(names_of(manner, self.param_groups))
+        traits = self._traits(self.defaults)
+        names = iter(names_of(traits, self.param_groups))
         incoming, clocks = {}, {}
         for k, (row, group) in enumerate(zip(rows, self.param_groups)):
             where = f"the state dict, param group {k}"
@@ -313,20 +313,20 @@ class Optimizer(torch.optim.Optimizer):
                     f"{len(group['params'])}"
                 )
             _refuse(where, row)
-            own = manner.row(k, {**self.defaults, **row})
+            own = traits.row(k, {**self.defaults, **row})
             for number, p, name in zip(row["params"], group["params"], names):
                 entry = state_dict["state"].get(number, {})
                 where = f"state[{number!r}] ({name})"
                 if "step" in row and entry and "step" not in entry:  # apex counts by group
                     entry = {"step": row["step"], **entry}
                     rows[k] = {key: value for key, value in row.items() if key != "step"}
-                incoming[p], clock = fitted(where, entry, p, own, self._counts)
+                incoming[p], clock = fit_state(where, entry, p, own, self._counts)
                 if clock is not None:
                     clocks[p] = own.rule, clock
         self._incoming = incoming, clocks
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "state": self._at_rest()}
+        return {**super().__getstate__(), "state": self._state_to_save()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         incoming, clocks = self.__dict__.get("_incoming") or (None, {})

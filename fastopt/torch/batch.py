@@ -30,7 +30,7 @@ from fastopt.torch.tensors import (
     slot_dtype,
 )
 
-__all__ = ["Batch", "Clocks", "Stale", "started"]
+__all__ = ["Batch", "Clocks", "Stale", "initial_slot"]
 
 Clocks = dict[torch.Tensor, tuple[Rule, np.ndarray]]
 """For each parameter with state, the rule that steps it and its clock, advanced by the kernel."""
@@ -46,7 +46,7 @@ def _signature(p: torch.Tensor) -> tuple:
     return type(p), p.dtype, p.shape, p.stride(), p.device, p.is_neg()
 
 
-def started(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
+def initial_slot(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -> torch.Tensor:
     """Return a slot as it is before the first step."""
     place = rule.slots.index(name)
     slot, source = empty_slot(p, place), rule.starts[1 + place]
@@ -284,7 +284,7 @@ class Batch:
             if name in kept:
                 fitting = self._fitting(k, name, entry[name])
             else:
-                fitting = started(rule, h, p, name)
+                fitting = initial_slot(rule, h, p, name)
             if fitting is not entry.get(name):
                 entry[name] = fitting
         self.many.clocks[k] = clock

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from fastopt.classes.common import BINDINGS, OF_ARRAYS, constructor
 from fastopt.rules import RULES
 from fastopt.torch.adapter import Lr, Optimizer, Params
-from fastopt.torch.docs import described
+from fastopt.torch.docs import class_docstring
 
 __all__ = ["bind_class", "made_of"]
 
@@ -39,7 +39,7 @@ def bind_class(arrays: type) -> Callable[[T], T]:
     def bind(cls: T) -> T:
         cls.__init__ = constructor(cls.__init__, construct)  # type: ignore[method-assign]
         cls._recipe = staticmethod(binding.recipe)
-        cls.__doc__ = described(cls, arrays, RULES[binding.rule])
+        cls.__doc__ = class_docstring(cls, arrays, RULES[binding.rule])
         return cls
 
     return bind

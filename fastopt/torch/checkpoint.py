@@ -60,7 +60,7 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
     groups = []
     for k, (group, row) in enumerate(zip(opt.param_groups, held["param_groups"])):
         options = {name: v for name, v in row.items() if name not in ("params", "param_names")}
-        plain = _sorted_out(f"{OPTION}/{k}/", "", options, tensors)
+        plain = _collect_tensors(f"{OPTION}/{k}/", "", options, tensors)
         params = {}
         for label, p, number in zip(_labels(k, group), group["params"], row["params"]):
             entry = {PARAM: p.detach(), **held["state"].get(number, {})}
@@ -68,7 +68,7 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
                 raise StateError(
                     f"the clock of parameter '{k}/{label}' has a NaN in it: {entry['clock']}"
                 )
-            params[label] = _sorted_out("", f"/{k}/{label}", entry, tensors)
+            params[label] = _collect_tensors("", f"/{k}/{label}", entry, tensors)
         groups.append(GroupRecord(plain, params))
     record = msgspec.to_builtins(Record(VERSION, type(opt).__name__, groups))
     # As JSON has no infinity and no NaN, Python's own writes words of its own for them.
@@ -106,7 +106,7 @@ def _labels(k: int, group: dict[str, Any]) -> list[str]:
     return labels
 
 
-def _sorted_out(
+def _collect_tensors(
     before: str, after: str, values: dict[str, Any], tensors: dict[str, torch.Tensor]
 ) -> Values:
     """Put tensors where they are written from; return what is none."""

@@ -7,7 +7,7 @@ import re
 
 from fastopt.rules import Rule
 
-__all__ = ["described"]
+__all__ = ["class_docstring"]
 
 _OF_TORCH = {
     "params": "iterable\n    Tensors, ``(name, tensor)`` pairs or param groups; updated in place.",
@@ -56,7 +56,7 @@ References
 """
 
 
-def described(cls: type, arrays: type, rule: Rule) -> str:
+def class_docstring(cls: type, arrays: type, rule: Rule) -> str:
     """Return the docstring of a class over tensors: a line of its own, then what others say.
 
     Parameters

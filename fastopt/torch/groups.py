@@ -10,7 +10,7 @@ import torch
 
 from fastopt.errors import HyperparameterError
 from fastopt.rules import Rule
-from fastopt.rules.clocks import accumulated, resumed, whole_step
+from fastopt.rules.clocks import read_sum, resume_clock, whole_step
 from fastopt.rules.recipes import Recipe
 
 __all__ = ["Change", "Row", "name_of"]
@@ -42,7 +42,7 @@ def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
 
 
-def _is_told(number: float, value: Any) -> bool:
+def _agrees(number: float, value: Any) -> bool:
     """Tell whether a value in the state is a clock's number, rounded to the dtype of the value."""
     if not number >= 0.0:  # which is refused, and not to be hidden
         return True
@@ -145,6 +145,6 @@ class Row:
         elif saved is not None:  # someone wrote to `step`, and what it says counts
             saved = [t, *saved[1:]]
         for name, place in rule.accumulates.items() if saved is not None else ():
-            if name in entry and place < len(saved) and not _is_told(saved[place], entry[name]):
-                saved = [*saved[:place], accumulated(where, rule, name, entry), *saved[place + 1 :]]
-        return resumed(where, rule, self.h, t, saved, entry)
+            if name in entry and place < len(saved) and not _agrees(saved[place], entry[name]):
+                saved = [*saved[:place], read_sum(where, rule, name, entry), *saved[place + 1 :]]
+        return resume_clock(where, rule, self.h, t, saved, entry)

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 
 from fastopt.errors import StateError
-from fastopt.torch.batch import started
+from fastopt.torch.batch import initial_slot
 from fastopt.torch.groups import Row
-from fastopt.torch.shards import check_slot, local_of, placed_as
+from fastopt.torch.shards import check_slot, local_of, place_like
 from fastopt.torch.tensors import empty_slot, scalar_dtype
 
-__all__ = ["completed", "fitted", "started_slots"]
+__all__ = ["complete_state", "fit_state", "initial_slots"]
 
 
-def fitted(
+def fit_state(
     where: str, entry: Mapping[str, Any], p: torch.Tensor, row: Row, counts: bool
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     """Return a copy of the saved state of one parameter, and its clock, if it has any.
@@ -67,11 +67,11 @@ def fitted(
     with torch.no_grad():
         for name in found:
             slot = empty_slot(local_of(p), slots.index(name)).copy_(local_of(entry[name]))
-            copied[name] = placed_as(p, slot)
+            copied[name] = place_like(p, slot)
     return copied, None if lacking else clock
 
 
-def completed(entry: dict[str, Any], p: torch.Tensor, row: Row) -> dict[str, Any]:
+def complete_state(entry: dict[str, Any], p: torch.Tensor, row: Row) -> dict[str, Any]:
     """Return a state to be saved with the slots of an option that was switched on since the step.
 
     They are what the next step would begin with.
@@ -80,13 +80,13 @@ def completed(entry: dict[str, Any], p: torch.Tensor, row: Row) -> dict[str, Any
     if all(found) or not any(found):
         return entry
     lacking = [name for name, is_there in zip(row.rule.slots, found) if not is_there]
-    return entry | started_slots(p, row, lacking)
+    return entry | initial_slots(p, row, lacking)
 
 
-def started_slots(p: torch.Tensor, row: Row, names: Iterable[str]) -> dict[str, torch.Tensor]:
+def initial_slots(p: torch.Tensor, row: Row, names: Iterable[str]) -> dict[str, torch.Tensor]:
     """Return slots as they are before the first step."""
     local = local_of(p)
-    return {name: placed_as(p, started(row.rule, row.h, local, name)) for name in names}
+    return {name: place_like(p, initial_slot(row.rule, row.h, local, name)) for name in names}
 
 
 def _check_slots(

@@ -21,13 +21,13 @@ from fastopt.torch.memory import Ranges, bounds_of
 from fastopt.torch.shards import ShardBatch, check_shard, is_sharded, local_of
 from fastopt.torch.tensors import check_tensor
 
-__all__ = ["Manner", "Plan", "Stale", "names_of"]
+__all__ = ["Plan", "Stale", "Traits", "names_of"]
 
 # How often a step looks again where its tensors are, if each time they are elsewhere than before.
 TRIES = 3
 
 
-class Manner(NamedTuple):
+class Traits(NamedTuple):
     """What distinguishes one optimizer class from another.
 
     Attributes
@@ -68,7 +68,7 @@ class Plan:
 
     Parameters
     ----------
-    manner : Manner
+    traits : Traits
         Of the optimizer's class.
     groups : list of dict
         torch's ``param_groups``.
@@ -84,20 +84,20 @@ class Plan:
     """
 
     def __init__(
-        self, manner: Manner, groups: list[dict[str, Any]], clocks: Clocks, rows: list[Row]
+        self, traits: Traits, groups: list[dict[str, Any]], clocks: Clocks, rows: list[Row]
     ) -> None:
-        self._title, self._groups, self._params = manner.title, list(groups), params_of(groups)
+        self._title, self._groups, self._params = traits.title, list(groups), params_of(groups)
         self._counts = [len(group["params"]) for group in groups]
         known = {id(row.group): row for row in rows}
-        self._rows = [manner.row(k, group, known.get(id(group))) for k, group in enumerate(groups)]
-        self._names = names_of(manner, groups)
+        self._rows = [traits.row(k, group, known.get(id(group))) for k, group in enumerate(groups)]
+        self._names = names_of(traits, groups)
         for name, p in zip(self._names, self._params):
             check_tensor(name, local_of(p))
         for p in set(clocks).difference(self._params):
             del clocks[p]
         self._has_lazy = any(map(is_lazy, self._params))
         self._launch: Launch | None = None
-        self._batches = self._made(clocks, manner.counts)
+        self._batches = self._made(clocks, traits.counts)
         self._pack()
 
     def _made(self, clocks: Clocks, counts: bool) -> list[Batch]:
@@ -203,10 +203,10 @@ class Plan:
         self._pack()
 
 
-def names_of(manner: Manner, groups: list[dict[str, Any]]) -> list[str]:
+def names_of(traits: Traits, groups: list[dict[str, Any]]) -> list[str]:
     """Return how error messages call each parameter."""
     return [
-        name_of(group, manner.where(k), i)
+        name_of(group, traits.where(k), i)
         for k, group in enumerate(groups)
         for i in range(len(group["params"]))
     ]

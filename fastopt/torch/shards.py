@@ -17,7 +17,7 @@ from fastopt.rules import Rule
 from fastopt.torch.batch import Batch, Stale
 from fastopt.torch.tensors import check_gradient
 
-__all__ = ["ShardBatch", "check_shard", "check_slot", "is_sharded", "local_of", "placed_as"]
+__all__ = ["ShardBatch", "check_shard", "check_slot", "is_sharded", "local_of", "place_like"]
 
 
 def is_sharded(t: Any) -> bool:
@@ -31,7 +31,7 @@ def local_of(t: Any) -> Any:
     return t._local_tensor if is_sharded(t) else t
 
 
-def placed_as(p: Any, local: torch.Tensor) -> torch.Tensor:
+def place_like(p: Any, local: torch.Tensor) -> torch.Tensor:
     """Return a DTensor of the shape and placements of ``p``, if it is one, with this local part."""
     if not is_sharded(p):
         return local
@@ -137,7 +137,7 @@ class ShardBatch(Batch):
             after = {
                 key: before[key]
                 if key in before and local_of(before[key]) is value
-                else placed_as(p, value)
+                else place_like(p, value)
                 if key in self.rule.slots
                 else value
                 for key, value in made.items()

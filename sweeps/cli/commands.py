@@ -6,7 +6,6 @@ Data sets, stores and pictures, whose libraries are slow to import, are so insid
 from __future__ import annotations
 
 import io
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,21 +14,27 @@ import typer
 from rich.console import Console
 
 from fastopt.doctor import facts as facts_of_machine
-from fastopt.errors import StoreError
 from sweeps import run
+from sweeps.cli import models as cli_models
 from sweeps.cli import plots as cli_plots
 from sweeps.cli import tables as summary
 from sweeps.cli import tools as cli_tools
+from sweeps.cli.paths import file_to_write
 from sweeps.cli.spec import read_spec
+from sweeps.cli.stored import keep_spec
 from sweeps.common.interrupt import INTERRUPTED, command_line, interruptible
-from sweeps.common.resources import check_path, format_bytes
+from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import errors_as_messages
 from sweeps.results import SUFFIXES, SweepResult
+from sweeps.running.shards import parse_shard
+from sweeps.store import holds_sweep
 from sweeps.studies import command as study_command
 
 __all__ = ["app", "main"]
 
 FAILURES = 3
+
+_writable = file_to_write(*SUFFIXES)
 
 app = typer.Typer(
     name="fastopt",
@@ -39,6 +44,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
 )
+app.add_typer(cli_models.commands)
 app.add_typer(cli_plots.commands)
 app.add_typer(cli_tools.commands)
 app.add_typer(study_command.commands)
@@ -59,26 +65,6 @@ def _jobs(value: int | None) -> int | None:
     return value
 
 
-def _out(path: Path | None) -> Path | None:
-    """Refuse, before hours of work, a file that cannot be written after them."""
-    if path is None:
-        return None
-    try:
-        check_path(path)
-    except StoreError as error:
-        raise typer.BadParameter(str(error)) from None
-    folder = path.absolute().parent
-    if path.suffix not in SUFFIXES:
-        raise typer.BadParameter(f"must end in {' or '.join(SUFFIXES)}; got {str(path)!r}")
-    if path.is_dir():
-        raise typer.BadParameter(f"{str(path)!r} is a folder; name a file in it")
-    if not folder.is_dir():
-        raise typer.BadParameter(f"there is no folder {str(folder)!r}; create it first")
-    if not os.access(folder, os.W_OK):
-        raise typer.BadParameter(f"the folder {str(folder)!r} is not writable")
-    return path
-
-
 @app.command(
     epilog="Examples:\n\n"
     "[bold]fastopt sweep examples/digits.toml[/bold]\n\n"
@@ -92,7 +78,7 @@ def sweep(
     spec: Annotated[Path, typer.Argument(help="TOML file that describes the sweep.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Save all trials to FILE.parquet or FILE.csv.", callback=_out),
+        typer.Option(help="Save all trials to FILE.parquet or FILE.csv.", callback=_writable),
     ] = None,
     store: Annotated[
         Path | None,
@@ -129,14 +115,22 @@ def sweep(
         given = {"n_jobs": jobs, "executor": executor, "shard": shard, "store": store}
         where = {name: value for name, value in given.items() if value is not None}
         if dry_run:
-            console.print(summary.estimate_table(checked.call(run.estimate, **where)))
+            console.print(
+                summary.estimate_table(checked.call(run.estimate, **where), checked.folds)
+            )
             return
+        if store is not None and not holds_sweep(store):  # whatever stops it, its spec is there
+            parse_shard(shard, store)
+            checked.plan()
+            keep_spec(spec, store)
         try:
             result = checked.call(run.sweep, **where, progress=not no_progress)
         except KeyboardInterrupt:  # before the first chunk, or after the last
             _say_how_to_go_on(store)
             raise
-        console.print(summary.result_tables(result))
+        if store is not None:
+            keep_spec(spec, store)
+        console.print(summary.result_tables(result, checked.folds))
         if out is not None:
             console.print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
         if result.info["interrupted"]:
@@ -180,7 +174,7 @@ def status(
 )
 def export(
     store: Store,
-    out: Annotated[Path, typer.Argument(help="FILE.parquet or FILE.csv.", callback=_out)],
+    out: Annotated[Path, typer.Argument(help="FILE.parquet or FILE.csv.", callback=_writable)],
 ) -> None:
     """Write the finished trials of a stored sweep to one file, of any size, in little memory."""
     with errors_as_messages():

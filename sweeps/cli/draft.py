@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from fastopt.errors import FastoptError, SpecError
+from sweeps.cli.toml import quoted
 from sweeps.problems.columns import Column, look_at, refuse_unknown
 from sweeps.problems.table_data import TableData, as_frame, read_table
 from sweeps.problems.targets import read_target
@@ -123,26 +123,21 @@ def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = No
         chosen_by = "rows that choose among the trials"
     said = "".join(f"{name} = {value}  # {chosen_by}" for name, value in parts.items())
     return SPEC.format(
-        file=_toml(Path(data).name)[1:-1],
-        name=_toml(spec.name)[1:-1],
-        stem=_toml(spec.stem)[1:-1],
+        file=quoted(Path(data).name)[1:-1],
+        name=quoted(spec.name)[1:-1],
+        stem=quoted(spec.stem)[1:-1],
         rows=len(table.X),
         features=len(table.X.columns),
-        path=_toml(Path(path).as_posix()),
-        target=_toml(target),
+        path=quoted(Path(path).as_posix()),
+        target=quoted(target),
         about_target=_about_target(table),
-        task=_toml(task),
-        lists="".join(f"{name} = {_toml(value)}\n" for name, value in lists.items() if value),
+        task=quoted(task),
+        lists="".join(f"{name} = {quoted(value)}\n" for name, value in lists.items() if value),
         chosen_by=said,
         about=_about(table, found.dropped),
         batch=min(32, train),
         axis=f"fold = {{ range = {parts['folds']} }}\n" if "folds" in parts else "",
     )
-
-
-def _toml(value: Any) -> str:
-    """Return a text or a list of texts as TOML has them: as JSON, but for one character."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _look(data: Any, target: str | None) -> _Looks:
@@ -199,16 +194,16 @@ def _about_target(table: TableData) -> str:
     classes = table.classes
     if classes is None:
         return f"from {table.y.min():.6g} to {table.y.max():.6g}"
-    named = ", ".join(_toml(str(label))[1:-1] for label in classes[:MOST_SHOWN])
+    named = ", ".join(quoted(str(label))[1:-1] for label in classes[:MOST_SHOWN])
     return f"{len(classes)} classes: {named}{', ...' if len(classes) > MOST_SHOWN else ''}"
 
 
 def _about(table: TableData, dropped: dict[str, str]) -> str:
     """Return comments on the columns: what each is, and why some are left out."""
-    lines = [f"# {_toml(name)} {why}" for name, why in list(dropped.items())[:MOST_SHOWN]]
+    lines = [f"# {quoted(name)} {why}" for name, why in list(dropped.items())[:MOST_SHOWN]]
     kinds = table.kinds
     for kind in dict.fromkeys(kinds.values()):
-        names = [_toml(name)[1:-1] for name in kinds if kinds[name] == kind]
+        names = [quoted(name)[1:-1] for name in kinds if kinds[name] == kind]
         more = f", ... ({len(names)} in all)" if len(names) > MOST_SHOWN else ""
         lines.append(f"# {kind}: {', '.join(names[:MOST_SHOWN])}{more}")
     return "".join(f"{line}\n" for line in lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from rich.console import Console
 from fastopt.errors import SpecError
 from sweeps.analysis.export import draft_of
 from sweeps.analysis.stats import check_choice
+from sweeps.cli.paths import file_to_write
 from sweeps.common.terminal import errors_as_messages
 from sweeps.plots import PLOTS
 from sweeps.plots.style import matplotlib
@@ -24,22 +24,6 @@ __all__ = ["commands"]
 PICTURES = (".png", ".svg", ".pdf")
 
 commands = typer.Typer(rich_markup_mode="rich")
-
-
-def _file(*suffixes: str) -> Callable[[Path | None], Path | None]:
-    """Return a check of an output file that fails before the work, not after it."""
-
-    def checked(path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        folder = path.absolute().parent
-        if path.suffix not in suffixes:
-            raise typer.BadParameter(f"must end in {' or '.join(suffixes)}; got {str(path)!r}")
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise typer.BadParameter(f"there is no writable folder {str(folder)!r}")
-        return path
-
-    return checked
 
 
 def _kinds() -> list[str]:
@@ -69,7 +53,7 @@ def plot(
     ],
     out: Annotated[
         Path,
-        typer.Option(help="The picture: .png, .svg or .pdf.", callback=_file(*PICTURES)),
+        typer.Option(help="The picture: .png, .svg or .pdf.", callback=file_to_write(*PICTURES)),
     ],
     x: Annotated[str | None, typer.Option(help="Axis of the sweep that goes across.")] = None,
     y: Annotated[str | None, typer.Option(help="Axis of the sweep that goes up.")] = None,
@@ -111,7 +95,7 @@ def report(
         Path | None,
         typer.Argument(
             help="The page: FILE.html; here, named after the result, if not given.",
-            callback=_file(".html", ".htm"),
+            callback=file_to_write(".html", ".htm"),
         ),
     ] = None,
     title: Annotated[

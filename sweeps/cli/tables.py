@@ -16,7 +16,7 @@ from sweeps.common.terminal import table
 from sweeps.common.text import format_duration, format_number
 from sweeps.problems import PROBLEMS
 from sweeps.pruned import PrunedResult
-from sweeps.report.facts import SHOWN
+from sweeps.report.facts import shown_of
 from sweeps.results import SweepResult
 
 __all__ = [
@@ -35,8 +35,15 @@ __all__ = [
 BEST = 10
 
 
-def result_tables(result: SweepResult) -> Group:
-    """Show the outcome of a sweep: its best trials, counts, speed and hints."""
+def result_tables(result: SweepResult, folds: int = 0) -> Group:
+    """Show the outcome of a sweep: its best trials, counts, speed and hints.
+
+    Parameters
+    ----------
+    result : SweepResult
+    folds : int
+        How many folds there are, if it was not asked that all trials run on each; else 0.
+    """
     info = result.info
     states = ", ".join(f"{n:,} {state}" for state, n in result.counts.items() if n) or "none"
     lines = [
@@ -53,17 +60,23 @@ def result_tables(result: SweepResult) -> Group:
     hint = edge_message(result)
     if hint:
         lines.append(hint)
+    if folds:
+        lines.append(
+            f"Each configuration was trained on all {folds} folds: no axis is called fold."
+        )
     if info["interrupted"]:
         lines.append("Interrupted: the other trials did not run.")
-    return Group(_best(result), *lines)
+    best = _best_over_folds(result) if "fold" in result.axes and len(result) else _best(result)
+    return Group(best, *lines)
 
 
-def estimate_table(estimate: Any) -> Table:
-    """Show the estimate of a sweep, from :func:`sweeps.estimate`."""
+def estimate_table(estimate: Any, folds: int = 0) -> Table:
+    """Show the estimate of a sweep, from :func:`sweeps.estimate`; ``folds`` as above."""
     return pair_table(
         "Dry run",
         {
             "trials": f"{estimate.n_trials:,}",
+            **({"folds": f"{folds}, all of them for each configuration"} if folds else {}),
             "training steps": f"{estimate.n_steps:,}",
             "time, about": f"{format_duration(estimate.seconds)} (plus compiling, the first time)",
             "memory of data and models": format_bytes(estimate.training),
@@ -196,12 +209,30 @@ def _default(kind: Any) -> str:
 
 
 def _best(result: SweepResult) -> Table:
-    shown = ["trial_id", *result.axes, *(n for n in SHOWN if n in result.metrics)]
-    if result.metric not in shown:
-        shown.append(result.metric)
-    frame = result.best(BEST)[shown].dropna(axis="columns", how="all")
+    frame = result.best(BEST)[["trial_id", *result.axes, *shown_of(result)]]
+    frame = frame.dropna(axis="columns", how="all")
     direction = "smallest" if result.mode == "min" else "largest"
     title = f"Best trials, {direction} {result.metric} first"
     rows = ([format_number(cell) for cell in row] for row in frame.itertuples(index=False))
     # One word a line: ten columns fit in a terminal of 80.
     return table(title, [name.replace("_", "\n") for name in frame.columns], rows, gap=0)
+
+
+def _best_over_folds(result: SweepResult) -> Table:
+    """Lay out the configurations that are best on average, and how far their folds differ."""
+    metrics = shown_of(result)
+    summary = result.over_folds(metrics=metrics).head(BEST)
+    own = result.metric
+    columns = {name: summary[name] for name in result.axes if name != "fold"}
+    columns |= {own: summary[f"mean_{own}"], "standard_error": summary[f"se_{own}"]}
+    columns |= {name: summary[f"mean_{name}"] for name in metrics if name != own}
+    columns |= {"folds": summary[f"n_{own}"], "within_one_error": summary["within_one_se"]}
+    columns = {name: cells for name, cells in columns.items() if not cells.isna().all()}
+    rows = ([_cell(c) for c in row] for row in zip(*(c.tolist() for c in columns.values())))
+    direction = "smallest" if result.mode == "min" else "largest"
+    title = f"Best over folds, {direction} mean {own} first"
+    return table(title, [name.replace("_", "\n") for name in columns], rows, gap=0)
+
+
+def _cell(cell: Any) -> str:
+    return {True: "yes", False: "no"}[cell] if isinstance(cell, bool) else format_number(cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -9,7 +10,7 @@ from typing import Any
 
 from fastopt.errors import SpecError
 
-__all__ = ["read_toml"]
+__all__ = ["quoted", "read_text", "read_toml"]
 
 MOST_BYTES = 1 << 26
 """Bytes of a file that are read: a million values of an axis, written out, take 20 MB."""
@@ -34,7 +35,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     SpecError
         It is missing, no TOML, too long or nested too deeply.
     """
-    text = _text(path)
+    text = read_text(path)
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -49,7 +50,14 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     raise SpecError(f"{path}: line {line}: {what}")
 
 
-def _text(path: str | os.PathLike[str]) -> str:
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Return the text of a file, which :func:`read_toml` parses.
+
+    Raises
+    ------
+    SpecError
+        It is missing, no UTF-8 or too long.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -65,6 +73,15 @@ def _text(path: str | os.PathLike[str]) -> str:
     if len(data) > MOST_BYTES:
         raise SpecError(f"{path}: has more than {MOST_BYTES:,} bytes; is it a spec?")
     return text
+
+
+def quoted(value: Any) -> str:
+    r"""Return a text or a list of texts as TOML has them: as JSON, but for one character.
+
+    >>> print(quoted('a "b"'), quoted(["é"]))
+    "a \"b\"" ["é"]
+    """
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _deepest(text: str) -> int:

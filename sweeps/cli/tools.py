@@ -12,6 +12,8 @@ from rich.console import Console
 from fastopt.errors import writable
 from sweeps.cli import bench as measure
 from sweeps.cli import tables as summary
+from sweeps.cli.draft import draft_spec
+from sweeps.cli.paths import file_to_write
 from sweeps.common.terminal import errors_as_messages
 
 __all__ = ["TEMPLATE", "commands"]
@@ -49,21 +51,43 @@ seed = {{ range = 3 }}
 """The spec that ``fastopt init`` writes, with the file's name left out."""
 
 
-@commands.command(epilog="Example: [bold]fastopt init first.toml[/bold]", rich_help_panel="Start")
+@commands.command(
+    epilog="Examples:\n\n"
+    "[bold]fastopt init first.toml[/bold]\n\n"
+    "[bold]fastopt init --data wine.csv[/bold]\n\n"
+    "[bold]fastopt init specs/wine.toml --data wine.csv --target quality[/bold]",
+    rich_help_panel="Start",
+)
 def init(
-    spec: Annotated[Path, typer.Argument(help="The file to write: FILE.toml.")] = Path(
-        "sweep.toml"
-    ),
+    spec: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The file to write: FILE.toml; sweep.toml, or named after the data, if not given."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A table to learn from: FILE.csv or FILE.parquet, which is looked at."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="The column to predict; the last one of the table if not given."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a commented spec to start from."""
+    """Write a commented spec to start from: of digits, or of a table of yours."""
     with errors_as_messages():
+        if target is not None and data is None:
+            raise typer.BadParameter("--target names a column of a table: give --data FILE.csv")
+        spec = spec or Path(f"{data.stem if data else 'sweep'}.toml")
         if spec.suffix != ".toml":
             raise typer.BadParameter(f"a spec is a .toml file; got {str(spec)!r}")
+        file_to_write(".toml")(spec)
         if spec.exists() and not force:
             raise typer.BadParameter(f"{str(spec)!r} is there already; --force replaces it")
         name = writable(str(spec))
-        spec.write_text(TEMPLATE.format(name=name), encoding="utf-8")
+        text = TEMPLATE.format(name=name) if data is None else draft_spec(data, spec, target)
+        spec.write_text(text, encoding="utf-8")
     typer.echo(f"Wrote {name}. Run it: fastopt sweep {name}")
 
 

@@ -34,7 +34,7 @@ class Block:
 
     def constants(self) -> Any:
         """Return what the kernel takes beside the trials."""
-        return trial.linked(self.problem, self.rule)
+        return trial.linked(self.problem, self.rule, self.trials.settings, self.trials.watch)
 
     def kept(self, n: int) -> Kept:
         """Return room for the states of ``n`` paused trials; their counters are zero."""

@@ -230,31 +230,50 @@ def of_rule(rule: Rule, dtype: Any) -> tuple[int, ...]:
 
 
 @functools.cache
-def of_engine(recording: Callable, dtype: Any) -> tuple[int, ...]:
+def of_engine(recording: Callable, dtype: Any, used: frozenset[str]) -> tuple[int, ...]:
     """Return the addresses of what the kernel of trials does beside descending.
 
-    They depend on the dtype at most; in the kernel they took half of the time to compile it.
+    They depend on the dtype at most; in the kernel they took half of the time to compile it. Those
+    of :data:`OPTIONAL` that are not used are 0, and not compiled.
     """
     flat, whole, real = types.Array(dtype, 1, "C"), types.int64, types.float64
     table, curves = types.Array(real, 2, "C"), types.Array(real, 3, "C")
     counters, settings, none = from_dtype(COUNTERS), from_dtype(SETTINGS), types.none
     watched = counters, NUMBERS, settings, tuple_type(Watch), table, curves
+    taken = {
+        "clip": (flat, real),
+        "note_gradient": (counters, NUMBERS, flat, whole),
+        "note_move": (counters, flat, flat),
+        "penalize": (flat, flat, real, WORDS),
+        "shrink": (types.Array(dtype, 2, "C"), real, WORDS),
+    }
     return (
         scale_address(),
         address_of(kernel(ordering), none, WORDS, whole, whole, whole),
         address_of(kernel(recording), whole, whole, whole, *watched),
-        address_of(kernel(clipping), none, flat, real),
-        address_of(kernel(measuring_gradients), none, counters, NUMBERS, flat, whole),
-        address_of(kernel(measuring_moves), none, counters, flat, flat),
-        address_of(kernel(penalizing), none, flat, flat, real, WORDS),
-        address_of(kernel(shrinking), none, types.Array(dtype, 2, "C"), real, WORDS),
+        *(
+            address_of(kernel(template), none, *taken[name]) if name in used else 0
+            for name, template in OPTIONAL.items()
+        ),
     )
 
 
-def linked(recording: Callable, problem: DataProblem, rule: Rule) -> Links:
-    """Compile what is not compiled yet; return all links."""
+OPTIONAL: dict[str, Callable] = {
+    "clip": clipping,
+    "note_gradient": measuring_gradients,
+    "note_move": measuring_moves,
+    "penalize": penalizing,
+    "shrink": shrinking,
+}
+"""Name in :class:`Links` -> template of what only some trials do, in their order there."""
+
+
+def linked(
+    recording: Callable, problem: DataProblem, rule: Rule, used: frozenset[str] = frozenset()
+) -> Links:
+    """Compile what is not compiled yet; return all links, of :data:`OPTIONAL` those in use."""
     *functions, words = own(problem)
     X, y = numba.typeof(problem.X), numba.typeof(problem.y)
-    engine, rule_links = of_engine(recording, X.dtype), of_rule(rule, X.dtype)
+    engine, rule_links = of_engine(recording, X.dtype, used), of_rule(rule, X.dtype)
     addresses = *engine, *of_problem(*functions, X, y), *rule_links
     return Links._make((*addresses, words, problem.penalised))

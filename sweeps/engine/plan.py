@@ -364,7 +364,7 @@ def best_end(metric: Any) -> str:
     >>> best_end("val_accuracy"), best_end("train_loss")
     ('max', 'min')
     """
-    measured = str(metric).partition("_")[2]
+    measured = metric.partition("_")[2] if isinstance(metric, str) else ""
     return METRICS_OF_PROBLEMS[measured].mode if measured in METRICS_OF_PROBLEMS else "min"
 
 

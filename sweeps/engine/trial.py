@@ -317,6 +317,14 @@ def diverge(i, s, t, step):
     return True
 
 
-def linked(problem: DataProblem, rule: Rule) -> callees.Links:
-    """Return what the kernel takes beside the trials of this problem and rule; compile it first."""
-    return callees.linked(recording, problem, rule)
+def linked(problem: DataProblem, rule: Rule, settings: np.ndarray, watch: Watch) -> callees.Links:
+    """Return what the kernel takes beside these trials; compile it first."""
+    does = {
+        "clip": (settings["clip_norm"] < np.inf).any(),
+        "note_gradient": watch.grad_norm >= 0 or watch.grad_variance >= 0,
+        "note_move": watch.update_norm >= 0,
+        "penalize": settings["l2"].any(),
+        "shrink": settings["l1"].any(),
+    }
+    used = frozenset(name for name, some in does.items() if some)
+    return callees.linked(recording, problem, rule, used)

@@ -25,7 +25,7 @@ import pandas as pd
 from fastopt.errors import ArrayError, ArrayTypeError, shortened
 from sweeps.problems.arrays import refuse_mask
 
-__all__ = ["Category", "Columns", "Gap", "Number", "scaling_of"]
+__all__ = ["Category", "Columns", "Gap", "Number", "as_table", "scaling_of"]
 
 Value = str | int | float | bool | None
 
@@ -136,7 +136,7 @@ class Columns(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True)
             A number is missing where nothing fills it in, infinite, or text; or a category is
             refused. The message has row and column.
         """
-        table = _as_table(X)
+        table = as_table(X)
         if table.shape[1] != self.n_columns:
             raise ArrayError(f"X has {table.shape[1]} columns; it must have {self.n_columns}")
         out = np.zeros((len(table), self.width))
@@ -191,7 +191,7 @@ def _name(column: int, names: Sequence[str] | None) -> str:
     return f"column {column if names is None else shortened(names[column])}"
 
 
-def _as_table(X: Any) -> Any:
+def as_table(X: Any) -> Any:
     """Return a DataFrame, or an array of two dimensions."""
     if isinstance(X, pd.DataFrame):
         return X

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from sklearn.svm import LinearSVC
 
 from fastopt.errors import SpecError
 from sweeps.models.columns import Columns, Number
+from sweeps.problems.columns import as_features
 
 __all__ = ["ACTIVATIONS", "estimator"]
 
@@ -29,8 +31,11 @@ def estimator(model: Any) -> Any:
         if model.feature_names is not None:
             fitted.feature_names_in_ = np.array(model.feature_names, object)
         return fitted
-    before = _transformer(model)
-    return Pipeline([("preprocess", before), ("model", fitted)])
+    steps = [("preprocess", _transformer(model)), ("model", fitted)]
+    if model.kinds is not None:
+        read = functools.partial(as_features, kinds=model.kinds)
+        steps.insert(0, ("read", FunctionTransformer(read)))
+    return Pipeline(steps)
 
 
 def _has_layers(model: Any) -> bool:

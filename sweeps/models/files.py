@@ -39,13 +39,14 @@ LABELS = re.compile(r"\|b1|[<>]?[iuf][1248]|\|[iu]1|[<>]?U\d{1,5}|\|S\d{1,5}|[<>
 
 
 class Parts(NamedTuple):
-    """What a model is made of, in the order of its constructor."""
+    """What a model is made of, by the names of its constructor."""
 
     network: Network
     classes: np.ndarray | None
     preprocess: Any
     feature_names: list[str] | None
     target_name: str | None
+    kinds: Mapping[str, str] | None
     about: Mapping[str, Any]
 
 
@@ -54,6 +55,17 @@ class Labels(msgspec.Struct, forbid_unknown_fields=True):
 
     dtype: str
     values: list[bool | int | float | str]
+
+
+class About(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What is told of a model; all of it may be missing."""
+
+    problem: str = ""
+    trial_id: int | None = None
+    params: dict[str, bool | int | float | str | None] = {}
+    metrics: dict[str, float] = {}
+    refitted_rows: int | None = None
+    na_values: list[str] = []  # words of the table that stand for missing cells
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,7 +82,8 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
     preprocess: Columns | None
     feature_names: list[str] | None
     target_name: str | None
-    about: dict[str, Any]
+    kinds: dict[str, str] | None
+    about: About
 
 
 def write(path: Path, parts: Parts) -> Path:
@@ -88,7 +101,8 @@ def write(path: Path, parts: Parts) -> Path:
         preprocess=None if preprocess is None else columns_of(preprocess),
         feature_names=parts.feature_names,
         target_name=parts.target_name,
-        about=dict(parts.about),
+        kinds=None if parts.kinds is None else dict(parts.kinds),
+        about=_about(parts.about),
     )
     text = msgspec.json.encode(record).decode()
     tensors = {
@@ -133,6 +147,13 @@ def _flat(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, tuple, 
 def _names(sizes: Any) -> list[str]:
     """Return the names of the weights and biases of layers of these widths."""
     return [f"layers.{k}.{part}" for k in range(len(sizes) - 1) for part in ("weight", "bias")]
+
+
+def _about(told: Mapping[str, Any]) -> About:
+    try:
+        return msgspec.convert(dict(told), About)
+    except msgspec.ValidationError as error:
+        raise SpecError(f"model.about cannot be saved: {error}") from error
 
 
 def _own_version() -> str:
@@ -198,9 +219,12 @@ def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
     names = record.feature_names
     if names is not None and (len(names) != inputs or len(set(names)) != inputs):
         raise StateError(f"there are {inputs} columns, and other names of them: {shortened(names)}")
+    if record.kinds is not None and [*record.kinds] != names:
+        raise StateError(f"what columns hold is told of others: {shortened([*record.kinds])}")
     theta = np.concatenate([tensors[name].reshape(-1) for name in _names(record.sizes)])
     facts = tuple(record.sizes), record.activation, record.loss, record.constants
-    return Parts(Network(theta, *facts), classes, columns, names, record.target_name, record.about)
+    told = record.target_name, record.kinds, msgspec.to_builtins(record.about)
+    return Parts(Network(theta, *facts), classes, columns, names, *told)
 
 
 def _check_names(record: Record) -> None:

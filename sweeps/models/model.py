@@ -39,6 +39,9 @@ class Model(Predictor):
         Columns of the table that it was trained with.
     target_name : str, optional
         The column that it predicts, which tables may have, and which is left out.
+    kinds : dict of str to str, optional
+        Of a table: what each column holds, see :mod:`sweeps.problems.columns`. It is read so, and
+        other columns do not matter.
     about : dict, optional
         What is told of it: ``problem``, ``trial_id``, ``params`` and ``metrics``.
 
@@ -61,11 +64,12 @@ class Model(Predictor):
         preprocess: Any = None,
         feature_names: Sequence[str] | None = None,
         target_name: str | None = None,
+        kinds: Mapping[str, str] | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
         self.network, self.classes, self.preprocess = network, classes, preprocess
         self.feature_names = None if feature_names is None else list(feature_names)
-        self.target_name = target_name
+        self.target_name, self.kinds = target_name, None if kinds is None else dict(kinds)
         self.about = dict(about or {})
 
     def _linked(self, X: Any) -> np.ndarray:
@@ -115,7 +119,8 @@ class Model(Predictor):
         """
         network = self.network
         names = self.feature_names, self.target_name
-        return features_of(X, self.preprocess, *names, network.sizes[0], network.theta.dtype)
+        made = network.sizes[0], network.theta.dtype
+        return features_of(X, self.preprocess, *names, *made, self.kinds)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the confidence in each class, as scikit-learn's classifiers do.
@@ -290,8 +295,8 @@ class Model(Predictor):
         >>> again.predict([[5.1, 3.5, 1.4, 0.2]]) == model.predict([[5.1, 3.5, 1.4, 0.2]])
         array([ True])
         """
-        fields = self.classes, self.preprocess, self.feature_names, self.target_name, self.about
-        return files.write(check_path(path), files.Parts(self.network, *fields))
+        parts = files.Parts(*(getattr(self, name) for name in files.Parts._fields))
+        return files.write(check_path(path), parts)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:
@@ -310,9 +315,7 @@ class Model(Predictor):
         Traceback (most recent call last):
         FileNotFoundError: ...
         """
-        network, *fields = files.read(check_path(path))
-        names = "classes", "preprocess", "feature_names", "target_name", "about"
-        return cls(network, **dict(zip(names, fields)))
+        return cls(**files.read(check_path(path))._asdict())
 
     def summary(self) -> str:
         """Return what it is, in lines of text: layers, loss, columns, trial and figures.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastopt.errors import ArrayError, ArrayTypeError, did_you_mean, shortened
-from sweeps.models.columns import Columns
+from sweeps.models.columns import Columns, as_table
 from sweeps.problems.arrays import as_dataset, cast
+from sweeps.problems.columns import as_features
 
 __all__ = ["features_of", "in_order"]
 
@@ -22,6 +23,7 @@ def features_of(
     target: str | None,
     width: int,
     dtype: np.dtype,
+    kinds: Mapping[str, str] | None = None,
 ) -> np.ndarray:
     """Return a table preprocessed, in the dtype of the network, C-contiguous.
 
@@ -36,6 +38,8 @@ def features_of(
     width : int
         Inputs of the network.
     dtype : dtype
+    kinds : mapping, optional
+        Of a table: what each column holds, by which it is read as that of training was.
 
     Raises
     ------
@@ -47,7 +51,10 @@ def features_of(
     >>> features_of([[1, 2]], None, None, None, 2, np.dtype("float32"))
     array([[1., 2.]], dtype=float32)
     """
-    X = in_order(X, names, target)
+    if kinds is None or names is None:
+        X = in_order(X, names, target)
+    else:
+        X = as_features(_framed(X, names), kinds)
     if isinstance(preprocess, Columns):
         made = preprocess.transform(X, names)
     elif preprocess is None:
@@ -59,7 +66,21 @@ def features_of(
     return cast("X", made, dtype, told=False)
 
 
-def in_order(X: Any, names: Sequence[str] | None, target: str | None) -> Any:
+def _framed(X: Any, names: Sequence[str]) -> pd.DataFrame:
+    """Return a table with these columns; others that it has do not matter, as in training."""
+    if isinstance(X, pd.DataFrame):
+        frame = X.rename(columns=str)
+        known = frame.columns.isin(names)
+        return in_order(frame.loc[:, known], names, None, [*frame.columns[~known]])
+    array = as_table(X)
+    if array.shape[1] != len(names):
+        raise ArrayError(f"X has {array.shape[1]} columns; it must have {len(names)}")
+    return pd.DataFrame(array, columns=list(names))
+
+
+def in_order(
+    X: Any, names: Sequence[str] | None, target: str | None, others: Sequence[str] = ()
+) -> Any:
     """Return a DataFrame's columns as they were in training, found by their names.
 
     >>> import pandas as pd
@@ -73,7 +94,7 @@ def in_order(X: Any, names: Sequence[str] | None, target: str | None) -> Any:
     if missing:
         raise ArrayError(
             f"X lacks the column{'s' * (len(missing) > 1)} {_listed(missing)}"
-            f"{did_you_mean(missing[0], map(str, given))}; the model was trained with "
+            f"{did_you_mean(missing[0], map(str, [*given, *others]))}; the model was trained with "
             f"{_listed(names)}"
         )
     unknown = [name for name in given if name not in set(names)]

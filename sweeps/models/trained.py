@@ -63,7 +63,18 @@ def model_of(
     if before is None and problem.mean is not None and problem.scale is not None:
         before = scaling_of(problem.mean, problem.scale)
     facts = {"problem": problem.name, **(about or {})}
-    return Model(network, classes=problem.classes, preprocess=before, about=facts)
+    names = problem.feature_names
+    if names is None:  # what was fitted to a table knows its columns
+        names = getattr(before, "feature_names_in_", None)
+    return Model(
+        network,
+        classes=problem.classes,
+        preprocess=before,
+        feature_names=names,
+        target_name=problem.target_name,
+        kinds=None if problem.recipe is None else problem.recipe.kinds,
+        about=facts,
+    )
 
 
 def best_model(result: Table, trial_id: int | None = None, *, refit: bool = False) -> Model:

@@ -100,7 +100,7 @@ def heatmap(
     panels = found.value[None] if facet is None else found.value
     places = _panels(found, facet, ax)
     mode = mode_of(result, metric)
-    (norm, beyond), best = colour_norm(found.value, mode), _best_cell(found.value, mode)
+    (norm, beyond), best = colour_norm(found.value, mode), found.best
     cmap = matplotlib().colormaps["viridis_r" if mode == "min" else "viridis"]
     mesh = None
     for k, (place, value) in enumerate(zip(places, panels)):
@@ -225,13 +225,6 @@ def _panels(found: Cells, facet: str | None, ax: Any) -> list[Any]:
     for spare in places.ravel()[count:]:
         figure.delaxes(spare)
     return list(places.ravel()[:count])
-
-
-def _best_cell(value: np.ndarray, mode: str) -> tuple[int, ...] | None:
-    if np.isnan(value).all():
-        return None
-    flat = np.nanargmin(value) if mode == "min" else np.nanargmax(value)
-    return tuple(map(int, np.unravel_index(flat, value.shape)))
 
 
 def _draw_cells(ax: Any, found: Cells, value: np.ndarray, cmap: Any, norm: Any) -> Any:

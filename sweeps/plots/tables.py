@@ -63,11 +63,15 @@ class Cells:
         The metric, NaN where no trial counts.
     diverged : array of the same shape
         Share of the trials that diverged, among those that ran to their end; NaN without any.
+    best : tuple of int, optional
+        The cell of the best value; of equal ones, that of the earliest trial, as where results are
+        ranked.
     """
 
     axes: tuple[Axis, ...]
     value: np.ndarray
     diverged: np.ndarray
+    best: tuple[int, ...] | None
 
     @property
     def lost(self) -> np.ndarray:
@@ -159,7 +163,17 @@ def tabulate(result: Table, axes: Sequence[Axis], pooled: Pool, over: str) -> Ce
         value = np.full(size, math.inf if smallest else -math.inf)
         (np.minimum if smallest else np.maximum).at(value, cells, score)
         value[np.isinf(value)] = math.nan
-    return Cells(tuple(axes), value.reshape(shape), share.reshape(shape))
+    best = _best_cell(value, cells, value[cells] if over == "mean" else score, pooled.mode)
+    where_best = None if best is None else tuple(map(int, np.unravel_index(best, shape)))
+    return Cells(tuple(axes), value.reshape(shape), share.reshape(shape), where_best)
+
+
+def _best_cell(value: np.ndarray, cells: np.ndarray, score: np.ndarray, mode: str) -> int | None:
+    """Return the first of ``cells`` whose value, and whose own score, is the best of all."""
+    if np.isnan(value).all():
+        return None
+    top = np.nanmin(value) if mode == "min" else np.nanmax(value)
+    return int(cells[np.argmax((value[cells] == top) & (score == top))])
 
 
 def varying_axes(result: Table) -> list[str]:

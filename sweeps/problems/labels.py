@@ -12,6 +12,7 @@ import pandas as pd
 
 from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning, shortened
 from sweeps.problems.arrays import cast, numbers_of, refuse_gaps, refuse_mask
+from sweeps.problems.losses import find_loss
 
 __all__ = ["classes_of", "is_classification", "measured", "numbered", "plain", "ravelled"]
 
@@ -216,9 +217,9 @@ def classes_of(loss: str, y: np.ndarray) -> np.ndarray:
         raise ArrayError(
             f"{loss} needs labels of two classes or more; all of y is {_shown(classes.tolist()[0])}"
         )
-    if loss == "logistic" and len(classes) > 2:
+    if find_loss(loss).task == "binary" and len(classes) > 2:
         raise ArrayError(
-            f"logistic needs labels of two classes; got {len(classes)}: {_few(classes)}. For more "
+            f"{loss} needs labels of two classes; got {len(classes)}: {_few(classes)}. For more "
             'there is loss="softmax_cross_entropy"'
         )
     return classes

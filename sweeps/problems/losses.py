@@ -76,7 +76,10 @@ def softmax_cross_entropy(z, y, weights, constants):
         top = z[i, 0]
         for j in range(1, classes):
             top = z[i, j] if z[i, j] > top else top
-        loss -= weighed(z[i, label_of(y, i)] - top, weights, i)
+        if y.ndim == 1:  # no weights; of the two tests, the one that removes either branch
+            loss -= z[i, y[i]] - top
+        else:
+            loss -= weights[i] * (z[i, int(y[i, 0])] - top)
         for j in range(classes):
             z[i, j] -= top
     flat = z.reshape(z.size)
@@ -97,8 +100,10 @@ def softmax_cross_entropy(z, y, weights, constants):
         share = z.dtype.type(1) / total
         for j in range(classes):
             z[i, j] *= share
-        z[i, label_of(y, i)] -= z.dtype.type(1)
-        if weights is not None:
+        if y.ndim == 1:
+            z[i, y[i]] -= z.dtype.type(1)
+        else:
+            z[i, int(y[i, 0])] -= z.dtype.type(1)
             weigh(z[i], weights[i])
     return loss + math.log(odds)
 
@@ -354,36 +359,35 @@ LINKS: dict[str, Callable] = {
 }  # fmt: skip
 """Name -> what turns outputs into predictions, in place; ``sign`` is that of ``x - 0.5`` then."""
 
-_SOFTMAX = largest_score, "classification", "softmax"
-_logistic = of_each_output(pointwise.logistic, averaged=False)
+
+def _of_classes(function: Callable, **constants: float) -> Loss:
+    row = largest_score, "classification", "softmax"
+    return Loss(function, *row, constants, at_zero=softmax_cross_entropy)
+
+
+def _of_labels(unit: Callable, link: str, task: str = "binary") -> Loss:
+    hits = all_scores if task == "multilabel" else positive_score
+    return Loss(of_each_output(unit, averaged=False), hits, task, link)
+
+
+def _of_numbers(unit: Callable, link: str, targets: str = "any", **constants: float) -> Loss:
+    function = of_each_output(unit, averaged=True)
+    return Loss(function, none, "regression", link, constants, targets)
+
 
 LOSSES: dict[str, Loss] = {
-    **{
-        name: Loss(function, *_SOFTMAX, constants, "any", softmax_cross_entropy)
-        for name, function, constants in (
-            ("softmax_cross_entropy", smoothed_cross_entropy, {"label_smoothing": 0.0}),
-            ("focal", focal, {"focusing": 2.0}),
-        )
-    },
-    "logistic": Loss(_logistic, positive_score, "binary", "sigmoid"),
-    "hinge": Loss(
-        of_each_output(pointwise.hinge, averaged=False), positive_score, "binary", "sign"
-    ),
-    "squared_hinge": Loss(
-        of_each_output(pointwise.squared_hinge, averaged=False), positive_score, "binary", "sign"
-    ),
-    "multilabel": Loss(_logistic, all_scores, "multilabel", "sigmoid"),
-    **{
-        name: Loss(of_each_output(unit, averaged=True), none, "regression", link, *more)
-        for name, unit, link, *more in (
-            ("squared_error", pointwise.squared, "identity"),
-            ("absolute_error", pointwise.absolute, "identity"),
-            ("huber", pointwise.huber, "identity", {"delta": 1.0}),
-            ("quantile", pointwise.pinball, "identity", {"quantile": 0.5}),
-            ("poisson", pointwise.poisson, "exp", {}, "nonnegative"),
-            ("gamma", pointwise.gamma, "exp", {}, "positive"),
-            ("tweedie", pointwise.tweedie, "exp", {"variance_power": 1.5}, "nonnegative"),
-        )
-    },
+    "softmax_cross_entropy": _of_classes(smoothed_cross_entropy, label_smoothing=0.0),
+    "focal": _of_classes(focal, focusing=2.0),
+    "logistic": _of_labels(pointwise.logistic, "sigmoid"),
+    "hinge": _of_labels(pointwise.hinge, "sign"),
+    "squared_hinge": _of_labels(pointwise.squared_hinge, "sign"),
+    "multilabel": _of_labels(pointwise.logistic, "sigmoid", "multilabel"),
+    "squared_error": _of_numbers(pointwise.squared, "identity"),
+    "absolute_error": _of_numbers(pointwise.absolute, "identity"),
+    "huber": _of_numbers(pointwise.huber, "identity", delta=1.0),
+    "quantile": _of_numbers(pointwise.pinball, "identity", quantile=0.5),
+    "poisson": _of_numbers(pointwise.poisson, "exp", "nonnegative"),
+    "gamma": _of_numbers(pointwise.gamma, "exp", "positive"),
+    "tweedie": _of_numbers(pointwise.tweedie, "exp", "nonnegative", variance_power=1.5),
 }
 """Name -> loss."""

@@ -267,7 +267,8 @@ def plain_function(metric: Any) -> types.FunctionType:
 @functools.cache
 def _bound(name: str, place: int) -> Callable:
     row = METRICS[name]
-    function, at = row.function, row.at
+    function: Any = row.function
+    at: Any = row.at
 
     @jitable
     def measure(outputs, y, weights, constants):
@@ -275,7 +276,7 @@ def _bound(name: str, place: int) -> Callable:
 
     @jitable
     def measure_at(outputs, y, weights, constants):
-        return at(outputs, y, weights, constants[place])  # type: ignore[misc]  # there is a place
+        return at(outputs, y, weights, constants[place])
 
     return measure if place < 0 else measure_at
 

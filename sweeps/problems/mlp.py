@@ -278,7 +278,7 @@ def _functions(
     loss: str, simpler: bool, weighted: bool, measures: tuple[Callable, ...], activation: str
 ) -> Functions:
     row = LOSSES[loss]
-    output_loss = row.at_zero if simpler and row.at_zero is not None else row.function
+    output_loss: Any = row.at_zero if simpler else row.function
     right = row.hits
     forward, backward = passes(activation)
     weights_of = last_column if weighted else no_weights

@@ -70,10 +70,12 @@ def heatmaps(result: Table) -> dict[str, Any] | None:
         for with_seed in {False, SEED in names}
     }
     tables: dict[str, Any] = {}
+    best = {}
     for (i, x), (j, y) in itertools.combinations(enumerate(axes), 2):
         for metric, over in itertools.product(metrics, OVER):
             found = tabulate(result, (y, x), pools[metric, SEED in (x.name, y.name)], over)
             tables[f"{i},{j},{metric},{over}"] = _rounded(found.value)
+            best[f"{i},{j},{metric},{over}"] = found.best
         share = _rounded(found.diverged)
         tables |= {f"{i},{j},{SHARE},{over}": share for over in OVER[:1]}
     return {
@@ -82,6 +84,7 @@ def heatmaps(result: Table) -> dict[str, Any] | None:
         "over": list(OVER),
         "share": SHARE,
         "tables": tables,
+        "best": best,
     }
 
 

@@ -15,11 +15,23 @@ from sweeps.plots.axes import axis_of, label_of
 from sweeps.plots.tables import SEED, table_of_axes, varying_axes
 from sweeps.plots.tuned import over_seeds
 
-__all__ = ["SHOWN", "best", "diagnosis", "lead", "summary"]
+__all__ = ["best", "diagnosis", "lead", "shown_of", "summary"]
 
 BEST = 15
-SHOWN = ("train_loss", "test_loss", "test_accuracy", "steps_to_target")
+SHOWN = ("train_loss", "val_loss", "val_accuracy", "test_loss", "test_accuracy", "steps_to_target")
 """What is shown of a trial beside its axes and the metric of the sweep, where it has that."""
+
+
+def shown_of(result: Table) -> list[str]:
+    """Return the metrics that are shown of trials: not those of test rows where others choose.
+
+    Who looks at the test rows of all trials chooses by them.
+    """
+    chosen = any(name.startswith("val_") for name in result.metrics)
+    names = [n for n in SHOWN if n in result.metrics and not (chosen and n.startswith("test_"))]
+    return names if result.metric in names else [*names, result.metric]
+
+
 Text = tuple[list[str], list[list[str]]]
 
 
@@ -58,7 +70,7 @@ def best(result: Table) -> list[tuple[str, str, str, Text]]:
 
 def best_trials(result: Table) -> Text:
     """Return header and rows of the table of the best trials, as text."""
-    measured = [name for name in result.metrics if name in SHOWN or name == result.metric]
+    measured = shown_of(result)
     return _table(result.best(BEST)[["trial_id", *varying_axes(result), *measured]])
 
 

@@ -42,10 +42,11 @@
   const heat = data.heatmaps;
   const names = heat ? heat.axes.map((axis) => axis.name) : [];
   const turned = (table) => table[0].map((_, j) => table.map((row) => row[j]));
+  const isTurned = (x, y) => names.indexOf(x) > names.indexOf(y);
+  const keyOf = (x, y, metric, over) => `${[names.indexOf(x), names.indexOf(y)].sort((a, b) => a - b)},${metric},${over}`;
   const lookUp = (x, y, metric, over) => {
-    const [i, j] = [names.indexOf(x), names.indexOf(y)];
-    const table = heat.tables[`${Math.min(i, j)},${Math.max(i, j)},${metric},${over}`];
-    return i < j ? table : turned(table);
+    const table = heat.tables[keyOf(x, y, metric, over)];
+    return isTurned(x, y) ? turned(table) : table;
   };
   const scaleOf = (values) => {
     const known = values.flat().filter((v) => v !== null);
@@ -126,14 +127,12 @@
         colorbar: { title: { text: narrow() ? "" : safe(share ? metric : `${over} ${metric}`), side: "right" },
           thickness: 14, outlinewidth: 0, ...ticks(scale) } },
     ];
-    let best = null;
-    values.forEach((row, i) => row.forEach((v, j) => {
-      if (v !== null && (best === null || (good === "min" ? v < best.v : v > best.v))) best = { v, i, j };
-    }));
-    if (best && !share) {
-      traces.push({ type: "scatter", mode: "markers", x: [xs[best.j]], y: [ys[best.i]], hoverinfo: "skip", showlegend: false,
+    const best = share ? null : heat.best[keyOf(x, y, metric, over)];
+    if (best) {
+      const [i, j] = isTurned(x, y) ? [best[1], best[0]] : best;
+      traces.push({ type: "scatter", mode: "markers", x: [xs[j]], y: [ys[i]], hoverinfo: "skip", showlegend: false,
         marker: { size: 15, color: "rgba(0,0,0,0)", line: { width: 3, color: "#000000" } } });
-      traces.push({ type: "scatter", mode: "markers", x: [xs[best.j]], y: [ys[best.i]], hoverinfo: "skip", showlegend: false,
+      traces.push({ type: "scatter", mode: "markers", x: [xs[j]], y: [ys[i]], hoverinfo: "skip", showlegend: false,
         marker: { size: 15, color: "rgba(0,0,0,0)", line: { width: 1.5, color: "#FFFFFF" } } });
     }
     const side = (name, labels, most) => ({ type: "category", title: { text: safe(name) }, categoryarray: labels,

@@ -64,9 +64,9 @@ def check(problem: Any, space: Any, settings: Mapping[str, Any], stacklevel: int
     keywords = {k: v for k, v in {**DEFAULTS, **settings}.items() if k not in OPTIONS}
     made = PLANS[type(problem)](problem, Space(space), Options(defaults=keywords, **options))
     given = [k for k, v in keywords.items() if k not in DEFAULTS or not _same(v, DEFAULTS[k])]
-    for remark in (*check_effects(made, given), *check_choice(made)):
-        if stacklevel:
-            warnings.warn(remark, SweepWarning, stacklevel=stacklevel + 1)
+    remarks = check_effects(made, given)  # raises, too
+    for remark in (*remarks, *check_choice(made)) if stacklevel else ():
+        warnings.warn(remark, SweepWarning, stacklevel=stacklevel + 1)
     return made
 
 

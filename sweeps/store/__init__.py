@@ -10,11 +10,16 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from fastopt.errors import StoredSpecError, StoreError
+from sweeps.common.resources import check_path
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import Parts
 from sweeps.running.collect import Collector
+from sweeps.store import fs
 
-__all__ = ["open_store", "settings_in", "store_writer"]
+__all__ = [
+    "holds_sweep", "keep_file", "open_store", "reopen_store", "settings_in", "store_writer",
+]  # fmt: skip
 
 
 def store_writer(plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int]) -> Collector:
@@ -31,6 +36,38 @@ def open_store(
     from sweeps.store.reader import open_result_parts
 
     return open_result_parts(path, columns, filters)
+
+
+def reopen_store(plan: Plan, path: str | os.PathLike[str]) -> Parts:
+    """Return the parts of the result of a plan: :func:`sweeps.store.reader.reopen_result_parts`."""
+    from sweeps.store.reader import reopen_result_parts
+
+    return reopen_result_parts(plan, path)
+
+
+def holds_sweep(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a folder is there that a sweep is kept in."""
+    from sweeps.store.folder import Folder
+
+    try:
+        return bool(Folder(path).sweeps())
+    except StoredSpecError:  # it does, though its description is damaged
+        return True
+    except StoreError:
+        return False
+
+
+def keep_file(path: str | os.PathLike[str], name: str, data: bytes) -> None:
+    """Put a file into the folder of a store, whole or not at all; the folder is made if need be.
+
+    Raises
+    ------
+    StoreError
+        It cannot be written.
+    """
+    folder = check_path(path)
+    fs.make_folder(folder)
+    fs.publish(folder / name, data)
 
 
 def settings_in(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,11 @@ SHOWN = 5
 
 MOST_LISTED = 2**20
 """Values of an axis that are compared one by one; longer axes are compared by their fields."""
+
+TABLE = "problem.recipe.origin.content[0]."
+"""Where an identity describes the table that a problem is made of, column by column."""
+
+FOLLOWS = re.compile(r"problem\.((X|y)(_val|_test)?|recipe\.origin\.(y|weights))[\[:]")
 
 Document = Mapping[str, Any]
 
@@ -50,7 +56,7 @@ def differences(old: Document, new: Document) -> list[str]:
     axes = {*old["space"]["names"], *new["space"]["names"]}
     fixed = [{k: v for k, v in side["keywords"].items() if k not in axes} for side in (old, new)]
     found += _compare("keywords", *fixed)
-    return found + _lost_values(old, new)
+    return _of_data(found) + _lost_values(old, new)
 
 
 def _compare(path: str, old: Any, new: Any) -> Iterator[str]:
@@ -63,6 +69,17 @@ def _compare(path: str, old: Any, new: Any) -> Iterator[str]:
             yield from _compare(f"{path}[{k}]", before, now)
     elif old != new:
         yield f"{path}: {_shorten(old)} in the store, {_shorten(new)} now"
+
+
+def _of_data(found: list[str]) -> list[str]:
+    """Leave out the arrays that follow from a table, if it is told what is different in that.
+
+    >>> _of_data(["problem.X: 1 in the store, 2 now", f"{TABLE}columns.a: 3 in the store, 4 now"])
+    ['data.columns.a: 3 in the store, 4 now']
+    """
+    told = [line for line in found if line.startswith(TABLE)]
+    rest = [line for line in found if not told or not FOLLOWS.match(line)]
+    return [line.replace(TABLE, "data.") for line in rest]
 
 
 def _shorten(value: Any) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.compile import noticed
+from fastopt.compile import fingerprint_and_warn
 from fastopt.doctor import versions
 from fastopt.errors import StoredSpecError, SweepWarning, shortened
 from fastopt.schedules import Schedule
@@ -118,7 +118,7 @@ def describe(value: Any) -> Any:
     if isinstance(value, Sequence | set | frozenset):
         items = value if isinstance(value, Sequence) else sorted(value, key=repr)
         return [describe(item) for item in items]
-    return f"code {noticed(value)}"
+    return f"code {fingerprint_and_warn(value)}"
 
 
 def _space(space: Space) -> dict[str, Any]:

@@ -25,12 +25,16 @@ from sweeps.store.arrays import (
     read_part_facts,
     read_table,
 )
+from sweeps.store.changes import differences, is_same_sweep
 from sweeps.store.documents import StoredSweep
 from sweeps.store.folder import CURVES, ROWS, Folder
-from sweeps.store.identity import restore_space
+from sweeps.store.identity import identity, restore_space
 from sweeps.store.parts import stored_names
 
-__all__ = ["StoredColumns", "StoredCurves", "open_result_parts", "stored_result_parts"]
+__all__ = [
+    "StoredColumns", "StoredCurves", "open_result_parts", "reopen_result_parts",
+    "stored_result_parts",
+]  # fmt: skip
 
 # Always read: without them a result cannot be ranked.
 NEEDED = ("trial_id", "state")
@@ -49,6 +53,39 @@ def open_result_parts(
         n_trials=identity["trials"],
         interrupted=filters is None and finished < identity["trials"],
         problem=identity["problem"]["name"],
+        store=str(folder.path),
+    )
+    return parts
+
+
+def reopen_result_parts(plan: Plan, path: str | os.PathLike[str]) -> Parts:
+    """Return the finished trials of a sweep whose plan is at hand; none of the others runs.
+
+    Raises
+    ------
+    SpecError
+        The store holds another sweep; the message says what differs.
+    StoreError
+        There is no store, or it is damaged.
+    """
+    folder = Folder(path)
+    wanted = identity(plan, 0)
+    known = folder.sweeps()
+    found = next((s for s in reversed(known) if is_same_sweep(s.identity, wanted)), None)
+    if found is None:
+        folder.newest_sweep()  # raises if there is none
+        unlike = [differences(s.identity, wanted) for s in known]
+        listed = min(unlike, key=len)[:20] or ["axes: values that are not in the store"]
+        lines = "\n  ".join(listed)
+        raise SpecError(
+            f"this is not the sweep in {folder.path}:\n  {lines}\nPut data and settings back as "
+            "they were, or run the sweep of those that are here, in a folder of its own"
+        )
+    parts = stored_result_parts(folder, found, {}, plan)
+    parts.info.update(
+        n_trials=plan.size,
+        interrupted=len(parts.columns["trial_id"]) < plan.size,
+        problem=plan.problem.name,
         store=str(folder.path),
     )
     return parts

@@ -12,7 +12,6 @@ import pandas as pd
 
 from fastopt.compile import kernel
 from fastopt.machine.many import single
-from fastopt.rules import Rule
 from fastopt.rules.base import begin
 from fastopt.rules.clocks import new_clock
 from fastopt.schedules import SCHEDULES, factor
@@ -187,7 +186,6 @@ class Walk:
             begin(source, first, theta, slot)
         self.hyper, self.grad = np.array([first]), np.empty_like(theta)
         self.launch = single(rule, self.hyper, self.clock[None], self.grad, self.x)
-        self.corrections = corrections(rule)
         self.lr = math.nan
         self.update = np.full_like(theta, np.nan)
         self.direction = np.full_like(theta, np.nan)
@@ -220,10 +218,10 @@ class Walk:
     @property
     def quantities(self) -> dict[str, np.ndarray]:
         """Slots by torch's name, and bias-corrected ones."""
-        slots = dict(zip(self.rule.slots, self.x[1:]))
+        slots, powers = dict(zip(self.rule.slots, self.x[1:])), self.rule.powers
         hats = {
-            CORRECTED.get(name, f"{name}_hat"): slots[name] / (1.0 - self.clock[k])
-            for name, k in self.corrections.items()
+            CORRECTED.get(name, f"{name}_hat"): slots[name] / (1.0 - self.clock[powers[decay]])
+            for name, decay in self.rule.corrected.items()
         }
         return {**slots, **hats}
 
@@ -232,40 +230,6 @@ class Walk:
         """How far each parameter moved, over its direction."""
         sizes = np.abs(self.direction)
         return np.where(sizes > 0.0, np.abs(self.update) / sizes, np.nan)
-
-
-def corrections(rule: Rule) -> dict[str, int]:
-    r"""Return which slots a rule corrects for their start at zero, and by which clock entries.
-
-    The clock of such a rule keeps :math:`\beta^t`, with the decay :math:`\beta` of the slot. The
-    decays are told apart by trying: each beta has a value of its own.
-
-    Returns
-    -------
-    dict of str to int
-        Slot -> position of its :math:`\beta^t` in the clock.
-
-    Examples
-    --------
-    >>> from fastopt.rules import RULES
-    >>> corrections(RULES["adam"]), corrections(RULES["rmsprop"]), corrections(RULES["adan"])
-    ({'exp_avg': 1, 'exp_avg_sq': 3}, {}, {'exp_avg': 1, 'exp_avg_diff': 3, 'exp_avg_sq': 5})
-    """
-    betas = [name for name in rule.hyper if name.startswith("beta")]
-    h = rule.pack({name: 0.9 - 0.125 * k for k, name in enumerate(betas)})
-    before = rule.clock0(h)
-    clock, c = rule.tick(h, before)
-    found = {}
-    for k, name in enumerate(rule.slots):
-        x = tuple(1.0 if j == k + 1 else 0.0 for j in range(len(rule.slots) + 1))
-        own = c
-        if rule.measure is not None and rule.trust is not None:
-            own = rule.trust(c, tuple(map(float, rule.measure(c, 0.0, x))), 1)
-        decay = rule.update(own, 0.0, x)[k + 1]
-        for position, (old, new) in enumerate(zip(before, clock)):
-            if old == 1.0 and math.isclose(new, decay, abs_tol=1e-9):
-                found[name] = position
-    return found
 
 
 def _landscape_rows(plan: Plan, block: Block, curve: np.ndarray) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import fastopt.torch
 from fastopt.errors import StateError
 from fastopt.rules import RULES, Real
 from fastopt.rules.base import power
-from fastopt.rules.clocks import LAST_STEP, new_clock, power_at, resumed
+from fastopt.rules.clocks import LAST_STEP, new_clock, power_at, resume_clock
 from fastopt.torch.adapter import Optimizer as TorchOptimizer
 from tests.helpers.cases import PLAIN
 from tests.helpers.stepping import step_arrays
@@ -45,11 +45,11 @@ def test_a_clock_that_was_made_is_the_one_that_was_counted(rule):
     for t in range(1, 40):
         clock = np.array(rule.tick(h, tuple(clock))[0])
         numbers = {name: clock[k] for name, k in rule.accumulates.items()}
-        made = resumed("state", rule, h, float(t), None, numbers)
+        made = resume_clock("state", rule, h, float(t), None, numbers)
         left = [k + 1 for k in rule.powers.values()]
         np.testing.assert_array_equal(np.delete(made, left), np.delete(clock, left))
         np.testing.assert_allclose(made[left], clock[left], atol=1e-31)
-        np.testing.assert_array_equal(resumed("state", rule, h, float(t), clock), clock)
+        np.testing.assert_array_equal(resume_clock("state", rule, h, float(t), clock), clock)
 
 
 @pytest.mark.parametrize("base", [0.0, 0.1234567, 0.9, 0.999, 1.0 - 2.0**-40])

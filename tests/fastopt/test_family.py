@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,16 @@ FAMILY = [
     for name in classes.__all__
     if name not in ("Adam", "AdamW", "SGD", "ScheduleFree")
 ]
+
+
+@pytest.mark.parametrize("name", [name for name in classes.__all__ if name != "ScheduleFree"])
+def test_docstrings_have_every_option_and_the_errors(name):
+    cls = getattr(classes, name)
+    text = inspect.getdoc(cls)
+    section = text.partition("\nParameters\n----------\n")[2].partition("\n\n")[0]
+    documented = re.findall(r"^(\w+) : ", section, re.MULTILINE)
+    assert documented == [*inspect.signature(cls).parameters]
+    assert text.count("\nRaises\n------\n") == text.count("HyperparameterError") == 1
 
 
 def tensors(dtype=np.float32, seed=0):

@@ -13,6 +13,7 @@ import torch
 
 import fastopt
 from fastopt import (
+    RULES,
     SGD,
     Adam,
     AdamW,
@@ -177,6 +178,25 @@ def test_a_value_that_changes_in_place_is_seen():
     lr[...] = 10.0
     opt.step(np.ones(1))
     assert w[0] == -11.0
+
+
+class Descent(fastopt.Optimizer):
+    """One option alone."""
+
+    def __init__(self, params, lr):
+        super().__init__(
+            params, lambda where, options: (RULES["sgd"], {"lr": options["lr"]}), {"lr": lr}
+        )
+
+
+@pytest.mark.parametrize("kind", [float, np.array])
+def test_an_optimizer_may_have_a_single_option(kind):
+    w = np.ones(2)
+    opt = Descent(w, kind(0.25))
+    opt.step(np.ones(2))
+    opt.param_groups[0]["lr"] = kind(0.5)
+    opt.step(np.ones(2))
+    assert w.tolist() == [0.25, 0.25]
 
 
 def test_schedule_multiplies_the_learning_rate_and_counts_completed_steps():

@@ -160,4 +160,4 @@ def test_the_same_gradient_array_is_read_anew_each_step():
 
 def test_the_base_class_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
-        Optimizer(np.ones(1), None, {})
+        Optimizer(np.ones(1), None, {})  # type: ignore[abstract]

@@ -99,7 +99,7 @@ ERRORS = [
     ("tensor", lambda: fastopt.torch.SGD(torch.ones(3)), TypeError),
     ("numbers", lambda: fastopt.torch.SGD([1.0]), TypeError),
     ("set", lambda: fastopt.torch.SGD([{"params": set(parameters())}]), TypeError),
-    ("unknown", lambda: fastopt.torch.SGD(parameters(), beta=0.9), TypeError),
+    ("unknown", lambda: fastopt.torch.SGD(parameters(), beta=0.9), TypeError),  # type: ignore[call-arg]
     ("inner", lambda: fastopt.torch.SGD([torch.ones(3, requires_grad=True) * 2]), ValueError),
 ]
 

@@ -104,7 +104,7 @@ class Trial:
         x = (theta, *[np.zeros(problem.n_params)] * self.slots)
         self.losses, self.sizes, self.grads, self.moves = [], [], [], []
         for rows in batches(len(problem.X), self.batch, self.steps, self.seed):
-            loss, g = networks.loss_and_grad(x[0], *facts, problem.X[rows], problem.y[rows])
+            loss, g = networks.loss_and_grad(x[0], *facts, problem.X[rows], problem.y[rows])  # type: ignore[call-arg]
             self.losses.append(loss)
             self.sizes.append(len(rows))
             self.grads.append(g)
@@ -124,7 +124,7 @@ class Trial:
             ("train", self.problem.X, self.problem.y),
             ("test", self.problem.X_test, self.problem.y_test),
         ):
-            z = networks.outputs_of(self.theta, *facts[:2], X)[-1]
+            z = networks.outputs_of(self.theta, *facts[:2], X)[-1]  # type: ignore[call-arg]
             found[f"{name}_loss"] = networks.mean_loss(facts[2], z, y)
             found[f"{name}_accuracy"] = networks.accuracy(facts[2], z, y)
         epochs = range(0, self.steps, self.per_epoch)

@@ -73,7 +73,7 @@ def test_a_store_is_shown_as_a_file_is(tmp_path):
     ("args", "message"),
     [
         (["heatmap", "--out", "a.jpg"], "must end in .png or .svg or .pdf; got 'a.jpg'"),
-        (["heatmap", "--out", "none/a.png"], "there is no writable folder"),
+        (["heatmap", "--out", "none/a.png"], "there is no folder"),
         (["heatmpa"], "kind must be one of heatmap, "),
         (["heatmap", "--x", "l"], "did you mean 'lr'"),
         (["importance", "--x", "lr"], "importance has no --x; it takes --metric"),

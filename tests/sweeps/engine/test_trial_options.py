@@ -219,7 +219,7 @@ def test_checks_may_be_log_spaced(iris):
     )  # fmt: skip
     for row in result.to_frame().itertuples():
         curve = result.curves()[result.curves().trial_id == row.trial_id]
-        expected = [*[t for t in LOG if t < row.steps], row.steps]
+        expected: list[int] = [*[t for t in LOG if t < row.steps], row.steps]
         assert curve.step.tolist() == expected
         trial = Trial(iris, "sgd", 25, row.steps, lr=0.1).train()
         parts = [slice(low, high) for low, high in zip([0, *expected], expected)]

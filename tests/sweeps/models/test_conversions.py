@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -25,6 +26,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from fastopt.compile import kernel
 from fastopt.errors import ArrayError, SpecError
 from sweeps.models import estimators, onnx_graphs, torch_modules
 from sweeps.models.columns import Category, Columns, Number
@@ -32,7 +34,8 @@ from sweeps.models.ensemble import Ensemble
 from sweeps.models.model import Model
 from sweeps.models.network import Network
 from sweeps.models.transformers import columns_of
-from sweeps.problems.activations import ACTIVATIONS
+from sweeps.problems.activations import ACTIVATIONS, layers_of
+from sweeps.tracing.minibatches import call_template
 from tests.sweeps.models.made import KINDS, LINKS, made, rows_of
 
 # Outputs are of the order of 1: products of 8 float32 numbers round by a few units of 6e-8 each.
@@ -40,7 +43,8 @@ TOLERANCE = {"float32": {"rtol": 1e-6, "atol": 1e-6}, "float64": {"rtol": 1e-13,
 SHAPES = ((), (8,), (8, 4))
 RELU = [(kind, hidden, "relu", "float32") for kind in KINDS for hidden in SHAPES]
 WIDE = [(kind, (8,), "relu", "float64") for kind in ("three", "numbers")]
-OTHERS = [("three", (8,), name, "float32") for name in ACTIVATIONS if name != "relu"]
+# Each compiles a pass; of all of them, what the libraries make is compared below.
+OTHERS = [("three", (8,), name, "float32") for name in ("tanh", "sigmoid", "gelu")]
 FAMILIAR = [way for way in OTHERS if way[2] in estimators.ACTIVATIONS]
 
 
@@ -150,8 +154,16 @@ def test_models_of_other_links(kind, hidden, tmp_path):
     assert model.score(X, found) == 1.0
 
 
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_modules_of_activations_are_what_networks_compute(name):
+    z = np.linspace(-9, 9, 1001, dtype=np.float32).reshape(7, -1)
+    expected = torch_modules.ACTIVATIONS[name]()(torch.from_numpy(z)).numpy()
+    kernel(call_template, layers_of(name).activate)(found := z.copy())
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_every_activation_has_a_module_and_an_operator():
-    assert {*ACTIVATIONS} <= {*torch_modules.ACTIVATIONS}
+    assert {*ACTIVATIONS} == {*torch_modules.ACTIVATIONS}
     assert {*torch_modules.ACTIVATIONS} == {*onnx_graphs.ACTIVATIONS}
     assert {*estimators.ACTIVATIONS} <= {*torch_modules.ACTIVATIONS}
 
@@ -171,6 +183,17 @@ def test_modules_and_operators_of_activations_agree(name, tmp_path):
     else:
         with pytest.raises(SpecError, match=f"no activation '{name}', only relu"):
             model.to_sklearn()
+
+
+@pytest.mark.parametrize(
+    ("library", "module"), [("torch", "torch_modules"), ("onnx", "onnx_graphs")]
+)
+def test_a_missing_library_is_named(library, module, monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, f"sweeps.models.{module}")
+    monkeypatch.setitem(sys.modules, library, None)
+    model = made("three")[0]
+    with pytest.raises(ImportError, match=rf'pip install "fastopt\[{library}\]"'):
+        model.to_torch() if library == "torch" else model.to_onnx(tmp_path / "m")
 
 
 def test_gaps_are_filled_in_everywhere(tmp_path):

@@ -33,6 +33,18 @@ def test_it_is_the_trial_on_training_and_validation_rows():
     assert not np.array_equal(model.network.theta, result.model().network.theta)
 
 
+@pytest.mark.parametrize("restore_best", [False, True])
+def test_a_model_is_the_one_that_was_measured_on_rows_for_choosing(restore_best):
+    parted = problem(validation=0.3, test=0.2)
+    options = {"epochs": 30, "patience": 2, "restore_best": restore_best, **QUIET}
+    result = sweep(parted, {"lr": [0.03, 1.0]}, **options)
+    for row in result.to_frame().itertuples():
+        bare, classes = result.model(row.trial_id).bare(), parted.classes
+        for part in ("val", "test"):
+            rows, y = getattr(parted, f"X_{part}"), getattr(parted, f"y_{part}")
+            assert bare.score(rows, classes[y]) == getattr(row, f"{part}_accuracy")
+
+
 def test_a_trial_that_stopped_early_takes_as_many_epochs():
     parted = problem(validation=0.5, test=0.0)
     stopped = sweep(parted, {"lr": [1.0]}, epochs=50, patience=1, **QUIET)

@@ -38,14 +38,14 @@ def test_a_row_of_weight_k_counts_as_k_rows(name):
 
 
 def test_sample_weights_multiply_as_in_an_estimator():
-    rng = np.random.default_rng(0)
+    rng, given = np.random.default_rng(0), {1: 3.0}
     X, y, own = (
         rng.normal(size=(60, 2)),
         rng.integers(0, 2, 60) * (np.arange(60) > 20),
         rng.random(60),
     )
-    expected = LogisticRegression(class_weight="balanced").fit(X, y, sample_weight=own)
-    actual = LogisticRegression().fit(X, y, sample_weight=class_weights("balanced", y, own))
+    expected = LogisticRegression(class_weight=given).fit(X, y, sample_weight=own)
+    actual = LogisticRegression().fit(X, y, sample_weight=class_weights(given, y, own))
     np.testing.assert_allclose(actual.coef_, expected.coef_, rtol=1e-6)
 
 

@@ -11,9 +11,10 @@ from sklearn import _loss, metrics
 from fastopt.compile import kernel
 from fastopt.errors import ArrayError, SpecError
 from sweeps.problems.losses import LINKS, LOSSES, check_targets, constants_of, find_loss
+from sweeps.problems.mlp import BLOCK, aux_of, functions, n_parameters, work_per_row
 from tests.helpers.compiled import call_template
 
-ROWS = 7
+ROWS, SIZES = 7, (3, 4, 1)
 OTHERS = {
     "softmax_cross_entropy": {"label_smoothing": 0.1},
     "focal": {"focusing": 1.5},
@@ -175,6 +176,33 @@ def test_nan_stays_nan_and_hits_are_weighed(name):
     assert math.isnan(value)
     assert np.isnan(slopes[2, 0])
     assert not np.isnan(np.delete(slopes, 2, axis=0)).any()
+
+
+def of_network(made, theta, X, y, aux):
+    """Loss, gradient, loss and accuracy again."""
+    grad, work = np.full_like(theta, np.nan), np.empty(work_per_row(SIZES) * BLOCK)
+    loss = made.loss_and_grad(theta, X, y, aux, grad, work)
+    return (loss, grad, *made.evaluate(theta, X, y, aux, np.empty_like(theta), work))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_rows_of_a_network_count_by_their_weights(name):
+    """By plain Python; one is compiled below."""
+    rng, row = np.random.default_rng(0), LOSSES[name]
+    aux, theta = aux_of(SIZES, "tanh", constants_of(name)), rng.normal(size=n_parameters(SIZES))
+    X, y = rng.normal(size=(ROWS, SIZES[0])), outputs_and_targets(name, outputs=1)[1]
+    y = y * 0 if row.task == "classification" else y
+    times = np.array([2, 0, 1, 3, 0, 1, 1])
+    pairs = [functions(name, weighted, activation="tanh") for weighted in (True, False)]
+    if name == "softmax_cross_entropy":
+        pairs[0] = pairs[0]._replace(
+            loss_and_grad=kernel(call_template, pairs[0].loss_and_grad),
+            evaluate=kernel(call_template, pairs[0].evaluate),
+        )
+    actual = of_network(pairs[0], theta, X, with_weights(y, times), aux)
+    expected = of_network(pairs[1], theta, np.repeat(X, times, 0), np.repeat(y, times, 0), aux)
+    for a, e in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["softmax_cross_entropy", "focal"])

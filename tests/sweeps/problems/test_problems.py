@@ -150,7 +150,9 @@ def test_plain_python_computes_the_same(loss):
     by_python = gradient(problem, theta, X, y, "python")
     assert_near(problem, gradient(problem, theta, X, y), by_python)
     assert_near(
-        problem, by_python, networks.loss_and_grad(theta, *networks.facts_of(problem), X, y)
+        problem,
+        by_python,
+        networks.loss_and_grad(theta, *networks.facts_of(problem), X, y),  # type: ignore[call-arg]
     )
 
 

@@ -4,6 +4,7 @@ import base64
 import gzip
 import html
 import io
+import itertools
 import json
 import math
 import re
@@ -78,6 +79,28 @@ def test_a_heatmap_by_hand():
     best = here.groupby("optimizer", observed=True)["train_loss"].mean().min()
     found = charts.heatmaps(RESULT)["tables"]["0,1,train_loss,best"]
     assert found[BATCHES.index(64)][LRS.index(0.1)] == float(f"{best:.4g}")
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("table", ["best", "configurations"])
+@pytest.mark.parametrize("draw", range(3))
+def test_the_ring_is_on_the_first_of_equally_good_ones(draw, table, mode):
+    """And not where four digits are the same."""
+    rng = np.random.default_rng(draw)
+    grid = {"a": 4, "b": 3, "c": 2, "seed": 2 if table == "configurations" else 1}
+    codes = rng.permutation(np.indices(grid.values()).reshape(4, -1), axis=1)
+    loss = np.round(1.0 + 1e-6 * (codes[:3].sum(axis=0) % 3), 6)
+    columns = dict(zip(grid, codes + 1), state=np.full(codes.shape[1], COMPLETE), loss=loss)
+    result = of(columns, mode)
+    header, rows = {name: rest for name, *_, rest in facts.best(result)}[table]
+    first = [dict(zip(header, rows[0]))[name] for name in "abc"]
+    found = charts.heatmaps(result)
+    axes = {axis["name"]: (k, axis["labels"]) for k, axis in enumerate(found["axes"])}
+    for x, y in itertools.combinations(sorted(set("abc"), key=lambda name: axes[name][0]), 2):
+        (i, xs), (j, ys) = axes[x], axes[y]
+        row, column = found["best"][f"{i},{j},loss,best"]
+        assert [xs[column], ys[row]] == [first["abc".index(name)] for name in (x, y)]
+        assert table_of_axes(result, [y, x]).best == (row, column)
 
 
 def test_sensitivity_is_that_of_the_picture():
@@ -384,6 +407,16 @@ def _selectors_change_the_heatmap(driver, result):
     def actual():
         return [v for row in cells(driver) for v in row]
 
+    def ring():
+        found = (
+            "const r = document.getElementById('heatmap-chart').data[3]; return [r.x[0], r.y[0]]"
+        )
+        return driver.execute_script(found)
+
+    def best(x, y, **options):
+        found = table_of_axes(result, [y, x], **options)
+        return [axis.labels[k] for axis, k in zip(found.axes, found.best)][::-1]
+
     assert actual() == pytest.approx(expected("lr", "batch_size"))
     norm, _ = colour_norm(table_of_axes(result, ["batch_size", "lr"]).value, result.mode)
     drawn_ends = (
@@ -393,12 +426,14 @@ def _selectors_change_the_heatmap(driver, result):
     if type(norm).__name__ == "LogNorm":
         ends = [math.log10(v) for v in ends]
     assert driver.execute_script(drawn_ends) == pytest.approx(ends, rel=2e-3)
+    assert ring() == best("lr", "batch_size")
     choose(driver, "y", "optimizer")
     assert actual() == pytest.approx(expected("lr", "optimizer"))
     choose(driver, "over", "mean")
     assert actual() == pytest.approx(expected("lr", "optimizer", over="mean"))
     choose(driver, "x", "optimizer")  # the same axis twice means: exchange them
     assert actual() == pytest.approx(expected("optimizer", "lr", over="mean"))
+    assert ring() == best("optimizer", "lr", over="mean")
     title = "return document.getElementById('heatmap-chart').layout.yaxis.title.text"
     assert driver.execute_script(title) == "lr"
     choose(driver, "metric", "share of trials diverged")

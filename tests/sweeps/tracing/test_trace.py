@@ -1,6 +1,7 @@
 """Traces against plain NumPy and against the trial that the sweep runs."""
 
 import functools
+import math
 import warnings
 
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 from fastopt.errors import SpecError
 from fastopt.rules import RULES
 from sweeps import SweepResult, problems, sweep, trace
-from sweeps.tracing.trace import corrections
 
 run = functools.partial(sweep, progress=False)
 BOWL = problems.ellipse()
@@ -146,8 +146,25 @@ def test_other_rules_have_their_own_slots(optimizer):
     assert frame.drop(index=0).notna().all(axis=None)
 
 
-def test_only_rules_that_correct_their_moments_have_corrected_ones():
-    corrected = {name for name, rule in RULES.items() if "exp_avg" in corrections(rule)}
-    assert {"adam", "adamw", "amsgrad", "radam", "lamb", "adabelief"} <= corrected
-    assert not corrected & {"sgd", "momentum", "lion", "rmsprop", "adagrad", "adopt"}
-    assert "exp_avg_sq" in corrections(RULES["schedule_free_adamw"])
+def corrections(rule):
+    """Slots whose decay is a number that the first tick makes of a one in the clock, and its place.
+
+    Each beta has a value of its own.
+    """
+    betas = [name for name in rule.hyper if name.startswith("beta")]
+    h = rule.pack({name: 0.9 - 0.125 * k for k, name in enumerate(betas)})
+    before = rule.clock0(h)
+    clock, c = rule.tick(h, before)
+    for k, name in enumerate(rule.slots):
+        x = np.eye(len(rule.slots) + 1)[k + 1].tolist()
+        own = rule.trust(c, tuple(map(float, rule.measure(c, 0.0, x))), 1) if rule.trust else c
+        decay = rule.update(own, 0.0, tuple(x))[k + 1]
+        for position, (old, new) in enumerate(zip(before, clock)):
+            if old == 1.0 and math.isclose(new, decay, abs_tol=1e-9):
+                yield name, position
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_rows_say_which_moments_are_corrected(rule):
+    said = {name: rule.powers[decay] for name, decay in rule.corrected.items()}
+    assert said == dict(corrections(rule))

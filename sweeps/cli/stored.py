@@ -1,0 +1,136 @@
+"""Stored sweeps with their specs: a copy that is kept beside them, and the sweep opened with it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastopt.errors import SpecError
+from sweeps.cli.spec import Spec, read_spec
+from sweeps.cli.toml import quoted, read_text, read_toml
+from sweeps.results import SweepResult
+from sweeps.store import holds_sweep, keep_file, reopen_store
+
+__all__ = ["COPY", "best_of_folds", "keep_spec", "open_with_spec", "score_on_test"]
+
+COPY = "spec.toml"
+"""The spec of a store's sweep, in its folder."""
+
+FOLDER = re.compile(r"^\s*folder\s*=.*\n", re.MULTILINE)
+
+
+def keep_spec(spec: str | os.PathLike[str], store: str | os.PathLike[str]) -> None:
+    r"""Put a copy of a spec into the folder of its store.
+
+    Its first line says what the paths in it are relative to, seen from the store, so that store and
+    data may move together.
+
+    Raises
+    ------
+    StoreError
+        The folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     spec = Path(folder, "wine.toml")
+    ...     _ = spec.write_text('[data]\nfile = "wine.csv"\n')
+    ...     keep_spec(spec, Path(folder, "runs", "wine"))
+    ...     print(Path(folder, "runs", "wine", COPY).read_text())
+    folder = "../.."  # paths below are relative to this one
+    [data]
+    file = "wine.csv"
+    <BLANKLINE>
+    """
+    text = read_text(spec)
+    there = Path(spec).absolute().parent / read_toml(spec).get("folder", "")
+    try:
+        seen = os.path.relpath(there, Path(store).absolute())
+    except ValueError:  # on another drive
+        seen = str(there)
+    head, table, rest = text.partition("[")
+    told = f"folder = {quoted(Path(seen).as_posix())}  # paths below are relative to this one\n"
+    keep_file(store, COPY, (told + FOLDER.sub("", head) + table + rest).encode())
+
+
+def open_with_spec(store: str | os.PathLike[str], spec: Path | None = None) -> tuple[Any, Spec]:
+    """Open a stored sweep that can run its trials again, and return its spec, too.
+
+    Parameters
+    ----------
+    store : path-like
+    spec : Path, optional
+        Its spec, where the store has no copy.
+
+    Raises
+    ------
+    SpecError
+        There is no spec, or data, spec or code are not those of the sweep; the message says what
+        differs.
+    StoreError
+        There is no store.
+    """
+    folder = Path(store)
+    if not holds_sweep(folder):
+        SweepResult.open(folder)  # says what is wrong with it
+    if spec is None and not (folder / COPY).is_file():
+        raise SpecError(
+            f"{folder} keeps no {COPY}, so what its trials were trained on is not known here: its "
+            "sweep was run from Python. Name its spec, if it has one: --spec FILE.toml; in Python, "
+            "the same sweep(..., store=...) again returns a result whose model() works"
+        )
+    checked = read_spec(spec or folder / COPY)
+    plan = checked.plan()
+    try:
+        return SweepResult(*reopen_store(plan, folder)), checked
+    except SpecError as error:
+        raise SpecError(f"{checked.source}: {error}") from None
+
+
+def best_of_folds(result: SweepResult) -> tuple[int, Any] | None:
+    """Return a trial of the configuration that is best over all folds, and its line of the summary.
+
+    Its folds are alike: the first of them stands for all.
+
+    Returns
+    -------
+    tuple or None
+        None if there are no folds, or no configuration finished on all of them.
+    """
+    if "fold" not in result.axes:
+        return None
+    best = result.over_folds(metrics=[result.metric]).iloc[0]
+    if best["rank"] is pd.NA:
+        return None
+    frame = result.to_frame()
+    alike = np.ones(len(frame), bool)
+    for name in result.axes:
+        if name != "fold":
+            alike &= (frame[name] == best[name]) | (frame[name].isna() & (best[name] != best[name]))
+    return int(frame["trial_id"][alike].min()), best
+
+
+def score_on_test(model: Any, problem: Any, seed: int | None) -> tuple[int, float] | None:
+    """Return how many test rows judge a model of a problem, and its score on them; None without.
+
+    Parameters
+    ----------
+    model : Model
+    problem : DataProblem
+    seed : int or None
+        Of the split, if the trial had one of its own.
+    """
+    source = problem.recipe.source()
+    rows = source.splits(seed).test
+    if not len(rows):
+        return None
+    X = source.X.iloc[rows] if hasattr(source.X, "iloc") else source.X[rows]
+    y = source.y[rows] if source.classes is None else source.classes[source.y[rows]]
+    weights = None if source.weights is None else source.weights[rows]
+    return len(rows), model.score(X, y, weights)
