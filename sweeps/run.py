@@ -115,7 +115,9 @@ def sweep(
         :math:`+ \lambda_1 \lVert W \rVert_1 + \frac{\lambda_2}{2} \lVert W \rVert_2^2`. The losses
         that are reported leave them out, so that they can be compared. ``l1`` is a proximal step of
         ``lr * l1`` after the optimizer's, exact for plain SGD, which leaves zeros; other
-        optimizers shrink weights as much, as decoupled weight decay does.
+        optimizers shrink weights as much, as decoupled weight decay does. So momentum, whose steps
+        are :math:`1 / (1 - \beta)` times as long, ends where SGD does with ``l1`` times
+        :math:`1 - \beta`.
     restore_best : bool
         Trials end with the parameters of their best check, by ``metric``, not with the last ones.
     seed_mode : {"common", "independent"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from fastopt.errors import SpecError, shortened
 __all__ = ["class_weights"]
 
 
-def class_weights(given: Any, labels: Any, weights: Any = None) -> np.ndarray:
+def class_weights(
+    given: Any, labels: Any, weights: Any = None, known: Sequence[Any] | None = None
+) -> np.ndarray:
     r"""Return the weight of each row: that of its class, times its own.
 
     Parameters
@@ -25,6 +27,8 @@ def class_weights(given: Any, labels: Any, weights: Any = None) -> np.ndarray:
         Of the training rows, as the user named them.
     weights : array_like, shape (n,), optional
         Sample weights, 1 by default. As in ``LogisticRegression``, ``"balanced"`` counts with them.
+    known : sequence, optional
+        Classes that a mapping may name; by default those of the labels.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def class_weights(given: Any, labels: Any, weights: Any = None) -> np.ndarray:
     there = own > 0  # a class without any weighs nothing, and would be divided by that
     classes, number = np.unique(labels[there], return_inverse=True)
     if isinstance(given, Mapping):
-        _check_mapping(given, classes.tolist())
+        _check_mapping(given, classes.tolist() if known is None else known)
         weight_of = np.array([float(given.get(label, 1)) for label in classes.tolist()])
     elif isinstance(given, str) and given == "balanced":
         counts = np.bincount(number, own[there])
@@ -68,7 +72,7 @@ def class_weights(given: Any, labels: Any, weights: Any = None) -> np.ndarray:
     return own
 
 
-def _check_mapping(given: Mapping[Any, Any], classes: list[Any]) -> None:
+def _check_mapping(given: Mapping[Any, Any], classes: Sequence[Any]) -> None:
     for label, weight in given.items():
         if label not in classes:
             raise SpecError(

@@ -140,10 +140,10 @@ class Source:
         if refit:
             train, chosen_by = np.sort(np.concatenate([train, chosen_by])), chosen_by[:0]
         train = _some_of(train, n_train, len(self.y), seed)
-        weights = self._weights(train)
+        y = self._noisy(train, label_noise, seed)
+        weights = self._weights(train, y)
         if weights is not None:
             train = train[weights[train] > 0]
-        y = self._noisy(train, label_noise, seed)
         chunks = train, chosen_by, splits.test
         features, *fitted = self._features(*chunks)
         arrays: list[np.ndarray] = []
@@ -153,15 +153,18 @@ class Source:
             arrays.append(_targets(y[rows], own, dtype, told=name == "X"))
         return Parts(*arrays, *fitted)
 
-    def _weights(self, train: np.ndarray) -> np.ndarray | None:
-        """Return the weight of every row; that of its class counts where it is trained on."""
+    def _weights(self, train: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        """Return the weight of every row; that of its class counts where it is trained on.
+
+        The class is that of ``y``, which may be wrong: nobody who trains on it knows the right one.
+        """
         if self.class_weight is None:
             return self.weights
         if self.classes is None:
             raise SpecError("class_weight needs labels; the targets of this problem are numbers")
         weights = np.ones(len(self.y)) if self.weights is None else self.weights.copy()
-        labels = self.classes[self.y[train]]
-        weights[train] = class_weights(self.class_weight, labels, weights[train])
+        labels, known = self.classes[y[train]], self.classes.tolist()
+        weights[train] = class_weights(self.class_weight, labels, weights[train], known)
         return weights
 
     def _noisy(self, train: np.ndarray, share: Any, seed: int) -> np.ndarray:

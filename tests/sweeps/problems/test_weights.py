@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
+from fastopt.errors import SpecError
 from sweeps import problems
 from sweeps.problems.losses import LOSSES
 from tests.helpers.training import assert_same_bits, frame
@@ -96,3 +97,22 @@ def test_each_fold_is_balanced_by_its_own_training_rows():
         expected = compute_sample_weight("balanced", y[train])
         np.testing.assert_array_equal(made.y, np.column_stack([y[train], expected]).astype("f4"))
         np.testing.assert_array_equal(made.y_val[:, -1], np.ones(len(chosen_by)))
+
+
+def test_a_wrong_label_weighs_as_the_class_that_it_names():
+    X, _ = rows_for("hinge")
+    problem = problems.mlp(X, np.arange(ROWS) < 6, class_weight="balanced", hidden=())
+    made = problem.varied(label_noise=0.4)
+    assert (made.y[:, 0] != problem.y[:, 0]).sum() > 3
+    expected = compute_sample_weight("balanced", made.y[:, 0])
+    np.testing.assert_allclose(made.y[:, 1], expected, rtol=1e-6)
+
+
+def test_a_class_may_have_no_row_among_few():
+    X, y = rows_for("softmax_cross_entropy")
+    given = {0: 1.0, 1: 2.0, 2: 3.0}
+    problem = problems.mlp(X, y, class_weight=given, hidden=())
+    few = problem.varied(n_train=2)
+    assert few.y[:, 1].tolist() == [given[label] for label in few.y[:, 0]]
+    with pytest.raises(SpecError, match="class_weight: 3 is no class"):
+        problems.mlp(X, y, class_weight={3: 1.0}, hidden=())
