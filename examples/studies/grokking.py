@@ -43,7 +43,7 @@ def study(full=False):
     (trial,) = frame.trial_id[(frame.weight_decay == best) & (frame.n_train == most)]
     path = curves[curves.trial_id == trial].set_index("step")
     known, learned = (path.train_loss < 0.5).idxmax(), (path.val_accuracy > 0.8).idxmax()
-    found.at_least("steps to other sums, by those to the ones shown", 3.0, learned / known)
+    found.at_least("steps to other sums, by those to the ones shown", 2.0, learned / known)
 
     @found.figure
     def draw(figure):
