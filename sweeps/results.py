@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sweeps import extend as refine
 from sweeps import plots, report, store
 from sweeps.analysis import comparison as pairs
@@ -159,7 +161,17 @@ class SweepResult(Table):
         planned = self.info.get("n_trials", len(self))
         states = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n) or "none"
         lines = [f"SweepResult: {len(self)} of {planned} trials finished ({states})"]
-        if self._ranking(1).size:
+        if found := folds.best_of_folds(self):
+            row = int(np.flatnonzero(np.asarray(self.columns["trial_id"]) == found.ids[0])[0])
+            params = ", ".join(
+                f"{name}={value!r}" for name, value in self._params(row).items() if name != "fold"
+            )
+            mean, error = found.mean, found.error
+            lines.append(
+                f"best mean {self.metric} over folds = {mean:.6g} (standard error "
+                f"{error:.2g}) with {params or 'no axes'}"
+            )
+        elif self._ranking(1).size:
             params = ", ".join(f"{name}={value!r}" for name, value in self.best_params_.items())
             lines.append(f"best {self.metric} = {self.best_score_:.6g} with {params or 'no axes'}")
         if "seconds" in self.info:

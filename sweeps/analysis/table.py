@@ -123,7 +123,9 @@ class Table:
     @property
     def best_params_(self) -> dict[str, Any]:
         """Axis values of the best trial, as plain Python values; absent axes are left out."""
-        row = self._winner()
+        return self._params(self._winner())
+
+    def _params(self, row: int) -> dict[str, Any]:
         cells = {name: self.columns[name][row] for name in self.axes}
         plain = {k: c.item() if isinstance(c, np.generic) else c for k, c in cells.items()}
         return {k: uncategorised(c) for k, c in plain.items() if c is not None and c == c}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
+from sweeps.analysis.folds import best_of_folds
 from sweeps.analysis.table import Table
 from sweeps.common.states import State
 from sweeps.extend import plan_of
@@ -83,7 +84,8 @@ def best_model(result: Table, trial_id: int | None = None, *, refit: bool = Fals
     Parameters
     ----------
     trial_id : int, optional
-        A number of the column ``trial_id``; by default the best trial's.
+        A number of the column ``trial_id``; by default the best trial's, and with folds that of the
+        first fold of the setting that is best on average (:meth:`over_folds`).
     refit : bool
         Train it anew, on training and validation rows together, for as many epochs (or steps) as
         the trial took; the preprocessing is fitted to them, too. Test rows judge it.
@@ -114,7 +116,9 @@ def best_model(result: Table, trial_id: int | None = None, *, refit: bool = Fals
     """
     plan = plan_of(result, "model")
     if trial_id is None:
-        trial_id = int(result.columns["trial_id"][result._winner()])
+        found = best_of_folds(result)  # the best single trial owes part of its lead to its fold
+        winner = found.ids[0] if found else result.columns["trial_id"][result._winner()]
+        trial_id = int(winner)
     (model,) = _models(result, [trial_id], "model")
     if not refit:
         return model
