@@ -91,7 +91,9 @@ def test_weights_of_rows_are_split_and_routed(n_jobs):
     assert not np.array_equal(plain.cv_results_["mean_test_score"], ours)
 
 
-@pytest.mark.parametrize("estimator", [own(), LogisticRegression(max_iter=5000)], ids=["own", "linear"])
+@pytest.mark.parametrize(
+    "estimator", [own(), LogisticRegression(max_iter=5000)], ids=["own", "linear"]
+)
 def test_classes_may_weigh_nothing(estimator):
     grid = {"class_weight": [None, "balanced", {0: 0.0}]}
     ours = SweepSearchCV(estimator, grid, cv=3).fit(X, Y).cv_results_["mean_test_score"]
