@@ -20,17 +20,21 @@ from fastopt.compile import inlinable, jitable
 
 __all__ = [
     "DRAW",
+    "DROPOUT",
     "INIT",
+    "NOISE",
     "SHUFFLE",
     "fill_normal",
     "fill_uniform",
     "permute",
     "philox",
     "uniforms",
+    "words",
 ]
 
 # Streams: independent sequences under one seed.
 INIT, SHUFFLE, DRAW = np.uint64(1), np.uint64(2), np.uint64(3)
+DROPOUT, NOISE = np.uint64(4), np.uint64(5)
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -67,11 +71,15 @@ def philox(c0, c1, c2, c3, k0, k1):
 
 
 @inlinable
+def words(seed, stream, epoch, index):
+    """Four random words of 32 bits, as uint64, of one counter (all uint64)."""
+    return philox(index & _LOW, index >> _HALF, epoch & _LOW, stream, seed & _LOW, seed >> _HALF)
+
+
+@inlinable
 def uniforms(seed, stream, epoch, index):
     """Two float64 numbers, uniform on [0, 1) with 53 bits, of one counter (all uint64)."""
-    w0, w1, w2, w3 = philox(
-        index & _LOW, index >> _HALF, epoch & _LOW, stream, seed & _LOW, seed >> _HALF
-    )
+    w0, w1, w2, w3 = words(seed, stream, epoch, index)
     return ((w0 << _HALF | w1) >> _DROP) * _ULP, ((w2 << _HALF | w3) >> _DROP) * _ULP
 
 

@@ -3,7 +3,8 @@
 Linked by address, so that a sweep compiles each problem once and each rule once, not each pair.
 Every function has one signature for all problems and rules of a dtype:
 
-* ``loss(theta, X, y, words, grad, work) -> loss`` and ``evaluate(...) -> (loss, accuracy)``;
+* ``loss(theta, X, y, words, grad, work, seed, step) -> loss``, the last two of them for problems
+  that draw; ``evaluate(theta, X, y, words, grad, work) -> (loss, accuracy)``;
   ``init(theta, words, seed)``; ``score(theta, X, y, words, work, outputs, out)``, for problems with
   metrics of their own. ``words`` describe the constants of the problem.
 * ``begin(h, scale, clock, x, n)`` and ``advance(h, scale, clock, grad, x)``, where ``scale`` is the
@@ -102,8 +103,17 @@ def ordering():
 def losing(loss_and_grad, unpack):
     """Template of ``loss``."""
 
-    def loss(theta, X, y, words, grad, work):
+    def loss(theta, X, y, words, grad, work, seed, step):
         return np.float64(loss_and_grad(theta, X, y, unpack(words), grad, work))
+
+    return loss
+
+
+def drawing(loss_and_grad, unpack):
+    """Template of ``loss`` of problems that draw."""
+
+    def loss(theta, X, y, words, grad, work, seed, step):
+        return np.float64(loss_and_grad(theta, X, y, unpack(words), grad, work, seed, step))
 
     return loss
 
@@ -179,12 +189,13 @@ def compiled(
     evaluate: Callable,
     init: Callable,
     score: Callable | None,
+    draws: bool,
     constants: Any,
 ) -> tuple[Any, Any, Any, Any]:
     """Return the (lazily compiled) functions of a problem with constants of this Numba type."""
     unpack = unpacked(constants)
     return (
-        kernel(losing, loss_and_grad, unpack),
+        kernel(drawing if draws else losing, loss_and_grad, unpack),
         kernel(evaluating, evaluate, unpack),
         kernel(initializing, init, unpack),
         None if score is None else kernel(scoring, score, unpack),
@@ -194,7 +205,9 @@ def compiled(
 def own(problem: DataProblem) -> Own:
     """Return the functions of a problem, to be called with arrays like its own."""
     functions = problem.loss_and_grad, problem.evaluate, problem.init, problem.score
-    return Own(*compiled(*functions, numba.typeof(problem.aux)), words_of(problem.aux))
+    return Own(
+        *compiled(*functions, problem.draws, numba.typeof(problem.aux)), words_of(problem.aux)
+    )
 
 
 @functools.cache
@@ -204,7 +217,7 @@ def of_problem(loss: Any, evaluate: Any, init: Any, score: Any, X: Any, y: Any) 
     data = flat, X, y, WORDS, flat, flat
     scored = flat, X, y, WORDS, flat, types.Array(X.dtype, 2, "C"), NUMBERS
     return (
-        address_of(loss, types.float64, *data),
+        address_of(loss, types.float64, *data, types.uint64, types.int64),
         address_of(evaluate, PAIR, *data),
         address_of(init, types.none, flat, WORDS, types.uint64),
         0 if score is None else address_of(score, types.none, *scored),

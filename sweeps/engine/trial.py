@@ -134,7 +134,7 @@ def resume(i, s, t, links):
 
 # Inlined, as `descend` is: a call hands over some 190 words, 0.1 us of a step of 3.
 @inlinable
-def minibatch(i, s, t, links):
+def minibatch(i, s, t, links, step):
     """Loss and gradient of the next rows of an epoch, which may begin here; how many they are."""
     trial, now, X, y = t.settings[i], s.counters[0], t.X, t.y
     if now.low >= X.shape[0]:
@@ -149,7 +149,8 @@ def minibatch(i, s, t, links):
         copy_rows(s.y, y, s.order, low, low + rows)
         X, y = s.X[:rows], s.y[:rows]
     theta = s.x[0][: s.grad.size]
-    loss = call(links.loss, 0.0, (theta, X, y, links.words, s.grad, s.work))
+    drawn_by = np.uint64(trial.seed), step
+    loss = call(links.loss, 0.0, (theta, X, y, links.words, s.grad, s.work, *drawn_by))
     if trial.l2 > 0.0:
         call(links.penalize, None, (s.grad, theta, trial.l2, links.penalised))
     return loss, rows
@@ -246,7 +247,7 @@ def item(i, s, control, t, links):
     for step in range(now.done + 1, (t.until[i] if t.until.shape[0] else steps) + 1):
         if peek(control, STOP) != 0:
             return False
-        loss, rows = minibatch(i, s, t, links)
+        loss, rows = minibatch(i, s, t, links, step)
         if not abs(loss) <= t.watch.limit:  # false for NaN as well
             return diverge(i, s, t, step)
         now.last = loss

@@ -95,7 +95,7 @@ def _drawn(block: Block) -> Iterator[Unread]:
     yield Unread("init_scale", np.full(len(whole), zero), "trials that start from zeros")
     ordered = whole | (trials.settings["shuffle"] == NONE)
     fixed = fixed | (trials.settings["init_scale"] == 0.0)
-    yield Unread("seed", ordered & fixed, "trials without chance")
+    yield Unread("seed", ordered & fixed & (not problem.draws), "trials without chance")
 
 
 def _idle(block: Block) -> Iterator[Unread]:

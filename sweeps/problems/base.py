@@ -56,6 +56,9 @@ class DataProblem(Shippable):
         ``out``; ``outputs`` is scratch of shape (rows, n_outputs).
     n_outputs : int
         Outputs of the model for a row, if there are metrics.
+    draws : bool
+        Whether ``loss_and_grad`` draws random numbers, and so takes two more arguments, the seed of
+        the trial (uint64) and the number of the step (int64, from 1).
     penalised : ndarray of int64, shape (2 k,)
         Where the weights of each layer begin and end in ``theta``: what ``l1`` and ``l2`` shrink.
     axes : dict of str to object
@@ -107,6 +110,8 @@ class DataProblem(Shippable):
     penalised: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     axes: Mapping[str, Any] = field(default_factory=dict)
     recipe: Any = None
+    # Its functions say so.
+    draws: bool = field(default=False, compare=False)
     # What trials do not depend on: no part of a problem's identity in a store.
     classes: np.ndarray | None = field(default=None, compare=False)
     mean: np.ndarray | None = field(default=None, compare=False)

@@ -53,6 +53,8 @@ def mlp(
     hidden: Sequence[int] = (32,),
     activation: str = "relu",
     init: str = "glorot_uniform",
+    dropout: float = 0.0,
+    input_noise: float = 0.0,
     loss: str | None = None,
     metrics: Any = (),
     standardize: bool = True,
@@ -91,6 +93,13 @@ def mlp(
         Of the hidden layers: a name in :data:`sweeps.problems.activations.ACTIVATIONS`.
     init : str
         How weights are drawn: a name in :data:`sweeps.problems.initialisations.INITIALISATIONS`.
+    dropout : float
+        Share of the hidden units that each row of a minibatch goes without, from 0 to less than 1.
+        The others count for 1 / (1 - dropout), as in ``torch.nn.Dropout``; evaluations use all.
+    input_noise : float
+        Standard deviation of the normal noise that is added to the inputs of a minibatch, as the
+        network sees them (standardized); evaluations add none. Like dropout, it follows from the
+        seed of a trial and the step: the same bits in any run.
     loss : str, optional
         A name in :data:`sweeps.problems.losses.LOSSES`; by default softmax cross-entropy for labels
         and squared error (the mean over rows and outputs) for floats. ``"logistic"`` has one output
@@ -111,7 +120,8 @@ def mlp(
         What the problem is called in tables and messages.
     **constants
         Of the loss: ``label_smoothing``, ``delta``, ``quantile``, ... Each is an axis of sweeps,
-        too, as are ``hidden``, ``activation``, ``init``, ``n_train`` and ``label_noise``.
+        too, as are ``hidden``, ``activation``, ``init``, ``dropout``, ``input_noise``,
+        ``n_train`` and ``label_noise``.
 
     Returns
     -------
@@ -159,7 +169,13 @@ def mlp(
     return network_on(
         source,
         hidden,
-        {"activation": activation, "init": init, **constants},
+        {
+            "activation": activation,
+            "init": init,
+            "dropout": dropout,
+            "input_noise": input_noise,
+            **constants,
+        },
         metrics=measures,
         name=name,
         loss=loss,

@@ -79,6 +79,8 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
         *,
         hidden: Sequence[int] = (32,),
         activation: str = "relu",
+        dropout: float = 0.0,
+        input_noise: float = 0.0,
         loss: str | None = None,
         test_size: float = 0.25,
         validation: Any = None,
@@ -108,7 +110,8 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
         chosen = loss or usual_loss(rows[1])
         network = Network(name, chosen, load, made_by, classes, rows[0].dtype, theta0)
         start = {"fold": 0, "n_train": None, "label_noise": 0.0, "split_seed": split_seed}
-        axes = model_axes(chosen, hidden, activation)
+        noises = {"dropout": dropout, "input_noise": input_noise}
+        axes = model_axes(chosen, hidden, activation, **noises)
         return network.on(Parts(*rows), axes | {str(n): start[str(n)] for n in names})
 
     build.__name__ = build.__qualname__ = name
@@ -116,7 +119,7 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
 
     Parameters
     ----------
-    hidden, activation, loss, validation, folds, standardize, dtype, theta0
+    hidden, activation, dropout, input_noise, loss, validation, folds, standardize, dtype, theta0
         As for :func:`sweeps.problems.mlp`; ``hidden=()`` is a linear model.
     test_size : float
         Share of the rows kept for testing, stratified by label; 0 for none.

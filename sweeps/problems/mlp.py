@@ -5,7 +5,13 @@ last layer is linear and its loss brings its own link. Parameters lie flat in ``
 ``W_1, b_1, W_2, b_2, ...``, each ``W_l`` of shape ``(n_{l-1}, n_l)`` in C order.
 
 ``aux = (sizes, activation, constants)``: layer widths from input to output, the code of the hidden
-activation in :data:`sweeps.problems.activations.ACTIVATIONS`, and the constants of the loss.
+activation in :data:`sweeps.problems.activations.ACTIVATIONS`, and the constants of the loss,
+behind which those of networks that draw have dropout and the noise of inputs: see
+:mod:`sweeps.problems.noise`.
+
+Scratch ``work`` of a minibatch holds the outputs of all layers, an error signal, what is kept of
+the hidden layers for their slopes, the masks of dropout, the noisy inputs, each of them for all
+rows and where there is such a thing; at its end lie transposed weights.
 """
 
 from __future__ import annotations
@@ -17,11 +23,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt.compile import inlinable, jitable
+from fastopt.compile import jitable
 from fastopt.errors import SpecError, shortened
 from sweeps.problems.activations import find_activation, layers_of
 from sweeps.problems.losses import LINKS, LOSSES, find_loss
+from sweeps.problems.matrices import (
+    add_bias,
+    copy_matrix,
+    matrix,
+    multiply,
+    scale,
+    sum_rows,
+    transpose,
+)
 from sweeps.problems.metrics import measure_of, measuring
+from sweeps.problems.noise import add_noise, draw_masks, whole_blocks
 from sweeps.problems.rows import (
     but_last_column,
     labels_of,
@@ -64,59 +80,23 @@ def n_parameters(sizes: tuple[int, ...]) -> int:
     return count
 
 
-def work_per_row(sizes: tuple[int, ...], activation: str = "relu") -> int:
+def work_per_row(
+    sizes: tuple[int, ...], activation: str = "relu", drops: bool = False, noisy: bool = False
+) -> int:
     """Scratch numbers a row needs: every layer's output, one error signal, transposed weights.
 
     The weights, those of the largest layer but the first, are a share of each of ``BLOCK`` rows.
-    Activations whose slopes need their inputs keep those as well.
+    Activations whose slopes need their inputs keep those as well; dropout keeps outputs and masks.
 
     >>> work_per_row((64, 32, 10)), work_per_row((64, 32, 10), "gelu")
     (76, 108)
     """
     turned = max((n * m for n, m in itertools.pairwise(sizes[1:])), default=0)
     keeps_inputs = find_activation(activation).keeps_inputs
-    kept = sum(sizes[1:-1]) if keeps_inputs else 0
-    return sum(sizes[1:]) + max(sizes[1:]) + kept + -(-turned // BLOCK)
-
-
-@inlinable
-def matrix(a, offset, rows, columns):
-    """View ``rows * columns`` numbers of the flat array ``a`` as a C-contiguous matrix."""
-    return a[offset : offset + rows * columns].reshape(rows, columns)
-
-
-@jitable
-def add_bias(z, bias):
-    """Add ``bias`` to every row of ``z``, in place."""
-    for i in range(z.shape[0]):
-        for j in range(z.shape[1]):
-            z[i, j] += bias[j]
-
-
-@jitable
-def transpose(a, out):
-    """Write the transposed matrix ``a`` to ``out``."""
-    for j in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            out[j, i] = a[i, j]
-
-
-@jitable
-def sum_rows(a, out):
-    """Write the column sums of ``a`` to ``out``."""
-    for j in range(a.shape[1]):
-        out[j] = a[0, j]
-    for i in range(1, a.shape[0]):
-        for j in range(a.shape[1]):
-            out[j] += a[i, j]
-
-
-@jitable
-def scale(z, factor):
-    """Multiply every element of the matrix ``z`` by ``factor``, in place."""
-    flat, c = z.reshape(z.size), z.dtype.type(factor)
-    for k in range(flat.size):
-        flat[k] *= c
+    hidden = sum(sizes[1:-1])
+    kept = hidden if keeps_inputs or drops else 0
+    drawn = (whole_blocks(hidden) if drops else 0) + (whole_blocks(sizes[0]) if noisy else 0)
+    return sum(sizes[1:]) + max(sizes[1:]) + kept + drawn + -(-turned // BLOCK)
 
 
 @jitable
@@ -138,18 +118,19 @@ def outputs_and_error(sizes):
     return total + widest
 
 
-@jitable
-def copy_matrix(out, a):
-    """Copy the matrix ``a`` to ``out``."""
-    to, source = out.reshape(out.size), a.reshape(a.size)
-    for k in range(to.size):
-        to[k] = source[k]
-
-
 @functools.cache
-def passes(activation: str) -> tuple[Callable, Callable]:
-    """Return the two passes through networks of this activation."""
-    activate, backpropagate, keeps_inputs = layers_of(activation)
+def passes(activation: str, drops: bool = False) -> tuple[Callable, Callable]:
+    """Return the two passes through networks of this activation; with dropout if it ``drops``.
+
+    Its masks, of all hidden layers, lie behind what is kept of those.
+    """
+    return forwards(activation, drops), backwards(activation, drops)
+
+
+def forwards(activation: str, drops: bool) -> Callable:
+    """Return the pass from inputs to outputs."""
+    activate, _, keeps_inputs = layers_of(activation)
+    keeps = keeps_inputs or drops
 
     @jitable
     def forward(theta, X, aux, work):
@@ -157,7 +138,7 @@ def passes(activation: str) -> tuple[Callable, Callable]:
         sizes = aux[0]
         rows = X.shape[0]
         weights, here, kept = 0, 0, 0
-        if keeps_inputs:
+        if keeps:
             kept = rows * outputs_and_error(sizes)
         inputs = X
         for layer in range(sizes.size - 1):
@@ -172,20 +153,33 @@ def passes(activation: str) -> tuple[Callable, Callable]:
             if layer < sizes.size - 2:
                 if keeps_inputs:
                     copy_matrix(matrix(work, kept, rows, m), z)
-                    kept += rows * m
                 activate(z)
+                if drops:
+                    if not keeps_inputs:
+                        copy_matrix(matrix(work, kept, rows, m), z)
+                    multiply(z, matrix(work, kept + rows * hidden_units(sizes), rows, m))
+                if keeps:
+                    kept += rows * m
             inputs = z
             weights += (n + 1) * m
             here += rows * m
 
+    return forward
+
+
+def backwards(activation: str, drops: bool) -> Callable:
+    """Return the pass from the error of the outputs to the gradient."""
+    _, backpropagate, keeps_inputs = layers_of(activation)
+    keeps = keeps_inputs or drops
+
     @jitable
     def backward(theta, X, aux, grad, work):
-        """Write the gradient; the error of the outputs lies where :func:`forward` left those."""
+        """Write the gradient; the error of the outputs lies where ``forward`` left those."""
         sizes = aux[0]
         rows, layers = X.shape[0], sizes.size - 1
         weights, here = theta.size, rows * (hidden_units(sizes) + sizes[layers])
         spare, kept = here, 0
-        if keeps_inputs:
+        if keeps:
             kept = rows * (outputs_and_error(sizes) + hidden_units(sizes))
         for layer in range(layers - 1, -1, -1):
             n, m = sizes[layer], sizes[layer + 1]
@@ -207,12 +201,14 @@ def passes(activation: str) -> tuple[Callable, Callable]:
                     product(delta, turned, error, work[:0])
                 else:
                     np.dot(delta, w.T, error)
-                if keeps_inputs:
+                if keeps:
                     kept -= rows * n
                     copy_matrix(inputs, matrix(work, kept, rows, n))
+                if drops:
+                    multiply(error, matrix(work, kept + rows * hidden_units(sizes), rows, n))
                 backpropagate(inputs, error)
 
-    return forward, backward
+    return backward
 
 
 class Functions(NamedTuple):
@@ -221,6 +217,7 @@ class Functions(NamedTuple):
     loss_and_grad: Callable
     evaluate: Callable
     score: Callable | None
+    draws: bool
 
 
 def functions(
@@ -229,6 +226,8 @@ def functions(
     metrics: Iterable[Any] = (),
     activation: str = "relu",
     constants: np.ndarray | None = None,
+    drops: bool = False,
+    noisy: bool = False,
 ) -> Functions:
     """Return the functions of networks with this loss and activation, whatever their layers.
 
@@ -246,6 +245,8 @@ def functions(
     constants : ndarray, optional
         Those of the loss, if the functions need be right for no others: a loss whose constants are
         zero may be a simpler one.
+    drops, noisy : bool
+        Whether there is dropout, and noise of inputs; their sizes stand in ``aux``.
 
     Returns
     -------
@@ -254,7 +255,8 @@ def functions(
         ``evaluate(theta, X, y, aux, grad, work) -> (loss, accuracy)``, both of them means over rows
         or their weights; ``score(theta, X, y, aux, work, outputs, out)`` writes a number a metric
         to ``out``, of float64, ``outputs`` being scratch of shape (rows, outputs); None without
-        metrics.
+        metrics. With dropout or noise ``draws`` is true: ``loss_and_grad`` takes the seed of a
+        trial and the number of a step as well. Nothing else draws.
 
     Raises
     ------
@@ -270,17 +272,20 @@ def functions(
     simpler = row.at_zero is not None and constants is not None and not np.any(constants)
     measures = tuple(measure_of(metric, loss) for metric in metrics)
     find_activation(activation)
-    return _functions(loss, bool(simpler), bool(weighted), measures, activation)
+    kind = loss, bool(simpler), bool(weighted)
+    plain = _functions(*kind, measures, activation)
+    if not drops and not noisy:
+        return plain
+    drawn = drawing(*kind, activation, bool(drops), bool(noisy))
+    return plain._replace(loss_and_grad=drawn, draws=True)
 
 
-@functools.lru_cache(maxsize=128)  # metrics may be functions of the user's
-def _functions(
-    loss: str, simpler: bool, weighted: bool, measures: tuple[Callable, ...], activation: str
-) -> Functions:
-    row = LOSSES[loss]
-    output_loss: Any = row.at_zero if simpler else row.function
-    right = row.hits
-    forward, backward = passes(activation)
+@functools.cache
+def descending(
+    loss: str, simpler: bool, weighted: bool, forward: Callable, backward: Callable
+) -> Callable:
+    """Return ``loss_and_grad`` of :func:`functions` for these passes."""
+    output_loss: Any = loss_function(loss, simpler)
     weights_of = last_column if weighted else no_weights
 
     @jitable
@@ -292,6 +297,23 @@ def _functions(
         scale(z, 1.0 / n)
         backward(theta, X, aux, grad, work)
         return total / n
+
+    return loss_and_grad
+
+
+def loss_function(loss: str, simpler: bool) -> Any:
+    """Return the function of a loss, or the simpler one that it is if its constants are zero."""
+    return LOSSES[loss].at_zero if simpler else LOSSES[loss].function
+
+
+@functools.lru_cache(maxsize=128)  # metrics may be functions of the user's
+def _functions(
+    loss: str, simpler: bool, weighted: bool, measures: tuple[Callable, ...], activation: str
+) -> Functions:
+    output_loss, right = loss_function(loss, simpler), LOSSES[loss].hits
+    forward, backward = passes(activation)
+    loss_and_grad = descending(loss, simpler, weighted, forward, backward)
+    weights_of = last_column if weighted else no_weights
 
     @jitable
     def evaluate(theta, X, y, aux, grad, work):
@@ -311,7 +333,33 @@ def _functions(
         return total / n, (hits / n if hits >= 0 else np.nan)
 
     score = scoring(loss, weights_of, measures, forward) if measures else None
-    return Functions(loss_and_grad, evaluate, score)
+    return Functions(loss_and_grad, evaluate, score, False)
+
+
+@functools.cache
+def drawing(
+    loss: str, simpler: bool, weighted: bool, activation: str, drops: bool, noisy: bool
+) -> Callable:
+    """Return a ``loss_and_grad`` that draws masks and noise before it does what others do."""
+    loss_and_grad = descending(loss, simpler, weighted, *passes(activation, drops))
+    copies = drops + (drops or find_activation(activation).keeps_inputs)
+
+    @jitable
+    def drawn(theta, X, y, aux, grad, work, seed, step):
+        sizes, inputs = aux[0], X
+        rows, n = X.shape
+        hidden = rows * hidden_units(sizes)
+        low = rows * outputs_and_error(sizes) + copies * hidden
+        if drops:
+            high = low - hidden + whole_blocks(hidden)
+            draw_masks(work[low - hidden : high], aux[2][-2], seed, step)
+            low = high
+        if noisy:
+            add_noise(work[low : low + whole_blocks(rows * n)], X, aux[2][-1], seed, step)
+            inputs = matrix(work, low, rows, n)
+        return loss_and_grad(theta, inputs, y, aux, grad, work)
+
+    return drawn
 
 
 def scoring(

@@ -18,6 +18,7 @@ from sweeps.problems.base import DataProblem, widths_of
 from sweeps.problems.initialisations import initialisation
 from sweeps.problems.losses import check_targets, constants_of, find_loss
 from sweeps.problems.metrics import names_of
+from sweeps.problems.noise import noises_of
 from sweeps.problems.source import Parts, Source
 from sweeps.problems.summed import summed
 
@@ -76,7 +77,10 @@ class Network(Shippable):
             check_targets("y", loss, parts.y[:, : parts.y.shape[1] - self.weighted], constants)
         outputs = n_outputs(loss, self.classes, parts.y, self.weighted)
         sizes = (parts.X.shape[1], *axes["hidden"], outputs)
-        compiled = net.functions(loss, self.weighted, self.metrics, activation, constants)
+        noises = noises_of(axes)
+        drops, noisy = (noises > 0.0).tolist()
+        given = loss, self.weighted, self.metrics, activation, constants
+        compiled = net.functions(*given, drops, noisy)
         rows = {name: getattr(parts, name) for name in Parts._fields}
         told = {"loss": loss, "activation": activation, "init": axes["init"]}
         return DataProblem(
@@ -85,8 +89,8 @@ class Network(Shippable):
             init=initialisation(axes["init"]),
             **rows,
             n_params=net.n_parameters(sizes),  # refuses what no int64 can count
-            aux=net.aux_of(sizes, activation, constants),
-            work_per_row=net.work_per_row(sizes, activation),
+            aux=net.aux_of(sizes, activation, np.append(constants, noises[: 2 * compiled.draws])),
+            work_per_row=net.work_per_row(sizes, activation, drops, noisy),
             work_rows=net.BLOCK,
             flops_per_row=6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
             theta0=initial(self.theta0, net.n_parameters(sizes), parts.X.dtype),
@@ -166,7 +170,7 @@ def network_on(
     hidden
         As for :func:`sweeps.problems.mlp`.
     model : dict
-        ``activation``, ``init`` and constants of the loss, by name.
+        ``activation``, ``init``, ``dropout``, ``input_noise`` and constants of the loss, by name.
     **settings
         Arguments of :class:`Network`.
     """
@@ -183,15 +187,19 @@ def model_axes(
     hidden: Any,
     activation: str = "relu",
     init: str = "glorot_uniform",
+    dropout: float = 0.0,
+    input_noise: float = 0.0,
     **constants: Any,
 ) -> dict[str, Any]:
     """Return the axes that choose a model, with the values they begin with.
 
-    >>> model_axes("huber", (8,), delta=2.0)
-    {'hidden': (8,), 'activation': 'relu', 'init': 'glorot_uniform', 'delta': 2.0}
+    >>> axes = model_axes("huber", (8,), delta=2.0)
+    >>> list(axes), axes["delta"]
+    (['hidden', 'activation', 'init', 'dropout', 'input_noise', 'delta'], 2.0)
     """
     given = dict(zip(find_loss(loss).constants, constants_of(loss, constants).tolist()))
-    return {"hidden": as_widths(hidden), "activation": activation, "init": init, **given}
+    noises = {"dropout": dropout, "input_noise": input_noise}
+    return {"hidden": as_widths(hidden), "activation": activation, "init": init, **noises, **given}
 
 
 def _same(source: Source) -> Source:

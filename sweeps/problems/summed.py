@@ -66,8 +66,8 @@ def _times_rows(loss_and_grad: Callable) -> Callable:
     """Multiply a gradient by the number of rows; the same object each time."""
 
     @jitable
-    def times_rows(theta, X, y, aux, grad, work):
-        loss = loss_and_grad(theta, X, y, aux, grad, work)
+    def times_rows(theta, X, y, aux, grad, work, *drawn_by):
+        loss = loss_and_grad(theta, X, y, aux, grad, work, *drawn_by)
         rows = grad.dtype.type(X.shape[0])
         for j in range(grad.size):
             grad[j] *= rows

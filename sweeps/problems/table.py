@@ -35,6 +35,8 @@ def table(
     hidden: Sequence[int] = (32,),
     activation: str = "relu",
     init: str = "glorot_uniform",
+    dropout: float = 0.0,
+    input_noise: float = 0.0,
     loss: str | None = None,
     class_weight: str | Mapping | None = None,
     metrics: str | Callable | Sequence = (),
@@ -71,7 +73,8 @@ def table(
         Columns of categories that are written as numbers.
     na_values : sequence of str
         Words of a CSV file that stand for missing cells, beside pandas' own.
-    hidden, activation, init, loss, class_weight, metrics, dtype, theta0, **constants
+    hidden, activation, init, dropout, input_noise, loss, class_weight, metrics, dtype, theta0,
+    **constants
         As for :func:`sweeps.problems.mlp`.
     name : str, optional
         What the problem is called in tables and messages; by default as its file.
@@ -109,7 +112,13 @@ def table(
     return network_on(
         source,
         hidden,
-        {"activation": activation, "init": init, **constants},
+        {
+            "activation": activation,
+            "init": init,
+            "dropout": dropout,
+            "input_noise": input_noise,
+            **constants,
+        },
         metrics=measures,
         name=data.name,
         loss=loss or USUAL[data.task],

@@ -54,7 +54,7 @@ class Minibatches:
         self.order = np.empty(len(problem.X), np.int64)
         self.work = np.empty(block.trials.sizes.work, problem.dtype)
         self.own = own(problem)
-        self.low, self.epoch, self.size = len(problem.X), 0, 0
+        self.low, self.epoch, self.size, self.step = len(problem.X), 0, 0, 0
 
     def next(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return loss and gradient of the next minibatch."""
@@ -69,6 +69,6 @@ class Minibatches:
             chosen = self.order[self.low : high]
             X, y = X[chosen], y[chosen]
         self.low = high
-        self.size = len(X)
-        grad = np.empty_like(theta)
-        return self.own.loss(theta, X, y, self.own.words, grad, self.work), grad
+        self.size, self.step = len(X), self.step + 1
+        grad, drawn_by = np.empty_like(theta), (np.uint64(self.seed), self.step)
+        return self.own.loss(theta, X, y, self.own.words, grad, self.work, *drawn_by), grad
