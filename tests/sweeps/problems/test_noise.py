@@ -14,10 +14,12 @@ from scipy import stats
 from fastopt.compile import kernel
 from fastopt.errors import SpecError, SweepWarning
 from sweeps import SuccessiveHalving, problems, sweep, trace
+from sweeps.engine import chunks
 from sweeps.engine.callees import own
 from sweeps.problems.gradients import wrong_component
 from sweeps.problems.noise import add_noise, draw_masks
 from tests.helpers.compiled import call_template
+from tests.helpers.stores import files
 
 run = functools.partial(sweep, progress=False)
 SEED = np.uint64(2**63 + 5)
@@ -206,6 +208,17 @@ def test_bits_do_not_depend_on_company_or_threads(result):
         assert alone.to_frame().test_loss[0] == row.test_loss
         np.testing.assert_array_equal(alone.trials_weights([0])[0], weights[k])
         np.testing.assert_array_equal(result.trials_weights([k])[0], weights[k])
+
+
+def test_bits_do_not_depend_on_processes_or_resumption(result, tmp_path, monkeypatch):
+    """Three chunks of it in a store, one of them lost, and made again by another process."""
+    monkeypatch.setattr(chunks, "MOST_TRIALS", 4)
+    store = tmp_path / "store"
+    run(IRIS, SPACE, store=store, executor="processes", n_jobs=1, **HOW)
+    files(store)[1].unlink()
+    again = run(IRIS, SPACE, store=store, n_jobs=1, **HOW)
+    assert again.info["reused"] == 8
+    pd.testing.assert_frame_equal(again.to_frame(), result.to_frame(), rtol=0, atol=0)
 
 
 def test_pauses_change_no_bit(result):
