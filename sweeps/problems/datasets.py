@@ -110,7 +110,7 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
         chosen = loss or usual_loss(rows[1])
         network = Network(name, chosen, load, made_by, classes, rows[0].dtype, theta0)
         start = {"fold": 0, "n_train": None, "label_noise": 0.0, "split_seed": split_seed}
-        noises = {"dropout": dropout, "input_noise": input_noise}
+        noises: dict[str, Any] = {"dropout": dropout, "input_noise": input_noise}
         axes = model_axes(chosen, hidden, activation, **noises)
         return network.on(Parts(*rows), axes | {str(n): start[str(n)] for n in names})
 
