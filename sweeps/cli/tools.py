@@ -32,11 +32,11 @@ TEMPLATE = """\
 [problem]
 name = "digits"    # iris, wine, moons, ...; test functions: rosenbrock, ackley, ...
 hidden = [32]      # widths of the hidden layers; [] is a linear model
+validation = 0.2   # share of the rows to choose by; the test rows judge what was chosen
 
 [sweep]
 epochs = 10        # or steps = 500
-metric = "test_accuracy"
-mode = "max"       # larger is better
+metric = "val_accuracy"
 target = 0.95      # the frame says after how many steps it was reached
 # schedule = "cosine"
 # weight_decay = 1e-2   # any hyperparameter: here one value for all trials

@@ -66,7 +66,8 @@ def table(
     preprocess : transformer, optional
         Of scikit-learn, a ``Pipeline`` for example; by default gaps are filled in, numbers are
         standardized and categories become columns of zeros and ones. It is fitted on training rows
-        only, for each fold anew.
+        only, for each fold anew. It counts rows, not their weights, as in a pipeline of
+        scikit-learn's.
     drop : sequence of str
         Columns to leave out.
     categorical : sequence of str
