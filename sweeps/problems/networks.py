@@ -27,6 +27,9 @@ __all__ = ["DATA_AXES", "Network", "as_widths"]
 DATA_AXES = ("fold", "n_train", "label_noise", "split_seed")
 """Axes of a problem that choose its rows; the others choose its model."""
 
+MOST_PREPARED = 64
+"""Choices of rows that are kept for further models on them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Network(Shippable):
@@ -69,6 +72,8 @@ class Network(Shippable):
     metrics: tuple = ()
     kinds: Mapping[str, str] | None = None
     target: Any = None
+    # Models on the same rows share them: 5 folds of 100 shapes are 5 copies of the data, not 500.
+    prepared: dict[str, Parts] = field(default_factory=dict, compare=False, repr=False)
 
     def on(self, parts: Parts, axes: Mapping[str, Any]) -> DataProblem:
         """Return the problem of these rows, with a model as the axes say."""
@@ -134,7 +139,13 @@ class Network(Shippable):
     def parts(self, axes: Mapping[str, Any], refit: bool = False) -> Parts:
         """Return the rows that the axes choose."""
         chosen = {name: axes[name] for name in DATA_AXES if name in axes}
-        return self.source().parts(self.dtype, refit=refit, **chosen)
+        known = f"{chosen} {refit}"
+        if known not in self.prepared:
+            made = self.source().parts(self.dtype, refit=refit, **chosen)
+            while len(self.prepared) >= MOST_PREPARED:
+                self.prepared.pop(next(iter(self.prepared)))
+            self.prepared[known] = made
+        return self.prepared[known]
 
     def _like(self, problem: DataProblem, made: DataProblem) -> DataProblem:
         return summed(made) if problem.options.get("summed") else made

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 
-from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning
+from fastopt.errors import ArrayError, ArrayTypeError, SpecError, SweepWarning
 from sweeps import problems
 
 SOME = np.arange(8.0).reshape(4, 2) ** 2
@@ -350,3 +350,13 @@ def test_rows_of_zeros_and_a_one_are_asked_about():
     assert problems.mlp(X, np.eye(3)[labels] + 0.5).classes is None
     text = np.array(["a", "b", "c"], np.dtypes.StringDType())[labels]
     assert problems.mlp(X, text).classes.tolist() == ["a", "b", "c"]
+
+
+def test_models_on_the_same_rows_share_them():
+    problem = problems.iris(hidden=(8,), folds=3)
+    wide, narrow = (problem.varied(fold=1, hidden=n) for n in (8, 4))
+    assert wide.X is narrow.X
+    assert wide.y_val is narrow.y_val
+    assert problem.varied(hidden=4).X is problem.X
+    with pytest.raises(SpecError, match="fold must be an integer from 0 to 2; got True"):
+        problem.varied(fold=True)
