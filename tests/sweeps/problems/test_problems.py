@@ -60,7 +60,7 @@ def gradient(problem, theta, X, y, way="compiled"):
     work, canaries = guarded(problem.work_per_row * rows, problem.dtype)
     before = [a.copy() for a in (theta, X, y)]
     if way == "compiled":
-        loss = own(problem).loss(theta, X, y, own(problem).words, grad, work)
+        loss = own(problem).loss(theta, X, y, own(problem).words, grad, work, np.uint64(0), 1)
     else:
         loss = problem.loss_and_grad(theta, X, y, problem.aux, grad, work)
     np.testing.assert_array_equal(canaries, CANARY)
