@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sweeps import extend as refine
 from sweeps import plots, report, store
 from sweeps.analysis import comparison as pairs
@@ -162,10 +160,8 @@ class SweepResult(Table):
         states = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n) or "none"
         lines = [f"SweepResult: {len(self)} of {planned} trials finished ({states})"]
         if found := folds.best_of_folds(self):
-            row = int(np.flatnonzero(np.asarray(self.columns["trial_id"]) == found.ids[0])[0])
-            params = ", ".join(
-                f"{name}={value!r}" for name, value in self._params(row).items() if name != "fold"
-            )
+            axes = self._params(self._row_of(found.ids[0]))
+            params = ", ".join(f"{name}={v!r}" for name, v in axes.items() if name != "fold")
             mean, error = found.mean, found.error
             lines.append(
                 f"best mean {self.metric} over folds = {mean:.6g} (standard error "

@@ -125,6 +125,9 @@ class Table:
         """Axis values of the best trial, as plain Python values; absent axes are left out."""
         return self._params(self._winner())
 
+    def _row_of(self, trial_id: int) -> int:
+        return int(np.flatnonzero(np.asarray(self.columns["trial_id"]) == trial_id)[0])
+
     def _params(self, row: int) -> dict[str, Any]:
         cells = {name: self.columns[name][row] for name in self.axes}
         plain = {k: c.item() if isinstance(c, np.generic) else c for k, c in cells.items()}

@@ -66,7 +66,7 @@ def model(
     with errors_as_messages():
         result, checked = open_with_spec(store, spec)
         found = best_of_folds(result) if trial is None else None
-        made = result.model(found.ids[0] if found else trial, refit=refit)
+        made = result.model(trial, refit=refit)
         words = checked.made.options.get(WORDS)
         made.about.update({WORDS: list(words)} if words else {})
         judged = score_on_test(made, checked.problem, made.about["params"].get("split_seed"))

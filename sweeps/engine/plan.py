@@ -94,7 +94,7 @@ class Plan:
         self._remade: dict[Any, Any] = {}
         axes = getattr(self.problem, "axes", {})
         self.common = (*self.common, *(name for name in axes if name not in self.common))
-        if options.defaults.get("hidden") is not None:
+        if options.defaults.get("hidden") is not None:  # says what widths may be, before all else
             self.problem.with_hidden(options.defaults["hidden"])
         self.measure = check_measures(options.measure, self.measures)
         more = (*self.measure, *self.extra)

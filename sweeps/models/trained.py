@@ -122,8 +122,7 @@ def best_model(result: Table, trial_id: int | None = None, *, refit: bool = Fals
     (model,) = _models(result, [trial_id], "model")
     if not refit:
         return model
-    row = int(np.flatnonzero(np.asarray(result.columns["trial_id"]) == trial_id)[0])
-    problem, theta = refitted(result, plan, int(trial_id), row)
+    problem, theta = refitted(result, plan, int(trial_id), result._row_of(trial_id))
     return model_of(problem, theta, {**model.about, "refitted_rows": len(problem.X)})
 
 
@@ -168,7 +167,7 @@ def _models(result: Table, ids: list[int], what: str, n_jobs: int = -1) -> list[
     thetas = run_again(result, ids, what, n_jobs, stacklevel=4)
     made = []
     for i, theta in zip(ids, thetas):
-        row = int(np.flatnonzero(np.asarray(result.columns["trial_id"]) == i)[0])
+        row = result._row_of(i)
         if int(result.columns["state"][row]) == State.DIVERGED:
             raise SpecError(
                 f"{what}: trial {i} DIVERGED, so it has no parameters to predict with; "

@@ -154,7 +154,6 @@ def mlp(
     if loss is None:
         loss = "softmax_cross_entropy" if is_classification(targets[0], categorical) else SQUARED
     target, classes = encoded(loss, targets)
-    measures = (metrics,) if isinstance(metrics, str) or callable(metrics) else tuple(metrics)
     fixed = {"validation": validation, "test": test, "folds": folds}
     source = Source(
         np.concatenate([table for table in tables if len(table)]),
@@ -166,23 +165,10 @@ def mlp(
         class_weight=class_weight,
         classes=classes,
     )
-    return network_on(
-        source,
-        hidden,
-        {
-            "activation": activation,
-            "init": init,
-            "dropout": dropout,
-            "input_noise": input_noise,
-            **constants,
-        },
-        metrics=measures,
-        name=name,
-        loss=loss,
-        classes=classes,
-        dtype=dtype,
-        theta0=theta0,
-    )
+    noises = {"dropout": dropout, "input_noise": input_noise}
+    model = {"activation": activation, "init": init, **noises, **constants}
+    settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0}
+    return network_on(source, hidden, model, metrics, **settings)
 
 
 def _read(name: str, X: Any, y: Any, more: Sequence[tuple[str, Any, Any]]) -> tuple[list, list]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,15 @@ from sweeps.problems.source import STANDARDIZE, Parts, Source
 __all__ = ["DATASETS"]
 
 
-def _sklearn(loader: str, **options: Any) -> tuple[np.ndarray, np.ndarray]:
-    import sklearn.datasets
+def _shipped(name: str) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    """Return what loads a dataset of scikit-learn's."""
 
-    return getattr(sklearn.datasets, loader)(return_X_y=True, **options)
+    def load() -> tuple[np.ndarray, np.ndarray]:
+        import sklearn.datasets
+
+        return getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
+
+    return load
 
 
 def _moons() -> tuple[np.ndarray, np.ndarray]:
@@ -32,26 +37,11 @@ def _moons() -> tuple[np.ndarray, np.ndarray]:
 
 
 LOADERS: dict[str, tuple[Callable, str]] = {
-    "digits": (
-        functools.partial(_sklearn, "load_digits"),
-        "Handwritten digits: 1 797 images of 8 x 8, 10 classes.",
-    ),
-    "iris": (
-        functools.partial(_sklearn, "load_iris"),
-        "Iris flowers: 150 rows of 4 features, 3 classes.",
-    ),
-    "wine": (
-        functools.partial(_sklearn, "load_wine"),
-        "Wines: 178 rows of 13 features, 3 classes.",
-    ),
-    "breast_cancer": (
-        functools.partial(_sklearn, "load_breast_cancer"),
-        "Tumours: 569 rows of 30 features, 2 classes.",
-    ),
-    "diabetes": (
-        functools.partial(_sklearn, "load_diabetes"),
-        "Diabetes progression: 442 rows, 10 features.",
-    ),
+    "digits": (_shipped("digits"), "Handwritten digits: 1 797 images of 8 x 8, 10 classes."),
+    "iris": (_shipped("iris"), "Iris flowers: 150 rows of 4 features, 3 classes."),
+    "wine": (_shipped("wine"), "Wines: 178 rows of 13 features, 3 classes."),
+    "breast_cancer": (_shipped("breast_cancer"), "Tumours: 569 rows of 30 features, 2 classes."),
+    "diabetes": (_shipped("diabetes"), "Diabetes progression: 442 rows, 10 features."),
     "moons": (_moons, "Two interleaved half circles: 1 000 points with noise 0.2, 2 classes."),
 }
 """Name -> what loads the features and targets of a dataset, and what it is."""
@@ -70,6 +60,29 @@ def rows_of(name: str, loss: str | None, preprocess: str | None, seed: int, spli
 def usual_loss(y: np.ndarray) -> str:
     """Return the loss that targets of this dtype are for."""
     return "softmax_cross_entropy" if y.dtype.kind in "iu" else SQUARED
+
+
+def dataset_rows(
+    name: str, loss: str | None, standardize: bool, dtype: Any, seed: Any, split: Mapping[str, Any]
+) -> tuple[Callable[[], Source], tuple, Parts, dict[str, Any], np.ndarray | None]:
+    """Return what loads the rows of a dataset, its arguments, the split rows, axes and classes.
+
+    A process that finds them in the cache does not import scikit-learn.
+    """
+    held = tuple((key, value) for key, value in split.items() if value)
+    made_by = name, loss, STANDARDIZE if standardize else None, seed, held
+    load = functools.partial(rows_of, *made_by)
+
+    def split_rows() -> list[Any]:
+        source = load()
+        return [*source.parts(dtype)[:-1], source.classes, np.array(list(data_axes(source)))]
+
+    # Of a splitter nobody knows whether it splits alike every time.
+    fixed = all(isinstance(value, numbers.Real | None) for value in (seed, *split.values()))
+    known = np.dtype(dtype).name, repr(made_by)
+    *rows, classes, names = prepared(name, split_rows, *known) if fixed else split_rows()
+    start = {"fold": 0, "n_train": None, "label_noise": 0.0, "split_seed": seed}
+    return load, made_by, Parts(*rows), {str(n): start[str(n)] for n in names}, classes
 
 
 def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
@@ -92,27 +105,14 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
     ) -> DataProblem:
         if not 0.0 <= test_size < 1.0:
             raise SpecError(f"test_size must be in [0, 1); got {shortened(test_size)}")
-        given = {"test": test_size, "validation": validation, "folds": folds}
-        split = tuple((key, value) for key, value in given.items() if value)
-        made_by = name, loss, STANDARDIZE if standardize else None, split_seed, split
-        load = functools.partial(rows_of, *made_by)
-
-        def numbers_of() -> list[Any]:
-            source = load()
-            classes = source.classes
-            axes = data_axes(source)
-            return [*source.parts(dtype)[:-1], classes, np.array(list(axes))]
-
-        # Of a splitter nobody knows whether it splits alike every time.
-        fixed = all(isinstance(v, numbers.Real | None) for v in (split_seed, *given.values()))
-        known = np.dtype(dtype).name, repr(made_by)
-        *rows, classes, names = prepared(name, numbers_of, *known) if fixed else numbers_of()
-        chosen = loss or usual_loss(rows[1])
-        network = Network(name, chosen, load, made_by, classes, rows[0].dtype, theta0)
-        start = {"fold": 0, "n_train": None, "label_noise": 0.0, "split_seed": split_seed}
+        split = {"test": test_size, "validation": validation, "folds": folds}
+        load, made_by, parts, axes, classes = dataset_rows(
+            name, loss, standardize, dtype, split_seed, split
+        )
+        chosen = loss or usual_loss(parts.y)
+        network = Network(name, chosen, load, made_by, classes, parts.X.dtype, theta0)
         noises: dict[str, Any] = {"dropout": dropout, "input_noise": input_noise}
-        axes = model_axes(chosen, hidden, activation, **noises)
-        return network.on(Parts(*rows), axes | {str(n): start[str(n)] for n in names})
+        return network.on(parts, model_axes(chosen, hidden, activation, **noises) | axes)
 
     build.__name__ = build.__qualname__ = name
     build.__doc__ = f"""{summary}

@@ -151,9 +151,6 @@ class Network(Shippable):
         return summed(made) if problem.options.get("summed") else made
 
 
-ROWS = ("X", "y", "X_val", "y_val", "X_test", "y_test")
-
-
 def rows_of(problem: DataProblem) -> Parts:
     """Return the rows that a problem has."""
     return Parts(**{name: getattr(problem, name) for name in Parts._fields})
@@ -171,7 +168,7 @@ def data_axes(source: Source) -> dict[str, Any]:
 
 
 def network_on(
-    source: Source, hidden: Any, model: Mapping[str, Any], **settings: Any
+    source: Source, hidden: Any, model: Mapping[str, Any], metrics: Any = (), **settings: Any
 ) -> DataProblem:
     """Return the problem of a network on the rows of a source.
 
@@ -182,12 +179,19 @@ def network_on(
         As for :func:`sweeps.problems.mlp`.
     model : dict
         ``activation``, ``init``, ``dropout``, ``input_noise`` and constants of the loss, by name.
+    metrics : str, callable or sequence of them
+        As for :func:`sweeps.problems.mlp`.
     **settings
-        Arguments of :class:`Network`.
+        More arguments of :class:`Network`.
     """
-    weighted = source.weights is not None or source.class_weight is not None
+    one = isinstance(metrics, str) or callable(metrics)
     network = Network(
-        source=functools.partial(_same, source), origin=source, weighted=weighted, **settings
+        source=functools.partial(_same, source),
+        origin=source,
+        classes=source.classes,
+        weighted=source.weights is not None or source.class_weight is not None,
+        metrics=(metrics,) if one else tuple(metrics),
+        **settings,
     )
     axes = {**model_axes(settings["loss"], hidden, **model), **data_axes(source)}
     return network.on(network.parts(axes), axes)

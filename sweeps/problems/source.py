@@ -7,7 +7,6 @@ anew, so nothing of the rows that choose or judge gets into training.
 from __future__ import annotations
 
 import functools
-import hashlib
 import numbers
 import re
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError, shortened
 from sweeps.problems.arrays import cast, standardized
@@ -67,7 +65,7 @@ class Source:
     classes : ndarray, optional
         Labels by their numbers.
     content : JSON, optional
-        What tells this table from others in a store; by default a digest.
+        What tells this table from others in a store; by default the array ``X`` itself.
     """
 
     X: Any = field(compare=False)
@@ -81,8 +79,8 @@ class Source:
     content: Any = ""
 
     def __post_init__(self) -> None:
-        # What describes the source in a store: transformers have no order of their own to compare.
-        told = self.content or _digest(self.X)
+        # What a store is told, which hashes an array when it is: not each problem that is made.
+        told = self.content or self.X
         object.__setattr__(self, "content", [told, _settings_of(self.preprocess)])
 
     def splits(self, seed: int | None = None) -> Splits:
@@ -236,17 +234,6 @@ def _targets(y: np.ndarray, weights: np.ndarray | None, dtype: Any, told: bool) 
     if weights is None:
         return y.copy() if y.ndim == 1 else cast("y", y, dtype, told)
     return cast("y", np.column_stack([y, weights]), dtype, told=False)
-
-
-def _digest(X: Any) -> str:
-    """Return a name of the content of a table, the same in every process."""
-    content = hashlib.blake2b(digest_size=8)
-    if isinstance(X, pd.DataFrame):
-        content.update(repr(list(zip(map(str, X.columns), map(str, X.dtypes)))).encode())
-        content.update(pd.util.hash_pandas_object(X, index=False).to_numpy().tobytes())
-    else:
-        content.update(repr((X.dtype.str, X.shape)).encode() + np.ascontiguousarray(X).tobytes())
-    return content.hexdigest()
 
 
 def _settings_of(preprocess: Any) -> str:

@@ -109,23 +109,8 @@ def table(
         data.X, data.y, data.weights, data.split, split_seed, data.preprocess, class_weight,
         data.classes, data.content,
     )  # fmt: skip
-    measures = (metrics,) if isinstance(metrics, str) or callable(metrics) else tuple(metrics)
-    return network_on(
-        source,
-        hidden,
-        {
-            "activation": activation,
-            "init": init,
-            "dropout": dropout,
-            "input_noise": input_noise,
-            **constants,
-        },
-        metrics=measures,
-        name=data.name,
-        loss=loss or USUAL[data.task],
-        classes=data.classes,
-        dtype=dtype,
-        theta0=theta0,
-        kinds=data.kinds,
-        target=data.target,
-    )
+    noises = {"dropout": dropout, "input_noise": input_noise}
+    model = {"activation": activation, "init": init, **noises, **constants}
+    loss = loss or USUAL[data.task]
+    told = {"name": data.name, "kinds": data.kinds, "target": data.target}
+    return network_on(source, hidden, model, metrics, loss=loss, dtype=dtype, theta0=theta0, **told)

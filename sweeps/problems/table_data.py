@@ -102,32 +102,10 @@ def read_table(
 
     Parameters
     ----------
-    table : DataFrame, path or array_like
-        A table of pandas (or of what has ``to_pandas``), a CSV or Parquet file, see
-        :func:`sweeps.problems.files.read_file`, or a matrix, which may be sparse.
-    target : str, sequence of str or array_like
-        The column that is predicted, several of a regression, or its values.
-    task : {"classification", "regression"}, optional
-        By default what the target, or the loss, is: names, booleans and integers are classes.
-    weights, groups, time : str or array_like, optional
-        A column, which is no feature then, or an entry for each row: how much it counts; what it
-        belongs to; when it was. See :func:`sweeps.problems.splits.split_rows` for what the last
-        two do to the parts.
-    test, validation, folds, split_seed
-        As for :func:`sweeps.problems.splits.split_rows`. By default a fifth of the rows is held out
-        for the test, and another for choosing unless there are folds.
-    preprocess : transformer, optional
-        Of scikit-learn; by default
-        :func:`sweeps.problems.preprocessing.default_preprocess`. It is fitted on training rows
-        only, of each fold. Given one, columns are passed on to it whatever they hold.
-    drop : sequence of str
-        Columns to leave out.
-    categorical : sequence of str
-        Columns of categories that are written as numbers.
-    na_values : sequence of str
-        Words of a CSV file that stand for missing cells.
-    loss, name
-        As for :func:`sweeps.problems.mlp`; the name is by default that of the file.
+    table, target, task, weights, groups, time, test, validation, folds, preprocess, drop, \
+    categorical, na_values, loss, name, split_seed
+        As for :func:`sweeps.problems.table`; a matrix may be sparse, and what has ``to_pandas`` is
+        a table. A transformer that is given gets the columns whatever they hold.
 
     Returns
     -------

@@ -74,8 +74,7 @@ def problem_of(rows: Rows, model: Mapping[str, Any], split: Mapping[str, Any]) -
         class_weight=given.pop("class_weight"),
         classes=rows.classes if labels else None,
     )
-    classes = rows.classes if labels else None
-    return network_on(source, hidden, given, name="fit", loss=loss, classes=classes, dtype=dtype)
+    return network_on(source, hidden, given, name="fit", loss=loss, dtype=dtype)
 
 
 def mean_weight(problem: DataProblem) -> float:
