@@ -12,6 +12,7 @@ import os
 import platform
 import queue
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -80,8 +81,8 @@ def run_on_executor(
     job: Job,
     chunks: Iterable[Chunk],
     deliver: Deliver,
-) -> None:
-    """Run chunks on an executor.
+) -> float:
+    """Run chunks on an executor; return the seconds that preparing the job took: compiling.
 
     Parameters
     ----------
@@ -105,11 +106,14 @@ def run_on_executor(
     adapter = adapter_of(executor, workers)
     ended = False
     try:
+        began = time.perf_counter()
         job.prepare()
+        seconds = time.perf_counter() - began
         Dispatcher(adapter, job, deliver).run(chunks)
         ended = True
     finally:
         adapter.close(now=not ended)
+    return seconds
 
 
 def versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ What is at stake in the second half is the process itself, so each scenario has 
 import math
 import textwrap
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from fastopt.errors import FastoptError, HyperparameterError, SpecError
 from sweeps import estimate, linspace, logspace, problems, sweep
 from sweeps.engine import chunks as chunks_module
 from sweeps.engine.run_blocks import BlasLimit
+from sweeps.running import jobs
 
 
 @pytest.fixture(scope="module")
@@ -379,3 +381,17 @@ def test_threads_outlive_the_sweep(iris):
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
 def test_a_forked_child_sweeps(scenario, layer):
     assert scenario(FORKED, NUMBA_THREADING_LAYER=layer) == "both right\n"
+
+
+def test_what_an_executor_compiles_is_counted(iris, tmp_path, monkeypatch):
+    """It is compiled before the chunks are sent, which find nothing left to compile."""
+    slow = jobs.TrainingJob.prepare
+
+    def prepare(job):
+        time.sleep(0.2)
+        slow(job)
+
+    monkeypatch.setattr(jobs.TrainingJob, "prepare", prepare)
+    how = {"optimizer": "sgd", "epochs": 1, "progress": False}
+    info = sweep(iris, {"lr": [0.1]}, store=tmp_path / "store", **how).info
+    assert 0.2 <= info["compile_seconds"] <= info["seconds"]
