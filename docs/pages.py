@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import itertools
 import re
 import shutil
 from collections.abc import Iterable
@@ -133,19 +132,30 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def reference(module: str) -> str:
     """Return the reference of a public module: every name of its ``__all__``."""
-    names = importlib.import_module(module).__all__
-    blocks = (directive(module, name) for name in sorted(names, key=str.lower))
+    blocks = (directive(module, name) for name in sorted(public(module), key=str.lower))
     return "\n\n".join((f"# {module}", MODULES[module], *blocks))
+
+
+def public(module: str) -> dict[str, Any]:
+    """Return what a module's ``__all__`` names."""
+    held = importlib.import_module(module)
+    return {name: getattr(held, name) for name in held.__all__}
 
 
 def directive(module: str, name: str) -> str:
     """Return the directive that documents one public name."""
-    value = getattr(importlib.import_module(module), name)
-    full = f"{module}.{name}"
+    values = {other: public(other).get(name) for other in MODULES}
+    value, full = values[module], f"{module}.{name}"
     if inspect.ismodule(value):
         return f"## {name}\n\nA module: [{value.__name__}]({value.__name__}.md)."
+    first = next(other for other in MODULES if values[other] is value)
+    if first != module:  # Sphinx warns of a class that is described twice
+        return f"## {name}\n\nSee [{first}.{name}]({first}.md#{name.lower()})."
     if inspect.isclass(value):
         kind, options = "autoclass", [":members:"]
+        # scikit-learn makes them, with docstrings that refer to pages of its own manual
+        made = [member for member in vars(value) if re.fullmatch(r"set_\w+_request", member)]
+        options += [f":exclude-members: {', '.join(made)}"] * bool(made)
         if issubclass(value, Table):  # half of a result's methods are the table's
             options.append(":inherited-members:")
     elif callable(value):
@@ -175,8 +185,7 @@ def public_names() -> list[str]:
     >>> {"fastopt.AdamW", "sweeps.sweep"} <= set(public_names())
     True
     """
-    modules = ((name, importlib.import_module(name).__all__) for name in MODULES)
-    return list(itertools.chain.from_iterable([f"{m}.{n}" for n in names] for m, names in modules))
+    return [f"{module}.{name}" for module in MODULES for name in public(module)]
 
 
 def rooms_of(package: str) -> dict[str, str]:
