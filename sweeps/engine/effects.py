@@ -219,16 +219,13 @@ def _repeats(plan: Plan, looks: Sequence[Look], ids: np.ndarray, told: set[str])
 
     Single trials alike are no remark: Adam and AdamW are one where nothing decays.
     """
-    kernels: dict[Any, dict[bytes, list[int]]] = {}
+    kernels: dict[Any, list[tuple[bytes, int]]] = {}
     for look in looks:
         block = look.block
         kernel = block.rule.kernel_parts, str(getattr(block.problem, "axes", ()))
-        same = kernels.setdefault(kernel, {})
-        for key, i in zip(_numbers(look), block.ids.tolist()):
-            same.setdefault(key, []).append(i)
+        kernels.setdefault(kernel, []).extend(zip(_numbers(look), block.ids.tolist()))
     pairs: dict[tuple[str, Any, Any], int] = {}
-    groups = itertools.chain.from_iterable(same.values() for same in kernels.values())
-    for group in (group for group in groups if len(group) > 1):
+    for group in itertools.chain.from_iterable(map(_alike, kernels.values())):
         first = plan.space[group[0]]
         for other in (plan.space[i] for i in group[1:MOST]):
             differing = [n for n in first if other.get(n) != first[n]]
@@ -249,6 +246,18 @@ def _repeats(plan: Plan, looks: Sequence[Look], ids: np.ndarray, told: set[str])
         )
 
 
+def _alike(trials: list[tuple[bytes, int]]) -> list[list[int]]:
+    """Return the trials, two and more, that have the same numbers."""
+    counts = Counter(numbers for numbers, _ in trials)
+    if len(counts) == len(trials):  # as a rule
+        return []
+    groups: dict[bytes, list[int]] = {key: [] for key, count in counts.items() if count > 1}
+    for key, i in trials:
+        if key in groups:
+            groups[key].append(i)
+    return list(groups.values())
+
+
 def _numbers(look: Look) -> list[bytes]:
     """Return what each trial is to the kernel of its block."""
     block, trials = look.block, look.block.trials
@@ -264,7 +273,8 @@ def _numbers(look: Look) -> list[bytes]:
         np.ascontiguousarray(a).view(np.uint8).reshape(len(a), -1) for a in (h, settings, start)
     ]
     words = np.concatenate(bits, axis=1)
-    return [bytes(row) + factor for row, factor in zip(words, look.factors)]
+    rows = words.view(np.dtype((np.void, words.shape[1]))).ravel().tolist()
+    return [row + factor for row, factor in zip(rows, look.factors)]
 
 
 def _patience(blocks: Sequence[Block]) -> Iterator[str]:

@@ -215,27 +215,35 @@ def _as_tuple(where: str, given: Any) -> tuple[Any, ...]:
             raise SpecError(f"{where} must be one-dimensional; got an array of shape {given.shape}")
         given = given.tolist()
     items = [_plain(item) for item in (given if isinstance(given, list | tuple) else [given])]
-    kinds = set()
-    for item in items:
-        kind = kind_of(item)
-        if kind is None:
-            raise SpecError(
-                f"{where} holds {shortened(item)} of type {type(item).__name__}; allowed are a "
-                "list, tuple, "
-                "range, 1-D array, linspace(...), geomspace(...), draws such as "
-                "uniform(low, high, n), or one value, and as values numbers, booleans, names "
-                "(strings) and schedules"
-            )
-        if kind == "real" and not math.isfinite(item):
-            raise SpecError(f"{where} holds {shortened(item)}; its values must be finite")
-        if kind == "integer":
-            check_int64(where, [item])
-        if isinstance(item, str):
-            check_writable(where, item)
-        kinds.add(kind)
+    # Long axes are looked at by type, of which they have one or two.
+    by_type: dict[type, list[Any]] = {kind: [] for kind in map(type, items)}
+    for kind in by_type:
+        by_type[kind] = items if len(by_type) == 1 else [i for i in items if type(i) is kind]
+    kinds = {_checked_kind(where, alike) for alike in by_type.values()}
     if common_kind(where, kinds) == "real":
-        items = [float(item) for item in items]
+        items = list(map(float, items))
     return tuple(items)
+
+
+def _checked_kind(where: str, items: list[Any]) -> str:
+    """Check values of one type, and return their kind."""
+    kind = kind_of(items[0])
+    if kind is None:
+        raise SpecError(
+            f"{where} holds {shortened(items[0])} of type {type(items[0]).__name__}; allowed are "
+            "a list, tuple, range, 1-D array, linspace(...), geomspace(...), draws such as "
+            "uniform(low, high, n), or one value, and as values numbers, booleans, names "
+            "(strings) and schedules"
+        )
+    if kind == "real" and not all(map(math.isfinite, items)):
+        wrong = next(item for item in items if not math.isfinite(item))
+        raise SpecError(f"{where} holds {shortened(wrong)}; its values must be finite")
+    if kind == "integer":
+        check_int64(where, items)
+    if isinstance(items[0], str):
+        for item in items:
+            check_writable(where, item)
+    return kind
 
 
 def _plain(item: Any) -> Any:
@@ -355,5 +363,5 @@ def take(axis: Sequence, digits: np.ndarray) -> np.ndarray:
         distinct, where = np.unique(digits, return_inverse=True)
     if isinstance(axis, Computed):
         return axis.at(distinct)[where]
-    found = np.fromiter((axis[digit] for digit in distinct.tolist()), object, distinct.size)
+    found = np.fromiter(map(axis.__getitem__, distinct.tolist()), object, distinct.size)
     return (found.astype(float) if {*map(type, found)} == {float} else found)[where]
