@@ -19,6 +19,7 @@ from fastopt import maths
 from fastopt.compile import inlinable, jitable
 from fastopt.errors import SpecError, did_you_mean, shortened
 from fastopt.maths.bits import rectified
+from sweeps.problems.matrices import flat
 
 __all__ = ["ACTIVATIONS", "Activation", "Layers", "find_activation", "layers_of"]
 
@@ -224,15 +225,15 @@ def layers_of(name: str) -> Layers:
 
     @jitable
     def activate(z):
-        flat = z.reshape(z.size)
-        for i in range(flat.size):
-            flat[i] = value(flat[i])
+        numbers = flat(z)
+        for i in range(numbers.size):
+            numbers[i] = value(numbers[i])
 
     @jitable
     def backpropagate(kept, error):
-        flat, e = kept.reshape(kept.size), error.reshape(error.size)
-        for i in range(flat.size):
-            flat[i] = back(flat[i], e[i])
+        numbers, e = flat(kept), flat(error)
+        for i in range(numbers.size):
+            numbers[i] = back(numbers[i], e[i])
 
     return Layers(activate, backpropagate, keeps_inputs)
 

@@ -24,6 +24,7 @@ from fastopt import maths
 from fastopt.compile import jitable
 from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
 from sweeps.problems import pointwise
+from sweeps.problems.matrices import flat
 from sweeps.problems.pointwise import of_each_output
 from sweeps.problems.rows import label_of, weighed
 
@@ -82,9 +83,9 @@ def softmax_cross_entropy(z, y, weights, constants):
             loss -= weights[i] * (z[i, int(y[i, 0])] - top)
         for j in range(classes):
             z[i, j] -= top
-    flat = z.reshape(z.size)
-    for k in range(flat.size):
-        flat[k] = maths.exp(flat[k])
+    numbers = flat(z)
+    for k in range(numbers.size):
+        numbers[k] = maths.exp(numbers[k])
     for i in range(rows):
         total = z[i, 0]
         for j in range(1, classes):
@@ -224,25 +225,25 @@ def softmax(z):
 @jitable
 def sigmoid(z):
     """Turn each score into a probability, in place."""
-    flat = z.reshape(z.size)
-    for k in range(flat.size):
-        flat[k] = maths.sigmoid(flat[k])
+    numbers = flat(z)
+    for k in range(numbers.size):
+        numbers[k] = maths.sigmoid(numbers[k])
 
 
 @jitable
 def exponential(z):
     """Turn logarithms of means into means, in place."""
-    flat = z.reshape(z.size)
-    for k in range(flat.size):
-        flat[k] = maths.exp(flat[k])
+    numbers = flat(z)
+    for k in range(numbers.size):
+        numbers[k] = maths.exp(numbers[k])
 
 
 @jitable
 def moved(z):
     """Add one half to decision values, so that 0.5 divides the classes, as of probabilities."""
-    flat = z.reshape(z.size)
-    for k in range(flat.size):
-        flat[k] += z.dtype.type(0.5)
+    numbers = flat(z)
+    for k in range(numbers.size):
+        numbers[k] += z.dtype.type(0.5)
 
 
 @jitable

@@ -1,6 +1,6 @@
 """Products of small matrices, in register tiles: what BLAS is slow at.
 
-A tile of ``ROWS x WIDTH`` numbers of the result stays in SIMD registers while the loop over the
+A tile of some rows and registers of the result stays in SIMD registers while the loop over the
 inner dimension runs, a row of ``b`` against a broadcast element of ``a``. BLAS packs its operands
 first, which pays for large matrices only. Measured on AVX2 in float32, against OpenBLAS on one
 thread: 32 x 64 by 64 x 32 takes 0.49 of its time, 32 x 10 by 10 x 32 takes 0.35, 512 x 64 by
@@ -17,6 +17,7 @@ on the tiles nor on the other rows.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -26,12 +27,14 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
+from fastopt.compile import inlinable
+
 __all__ = ["product"]
 
-ROWS = 4
-# A row of a tile; with four rows enough sums are under way to hide the latency (six: no faster).
-REGISTERS = 2
-FOUR, ONE = (0,) * ROWS, (0,)
+# Rows of a tile, and registers of a row: eight sums are under way, enough to hide the latency
+# (twelve: no faster). The second kind is for what one register holds: a step of 64-32-10 spent a
+# tenth of its time on the 22 columns behind ten classes in AVX-512.
+WIDE, NARROW = (4, 2), (8, 1)
 # What a tile may read and write: whole registers; its columns only; or it reads its columns and
 # writes whole registers, the end of which the next row then writes over. AMD's masked stores take
 # 12 cycles and more, so of the 64 rows of a layer's gradient two use them, not all.
@@ -47,12 +50,12 @@ def register_bytes() -> int:
 
 
 @intrinsic
-def width_of(typingctx, a):
-    """Columns of a tile of this dtype."""
-    columns = REGISTERS * register_bytes() * 8 // a.dtype.bitwidth
+def lanes_of(typingctx, a):
+    """Columns of a register of this dtype."""
+    lanes = register_bytes() * 8 // a.dtype.bitwidth
 
     def codegen(context, builder, signature, args):
-        return context.get_constant(types.intp, columns)
+        return context.get_constant(types.intp, lanes)
 
     return types.intp(a), codegen
 
@@ -60,7 +63,7 @@ def width_of(typingctx, a):
 class Tile:
     """Emits the code of a tile: some rows from ``i`` and ``width`` columns from ``j``."""
 
-    def __init__(self, context, builder, signature, args, edge):
+    def __init__(self, context, builder, signature, args, registers, edge):
         self.builder, self.edge = builder, edge
         self.element = context.get_data_type(signature.args[0].dtype)
         self.bytes = signature.args[0].dtype.bitwidth // 8
@@ -70,6 +73,7 @@ class Tile:
             make_array(kind)(context, builder, arg) for kind, arg in zip(signature.args, args[:4])
         )
         self.i, self.j, self.width = args[4:7]
+        self.firsts = range(0, registers * self.lanes, self.lanes)
 
     def shape(self, view):
         return cgutils.unpack_tuple(self.builder, view.shape)
@@ -85,18 +89,15 @@ class Tile:
 
     def registers(self, address):
         """Addresses of the registers of a row of the tile."""
-        return [
-            self.builder.add(address, WORD(n * self.lanes * self.bytes)) for n in range(REGISTERS)
-        ]
+        return [self.builder.add(address, WORD(first * self.bytes)) for first in self.firsts]
 
     def masks(self, width):
         """Tell, for each register, which lanes lie in the first ``width`` columns."""
         # Compared as integers of the size of the elements: others cost a conversion at each use.
         integer = ir.IntType(8 * self.bytes)
         limit = self.everywhere(self.builder.trunc(width, integer))
-        firsts = range(0, REGISTERS * self.lanes, self.lanes)
         places = [
-            ir.Constant(limit.type, list(range(first, first + self.lanes))) for first in firsts
+            ir.Constant(limit.type, list(range(first, first + self.lanes))) for first in self.firsts
         ]
         return [self.builder.icmp_signed("<", place, limit) for place in places]
 
@@ -163,7 +164,7 @@ class Tile:
 
     def emit(self, rows):
         """Emit everything."""
-        anywhere = [None] * REGISTERS
+        anywhere = [None] * len(self.firsts)
         masks = anywhere if self.edge == INSIDE else self.masks(self.width)
         sums = self.begun(rows)
         self.accumulate(sums, masks)
@@ -177,16 +178,16 @@ class Tile:
 
 
 @intrinsic(prefer_literal=True)
-def tile(typingctx, a, b, c, start, i, j, width, like, edge):
-    """Write ``len(like)`` rows from ``i`` and ``width`` columns from ``j`` of ``c``."""
-    count, kind = len(like), edge.literal_value
+def tile(typingctx, a, b, c, start, i, j, width, rows, registers, edge):
+    """Write ``rows`` rows from ``i`` and ``width`` columns from ``j`` of ``c``."""
+    count, kind = rows.literal_value, (registers.literal_value, edge.literal_value)
     integers = types.intp, types.intp, types.intp
 
     def codegen(context, builder, signature, args):
-        Tile(context, builder, signature, args, kind).emit(count)
+        Tile(context, builder, signature, args, *kind).emit(count)
         return context.get_dummy_value()
 
-    return types.void(a, b, c, start, *integers, like, edge), codegen
+    return types.void(a, b, c, start, *integers, rows, registers, edge), codegen
 
 
 def product(a, b, c, start):
@@ -206,27 +207,43 @@ def product(a, b, c, start):
         c += start
 
 
+def bounded(most: int, registers: int) -> Callable:
+    """Return the loop over the rows of the last columns, which fill no tile."""
+
+    @inlinable
+    def run(a, b, c, start, j):
+        rows, columns = c.shape
+        span, whole, spilling = registers * lanes_of(c), rows // most * most, 0
+        if columns <= span and c.strides[0] == columns * c.itemsize:
+            # So many rows, and some more, lie whole registers before the end of the matrix.
+            spilling = max(0, rows + 1 - (span + columns - 1) // columns) // most * most
+        for i in range(0, spilling, most):
+            tile(a, b, c, start, i, j, columns - j, most, registers, SPILLING)
+        for i in range(spilling, whole, most):
+            tile(a, b, c, start, i, j, columns - j, most, registers, BOUNDED)
+        for i in range(whole, rows):
+            tile(a, b, c, start, i, j, columns - j, 1, registers, BOUNDED)
+
+    return run
+
+
 @overload(product)
 def _product(a, b, c, start):
+    (most, registers), narrow, wide = WIDE, bounded(*NARROW), bounded(*WIDE)
+
     def run(a, b, c, start):
         rows, columns = c.shape
-        most, whole, spilling = width_of(c), rows // ROWS * ROWS, 0
-        if columns < most and c.strides[0] == columns * c.itemsize:
-            # So many rows, and some more, lie whole registers before the end of the matrix.
-            spilling = max(0, rows + 1 - (most + columns - 1) // columns) // ROWS * ROWS
-        for j in range(0, columns, most):
-            width = min(most, columns - j)
-            if width == most:
-                for i in range(0, whole, ROWS):
-                    tile(a, b, c, start, i, j, width, FOUR, INSIDE)
-                for i in range(whole, rows):
-                    tile(a, b, c, start, i, j, width, ONE, INSIDE)
-            else:
-                for i in range(0, spilling, ROWS):
-                    tile(a, b, c, start, i, j, width, FOUR, SPILLING)
-                for i in range(spilling, whole, ROWS):
-                    tile(a, b, c, start, i, j, width, FOUR, BOUNDED)
-                for i in range(whole, rows):
-                    tile(a, b, c, start, i, j, width, ONE, BOUNDED)
+        lanes, whole = lanes_of(c), rows // most * most
+        span = registers * lanes
+        for j in range(0, columns // span * span, span):
+            for i in range(0, whole, most):
+                tile(a, b, c, start, i, j, span, most, registers, INSIDE)
+            for i in range(whole, rows):
+                tile(a, b, c, start, i, j, span, 1, registers, INSIDE)
+        left = columns % span
+        if left > lanes:
+            wide(a, b, c, start, columns - left)
+        elif left:
+            narrow(a, b, c, start, columns - left)
 
     return run

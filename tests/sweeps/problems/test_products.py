@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from sweeps.problems.matrices import flat, matrix, sum_rows
 from sweeps.problems.small_matmul import product
 from tests.helpers.compiled import both
 
-run = both(product)
+run, sums = both(product), both(sum_rows)
+views = both(lambda a, offset, rows, columns: matrix(a, offset, rows, columns))
+numbers = both(lambda a: flat(a))
 ROWS, DEPTHS, COLUMNS = [1, 3, 4, 5, 8, 33], [1, 7, 64], [1, 7, 8, 9, 15, 16, 17, 31, 32, 33]
 CANARY = 12345.0
 
@@ -57,3 +60,16 @@ def test_nothing_and_not_a_number():
     run["compiled"](a, b, c, start)
     assert np.isnan(c[0]).all()
     np.testing.assert_array_equal(c[1], 6)
+
+
+@pytest.mark.parametrize("way", ["python", "compiled"])
+def test_sums_of_rows_and_views(way):
+    """Four rows at a time, in the order of one at a time, to the bit."""
+    for rows in range(1, 11):
+        memory = np.random.default_rng(rows).normal(size=3 + rows * 5).astype(np.float32)
+        whole, out = views[way](memory, 3, rows, 5), np.empty(5, np.float32)
+        np.testing.assert_array_equal(whole, memory[3:].reshape(rows, 5))
+        sums[way](whole, out)
+        np.testing.assert_array_equal(out, np.add.accumulate(whole)[-1])
+        numbers[way](whole)[-1] = 7.0
+        assert memory[-1] == 7.0
