@@ -2,29 +2,33 @@
 
 Start at ``run.py``: a sweep in a screen. Each room and module imports only what stands before it:
 common, space, problems, engine, running, store, pruning, analysis, tracing, plots, extend, models,
-report, results, pruned, run, functions, sklearn, studies, cli, optuna, scaling.
+report, results, pruned, run, functions, sklearn, studies, cli, optuna, scaling. Names are imported
+when they are first asked for.
 """
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweeps import problems
-from sweeps.functions.callables import sweep_callable
-from sweeps.functions.study import Study
-from sweeps.models.model import Model
-from sweeps.pruned import PrunedResult, Regret, regret
-from sweeps.pruning import ASHA, Hyperband, MedianStopping, SuccessiveHalving
-from sweeps.pruning.rungs import halving_rungs, hyperband_brackets
-from sweeps.results import SweepResult
-from sweeps.run import Estimate, estimate, sweep
-from sweeps.running.reducers import KeepBest, histogram
-from sweeps.space.axes import geomspace, linspace, logspace, values, zipped
-from sweeps.space.conditions import when
-from sweeps.space.designs import draws, latin_hypercube, sobol
-from sweeps.space.distributions import choice, loguniform, randint, uniform
-from sweeps.space.space import Space
-from sweeps.tracing.diagnosis import Diagnosis, diagnose
-from sweeps.tracing.trace import trace
+from fastopt.late import late_names
+
+if TYPE_CHECKING:
+    from sweeps import problems
+    from sweeps.functions.callables import sweep_callable
+    from sweeps.functions.study import Study
+    from sweeps.models.model import Model
+    from sweeps.pruned import PrunedResult, Regret, regret
+    from sweeps.pruning import ASHA, Hyperband, MedianStopping, SuccessiveHalving
+    from sweeps.pruning.rungs import halving_rungs, hyperband_brackets
+    from sweeps.results import SweepResult
+    from sweeps.run import Estimate, estimate, sweep
+    from sweeps.running.reducers import KeepBest, histogram
+    from sweeps.space.axes import geomspace, linspace, logspace, values, zipped
+    from sweeps.space.conditions import when
+    from sweeps.space.designs import draws, latin_hypercube, sobol
+    from sweeps.space.distributions import choice, loguniform, randint, uniform
+    from sweeps.space.space import Space
+    from sweeps.tracing.diagnosis import Diagnosis, diagnose
+    from sweeps.tracing.trace import trace
 
 __all__ = [
     "ASHA",
@@ -66,16 +70,17 @@ __all__ = [
 ]
 
 _RENAMED = {"best": "KeepBest", "plan": "estimate"}
+_late, __dir__ = late_names(__name__)
 
 
 def __getattr__(name: str) -> Any:
-    """Return what has another name now, with a warning, for one minor release."""
+    """Import a name; what has another one now comes with a warning, for one minor release."""
     if name not in _RENAMED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _late(name)
     new = _RENAMED[name]
     warnings.warn(
         f"sweeps.{name} is called sweeps.{new} now; the old name goes with the next minor release",
         DeprecationWarning,
         stacklevel=2,
     )
-    return globals()[new]
+    return _late(new)

@@ -25,17 +25,15 @@ import numba
 
 from fastopt.code.origins import FOUNDATION, INSTALLED, OWN, USERS, is_extension, origin, stamp
 from fastopt.code.readers import ATOMS, hashed, keeps, overloads_of, reader_of
+from fastopt.code.roles import MARK
 
 __all__ = [
-    "FROZEN", "MARK", "Inspection", "cells_of", "fingerprint", "forget", "globals_of", "is_settled",
+    "FROZEN", "Inspection", "cells_of", "fingerprint", "forget", "globals_of", "is_settled",
     "names_in", "read_of",
 ]  # fmt: skip
 
 FROZEN = "__fastopt_frozen__"
 """Attribute of a function that nothing can change any more: its digest."""
-
-MARK = "__fastopt_registration__"
-"""Attribute of a function that was registered to be compiled: how."""
 
 _MISSING = object()
 # The files that say how what is compiled is made from what is given.
@@ -46,6 +44,7 @@ _MAKERS = (
     "code/origins.py",
     "code/readers.py",
     "code/registration.py",
+    "code/roles.py",
 )
 # Digests of functions of our own that reach nothing that can change.
 _settled: weakref.WeakKeyDictionary[types.FunctionType, bytes] = weakref.WeakKeyDictionary()

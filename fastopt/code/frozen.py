@@ -29,7 +29,6 @@ from numba.np.ufunc.dufunc import DUFunc
 
 from fastopt.code.fingerprint import (
     FROZEN,
-    MARK,
     Inspection,
     cells_of,
     fingerprint,
@@ -40,7 +39,8 @@ from fastopt.code.fingerprint import (
 )
 from fastopt.code.origins import INSTALLED, OWN, USERS, is_extension, origin
 from fastopt.code.readers import overloads_of
-from fastopt.code.registration import FASTMATH, inlinable, jitable, registration
+from fastopt.code.registration import FASTMATH
+from fastopt.code.roles import MARK, inlinable, jitable, registration
 from fastopt.errors import CodeWarning
 
 __all__ = ["fingerprint_and_warn", "frozen", "frozen_loop"]

@@ -7,8 +7,9 @@ from typing import Any
 
 from numba.extending import register_jitable
 
-from fastopt.code.fingerprint import FROZEN, MARK, fingerprint, forget, is_settled
+from fastopt.code.fingerprint import FROZEN, fingerprint, forget, is_settled
 from fastopt.code.origins import OWN, origin
+from fastopt.code.roles import MARK, inlinable, jitable, register_by, registration
 
 __all__ = ["FASTMATH", "adopted", "inlinable", "jitable", "name_by_content", "registration"]
 
@@ -16,25 +17,6 @@ __all__ = ["FASTMATH", "adopted", "inlinable", "jitable", "name_by_content", "re
 FASTMATH = frozenset({"contract"})
 # Nor `reassoc` for sums: serial and parallel twins then differ in bits (measured), so norms.py adds
 # in explicit lanes instead.
-
-
-def inlinable(function: Callable) -> Callable:
-    """Register a small plain function that kernels inline; returns the same plain function."""
-    return _registered(function, "inlinable", forceinline=True)
-
-
-def jitable(function: Callable) -> Callable:
-    """Register a plain function that kernels call; LLVM decides whether to inline it."""
-    return _registered(function, "jitable")
-
-
-def registration(function: Callable) -> str | None:
-    """Return which of ``inlinable`` and ``jitable`` a function was registered by, or None.
-
-    >>> registration(jitable(lambda x: x)), registration(lambda x: x)
-    ('jitable', None)
-    """
-    return getattr(function, MARK, None)
 
 
 def adopted(function: Any, role: Callable) -> Any:
@@ -46,10 +28,11 @@ def adopted(function: Any, role: Callable) -> Any:
     return role(function) if is_settled(function) else function
 
 
-def _registered(function: Any, role: str, **options: bool) -> Any:
+def _registered(function: Any, role: str) -> Any:
     named = name_by_content(_mark(function, role))
     if "<locals>" in named.__qualname__ and not is_settled(named) and origin(named) == OWN:
         return named  # kernels contain copies only, and Numba would never forget this one (26 kB)
+    options = {"forceinline": True} if role == "inlinable" else {}
     return register_jitable(error_model="numpy", fastmath=set(FASTMATH), **options)(named)
 
 
@@ -74,3 +57,6 @@ def name_by_content(function: Any) -> Any:
         ending = f"_{fingerprint(function)}"
         function.__qualname__ = function.__qualname__.removesuffix(ending) + ending
     return function
+
+
+register_by(_registered)

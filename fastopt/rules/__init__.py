@@ -3,17 +3,21 @@
 To add an optimizer write its ``tick`` and ``update`` in a file here, with its :class:`Rule` in the
 file's ``__all__``: every rule that is there is a row of :data:`RULES`. Its class goes to
 :mod:`fastopt.classes` and its case to ``tests/helpers/cases.py``. Kernels, sweeps, the torch class,
-benchmarks and documentation follow from the row. Imports errors, compile and maths.
+benchmarks and documentation follow from the row. Imports errors and code; Numba only if somebody
+else has: before compiled code of your own calls a formula, ``import fastopt.compile``.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterator
 
-from fastopt.compile import frozen
 from fastopt.rules.base import Choice, Flag, Real, Rule
+
+if "numba" in sys.modules:  # and its user's code may call a formula
+    from fastopt.code import registration  # noqa: F401
 
 __all__ = ["RULES", "Choice", "Flag", "Real", "Rule", "current"]
 
@@ -48,4 +52,6 @@ def current(name: str) -> Rule:
     >>> current("sgd") is RULES["sgd"]
     True
     """
+    from fastopt.code.frozen import frozen
+
     return frozen(RULES[name])

@@ -11,7 +11,7 @@ As in the paper :math:`\epsilon` enters twice; optax has a number for each place
 
 from __future__ import annotations
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.adam import ADAM, adam_tick, descend
 from fastopt.rules.parts import coupled, lerp, mean_square
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import coupled, mean_square
 from fastopt.rules.rmsprop import rmsprop_tick

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY

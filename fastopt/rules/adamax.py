@@ -10,7 +10,7 @@ Keras adds :math:`\epsilon` to :math:`u` in the quotient instead.
 
 from __future__ import annotations
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.adam import ADAM
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import bias, coupled, intake, larger, lerp

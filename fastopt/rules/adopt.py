@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.adam import ADAM
 from fastopt.rules.base import Flag, Real, Rule
 from fastopt.rules.parts import coupled, intake, larger, lerp, mean_square

@@ -11,7 +11,7 @@ ahead, so a new learning rate acts one step late. The mean ``ax`` is kept for yo
 
 from __future__ import annotations
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import coupled, intake, lerp
 from fastopt.rules.sgd import DECAY

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.errors import HyperparameterError, did_you_mean, shortened
 
 __all__ = ["Choice", "Flag", "Real", "Rule", "begin", "begun", "power"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.adam import ADAM, adam_tick, moments
 from fastopt.rules.lion import LION, lion_tick
 from fastopt.rules.parts import coupled, lerp, seen, signed

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.sgd import DECAY, MOMENTUM, counted
 

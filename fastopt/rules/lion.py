@@ -10,7 +10,7 @@ zero is zero, that of NaN is NaN. optax's Lion decays by 1e-3 by default, its au
 
 from __future__ import annotations
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import coupled, intake, lerp, signed
 from fastopt.rules.sgd import DECAY, counted

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.adam import ADAM, BOTH_POWERS, adam_clock, adam_tick, descend
 from fastopt.rules.base import Flag, Real, Rule
 from fastopt.rules.parts import lerp, mean_square, seen

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.adam import ADAM
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import bias, coupled, intake, lerp, mean_square

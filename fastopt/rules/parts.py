@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.base import power
 
 __all__ = [
@@ -43,12 +43,11 @@ def coupled(plain: Callable) -> Callable:
     ((4.25,), (3.25,))
     """
 
-    @inlinable
     def update(c, g, x):
         return plain(c, seen(c[0], c[1], g, x[0]), x)
 
-    vars(update)["plain"] = plain
-    return update
+    vars(update)["plain"] = plain  # before it is registered, by a name that says what it is
+    return inlinable(update)
 
 
 @inlinable

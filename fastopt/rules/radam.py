@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.adam import ADAM, BOTH_POWERS, adam_clock
 from fastopt.rules.base import Rule
 from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square

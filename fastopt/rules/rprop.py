@@ -12,7 +12,7 @@ the parameter NaN; torch, whose sign of NaN is zero, hides it.
 
 from __future__ import annotations
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.base import Real, Rule
 from fastopt.rules.parts import signed
 from fastopt.rules.sgd import DECAY, counted

@@ -13,7 +13,7 @@ times further from float64 (in float64: twenty times).
 
 from __future__ import annotations
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.base import Choice, Flag, Real, Rule
 from fastopt.rules.parts import coupled
 

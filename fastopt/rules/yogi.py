@@ -11,7 +11,7 @@ with the bias corrections of Adam, as in optax; both moments start at a small nu
 
 from __future__ import annotations
 
-from fastopt.compile import inlinable
+from fastopt.code.roles import inlinable
 from fastopt.rules.adam import ADAM, adam_tick, descend
 from fastopt.rules.base import Real
 from fastopt.rules.parts import coupled, lerp, signed

@@ -7,7 +7,7 @@ would rise again, its ``OneCycleLR`` raises).
 To add a schedule, write its function ``f(t, a) -> factor`` in :mod:`fastopt.schedules.factors`, its
 row in :mod:`fastopt.schedules.table` and its constructor in :mod:`fastopt.schedules.constructors`.
 The compiled switch, sweeps, tests and documentation follow from the row.
-Imports errors, compile, maths and rules.
+Imports errors, code and rules.
 
 Examples
 --------

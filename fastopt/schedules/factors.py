@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from fastopt.compile import jitable
+from fastopt.code.roles import jitable
 
 
 @jitable

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastopt.compile import jitable
+from fastopt.code.roles import jitable
 from fastopt.errors import HyperparameterError, did_you_mean, shortened
 from fastopt.rules.base import Real
 from fastopt.schedules import factors
