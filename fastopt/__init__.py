@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastopt.late import late_names
 
 if TYPE_CHECKING:
-    from fastopt import classes, schedules
+    from fastopt import schedules
     from fastopt.arena import Buffer, flatten
     from fastopt.checkpoint import load, save
     from fastopt.classes import *

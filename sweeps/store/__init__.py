@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastopt.errors import StoredSpecError, StoreError
 from sweeps.common.resources import check_path
-from sweeps.engine.plan import Plan
-from sweeps.engine.tables import Parts
-from sweeps.running.collect import Collector
 from sweeps.store import fs
+
+if TYPE_CHECKING:
+    from sweeps.engine.plan import Plan
+    from sweeps.engine.tables import Parts
+    from sweeps.running.collect import Collector
 
 __all__ = [
     "holds_sweep", "keep_file", "open_store", "reopen_store", "settings_in", "store_writer",

@@ -11,10 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fastopt.errors import StoreError, shortened
-from sweeps.common.names import STEP_COUNTS
 from sweeps.common.states import STATES
-from sweeps.engine.chunks import Rows
-from sweeps.engine.plan import Plan
 from sweeps.store.documents import PartFacts
 from sweeps.store.parts import facts_in, footer_digest, read_footer
 
@@ -25,7 +22,6 @@ __all__ = [
     "open_part",
     "read_part_facts",
     "read_table",
-    "rows_from",
 ]
 
 
@@ -109,22 +105,6 @@ def cells_of_column(name: str, column: pa.ChunkedArray, gaps: bool = False) -> n
         coded = coded.combine_chunks()
     known = np.array([*coded.dictionary.to_pylist(), None], object)
     return known[coded.indices.fill_null(len(known) - 1).to_numpy(zero_copy_only=False)]
-
-
-def rows_from(plan: Plan, table: pa.Table, curves: pa.Table | None) -> Rows:
-    """Return rows from the tables of a part, as they were when they had run."""
-    ids = table["trial_id"].to_numpy()
-    out = np.empty((len(ids), len(plan.results)))
-    for k, name in enumerate(plan.results):
-        out[:, k] = table[name].to_numpy()
-        if name in STEP_COUNTS:
-            out[out[:, k] < 0, k] = np.nan
-    errors = {i: e for i, e in zip(ids.tolist(), table["error"].to_pylist()) if e is not None}
-    recorded = np.empty((len(ids), 0, len(plan.curve)))
-    if curves is not None:
-        tables = curves_from(curves, ids, plan.curve)
-        recorded = np.stack([tables[name] for name in plan.curve], axis=-1)
-    return Rows(ids, cells_of_column("state", table["state"]), out, recorded, 0, errors)
 
 
 def curves_from(table: pa.Table, ids: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ damaged.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -19,9 +20,14 @@ import msgspec
 from fastopt.errors import StoreError
 from sweeps.common.states import STATES
 from sweeps.store import fs
-from sweeps.store.identity import FORMAT, digest
 
-__all__ = ["PartFacts", "StoredSweep", "parse_facts", "parse_json", "read_facts", "read_spec"]
+__all__ = [
+    "FORMAT", "PartFacts", "StoredSweep", "digest", "parse_facts", "parse_json", "read_facts",
+    "read_spec",
+]  # fmt: skip
+
+FORMAT = 1
+"""Version of the layout of a store; a reader refuses what is newer than itself."""
 
 LEVELS = 64
 """Nesting that a document may have: what we write has ten levels at most."""
@@ -105,6 +111,16 @@ class StoredSweep:
     def chunks(self) -> int:
         """Number of chunks that it is cut into."""
         return -(-self.identity["trials"] // self.identity["chunk"])
+
+
+def digest(document: Any) -> str:
+    """Return a name for a JSON document: 16 hex digits that change with anything in it.
+
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+    True
+    """
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def parse_json(data: bytes) -> Any:

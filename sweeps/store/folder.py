@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,7 @@ from fastopt.errors import SpecError, StoredSpecError, StoreError, SweepWarning
 from sweeps.common.resources import check_path
 from sweeps.store import fs
 from sweeps.store.changes import differences, is_same_sweep
-from sweeps.store.documents import StoredSweep, read_spec
-from sweeps.store.identity import digest, provenance, restore_space
+from sweeps.store.documents import StoredSweep, digest, read_spec
 from sweeps.store.parts import Part, find_damage, footer_digest, parse_name, read_footer
 
 __all__ = ["CURVES", "ROWS", "Folder", "StoredSweep"]
@@ -132,6 +132,8 @@ class Folder:
 
     def _create(self, identity: dict[str, Any], known: list[StoredSweep]) -> StoredSweep:
         """Create a sweep beside those that are stored, if it has grown out of one of them."""
+        from sweeps.store.identity import restore_space
+
         for stored in known:
             restore_space(stored.identity["space"])  # raises if it cannot be compared with
         unlike = [differences(stored.identity, identity) for stored in known]
@@ -275,3 +277,20 @@ def _warn_of_versions(path: Path, before: dict[str, Any]) -> None:
             SweepWarning,
             stacklevel=2,
         )
+
+
+def provenance() -> dict[str, Any]:
+    """Return where results come from: versions, CPU, and the git revision of the current folder."""
+    from fastopt.doctor import versions
+
+    return {**versions(), "git": _revision()}
+
+
+def _revision() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

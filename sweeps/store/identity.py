@@ -10,9 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import json
 import math
-import subprocess
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from fastopt.compile import fingerprint_and_warn
-from fastopt.doctor import versions
 from fastopt.errors import StoredSpecError, SweepWarning, shortened
 from fastopt.schedules import Schedule
 from sweeps.common.limits import MAX_LENGTH
@@ -37,11 +34,9 @@ from sweeps.space.distributions import (
     uniform,
 )
 from sweeps.space.space import Space
+from sweeps.store.documents import FORMAT, digest
 
-__all__ = ["FORMAT", "describe", "digest", "identity", "provenance", "restore_space"]
-
-FORMAT = 1
-"""Version of the layout of a store; a reader refuses what is newer than itself."""
+__all__ = ["FORMAT", "describe", "digest", "identity", "restore_space"]
 
 MOST_LISTED = 2**20
 """Trials of a sample that are written down one by one; of more, only a digest."""
@@ -73,21 +68,6 @@ def identity(plan: Plan, chunk: int) -> dict[str, Any]:
         "trials": plan.size,
         "chunk": chunk,
     }
-
-
-def digest(document: Any) -> str:
-    """Return a name for a JSON document: 16 hex digits that change with anything in it.
-
-    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
-    True
-    """
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def provenance() -> dict[str, Any]:
-    """Return where results come from: versions, CPU, and the git revision of the current folder."""
-    return {**versions(), "git": _revision()}
 
 
 def describe(value: Any) -> Any:
@@ -209,16 +189,6 @@ def _rebuild(value: Any) -> Any:
         return range(*value["range"])
     fields = {name: _rebuild(item) for name, item in value.items() if name != "kind"}
     return _KINDS[value["kind"]](**fields)
-
-
-def _revision() -> str | None:
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None
 
 
 _REBUILD_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)

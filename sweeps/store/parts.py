@@ -14,20 +14,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweeps.common.names import columns_beside_axes
 from sweeps.common.states import STATES
-from sweeps.engine.chunks import Rows
-from sweeps.engine.plan import Plan
-from sweeps.engine.tables import columns_of, no_rows
 from sweeps.store import fs
 from sweeps.store.documents import PartFacts, parse_facts
+
+if TYPE_CHECKING:
+    from sweeps.engine.chunks import Rows
+    from sweeps.engine.plan import Plan
 
 __all__ = [
     "Part",
@@ -41,8 +41,6 @@ __all__ = [
     "footer_length",
     "parse_name",
     "read_footer",
-    "row_table",
-    "schema_of",
     "stored_names",
 ]
 
@@ -61,9 +59,6 @@ GIVEN = ".given"
 In a frame they are called ``steps`` and ``steps_taken``, see
 :func:`sweeps.common.names.columns_beside_axes`.
 """
-
-TYPES = {"name": pa.string(), "integer": pa.int64(), "real": pa.float64(), "boolean": pa.bool_()}
-"""Sort of value -> type of its column."""
 
 
 @dataclass(frozen=True, order=True)
@@ -130,19 +125,6 @@ def footer_length(end: bytes) -> int:
     return 8 + int.from_bytes(end[:4], "little")
 
 
-def schema_of(plan: Plan) -> pa.Schema:
-    """Return the columns of the parts of a sweep."""
-    space = plan.space
-    fields = [pa.field("trial_id", pa.int64())]
-    stored = stored_names(space.names, plan.results)
-    fields += [pa.field(stored[name], TYPES[space.kinds[name]]) for name in space.names]
-    fields.append(pa.field("state", pa.string()))
-    measured = columns_of(plan, no_rows(plan))
-    for name in plan.result_columns:
-        fields.append(pa.field(stored[name], pa.from_numpy_dtype(measured[name].dtype)))
-    return pa.schema([*fields, pa.field("error", pa.string())])
-
-
 def stored_names(axes: Sequence[str], results: Sequence[str]) -> dict[str, str]:
     """Return the names in parts of the axes and results of a frame.
 
@@ -151,26 +133,6 @@ def stored_names(axes: Sequence[str], results: Sequence[str]) -> dict[str, str]:
     """
     given = {name: name + GIVEN if name in results else name for name in axes}
     return {**given, **dict(zip(columns_beside_axes(results, axes), results))}
-
-
-def row_table(plan: Plan, schema: pa.Schema, rows: Rows) -> pa.Table:
-    """Return rows as a table: trial numbers, axes, state, results, errors."""
-    cells: dict[str, Any] = columns_of(plan, rows)
-    stored = stored_names(plan.space.names, plan.results)
-    cells = {stored.get(name, name): column for name, column in cells.items()}
-    cells["state"] = pa.DictionaryArray.from_arrays(rows.state, list(STATES)).dictionary_decode()
-    cells.setdefault("error", [None] * len(rows))
-    return pa.table([_array(cells[field.name], field) for field in schema], schema=schema)
-
-
-def _array(cells: Any, field: pa.Field) -> pa.Array:
-    if isinstance(cells, np.ndarray) and cells.dtype == object and field.type == pa.string():
-        codes, distinct = pd.factorize(cells)
-        names = pa.array([str(name) for name in distinct], pa.string())
-        return pa.DictionaryArray.from_arrays(
-            pa.array(codes, mask=codes < 0), names
-        ).dictionary_decode()
-    return pa.array(cells, field.type, from_pandas=False)
 
 
 def curve_table(plan: Plan, rows: Rows) -> pa.Table:

@@ -17,12 +17,13 @@ import pandas as pd
 import pyarrow as pa
 
 from fastopt.rules import RULES
+from sweeps.common.names import STEP_COUNTS
 from sweeps.engine.chunks import Rows
 from sweeps.engine.columns import aliases, fill, missing
 from sweeps.engine.plan import Plan
 from sweeps.engine.seeds import splitmix64
 from sweeps.engine.tables import joined, no_rows
-from sweeps.store.arrays import cells_of_column, read_table, rows_from
+from sweeps.store.arrays import cells_of_column, curves_from, read_table
 from sweeps.store.documents import StoredSweep
 from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.parts import Part, stored_names
@@ -116,7 +117,7 @@ class TrialCache:
         owner, part = self._parts[k]
         table = read_table(self.folder.path / ROWS / str(part))
         curves = self._read_curves(owner, part) if self.plan.options.curves else None
-        return rows_from(self.plan, table, curves), self._encode_part(owner, part)
+        return _rows_from(self.plan, table, curves), self._encode_part(owner, part)
 
     def _read_curves(self, owner: StoredSweep, part: Part) -> pa.Table:
         every = self.folder.list_parts(CURVES, owner)
@@ -221,3 +222,19 @@ def hash_rows(codes: np.ndarray) -> np.ndarray:
     for column in codes.T:
         hashes = splitmix64(hashes ^ column)
     return hashes
+
+
+def _rows_from(plan: Plan, table: pa.Table, curves: pa.Table | None) -> Rows:
+    """Return rows from the tables of a part, as they were when they had run."""
+    ids = table["trial_id"].to_numpy()
+    out = np.empty((len(ids), len(plan.results)))
+    for k, name in enumerate(plan.results):
+        out[:, k] = table[name].to_numpy()
+        if name in STEP_COUNTS:
+            out[out[:, k] < 0, k] = np.nan
+    errors = {i: e for i, e in zip(ids.tolist(), table["error"].to_pylist()) if e is not None}
+    recorded = np.empty((len(ids), 0, len(plan.curve)))
+    if curves is not None:
+        tables = curves_from(curves, ids, plan.curve)
+        recorded = np.stack([tables[name] for name in plan.curve], axis=-1)
+    return Rows(ids, cells_of_column("state", table["state"]), out, recorded, 0, errors)

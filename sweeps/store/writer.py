@@ -26,11 +26,10 @@ from sweeps.store.parts import (
     count_states,
     curve_table,
     encode_parquet,
-    row_table,
-    schema_of,
 )
 from sweeps.store.reader import stored_result_parts
 from sweeps.store.reuse import TrialCache
+from sweeps.store.row_tables import row_table, schema_of
 
 __all__ = ["StoreWriter"]
 
