@@ -2,12 +2,26 @@
 
 Start at ``optimizer.py``, or at a formula in ``rules``. Each room and module imports only what
 stands before it: late, errors, code, compile, maths, rules, schedules, machine, arena, norms,
-stepping, state, optimizer, digest, checkpoint, classes, embedding, doctor, torch. Names are
-imported, and Numba with them, when they are first asked for.
+stepping, state, optimizer, digest, checkpoint, classes, embedding, doctor, torch.
+
+Names are imported, and Numba with them, when they are first asked for.
 """
 
 from typing import TYPE_CHECKING
 
+from fastopt.errors import (
+    ArrayError,
+    ArrayTypeError,
+    CacheWarning,
+    CodeWarning,
+    CompileError,
+    FastoptError,
+    HyperparameterError,
+    NonFiniteError,
+    ReentryError,
+    StateError,
+    StateWarning,
+)
 from fastopt.late import late_names
 
 if TYPE_CHECKING:
@@ -16,19 +30,6 @@ if TYPE_CHECKING:
     from fastopt.checkpoint import load, save
     from fastopt.classes import *
     from fastopt.embedding import Embedded, clock, embed, hyper, slots
-    from fastopt.errors import (
-        ArrayError,
-        ArrayTypeError,
-        CacheWarning,
-        CodeWarning,
-        CompileError,
-        FastoptError,
-        HyperparameterError,
-        NonFiniteError,
-        ReentryError,
-        StateError,
-        StateWarning,
-    )
     from fastopt.norms import clip_grad_norm_, clip_grad_value_, global_norm
     from fastopt.optimizer import Optimizer
     from fastopt.rules import RULES, Rule

@@ -2,8 +2,9 @@
 
 Start at ``run.py``: a sweep in a screen. Each room and module imports only what stands before it:
 common, space, problems, engine, running, store, pruning, analysis, tracing, plots, extend, models,
-report, results, pruned, run, functions, sklearn, studies, cli, optuna, scaling. Names are imported
-when they are first asked for.
+report, results, pruned, run, functions, sklearn, studies, cli, optuna, scaling.
+
+Names are imported when they are first asked for.
 """
 
 import warnings

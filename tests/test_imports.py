@@ -24,8 +24,8 @@ MOST_ENTRIES = 24
 
 HEAVY = {
     "IPython", "cycler", "dask", "distributed", "imageio_ffmpeg", "jinja2", "markupsafe",
-    "matplotlib", "mpi4py", "numba.np.ufunc", "onnx", "optuna", "plotly", "pyarrow", "rich",
-    "scipy", "sklearn", "threadpoolctl", "torch", "typer",
+    "matplotlib", "mpi4py", "numba", "numpy", "onnx", "optuna", "pandas", "plotly", "pyarrow",
+    "rich", "scipy", "sklearn", "threadpoolctl", "torch", "typer",
 }  # fmt: skip
 """What may be missing, or takes so long to import that only those who need it wait for it."""
 

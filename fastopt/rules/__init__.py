@@ -3,8 +3,8 @@
 To add an optimizer write its ``tick`` and ``update`` in a file here, with its :class:`Rule` in the
 file's ``__all__``: every rule that is there is a row of :data:`RULES`. Its class goes to
 :mod:`fastopt.classes` and its case to ``tests/helpers/cases.py``. Kernels, sweeps, the torch class,
-benchmarks and documentation follow from the row. Imports errors and code; Numba only if somebody
-else has: before compiled code of your own calls a formula, ``import fastopt.compile``.
+benchmarks and documentation follow from the row. Imports errors and code. Without Numba: compiled
+code of your own that calls a formula needs ``import fastopt.compile`` or any name of ``fastopt``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import sys
 from collections.abc import Iterator
 
 from fastopt.rules.base import Choice, Flag, Real, Rule
-
-if "numba" in sys.modules:  # and its user's code may call a formula
-    from fastopt.code import registration  # noqa: F401
 
 __all__ = ["RULES", "Choice", "Flag", "Real", "Rule", "current"]
 
@@ -39,6 +36,13 @@ def _rows() -> Iterator[Rule]:
             exported = (value for key, value in vars(module).items() if key in module.__all__)
             yield from (value for value in exported if isinstance(value, Rule))
 
+
+def _tell_numba() -> None:
+    from fastopt.code import registration  # noqa: F401
+
+
+if "numba" in sys.modules:  # whoever imported it may compile code that calls a formula
+    _tell_numba()
 
 RULES: dict[str, Rule] = {rule.name: rule for rule in _rows()}
 

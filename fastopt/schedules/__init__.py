@@ -6,8 +6,8 @@ would rise again, its ``OneCycleLR`` raises).
 
 To add a schedule, write its function ``f(t, a) -> factor`` in :mod:`fastopt.schedules.factors`, its
 row in :mod:`fastopt.schedules.table` and its constructor in :mod:`fastopt.schedules.constructors`.
-The compiled switch, sweeps, tests and documentation follow from the row.
-Imports errors, code and rules.
+The compiled switch, sweeps, tests and documentation follow from the row. Imports late, errors,
+code, compile and rules; compile for the switch alone.
 
 Examples
 --------
@@ -18,6 +18,9 @@ Examples
 With torch: ``torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)``.
 """
 
+from typing import TYPE_CHECKING
+
+from fastopt.late import late_names
 from fastopt.schedules.base import WIDTH, ScheduleRow, Steps
 from fastopt.schedules.constructors import (
     constant,
@@ -34,7 +37,12 @@ from fastopt.schedules.constructors import (
     warmup_cosine,
     wsd,
 )
-from fastopt.schedules.table import SCHEDULES, Schedule, factor, pack
+from fastopt.schedules.table import SCHEDULES, Schedule, pack
+
+if TYPE_CHECKING:
+    from fastopt.schedules.switch import factor
+else:
+    __getattr__, __dir__ = late_names(__name__)
 
 __all__ = [
     "SCHEDULES",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastopt.code.roles import jitable
 from fastopt.errors import HyperparameterError, did_you_mean, shortened
 from fastopt.rules.base import Real
 from fastopt.schedules import factors
 from fastopt.schedules.base import REQUIRED, ScheduleRow, Steps
 
-__all__ = ["SCHEDULES", "Schedule", "factor", "pack"]
+__all__ = ["SCHEDULES", "Schedule", "pack"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -263,32 +262,3 @@ SCHEDULES: dict[str, ScheduleRow] = {
         ),
     )
 }
-
-
-def _switch(functions: list[Callable]) -> Callable:
-    """Close ``factor(kind, t, a)`` over the first function and the switch of the rest."""
-    first, *rest = functions
-    others: Any = _switch(rest) if rest else None
-
-    @jitable
-    def last(kind, t, a):
-        return first(t, a)
-
-    @jitable
-    def factor(kind, t, a):
-        """Return the factor of schedule number ``kind`` after ``t`` steps; usable in kernels.
-
-        Examples
-        --------
-        >>> from fastopt.schedules import factor, pack
-        >>> kind, a = pack("exponential", {"gamma": 0.5}, None)
-        >>> factor(kind, 2.0, a)
-        0.25
-        """
-        return first(t, a) if kind == 0 else others(kind - 1, t, a)
-
-    return factor if rest else last
-
-
-factor = _switch([row.function for row in SCHEDULES.values()])
-"""``factor(kind, t, a)``: any schedule inside a kernel; ``kind`` and ``a`` from :func:`pack`."""

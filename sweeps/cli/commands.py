@@ -1,6 +1,6 @@
 """The command line: run a sweep from a TOML file, look at the machine, list what there is.
 
-Data sets, stores and pictures, whose libraries are slow to import, are so inside the commands.
+What a command does is imported when it is called: ``fastopt --help`` waits for nothing but typer.
 """
 
 from __future__ import annotations
@@ -13,28 +13,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fastopt.doctor import facts as facts_of_machine
-from sweeps import run
 from sweeps.cli import models as cli_models
 from sweeps.cli import plots as cli_plots
-from sweeps.cli import tables as summary
 from sweeps.cli import tools as cli_tools
 from sweeps.cli.paths import file_to_write
-from sweeps.cli.spec import read_spec
-from sweeps.cli.stored import keep_spec
-from sweeps.common.interrupt import INTERRUPTED, command_line, interruptible
+from sweeps.common.interrupt import interruptible
 from sweeps.common.resources import format_bytes
-from sweeps.common.terminal import errors_as_messages
-from sweeps.results import SUFFIXES, SweepResult
-from sweeps.running.shards import parse_shard
-from sweeps.store import holds_sweep
+from sweeps.common.terminal import errors_as_messages, pair_table
 from sweeps.studies import command as study_command
 
 __all__ = ["app", "main"]
 
-FAILURES = 3
-
-_writable = file_to_write(*SUFFIXES)
+_writable = file_to_write(".parquet", ".csv")
 
 app = typer.Typer(
     name="fastopt",
@@ -110,40 +100,13 @@ def sweep(
     interrupted (what is finished by then is shown and saved all the same).
     """
     with errors_as_messages(), interruptible():
-        console = Console()
-        checked = read_spec(spec)
+        from sweeps.cli.sweeping import run_spec
+
         given = {"n_jobs": jobs, "executor": executor, "shard": shard, "store": store}
         where = {name: value for name, value in given.items() if value is not None}
-        if dry_run:
-            console.print(
-                summary.estimate_table(checked.call(run.estimate, **where), checked.folds)
-            )
-            return
-        if store is not None and not holds_sweep(store):  # whatever stops it, its spec is there
-            parse_shard(shard, store)
-            checked.plan()
-            keep_spec(spec, store)
-        try:
-            result = checked.call(run.sweep, **where, progress=not no_progress)
-        except KeyboardInterrupt:  # before the first chunk, or after the last
-            _say_how_to_go_on(store)
-            raise
-        if store is not None:
-            keep_spec(spec, store)
-        console.print(summary.result_tables(result, checked.folds))
-        if out is not None:
-            console.print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
-        if result.info["interrupted"]:
-            _say_how_to_go_on(store)
-            raise typer.Exit(INTERRUPTED)
-        if result.counts["FAILED"]:
-            raise typer.Exit(FAILURES)
-
-
-def _say_how_to_go_on(store: Path | None) -> None:
-    if store is not None:
-        Console(stderr=True).print("To go on:", highlight=False)
-        Console(stderr=True).print(command_line(), markup=False, highlight=False, soft_wrap=True)
+        status = run_spec(spec, out, where, dry_run=dry_run, progress=not no_progress)
+        if status:
+            raise typer.Exit(status)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -159,13 +122,14 @@ def status(
 ) -> None:
     """Show how far a stored sweep is; it may be running."""
     with errors_as_messages():
+        from sweeps.cli.facts import status_table
         from sweeps.store.status import status as status_of
 
         facts = status_of(store)
         if json:
             Console().print_json(data=facts, ensure_ascii=True)
         else:
-            Console().print(summary.status_table(facts))
+            Console().print(status_table(facts))
 
 
 @app.command(
@@ -178,6 +142,8 @@ def export(
 ) -> None:
     """Write the finished trials of a stored sweep to one file, of any size, in little memory."""
     with errors_as_messages():
+        from sweeps.results import SweepResult
+
         result = SweepResult.open(store)
         Console().print(f"Saved {len(result):,} trials to {result.save(out)}", soft_wrap=True)
 
@@ -201,25 +167,26 @@ def compact(store: Store) -> None:
 def doctor(json: Json = False) -> None:
     """Show the facts about this machine and installation that speed and results depend on."""
     with errors_as_messages():
+        from fastopt.doctor import facts as facts_of_machine
+
         if json:
             Console().print_json(data=facts_of_machine(), ensure_ascii=True)
         else:
-            Console().print(summary.pair_table("This machine", facts_of_machine()))
+            Console().print(pair_table("This machine", facts_of_machine()))
 
 
 @app.command("list", epilog="Example: [bold]fastopt list --json[/bold]", rich_help_panel="Start")
 def list_(json: Json = False) -> None:
     """List the optimizers, hyperparameters, schedules and problems that a spec can name."""
     with errors_as_messages():
+        from sweeps.cli import facts
+
         if json:
-            Console().print_json(data=summary.names(), ensure_ascii=True)
+            Console().print_json(data=facts.names(), ensure_ascii=True)
             return
         tables = (
-            summary.optimizers(),
-            summary.hyperparameters(),
-            summary.schedules(),
-            summary.problems(),
-        )
+            facts.optimizers(), facts.hyperparameters(), facts.schedules(), facts.problems()
+        )  # fmt: skip
         Console().print(*tables, sep="\n")
 
 

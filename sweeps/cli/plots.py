@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from fastopt.errors import SpecError, SweepWarning
-from sweeps.analysis.export import draft_of
-from sweeps.analysis.stats import check_choice
 from sweeps.cli.paths import file_to_write
-from sweeps.cli.stored import COPY, open_with_spec
 from sweeps.common.terminal import errors_as_messages
-from sweeps.plots import PLOTS
-from sweeps.plots.style import matplotlib
-from sweeps.results import SweepResult
 
 __all__ = ["commands"]
 
@@ -29,6 +19,8 @@ commands = typer.Typer(rich_markup_mode="rich")
 
 
 def _kinds() -> list[str]:
+    from sweeps.plots import PLOTS
+
     return list(PLOTS)
 
 
@@ -74,14 +66,10 @@ def plot(
 ) -> None:
     """Draw a saved result."""
     with errors_as_messages():
-        check_choice("kind", kind, list(PLOTS))
+        from sweeps.cli.drawing import draw
+
         given = {"x": x, "y": y, "by": by, "facet": facet, "metric": metric, "over": over}
-        options = _options_for(kind, PLOTS[kind], {**given, "band": band})
-        matplotlib().use("agg")
-        drawn: Any = PLOTS[kind](SweepResult.open(result), **options)
-        axes = drawn.flat[0] if hasattr(drawn, "flat") else drawn
-        with draft_of(out) as draft:
-            axes.get_figure(root=True).savefig(draft, dpi=dpi, format=out.suffix[1:])
+        draw(result, kind, out, {**given, "band": band}, dpi)
         _print_path(out)
 
 
@@ -109,33 +97,10 @@ def report(
     Of a store whose spec and data are there, also what the best model predicts, trained once more.
     """
     with errors_as_messages():
+        from sweeps.cli.drawing import write_report
+
         page = out or Path(f"{result.absolute().stem}.html")
-        _print_path(_opened(result).report(page, title=title))
-
-
-def _opened(path: Path) -> SweepResult:
-    """Open a result, one that knows its problem if it is a store whose spec and data are there."""
-    if (path / COPY).is_file():
-        try:
-            return open_with_spec(path)[0]
-        except SpecError as error:
-            warnings.warn(
-                f"{error}\nSo the report does not show what the best model predicts",
-                SweepWarning,
-                stacklevel=2,
-            )
-    return SweepResult.open(path)
-
-
-def _options_for(kind: str, function: Callable, options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that were given, if this kind of picture has them all."""
-    known = [name for name in options if name in inspect.signature(function).parameters]
-    given = {name: value for name, value in options.items() if value is not None}
-    for name in given:
-        if name not in known:
-            allowed = ", ".join(f"--{name}" for name in known) or "none of these options"
-            raise SpecError(f"{kind} has no --{name}; it takes {allowed}")
-    return given
+        _print_path(write_report(result, page, title))
 
 
 def _print_path(path: Path) -> None:

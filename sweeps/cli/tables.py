@@ -1,36 +1,20 @@
-"""The tables that the command line prints: of results, estimates, stores, optimizers, problems."""
+"""The tables that the command line prints of what has run or is to run."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 
-from fastopt.rules import RULES
-from fastopt.schedules import SCHEDULES
 from sweeps.common.resources import format_bytes
-from sweeps.common.terminal import table
+from sweeps.common.terminal import pair_table, table
 from sweeps.common.text import format_duration, format_number
-from sweeps.problems import PROBLEMS
 from sweeps.pruned import PrunedResult
 from sweeps.report.facts import shown_of
 from sweeps.results import SweepResult
 
-__all__ = [
-    "edge_message",
-    "estimate_table",
-    "hyperparameters",
-    "names",
-    "optimizers",
-    "pair_table",
-    "problems",
-    "result_tables",
-    "schedules",
-    "status_table",
-]
+__all__ = ["bench_tables", "edge_message", "estimate_table", "result_tables"]
 
 BEST = 10
 
@@ -87,25 +71,6 @@ def estimate_table(estimate: Any, folds: int = 0) -> Table:
     )
 
 
-def status_table(facts: Mapping[str, Any]) -> Table:
-    """Show the progress of a stored sweep; ``facts`` come from :mod:`sweeps.store.status`."""
-    states = ", ".join(f"{n:,} {state}" for state, n in facts["states"].items() if n) or "none"
-    share = facts["finished"] / facts["trials"]
-    rows = {
-        "problem": facts["problem"],
-        "ranked by": f"{facts['metric']} ({facts['mode']})",
-        "trials": f"{facts['finished']:,} of {facts['trials']:,} finished ({share:.0%})",
-        "states": states,
-        "chunks": f"{facts['chunks_done']:,} of {facts['chunks']:,}, in {facts['parts']:,} parts",
-        "time of all cores": format_duration(facts["core_seconds"]),
-        "machines": ", ".join(facts["hosts"]) or "none",
-        "on disk": format_bytes(facts["bytes"]),
-        "extended": f"{facts['sweeps'] - 1} times",
-        "set aside as damaged": ", ".join(facts["bad"]) or "nothing",
-    }
-    return pair_table(facts["store"], rows)
-
-
 def bench_tables(frame: Any, rate: float) -> Group:
     """Lay out :func:`sweeps.cli.bench.time_steps`, and trainings a second."""
     header = [name for name in frame.columns if name != "seconds"]
@@ -128,84 +93,6 @@ def edge_message(result: SweepResult) -> str:
         f"{name} = {format_number(v)}" for name, v in zip(edges["axis"], edges["value"])
     )
     return f"At the edge of the grid: {shown}; better values may lie beyond."
-
-
-def pair_table(title: str, facts: Mapping[str, str]) -> Table:
-    """Lay out names and values in two columns."""
-    table = Table(title=title, show_header=False, title_justify="left")
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts.items():
-        table.add_row(name, value)
-    return table
-
-
-def optimizers() -> Table:
-    """Lay out :data:`fastopt.rules.RULES`: names, defaults, sources."""
-    rows = ((rule.name, _defaults(rule.hyper), rule.source) for rule in RULES.values())
-    return table("Optimizers", ("optimizer", "hyperparameters and defaults", "source"), rows)
-
-
-def schedules() -> Table:
-    """Lay out :data:`fastopt.schedules.SCHEDULES`: names, defaults, torch's name for the same."""
-    rows = ((name, _defaults(row.params), row.torch) for name, row in SCHEDULES.items())
-    return table("Schedules", ("schedule", "parameters and defaults", "in torch"), rows)
-
-
-def hyperparameters() -> Table:
-    """Lay out what every hyperparameter of any optimizer or schedule means and may be."""
-    kinds: dict[str, Any] = {}
-    for params in (*(r.hyper for r in RULES.values()), *(r.params for r in SCHEDULES.values())):
-        kinds |= {name: kind for name, kind in params.items() if name not in kinds}
-    rows = ((name, kind.range, kind.summary) for name, kind in kinds.items())
-    return table("Hyperparameters", ("name", "range", "meaning"), rows)
-
-
-def problems() -> Table:
-    """Lay out :data:`sweeps.problems.PROBLEMS` with the first line of each doc string."""
-    rows = ((name, (make.__doc__ or "").strip().split("\n")[0]) for name, make in PROBLEMS.items())
-    return table("Problems", ("problem", "data"), rows)
-
-
-def names() -> dict[str, Any]:
-    """Return what the tables of optimizers, schedules and problems say, for JSON.
-
-    A hyperparameter without a default, or one that is the length of the run, has ``None``.
-
-    >>> names()["optimizers"]["sgd"]["hyperparameters"]["lr"]
-    {'default': 0.001, 'range': '[0.0, inf)'}
-    """
-
-    def said(params: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            name: {
-                "default": None if kind.default != kind.default else kind.default,
-                "range": str(kind.range),
-            }
-            for name, kind in params.items()
-        }
-
-    return {
-        "optimizers": {
-            rule.name: {"hyperparameters": said(rule.hyper), "source": rule.source}
-            for rule in RULES.values()
-        },
-        "schedules": {name: {"parameters": said(row.params)} for name, row in SCHEDULES.items()},
-        "problems": {
-            name: (make.__doc__ or "").strip().split("\n")[0] for name, make in PROBLEMS.items()
-        },
-    }
-
-
-def _defaults(params: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={_default(kind)}" for name, kind in params.items()) or "-"
-
-
-def _default(kind: Any) -> str:
-    if getattr(kind, "run_length", False):
-        return "the run's length"
-    required = isinstance(kind.default, float) and math.isnan(kind.default)
-    return "required" if required else format_number(kind.default)
 
 
 def _best(result: SweepResult) -> Table:

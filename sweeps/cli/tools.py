@@ -10,9 +10,6 @@ import typer
 from rich.console import Console
 
 from fastopt.errors import writable
-from sweeps.cli import bench as measure
-from sweeps.cli import tables as summary
-from sweeps.cli.draft import draft_spec
 from sweeps.cli.paths import file_to_write
 from sweeps.common.terminal import errors_as_messages
 
@@ -86,9 +83,15 @@ def init(
         if spec.exists() and not force:
             raise typer.BadParameter(f"{str(spec)!r} is there already; --force replaces it")
         name = writable(str(spec))
-        text = TEMPLATE.format(name=name) if data is None else draft_spec(data, spec, target)
+        text = TEMPLATE.format(name=name) if data is None else _drafted(data, spec, target)
         spec.write_text(text, encoding="utf-8")
     typer.echo(f"Wrote {name}. Run it: fastopt sweep {name}")
+
+
+def _drafted(data: Path, spec: Path, target: str | None) -> str:
+    from sweeps.cli.draft import draft_spec
+
+    return draft_spec(data, spec, target)
 
 
 @commands.command(epilog="Example: [bold]fastopt bench --json[/bold]", rich_help_panel="Check")
@@ -103,6 +106,9 @@ def bench(
     Nothing else should run meanwhile. The full benchmarks are in the repository's folder bench.
     """
     with errors_as_messages():
+        from sweeps.cli import bench as measure
+        from sweeps.cli import tables as summary
+
         frame = measure.time_steps((1_000,), 1) if quick else measure.time_steps()
         rate = measure.trials_per_second(4 if quick else 256)
         if json:

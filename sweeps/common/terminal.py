@@ -6,7 +6,7 @@ Imported by commands only: rich and typer take 0.1 s.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from rich.table import Table
 from fastopt.errors import CacheWarning, ExecutorError, FastoptError, StoreError, SweepWarning
 from sweeps.common.interrupt import INTERRUPTED
 
-__all__ = ["errors_as_messages", "table"]
+__all__ = ["errors_as_messages", "pair_table", "table"]
 
 USAGE_ERROR = 2
 
@@ -72,4 +72,14 @@ def table(title: str, header: Iterable[str], rows: Iterable[Iterable[str]], gap:
         laid.add_column(name, overflow="fold", vertical="top")
     for row in rows:
         laid.add_row(*row)
+    return laid
+
+
+def pair_table(title: str, facts: Mapping[str, str]) -> Table:
+    """Lay out names and values in two columns."""
+    laid = Table(title=title, show_header=False, title_justify="left")
+    laid.add_column(style="bold", no_wrap=True)
+    laid.add_column(overflow="fold")
+    for name, value in facts.items():
+        laid.add_row(name, value)
     return laid

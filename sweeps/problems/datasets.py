@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
+from sweeps.common import known
 from sweeps.problems.base import DataProblem
 from sweeps.problems.data import SQUARED, encoded
 from sweeps.problems.networks import Network, data_axes, model_axes
@@ -36,21 +37,17 @@ def _moons() -> tuple[np.ndarray, np.ndarray]:
     return make_moons(1000, noise=0.2, random_state=42)
 
 
-LOADERS: dict[str, tuple[Callable, str]] = {
-    "digits": (_shipped("digits"), "Handwritten digits: 1 797 images of 8 x 8, 10 classes."),
-    "iris": (_shipped("iris"), "Iris flowers: 150 rows of 4 features, 3 classes."),
-    "wine": (_shipped("wine"), "Wines: 178 rows of 13 features, 3 classes."),
-    "breast_cancer": (_shipped("breast_cancer"), "Tumours: 569 rows of 30 features, 2 classes."),
-    "diabetes": (_shipped("diabetes"), "Diabetes progression: 442 rows, 10 features."),
-    "moons": (_moons, "Two interleaved half circles: 1 000 points with noise 0.2, 2 classes."),
+LOADERS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
+    **{name: _shipped(name) for name in ("digits", "iris", "wine", "breast_cancer", "diabetes")},
+    "moons": _moons,
 }
-"""Name -> what loads the features and targets of a dataset, and what it is."""
+"""Name -> what loads the features and targets of a dataset, whose row is in ``known.DATASETS``."""
 
 
 def rows_of(name: str, loss: str | None, preprocess: str | None, seed: int, split: tuple) -> Source:
     """Return the rows of a dataset, by default with the targets of the loss that fits them."""
     # Raw arrays are kept, too: a process that has them does not import scikit-learn.
-    X, y = prepared(f"{name}_raw", LOADERS[name][0])
+    X, y = prepared(f"{name}_raw", LOADERS[name])
     target, classes = encoded(loss or usual_loss(y), [y])
     return Source(
         np.asarray(X, np.float64), target, None, dict(split), seed, preprocess, classes=classes
@@ -140,7 +137,7 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
 
 
 DATASETS: dict[str, Callable[..., DataProblem]] = {
-    name: _dataset(name, summary) for name, (_, summary) in LOADERS.items()
+    name: _dataset(name, summary) for name, summary in known.DATASETS.items()
 }
 
 digits, iris, wine, breast_cancer, diabetes, moons = DATASETS.values()

@@ -2,7 +2,7 @@ r"""Test functions of optimization: formulas with exact gradients, starts and op
 
 Each is a constructor in :data:`FUNCTIONS`. To add one, write its function on scalars (or, for any
 number of them, on a tuple, by :mod:`sweeps.problems.unrolled`) and its constructor here, and a row
-at the foot of the file; sweeps, specs, tests and documentation follow from the row.
+in :mod:`sweeps.common.known`; sweeps, specs, tests and documentation follow from the row.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from fastopt import maths
 from fastopt.compile import inlinable
 from fastopt.errors import SpecError, shortened
+from sweeps.common.known import TEST_FUNCTIONS
 from sweeps.problems.landscapes import MOST_SCALARS, Landscape, landscape
 from sweeps.problems.quadratics import ellipse, noisy_quadratic, random_quadratic
 from sweeps.problems.unrolled import added, each, scaled, separable, total
@@ -344,11 +345,5 @@ def _dim(dim: int, least: int) -> int:
     return dim
 
 
-FUNCTIONS: dict[str, Callable[..., Landscape]] = {
-    make.__name__: make
-    for make in (
-        rosenbrock, ellipse, double_well, beale, himmelblau, rastrigin, ackley, styblinski_tang,
-        ravine, random_quadratic, noisy_quadratic,
-    )
-}  # fmt: skip
+FUNCTIONS: dict[str, Callable[..., Landscape]] = {name: globals()[name] for name in TEST_FUNCTIONS}
 """Test functions by name; every constructor has defaults for all of its arguments."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group
@@ -13,8 +12,9 @@ from rich.markup import escape
 
 from sweeps.common.terminal import errors_as_messages, table
 from sweeps.common.text import format_duration, format_number
-from sweeps.studies import gallery
-from sweeps.studies.findings import Findings
+
+if TYPE_CHECKING:
+    from sweeps.studies.findings import Findings
 
 __all__ = ["commands", "findings_tables", "main", "study"]
 
@@ -48,9 +48,12 @@ def study(
     Exit status: 0 all figures agree, 1 some do not, 2 wrong usage.
     """
     with errors_as_messages():
+        from sweeps.studies import gallery
+
         console = Console()
         if list_them:
-            console.print(table("Studies", ("study", "question"), _titles()))
+            titles = ((name, escape(title)) for name, title in gallery.titles().items())
+            console.print(table("Studies", ("study", "question"), titles))
             return
         chosen = [str(gallery.find(name)) for name in (gallery.names() if every else names or ())]
         if not chosen:
@@ -102,7 +105,3 @@ def findings_tables(found: Findings) -> Group:
     good = sum(check.passed for check in found.checks)
     parts.append(f"{good} of {len(found.checks)} agree; {format_duration(found.seconds)}\n")
     return Group(*parts)
-
-
-def _titles() -> Iterator[tuple[str, str]]:
-    return ((name, escape(title)) for name, title in gallery.titles().items())
