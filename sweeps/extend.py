@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError, SweepWarning, shortened
 from sweeps.analysis.stats import configurations
 from sweeps.analysis.table import Table
+from sweeps.common.frames import pd
 from sweeps.common.names import UNORDERED
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import worker_count

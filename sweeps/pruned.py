@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError
+from sweeps.common.frames import pd
 from sweeps.common.names import RUNG_COLUMNS, steps_taken
 from sweeps.common.states import State
 from sweeps.pruning import Round

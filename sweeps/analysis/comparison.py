@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.analysis.stats import bca, check_choice, check_fraction, configurations, mode_of, scores
 from sweeps.analysis.table import Table
+from sweeps.common.frames import pd
 
 __all__ = ["Comparison", "compare"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.doctor import facts
 from fastopt.errors import SpecError
 from sweeps.analysis.stats import check_choice
 from sweeps.analysis.table import Table
+from sweeps.common.frames import pd
 from sweeps.common.names import STEP_COUNTS
 from sweeps.common.states import STATES
 from sweeps.engine.tables import Parts

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from sweeps.analysis.stats import check_choice, mode_of, over_seeds
 from sweeps.analysis.table import Table
+from sweeps.common.frames import pd
 from sweeps.common.names import refuse_repeated
 
 __all__ = ["BestOfFolds", "best_of_folds", "over_folds"]

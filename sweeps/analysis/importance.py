@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError
 from sweeps.analysis.stats import configurations, group_means, scores
 from sweeps.analysis.table import Table
+from sweeps.common.frames import pd
 from sweeps.space.axes import Tied
 
 __all__ = ["decompose", "importance"]

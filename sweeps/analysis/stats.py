@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.analysis.table import Table
+from sweeps.common.frames import pd
 from sweeps.common.names import UNORDERED, refuse_repeated
 from sweeps.common.states import State
 from sweeps.problems.metrics import METRICS

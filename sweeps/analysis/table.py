@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.common.frames import pd
 from sweeps.common.names import STEP_COUNTS, STEPS_TAKEN
 from sweeps.common.states import STATES
 from sweeps.engine.plan import Plan
@@ -19,11 +19,7 @@ from sweeps.space.space import Space
 
 __all__ = ["Table"]
 
-NULLABLE: dict[str, Any] = {
-    "integer": pd.Int64Dtype(),
-    "real": pd.Float64Dtype(),
-    "boolean": pd.BooleanDtype(),
-}
+NULLABLE: dict[str, Any] = {"integer": "Int64", "real": "Float64", "boolean": "boolean"}
 """Sort of value -> pandas dtype of a column with gaps."""
 
 

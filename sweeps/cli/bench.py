@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import pandas as pd
 
 import fastopt
 from sweeps import problems
+from sweeps.common.frames import pd
 from sweeps.run import sweep
 from sweeps.space.axes import geomspace
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from fastopt.errors import FastoptError, SpecError
 from sweeps.cli.toml import quoted
+from sweeps.common.frames import pd
 from sweeps.problems.columns import Column, look_at, refuse_unknown
 from sweeps.problems.table_data import TableData, as_frame, read_table
 from sweeps.problems.targets import read_target

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import FastoptError, SpecError, did_you_mean, shortened
 from sweeps.analysis.export import draft_of
 from sweeps.analysis.folds import best_of_folds
 from sweeps.cli.stored import open_with_spec, score_on_test
+from sweeps.common.frames import pd
 from sweeps.common.text import format_number
 from sweeps.models import Category, Columns, Model
 from sweeps.problems.columns import as_features

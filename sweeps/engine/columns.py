@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt import schedules
 from fastopt.errors import HyperparameterError, SpecError, did_you_mean, shortened
 from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import Real
 from fastopt.rules.clocks import LAST_STEP as MOST_STEPS
+from sweeps.common.frames import pd
 from sweeps.engine.monitoring import next_check
 
 __all__ = [
@@ -31,6 +31,9 @@ MOST_COST = 2**53
 """Nanoseconds of one core, a hundred days: what a trial counts for at most, so that sums do fit."""
 
 # beta1 is the decay of the first moment, which heavy-ball users know as momentum.
+FEW = 10_000
+"""Rows of a column whose values are numbered without pandas, which takes 1 ms."""
+
 ALIASES = {"beta1": "momentum"}
 
 
@@ -113,14 +116,26 @@ def alike(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     groups, count = np.zeros(len(columns[0]), np.int64), 1
     for column in columns:
         if not (constant(column) or (column == column[:1]).all()):
-            own, distinct = pd.factorize(column, use_na_sentinel=False)
-            if count > 1:
-                own, distinct = pd.factorize(groups * len(distinct) + own)
-            groups, count = own, len(distinct)
+            own, several = _numbered(column)
+            groups, count = _numbered(groups * several + own) if count > 1 else (own, several)
     if count == 1:
         return np.zeros(min(1, len(groups)), np.int64), groups
     # Groups are numbered in the order in which they appear.
     return np.flatnonzero(np.diff(np.maximum.accumulate(groups), prepend=-1)), groups
+
+
+def _numbered(column: np.ndarray) -> tuple[np.ndarray, int]:
+    """Give equal values one number, in order of appearance; return that of each row, how many.
+
+    pandas is faster where there are many, but takes longer to import than a few take to look up.
+    """
+    few = len(column) <= FEW
+    if few and (column.dtype.kind in "iu" or all(type(value) is str for value in column)):
+        known: dict[Any, int] = {}
+        numbers = (known.setdefault(value, len(known)) for value in column.tolist())
+        return np.fromiter(numbers, np.int64, len(column)), len(known)
+    numbered, distinct = pd.factorize(column, use_na_sentinel=False)
+    return numbered, len(distinct)
 
 
 def whole(

@@ -20,9 +20,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import ArrayError, ArrayTypeError, shortened
+from sweeps.common.frames import pd
 from sweeps.problems.arrays import refuse_mask
 
 __all__ = ["Category", "Columns", "Gap", "Number", "as_table", "scaling_of"]

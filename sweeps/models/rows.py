@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import ArrayError, ArrayTypeError, did_you_mean, shortened
+from sweeps.common.frames import pd
 from sweeps.models.columns import Columns, as_table
 from sweeps.problems.arrays import as_dataset, cast
 from sweeps.problems.columns import as_features

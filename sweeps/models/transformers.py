@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError
+from sweeps.common.frames import pd
 from sweeps.models.columns import Category, Columns, Entry, Gap, Number
 
 __all__ = ["columns_of", "numeric_of"]

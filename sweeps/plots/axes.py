@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
+
+from sweeps.common.frames import pd
 
 __all__ = ["Axis", "axis_of", "is_log", "label_of"]
 

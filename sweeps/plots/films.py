@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError
+from sweeps.common.frames import pd
 from sweeps.plots.ground import Traces, coordinates, draw_contours, mark_points, view_of
 from sweeps.plots.style import MARKERS, colours_of, matplotlib, new_axes
 from sweeps.problems.landscapes import Landscape

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError, shortened
+from sweeps.common.frames import pd
 from sweeps.problems.landscapes import Landscape
 
 __all__ = ["Traces", "coordinates", "draw_contours", "mark_points", "view_of"]
@@ -16,7 +16,7 @@ __all__ = ["Traces", "coordinates", "draw_contours", "mark_points", "view_of"]
 GRID = 120  # points a side of the contours' grid: 14 400 calls in plain Python, 0.1 s
 LEVELS = 24
 
-Traces = Mapping[str, pd.DataFrame]
+Traces = Mapping[str, "pd.DataFrame"]
 
 
 def coordinates(problem: Landscape, traces: Traces | pd.DataFrame) -> dict[str, np.ndarray]:

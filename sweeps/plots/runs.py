@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError, shortened
 from fastopt.schedules import Schedule, pack
+from sweeps.common.frames import pd
 from sweeps.plots.ground import Traces, coordinates, draw_contours, mark_points, view_of
 from sweeps.plots.style import (
     MARKERS,

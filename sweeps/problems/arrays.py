@@ -10,9 +10,9 @@ import warnings
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning
+from sweeps.common.frames import pd
 
 __all__ = [
     "as_dataset",

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.common.frames import pd
 from sweeps.problems.files import place_of
 
 __all__ = ["CATEGORIES", "NUMBERS", "Column", "as_features", "look_at", "refuse_unknown", "show"]

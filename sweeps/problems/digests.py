@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from sweeps.common.frames import pd
 from sweeps.problems.columns import NUMBERS, as_numbers, as_text
 from sweeps.problems.splits import Splits
 

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from fastopt.errors import SpecError, shortened
+from sweeps.common.frames import pd
 
 __all__ = ["place_of", "read_file", "refuse_repeats"]
 

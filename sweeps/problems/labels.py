@@ -8,9 +8,9 @@ import warnings
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning, shortened
+from sweeps.common.frames import pd
 from sweeps.problems.arrays import cast, numbers_of, refuse_gaps, refuse_mask
 from sweeps.problems.losses import find_loss
 

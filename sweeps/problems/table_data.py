@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
+from sweeps.common.frames import pd
 from sweeps.problems.columns import as_numbers, look_at, refuse_unknown, show
 from sweeps.problems.digests import describe_split, describe_table
 from sweeps.problems.files import place_of, read_file, refuse_repeats

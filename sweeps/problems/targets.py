@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import ArrayError, SpecError, SweepWarning, did_you_mean, shortened
+from sweeps.common.frames import pd
 from sweeps.problems.columns import look_at
 from sweeps.problems.files import place_of
 from sweeps.problems.labels import classes_of, is_classification, measured, numbered, plain

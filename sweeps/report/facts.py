@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from sweeps.analysis import stats
 from sweeps.analysis.folds import best_of_folds, over_folds
 from sweeps.analysis.table import Table
+from sweeps.common.frames import pd
 from sweeps.common.states import State
 from sweeps.common.text import format_duration, format_number
 from sweeps.plots.axes import axis_of, label_of

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.common.frames import pd
 from sweeps.common.states import STATES, State
 from sweeps.engine.chunks import Chunk, Rows
 from sweeps.engine.plan import Plan

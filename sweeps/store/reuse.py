@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from fastopt.rules import RULES
+from sweeps.common.frames import pd
 from sweeps.common.names import STEP_COUNTS
 from sweeps.engine.chunks import Rows
 from sweeps.engine.columns import aliases, fill, missing

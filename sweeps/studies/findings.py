@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
+from sweeps.common.frames import pd
 from sweeps.plots import style
 
 if TYPE_CHECKING:

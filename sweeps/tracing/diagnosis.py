@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.errors import SpecError
 from sweeps.analysis.table import Table
+from sweeps.common.frames import pd
 from sweeps.engine.columns import find_rule
 from sweeps.engine.run_blocks import Problem, worker_count
 from sweeps.problems.base import DataProblem, no_rows

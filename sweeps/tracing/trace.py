@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from fastopt.compile import kernel
 from fastopt.machine.many import single
 from fastopt.rules.base import begin
 from fastopt.rules.clocks import new_clock
 from fastopt.schedules import SCHEDULES, factor
+from sweeps.common.frames import pd
 from sweeps.common.names import refuse_repeated
 from sweeps.common.states import State
 from sweeps.engine.block import Block

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from sweeps.common.frames import pd
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem
 from sweeps.problems.base import DataProblem
 from sweeps.tracing.minibatches import Minibatches, clip_gradient, initial_params
