@@ -133,6 +133,7 @@ def restore_space(document: Mapping[str, Any]) -> Space:
     --------
     >>> from sweeps import geomspace, uniform
     >>> space = Space({"lr": geomspace(1e-3, 1, 4), "seed": range(2), "x": uniform(0, 1, 2)})
+    >>> import json
     >>> again = restore_space(json.loads(json.dumps(_space(space[:5]))))
     >>> again, list(again) == list(space[:5])
     (Space(5 of 16 trials: lr (4) x seed (2) x x (2)), True)
