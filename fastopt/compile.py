@@ -133,6 +133,20 @@ def _compile_all_the_same(dispatcher: Any) -> None:
     dispatcher._compiler.compile = enabled
 
 
+def _give_up_what_fails(dispatcher: Any) -> None:
+    """Let other processes try, which wait for what this one could not compile."""
+    compiles, cache = dispatcher._compiler.compile, dispatcher._cache
+
+    def in_turn(*args: Any) -> Any:
+        try:
+            return compiles(*args)
+        except BaseException:
+            cache.give_up()
+            raise
+
+    dispatcher._compiler.compile = in_turn
+
+
 def compiled(
     template: Callable, parts: tuple, digest: str, parallel: bool, nogil: bool = True
 ) -> Any:
@@ -153,4 +167,5 @@ def compiled(
     folder = None if typed_in else cache_folder()
     if folder is not None:
         dispatcher._cache = KernelCache(function.__qualname__, folder)
+        _give_up_what_fails(dispatcher)
     return dispatcher

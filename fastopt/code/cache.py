@@ -26,6 +26,7 @@ from typing import Any
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
+from fastopt.code.turns import Turns
 from fastopt.errors import CacheWarning
 
 __all__ = ["KernelCache", "cache_folder", "is_private", "private_folder"]
@@ -137,18 +138,29 @@ class KernelCache(FunctionCache):
         self._name, self._folder = name, folder
         self._cache_path = str(folder)
         self._impl = _Place(name)
+        self._turns, self._places = _turns(folder), set[int]()
         self.enable()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the stored code for ``sig``, or None when there is none that can be read."""
+        """Return the stored code for ``sig``, or None when there is none that can be read.
+
+        What another process compiles at this moment is waited for. After None it is our turn to
+        compile, until :meth:`save_overload` or :meth:`give_up`.
+        """
         target_context.refresh()
         key = self._key(sig, target_context.codegen())
+        path, place = self._path(key), _place(key)
+        self._places.add(place)
+        self._turns.take(place, path.exists)
         try:
-            content = _checked(self._path(key), key)
-            return content and self._impl.rebuild(target_context, pickle.loads(content))
+            content = _checked(path, key)
+            found = content and self._impl.rebuild(target_context, pickle.loads(content))
         except Exception as error:
             _warn_once(self._folder, "read from", error)
-            return None
+            found = None
+        if found:
+            self.give_up()
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Store the code for ``sig``; failing that, warn and go on."""
@@ -157,9 +169,18 @@ class KernelCache(FunctionCache):
             lifted = any(not loop.can_cache for loop in data.lifted)
             if not (lifted or data.library.has_dynamic_globals):
                 key = self._key(sig, data.codegen)
-                _replace(self._path(key), key, numba.core.caching.dumps(self._impl.reduce(data)))
+                path = self._path(key)
+                _replace(path, key, numba.core.caching.dumps(self._impl.reduce(data)))
+                self._turns.note(path.name)
         except Exception as error:
             _warn_once(self._folder, "written to", error)
+        finally:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Let other processes compile what this one would have: it is done, or cannot be."""
+        while self._places:
+            self._turns.give_back(self._places.pop())
 
     def flush(self) -> None:
         """Do nothing: what is out of date has another name."""
@@ -170,6 +191,13 @@ class KernelCache(FunctionCache):
 
     def _path(self, key: bytes) -> Path:
         return self._folder / f"{self._name}-{hashlib.sha256(key).hexdigest()[:12]}.nbc"
+
+
+_turns = functools.cache(Turns)
+
+
+def _place(key: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(key).digest()[:7], "big")
 
 
 def _checked(path: Path, key: bytes) -> bytes | None:
