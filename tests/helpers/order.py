@@ -7,10 +7,11 @@ from pathlib import Path
 # Those that take more than some 15 s of a core with an empty cache of kernels. Of the optimizers
 # and of sweeps in turns: two workers that begin with files of one kind compile the same kernels.
 LONG = (
-    "tests/fastopt/test_rules.py",
+    "tests/fastopt/test_assembly.py",  # needs to compile: what comes after it loads the same
     "tests/sweeps/engine/test_trial_options.py",
-    "tests/fastopt/test_kernels.py",
+    "tests/fastopt/test_rules.py",
     "tests/sweeps/engine/test_lanes.py",
+    "tests/fastopt/test_kernels.py",
     "tests/sweeps/sklearn/test_conformance.py",
     "tests/sweeps/problems/test_weights.py",
     "tests/sweeps/problems/test_linear_truth.py",
