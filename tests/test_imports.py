@@ -66,27 +66,28 @@ def targets_of(node, source, known=FILES):
         yield ours if ours in known else name
 
 
+STATEMENTS = ast.stmt | ast.excepthandler | ast.match_case  # an expression imports nothing
+
+
+def import_statements(node, kind="top"):
+    """Yield every import below a node, and what kind it is of."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        yield node, kind
+    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        kind = "type"
+    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and kind == "top":
+        kind = "lazy"
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, STATEMENTS):
+            yield from import_statements(child, kind)
+
+
 def imports_in(source, text, known=FILES):
     """Yield every import of a module, wherever in it."""
-    whole = ast.parse(text)
-    typed = {
-        child
-        for node in ast.walk(whole)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for child in ast.walk(node)
-    }
-    inside = {
-        child
-        for node in ast.walk(whole)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        for child in ast.walk(node)
-    }
-    for node in ast.walk(whole):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            kind = "type" if node in typed else "lazy" if node in inside else "top"
-            for target in targets_of(node, source, known):
-                if target != source:
-                    yield Import(source, target, kind)
+    for node, kind in import_statements(ast.parse(text)):
+        for target in targets_of(node, source, known):
+            if target != source:
+                yield Import(source, target, kind)
 
 
 IMPORTS = [each for name, path in FILES.items() for each in imports_in(name, path.read_text())]

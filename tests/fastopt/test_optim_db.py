@@ -17,20 +17,34 @@ import torch
 import fastopt.torch
 from fastopt.errors import ArrayTypeError, HyperparameterError
 
-profile = hypothesis.settings.get_current_profile_name()
-database = pytest.importorskip(
-    "torch.testing._internal.common_optimizers", reason="torch's tests need expecttest"
-)
-hypothesis.settings.load_profile(profile)  # torch's tests have loaded their own
-
-INFOS = [info for info in database.optim_db if hasattr(fastopt.torch, info.name)]
-every_class = pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
+NAMES = sorted(set(fastopt.torch.__all__) & set(dir(torch.optim)) - {"Optimizer"})
+every_class = pytest.mark.parametrize("info", NAMES, indirect=True)
 
 REFUSED = ("capturable", "differentiable")
 WARNED_OF = "a param group cannot have duplicate parameters"
 """torch warns that this will be an error, and steps the parameter twice; we refuse it."""
 OF_ITS_KERNELS = ("foreach", "betas must be either both floats or both Tensors")
 """What torch cannot do with tensors as options, according to the implementation; we read them."""
+
+
+@pytest.fixture(scope="module")
+def database():
+    """Rows by name. Three seconds to import, which only the tests that read it pay."""
+    profile = hypothesis.settings.get_current_profile_name()
+    module = pytest.importorskip(
+        "torch.testing._internal.common_optimizers", reason="torch's tests need expecttest"
+    )
+    hypothesis.settings.load_profile(profile)  # torch's tests have loaded their own
+    return {info.name: info for info in module.optim_db}
+
+
+@pytest.fixture
+def info(database, request):
+    return database[request.param]
+
+
+def test_every_class_of_both_is_tried(database):
+    assert [name for name in sorted(database) if hasattr(fastopt.torch, name)] == NAMES
 
 
 @pytest.fixture(autouse=True)
