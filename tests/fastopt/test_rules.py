@@ -12,6 +12,7 @@ far off as ours. Those elements are measured in ulps of the terms
 
 from __future__ import annotations
 
+import functools
 import itertools
 from fractions import Fraction
 
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 
+from fastopt.machine.many import single
 from fastopt.rules import RULES
 from tests.helpers.cases import CASES, EDGES, ELEMENTWISE, PLAIN, State, fresh, signed
 from tests.helpers.reference import owed, terms, ulps
@@ -39,10 +41,19 @@ def step_kernel(case, state, g):
     step_arrays(case.rule, state.h, state.clock, g, state.x)
 
 
-def clock_after(case, steps):
-    state = fresh(case, 0, np.float64)
-    state.wind(case, steps)
-    return state.clock
+def stepping(case, state):
+    """Return a gradient to write to, and what steps by it: making that takes longer than a step."""
+    g = np.empty_like(state.p)
+    launch = single(case.rule, np.array([state.h], np.float64), state.clock[None], g, state.x)
+    return g, launch.run
+
+
+@functools.lru_cache(1)
+def clock_after(rule, h, steps):
+    clock = rule.clock0(h)
+    for _ in range(steps):
+        clock, _ = rule.tick(h, clock)
+    return np.array(clock)
 
 
 def joined(states):
@@ -57,13 +68,15 @@ def single_steps(case, sizes, dtype):
     """
     rng = np.random.default_rng(sizes[0] + 1)
     states = [fresh(case, n, dtype, seed=n) for n in sizes]
-    late = clock_after(case, LATE[0] - 1)
+    gradients, steps = zip(*(stepping(case, state) for state in states))
+    late = clock_after(case.rule, case.packed, LATE[0] - 1)
     for t in EARLY + LATE:
         for state in states if t == LATE[0] else ():
             state.clock[:] = late
-        gradients, before = [signed(rng, n, dtype) for n in sizes], joined(states)
-        for state, g in zip(states, gradients):
-            step_kernel(case, state, g)
+        before = joined(states)
+        for g, step in zip(gradients, steps):
+            g[:] = signed(rng, g.size, dtype)
+            assert step() is None
         yield t, before, np.concatenate(gradients), joined(states)
 
 
@@ -180,14 +193,15 @@ def test_a_thousand_steps_drift_no_further_than_torchs(case, dtype):
     peer = torch.from_numpy(state.p.copy()).requires_grad_()
     twin = case.twin and case.twin([peer], case.h, foreach=False)
     gradients = signed(rng, 100 * n, dtype)
+    g, step = stepping(case, state)
+    peer.grad = torch.from_numpy(g)
     for t in range(1, 1001):
         # Windows at random places: consecutive ones would make neighbours' errors depend.
-        g = gradients[(start := rng.integers(99 * n)) : start + n]
-        step_kernel(case, state, g)
+        g[:] = gradients[(start := rng.integers(99 * n)) : start + n]
+        assert step() is None
         exact = case.reference(case.h, t, exact[0], g.astype(WIDE[dtype]), *exact[1:])
         size = np.maximum(size, np.abs(exact[0]))
         if twin:
-            peer.grad = torch.from_numpy(g)
             twin.step()
         else:
             narrow = case.reference(case.h, t, narrow[0], g, *narrow[1:])

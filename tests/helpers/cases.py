@@ -366,11 +366,6 @@ class State:
         slots = tuple(slot.copy() for slot in self.slots)
         return State(self.h, self.clock.copy(), self.p.copy(), slots)
 
-    def wind(self, case: Case, steps: int) -> None:
-        """Advance the clock by ``steps`` steps without touching the parameters."""
-        for _ in range(steps):
-            self.clock[:] = case.rule.tick(self.h, tuple(self.clock))[0]
-
 
 def fresh(case: Case, n: int, dtype: Any, seed: int = 0) -> State:
     """Return the state before the first step: random parameters, slots as the rule starts them."""
