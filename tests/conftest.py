@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.helpers.compilations import Compilations
 from tests.helpers.order import place_of
 
 # A deadline is an assertion on the clock, which a busy machine fails.
@@ -23,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the order of files: pytest-xdist would begin with those of most tests."""
     config.option.loadscopereorder = False
+    config.pluginmanager.register(Compilations())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

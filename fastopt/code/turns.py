@@ -23,8 +23,8 @@ except ImportError:  # not on Windows
 
 __all__ = ["Turns"]
 
-# Three times the longest kernel takes on a busy machine.
-PATIENCE = 30.0
+# Three times as long as the longest kernel takes on a busy machine, seconds.
+PATIENCE = 60.0
 _PAUSE = 0.01
 
 

@@ -55,7 +55,7 @@ def test_of_processes_that_come_at_once_one_compiles(tmp_path):
     assert sorted(said) == [["2.0", "0"], ["2.0", "0"], ["2.0", "1"]]
     (journal,) = tmp_path.rglob("turns")
     names = [path.name for path in tmp_path.rglob("*.nbc")]
-    assert journal.read_text().split() == names
+    assert journal.read_text().splitlines() == names
     assert len(names) == 1
 
 
