@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import hypothesis
@@ -25,6 +26,20 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the order of files: pytest-xdist would begin with those of most tests."""
     config.option.loadscopereorder = False
     config.pluginmanager.register(Compilations())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """Let the garbage collector pass over what is imported, five million objects that stay.
+
+    It takes a second for them, as often as a test asks for it, and some seconds while they come.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
