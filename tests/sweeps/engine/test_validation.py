@@ -136,7 +136,7 @@ def test_sums_stay_sums_whatever_the_axes():
 
 
 def test_whole_numbers_are_the_value_that_floats_are():
-    problem = problems.mlp(X, X[:, :1], hidden=(), loss="huber", validation=0.2)
+    problem = problems.mlp(X, X[:, :1], hidden=(), loss="huber", validation=0.2, dtype="float64")
     how = {"optimizer": "sgd", "epochs": 2, "seed_mode": "independent"}
     one = frame(problem, {"lr": [0.1], "delta": [2]}, **how)
     other = frame(problem, {"lr": [0.1], "delta": [1.5, 2.0]}, **how)
