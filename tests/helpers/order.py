@@ -32,6 +32,12 @@ LONG = (
     "tests/sweeps/sklearn/test_linear.py",
     "tests/test_examples.py",
     "tests/sweeps/problems/test_problems.py",
+    "tests/sweeps/problems/test_noise.py",
+    "tests/fastopt/test_norms.py",
+    "tests/sweeps/engine/test_validation.py",
+    "tests/fastopt/test_embed.py",
+    "tests/sweeps/studies/test_studies_numbers.py",
+    "tests/sweeps/store/test_store_crash.py",
 )
 PLACES = {name: place for place, name in enumerate(LONG)}
 
