@@ -17,7 +17,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 from numba.core.compiler_lock import global_compiler_lock
@@ -36,8 +36,9 @@ from fastopt.code.registration import (
 )
 
 __all__ = [
-    "adopted", "cache_folder", "fingerprint", "fingerprint_and_warn", "frozen", "inlinable",
-    "jitable", "kernel", "name_by_content", "registration",
+    "Recipe", "adopted", "cache_folder", "compilations", "fingerprint", "fingerprint_and_warn",
+    "frozen", "inlinable", "is_compiled", "jitable", "kernel", "name_by_content", "recipe_of",
+    "registration",
 ]  # fmt: skip
 
 # Cached code of a function whose module cannot be imported - typed in a notebook, made by exec -
@@ -45,6 +46,20 @@ __all__ = [
 sys.modules.setdefault(_dynamic_modname, _dynamic_module)
 
 _kernels: dict[tuple, Any] = {}
+_compiled_names: list[str] = []
+
+
+class Recipe(NamedTuple):
+    """What a kernel is made from: arguments of :func:`kernel`."""
+
+    template: Callable
+    parts: tuple
+    parallel: bool
+    nogil: bool
+
+    def make(self) -> Any:
+        """Return the kernel."""
+        return kernel(self.template, *self.parts, parallel=self.parallel, nogil=self.nogil)
 
 
 def kernel(template: Callable, *parts: Any, parallel: bool = False, nogil: bool = True) -> Any:
@@ -123,14 +138,46 @@ def _enabled() -> Iterator[None]:
             numba.config.DISABLE_JIT = before
 
 
-def _compile_all_the_same(dispatcher: Any) -> None:
+def _note_what_compiles(dispatcher: Any, name: str) -> None:
     compiles = dispatcher._compiler.compile
 
-    def enabled(*args: Any) -> Any:
-        with _enabled():
-            return compiles(*args)
+    def noted(*args: Any) -> Any:
+        with _enabled() if numba.config.DISABLE_JIT else contextlib.nullcontext():
+            made = compiles(*args)
+        _compiled_names.append(name)
+        return made
 
-    dispatcher._compiler.compile = enabled
+    dispatcher._compiler.compile = noted
+
+
+def compilations() -> tuple[str, ...]:
+    """Return the names of the kernels that this process has compiled, not loaded, until now.
+
+    A kernel is there once for each signature.
+    """
+    return tuple(_compiled_names)
+
+
+def recipe_of(made: Any) -> Recipe:
+    """Return what a kernel was made from, with which another process makes the same.
+
+    >>> recipe_of(kernel(lambda: lambda x: x + 1)).parallel
+    False
+    """
+    return made.recipe
+
+
+def is_compiled(made: Any, arguments: tuple) -> bool:
+    """Whether a kernel's machine code for these Numba types is in this process or on disk.
+
+    >>> made = kernel(lambda: lambda x: x + 2)
+    >>> is_compiled(made, (numba.int64,)), made(1), is_compiled(made, (numba.int64,))
+    (False, 3, True)
+    """
+    if arguments in made.overloads:
+        return True
+    on_disk = isinstance(made._cache, KernelCache)
+    return on_disk and made._cache.holds(arguments, made.targetctx.codegen())
 
 
 def _give_up_what_fails(dispatcher: Any) -> None:
@@ -161,8 +208,8 @@ def compiled(
     function.__qualname__ = f"{label[:120]}_{digest}"
     with _enabled():
         dispatcher = numba.njit(**options)(function)
-    if numba.config.DISABLE_JIT:
-        _compile_all_the_same(dispatcher)
+    dispatcher.recipe = Recipe(template, parts, parallel, nogil)
+    _note_what_compiles(dispatcher, function.__qualname__)
     typed_in = template.__code__.co_filename.startswith("<")  # a prompt or a doctest
     folder = None if typed_in else cache_folder()
     if folder is not None:

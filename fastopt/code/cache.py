@@ -141,6 +141,10 @@ class KernelCache(FunctionCache):
         self._turns, self._places = _turns(folder), set[int]()
         self.enable()
 
+    def holds(self, sig: Any, codegen: Any) -> bool:
+        """Whether there is a file for ``sig``, which need not be whole."""
+        return self._path(self._key(sig, codegen)).exists()
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the stored code for ``sig``, or None when there is none that can be read.
 

@@ -9,8 +9,8 @@ the work of a whole minibatch.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -24,7 +24,46 @@ from numba.np.arrayobj import make_array
 from fastopt.code.uncompilable import in_two_lines
 from fastopt.machine.arrays import address
 
-__all__ = ["address_of", "call", "call_c", "unpacked", "words_of"]
+__all__ = ["Callee", "Callees", "address_of", "call", "call_c", "unpacked", "words_of"]
+
+
+class Callee(NamedTuple):
+    """A function that is called by its address: arguments of :func:`address_of`."""
+
+    kernel: Any
+    returns: Any
+    arguments: tuple
+    # Of one core, some: long ones are compiled first, where several processes do.
+    seconds: float = 0.5
+
+
+class Callees:
+    """Functions that are called by address: known before any of them is compiled.
+
+    Parameters
+    ----------
+    *wanted : Callee or None
+        None stands for a function that there is not, whose address is 0.
+    """
+
+    def __init__(self, *wanted: Callee | None) -> None:
+        self._wanted = wanted
+
+    def __iter__(self) -> Iterator[Callee]:
+        return (callee for callee in self._wanted if callee is not None)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether all of them are compiled, and their addresses known."""
+        return "addresses" in vars(self)
+
+    @functools.cached_property
+    def addresses(self) -> tuple[int, ...]:
+        """Their addresses, in order; what is not compiled yet is."""
+        return tuple(
+            0 if callee is None else address_of(callee.kernel, callee.returns, *callee.arguments)
+            for callee in self._wanted
+        )
 
 
 def address_of(kernel: Any, returns: Any, *arguments: Any) -> int:

@@ -46,7 +46,7 @@ def coupled(plain: Callable) -> Callable:
     def update(c, g, x):
         return plain(c, seen(c[0], c[1], g, x[0]), x)
 
-    vars(update)["plain"] = plain  # before it is registered, by a name that says what it is
+    vars(update)["plain"] = plain  # before its fingerprint is taken, or other processes have others
     return inlinable(update)
 
 

@@ -25,7 +25,7 @@ __all__ = ["is_file", "metadata_of", "open_file", "provenance"]
 METADATA_KEY = b"fastopt"
 """Key of a Parquet file's metadata: axes, metric, mode and provenance."""
 
-VOLATILE = ("seconds", "compile_seconds", "trials_per_second", "reused")
+VOLATILE = ("seconds", "compile_seconds", "compiled", "trials_per_second", "reused")
 """Facts of one run of a sweep, not of its results."""
 
 FACTS = ("fastopt", "numpy", "numba", "scipy", "pandas", "Python", "system", "CPU", "cores", "BLAS")

@@ -33,7 +33,7 @@ def result_tables(result: SweepResult, folds: int = 0) -> Group:
     lines = [
         f"{len(result):,} of {info['n_trials']:,} trials finished: {states}",
         f"{format_duration(info['seconds'])} in all, "
-        f"{format_duration(info['compile_seconds'])} of it compiling; "
+        f"{format_duration(info['compile_seconds'])} of it {_compiled(info)}; "
         f"{info['trials_per_second']:,.4g} trials/s",
     ]
     if isinstance(result, PrunedResult):
@@ -69,6 +69,12 @@ def estimate_table(estimate: Any, folds: int = 0) -> Table:
             f"{estimate.n_chunks:,} parts",
         },
     )
+
+
+def _compiled(info: Mapping[str, Any]) -> str:
+    """Say what was compiled; what is on disk is loaded, which takes its time, too."""
+    n = info.get("compiled", 0)
+    return f"compiling {n} function{'s' * (n != 1)}" if n else "loading compiled code"
 
 
 def bench_tables(frame: Any, rate: float) -> Group:

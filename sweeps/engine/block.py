@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from fastopt.machine.calls import Callees
 from fastopt.rules import Rule
 from sweeps.engine import trial
+from sweeps.engine.callees import Links, linked
 from sweeps.engine.columns import MOST_COST
 from sweeps.engine.records import COUNTERS, Kept, Trials
 from sweeps.problems.base import DataProblem
@@ -27,6 +30,8 @@ class Block:
     cost: np.ndarray  # int64, about nanoseconds on one core
     # Whether the kernel calls BLAS, which is then held to one thread a worker.
     calls_blas: ClassVar[bool] = True
+    # What constants() returns.
+    links: ClassVar[type] = Links
 
     def parts(self) -> tuple:
         """Return the functions of the kernel."""
@@ -34,7 +39,12 @@ class Block:
 
     def constants(self) -> Any:
         """Return what the kernel takes beside the trials."""
-        return trial.linked(self.problem, self.rule, self.trials.settings, self.trials.watch)
+        return linked(self.callees, self.problem)
+
+    @functools.cached_property
+    def callees(self) -> tuple[Callees, ...]:
+        """Return what the kernel calls by address."""
+        return trial.callees_of(self.problem, self.rule, self.trials.settings, self.trials.watch)
 
     def kept(self, n: int) -> Kept:
         """Return room for the states of ``n`` paused trials; their counters are zero."""

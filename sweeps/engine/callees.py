@@ -15,7 +15,8 @@ Every function has one signature for all problems and rules of a dtype:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, get_type_hints
 
 import numba
@@ -23,7 +24,7 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastopt.compile import inlinable, kernel
-from fastopt.machine.calls import address_of, unpacked, words_of
+from fastopt.machine.calls import Callee, Callees, unpacked, words_of
 from fastopt.machine.loops import contained, load, store, take
 from fastopt.rules import Rule
 from fastopt.rules.base import begun
@@ -34,7 +35,9 @@ from sweeps.engine.penalties import penalizing, shrinking
 from sweeps.engine.records import COUNTERS, SETTINGS, Watch
 from sweeps.problems.base import DataProblem
 
-__all__ = ["Links", "at_lr", "linked", "ordering", "own", "scale_address", "tuple_type"]
+__all__ = [
+    "Links", "at_lr", "callees_of", "linked", "ordering", "own", "scale", "tuple_type",
+]  # fmt: skip
 
 PAIR = types.UniTuple(types.float64, 2)
 NUMBERS, WORDS = types.Array(types.float64, 1, "C"), types.Array(types.int64, 1, "C")
@@ -89,10 +92,10 @@ def scaling():
     return lambda kind, step, a: factor(kind, step, a)
 
 
-def scale_address() -> int:
-    """Return the address of the schedules' factor: ``(kind, step, parameters) -> factor``."""
+def scale() -> Callee:
+    """Return the schedules' factor: ``(kind, step, parameters) -> factor``."""
     real = types.float64
-    return address_of(kernel(scaling), real, types.int64, real, types.UniTuple(real, WIDTH))
+    return Callee(kernel(scaling), real, (types.int64, real, types.UniTuple(real, WIDTH)), 1.7)
 
 
 def ordering():
@@ -211,43 +214,42 @@ def own(problem: DataProblem) -> Own:
 
 
 @functools.cache
-def of_problem(loss: Any, evaluate: Any, init: Any, score: Any, X: Any, y: Any) -> tuple[int, ...]:
-    """Return the addresses of a problem's functions for data of these Numba types."""
+def of_problem(loss: Any, evaluate: Any, init: Any, score: Any, X: Any, y: Any) -> Callees:
+    """Return a problem's functions for data of these Numba types."""
     flat = types.Array(X.dtype, 1, "C")
     data = flat, X, y, WORDS, flat, flat
     scored = flat, X, y, WORDS, flat, types.Array(X.dtype, 2, "C"), NUMBERS
-    return (
-        address_of(loss, types.float64, *data, types.uint64, types.int64),
-        address_of(evaluate, PAIR, *data),
-        address_of(init, types.none, flat, WORDS, types.uint64),
-        0 if score is None else address_of(score, types.none, *scored),
+    return Callees(
+        Callee(loss, types.float64, (*data, types.uint64, types.int64), 6.0),
+        Callee(evaluate, PAIR, data, 1.5),
+        Callee(init, types.none, (flat, WORDS, types.uint64)),
+        None if score is None else Callee(score, types.none, scored, 1.5),
     )
 
 
 @functools.cache
-def of_rule(rule: Rule, dtype: Any) -> tuple[int, ...]:
-    """Return the addresses of a rule's functions for parameters of this Numba type."""
+def of_rule(rule: Rule, dtype: Any) -> Callees:
+    """Return a rule's functions for parameters of this Numba type."""
     flat, table = types.Array(dtype, 1, "C"), types.Array(dtype, 2, "C")
     slots, hyper = len(rule.starts), len(rule.hyper)
     begin = kernel(beginning, rule.clock0, rule.starts, hyper)
     advance, none = kernel(advancing, contained(rule), slots, hyper), types.none
-    answer = 0
+    answer = None
     if rule.answer is not None:
-        at = kernel(answering, rule.answer, slots, hyper)
-        answer = address_of(at, none, NUMBERS, table, flat)
-    return (
-        address_of(begin, none, NUMBERS, types.float64, NUMBERS, table, types.int64),
-        address_of(advance, none, NUMBERS, types.float64, NUMBERS, flat, table),
+        answer = Callee(kernel(answering, rule.answer, slots, hyper), none, (NUMBERS, table, flat))
+    return Callees(
+        Callee(begin, none, (NUMBERS, types.float64, NUMBERS, table, types.int64)),
+        Callee(advance, none, (NUMBERS, types.float64, NUMBERS, flat, table), 1.0),
         answer,
     )
 
 
 @functools.cache
-def of_engine(recording: Callable, dtype: Any, used: frozenset[str]) -> tuple[int, ...]:
-    """Return the addresses of what the kernel of trials does beside descending.
+def of_engine(recording: Callable, dtype: Any, used: frozenset[str]) -> Callees:
+    """Return what the kernel of trials does beside descending.
 
     They depend on the dtype at most; in the kernel they took half of the time to compile it. Those
-    of :data:`OPTIONAL` that are not used are 0, and not compiled.
+    of :data:`OPTIONAL` that are not used are left out.
     """
     flat, whole, real = types.Array(dtype, 1, "C"), types.int64, types.float64
     table, curves = types.Array(real, 2, "C"), types.Array(real, 3, "C")
@@ -260,12 +262,12 @@ def of_engine(recording: Callable, dtype: Any, used: frozenset[str]) -> tuple[in
         "penalize": (flat, flat, real, WORDS),
         "shrink": (types.Array(dtype, 2, "C"), real, WORDS),
     }
-    return (
-        scale_address(),
-        address_of(kernel(ordering), none, WORDS, whole, whole, whole),
-        address_of(kernel(recording), whole, whole, whole, *watched),
+    return Callees(
+        scale(),
+        Callee(kernel(ordering), none, (WORDS, whole, whole, whole)),
+        Callee(kernel(recording), whole, (whole, whole, *watched)),
         *(
-            address_of(kernel(template), none, *taken[name]) if name in used else 0
+            Callee(kernel(template), none, taken[name]) if name in used else None
             for name, template in OPTIONAL.items()
         ),
     )
@@ -281,12 +283,16 @@ OPTIONAL: dict[str, Callable] = {
 """Name in :class:`Links` -> template of what only some trials do, in their order there."""
 
 
-def linked(
+def callees_of(
     recording: Callable, problem: DataProblem, rule: Rule, used: frozenset[str] = frozenset()
-) -> Links:
-    """Compile what is not compiled yet; return all links, of :data:`OPTIONAL` those in use."""
-    *functions, words = own(problem)
+) -> tuple[Callees, ...]:
+    """Return what the kernel calls, of :data:`OPTIONAL` what is in use, in the order of links."""
+    *functions, _ = own(problem)
     X, y = numba.typeof(problem.X), numba.typeof(problem.y)
-    engine, rule_links = of_engine(recording, X.dtype, used), of_rule(rule, X.dtype)
-    addresses = *engine, *of_problem(*functions, X, y), *rule_links
-    return Links._make((*addresses, words, problem.penalised))
+    return of_engine(recording, X.dtype, used), of_problem(*functions, X, y), of_rule(rule, X.dtype)
+
+
+def linked(callees: Iterable[Callees], problem: DataProblem) -> Links:
+    """Compile what is not compiled yet; return all links."""
+    addresses = itertools.chain.from_iterable(some.addresses for some in callees)
+    return Links._make((*addresses, own(problem).words, problem.penalised))

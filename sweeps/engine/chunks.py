@@ -18,7 +18,9 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 
+from fastopt.compile import compilations
 from sweeps.common.states import State
+from sweeps.engine.ahead import compile_together
 from sweeps.engine.block import Block
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import compile_block, run_together
@@ -110,7 +112,7 @@ class Rows:
         Trial number -> why it FAILED.
     facts : dict
         What is true of this run of the trials and not of their results: ``host``, ``pid``,
-        ``began`` (seconds since 1970), ``seconds``, ``compile_seconds``.
+        ``began`` (seconds since 1970), ``seconds``, ``compile_seconds``, ``compiled`` (functions).
     """
 
     ids: np.ndarray
@@ -207,14 +209,20 @@ def run_blocks(
     Rows
         The finished trials: all but those that were left when it was told to stop.
     """
-    began, clock = time.time(), time.perf_counter()
-    compiling, cost, done = 0.0, 0, 0
+    began, clock, known = time.time(), time.perf_counter(), len(compilations())
+    elsewhere, cost, done = 0, 0, 0
 
     def look(more_cost: int, more_done: int) -> None:
         if watch is not None:
             watch(cost + more_cost, done + more_done, _best(plan, blocks))
 
-    for alike in itertools.groupby(blocks, key=lambda block: block.rule.kernel_parts):
+    to_run = blocks
+    try:
+        elsewhere = compile_together(blocks, workers)
+    except KeyboardInterrupt:
+        to_run = []
+    compiling = time.perf_counter() - clock
+    for alike in itertools.groupby(to_run, key=lambda block: block.rule.kernel_parts):
         together = list(alike[1])
         start = time.perf_counter()
         try:
@@ -236,6 +244,7 @@ def run_blocks(
         "began": began,
         "seconds": time.perf_counter() - clock,
         "compile_seconds": compiling,
+        "compiled": len(compilations()) - known + elsewhere,
     }
     return _rows(plan, blocks, cost, facts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
+from fastopt.machine.calls import Callees
 from sweeps.common.names import RUNG_COLUMNS, STEPS_TAKEN, refuse_taken
 from sweeps.common.resources import check_curve
 from sweeps.common.states import State
@@ -56,6 +58,7 @@ class LaneBlock(Block):
 
     trials: LaneTrials  # type: ignore[assignment]
     calls_blas: ClassVar[bool] = False
+    links: ClassVar[type] = lanes.LaneLinks
 
     def parts(self) -> tuple:
         """Return the functions of the kernel."""
@@ -63,7 +66,12 @@ class LaneBlock(Block):
 
     def constants(self) -> Any:
         """Return what the kernel takes beside the trials."""
-        return lanes.linked(self.problem, self.rule)
+        return lanes.linked(self.callees, self.problem)
+
+    @functools.cached_property
+    def callees(self) -> tuple[Callees, ...]:
+        """Return what the kernel and a stretch call by address."""
+        return (lanes.callees_of(self.problem, self.rule),)
 
     def kept(self, n: int) -> Kept:
         """Return room for the states of ``n`` paused trials; their counters are zero."""

@@ -18,7 +18,7 @@ loop over everything is a tenth slower than the short ones.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numba
@@ -26,10 +26,10 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastopt.compile import jitable, kernel
-from fastopt.machine.calls import address_of, call, unpacked, words_of
+from fastopt.machine.calls import Callee, Callees, call, unpacked, words_of
 from fastopt.rules import Rule
 from sweeps.engine.callees import NUMBERS as FLAT
-from sweeps.engine.callees import scale_address, tuple_type
+from sweeps.engine.callees import scale, tuple_type
 from sweeps.engine.lane_records import NUMBERS, WHOLES, WIDTH, H, Lanes, LaneWatch
 from sweeps.engine.lane_state import (
     attend,
@@ -53,7 +53,7 @@ from sweeps.engine.stretches import (
 )
 from sweeps.problems.landscapes import Landscape
 
-__all__ = ["linked", "parts"]
+__all__ = ["LaneLinks", "callees_of", "linked", "parts"]
 
 
 class LaneLinks(NamedTuple):
@@ -145,8 +145,8 @@ def stretch_of(
 
 
 @functools.cache
-def addresses(begin: Any, tick: Any, stretch: Any, dtype: Any) -> tuple[int, ...]:
-    """Return all links of a stretch over coordinates of this Numba type."""
+def of_stretch(begin: Any, tick: Any, stretch: Any, dtype: Any) -> Callees:
+    """Return all callees of a stretch over coordinates of this Numba type."""
     flat, table, none = types.Array(dtype, 1, "C"), types.Array(dtype, 2, "C"), types.none
     whole, real, numbers = types.int64, types.float64, types.Array(types.float64, 2, "C")
     settings, watch = types.Array(from_dtype(SETTINGS), 1, "C"), tuple_type(LaneWatch)
@@ -165,21 +165,26 @@ def addresses(begin: Any, tick: Any, stretch: Any, dtype: Any) -> tuple[int, ...
         ],
         Course,
     )
-    return (
-        scale_address(),
-        address_of(kernel(scaling), none, whole, v, r, settings, numbers, real),
-        address_of(kernel(clipping), none, flat, v, whole),
-        address_of(kernel(comparing), whole, flat, v, r, numbers, watch, real),
-        address_of(begin, none, block),
-        address_of(tick, none, FLAT, flat),
-        address_of(stretch, whole, block, course, whole, whole),
+    return Callees(
+        scale(),
+        Callee(kernel(scaling), none, (whole, v, r, settings, numbers, real)),
+        Callee(kernel(clipping), none, (flat, v, whole)),
+        Callee(kernel(comparing), whole, (flat, v, r, numbers, watch, real)),
+        Callee(begin, none, (block,)),
+        Callee(tick, none, (FLAT, flat)),
+        Callee(stretch, whole, (block, course, whole, whole)),
     )
 
 
-def linked(problem: Landscape, rule: Rule) -> LaneLinks:
-    """Return what the kernel takes beside trials of this problem and rule; compile it first."""
+def callees_of(problem: Landscape, rule: Rule) -> Callees:
+    """Return what the kernel and a stretch of this problem and rule call."""
     dim = 0 if problem.vector else problem.dim
     constants, bounded = numba.typeof(problem.aux), problem.bounds is not None
     own = stretch_of(problem.value_and_grad, constants, dim, bounded, rule)
-    links = addresses(*own, from_dtype(problem.dtype))
-    return LaneLinks._make((*links, words_of(problem.aux)))
+    return of_stretch(*own, from_dtype(problem.dtype))
+
+
+def linked(callees: Iterable[Callees], problem: Landscape) -> LaneLinks:
+    """Compile what is not compiled yet; return what the kernel takes beside the trials."""
+    (own,) = callees
+    return LaneLinks._make((*own.addresses, words_of(problem.aux)))

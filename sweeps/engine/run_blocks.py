@@ -13,7 +13,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -23,13 +23,17 @@ from threadpoolctl import ThreadpoolController
 
 from fastopt.compile import kernel
 from fastopt.errors import SpecError, shortened
+from fastopt.machine.calls import Callee
 from sweeps.common.interrupt import check_interrupt, immediate_interrupts
 from sweeps.engine import queue
 from sweeps.engine.block import Block
+from sweeps.engine.callees import tuple_type
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 
-__all__ = ["Problem", "compile_block", "run_together", "threads", "worker_count"]
+__all__ = [
+    "Problem", "compile_block", "needed", "run_together", "threads", "worker_count",
+]  # fmt: skip
 
 Problem = DataProblem | Landscape
 
@@ -106,9 +110,23 @@ def runner(block: Block) -> Callable:
 
 def compile_block(block: Block) -> None:
     """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
-    nothing = np.empty(0, np.int64)
     with immediate_interrupts():
-        runner(block)(queue.controls(), nothing, block.item_cost, block.trials, block.constants())
+        runner(block)(*_no_trials(block), block.constants())
+
+
+def _no_trials(block: Block) -> tuple:
+    return queue.controls(), np.empty(0, np.int64), block.item_cost, block.trials
+
+
+def needed(block: Block) -> Iterator[Callee]:
+    """Return all that :func:`compile_block` compiles; nothing if that was done in this process."""
+    called = block.callees
+    if all(some.compiled for some in called):
+        return
+    arguments = *map(numba.typeof, _no_trials(block)), tuple_type(block.links)
+    yield Callee(runner(block), None, arguments, 7.0)
+    for some in called:
+        yield from some
 
 
 def run_together(

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastopt.compile import inlinable, jitable
 from fastopt.machine.access import load
-from fastopt.machine.calls import call
+from fastopt.machine.calls import Callees, call
 from fastopt.rules import Rule
 from sweeps.common.states import State
 from sweeps.engine import callees
@@ -43,7 +43,7 @@ from sweeps.engine.records import (
 from sweeps.engine.simd import copy, copy_record
 from sweeps.problems.base import DataProblem
 
-__all__ = ["linked", "parts", "scratch", "scratch_bytes"]
+__all__ = ["callees_of", "parts", "scratch", "scratch_bytes"]
 
 TEST, VAL, TRAIN = range(3)
 """Parts of the rows, in the order in which they are evaluated."""
@@ -318,8 +318,10 @@ def diverge(i, s, t, step):
     return True
 
 
-def linked(problem: DataProblem, rule: Rule, settings: np.ndarray, watch: Watch) -> callees.Links:
-    """Return what the kernel takes beside these trials; compile it first."""
+def callees_of(
+    problem: DataProblem, rule: Rule, settings: np.ndarray, watch: Watch
+) -> tuple[Callees, ...]:
+    """Return what the kernel calls for these trials."""
     does = {
         "clip": (settings["clip_norm"] < np.inf).any(),
         "note_gradient": watch.grad_norm >= 0 or watch.grad_variance >= 0,
@@ -328,4 +330,4 @@ def linked(problem: DataProblem, rule: Rule, settings: np.ndarray, watch: Watch)
         "shrink": settings["l1"].any(),
     }
     used = frozenset(name for name, some in does.items() if some)
-    return callees.linked(recording, problem, rule, used)
+    return callees.callees_of(recording, problem, rule, used)

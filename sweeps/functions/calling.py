@@ -123,6 +123,7 @@ class StudyRun:
         return {
             "seconds": seconds,
             "compile_seconds": 0.0,
+            "compiled": 0,
             "interrupted": self._told < self._size,
             "trials_per_second": self._told / max(seconds, 1e-9),
         }

@@ -26,8 +26,8 @@ class Collector:
     ----------
     cost, finished : int
         Cost and number of the trials so far.
-    compiling : float
-        Seconds spent on compiling.
+    prepared : (float, int)
+        Seconds of compiling before the first trial was sent, and functions compiled.
     best : float or None
         The best metric so far.
     diverged_at_start : int
@@ -44,7 +44,10 @@ class Collector:
     def __init__(self, plan: Plan, chunk_size: int | None = None) -> None:
         self.plan, self._chunk_size = plan, chunk_size
         self.cost = self.finished = self.reused = 0
-        self.compile_seconds = 0.0
+        self.prepared = 0.0, 0
+        # Of each process, by its host and number: processes compile side by side.
+        self._compile_seconds: dict[Any, float] = {}
+        self._compiled = 0
         self.best: float | None = None
         self.diverged_at_start = 0
         self.errors: dict[int, str] = {}
@@ -75,15 +78,21 @@ class Collector:
         self.errors |= rows.errors
         ended = rows.out[:, self.plan.results.index("diverged_step")]
         self.diverged_at_start += int((ended <= self.plan.first_look).sum())
-        self.compile_seconds += rows.facts.get("compile_seconds", 0.0)
+        place = rows.facts.get("host"), rows.facts.get("pid")
+        seconds = self._compile_seconds.get(place, 0.0) + rows.facts.get("compile_seconds", 0.0)
+        self._compile_seconds[place] = seconds
+        self._compiled += rows.facts.get("compiled", 0)
         self.best = better(self.plan, self.best, best_of(self.plan, rows.state, rows.out))
 
     def info(self, seconds: float, interrupted: bool) -> dict[str, Any]:
         """Return the facts of this run: see :class:`sweeps.SweepResult`."""
-        running = max(seconds - self.compile_seconds, 1e-9)
+        before, compiled = self.prepared
+        compiling = before + max(self._compile_seconds.values(), default=0.0)
+        running = max(seconds - compiling, 1e-9)
         return {
             "seconds": seconds,
-            "compile_seconds": self.compile_seconds,
+            "compile_seconds": compiling,
+            "compiled": compiled + self._compiled,
             "n_trials": self.plan.size,
             "interrupted": interrupted,
             "trials_per_second": (self.finished - self.reused) / running,

@@ -81,8 +81,8 @@ def run_on_executor(
     job: Job,
     chunks: Iterable[Chunk],
     deliver: Deliver,
-) -> float:
-    """Run chunks on an executor; return the seconds that preparing the job took: compiling.
+) -> tuple[float, int]:
+    """Run chunks on an executor; return the seconds of compiling beforehand, and the functions.
 
     Parameters
     ----------
@@ -107,13 +107,13 @@ def run_on_executor(
     ended = False
     try:
         began = time.perf_counter()
-        job.prepare()
+        compiled = job.prepare(workers)
         seconds = time.perf_counter() - began
         Dispatcher(adapter, job, deliver).run(chunks)
         ended = True
     finally:
         adapter.close(now=not ended)
-    return seconds
+    return seconds, compiled
 
 
 def versions() -> dict[str, str]:

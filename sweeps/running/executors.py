@@ -16,8 +16,9 @@ from typing import Any
 from fastopt.errors import ExecutorError, SpecError, did_you_mean, shortened
 from sweeps.common.interrupt import wait_for
 from sweeps.common.pickling import pack
+from sweeps.common.workers import block_sigint, init_worker
 from sweeps.engine.run_blocks import threads
-from sweeps.running.processes import Processes, block_sigint, init_worker
+from sweeps.running.processes import Processes
 
 __all__ = ["EXECUTORS", "ExecutorAdapter", "adapter_of"]
 

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fastopt.compile import compilations
 from sweeps.common.states import State
+from sweeps.engine.ahead import compile_together
 from sweeps.engine.chunks import Rows, run_chunk
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import compile_block
@@ -31,8 +33,11 @@ class Job(Protocol):
     of a trial that the dispatcher gave up -> why it FAILED.
     """
 
-    def prepare(self) -> None:
-        """Do, in the process of the sweep, what need not be done again in each worker."""
+    def prepare(self, workers: int) -> int:
+        """Do, in the process of the sweep, what need not be done again in each worker.
+
+        Up to ``workers`` processes may work on it. Returns how many functions were compiled.
+        """
 
     def run(self, ids: np.ndarray, stop: threading.Event | None) -> Any:
         """Run trials in a worker, and return their results; stop early once ``stop`` is set."""
@@ -55,10 +60,14 @@ class TrainingJob:
 
     plan: Plan
 
-    def prepare(self) -> None:
+    def prepare(self, workers: int) -> int:
         """Compile: errors show here, and workers of this machine load it from the disk cache."""
-        for block in self.plan.blocks(self.plan.space.every_value(("optimizer",)), results=False):
+        known = len(compilations())
+        blocks = self.plan.blocks(self.plan.space.every_value(("optimizer",)), results=False)
+        elsewhere = compile_together(blocks, workers)
+        for block in blocks:
             compile_block(block)
+        return len(compilations()) - known + elsewhere
 
     def run(self, ids: np.ndarray, stop: threading.Event | None) -> Rows:
         """Train on one thread."""
@@ -118,8 +127,9 @@ class FunctionJob:
     space: Space
     judge: Callable[[Any], Any]
 
-    def prepare(self) -> None:
+    def prepare(self, workers: int) -> int:
         """Do nothing."""
+        return 0
 
     def run(self, ids: np.ndarray, stop: threading.Event | None) -> Answers:
         """Call the function with each trial."""

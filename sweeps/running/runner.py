@@ -92,8 +92,7 @@ def _run(collector: Collector, workers: int, executor: Any, bar: Progress) -> No
 
     executor = collector.executor if executor is None else executor
     if executor is not None:
-        prepared = run_on_executor(executor, workers, TrainingJob(plan), chunks, keep)
-        collector.compile_seconds += prepared
+        collector.prepared = run_on_executor(executor, workers, TrainingJob(plan), chunks, keep)
         return
     for chunk in chunks:
         rows = run_chunk(plan, chunk.ids, workers, watch)

@@ -387,9 +387,9 @@ def test_what_an_executor_compiles_is_counted(iris, tmp_path, monkeypatch):
     """It is compiled before the chunks are sent, which find nothing left to compile."""
     slow = jobs.TrainingJob.prepare
 
-    def prepare(job):
+    def prepare(job, workers):
         time.sleep(0.2)
-        slow(job)
+        return slow(job, workers)
 
     monkeypatch.setattr(jobs.TrainingJob, "prepare", prepare)
     how = {"optimizer": "sgd", "epochs": 1, "progress": False}

@@ -10,7 +10,8 @@ from concurrent.futures import BrokenExecutor, CancelledError, wait
 import pytest
 
 from sweeps.common.interrupt import CHILDREN
-from sweeps.running.processes import Processes, _Worker
+from sweeps.common.workers import Worker
+from sweeps.running.processes import Processes
 
 # Raises an exception of a class that no other process knows.
 ODD = "(_ for _ in ()).throw(type('Odd', (Exception,), {})('why'))"
@@ -53,7 +54,7 @@ def test_what_runs_and_waits_is_dropped_at_the_end():
 
 def test_a_worker_that_is_killed_while_it_sends_is_missed():
     """Nobody reads, so 10 MB fill the pipe and wait."""
-    worker = _Worker()
+    worker = Worker()
     try:
         worker._pipe.send_bytes(pickle.dumps((bytes, (10**7,), {})))
         assert worker._pipe.poll(60)

@@ -1,0 +1,175 @@
+"""Compile what trials need in as many processes as may work, into the cache that all share.
+
+Numba compiles under one lock, so threads take turns. Other processes are new interpreters, which
+work wherever a sweep is started from: they take a second to start, 0.5 s more than a fork, which in
+a process with threads of Numba's, BLAS's or a notebook's may hang. What they compile this process
+loads; what they do not, because one died, say, it compiles itself, and so all goes on without them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pickle
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, wait
+
+from numba.core.registry import cpu_target
+
+from fastopt.code.uncompilable import in_two_lines
+from fastopt.compile import cache_folder, is_compiled, recipe_of
+from fastopt.errors import ExecutorError
+from fastopt.machine.calls import Callee
+from sweeps.common.interrupt import (
+    POLL,
+    check_interrupt,
+    deferred_interrupts,
+    immediate_interrupts,
+)
+from sweeps.common.pickling import pack, unpack
+from sweeps.common.workers import Worker
+from sweeps.engine.block import Block
+from sweeps.engine.run_blocks import needed, threads
+
+__all__ = ["START", "compile_together", "process_count"]
+
+# Seconds of compiling that a process must find to be worth its start, which takes half as long.
+START = 2.0
+
+
+def compile_together(blocks: Iterable[Block], workers: int) -> int:
+    """Compile what is in no cache in up to ``workers`` processes, this one among them.
+
+    Parameters
+    ----------
+    blocks : iterable of Block
+        Trials that are to run.
+    workers : int
+        How many processes may work. More than this one do where it saves time.
+
+    Returns
+    -------
+    int
+        How many functions other processes compiled. Where there are none, nothing is compiled here,
+        but by :func:`sweeps.engine.run_blocks.compile_block`.
+    """
+    if workers < 2:
+        return 0
+    wanted = itertools.chain.from_iterable(map(needed, blocks))
+    distinct = {(callee.kernel, callee.arguments): callee for callee in wanted}
+    missing = [c for c in distinct.values() if not is_compiled(c.kernel, c.arguments)]
+    others = process_count([callee.seconds for callee in missing], workers) - 1
+    if others < 1 or cache_folder() is None:
+        return 0
+    team = _Team(missing)
+    with deferred_interrupts():
+        try:
+            team.start(others)
+            team.work()
+        finally:
+            team.end()
+    return team.compiled_elsewhere
+
+
+def process_count(seconds: list[float], workers: int) -> int:
+    """Return how many processes should share functions that take so long to compile.
+
+    >>> process_count([7.0, 6.0, 1.5, 1.0, 0.5, 0.5], 2), process_count([7.0, 6.0, 1.5], 64)
+    (2, 4)
+    >>> process_count([1.5, 0.5], 2), process_count([7.0, 6.0], 1), process_count([], 2)
+    (1, 1, 1)
+    """
+    beside_the_longest = sum(seconds) - max(seconds, default=0.0)
+    return 1 + max(0, min(workers - 1, int(beside_the_longest / START)))
+
+
+class _Team:
+    """Processes, the one here among them, at one list of functions, the longest first.
+
+    What another process fails to do is left to the one here, and nothing more is asked of it: it
+    died, or the function cannot be sent, or not compiled, or what was compiled is not on disk.
+    """
+
+    def __init__(self, missing: list[Callee]) -> None:
+        # The last are taken first.
+        self._left = sorted(missing, key=lambda callee: callee.seconds)
+        self._left_here: list[Callee] = []
+        self._at_work = 0
+        self._changed = threading.Condition()
+        self._workers: list[Worker] = []
+        self._leading: list[Future] = []
+        self.compiled_elsewhere = 0
+
+    def start(self, n: int) -> None:
+        """Start ``n`` other processes, if the system allows that many."""
+        # Where this process keeps its compiled code, whatever it has been told since it began.
+        there = {"NUMBA_CACHE_DIR": str(cache_folder().parent)}  # type: ignore[union-attr]
+        with contextlib.suppress(OSError, ValueError):
+            for _ in range(n):
+                self._workers.append(Worker(there, quiet=True))
+                self._leading.append(threads().submit(self._lead, self._workers[-1]))
+
+    def work(self) -> None:
+        """Compile here what is left, until all is compiled, here or there."""
+        while True:
+            check_interrupt()
+            with self._changed:
+                left = self._left_here or self._left
+                if not left and not self._at_work:
+                    return
+                callee = left.pop() if left else None
+                if callee is None:
+                    self._changed.wait(POLL)
+            if callee is not None:
+                with immediate_interrupts(), in_two_lines():
+                    callee.kernel.compile(callee.arguments)
+
+    def end(self) -> None:
+        """End the other processes, whatever they do."""
+        for worker in self._workers:
+            worker.kill()
+        wait(self._leading)
+        for worker in self._workers:
+            worker.reap()
+
+    def _lead(self, worker: Worker) -> None:
+        """Have a process compile one function after the other; a thread of its own."""
+        with contextlib.suppress(EOFError, OSError):
+            worker.ask(pickle.dumps((get_ready, (), {})))
+            while self._have_compiled(worker):
+                pass
+
+    def _have_compiled(self, worker: Worker) -> bool:
+        """Have a process compile the next function; return whether it did."""
+        with self._changed:
+            if not self._left:
+                return False
+            callee = self._left.pop()
+            self._at_work += 1
+        done = False
+        try:
+            payload = pack((recipe_of(callee.kernel), callee.arguments))
+            returned, _ = pickle.loads(worker.ask(pickle.dumps((_compile, (payload,), {}))))
+            done = returned and is_compiled(callee.kernel, callee.arguments)
+        except ExecutorError:  # it cannot be sent
+            return False
+        finally:
+            with self._changed:
+                self._at_work -= 1
+                self.compiled_elsewhere += done
+                if not done:
+                    self._left_here.append(callee)
+                self._changed.notify()
+        return done
+
+
+def get_ready() -> None:
+    """Have Numba fill its registries, for which it takes 0.3 s."""
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
+
+
+def _compile(payload: bytes) -> None:
+    recipe, arguments = unpack(payload)
+    recipe.make().compile(arguments)
