@@ -15,12 +15,12 @@ from numba import types
 
 from fastopt.compile import kernel
 from fastopt.machine import loops
-from fastopt.machine.calls import address_of
+from fastopt.machine.calls import Callee, Callees, address_of
 from fastopt.machine.lookup import finding
 from fastopt.machine.threads import gil_kept
 from fastopt.rules import Rule
 
-__all__ = ["PARALLEL_FROM", "WHERE", "WORK", "find_of", "links_of"]
+__all__ = ["PARALLEL_FROM", "WHERE", "WORK", "callees_of", "find_of", "links_of"]
 
 # float32 on 2 cores the twins cross at 16 000 elements (AdamW), 24 000 (momentum), 32 000 (SGD).
 # Whole steps of AdamW, serial and parallel, in us: a list of 18 arrays of 1 000 takes 19 and 15
@@ -57,20 +57,27 @@ def links_of(rule: Rule, kinds: tuple[np.dtype, ...], parallel: bool = False) ->
     ndarray of int64, shape (10,)
         See :func:`fastopt.machine.loops.scattered`.
     """
+    scattered, ticks, updates, *others = callees_of(rule, kinds).addresses
+    return np.array((_coefficients(rule), scattered, ticks, updates, _each(parallel), *others))
+
+
+def _coefficients(rule: Rule) -> int:
     h = rule.pack()
-    n = len(rule.tick(h, rule.clock0(h))[1])
-    ticks = kernel(loops.ticking, rule.clock0, rule.tick, len(h))
+    return len(rule.tick(h, rule.clock0(h))[1])
+
+
+def callees_of(rule: Rule, kinds: tuple[np.dtype, ...]) -> Callees:
+    """Return what a step calls, but for the loop over calls, which keeps the GIL."""
+    n = _coefficients(rule)
+    ticks = kernel(loops.ticking, rule.clock0, rule.tick, len(rule.pack()))
     updates = kernel(loops.spanning, rule.update, n, kinds)
-    links = (
-        n,
-        address_of(kernel(loops.scattered), _NONE, *WORK),
-        address_of(ticks, _NONE, _ROW, _ROW, _ROW),
-        address_of(updates, _NONE, _ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE),
-        _each(parallel),
-        address_of(kernel(loops.span_item), _NONE, _WHOLE, *_ITEM),
-        *((0,) * 4 if rule.measure is None else _sums(rule, n, kinds)),
+    return Callees(
+        Callee(kernel(loops.scattered), _NONE, tuple(WORK)),
+        Callee(ticks, _NONE, (_ROW, _ROW, _ROW)),
+        Callee(updates, _NONE, (_ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE)),
+        Callee(kernel(loops.span_item), _NONE, (_WHOLE, *_ITEM)),
+        *((None,) * 4 if rule.measure is None else _sums(rule, n, kinds)),
     )
-    return np.array(links)
 
 
 def _each(parallel: bool) -> int:
@@ -79,11 +86,11 @@ def _each(parallel: bool) -> int:
         return address_of(each, _NONE, _WHOLE, _WHOLE, *_ITEM)
 
 
-def _sums(rule: Rule, n: int, kinds: tuple[np.dtype, ...]) -> tuple[int, ...]:
+def _sums(rule: Rule, n: int, kinds: tuple[np.dtype, ...]) -> tuple[Callee, ...]:
     adds, pair = kernel(loops.summing, rule.measure, n, kinds), types.UniTuple(_REAL, 2)
     return (
-        address_of(kernel(loops.measuring), _NONE, _LIST, _ROWS, _TABLE, _LIST, _LIST),
-        address_of(adds, pair, _ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE),
-        address_of(kernel(loops.sums_item), _NONE, _WHOLE, *_ITEM),
-        address_of(kernel(loops.trusting, rule.trust, n), _NONE, _ROW, _REAL, _REAL, _WHOLE),
+        Callee(kernel(loops.measuring), _NONE, (_LIST, _ROWS, _TABLE, _LIST, _LIST)),
+        Callee(adds, pair, (_ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE)),
+        Callee(kernel(loops.sums_item), _NONE, (_WHOLE, *_ITEM)),
+        Callee(kernel(loops.trusting, rule.trust, n), _NONE, (_ROW, _REAL, _REAL, _WHOLE)),
     )

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sweeps.cli import cache as cli_cache
 from sweeps.cli import models as cli_models
 from sweeps.cli import plots as cli_plots
 from sweeps.cli import tools as cli_tools
@@ -38,6 +39,7 @@ app.add_typer(cli_models.commands)
 app.add_typer(cli_plots.commands)
 app.add_typer(cli_tools.commands)
 app.add_typer(study_command.commands)
+app.add_typer(cli_cache.commands, rich_help_panel="Check")
 
 
 def main() -> None:

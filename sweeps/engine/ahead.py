@@ -12,8 +12,9 @@ import contextlib
 import itertools
 import pickle
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
+from typing import Any
 
 from numba.core.registry import cpu_target
 
@@ -32,7 +33,7 @@ from sweeps.common.workers import Worker
 from sweeps.engine.block import Block
 from sweeps.engine.run_blocks import needed, threads
 
-__all__ = ["START", "compile_together", "process_count"]
+__all__ = ["START", "compile_missing", "compile_together", "missing_of", "process_count"]
 
 # Seconds of compiling that a process must find to be worth its start, which takes half as long.
 START = 2.0
@@ -56,30 +57,44 @@ def compile_together(blocks: Iterable[Block], workers: int) -> int:
     """
     if workers < 2:
         return 0
-    wanted = itertools.chain.from_iterable(map(needed, blocks))
-    distinct = {(callee.kernel, callee.arguments): callee for callee in wanted}
-    missing = [c for c in distinct.values() if not is_compiled(c.kernel, c.arguments)]
-    others = process_count([callee.seconds for callee in missing], workers) - 1
-    if others < 1 or cache_folder() is None:
+    missing = missing_of(itertools.chain.from_iterable(map(needed, blocks)))
+    processes = process_count(missing, workers)
+    if processes == 1 or cache_folder() is None:
         return 0
-    team = _Team(missing)
+    return compile_missing(missing, processes)
+
+
+def missing_of(callees: Iterable[Callee]) -> list[Callee]:
+    """Return those that are in no cache, each once."""
+    distinct = {(callee.kernel, callee.arguments): callee for callee in callees}
+    return [c for c in distinct.values() if not is_compiled(c.kernel, c.arguments)]
+
+
+def compile_missing(
+    missing: Sequence[Callee], processes: int, watch: Callable[[int], Any] = bool
+) -> int:
+    """Compile functions in so many processes; return how many the others compiled.
+
+    ``watch`` is called on this thread, now and then, with the number of functions compiled so far.
+    """
+    team = _Team(missing, watch)
     with deferred_interrupts():
         try:
-            team.start(others)
+            team.start(processes - 1)
             team.work()
         finally:
             team.end()
     return team.compiled_elsewhere
 
 
-def process_count(seconds: list[float], workers: int) -> int:
-    """Return how many processes should share functions that take so long to compile.
+def process_count(missing: Sequence[Callee], workers: int) -> int:
+    """Return how many processes should compile these functions.
 
-    >>> process_count([7.0, 6.0, 1.5, 1.0, 0.5, 0.5], 2), process_count([7.0, 6.0, 1.5], 64)
-    (2, 4)
-    >>> process_count([1.5, 0.5], 2), process_count([7.0, 6.0], 1), process_count([], 2)
-    (1, 1, 1)
+    >>> of = [Callee(None, None, (), seconds) for seconds in (7.0, 6.0, 1.5, 0.5)]
+    >>> process_count(of, 2), process_count(of, 64), process_count(of[2:], 2), process_count([], 2)
+    (2, 5, 1, 1)
     """
+    seconds = [callee.seconds for callee in missing]
     beside_the_longest = sum(seconds) - max(seconds, default=0.0)
     return 1 + max(0, min(workers - 1, int(beside_the_longest / START)))
 
@@ -91,7 +106,8 @@ class _Team:
     died, or the function cannot be sent, or not compiled, or what was compiled is not on disk.
     """
 
-    def __init__(self, missing: list[Callee]) -> None:
+    def __init__(self, missing: Sequence[Callee], watch: Callable[[int], Any]) -> None:
+        self._watch = watch
         # The last are taken first.
         self._left = sorted(missing, key=lambda callee: callee.seconds)
         self._left_here: list[Callee] = []
@@ -99,7 +115,7 @@ class _Team:
         self._changed = threading.Condition()
         self._workers: list[Worker] = []
         self._leading: list[Future] = []
-        self.compiled_elsewhere = 0
+        self.compiled_elsewhere = self._compiled_here = 0
 
     def start(self, n: int) -> None:
         """Start ``n`` other processes, if the system allows that many."""
@@ -114,6 +130,7 @@ class _Team:
         """Compile here what is left, until all is compiled, here or there."""
         while True:
             check_interrupt()
+            self._watch(self.compiled_elsewhere + self._compiled_here)
             with self._changed:
                 left = self._left_here or self._left
                 if not left and not self._at_work:
@@ -124,6 +141,7 @@ class _Team:
             if callee is not None:
                 with immediate_interrupts(), in_two_lines():
                     callee.kernel.compile(callee.arguments)
+                self._compiled_here += 1
 
     def end(self) -> None:
         """End the other processes, whatever they do."""

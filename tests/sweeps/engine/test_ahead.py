@@ -222,35 +222,50 @@ def test_what_is_sent_is_the_same_there():
     assert len(sent) > 2 * len(RULES)
 
 
+SPEC = """
+[problem]
+name = "ellipse"
+[sweep]
+steps = 9
+[space]
+optimizer = ["sgd", "adam"]
+lr = [0.1, 0.01]
+"""
+
 COLD = """
     from fastopt.compile import cache_folder, compilations
-    from sweeps import problems, sweep
+    from sweeps import sweep
+    from sweeps.cli.spec import read_spec
     from sweeps.engine import ahead
 
-    def bowl(x, y):
-        return 3.0 * x * x + y * y
-
     ahead.START = 0.5
-    problem = problems.landscape(bowl, start=(1.0, 1.0))
-    space = {"lr": [0.1, 0.01], "optimizer": ["sgd", "adam"]}
-    result = sweep(problem, space, steps=9, progress=False, executor=EXECUTOR)
-    files = len(list(cache_folder().glob("*.nbc")))
+    result = read_spec(PATH).call(sweep, progress=False, executor=EXECUTOR)
     print(*result.columns["train_loss"].tolist())
+    files = len(list(cache_folder().glob("*.nbc")))
     print(files, result.info["compiled"], len(compilations()))
+"""
+
+WARM = """
+    from sweeps.cli.commands import app
+
+    app(["cache", "warm", PATH, "--jobs", "1"])
 """
 
 
 def test_a_sweep_compiles_nothing_twice_and_has_the_same_bits(python, tmp_path):
-    def run(executor, folder, threads):
-        code = textwrap.dedent(COLD).replace("EXECUTOR", repr(executor))
-        where = {"NUMBA_CACHE_DIR": str(tmp_path / folder), "NUMBA_NUM_THREADS": threads}
-        return python(code, **where).stdout.splitlines()
+    spec = tmp_path / "spec.toml"
+    spec.write_text(SPEC)
 
-    cold = run(None, "shared", "2")
-    warm = run("processes", "shared", "2")
-    alone = run("threads", "own", "1")
-    assert cold[0] == warm[0] == alone[0]
-    files, compiled, here = map(int, cold[1].split())
+    def run(code, folder, executor=None):
+        code = textwrap.dedent(code).replace("PATH", repr(str(spec)))
+        where = {"NUMBA_CACHE_DIR": str(tmp_path / folder), "NUMBA_NUM_THREADS": "2"}
+        return python(code.replace("EXECUTOR", repr(executor)), **where).stdout.splitlines()
+
+    first = run(COLD, "together")
+    files, compiled, here = map(int, first[1].split())
     assert files == compiled > here > 0
-    assert warm[1] == f"{files} 0 0"
-    assert alone[1] == f"{files} {files} {files}"
+    (told,) = run(WARM, "alone")
+    assert told.startswith(f"Compiled {files} functions in ")
+    assert "(1 process); 0 were there." in told
+    second = run(COLD, "alone", "processes")
+    assert second == [first[0], f"{files} 0 0"]
