@@ -155,12 +155,29 @@ def sweep_tables(rows: list[Row]) -> str:
     return text
 
 
+def compile_table(rows: list[Row]) -> str:
+    """Table of the ``compile`` marker: what is waited for once, and what in every process."""
+    body = [
+        [what, seconds(cold), seconds(warm), f"{functions:.3g}", f"{size / 1e3:,.0f} kB"]
+        for row in rows
+        if row["table"] == "compile"
+        for what, cold, warm, functions, size in row["stages"]
+    ]
+    caption = (
+        "Programs on a fresh machine, stage by stage, each in a new interpreter with an empty "
+        "cache of compiled code, then once more with what the first has left there."
+    )
+    header = ["first ...", "fresh machine", "second process", "functions", "cache"]
+    return f"{caption}\n\n{markdown(header, body)}" if body else ""
+
+
 TABLES: dict[str, Callable[[list[Row]], str]] = {
     "headlines": headline_table,
     "step": step_tables,
     "sweep": sweep_tables,
+    "compile": compile_table,
 }
-PAGES = {"README.md": ["headlines"], "docs/performance.md": ["step", "sweep"]}
+PAGES = {"README.md": ["headlines"], "docs/performance.md": ["step", "sweep", "compile"]}
 
 
 def rows_of(results: dict[str, Any]) -> list[Row]:

@@ -32,6 +32,7 @@ def results():
             stored(table="frame", case="1,000 rows of 20 columns", seconds=0.25),
             stored(table="memory", case="100,000,000 trials", bytes=12_400_000),
             stored(table="efficiency", case="mixed", efficiency=0.97),
+            stored(table="compile", case="steps", stages=[["a step", 0.8, 3e-3, 7, 31_000]]),
         ]
     }
 
@@ -58,6 +59,12 @@ def test_writing_twice_changes_nothing():
 def test_a_missing_marker_is_an_error():
     with pytest.raises(ValueError, match="bench:sweep"):
         report.write(results(), MARKED.replace("bench:sweep", "bench:other"), BOTH)
+
+
+def test_what_is_waited_for_once_stands_beside_what_always_is():
+    rows = report.rows_of(results())
+    assert "| a step | 800 ms | 3 ms | 7 | 31 kB |" in report.compile_table(rows)
+    assert report.compile_table(rows[:1]) == ""
 
 
 def test_a_headline_is_set_beside_the_fastest_rival():

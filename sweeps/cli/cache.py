@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import re
 import stat
@@ -20,7 +21,7 @@ import fastopt
 from fastopt.compile import cache_folder, compilations
 from fastopt.errors import SpecError, did_you_mean
 from fastopt.machine.calls import Callee
-from fastopt.machine.steps import PARALLEL_FROM, callees_of
+from fastopt.machine.steps import PARALLEL_FROM, callees_of, find_of
 from fastopt.rules import RULES
 from sweeps.cli import tables as summary
 from sweeps.cli.spec import read_spec
@@ -193,9 +194,13 @@ def _of_steps(rules: Sequence[str]) -> Iterator[Callee]:
 
 
 def _take_steps() -> None:
-    """Compile, or load, what the steps of all optimizers share."""
+    """Compile, or load, what the steps of all optimizers share, those of torch's among them."""
     for n in (1, PARALLEL_FROM):
         fastopt.SGD(np.ones(n, np.float32), lr=0.1).step(np.ones(n, np.float32))
+    if importlib.util.find_spec("torch"):
+        from fastopt.torch.memory import TENSORS
+
+        find_of(TENSORS.locate)
 
 
 def _compile(missing: list[Callee], processes: int) -> int:

@@ -172,7 +172,7 @@ def of_stretch(begin: Any, tick: Any, stretch: Any, dtype: Any) -> Callees:
         Callee(kernel(comparing), whole, (flat, v, r, numbers, watch, real)),
         Callee(begin, none, (block,)),
         Callee(tick, none, (FLAT, flat)),
-        Callee(stretch, whole, (block, course, whole, whole)),
+        Callee(stretch, whole, (block, course, whole, whole), 2.0),
     )
 
 
