@@ -29,7 +29,7 @@ from sweeps.common.interrupt import interruptible
 from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import errors_as_messages
 from sweeps.common.text import format_duration
-from sweeps.engine.ahead import compile_missing, missing_of, process_count
+from sweeps.engine.ahead import Compiled, compile_missing, missing_of, process_count
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import needed, worker_count
 from sweeps.problems import PROBLEMS, Landscape
@@ -154,15 +154,16 @@ def warm(
         callees = [*itertools.chain.from_iterable(map(_of_plan, plans)), *_of_steps(rules)]
         missing = missing_of(callees)
         processes = process_count(missing, workers)
-        elsewhere = _compile(missing, processes)
+        done = _compile(missing, processes)
         if rules:
             _take_steps()
-        compiled = elsewhere + len(compilations()) - known
+        compiled = done.elsewhere + len(compilations()) - known
         there = len({(callee.kernel, callee.arguments) for callee in callees}) - len(missing)
         typer.echo(
             f"Compiled {compiled:,} functions in "
             f"{format_duration(time.perf_counter() - began)} ({processes} "
-            f"process{'es' * (processes > 1)}); {there:,} were there. They are in {folder}"
+            f"process{'es' * (processes > 1)}), the longest of them in {done.longest:.1f} s of one "
+            f"core; {there:,} were there. They are in {folder}"
         )
 
 
@@ -203,8 +204,8 @@ def _take_steps() -> None:
         find_of(TENSORS.locate)
 
 
-def _compile(missing: list[Callee], processes: int) -> int:
-    """Compile functions under a progress bar; return how many other processes compiled."""
+def _compile(missing: list[Callee], processes: int) -> Compiled:
+    """Compile functions under a progress bar."""
     columns = TextColumn("compiling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=len(missing))

@@ -12,9 +12,10 @@ import contextlib
 import itertools
 import pickle
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba.core.registry import cpu_target
 
@@ -37,6 +38,15 @@ __all__ = ["START", "compile_missing", "compile_together", "missing_of", "proces
 
 # Seconds of compiling that a process must find to be worth its start, which takes half as long.
 START = 2.0
+# Seconds to wait for a process that does not die, nor end what it compiles: longer than any takes.
+PATIENCE = 300.0
+
+
+class Compiled(NamedTuple):
+    """What several processes have compiled."""
+
+    elsewhere: int  # functions that other processes compiled
+    longest: float  # seconds of one core that the longest took: no number of cores is faster
 
 
 def compile_together(blocks: Iterable[Block], workers: int) -> int:
@@ -61,7 +71,7 @@ def compile_together(blocks: Iterable[Block], workers: int) -> int:
     processes = process_count(missing, workers)
     if processes == 1 or cache_folder() is None:
         return 0
-    return compile_missing(missing, processes)
+    return compile_missing(missing, processes).elsewhere
 
 
 def missing_of(callees: Iterable[Callee]) -> list[Callee]:
@@ -72,8 +82,8 @@ def missing_of(callees: Iterable[Callee]) -> list[Callee]:
 
 def compile_missing(
     missing: Sequence[Callee], processes: int, watch: Callable[[int], Any] = bool
-) -> int:
-    """Compile functions in so many processes; return how many the others compiled.
+) -> Compiled:
+    """Compile functions in so many processes.
 
     ``watch`` is called on this thread, now and then, with the number of functions compiled so far.
     """
@@ -84,7 +94,7 @@ def compile_missing(
             team.work()
         finally:
             team.end()
-    return team.compiled_elsewhere
+    return Compiled(team.compiled_elsewhere, team.longest)
 
 
 def process_count(missing: Sequence[Callee], workers: int) -> int:
@@ -116,6 +126,7 @@ class _Team:
         self._workers: list[Worker] = []
         self._leading: list[Future] = []
         self.compiled_elsewhere = self._compiled_here = 0
+        self.longest = 0.0
 
     def start(self, n: int) -> None:
         """Start ``n`` other processes, if the system allows that many."""
@@ -128,7 +139,8 @@ class _Team:
 
     def work(self) -> None:
         """Compile here what is left, until all is compiled, here or there."""
-        while True:
+        waited = 0.0
+        while waited < PATIENCE:
             check_interrupt()
             self._watch(self.compiled_elsewhere + self._compiled_here)
             with self._changed:
@@ -137,10 +149,12 @@ class _Team:
                     return
                 callee = left.pop() if left else None
                 if callee is None:
-                    self._changed.wait(POLL)
+                    waited = 0.0 if self._changed.wait(POLL) else waited + POLL
             if callee is not None:
+                began = time.thread_time()
                 with immediate_interrupts(), in_two_lines():
                     callee.kernel.compile(callee.arguments)
+                self.longest = max(self.longest, time.thread_time() - began)
                 self._compiled_here += 1
 
     def end(self) -> None:
@@ -168,8 +182,9 @@ class _Team:
         done = False
         try:
             payload = pack((recipe_of(callee.kernel), callee.arguments))
-            returned, _ = pickle.loads(worker.ask(pickle.dumps((_compile, (payload,), {}))))
+            returned, took = pickle.loads(worker.ask(pickle.dumps((_compile, (payload,), {}))))
             done = returned and is_compiled(callee.kernel, callee.arguments)
+            self.longest = max(self.longest, took if done else 0.0)
         except ExecutorError:  # it cannot be sent
             return False
         finally:
@@ -188,6 +203,8 @@ def get_ready() -> None:
     cpu_target.target_context.refresh()
 
 
-def _compile(payload: bytes) -> None:
+def _compile(payload: bytes) -> float:
     recipe, arguments = unpack(payload)
+    began = time.thread_time()
     recipe.make().compile(arguments)
+    return time.thread_time() - began

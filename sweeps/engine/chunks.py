@@ -210,22 +210,21 @@ def run_blocks(
         The finished trials: all but those that were left when it was told to stop.
     """
     began, clock, known = time.time(), time.perf_counter(), len(compilations())
-    elsewhere, cost, done = 0, 0, 0
+    elsewhere, compiling, cost, done = 0, 0.0, 0, 0
 
     def look(more_cost: int, more_done: int) -> None:
         if watch is not None:
             watch(cost + more_cost, done + more_done, _best(plan, blocks))
 
-    to_run = blocks
-    try:
-        elsewhere = compile_together(blocks, workers)
-    except KeyboardInterrupt:
-        to_run = []
-    compiling = time.perf_counter() - clock
-    for alike in itertools.groupby(to_run, key=lambda block: block.rule.kernel_parts):
-        together = list(alike[1])
+    groups = itertools.groupby(blocks, key=lambda block: block.rule.kernel_parts)
+    to_run = [list(alike) for _, alike in groups]
+    for k, together in enumerate(to_run):
         start = time.perf_counter()
         try:
+            # First what the first trials need, so that they begin, then all that others do.
+            if k < 2:
+                soon = to_run[k:] if k else to_run[:1]
+                elsewhere += compile_together(itertools.chain.from_iterable(soon), workers)
             for block in together:
                 compile_block(block)
         except KeyboardInterrupt:  # trials of the blocks before are finished

@@ -7,7 +7,9 @@ import pytest
 from sweeps.engine import ahead
 
 
-@pytest.fixture(autouse=True)
-def _one_compiler(monkeypatch):
-    """Compile in the test's own process: workers of pytest have all cores busy."""
-    monkeypatch.setattr(ahead, "START", math.inf)
+@pytest.fixture(autouse=True, scope="session")
+def _one_compiler():
+    """Compile in the process of the test: pytest's workers keep all cores busy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ahead, "START", math.inf)
+        yield

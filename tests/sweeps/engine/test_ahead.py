@@ -6,6 +6,7 @@ import pickle
 import signal
 import textwrap
 import threading
+import time
 
 import pytest
 from numba import types
@@ -124,6 +125,32 @@ def test_what_another_process_fails_to_do_is_done_here(
     assert len(compilations()) - known == N
     assert outcomes(functions) == (expected(functions), 0)
     assert not CHILDREN
+
+
+def sleep(payload):
+    time.sleep(600)
+
+
+def test_a_process_that_hangs_is_given_up(functions, monkeypatch):
+    """What it was at, whoever calls it compiles."""
+    monkeypatch.setattr(ahead, "_compile", sleep)
+    monkeypatch.setattr(ahead, "PATIENCE", 0.3)
+    monkeypatch.setattr(
+        ahead, "needed", lambda block: [*functions, Callee(slow, None, WORDS, 99.0)]
+    )
+    begun = threading.Event()
+    slow = Last(begun)
+    ask = Worker.ask
+
+    def asked(worker, call):
+        if pickle.loads(call)[0] is sleep:
+            begun.set()
+        return ask(worker, call)
+
+    monkeypatch.setattr(Worker, "ask", asked)
+    assert ahead.compile_together([None], 2) == 0
+    assert not CHILDREN
+    assert outcomes(functions) == (expected(functions), 1)
 
 
 def test_what_cannot_be_sent_is_compiled_here(functions, compile_all, monkeypatch):
@@ -266,6 +293,7 @@ def test_a_sweep_compiles_nothing_twice_and_has_the_same_bits(python, tmp_path):
     assert files == compiled > here > 0
     (told,) = run(WARM, "alone")
     assert told.startswith(f"Compiled {files} functions in ")
-    assert "(1 process); 0 were there." in told
+    assert "(1 process), the longest of them in " in told
+    assert "; 0 were there." in told
     second = run(COLD, "alone", "processes")
     assert second == [first[0], f"{files} 0 0"]
