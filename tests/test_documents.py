@@ -66,8 +66,11 @@ def test_every_block_is_of_a_kind_that_is_checked(page):
 def taken(words):
     """Parse the arguments of ``fastopt`` as the command line does, without running anything."""
     command = typer.main.get_command(app)
-    for each in command.commands.values():
-        each.callback = lambda **options: None
+    groups = [command]
+    for group in groups:
+        for each in group.commands.values():
+            each.callback = lambda **options: None
+            groups += [each] if hasattr(each, "commands") else []
     command.main(list(words), "fastopt", standalone_mode=False)
 
 
