@@ -45,6 +45,7 @@ INFO = {
     "interrupted": True,
     "trials_per_second": 1234.5,
     "compile_seconds": 2.5,
+    "compiled": 3,
 }
 
 
@@ -363,7 +364,7 @@ def test_any_outcome_can_be_shown(spec, monkeypatch, loss):
     finite = int(np.isfinite(loss).sum())
     counts = [f"{finite} COMPLETE"] * (finite > 0) + ["1 DIVERGED"] * (finite < len(loss))
     assert f"{len(loss)} of 4 trials finished: {', '.join(counts) or 'none'}" in done.stdout
-    assert "1 min 15 s in all, 2.5 s of it compiling; 1,234 trials/s" in done.stdout
+    assert "1 min 15 s in all, 2.5 s of it compiling 3 functions; 1,234 trials/s" in done.stdout
 
 
 def in_place_of_sweep(monkeypatch, function):
