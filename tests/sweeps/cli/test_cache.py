@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fastopt.code.cache import KernelCache
-from sweeps.cli import cache
+from sweeps.cli import caching
 from sweeps.cli.commands import app
 
 OURS = {
@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch):
         (folder / name).write_text("1")
     (folder / "folder-02f957e50443.nbc").mkdir()
     (folder / "link-02f957e50443.nbc").symlink_to(folder / "notes.txt")
-    monkeypatch.setattr(cache, "cache_folder", lambda: folder)
+    monkeypatch.setattr(caching, "cache_folder", lambda: folder)
     return folder
 
 
@@ -71,8 +71,8 @@ def test_clear_deletes_what_is_ours_and_nobody_writes(folder):
 def test_the_names_are_those_that_kernels_are_kept_by(folder):
     """The patterns are of files that KernelCache writes."""
     kept = KernelCache("scaled_serial_0123456789abcdef", folder)
-    assert cache.COMPILED.fullmatch(kept._path(b"key").name)
-    assert cache.own_files(folder)
+    assert caching.COMPILED.fullmatch(kept._path(b"key").name)
+    assert caching.own_files(folder)
 
 
 WRONG = {
@@ -86,14 +86,14 @@ WRONG = {
 
 @pytest.mark.parametrize(("args", "said"), WRONG.values(), ids=WRONG)
 def test_what_makes_no_sense_is_refused(args, said, monkeypatch):
-    monkeypatch.setattr(cache, "compile_missing", None)
+    monkeypatch.setattr(caching, "compile_missing", None)
     done = call("warm", *args)
     assert done.exit_code == 2
     assert said in done.output
 
 
 def test_without_a_folder_there_is_no_cache(monkeypatch):
-    monkeypatch.setattr(cache, "cache_folder", lambda: None)
+    monkeypatch.setattr(caching, "cache_folder", lambda: None)
     for command in ("info", "clear", "warm"):
         done = call(command, *(["--optimizer", "adam"] if command == "warm" else []))
         assert done.exit_code == 2
@@ -103,8 +103,8 @@ def test_without_a_folder_there_is_no_cache(monkeypatch):
 def test_warm_knows_all_that_steps_and_sweeps_need(monkeypatch):
     """Of every rule the two loops; of every problem its functions; each once."""
     seen = []
-    monkeypatch.setattr(cache, "missing_of", lambda callees: seen.extend(callees) or [])
-    monkeypatch.setattr(cache, "_take_steps", lambda: None)
+    monkeypatch.setattr(caching, "missing_of", lambda callees: seen.extend(callees) or [])
+    monkeypatch.setattr(caching, "_take_steps", lambda: None)
     assert call("warm", "--problem", "iris", "--optimizer", "all").exit_code == 0
     names = {callee.kernel.py_func.__name__ for callee in seen}
     assert {"tick_at", "span", "sums", "loss", "both", "advance"} <= names
