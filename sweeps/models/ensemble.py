@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
+from sweeps.common.resources import check_path
+from sweeps.models import files
 from sweeps.models.model import Model
 from sweeps.models.predictor import Predictor
 
@@ -60,6 +64,62 @@ class Ensemble(Predictor):
         values = [model._linked(X) for model in self.models]
         mean = np.mean(values, axis=0, dtype=np.float64)
         return mean.astype(values[0].dtype)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write all models to one safetensors file, whole or not at all.
+
+        As :meth:`sweeps.Model.save`: the tensors are ``models.0.layers.0.weight`` and so on, all
+        else is JSON in the metadata, with a digest of everything. Nothing is pickled.
+
+        Parameters
+        ----------
+        path : path-like
+            Replaced if it exists; its folder must exist.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        SpecError
+            The preprocessing of a model holds a transformer that plain data cannot stand for.
+        OSError
+            The file cannot be written; an existing one is as before.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from sweeps import problems, sweep
+        >>> ensemble = sweep(problems.iris(hidden=(8,)), {"lr": [0.1, 0.3]}, epochs=2).models(2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = Ensemble.load(ensemble.save(f"{folder}/iris.safetensors"))
+        >>> again
+        Ensemble of 2 models of iris
+        """
+        return files.write_several(check_path(path), [model.parts() for model in self.models])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Ensemble:
+        """Read a file of :meth:`save`; nothing in it is run.
+
+        Raises
+        ------
+        StateError
+            The file is damaged, or holds something else, such as one model.
+        OSError
+            It cannot be read.
+
+        Examples
+        --------
+        >>> Ensemble.load("nowhere.safetensors")
+        Traceback (most recent call last):
+        FileNotFoundError: ...
+        """
+        path = check_path(path)
+        several = files.read_several(path)
+        with files.refusing(path):
+            return cls([Model(**parts._asdict()) for parts in several])
 
     def summary(self) -> str:
         """Return what its models are, a line each.

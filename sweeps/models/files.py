@@ -1,20 +1,22 @@
 """Models in files: safetensors for the weights, JSON in their metadata for all else.
 
-Beside the JSON stands the SHA-256 of it and of all tensors with their names, dtypes and shapes.
-Nothing is pickled. A file is written beside its final name, flushed and renamed; it is read without
-running anything, and every number of it is held against the others before there is a model.
+A file holds one model, or the models of an ensemble, whose tensors are ``models.0.layers.0.weight``
+and so on. Beside the JSON stands the SHA-256 of it and of all tensors with their names, dtypes and
+shapes. Nothing is pickled. A file is written beside its final name, flushed and renamed; it is read
+without running anything, and every number of it is held against the others before there is a model.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -31,9 +33,10 @@ from sweeps.models.transformers import columns_of
 from sweeps.problems.activations import ACTIVATIONS
 from sweeps.problems.losses import LOSSES, constants_of
 
-__all__ = ["Parts", "read", "write"]
+__all__ = ["Parts", "read", "read_several", "refusing", "write", "write_several"]
 
-KEY, VERSION = "fastopt.model", 1
+KEY, SEVERAL, VERSION = "fastopt.model", "fastopt.ensemble", 1
+WRITERS = {KEY: "Model", SEVERAL: "Ensemble"}
 CODES = {"float32": "F32", "float64": "F64"}
 LABELS = re.compile(r"\|b1|[<>]?[iuf][1248]|\|[iu]1|[<>]?U\d{1,5}|\|S\d{1,5}|[<>]?[mM]8\[\w+\]")
 
@@ -86,10 +89,74 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
     about: About
 
 
+class Records(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON of an ensemble."""
+
+    version: int
+    fastopt: str
+    models: list[Record]
+
+
+Told = TypeVar("Told", Record, Records)
+
+
 def write(path: Path, parts: Parts) -> Path:
     """Write a model's file: :meth:`sweeps.models.model.Model.save`."""
+    record, tensors = _record_of(parts), _tensors_of(parts.network)
+    return _written(path, KEY, msgspec.json.encode(record).decode(), tensors)
+
+
+def write_several(path: Path, several: Sequence[Parts]) -> Path:
+    """Write an ensemble's file: :meth:`sweeps.models.ensemble.Ensemble.save`."""
+    records = Records(VERSION, _own_version(), [_record_of(parts) for parts in several])
+    tensors = {
+        f"{_prefix(k)}{name}": array
+        for k, parts in enumerate(several)
+        for name, array in _tensors_of(parts.network).items()
+    }
+    return _written(path, SEVERAL, msgspec.json.encode(records).decode(), tensors)
+
+
+def read(path: Path) -> Parts:
+    """Read a model's file: :meth:`sweeps.models.model.Model.load`."""
+    with refusing(path):
+        text, tensors = _content(path, KEY)
+        return _parts(_decoded(text, Record), tensors)
+
+
+def read_several(path: Path) -> list[Parts]:
+    """Read an ensemble's file: :meth:`sweeps.models.ensemble.Ensemble.load`."""
+    with refusing(path):
+        text, tensors = _content(path, SEVERAL)
+        records = _decoded(text, Records).models
+        made = []
+        for k, record in enumerate(records):
+            start = _prefix(k)
+            own = [name for name in tensors if name.startswith(start)]
+            made.append(_parts(record, {name[len(start) :]: tensors.pop(name) for name in own}))
+        if tensors:
+            raise StateError(
+                f"the tensors {shortened(sorted(tensors))} are of none of its {len(made)} models"
+            )
+        return made
+
+
+@contextlib.contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Name the file in the error of what is in it."""
+    try:
+        yield
+    except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
+        raise StateError(f"{os.fspath(path)}: {str(error).rstrip('.')}") from error
+
+
+def _prefix(k: int) -> str:
+    return f"models.{k}."
+
+
+def _record_of(parts: Parts) -> Record:
     network, preprocess = parts.network, parts.preprocess
-    record = Record(
+    return Record(
         version=VERSION,
         fastopt=_own_version(),
         dtype=network.theta.dtype.name,
@@ -104,32 +171,34 @@ def write(path: Path, parts: Parts) -> Path:
         kinds=None if parts.kinds is None else dict(parts.kinds),
         about=_about(parts.about),
     )
-    text = msgspec.json.encode(record).decode()
-    tensors = {
-        name: np.ascontiguousarray(array)
-        for name, array in zip(_names(network.sizes), itertools.chain(*network.layers))
-    }
+
+
+def _tensors_of(network: Network) -> dict[str, np.ndarray]:
+    arrays = itertools.chain(*network.layers)
+    return {name: np.ascontiguousarray(a) for name, a in zip(_names(network.sizes), arrays)}
+
+
+def _written(path: Path, key: str, text: str, tensors: dict[str, np.ndarray]) -> Path:
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {KEY: text, DIGEST: digest(text, _flat(tensors))})
+        save_file(tensors, temporary, {key: text, DIGEST: digest(text, _flat(tensors))})
     return path
 
 
-def read(path: Path) -> Parts:
-    """Read a model's file: :meth:`sweeps.models.model.Model.load`."""
+def _content(path: Path, key: str) -> tuple[str, dict[str, np.ndarray]]:
+    """Return the JSON and the tensors of a file, to the bit as they were written."""
     check_file(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            text = metadata.get(KEY)
-            if text is None:
-                raise StateError("the file was not written by Model.save")
-            codes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
-            _refuse_dtypes(codes)
-            tensors = {name: file.get_tensor(name) for name in codes}
-        check_digest(path, metadata, text, _flat(tensors), may_lack=False)
-        return _parts(_record(text), tensors)
-    except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
-        raise StateError(f"{os.fspath(path)}: {str(error).rstrip('.')}") from error
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+        text = metadata.get(key)
+        if text is None:
+            others = [WRITERS[other] for other in WRITERS if other in metadata]
+            instead = f"; read it with {others[0]}.load(path)" if others else ""
+            raise StateError(f"the file was not written by {WRITERS[key]}.save{instead}")
+        codes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        _refuse_dtypes(codes)
+        tensors = {name: file.get_tensor(name) for name in codes}
+    check_digest(path, metadata, text, _flat(tensors), may_lack=False)
+    return text, tensors
 
 
 def _refuse_dtypes(codes: Mapping[str, str]) -> None:
@@ -192,7 +261,7 @@ def _array_of(labels: Labels) -> np.ndarray:
     return made
 
 
-def _record(text: str) -> Record:
+def _decoded(text: str, kind: type[Told]) -> Told:
     try:
         found = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
         number = None if found is None else bytes(found).decode()
@@ -201,7 +270,7 @@ def _record(text: str) -> Record:
                 f"the file has format version {shortened(number)}, but this fastopt reads "
                 f"{VERSION}; read it with the fastopt that wrote it"
             )
-        return msgspec.json.decode(text, type=Record)
+        return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise StateError(f"the metadata is not well formed ({error})") from error
 

@@ -295,8 +295,7 @@ class Model(Predictor):
         >>> again.predict([[5.1, 3.5, 1.4, 0.2]]) == model.predict([[5.1, 3.5, 1.4, 0.2]])
         array([ True])
         """
-        parts = files.Parts(*(getattr(self, name) for name in files.Parts._fields))
-        return files.write(check_path(path), parts)
+        return files.write(check_path(path), self.parts())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:
@@ -316,6 +315,10 @@ class Model(Predictor):
         FileNotFoundError: ...
         """
         return cls(**files.read(check_path(path))._asdict())
+
+    def parts(self) -> files.Parts:
+        """Return what it is made of, by the names of its constructor."""
+        return files.Parts(*(getattr(self, name) for name in files.Parts._fields))
 
     def summary(self) -> str:
         """Return what it is, in lines of text: layers, loss, columns, trial and figures.

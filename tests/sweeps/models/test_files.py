@@ -18,8 +18,10 @@ from fastopt.digest import DIGEST, digest
 from fastopt.errors import SpecError, StateError
 from sweeps.models import files
 from sweeps.models.columns import Category, Columns, Gap, Number
+from sweeps.models.ensemble import Ensemble
 from sweeps.models.model import Model
 from sweeps.models.network import Network
+from sweeps.models.trained import model_of
 from tests.sweeps.models.made import KINDS, made
 
 
@@ -282,3 +284,79 @@ def test_other_files_are_refused(tmp_path):
         Model.load(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         made("three")[0].save(tmp_path / "no" / "m")
+
+
+# --- ensembles ------------------------------------------------------------------------------------
+
+
+def several(kind):
+    """An ensemble of two networks of other widths, which predict the same."""
+    model, problem, X = made(kind)
+    wider = problem.varied(hidden="4-3")
+    theta = np.random.default_rng(2).normal(size=wider.n_params)
+    return Ensemble([model, model_of(wider, theta, {"trial_id": 5})]), X
+
+
+@pytest.mark.parametrize("kind", ["three", "numbers"])
+def test_an_ensemble_comes_back_whole_from_one_file(kind, tmp_path):
+    ensemble, X = several(kind)
+    path = ensemble.save(tmp_path / "both.safetensors")
+    again = Ensemble.load(path)
+    assert [*map(everything, again.models)] == [*map(everything, ensemble.models)]
+    np.testing.assert_array_equal(again.predict(X), ensemble.predict(X))
+    assert [p.name for p in tmp_path.iterdir()] == ["both.safetensors"]
+    weights = load_file(path)
+    assert len(weights) == sum(len(model.weights) for model in ensemble.models)
+    for k, model in enumerate(ensemble.models):
+        for name, array in model.weights.items():
+            np.testing.assert_array_equal(weights[f"models.{k}.{name}"], array)
+
+
+def forged_ensemble(path, edit=lambda record: None, tensors=lambda tensors: tensors):
+    """Write an ensemble whose digest is right and whose content is not."""
+    good = several("three")[0].save(path.with_suffix(".good"))
+    size = struct.unpack("<Q", good.read_bytes()[:8])[0]
+    record = json.loads(json.loads(good.read_bytes()[8 : 8 + size])["__metadata__"][files.SEVERAL])
+    edit(record)
+    own, text = tensors(load_file(good)), json.dumps(record)
+    flat = ((n, "F32", a.shape, a.reshape(-1)) for n, a in own.items())
+    save_file(own, path, {files.SEVERAL: text, DIGEST: digest(text, flat)})
+
+
+OTHER_ENSEMBLES = {
+    "none": ({"edit": put("models", value=[])}, "are of none of its 0 models"),
+    "a model less": ({"edit": lambda r: r["models"].pop()}, "are of none of its 1 models"),
+    "nothing": (
+        {"edit": put("models", value=[]), "tensors": lambda t: {}}, "needs one model or more",
+    ),
+    "a tensor less": (
+        {"tensors": lambda t: {k: a for k, a in t.items() if k != "models.1.layers.0.bias"}},
+        "not those of layers",
+    ),
+    "other losses": (
+        {"edit": lambda r: r["models"][0].update(loss="focal", constants={})},
+        "models that predict the same",
+    ),
+    "a version to come": ({"edit": put("version", value=2)}, "format version '2'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_ENSEMBLES)
+def test_ensembles_that_contradict_themselves_are_refused(name, tmp_path):
+    given, said = OTHER_ENSEMBLES[name]
+    forged_ensemble(tmp_path / "m", **given)
+    with pytest.raises(StateError, match=rf"m: .*{said}"):
+        Ensemble.load(tmp_path / "m")
+
+
+def test_a_model_is_no_ensemble_and_an_ensemble_no_model(tmp_path):
+    ensemble, _ = several("three")
+    with pytest.raises(StateError, match=r"not written by Model\.save; .* Ensemble\.load\(path\)"):
+        Model.load(ensemble.save(tmp_path / "many"))
+    with pytest.raises(StateError, match=r"not written by Ensemble\.save; .* Model\.load\(path\)"):
+        Ensemble.load(ensemble.models[0].save(tmp_path / "one"))
+    content = bytearray((tmp_path / "many").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "many").write_bytes(bytes(content))
+    with pytest.raises(StateError, match="many: the file is damaged"):
+        Ensemble.load(tmp_path / "many")
