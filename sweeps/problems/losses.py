@@ -352,6 +352,8 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "variance_power": (lambda x: x <= 0 or x >= 1, "a number <= 0 or >= 1"),
     "label_smoothing": (lambda x: 0 <= x <= 1, "a number from 0 to 1"),
     "focusing": (lambda x: x >= 0, "a number >= 0"),
+    "margin": (lambda x: True, "a number"),
+    "smoothing": (lambda x: x > 0, "a number > 0"),
 }
 """Constant -> whether a number may be one, and which may."""
 
@@ -366,14 +368,13 @@ def _of_classes(function: Callable, **constants: float) -> Loss:
     return Loss(function, *row, constants, at_zero=softmax_cross_entropy)
 
 
-def _of_labels(unit: Callable, link: str, task: str = "binary") -> Loss:
+def _of_labels(unit: Callable, link: str, task: str = "binary", **constants: float) -> Loss:
     hits = all_scores if task == "multilabel" else positive_score
-    return Loss(of_each_output(unit, averaged=False), hits, task, link)
+    return Loss(of_each_output(unit, averaged=False), hits, task, link, constants)
 
 
 def _of_numbers(unit: Callable, link: str, targets: str = "any", **constants: float) -> Loss:
-    function = of_each_output(unit, averaged=True)
-    return Loss(function, none, "regression", link, constants, targets)
+    return Loss(of_each_output(unit, averaged=True), none, "regression", link, constants, targets)
 
 
 LOSSES: dict[str, Loss] = {
@@ -382,7 +383,12 @@ LOSSES: dict[str, Loss] = {
     "logistic": _of_labels(pointwise.logistic, "sigmoid"),
     "hinge": _of_labels(pointwise.hinge, "sign"),
     "squared_hinge": _of_labels(pointwise.squared_hinge, "sign"),
+    "smoothed_hinge": _of_labels(pointwise.smoothed_hinge, "sign", margin=1.0, smoothing=1.0),
     "multilabel": _of_labels(pointwise.logistic, "sigmoid", "multilabel"),
+    "multilabel_squared_hinge": _of_labels(pointwise.squared_hinge, "sign", "multilabel"),
+    "multilabel_smoothed_hinge": _of_labels(
+        pointwise.smoothed_hinge, "sign", "multilabel", margin=1.0, smoothing=1.0
+    ),
     "squared_error": _of_numbers(pointwise.squared, "identity"),
     "absolute_error": _of_numbers(pointwise.absolute, "identity"),
     "huber": _of_numbers(pointwise.huber, "identity", delta=1.0),

@@ -14,7 +14,7 @@ from sweeps.problems.rows import target_of, weighed
 
 __all__ = [
     "absolute", "gamma", "hinge", "huber", "logistic", "of_each_output", "pinball", "poisson",
-    "squared", "squared_hinge", "tweedie",
+    "smoothed_hinge", "squared", "squared_hinge", "tweedie",
 ]  # fmt: skip
 
 
@@ -143,3 +143,27 @@ def squared_hinge(z, y, constants):
     r"""Squared hinge loss :math:`\max(0, 1 - s z)^2`: that of scikit-learn's ``LinearSVC``."""
     lack, slope = hinge(z, y, constants)
     return lack * lack, (lack + lack) * slope
+
+
+@inlinable
+def smoothed_hinge(z, y, constants):
+    r"""Hinge loss whose corner is a parabola as wide as ``smoothing``, below ``margin``.
+
+    With the lack :math:`d = m - s z` of the sign s, 1 for class 1 and -1 for class 0: 0 for
+    :math:`d \le 0`, :math:`d^2 / (2 \gamma)` up to :math:`\gamma`, :math:`d - \gamma / 2` beyond.
+    scikit-learn's ``modified_huber`` is four times that of :math:`\gamma = 2`.
+
+    References
+    ----------
+    S. Shalev-Shwartz and T. Zhang, *Stochastic dual coordinate ascent methods for regularized loss
+    minimization*, JMLR 2013 (margin 1).
+    """
+    one, zero, half = type(z)(1), type(z)(0), type(z)(0.5)
+    margin, width = type(z)(constants[0]), type(z)(constants[1])
+    sign = one if y == 1 else -one
+    lack = margin - sign * z
+    if lack < zero:
+        return zero, zero
+    # Compared this way round, NaN stays NaN.
+    share = one if lack > width else lack / width
+    return share * (lack - half * width * share), -sign * share

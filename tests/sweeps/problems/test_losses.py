@@ -20,6 +20,7 @@ OTHERS = {
     "focal": {"focusing": 1.5},
     "huber": {"delta": 0.4},
     "quantile": {"quantile": 0.9},
+    "smoothed_hinge": {"margin": 1.3, "smoothing": 0.6},
     "tweedie": {"variance_power": 1.2},
 }
 POWERS = [-1.0, 0.0, 1.0, 1.5, 2.0, 3.0]
@@ -91,9 +92,14 @@ def of_torch(name, z, y, given):
     if name in ("logistic", "multilabel"):
         y = y[:, None] if name == "logistic" else y
         return f.binary_cross_entropy_with_logits(z, y.double(), reduction="sum")
-    if name in ("hinge", "squared_hinge"):
-        lack = f.relu(1 - (2 * y[:, None] - 1) * z)
-        return (lack**2 if name == "squared_hinge" else lack).sum()
+    if "hinge" in name:
+        y = y[:, None] if LOSSES[name].task == "binary" else y
+        lack = f.relu(c.get("margin", 1.0) - (2 * y - 1) * z)
+        if "smoothed" in name:  # Huber's loss of what is lacking, to another scale
+            return (
+                f.huber_loss(lack, 0 * lack, delta=c["smoothing"], reduction="sum") / c["smoothing"]
+            )
+        return (lack**2 if "squared" in name else lack).sum()
     kinds = {
         "squared_error": lambda: f.mse_loss(z, y, reduction="sum"),
         "absolute_error": lambda: f.l1_loss(z, y, reduction="sum"),
