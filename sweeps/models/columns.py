@@ -25,7 +25,7 @@ from fastopt.errors import ArrayError, ArrayTypeError, shortened
 from sweeps.common.frames import pd
 from sweeps.problems.arrays import refuse_mask
 
-__all__ = ["Category", "Columns", "Gap", "Number", "as_table", "scaling_of"]
+__all__ = ["Category", "Columns", "Gap", "Number", "as_table", "scaling_of", "wrong_width"]
 
 Value = str | int | float | bool | None
 
@@ -138,7 +138,7 @@ class Columns(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True)
         """
         table = as_table(X)
         if table.shape[1] != self.n_columns:
-            raise ArrayError(f"X has {table.shape[1]} columns; it must have {self.n_columns}")
+            raise ArrayError(wrong_width(table.shape[1], self.n_columns))
         out = np.zeros((len(table), self.width))
         self._write_numbers(table, out, names)
         place = 0
@@ -234,8 +234,13 @@ def _no_number(cells: Any, shown: str) -> ArrayTypeError:
     row, value = (strange.index[0], strange.iloc[0]) if len(strange) else (0, cells.dtype)
     return ArrayTypeError(
         f"X, row {row}, {shown}: {shortened(value)} is no number; the column held numbers when the "
-        "model was trained"
+        "model was trained: give one, or leave the row out"
     )
+
+
+def wrong_width(found: int, wanted: int) -> str:
+    """Return what is said of a table with more or fewer columns than that of training."""
+    return f"X has {found} columns; it must have {wanted}, those of training in their order"
 
 
 def _write_category(entry: Category, cells: Any, out: np.ndarray, shown: str) -> None:
@@ -255,7 +260,8 @@ def _write_category(entry: Category, cells: Any, out: np.ndarray, shown: str) ->
         row = int(np.argmin(found))
         raise ArrayError(
             f"X, row {row}, {shown}: {shortened(values[row])} is no category that the model was "
-            f"trained with; those are {shortened(entry.categories)}"
+            f"trained with; those are {shortened(entry.categories)}: give one of them, or leave "
+            "the row out"
         )
     if entry.dropped is not None:
         found = np.where(found == entry.dropped, -1, found - (found > entry.dropped))

@@ -45,7 +45,9 @@ class Ensemble(Predictor):
     def __init__(self, models: Sequence[Model]) -> None:
         self.models = list(models)
         if not self.models:
-            raise SpecError("an ensemble needs one model or more; got none")
+            raise SpecError(
+                "an ensemble needs one model or more; got none: result.models(n) makes one"
+            )
         first = self.models[0]
         for k, model in enumerate(self.models):
             for what in ("loss", "outputs", "classes"):
@@ -53,7 +55,8 @@ class Ensemble(Predictor):
                 if ours != its:
                     raise SpecError(
                         f"an ensemble is of models that predict the same: {what} of model 0 is "
-                        f"{shortened(ours)}, of model {k} {shortened(its)}"
+                        f"{shortened(ours)}, of model {k} {shortened(its)}; give "
+                        "models of one sweep"
                     )
         self.network, self.classes = first.network, first.classes
 

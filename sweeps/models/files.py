@@ -147,7 +147,13 @@ def refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
-        raise StateError(f"{os.fspath(path)}: {str(error).rstrip('.')}") from error
+        said = str(error).rstrip(".")
+        remedy = "" if any(word in said for word in REMEDIES) else REMEDY
+        raise StateError(f"{os.fspath(path)}: {said}{remedy}") from error
+
+
+REMEDY, REMEDIES = ". Save it again, or take another copy of the file", ("read it with", "Use an")
+"""What to do about a file that is no model, and what is said where it is something else."""
 
 
 def _prefix(k: int) -> str:
@@ -222,7 +228,9 @@ def _about(told: Mapping[str, Any]) -> About:
     try:
         return msgspec.convert(dict(told), About)
     except msgspec.ValidationError as error:
-        raise SpecError(f"model.about cannot be saved: {error}") from error
+        raise SpecError(
+            f"model.about cannot be saved: {error}; give it text, numbers and booleans only"
+        ) from error
 
 
 def _own_version() -> str:
@@ -239,7 +247,9 @@ def _labels(classes: np.ndarray) -> Labels:
     elif classes.dtype.kind in "mM":
         values = classes.astype(np.int64)
     if not LABELS.fullmatch(classes.dtype.str):
-        raise SpecError(f"labels of {classes.dtype} cannot be saved; name classes by text")
+        raise SpecError(
+            f"labels of {classes.dtype} cannot be saved; name classes by text, numbers or dates"
+        )
     return Labels(classes.dtype.str, values.tolist())
 
 

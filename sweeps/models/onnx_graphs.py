@@ -113,7 +113,10 @@ def _preprocess(model: Any, graph: Graph) -> str:
 def _layers(network: Any, graph: Graph, x: str) -> str:
     """Add the layers; return the name of the last one's outputs."""
     if network.activation not in ACTIVATIONS:
-        raise SpecError(f"to_onnx: there is no operator of activation {network.activation!r}")
+        raise SpecError(
+            f"to_onnx: there is no operator of activation {network.activation!r}; use the model "
+            "itself, or train with another activation"
+        )
     operator, attributes = ACTIVATIONS[network.activation]
     for k, (weight, bias) in enumerate(network.layers):
         if k:

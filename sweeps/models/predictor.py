@@ -128,17 +128,22 @@ class Predictor:
 
         predicted, y = self.predict(X), plain("y", y)
         if len(y) != len(predicted):
-            raise ArrayError(f"X has {len(predicted)} rows and y has {len(y)}")
+            raise ArrayError(
+                f"X has {len(predicted)} rows and y has {len(y)}; give one target for each row"
+            )
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
         if y.ndim != predicted.ndim:
-            raise ArrayError(f"y has shape {y.shape}; predictions have {predicted.shape}")
+            raise ArrayError(
+                f"y has shape {y.shape}; give the shape of predict(X), {predicted.shape}"
+            )
         if not self.is_classifier:
             return float(r2_score(numbers_of("y", y), predicted, sample_weight=sample_weight))
         if _sort(y) != _sort(predicted):
             raise ArrayError(
                 f"y holds {y.dtype} such as {shortened(y.flat[0].item()) if y.size else 'none'}; "
-                f"the labels of the model are {predicted.dtype}: {shortened(self.classes)}"
+                f"the labels of the model are {predicted.dtype}: {shortened(self.classes)}. Give "
+                "those"
             )
         return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastopt.errors import ArrayError, ArrayTypeError, did_you_mean, shortened
 from sweeps.common.frames import pd
-from sweeps.models.columns import Columns, as_table
+from sweeps.models.columns import Columns, as_table, wrong_width
 from sweeps.problems.arrays import as_dataset, cast
 from sweeps.problems.columns import as_features
 
@@ -62,7 +62,7 @@ def features_of(
     else:
         made = _transformed(X, preprocess)
     if made.shape[1] != width:
-        raise ArrayError(f"X has {made.shape[1]} features; the model was trained with {width}")
+        raise ArrayError(wrong_width(made.shape[1], width))
     return cast("X", made, dtype, told=False)
 
 
@@ -74,7 +74,7 @@ def _framed(X: Any, names: Sequence[str]) -> pd.DataFrame:
         return in_order(frame.loc[:, known], names, None, [*frame.columns[~known]])
     array = as_table(X)
     if array.shape[1] != len(names):
-        raise ArrayError(f"X has {array.shape[1]} columns; it must have {len(names)}")
+        raise ArrayError(f"{wrong_width(array.shape[1], len(names))}: {_listed(names)}")
     return pd.DataFrame(array, columns=list(names))
 
 
@@ -121,7 +121,7 @@ def _transformed(X: Any, transformer: Any) -> np.ndarray:
     except (TypeError, ValueError) as error:
         raise ArrayTypeError(
             f"X: {type(transformer).__name__}, which goes before the model, refuses it: "
-            f"{error!s:.400}"
+            f"{error!s:.400}. Give rows like those of training"
         ) from error
     made = made.toarray() if hasattr(made, "toarray") else made
     return as_dataset("X (preprocessed)", np.asarray(made, np.float64))

@@ -87,7 +87,10 @@ def sequential(model: Any) -> nn.Sequential:
     if model.preprocess is not None:
         steps.append(Preprocess(numeric_of(model.preprocess, "to_torch"), dtype))
     if network.activation not in ACTIVATIONS:
-        raise SpecError(f"to_torch: there is no module of activation {network.activation!r}")
+        raise SpecError(
+            f"to_torch: there is no module of activation {network.activation!r}; use the model "
+            "itself, or train with another activation"
+        )
     for k, (weight, bias) in enumerate(network.layers):
         if k:
             steps.append(ACTIVATIONS[network.activation]())

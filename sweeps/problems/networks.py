@@ -19,6 +19,7 @@ from sweeps.problems.initialisations import initialisation
 from sweeps.problems.losses import check_targets, constants_of, find_loss
 from sweeps.problems.metrics import names_of
 from sweeps.problems.noise import noises_of
+from sweeps.problems.pinned import pinned
 from sweeps.problems.source import Parts, Source
 from sweeps.problems.summed import summed
 
@@ -148,7 +149,13 @@ class Network(Shippable):
         return self.prepared[known]
 
     def _like(self, problem: DataProblem, made: DataProblem) -> DataProblem:
-        return summed(made) if problem.options.get("summed") else made
+        for name, wrapped in WRAPPERS.items():
+            made = wrapped(made) if problem.options.get(name) else made
+        return made
+
+
+WRAPPERS: dict[str, Callable[[DataProblem], DataProblem]] = {"pinned": pinned, "summed": summed}
+"""Option of a problem -> what its gradients went through."""
 
 
 def rows_of(problem: DataProblem) -> Parts:

@@ -11,17 +11,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.linear_model import ElasticNet, HuberRegressor, Lasso, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from fastopt.errors import shortened
+from fastopt.errors import ArrayError, shortened
 from sweeps.models.estimators import estimator as as_sklearn
 from sweeps.models.trained import model_of
-from sweeps.problems.base import DataProblem
 from sweeps.sklearn.estimators import SweepClassifier, SweepRegressor
 from sweeps.sklearn.folds import Fold
+from sweeps.sklearn.launches import Job, Ran
 from sweeps.sklearn.linear import LINEAR, fill_linear
+from sweeps.sklearn.scales import with_scales
 from sweeps.sklearn.settings import TWICE, network_of, refused, trial_of
-from sweeps.sklearn.training import Rows, Trial
+from sweeps.sklearn.training import Rows
 
 __all__ = ["ADAPTERS", "Adapter", "adapter_of", "rows_for"]
 
@@ -38,14 +40,18 @@ class Adapter(NamedTuple):
         settings of :func:`sweeps.sweep`, of an estimator with these parameters; raises SpecError
         for what is not trained compiled.
     fill : callable
-        ``fill(estimator, problem, trial, settings)`` makes it a fitted one.
+        ``fill(estimator, ran)`` makes it a fitted one.
     refits : bool
         Whether the best one is fitted by its own ``fit``, not by another compiled training.
+    settle : callable or None
+        ``settle(jobs, estimators, launch)`` returns the jobs with what is to be found by launches
+        of its own before, as :func:`sweeps.sklearn.scales.with_scales`.
     """
 
     training: Callable[[Any, Mapping[str, Any], Fold], Training]
-    fill: Callable[[Any, DataProblem, Trial, Mapping[str, Any]], Any]
+    fill: Callable[[Any, Ran], Any]
     refits: bool
+    settle: Callable[..., list[Job]] | None = None
 
 
 def adapter_of(estimator: Any) -> Adapter:
@@ -59,7 +65,19 @@ def adapter_of(estimator: Any) -> Adapter:
 def rows_for(estimator: Any, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> Rows:
     """Return a checked table as an estimator's problem reads it."""
     reader = SweepClassifier if is_classifier(estimator) else SweepRegressor
-    return reader().rows_of(X, y, weights)
+    rows = reader().rows_of(X, y, weights)
+    if type(estimator) not in SEVERAL_TARGETS and rows.y.shape[1:] not in ((), (1,)):
+        raise ArrayError(
+            f"{type(estimator).__name__} takes one target a row; y has shape {rows.y.shape}: give "
+            "one column of it, or an estimator of several, such as MLPClassifier or Ridge"
+        )
+    return rows
+
+
+SEVERAL_TARGETS = (
+    SweepClassifier, SweepRegressor, MLPClassifier, MLPRegressor, Ridge, Lasso, ElasticNet,
+)  # fmt: skip
+"""Estimators that predict several numbers, or labels, of a row."""
 
 
 def own_training(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Training:
@@ -109,17 +127,14 @@ def _loss_of(params: Mapping[str, Any], rows: Rows) -> str:
     return "logistic" if len(rows.classes) == 2 else "softmax_cross_entropy"
 
 
-def fill_own(
-    estimator: Any, problem: DataProblem, trial: Trial, settings: Mapping[str, Any]
-) -> Any:
+def fill_own(estimator: Any, ran: Ran) -> Any:
     """Make a fitted estimator of ours."""
-    return estimator.take(problem, trial, settings)
+    return estimator.take(ran.problem, ran.trial, ran.job.trial)
 
 
-def fill_network(
-    estimator: Any, problem: DataProblem, trial: Trial, settings: Mapping[str, Any]
-) -> Any:
+def fill_network(estimator: Any, ran: Ran) -> Any:
     """Make a fitted network of scikit-learn's: the weights, and what its methods look at."""
+    problem, trial = ran.problem, ran.trial
     fitted = as_sklearn(model_of(problem, trial.theta))
     own = estimator.get_params(deep=False)
     for name, value in vars(fitted).items():
@@ -127,7 +142,7 @@ def fill_network(
             setattr(estimator, name, value)
     estimator.loss_ = trial.figures["train_loss"] / (2 if problem.options["loss"] in TWICE else 1)
     estimator.best_loss_, estimator.loss_curve_ = estimator.loss_, [estimator.loss_]
-    steps = -(-len(problem.X) // settings["batch_size"])
+    steps = -(-len(problem.X) // ran.job.trial["batch_size"])
     estimator.n_iter_ = int(-(-trial.figures["steps"] // steps))
     estimator.t_ = estimator.n_iter_ * len(problem.X)
     return estimator
@@ -139,5 +154,6 @@ ADAPTERS: dict[type, Adapter] = {
     MLPClassifier: Adapter(network_training, fill_network, False),
     MLPRegressor: Adapter(network_training, fill_network, False),
     **{kind: Adapter(training, fill_linear, True) for kind, training in LINEAR.items()},
+    HuberRegressor: Adapter(LINEAR[HuberRegressor], fill_linear, True, with_scales),
 }
 """Class of an estimator -> how it is trained compiled; subclasses may mean something else."""

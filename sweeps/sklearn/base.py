@@ -41,7 +41,9 @@ def weights_of(given: Any, n: int) -> np.ndarray | None:
             f"sample_weight[{wrong[0]}] is {weights[wrong[0]]}; weights are finite numbers >= 0"
         )
     if not weights.any():
-        raise ArrayError("sample_weight is zero for all rows: none is left to train on")
+        raise ArrayError(
+            "sample_weight is zero for all rows: none is left to train on. Give some a weight > 0"
+        )
     return weights
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from sklearn.preprocessing import add_dummy_feature
 
 from sweeps.problems.class_weights import class_weights
 from sweeps.sklearn.training import Rows
@@ -33,6 +35,7 @@ class Fold:
     rows: Rows
     train: np.ndarray
     number: int | None = None
+    _spectra: dict[Any, tuple[float, float]] = field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def kept(self) -> np.ndarray:
@@ -62,14 +65,24 @@ class Fold:
         """Return how many rows count, those of classes without weight left out."""
         return int(np.count_nonzero(self.weights(class_weight)))
 
-    @functools.cached_property
-    def spectrum(self) -> tuple[float, float]:
-        """Largest and smallest variance of the features along any direction that has some."""
-        X = self.rows.X[self.kept]
-        weights = self.weights()
-        X = (X - X.mean(axis=0)) * np.sqrt(weights / weights.sum())[:, None]
-        gram = X.T @ X if X.shape[1] <= len(X) else X @ X.T
-        values = np.linalg.eigvalsh(gram)
-        largest = float(max(values[-1], 0.0))
-        seen = values[values > NEGLIGIBLE * largest]
-        return largest, float(seen[0]) if len(seen) else largest
+    def features(self, constant: float | None = None) -> np.ndarray:
+        """Return the features of the training rows; a constant is one more, before the others."""
+        X = self.rows.features(self.number)[self.kept]
+        return X if constant is None else add_dummy_feature(X, constant)
+
+    def spectrum(self, centered: bool, constant: float | None = None) -> tuple[float, float]:
+        """Return the largest and smallest mean square of the features along any direction.
+
+        Where there is none, up to rounding, it is left out.
+        """
+        key = centered, constant
+        if key not in self._spectra:
+            X, weights = self.features(constant), self.weights()
+            mean = X.mean(axis=0) if centered else 0.0
+            X = (X - mean) * np.sqrt(weights / weights.sum())[:, None]
+            gram = X.T @ X if X.shape[1] <= len(X) else X @ X.T
+            values = np.linalg.eigvalsh(gram)
+            largest = float(max(values[-1], 0.0))
+            seen = values[values > NEGLIGIBLE * largest]
+            self._spectra[key] = largest, float(seen[0]) if len(seen) else largest
+        return self._spectra[key]

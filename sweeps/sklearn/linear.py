@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.linear_model import (
     ElasticNet,
+    HuberRegressor,
     Lasso,
     LogisticRegression,
     PoissonRegressor,
@@ -22,7 +23,8 @@ from sklearn.linear_model import (
     SGDClassifier,
     SGDRegressor,
 )
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler, add_dummy_feature
+from sklearn.svm import LinearSVC
 
 from fastopt.errors import shortened
 from sweeps.problems.base import DataProblem
@@ -30,19 +32,26 @@ from sweeps.sklearn.folds import Fold
 from sweeps.sklearn.settings import refused
 from sweeps.sklearn.training import Trial
 
-__all__ = ["LINEAR", "fill_linear"]
+__all__ = ["LEAST_SCALE", "LINEAR", "coefficients", "epsilon_of", "fill_linear", "huber"]
 
 LEAST_STEPS, MOST_STEPS = 200, 20_000
 DIGITS = 12.0
 """Decimals of the objective that a quadratic is brought to, if there are steps enough."""
 
 CURVATURE = {
-    "squared_error": 2.0, "logistic": 0.25, "softmax_cross_entropy": 0.5, "multilabel": 0.25,
-    "huber": 1.0, "squared_hinge": 2.0, "hinge": 1.0,
+    "squared_error": 2.0, "logistic": 0.25, "softmax_cross_entropy": 0.5, "huber": 1.0,
+    "squared_hinge": 2.0,
 }  # fmt: skip
-"""Loss -> the largest second derivative by an output."""
+"""Loss -> the largest second derivative by an output; that of a smoothed hinge is in its name."""
 
-QUADRATIC = ("squared_error",)
+CORNER = 0.01
+"""Width of the parabola in the corner of a hinge, about its own place. It costs an eighth of this
+for each row that is there, and those are about as many as there are weights."""
+
+HINGE = {"margin": 1.0 + CORNER / 2, "smoothing": CORNER}
+
+LEAST = {"squared_error": 1.0, "squared_hinge": 0.01}
+"""Loss -> the share of its curvature that is everywhere, or nearly so where it matters."""
 
 
 def convex(
@@ -53,19 +62,14 @@ def convex(
     With curvatures from mu to L, steps of 1 / L with Nesterov's momentum for both; plain ones
     where l1 moves weights to zero.
     """
-    if not estimator.fit_intercept:
-        raise refused(estimator, "fits an intercept; fit_intercept=False is not trained")
-    top, bottom = fold.spectrum
-    if loss == "poisson":
-        y = fold.rows.y[fold.kept, 0]
-        bend = max(float(np.quantile(y, 0.9)), float(y.mean()), 1.0)
-    else:
-        bend = CURVATURE[loss] / (fold.outputs if loss == "squared_error" else 1)
-    least = 1.0 if loss in QUADRATIC else 0.05
-    largest = bend * max(top, 1.0) + l2
-    smallest = least * bend * min(bottom, 1.0) + l2
+    constant = intercept_of(estimator)
+    centered = bool(estimator.fit_intercept) and constant is None
+    top, bottom = fold.spectrum(centered, constant)
+    bend, least = curvature(loss, fold, model)
+    largest = bend * (max(top, 1.0) if centered else top or 1.0) + l2
+    smallest = least * bend * (min(bottom, 1.0) if centered else bottom) + l2
     root = math.sqrt(smallest / largest)
-    wanted = DIGITS * math.log(10) / root
+    wanted = DIGITS * math.log(10) / max(root, DIGITS / MOST_STEPS)
     root = max(root, DIGITS / MOST_STEPS)
     momentum = (1.0 - root) / (1.0 + root)
     trial = {
@@ -81,8 +85,50 @@ def convex(
         "init_scale": 0.0,
         "shuffle": "none",
     }
-    center = StandardScaler(with_std=False)
-    return {"loss": loss, "dtype": "float64", "preprocess": center, **model}, trial
+    before: Any = StandardScaler(with_std=False) if centered else None
+    if constant is not None:
+        before = FunctionTransformer(add_dummy_feature, kw_args={"value": constant})
+    facts = {"loss": loss, "dtype": "float64", "preprocess": before}
+    return {**facts, "fit_intercept": centered, **model}, trial
+
+
+def intercept_of(estimator: Any) -> float | None:
+    """Return the feature whose weight is the intercept of ``LinearSVC``, which is penalised."""
+    if isinstance(estimator, LinearSVC) and estimator.fit_intercept:
+        return float(estimator.intercept_scaling)
+    return None
+
+
+def curvature(loss: str, fold: Fold, model: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the largest second derivative of a loss by an output, and what share is everywhere."""
+    if loss == "poisson":
+        y = fold.rows.y[fold.kept, 0]
+        return max(float(np.quantile(y, 0.9)), float(y.mean()), 1.0), 0.05
+    if "smoothed_hinge" in loss:
+        return 1.0 / model["smoothing"], LEAST["squared_hinge"] * (model["smoothing"] > 1.0)
+    share, one = fold.outputs if loss == "squared_error" else 1, of_one(loss)
+    return CURVATURE[one] / share, LEAST.get(one, 0.05)
+
+
+def of_one(loss: str) -> str:
+    """Return the loss of two classes of which one of several labels is the sum."""
+    return "logistic" if loss == "multilabel" else loss.removeprefix(SEVERAL)
+
+
+def one_against_the_rest(estimator: Any, loss: str, fold: Fold) -> str:
+    """Return the loss of two classes, or of several that each have a model of their own."""
+    if fold.rows.classes is None or len(fold.rows.classes) <= 2:
+        return loss
+    if estimator.class_weight is not None:
+        raise refused(
+            estimator,
+            f"weighs two classes; class_weight={shortened(estimator.class_weight)} of "
+            f"{len(fold.rows.classes)} classes weighs each against the rest another way",
+        )
+    return "multilabel" if loss == "logistic" else SEVERAL + loss
+
+
+SEVERAL = "multilabel_"
 
 
 def plain(estimator: Any, name: str) -> float:
@@ -91,6 +137,14 @@ def plain(estimator: Any, name: str) -> float:
     if not isinstance(value, numbers.Real) or not 0 <= float(value) < math.inf:
         raise refused(estimator, f"has {name} as one number >= 0, not {shortened(value)}")
     return float(value)
+
+
+def positive(estimator: Any, name: str) -> float:
+    """Return a number by which something is divided."""
+    value = plain(estimator, name)
+    if value == 0.0:
+        raise refused(estimator, f"has {name} as one number > 0, not {shortened(value)}")
+    return value
 
 
 def only(estimator: Any, **allowed: tuple) -> None:
@@ -121,16 +175,48 @@ def poisson(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     return convex(estimator, fold, "poisson", 0.0, plain(estimator, "alpha"))
 
 
+def huber(estimator: Any, params: Mapping[str, Any], fold: Fold, scale: float | None = None) -> Any:
+    r"""Objective :math:`\sum_i w_i (\sigma + \sigma H(r_i / \sigma)) + \alpha \lVert w \rVert^2`.
+
+    It is a training at one scale, the largest that it may come to by default;
+    :mod:`sweeps.sklearn.scales` finds the right one.
+    """
+    only(estimator, warm_start=(False,))
+    if scale is None:
+        scale = largest_scale(fold.rows.y[fold.kept, 0], fold.weights())
+    l2 = plain(estimator, "alpha") * scale / fold.weights().sum()
+    model, trial = convex(estimator, fold, "huber", 0.0, l2)
+    return model, {**trial, "delta": scale * epsilon_of(estimator)}
+
+
+def epsilon_of(estimator: Any) -> float:
+    """Return how many scales away an outlier is, or say what it may be."""
+    value = positive(estimator, "epsilon")
+    if value < 1.0:
+        raise refused(estimator, f"has epsilon as one number >= 1, not {shortened(value)}")
+    return value
+
+
+def largest_scale(y: np.ndarray, weights: np.ndarray) -> float:
+    """Return what Huber's scale is at most: the deviation of the targets from their mean."""
+    mean = np.average(y, weights=weights)
+    return max(math.sqrt(np.average((y - mean) ** 2, weights=weights)), LEAST_SCALE)
+
+
+LEAST_SCALE = 10 * float(np.finfo(np.float64).eps)
+"""As in scikit-learn: below it lies a perfect fit."""
+
+
 def logistic(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     r"""Objective :math:`C \sum_i w_i l_i` and the penalty."""
     only(estimator, solver=SMOOTH, dual=(False,), multi_class=("deprecated", "auto", "multinomial"))
     weights = fold.weights(estimator.class_weight)
     share = _l1_share(estimator)
     free = math.isinf(estimator.C) or getattr(estimator, "penalty", "l2") is None
-    penalty = 0.0 if free else 1.0 / (plain(estimator, "C") * weights.sum())
+    penalty = 0.0 if free else 1.0 / (positive(estimator, "C") * weights.sum())
     several = len(fold.rows.classes) > 2 if fold.rows.classes is not None else False
     loss = "softmax_cross_entropy" if several else "logistic"
-    own = {} if estimator.class_weight is None else {"class_weight": estimator.class_weight}
+    own = class_weight_of(estimator)
     return convex(estimator, fold, loss, penalty * share, penalty * (1 - share), **own)
 
 
@@ -148,13 +234,15 @@ def _l1_share(estimator: Any) -> float:
 def sgd(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     """Objective that ``SGDClassifier`` and ``SGDRegressor`` approach, at its minimum."""
     only(estimator, penalty=("l2", "l1", "elasticnet", None), average=(False,))
-    only(estimator, early_stopping=(False,), loss=tuple(SGD_LOSSES))
-    loss, factor = SGD_LOSSES[estimator.loss]
-    own: dict[str, Any] = {}
-    if fold.rows.classes is not None and len(fold.rows.classes) > 2:
-        raise refused(estimator, "trains it on two classes; one against the rest is not trained")
-    if getattr(estimator, "class_weight", None) is not None:
-        own["class_weight"] = estimator.class_weight
+    losses = SGD_LABELS if is_classifier(estimator) else SGD_NUMBERS
+    if estimator.loss == "perceptron":
+        raise refused(estimator, "has no loss='perceptron', whose minimum is weights of zero")
+    only(estimator, early_stopping=(False,), loss=tuple(losses))
+    loss, factor, constants = losses[estimator.loss]
+    own: dict[str, Any] = dict(constants)
+    if is_classifier(estimator):
+        loss = one_against_the_rest(estimator, loss, fold)
+        own |= class_weight_of(estimator)
     if loss == "huber":
         own["delta"] = float(estimator.epsilon)
     named = {"l2": 0.0, "l1": 1.0, "elasticnet": estimator.l1_ratio, None: 0.0}
@@ -163,17 +251,46 @@ def sgd(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     return convex(estimator, fold, loss, penalty * share, penalty * (1 - share), **own)
 
 
-SGD_LOSSES = {
-    "log_loss": ("logistic", 1.0), "squared_hinge": ("squared_hinge", 1.0),
-    "squared_error": ("squared_error", 2.0), "huber": ("huber", 1.0),
-}  # fmt: skip
-"""Loss of ``SGDClassifier`` and ``SGDRegressor`` -> ours, and how many times theirs it is."""
+SGD_LABELS: dict[str, tuple[str, float, dict[str, float]]] = {
+    "hinge": ("smoothed_hinge", 1.0, HINGE),
+    "log_loss": ("logistic", 1.0, {}),
+    "modified_huber": ("smoothed_hinge", 0.25, {"margin": 1.0, "smoothing": 2.0}),
+    "squared_hinge": ("squared_hinge", 1.0, {}),
+}
+"""Loss of ``SGDClassifier`` -> ours, how many times theirs it is, and its constants."""
+
+SGD_NUMBERS: dict[str, tuple[str, float, dict[str, float]]] = {
+    "squared_error": ("squared_error", 2.0, {}),
+    "huber": ("huber", 1.0, {}),
+}
+"""The same of ``SGDRegressor``."""
+
+
+def class_weight_of(estimator: Any) -> dict[str, Any]:
+    """Return the class weights as what makes a problem, if there are any."""
+    given = estimator.class_weight
+    return {} if given is None else {"class_weight": given}
+
+
+def support_vectors(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
+    r"""Objective :math:`\frac{1}{2} \lVert w \rVert^2 + C \sum_i w_i l_i`, intercept included."""
+    only(estimator, multi_class=("ovr",), penalty=("l2", "l1"))
+    only(estimator, loss=("squared_hinge", "hinge"))
+    loss = one_against_the_rest(estimator, SGD_LABELS[estimator.loss][0], fold)
+    weights = fold.weights(estimator.class_weight)
+    penalty = 1.0 / (positive(estimator, "C") * weights.sum())
+    l1, l2 = (penalty, 0.0) if estimator.penalty == "l1" else (0.0, penalty)
+    own = {**SGD_LABELS[estimator.loss][2], **class_weight_of(estimator)}
+    return convex(estimator, fold, loss, l1, l2, **own)
+
 
 LINEAR: dict[type, Callable[[Any, Mapping[str, Any], Fold], Any]] = {
     Ridge: ridge,
     Lasso: elastic_net,
     ElasticNet: elastic_net,
     PoissonRegressor: poisson,
+    HuberRegressor: huber,
+    LinearSVC: support_vectors,
     LogisticRegression: logistic,
     SGDClassifier: sgd,
     SGDRegressor: sgd,
@@ -181,21 +298,29 @@ LINEAR: dict[type, Callable[[Any, Mapping[str, Any], Fold], Any]] = {
 """Class of a linear model -> its objective."""
 
 
-def fill_linear(
-    estimator: Any, problem: DataProblem, trial: Trial, settings: Mapping[str, Any]
-) -> Any:
-    """Make a linear model with trained weights: what its predictions look at."""
+def coefficients(problem: DataProblem, trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights ``(features, outputs)`` and intercepts, of features as they were given."""
     n, k = problem.X.shape[1], problem.n_outputs
-    weight, bias = trial.theta[: n * k].reshape(n, k), trial.theta[n * k :]
-    bias = bias - problem.preprocess.mean_ @ weight
+    weight, bias = trial.theta[: n * k].reshape(n, k), trial.theta[n * k :].copy()
+    before = problem.preprocess
+    if isinstance(before, FunctionTransformer):
+        return weight[1:], weight[0] * before.kw_args["value"]
+    return weight, bias if before is None else bias - before.mean_ @ weight
+
+
+def fill_linear(estimator: Any, ran: Any) -> Any:
+    """Make a linear model with trained weights: what its predictions look at."""
+    weight, bias = coefficients(ran.problem, ran.trial)
     if is_classifier(estimator):
-        estimator.classes_ = problem.classes
+        estimator.classes_ = ran.job.fold.rows.classes
         estimator.coef_, estimator.intercept_ = weight.T.copy(), bias
     else:
-        one = k == 1
+        one = weight.shape[1] == 1
         estimator.coef_ = weight[:, 0].copy() if one else weight.T.copy()
         estimator.intercept_ = float(bias[0]) if one else bias
     if isinstance(estimator, PoissonRegressor):
         estimator._base_loss = estimator._get_loss()
-    estimator.n_iter_ = int(trial.figures["steps"])
+    if isinstance(estimator, HuberRegressor):
+        estimator.scale_ = ran.job.trial["delta"] / float(estimator.epsilon)
+    estimator.n_iter_ = int(ran.trial.figures["steps"])
     return estimator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,23 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.model_selection._validation import _score
 from sklearn.utils import _safe_indexing, indexable
-from sklearn.utils.validation import _check_method_params, validate_data
+from sklearn.utils.validation import _check_method_params, _num_samples
 
 from fastopt.errors import SpecError
+from sweeps.problems.losses import find_loss
 from sweeps.sklearn.adapters import adapter_of, rows_for
 from sweeps.sklearn.base import weights_of
 from sweeps.sklearn.folds import Fold
 from sweeps.sklearn.launches import Job, Ran, alive, launched
+from sweeps.sklearn.pipelines import (
+    Prepared,
+    fit_params_of,
+    is_piped,
+    last_of,
+    own_of,
+    prepared,
+    whole_of,
+)
 from sweeps.sklearn.settings import refused
 from sweeps.sklearn.training import Rows
 
@@ -49,33 +60,44 @@ class Search:
     """
 
     def __init__(self, owner: Any, X: Any, y: Any, params: Mapping[str, Any]) -> None:
-        self.owner, self.adapter = owner, adapter_of(owner.estimator)
-        if scipy.sparse.issparse(X):
+        self.owner, self.base = owner, clone(owner.estimator)
+        self.last = last_of(self.base)
+        self.adapter, piped = adapter_of(self.last), is_piped(self.base)
+        if scipy.sparse.issparse(X) and not piped:
             raise refused(owner.estimator, "takes dense rows, X.toarray(), not sparse ones")
+        self.candidates = list(ParameterGrid(owner.param_grid))
+        self.own = [own_of(self.base, candidate) for candidate in self.candidates]
         self.scorers, self.refit_metric = owner._get_scorers()
         self.X, self.y = indexable(X, y)
         params = _check_method_params(self.X, params=params)
         self.routed = owner._get_routed_params_for_fit(params)
-        others = sorted({*self.routed.estimator.fit} - {"sample_weight"})
-        if others:
-            raise refused(owner.estimator, f"passes sample_weight to fit, not {', '.join(others)}")
-        self.base = clone(owner.estimator)
-        self.rows = self._table()
+        self.weights = self._weights()
+        whole = None if piped else prepared(self.base, self.X, self.y)
         cv = check_cv(owner.cv, self.y, classifier=is_classifier(owner.estimator))
         self.splits = list(cv.split(self.X, self.y, **self.routed.splitter.split))
-        self.candidates = list(ParameterGrid(owner.param_grid))
+        self.prepared = [
+            whole or prepared(self.base, self.X, self.y, train) for train, _ in self.splits
+        ]
+        self.rows = self._rows(self.prepared[0])
+        if piped:
+            self.rows = self.rows._replace(folded=tuple(made.X for made in self.prepared))
 
-    def _table(self) -> Rows:
-        classifier = is_classifier(self.base)
-        X, y = validate_data(
-            self.base, self.X, self.y, dtype=np.float64, multi_output=True, y_numeric=not classifier
-        )
-        weights = weights_of(self.routed.estimator.fit.get("sample_weight"), len(X))
-        return rows_for(self.base, X, y, weights)
+    def _weights(self) -> Any:
+        """Return the weights of rows that the estimator is fitted with, or say what it is not."""
+        given = fit_params_of(self.base, self.routed.estimator.fit)
+        others = sorted({*given} - {"sample_weight"})
+        if others:
+            raise refused(
+                self.owner.estimator, f"passes sample_weight to fit, not {', '.join(others)}"
+            )
+        return weights_of(given.get("sample_weight"), _num_samples(self.X))
 
-    def estimator(self, candidate: Mapping[str, Any]) -> Any:
-        """Return an estimator with the parameters of a candidate."""
-        return clone(self.base).set_params(**clone(candidate, safe=False))
+    def _rows(self, made: Prepared) -> Rows:
+        return rows_for(self.last, made.X, made.y, self.weights)
+
+    def estimator(self, own: Mapping[str, Any]) -> Any:
+        """Return the last step, or what there is, with the parameters of a candidate."""
+        return clone(self.last).set_params(**clone(own, safe=False))
 
     def jobs(self) -> list[Job]:
         """Return all candidates on all folds, those of a candidate side by side."""
@@ -85,8 +107,8 @@ class Search:
             for k, (train, _) in enumerate(self.splits)
         ]
         made = []
-        for candidate in self.candidates:
-            estimator = self.estimator(candidate)
+        for own in self.own:
+            estimator = self.estimator(own)
             params = estimator.get_params(deep=False)
             made += [Job(*self.adapter.training(estimator, params, fold), fold) for fold in folds]
         return made
@@ -94,7 +116,7 @@ class Search:
     def finish(self, jobs: Sequence[Job]) -> Any:
         """Train the jobs, and set on the owner what GridSearchCV sets."""
         owner, n = self.owner, len(self.splits)
-        out = self._scored(jobs)
+        out = self._scored(self._settled(jobs))
         with warnings.catch_warnings():
             if owner.pruner is not None:  # the scores of the others are missing on purpose
                 warnings.filterwarnings("ignore", "One or more of the", UserWarning)
@@ -110,7 +132,7 @@ class Search:
             owner.best_params_ = results["params"][owner.best_index_]
         if owner.refit:
             began = time.perf_counter()
-            owner.best_estimator_ = self._fitted(owner.best_params_)
+            owner.best_estimator_ = self._fitted(owner.best_index_)
             owner.refit_time_ = time.perf_counter() - began
             if hasattr(owner.best_estimator_, "feature_names_in_"):
                 owner.feature_names_in_ = owner.best_estimator_.feature_names_in_
@@ -121,15 +143,25 @@ class Search:
     def _n_jobs(self) -> int:
         return -1 if self.owner.n_jobs is None else self.owner.n_jobs
 
+    def _settled(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Return the jobs with what has to be found before they are trained."""
+        if self.adapter.settle is None:
+            return jobs
+        estimators = [self.estimator(own) for own in self.own for _ in self.splits]
+        launch = functools.partial(
+            launched, rows=self.rows, splits=self.splits, n_jobs=self._n_jobs()
+        )
+        return self.adapter.settle(jobs, estimators, launch)
+
     def _scored(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         """Return what GridSearchCV notes of each job."""
         chosen = self._survivors(jobs)
         out: list[dict[str, Any]] = [{"fit_time": 0.0, "score_time": 0.0} for _ in jobs]
         some = [jobs[k] for k in chosen]
         where = {"n_jobs": self._n_jobs(), "store": self.owner.store}
-        weights = not self._counts_hits
+        weights = not self._counts_hits(jobs)
         for k, ran in launched(some, self.rows, self.splits, weights=weights, **where):
-            out[chosen[k]] = self._noted(chosen[k], ran)
+            out[chosen[k]] = self._noted(chosen[k], ran, counted=not weights)
         self._fill_failed(out, chosen)
         return out
 
@@ -141,19 +173,20 @@ class Search:
         left = alive(jobs[::n], self.rows, self.splits, self.owner.pruner, self._n_jobs())
         return [k for k in range(len(jobs)) if k // n in left]
 
-    def _noted(self, k: int, ran: Ran) -> dict[str, Any]:
+    def _noted(self, k: int, ran: Ran, counted: bool) -> dict[str, Any]:
         """Return times and scores of a job; no scores if it failed."""
         noted: dict[str, Any] = {"fit_time": ran.seconds, "score_time": 0.0}
         if ran.trial.diverged:
             return noted
         began = time.perf_counter()
-        train, test = self.splits[k % len(self.splits)]
-        if self._counts_hits:
+        candidate, fold = divmod(k, len(self.splits))
+        train, test = self.splits[fold]
+        if counted:
             figures = ran.trial.figures
             noted["test_scores"] = figures["val_accuracy"]
             train_score: Scores = figures["train_accuracy"]
         else:
-            fitted = self._made(self.candidates[k // len(self.splits)], ran)
+            fitted = self._made(candidate, ran, self.prepared[fold])
             noted["test_scores"] = self._score(fitted, test)
             train_score = self._score(fitted, train) if self.owner.return_train_score else None
         noted["score_time"] = time.perf_counter() - began
@@ -161,30 +194,24 @@ class Search:
             noted["train_scores"] = train_score
         return noted
 
-    @property
-    def _counts_hits(self) -> bool:
-        """Whether the score is the accuracy that was counted while it was evaluated anyway."""
+    def _counts_hits(self, jobs: Sequence[Job]) -> bool:
+        """Tell whether the score is the accuracy that was counted while it was evaluated anyway."""
         owner = self.owner
         unweighted = self.rows.weights is None and not self.routed.scorer.score
         simple = is_classifier(self.base) and owner.scoring in (None, "accuracy")
-        weighing = getattr(self.base, "class_weight", None) is not None or any(
-            "class_weight" in candidate for candidate in self.candidates
-        )
-        return (
-            simple
-            and unweighted
-            and self.rows.y.ndim == 1
-            and not (owner.return_train_score and weighing)
-        )
+        weighing = any(job.model.get("class_weight") is not None for job in jobs)
+        # Training rows may count otherwise, or have other features, than what predict sees.
+        others = owner.return_train_score and (weighing or bool(self.rows.folded))
+        tasks = {find_loss(job.model["loss"]).task for job in jobs}
+        return simple and unweighted and "multilabel" not in tasks and not others
 
-    def _made(self, candidate: Mapping[str, Any], ran: Ran) -> Any:
+    def _made(self, candidate: int, ran: Ran, made: Prepared) -> Any:
         """Return a fitted estimator with the weights of a trial."""
-        estimator = self.estimator(candidate)
-        fitted = self.adapter.fill(estimator, ran.problem, ran.trial, ran.job.trial)
+        fitted = self.adapter.fill(self.estimator(self.own[candidate]), ran)
         for name in NAMES:
-            if hasattr(self.base, name):
-                setattr(fitted, name, getattr(self.base, name))
-        return fitted
+            if hasattr(made.last, name):
+                setattr(fitted, name, getattr(made.last, name))
+        return whole_of(self.base, made, fitted)
 
     def _score(self, fitted: Any, rows: np.ndarray) -> Scores:
         params = _check_method_params(self.X, params=self.routed.scorer.score, indices=rows)
@@ -212,15 +239,21 @@ class Search:
             for part in parts:
                 noted.setdefault(part, every)
 
-    def _fitted(self, candidate: Mapping[str, Any]) -> Any:
+    def _fitted(self, candidate: int) -> Any:
         """Return the best estimator, fitted on all rows."""
-        estimator = self.estimator(candidate)
+        params = self.candidates[candidate]
         if self.adapter.refits:
-            return estimator.fit(self.X, self.y, **self.routed.estimator.fit)
-        fold = Fold(self.rows, np.arange(len(self.rows.X)))
-        params = estimator.get_params(deep=False)
-        job = Job(*self.adapter.training(estimator, params, fold), fold)
-        ((_, ran),) = launched([job], self.rows, [], n_jobs=1)
+            whole = clone(self.base).set_params(**clone(params, safe=False))
+            return whole.fit(self.X, self.y, **self.routed.estimator.fit)
+        made = prepared(self.base, self.X, self.y)
+        rows, estimator = self._rows(made), self.estimator(self.own[candidate])
+        fold = Fold(rows, np.arange(len(rows.X)))
+        own = estimator.get_params(deep=False)
+        job = Job(*self.adapter.training(estimator, own, fold), fold)
+        ((_, ran),) = launched([job], rows, [], n_jobs=1)
         if ran.trial.diverged:
-            raise SpecError(f"the best candidate, {candidate}, diverges on all rows together")
-        return self._made(candidate, ran)
+            raise SpecError(
+                f"the best candidate, {params}, diverges on all rows together; lower its learning "
+                "rate, or scale the features"
+            )
+        return self._made(candidate, ran, made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,8 @@ from sweeps.models.parameters import parameters_of
 from sweeps.problems.base import DataProblem
 from sweeps.problems.losses import find_loss
 from sweeps.problems.networks import network_on
-from sweeps.problems.source import Source
+from sweeps.problems.pinned import pinned
+from sweeps.problems.source import Parts, Source
 from sweeps.space.axes import zipped
 
 __all__ = ["Rows", "Trial", "laid_out", "mean_weight", "problem_of", "trained"]
@@ -31,12 +33,32 @@ class Rows(NamedTuple):
     y : (n,) array of int64 or (n, outputs) array of float64
     classes : ndarray or None
     weights : (n,) array of float64 or None
+    folded : tuple of arrays like X
+        Features of all rows by the preprocessing of each fold, where there is some.
     """
 
     X: np.ndarray
     y: np.ndarray
     classes: np.ndarray | None = None
     weights: np.ndarray | None = None
+    folded: tuple[np.ndarray, ...] = ()
+
+    def features(self, fold: int | None) -> np.ndarray:
+        """Return the features of all rows, as a fold has them."""
+        return self.folded[fold or 0] if self.folded else self.X
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedSource(Source):
+    """A table each fold of which has features of its own: ``folded[fold]``, of all rows."""
+
+    folded: tuple[np.ndarray, ...] = field(default=(), compare=False)  # its content tells them
+
+    def parts(self, dtype: Any, *, fold: int = 0, **chosen: Any) -> Parts:
+        """Return the rows of a fold, by its own features."""
+        own = {f.name: getattr(self, f.name) for f in fields(Source)}
+        own |= {"X": self.folded[int(fold)], "content": "told by the whole"}
+        return Source(**own).parts(dtype, fold=fold, **chosen)
 
 
 class Trial(NamedTuple):
@@ -55,26 +77,31 @@ def problem_of(rows: Rows, model: Mapping[str, Any], split: Mapping[str, Any]) -
     rows : Rows
     model : dict
         ``loss`` and, where they are not the defaults, ``hidden``, ``activation``, ``init``,
-        ``class_weight``, ``dtype``, ``preprocess`` and constants of the loss.
+        ``class_weight``, ``dtype``, ``preprocess``, ``fit_intercept`` and constants of the loss.
+        Labels are told to a loss of several labels as one class against the rest.
     split : dict
         Arguments of :func:`sweeps.problems.splits.split_rows`, and its ``seed``.
     """
     given = {"hidden": (), "class_weight": None, "dtype": "float32", "preprocess": None, **model}
     loss, hidden, dtype = given.pop("loss"), given.pop("hidden"), given.pop("dtype")
-    split = dict(split)
-    seed = split.pop("seed", 0)
-    labels = find_loss(loss).task in ("classification", "binary")
-    source = Source(
-        rows.X,
-        rows.y,
-        weights=rows.weights,
-        split=split,
-        seed=seed,
-        preprocess=given.pop("preprocess"),
-        class_weight=given.pop("class_weight"),
-        classes=rows.classes if labels else None,
-    )
-    return network_on(source, hidden, given, name="fit", loss=loss, dtype=dtype)
+    split, intercept = dict(split), given.pop("fit_intercept", True)
+    seed, task, y = split.pop("seed", 0), find_loss(loss).task, rows.y
+    if task == "multilabel" and y.ndim == 1 and rows.classes is not None:
+        y = np.eye(len(rows.classes))[y]
+    told = {
+        "weights": rows.weights,
+        "split": split,
+        "seed": seed,
+        "preprocess": given.pop("preprocess"),
+        "class_weight": given.pop("class_weight"),
+        "classes": rows.classes if task in ("classification", "binary") else None,
+    }
+    source = Source(rows.X, y, **told)
+    if rows.folded:
+        folded = list(rows.folded)
+        source = FoldedSource(folded[0], y, **told, content=folded, folded=rows.folded)
+    made = network_on(source, hidden, given, name="fit", loss=loss, dtype=dtype)
+    return made if intercept else pinned(made)
 
 
 def mean_weight(problem: DataProblem) -> float:

@@ -1,0 +1,131 @@
+"""Pipelines in a compiled search: what goes before the last step is fitted for each fold.
+
+The last step is what is trained compiled, on features that the steps before it make of the table.
+They are fitted once a fold, on its training rows, whatever the candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils.validation import _num_samples, validate_data
+
+from fastopt.errors import SpecError
+from sweeps.problems.preprocessing import REFUSALS, dense
+from sweeps.sklearn.settings import refused
+
+__all__ = ["Prepared", "fit_params_of", "is_piped", "last_of", "own_of", "prepared", "whole_of"]
+
+
+class Prepared(NamedTuple):
+    """Features of all rows, and what made them.
+
+    Parameters
+    ----------
+    before : Pipeline or None
+        The fitted steps before the last one; None if there are none.
+    last : estimator
+        Not fitted, but for what it knows of its columns: ``n_features_in_``, ``feature_names_in_``.
+    X : (n, features) array of float64
+        Those of training rows as the steps made them when they were fitted to them.
+    y : ndarray
+    """
+
+    before: Any
+    last: Any
+    X: np.ndarray
+    y: np.ndarray
+
+
+def is_piped(estimator: Any) -> bool:
+    """Tell whether an estimator is a pipeline; a subclass may mean something else."""
+    return type(estimator) is Pipeline
+
+
+def last_of(estimator: Any) -> Any:
+    """Return the estimator that is trained compiled: a pipeline's last step, or itself."""
+    return estimator.steps[-1][1] if is_piped(estimator) else estimator
+
+
+def own_of(estimator: Any, candidate: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a candidate by the names that the last step has for them."""
+    if not is_piped(estimator):
+        return dict(candidate)
+    start = f"{estimator.steps[-1][0]}__"
+    others = [name for name in candidate if not name.startswith(start)]
+    if others:
+        raise refused(
+            estimator,
+            f"varies parameters of the last step, {start}*, not {', '.join(others)}: the steps "
+            "before it are fitted once a fold. Search once for each of their values",
+        )
+    return {name.removeprefix(start): value for name, value in candidate.items()}
+
+
+def fit_params_of(estimator: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what of the arguments of ``fit`` goes to the last step; the others may have none."""
+    if not is_piped(estimator):
+        return given
+    routed = estimator._check_method_params(method="fit", props=dict(given))
+    for name, _ in estimator.steps[:-1]:
+        passed = {k for k in routed.get(name, {}) if routed[name][k]}
+        if passed:
+            raise refused(
+                estimator, f"passes arguments of fit to the last step, not to the step {name!r}"
+            )
+    return dict(routed[estimator.steps[-1][0]].fit)
+
+
+def prepared(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) -> Prepared:
+    """Return the features of a table, made by steps that are fitted on its training rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X, y : array_like
+    train : ndarray of int, optional
+        All rows by default.
+
+    Raises
+    ------
+    SpecError
+        A step refuses the rows, or makes none that are numbers.
+    """
+    last = clone(last_of(estimator))
+    kind = {"multi_output": True, "y_numeric": not is_classifier(last), "dtype": np.float64}
+    if not is_piped(estimator) or len(estimator.steps) == 1:
+        return Prepared(None, last, *validate_data(last, X, y, **kind))
+    before = clone(estimator)[:-1]
+    rows = np.arange(_num_samples(X)) if train is None else train
+    try:
+        own = before.fit_transform(_safe_indexing(X, rows), _safe_indexing(y, rows))
+        made = before.transform(X)
+    except REFUSALS as error:
+        names = ", ".join(name for name, _ in before.steps)
+        rows_are = "the rows" if train is None else "the training rows of a fold, or the others"
+        raise SpecError(
+            f"the steps before {type(last).__name__} ({names}) refuse {rows_are}: {error!s:.500}"
+        ) from error
+    features, y = validate_data(last, dense(WHAT, made), y, **kind)
+    features = np.array(features)
+    # What is fitted to targets treats its own rows in another way: it leaves each one out.
+    features[rows] = check_array(dense(WHAT, own), dtype=np.float64)
+    return Prepared(before, last, features, y)
+
+
+WHAT = "what the steps before the last make"
+
+
+def whole_of(estimator: Any, made: Prepared, fitted: Any) -> Any:
+    """Return a fitted estimator with the fitted steps before it."""
+    if not is_piped(estimator):
+        return fitted
+    steps = [] if made.before is None else made.before.steps
+    whole = clone(estimator)
+    whole.steps = [*steps, (whole.steps[-1][0], fitted)]
+    return whole
