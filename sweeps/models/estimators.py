@@ -127,11 +127,11 @@ def _network(model: Any) -> Any:
     if network.activation not in ACTIVATIONS:
         raise SpecError(
             f"to_sklearn: scikit-learn has no activation {network.activation!r}, only "
-            f"{', '.join(ACTIVATIONS)}; to_torch() and to_onnx(path) have"
+            f"{', '.join(ACTIVATIONS)}; use to_torch() or to_onnx(path)"
         )
     if link == "sign":
         raise SpecError(
-            f"to_sklearn: MLPClassifier has no {network.loss}; to_torch() and to_onnx(path) do, "
+            f"to_sklearn: MLPClassifier has no {network.loss}; use to_torch() or to_onnx(path), "
             "whose outputs are the margin"
         )
     shape = {
@@ -166,5 +166,7 @@ def _loss_of(link: str) -> dict[str, str]:
     if link != "exp":
         return {}
     if "loss" not in MLPRegressor().get_params():
-        raise SpecError("to_sklearn: an MLPRegressor of positive numbers needs scikit-learn >= 1.7")
+        raise SpecError(
+            "to_sklearn: an MLPRegressor of positive numbers must be of scikit-learn >= 1.7"
+        )
     return {"loss": "poisson"}

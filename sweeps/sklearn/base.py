@@ -38,7 +38,7 @@ def weights_of(given: Any, n: int) -> np.ndarray | None:
     wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(wrong):
         raise ArrayError(
-            f"sample_weight[{wrong[0]}] is {weights[wrong[0]]}; weights are finite numbers >= 0"
+            f"sample_weight[{wrong[0]}] is {weights[wrong[0]]}; weights must be finite numbers >= 0"
         )
     if not weights.any():
         raise ArrayError(

@@ -109,7 +109,8 @@ def prepared(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) ->
         names = ", ".join(name for name, _ in before.steps)
         rows_are = "the rows" if train is None else "the training rows of a fold, or the others"
         raise SpecError(
-            f"the steps before {type(last).__name__} ({names}) refuse {rows_are}: {error!s:.500}"
+            f"the steps before {type(last).__name__} ({names}) refuse {rows_are}: "
+            f"{error!s:.500}. Use steps that take them, or leave those rows out"
         ) from error
     features, y = validate_data(last, dense(WHAT, made), y, **kind)
     features = np.array(features)

@@ -226,7 +226,7 @@ class Search:
             "lower learning rates, or scaled features, would mend that"
         )
         if len(failed) == len(ran) or (failed and self.owner.error_score == "raise"):
-            raise SpecError(told)
+            raise SpecError(f"{told}: give the grid other values")
         if failed:
             warnings.warn(
                 f"{told}. Their score is {self.owner.error_score}", FitFailedWarning, stacklevel=5
