@@ -13,6 +13,7 @@ from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.models.trained import model_of
 from sweeps.running.check import check
 from sweeps.sklearn.settings import TWICE, network_of, trial_of
+from sweeps.sklearn.tables import checked
 from sweeps.sklearn.training import Rows, Trial, mean_weight, problem_of, trained
 
 __all__ = ["SweepEstimator", "keep", "weights_of"]
@@ -85,9 +86,7 @@ class SweepEstimator(BaseEstimator):
         ValueError
             Data or parameters make no sense, or training diverged.
         """
-        X, y = validate_data(
-            self, X, y, dtype=np.float64, multi_output=True, y_numeric=self.task == "regression"
-        )
+        X, y = checked(self, X, y)
         rows = self.rows_of(X, y, weights_of(sample_weight, len(X)))
         params, loss = self.get_params(deep=False), self.loss_of(rows)
         held = {"validation": self.validation_fraction} if self.early_stopping else {}

@@ -137,7 +137,7 @@ class SweepClassifier(ClassifierMixin, SweepEstimator):
         classes, numbers = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise SpecError(
-                f"{type(self).__name__} needs rows of two classes or more, and there is one class: "
+                "a classifier needs rows of two classes or more, and there is one class: "
                 f"{shortened(classes.tolist()[0])}. Add rows of another"
             )
         return Rows(X, numbers.astype(np.int64), classes, weights)

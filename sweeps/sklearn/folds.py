@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import add_dummy_feature
 
+from fastopt.errors import ArrayError
 from sweeps.problems.class_weights import class_weights
 from sweeps.sklearn.training import Rows
 
@@ -63,7 +64,14 @@ class Fold:
 
     def count(self, class_weight: object = None) -> int:
         """Return how many rows count, those of classes without weight left out."""
-        return int(np.count_nonzero(self.weights(class_weight)))
+        n = int(np.count_nonzero(self.weights(class_weight)))
+        if n == 0:
+            where = "there" if self.number is None else f"in fold {self.number}"
+            raise ArrayError(
+                f"no row that is trained on {where} has a weight > 0; give it some, or take other "
+                "folds"
+            )
+        return n
 
     def features(self, constant: float | None = None) -> np.ndarray:
         """Return the features of the training rows; a constant is one more, before the others."""

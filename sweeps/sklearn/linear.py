@@ -45,8 +45,8 @@ CURVATURE = {
 """Loss -> the largest second derivative by an output; that of a smoothed hinge is in its name."""
 
 CORNER = 0.01
-"""Width of the parabola in the corner of a hinge, about its own place. It costs an eighth of this
-for each row that is there, and those are about as many as there are weights."""
+"""Width of the parabola that the corner of a hinge is: a row that lies there costs at most an
+eighth of it more, and about as many rows do as there are weights."""
 
 HINGE = {"margin": 1.0 + CORNER / 2, "smoothing": CORNER}
 

@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_array
-from sklearn.utils.validation import _num_samples, validate_data
+from sklearn.utils.validation import _num_samples
 
 from fastopt.errors import SpecError
 from sweeps.problems.preprocessing import REFUSALS, dense
 from sweeps.sklearn.settings import refused
+from sweeps.sklearn.tables import checked
 
 __all__ = ["Prepared", "fit_params_of", "is_piped", "last_of", "own_of", "prepared", "whole_of"]
 
@@ -97,9 +98,8 @@ def prepared(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) ->
         A step refuses the rows, or makes none that are numbers.
     """
     last = clone(last_of(estimator))
-    kind = {"multi_output": True, "y_numeric": not is_classifier(last), "dtype": np.float64}
     if not is_piped(estimator) or len(estimator.steps) == 1:
-        return Prepared(None, last, *validate_data(last, X, y, **kind))
+        return Prepared(None, last, *checked(last, X, y))
     before = clone(estimator)[:-1]
     rows = np.arange(_num_samples(X)) if train is None else train
     try:
@@ -112,7 +112,7 @@ def prepared(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) ->
             f"the steps before {type(last).__name__} ({names}) refuse {rows_are}: "
             f"{error!s:.500}. Use steps that take them, or leave those rows out"
         ) from error
-    features, y = validate_data(last, dense(WHAT, made), y, **kind)
+    features, y = checked(last, dense(WHAT, made), y)
     features = np.array(features)
     # What is fitted to targets treats its own rows in another way: it leaves each one out.
     features[rows] = check_array(dense(WHAT, own), dtype=np.float64)

@@ -19,9 +19,13 @@ from sweeps.sklearn.linear import LEAST_SCALE, coefficients, epsilon_of, huber
 
 __all__ = ["best_scale", "with_scales"]
 
-MOST_ROUNDS = 30
+MOST_ROUNDS = 20
 CLOSE = 1e-8
 """Relative error of a scale that is not looked at further: it enters the objective squared."""
+
+PERFECT = 1e-7
+"""Share of the largest scale below which a fit is perfect, and its scale means nothing: 0 is best,
+and each round would come a little nearer."""
 
 
 class Root:
@@ -35,7 +39,7 @@ class Root:
     """
 
     def __init__(self, at: float) -> None:
-        self.at, self.low, self.high = at, -math.inf, math.inf
+        self.start, self.at, self.low, self.high = at, at, -math.inf, math.inf
         self.last: tuple[float, float] | None = None
 
     def move(self, value: float) -> None:
@@ -115,7 +119,7 @@ def moved(root: Root, ran: Ran, estimator: Any) -> bool:
     residuals = fold.rows.y[fold.kept, 0] - fold.features() @ weight[:, 0] - bias[0]
     best = best_scale(residuals, fold.weights(), epsilon_of(estimator))
     step = math.log(max(best, LEAST_SCALE)) - root.at
-    if abs(step) <= CLOSE:
+    if abs(step) <= CLOSE or root.at < root.start + math.log(PERFECT):
         return False
     root.move(step)
     return True

@@ -23,8 +23,10 @@ class SweepSearchCV(GridSearchCV):
         :class:`SweepClassifier`, :class:`SweepRegressor`, or one of scikit-learn's in
         :data:`sweeps.sklearn.adapters.ADAPTERS`: ``MLPClassifier``, ``MLPRegressor``,
         ``LogisticRegression``, ``Ridge``, ``Lasso``, ``ElasticNet``, ``PoissonRegressor``,
-        ``SGDClassifier``, ``SGDRegressor``.
+        ``HuberRegressor``, ``LinearSVC``, ``SGDClassifier``, ``SGDRegressor``; or a ``Pipeline``
+        that ends in one of them, whose other steps are fitted on the training rows of each fold.
     param_grid : dict or list of dict
+        Of a ``Pipeline``, parameters of the last step: ``step__name``.
     cv : int, splitter or iterable, optional
     scoring : str, callable, list, tuple or dict, optional
     refit : bool, str or callable
@@ -57,7 +59,7 @@ class SweepSearchCV(GridSearchCV):
     A network of scikit-learn's begins with zero biases, in another order of rows, in float32; and
     any lower training loss is an improvement to ``n_iter_no_change`` (``tol`` is 0). A linear model
     is brought to the minimum of its objective, however it would get there: ``solver``, ``tol``,
-    ``max_iter`` and the learning rates of SGD change nothing.
+    ``max_iter`` and the learning rates of SGD change nothing. The corner of a hinge is rounded.
 
     Examples
     --------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,13 +74,32 @@ class Search:
         self.weights = self._weights()
         whole = None if piped else prepared(self.base, self.X, self.y)
         cv = check_cv(owner.cv, self.y, classifier=is_classifier(owner.estimator))
-        self.splits = list(cv.split(self.X, self.y, **self.routed.splitter.split))
+        self.splits = self._parted(cv.split(self.X, self.y, **self.routed.splitter.split))
         self.prepared = [
             whole or prepared(self.base, self.X, self.y, train) for train, _ in self.splits
         ]
         self.rows = self._rows(self.prepared[0])
         if piped:
             self.rows = self.rows._replace(folded=tuple(made.X for made in self.prepared))
+
+    def _parted(self, splits: Iterable[tuple[Any, Any]]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return folds as numbers of rows; a row stands once in a fold, and so in one part."""
+        every, made = np.arange(_num_samples(self.X)), []
+        for k, (train, test) in enumerate(splits):
+            try:
+                made.append((every[train], every[test]))
+            except IndexError as error:
+                raise SpecError(f"cv, fold {k}: {error}; rows must be below {len(every)}") from None
+            rows, times = np.unique(np.concatenate(made[-1]), return_counts=True)
+            if len(rows) and times.max() > 1:
+                raise refused(
+                    self.owner.estimator,
+                    f"has each row once in a fold; row {rows[times.argmax()]} stands "
+                    f"{times.max()} times in fold {k}, trained on or scored",
+                )
+        if not made:
+            raise SpecError("cv has no folds; give one pair of rows or more")
+        return made
 
     def _weights(self) -> Any:
         """Return the weights of rows that the estimator is fitted with, or say what it is not."""

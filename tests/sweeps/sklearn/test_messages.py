@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
@@ -22,7 +23,8 @@ ERRORS = {"ArrayError", "ArrayTypeError", "SpecError", "Refusal"}
 
 REMEDY = re.compile(
     r"\bmust (be|have)\b|\b([Gg]ive|[Aa]dd|[Uu]se|lower|leave|rename|ask for|take|"
-    r"convert|name|call|result\.\w+\(.*\) (lists|returns|makes)|the column|columns of the result)\b|fallback=True"
+    r"convert|name|call|result\.\w+\(.*\) (lists|returns|makes)|the column|columns of "
+    r"the result)\b|fallback=True"
 )
 
 
@@ -50,6 +52,7 @@ def test_every_message_says_what_is_allowed_or_what_to_do():
 
 
 X, Y = np.random.default_rng(0).normal(size=(12, 4)), np.arange(12) % 2
+ROWS, FRAME = np.arange(12), pd.DataFrame(X, columns=[*"abcd"])
 NET = SweepClassifier((4,), max_iter=1, random_state=0)
 
 
@@ -70,6 +73,36 @@ SAID = {
         lambda: SweepRegressor(loss="hinge").fit(X, Y), ["must be one of squared_error", "'hinge'"],
     ),
     "a solver": (lambda: NET.set_params(solver="adamm").fit(X, Y), ["'adamm'", "adam"]),
+    "text": (
+        lambda: search(X=FRAME.assign(kind="red")),
+        ["row 0, column 'kind': 'red'", "use a Pipeline", "OneHotEncoder"],
+    ),
+    "a date": (
+        lambda: search(X=FRAME.assign(at=pd.Timestamp("2020-01-01"))),
+        ["row 0, column 'at': ", "use a Pipeline"],
+    ),
+    "no label": (
+        lambda: search(y=np.array(["a", None] * 6, object)),
+        ["y, row 1: ", "None", "leave the row"],
+    ),
+    "labels of two sorts": (
+        lambda: search(y=np.array(["a", 1] * 6, object)), ["labels of int and str", "one sort"],
+    ),
+    "a fold without weights": (
+        lambda: SweepSearchCV(NET, {}, cv=[(ROWS[:6], ROWS[6:])]).fit(
+            X, Y, sample_weight=(ROWS > 6) * 1.0
+        ),
+        ["no row that is trained on there", "other folds"],
+    ),
+    "a row in both parts": (
+        lambda: SweepSearchCV(NET, {}, cv=[(ROWS, ROWS[3:])]).fit(X, Y),
+        ["row 3 stands 2 times in fold 0", "fallback=True"],
+    ),
+    "no such row": (
+        lambda: SweepSearchCV(NET, {}, cv=[(ROWS[:5], [99])]).fit(X, Y),
+        ["fold 0", "99", "rows must be below 12"],
+    ),
+    "no folds": (lambda: SweepSearchCV(NET, {}, cv=[]).fit(X, Y), ["no folds", "give one pair"]),
     "sparse": (lambda: search(X=sparse.csr_matrix(X)), ["dense rows, X.toarray()", "fallback="]),
     "a width": (lambda: model().predict(X[:, :2]), ["X has 2 columns", "must have 4"]),
     "a gap": (
