@@ -42,7 +42,7 @@ CURVATURE = {
     "squared_error": 2.0, "logistic": 0.25, "softmax_cross_entropy": 0.5, "huber": 1.0,
     "squared_hinge": 2.0,
 }  # fmt: skip
-"""Loss -> the largest second derivative by an output; that of a smoothed hinge is in its name."""
+"""Loss -> the largest second derivative by an output; a smoothed hinge has its width for it."""
 
 CORNER = 0.01
 """Width of the parabola that the corner of a hinge is: a row that lies there costs at most an
