@@ -152,6 +152,7 @@ def _network(model: Any) -> Any:
     made.n_layers_, made.n_outputs_ = len(network.sizes), len(layers[-1][1])
     made.n_iter_ = made.t_ = 0
     made.loss_curve_, made.best_loss_, made.loss_ = [], np.inf, np.nan
+    made._no_improvement_count = 0  # partial_fit goes on counting
     return made
 
 

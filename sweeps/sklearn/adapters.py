@@ -22,7 +22,7 @@ from sweeps.sklearn.folds import Fold
 from sweeps.sklearn.launches import Job, Ran
 from sweeps.sklearn.linear import LINEAR, fill_linear
 from sweeps.sklearn.scales import with_scales
-from sweeps.sklearn.settings import TWICE, network_of, refused, trial_of
+from sweeps.sklearn.settings import TWICE, Refusal, network_of, refused, trial_of
 from sweeps.sklearn.training import Rows
 
 __all__ = ["ADAPTERS", "Adapter", "adapter_of", "rows_for"]
@@ -56,6 +56,11 @@ class Adapter(NamedTuple):
 
 def adapter_of(estimator: Any) -> Adapter:
     """Return the row of an estimator, or say that there is none."""
+    if estimator is None or isinstance(estimator, str):
+        raise Refusal(
+            f"a compiled search trains the last step of a Pipeline, and {shortened(estimator)} is "
+            "no estimator; give it one at its end"
+        )
     found = ADAPTERS.get(type(estimator))
     if found is None:
         raise refused(estimator, f"trains {', '.join(t.__name__ for t in ADAPTERS)}, not it")

@@ -60,10 +60,13 @@ def own_of(estimator: Any, candidate: Mapping[str, Any]) -> dict[str, Any]:
     start = f"{estimator.steps[-1][0]}__"
     others = [name for name in candidate if not name.startswith(start)]
     if others:
+        known = last_of(estimator).get_params(deep=False)
+        meant = [f"{start}{name}" for name in others if name in known]
+        hint = f" (did you mean {', '.join(meant)}?)" if meant else ""
         raise refused(
             estimator,
-            f"varies parameters of the last step, {start}*, not {', '.join(others)}: the steps "
-            "before it are fitted once a fold. Search once for each of their values",
+            f"varies parameters of the last step, {start}*, not {', '.join(others)}{hint}: the "
+            "steps before it are fitted once a fold. Search once for each of their values",
         )
     return {name.removeprefix(start): value for name, value in candidate.items()}
 
@@ -72,6 +75,12 @@ def fit_params_of(estimator: Any, given: Mapping[str, Any]) -> Mapping[str, Any]
     """Return what of the arguments of ``fit`` goes to the last step; the others may have none."""
     if not is_piped(estimator):
         return given
+    steps = [name for name, _ in estimator.steps]
+    unknown = [name for name in given if "__" in name and name.split("__")[0] not in steps]
+    if unknown:
+        raise SpecError(
+            f"fit has no argument {unknown[0]}: its step must be one of {', '.join(steps)}"
+        )
     routed = estimator._check_method_params(method="fit", props=dict(given))
     for name, _ in estimator.steps[:-1]:
         passed = {k for k in routed.get(name, {}) if routed[name][k]}
@@ -100,6 +109,8 @@ def prepared(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) ->
     last = clone(last_of(estimator))
     if not is_piped(estimator) or len(estimator.steps) == 1:
         return Prepared(None, last, *checked(last, X, y))
+    if y is None:
+        raise SpecError(f"{type(last).__name__} is trained on targets; give y to fit")
     before = clone(estimator)[:-1]
     rows = np.arange(_num_samples(X)) if train is None else train
     try:

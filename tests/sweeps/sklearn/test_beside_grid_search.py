@@ -238,6 +238,7 @@ REFUSED = {
     r"varies parameters of the last step, last__\*, not last: ": (
         mixed(own()), {"last": [own()]}, {},
     ),
+    r"not alpha \(did you mean last__alpha\?\): ": (mixed(own()), {"alpha": [1.0]}, {}),
     "trains SweepClassifier, .*, not it": (mixed(RandomForestClassifier()), {}, {}),
     "passes arguments of fit to the last step, not to the step 'scale'": (
         Pipeline([("scale", StandardScaler()), ("last", own())]), {},
@@ -261,6 +262,19 @@ def test_steps_that_refuse_rows_are_named():
         SpecError, match=r"the steps before LogisticRegression \(before\) refuse .*"
     ):
         SweepSearchCV(estimator, {}, cv=2).fit(table, Y)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "fit", "says"),
+    [
+        (mixed(own()), {"y": Y, "q__sample_weight": WEIGHTS}, "must be one of before, last"),
+        (mixed(own()), {}, "SweepClassifier is trained on targets; give y to fit"),
+        (mixed("passthrough"), {"y": Y}, "'passthrough' is no estimator; give it one"),
+    ],
+)
+def test_what_no_pipeline_can_be_fitted_with_is_refused(estimator, fit, says):
+    with pytest.raises(SpecError, match=says):
+        SweepSearchCV(estimator, {}, cv=2, scoring="accuracy").fit(TABLE, **fit)
 
 
 def test_other_steps_may_vary_by_the_fallback():

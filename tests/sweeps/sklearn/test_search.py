@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge, SGDRegressor
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, ShuffleSplit, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -125,6 +126,8 @@ def test_best_networks_go_on_as_scikit_learn_ones():
     best = SweepSearchCV(net(), GRID, cv=2).fit(X, Y).best_estimator_
     assert best.n_iter_ == 20
     np.testing.assert_allclose(best.predict_proba(X).sum(axis=1), 1.0)
+    before = log_loss(Y, best.predict_proba(X))
+    assert log_loss(Y, best.partial_fit(X, Y).predict_proba(X)) < before
     regressor = SweepSearchCV(
         MLPRegressor(hidden_layer_sizes=(4,), max_iter=30, learning_rate_init=0.05, random_state=0),
         {"alpha": [0.1]}, cv=2,
