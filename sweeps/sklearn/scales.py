@@ -101,7 +101,8 @@ def with_scales(
         active = going
         for i in active:
             fold = made[i].fold
-            made[i] = Job(*huber(estimators[i], {}, fold, math.exp(roots[i].at)), fold)
+            model, trial = huber(estimators[i], {}, fold, math.exp(roots[i].at))
+            made[i] = Job(model, trial, fold)
         if not active:
             break
     return made

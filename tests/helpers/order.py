@@ -30,6 +30,8 @@ LONG = (
     "tests/sweeps/functions/test_callables.py",
     "tests/sweeps/sklearn/test_search.py",
     "tests/sweeps/sklearn/test_linear.py",
+    "tests/sweeps/sklearn/test_objectives.py",
+    "tests/sweeps/sklearn/test_beside_grid_search.py",
     "tests/test_examples.py",
     "tests/sweeps/problems/test_problems.py",
     "tests/sweeps/problems/test_noise.py",

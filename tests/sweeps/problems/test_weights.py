@@ -41,7 +41,14 @@ def swept(problem):
     return found
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+AS_OF_TWO_CLASSES = ("multilabel_squared_hinge", "multilabel_smoothed_hinge")
+EVERY_LOSS = [
+    pytest.param(loss, marks=pytest.mark.soak if loss in AS_OF_TWO_CLASSES else ())
+    for loss in LOSSES
+]
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_a_row_of_weight_k_is_k_rows_and_of_weight_zero_none(loss):
     X, y = rows_for(loss)
     weighted = swept(problem_of(loss, X, y, weights=TIMES))
