@@ -13,7 +13,9 @@ from fastopt.compile import kernel
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD
 from sweeps.models.links import PROBABILITIES, linked
 from sweeps.problems.losses import constants_of, find_loss
-from sweeps.problems.mlp import BLOCK, aux_of, hidden_units, matrix, passes, work_per_row
+from sweeps.problems.matrices import matrix
+from sweeps.problems.mlp import BLOCK, aux_of, work_per_row
+from sweeps.problems.passes import hidden_units, passes
 
 __all__ = ["Layer", "Network"]
 
