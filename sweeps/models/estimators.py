@@ -124,6 +124,11 @@ LINEAR: dict[str, Callable[[Any], Any]] = {
 def _network(model: Any) -> Any:
     """Return an ``MLPClassifier`` or ``MLPRegressor`` with these layers."""
     network, link = model.network, model.network.link
+    if network.layer_norm:
+        raise SpecError(
+            "to_sklearn: scikit-learn has no network with layer_norm=True; to_torch() and "
+            "to_onnx(path) have"
+        )
     if network.activation not in ACTIVATIONS:
         raise SpecError(
             f"to_sklearn: scikit-learn has no activation {network.activation!r}, only "

@@ -9,7 +9,6 @@ without running anything, and every number of it is held against the others befo
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import os
 import re
@@ -32,6 +31,7 @@ from sweeps.models.network import Network
 from sweeps.models.transformers import columns_of
 from sweeps.problems.activations import ACTIVATIONS
 from sweeps.problems.losses import LOSSES, constants_of
+from sweeps.problems.passes import Design, shapes_of
 
 __all__ = ["Parts", "read", "read_several", "refusing", "write", "write_several"]
 
@@ -71,8 +71,8 @@ class About(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     na_values: list[str] = []  # words of the table that stand for missing cells
 
 
-class Record(msgspec.Struct, forbid_unknown_fields=True):
-    """The JSON of a model."""
+class Record(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The JSON of a model; what has a default came later, and is told of models that have it."""
 
     version: int
     fastopt: str
@@ -87,6 +87,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=True):
     target_name: str | None
     kinds: dict[str, str] | None
     about: About
+    layer_norm: bool = False
 
 
 class Records(msgspec.Struct, forbid_unknown_fields=True):
@@ -176,12 +177,12 @@ def _record_of(parts: Parts) -> Record:
         target_name=parts.target_name,
         kinds=None if parts.kinds is None else dict(parts.kinds),
         about=_about(parts.about),
+        layer_norm=network.layer_norm,
     )
 
 
 def _tensors_of(network: Network) -> dict[str, np.ndarray]:
-    arrays = itertools.chain(*network.layers)
-    return {name: np.ascontiguousarray(a) for name, a in zip(_names(network.sizes), arrays)}
+    return {name: np.ascontiguousarray(array) for name, array in network.weights.items()}
 
 
 def _written(path: Path, key: str, text: str, tensors: dict[str, np.ndarray]) -> Path:
@@ -217,11 +218,6 @@ def _flat(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, tuple, 
     """Yield what :func:`fastopt.digest.digest` asks of each tensor."""
     for name, a in tensors.items():
         yield name, CODES[a.dtype.name], a.shape, a.reshape(-1)
-
-
-def _names(sizes: Any) -> list[str]:
-    """Return the names of the weights and biases of layers of these widths."""
-    return [f"layers.{k}.{part}" for k in range(len(sizes) - 1) for part in ("weight", "bias")]
 
 
 def _about(told: Mapping[str, Any]) -> About:
@@ -300,10 +296,15 @@ def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
         raise StateError(f"there are {inputs} columns, and other names of them: {shortened(names)}")
     if record.kinds is not None and [*record.kinds] != names:
         raise StateError(f"what columns hold is told of others: {shortened([*record.kinds])}")
-    theta = np.concatenate([tensors[name].reshape(-1) for name in _names(record.sizes)])
+    theta = np.concatenate([tensors[name].reshape(-1) for name in _shapes(record)])
     facts = tuple(record.sizes), record.activation, record.loss, record.constants
+    network = Network(theta, *facts, record.layer_norm)
     told = record.target_name, record.kinds, msgspec.to_builtins(record.about)
-    return Parts(Network(theta, *facts), classes, columns, names, *told)
+    return Parts(network, classes, columns, names, *told)
+
+
+def _shapes(record: Record) -> dict[str, tuple[int, ...]]:
+    return shapes_of(record.sizes, Design(record.activation, record.layer_norm))
 
 
 def _check_names(record: Record) -> None:
@@ -327,14 +328,15 @@ def _check_tensors(record: Record, tensors: Mapping[str, np.ndarray]) -> None:
     sizes = record.sizes
     if len(sizes) < 2 or min(sizes) < 1:
         raise StateError(f"the layers have the widths {shortened(sizes)}; each is >= 1")
-    names = _names(sizes) if len(tensors) == 2 * (len(sizes) - 1) else []
-    if {*names} != {*tensors}:
+    # A damaged file may tell of more layers than there is room to name.
+    shapes = _shapes(record) if len(sizes) <= 1 + len(tensors) else {}
+    if {*shapes} != {*tensors}:
+        norms = " with layer norms" if record.layer_norm else ""
         raise StateError(
             f"the tensors {shortened(sorted(tensors))} are not those of layers of widths "
-            f"{shortened(sizes)}"
+            f"{shortened(sizes)}{norms}"
         )
-    shapes = itertools.chain(*(((n, m), (m,)) for n, m in itertools.pairwise(sizes)))
-    for name, shape in zip(names, shapes):
+    for name, shape in shapes.items():
         found = tensors[name]
         if (found.shape, found.dtype.name) != (shape, record.dtype):
             raise StateError(

@@ -153,13 +153,12 @@ class Model(Predictor):
     def weights(self) -> dict[str, np.ndarray]:
         """The parameters by name, read-only: ``layers.0.weight``, ``layers.0.bias``, ...
 
+        Gain and shift of layer norms are ``norms.0.weight`` and ``norms.0.bias``, as torch's.
+
         A weight has shape ``(inputs, outputs)``: a layer computes ``X @ weight + bias``, as
         ``coefs_`` and ``intercepts_`` of scikit-learn; torch's ``Linear.weight`` is its transpose.
         """
-        named = {}
-        for k, layer in enumerate(self.network.layers):
-            named[f"layers.{k}.weight"], named[f"layers.{k}.bias"] = layer
-        return named
+        return self.network.weights
 
     @property
     def n_features_in(self) -> int:
@@ -230,7 +229,8 @@ class Model(Predictor):
         Raises
         ------
         SpecError
-            scikit-learn has no such network: an activation, or a loss with hidden layers.
+            scikit-learn has no such network: an activation, layer norm, or a loss with hidden
+            layers.
 
         Examples
         --------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,13 +15,20 @@ from sweeps.models.links import PROBABILITIES, linked
 from sweeps.problems.losses import constants_of, find_loss
 from sweeps.problems.matrices import matrix
 from sweeps.problems.mlp import BLOCK, aux_of, work_per_row
-from sweeps.problems.passes import hidden_units, passes
+from sweeps.problems.passes import Design, hidden_units, passes, shapes_of
 
-__all__ = ["Layer", "Network"]
+__all__ = ["Layer", "Network", "Norm"]
 
 
 class Layer(NamedTuple):
     """Weights ``(inputs, outputs)`` and biases ``(outputs,)`` of a layer: ``X @ weight + bias``."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+class Norm(NamedTuple):
+    """Gain and shift of the layer norm of a hidden layer, ``(outputs,)`` each."""
 
     weight: np.ndarray
     bias: np.ndarray
@@ -50,7 +57,8 @@ class Network:
     Parameters
     ----------
     theta : ndarray, shape (n_params,)
-        Flat ``W_1, b_1, W_2, ...``, in the dtype of the arithmetic.
+        Flat ``W_1, b_1, W_2, ...``, in the dtype of the arithmetic, and behind them gain and shift
+        of each norm.
     sizes : tuple of int
         Widths of the layers, from inputs to outputs.
     activation : str
@@ -59,6 +67,8 @@ class Network:
         What it was trained with, which says what its outputs mean.
     constants : dict of str to float
         Those of the loss.
+    layer_norm : bool
+        Whether hidden layers are normed before their activation.
 
     Examples
     --------
@@ -72,6 +82,7 @@ class Network:
     activation: str
     loss: str
     constants: Mapping[str, float] = field(default_factory=dict)
+    layer_norm: bool = False
 
     @property
     def task(self) -> str:
@@ -93,24 +104,46 @@ class Network:
         return linked(self.link, self.outputs(X))
 
     @property
+    def design(self) -> Design:
+        """What its passes do."""
+        return Design(self.activation, self.layer_norm)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names of the parameters and their shapes, in the order in which they lie in ``theta``."""
+        return shapes_of(self.sizes, self.design)
+
+    @property
+    def weights(self) -> dict[str, np.ndarray]:
+        """The parameters by name: read-only views."""
+        theta, low, named = self.theta.view(), 0, {}
+        theta.flags.writeable = False
+        for name, shape in self.shapes.items():
+            high = low + math.prod(shape)
+            named[name] = theta[low:high].reshape(shape)
+            low = high
+        return named
+
+    @property
     def layers(self) -> list[Layer]:
         """The layers, from inputs to outputs: read-only views of the parameters."""
-        return list(self._layers())
+        return [Layer(*pair) for pair in self._pairs("layers")]
 
-    def _layers(self) -> Iterator[Layer]:
-        theta, low = self.theta.view(), 0
-        theta.flags.writeable = False
-        for n, m in itertools.pairwise(self.sizes):
-            middle, high = low + n * m, low + (n + 1) * m
-            yield Layer(theta[low:middle].reshape(n, m), theta[middle:high])
-            low = high
+    @property
+    def norms(self) -> list[Norm]:
+        """The norms of the hidden layers, if they have any: read-only views of the parameters."""
+        return [Norm(*pair) for pair in self._pairs("norms")]
+
+    def _pairs(self, what: str) -> Iterable[tuple[np.ndarray, ...]]:
+        found = [a for name, a in self.weights.items() if name.startswith(f"{what}.")]
+        return zip(found[::2], found[1::2])
 
     def outputs(self, X: np.ndarray) -> np.ndarray:
         """Return the last layer's outputs ``(n, k)`` of rows ``(n, inputs)`` in the same dtype."""
         out = np.empty((len(X), self.sizes[-1]), self.theta.dtype)
-        work = np.empty(work_per_row(self.sizes, self.activation) * BLOCK, self.theta.dtype)
+        work = np.empty(work_per_row(self.sizes, self.design) * BLOCK, self.theta.dtype)
         aux = aux_of(self.sizes, self.activation, constants_of(self.loss, self.constants))
-        forward, _ = passes(self.activation)
+        forward, _ = passes(self.design)
         with ONE_BLAS_THREAD:
             kernel(passing, forward)(self.theta, X, aux, work, out)
         return out

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from fastopt.checkpoint import replacing
 from fastopt.errors import SpecError
 from sweeps.models.transformers import numeric_of
+from sweeps.problems.layer_norm import EPSILON
 
 __all__ = ["ACTIVATIONS", "write_onnx"]
 
@@ -117,11 +118,19 @@ def _layers(network: Any, graph: Graph, x: str) -> str:
             f"to_onnx: there is no operator of activation {network.activation!r}; use the model "
             "itself, or train with another activation"
         )
-    operator, attributes = ACTIVATIONS[network.activation]
-    for k, (weight, bias) in enumerate(network.layers):
+    named = {name: graph.constant(name, array) for name, array in network.weights.items()}
+    for k in range(len(network.layers)):
         if k:
-            before, x = x, graph.apply(operator, x, **attributes)
-            x = graph.apply("Mul", before, x) if network.activation == "silu" else x
-        product = graph.apply("MatMul", x, graph.constant(f"layers.{k}.weight", weight))
-        x = graph.apply("Add", product, graph.constant(f"layers.{k}.bias", bias))
+            x = _activated(network, graph, x)
+        product = graph.apply("MatMul", x, named[f"layers.{k}.weight"])
+        x = graph.apply("Add", product, named[f"layers.{k}.bias"])
+        if f"norms.{k}.weight" in named:
+            norm = named[f"norms.{k}.weight"], named[f"norms.{k}.bias"]
+            x = graph.apply("LayerNormalization", x, *norm, axis=1, epsilon=EPSILON)
     return x
+
+
+def _activated(network: Any, graph: Graph, x: str) -> str:
+    operator, attributes = ACTIVATIONS[network.activation]
+    made = graph.apply(operator, x, **attributes)
+    return graph.apply("Mul", x, made) if network.activation == "silu" else made

@@ -15,6 +15,7 @@ def headline(model: Any) -> str:
     network = model.network
     shape = "-".join(map(str, network.sizes))
     kind = f"{shape} {network.activation}" if len(network.sizes) > 2 else f"{shape} linear"
+    kind += " with layer norm" if network.layer_norm else ""
     outputs = "" if model.classes is None else f", {len(model.classes)} classes"
     name = model.about.get("problem", "a network")
     return (
@@ -37,6 +38,8 @@ def _layers(model: Any) -> list[tuple[str, str]]:
         shape = f"{weight.shape[0]} -> {weight.shape[1]}"
         function = network.link if k == last else network.activation
         size = weight.size + bias.size
+        if k < last and network.layer_norm:
+            size, function = size + 2 * bias.size, f"norm, {function}"
         rows.append((f"layers.{k}", f"{shape:<10}  {size:,} parameters  {function}"))
     return rows
 

@@ -11,7 +11,9 @@ from torch import nn
 
 from fastopt.errors import SpecError
 from sweeps.models.columns import Columns
+from sweeps.models.network import Layer, Norm
 from sweeps.models.transformers import numeric_of
+from sweeps.problems.layer_norm import EPSILON
 
 __all__ = ["ACTIVATIONS", "Preprocess", "sequential"]
 
@@ -91,12 +93,26 @@ def sequential(model: Any) -> nn.Sequential:
             f"to_torch: there is no module of activation {network.activation!r}; use the model "
             "itself, or train with another activation"
         )
-    for k, (weight, bias) in enumerate(network.layers):
-        if k:
-            steps.append(ACTIVATIONS[network.activation]())
-        layer = nn.utils.skip_init(nn.Linear, *weight.shape, dtype=dtype)  # draws nothing
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(weight.T.copy()))
-            layer.bias.copy_(torch.from_numpy(bias.copy()))
-        steps.append(layer)
-    return nn.Sequential(*steps)
+    *hidden, last = network.layers
+    for k, layer in enumerate(hidden):
+        steps.append(_linear(layer, dtype))
+        if network.layer_norm:
+            steps.append(_norm(network.norms[k], dtype))
+        steps.append(ACTIVATIONS[network.activation]())
+    return nn.Sequential(*steps, _linear(last, dtype))
+
+
+def _linear(layer: Layer, dtype: torch.dtype) -> nn.Module:
+    made = nn.utils.skip_init(nn.Linear, *layer.weight.shape, dtype=dtype)  # draws nothing
+    return _filled(made, layer.weight.T, layer.bias)
+
+
+def _norm(norm: Norm, dtype: torch.dtype) -> nn.Module:
+    return _filled(nn.LayerNorm(norm.weight.size, EPSILON, dtype=dtype), *norm)
+
+
+def _filled(module: Any, weight: np.ndarray, bias: np.ndarray) -> nn.Module:
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(weight.copy()))
+        module.bias.copy_(torch.from_numpy(bias.copy()))
+    return module

@@ -21,6 +21,7 @@ from sweeps.models.parameters import run_again
 from sweeps.models.refit import refitted
 from sweeps.problems.base import DataProblem
 from sweeps.problems.losses import LOSSES
+from sweeps.problems.networks import LAYERS
 from sweeps.space.categories import uncategorised
 
 __all__ = ["best_model", "best_models", "model_of"]
@@ -59,7 +60,8 @@ def model_of(
     sizes, loss = tuple(problem.aux[0].tolist()), options["loss"]
     constants = dict(zip(LOSSES[loss].constants, problem.aux[2].tolist()))
     flat = np.array(theta, problem.dtype)
-    network = Network(flat, sizes, options["activation"], loss, constants)
+    layers = {name: options[name] for name in LAYERS}
+    network = Network(flat, sizes, options["activation"], loss, constants, **layers)
     before = problem.preprocess
     if before is None and problem.mean is not None and problem.scale is not None:
         before = scaling_of(problem.mean, problem.scale)

@@ -53,6 +53,7 @@ def mlp(
     hidden: Sequence[int] = (32,),
     activation: str = "relu",
     init: str = "glorot_uniform",
+    layer_norm: bool = False,
     dropout: float = 0.0,
     input_noise: float = 0.0,
     loss: str | None = None,
@@ -93,6 +94,9 @@ def mlp(
         Of the hidden layers: a name in :data:`sweeps.problems.activations.ACTIVATIONS`.
     init : str
         How weights are drawn: a name in :data:`sweeps.problems.initialisations.INITIALISATIONS`.
+    layer_norm : bool
+        Whether hidden layers are normed before their activation, with a learned gain and shift for
+        each unit, as in ``torch.nn.LayerNorm``.
     dropout : float
         Share of the hidden units that each row of a minibatch goes without, from 0 to less than 1.
         The others count for 1 / (1 - dropout), as in ``torch.nn.Dropout``; evaluations use all.
@@ -114,14 +118,14 @@ def mlp(
     dtype : {"float32", "float64"}
         Of data, parameters and arithmetic.
     theta0 : array_like, optional
-        Initial parameters ``W_1, b_1, W_2, ...`` flat; by default drawn from the trial's seed
-        (Glorot uniform weights, zero biases).
+        Initial parameters ``W_1, b_1, W_2, ...`` flat, behind them gain and shift of each norm; by
+        default drawn from the trial's seed (Glorot uniform weights, zero biases).
     name : str
         What the problem is called in tables and messages.
     **constants
         Of the loss: ``label_smoothing``, ``delta``, ``quantile``, ... Each is an axis of sweeps,
-        too, as are ``hidden``, ``activation``, ``init``, ``dropout``, ``input_noise``,
-        ``n_train`` and ``label_noise``.
+        too, as are ``hidden``, ``activation``, ``init``, ``layer_norm``, ``dropout``,
+        ``input_noise``, ``n_train`` and ``label_noise``.
 
     Returns
     -------
@@ -165,8 +169,8 @@ def mlp(
         class_weight=class_weight,
         classes=classes,
     )
-    noises = {"dropout": dropout, "input_noise": input_noise}
-    model = {"activation": activation, "init": init, **noises, **constants}
+    more = {"layer_norm": layer_norm, "dropout": dropout, "input_noise": input_noise}
+    model = {"activation": activation, "init": init, **more, **constants}
     settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0}
     return network_on(source, hidden, model, metrics, **settings)
 

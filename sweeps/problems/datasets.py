@@ -89,6 +89,7 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
         *,
         hidden: Sequence[int] = (32,),
         activation: str = "relu",
+        layer_norm: bool = False,
         dropout: float = 0.0,
         input_noise: float = 0.0,
         loss: str | None = None,
@@ -108,15 +109,17 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
         )
         chosen = loss or usual_loss(parts.y)
         network = Network(name, chosen, load, made_by, classes, parts.X.dtype, theta0)
-        noises: dict[str, Any] = {"dropout": dropout, "input_noise": input_noise}
-        return network.on(parts, model_axes(chosen, hidden, activation, **noises) | axes)
+        more: dict[str, Any] = {"dropout": dropout, "input_noise": input_noise}
+        more["layer_norm"] = layer_norm
+        return network.on(parts, model_axes(chosen, hidden, activation, **more) | axes)
 
     build.__name__ = build.__qualname__ = name
     build.__doc__ = f"""{summary}
 
     Parameters
     ----------
-    hidden, activation, dropout, input_noise, loss, validation, folds, standardize, dtype, theta0
+    hidden, activation, layer_norm, dropout, input_noise, loss, validation, folds, standardize, \
+    dtype, theta0
         As for :func:`sweeps.problems.mlp`; ``hidden=()`` is a linear model.
     test_size : float
         Share of the rows kept for testing, stratified by label; 0 for none.

@@ -1,4 +1,4 @@
-r"""Initial parameters of networks: random weights, biases that are zero.
+r"""Initial parameters of networks: random weights, biases that are zero, norms that do nothing.
 
 Weights of a layer of ``n`` inputs and ``m`` outputs are ``gain`` times numbers of standard
 deviation :math:`\sqrt{2/(n+m)}` (Glorot), :math:`\sqrt{2/n}` (He) or :math:`\sqrt{1/n}` (LeCun),
@@ -105,7 +105,9 @@ def orthonormalise(a):
 
 
 @functools.lru_cache(maxsize=64)
-def initialisation(name: str = "glorot_uniform", gain: float = 1.0) -> Callable:
+def initialisation(
+    name: str = "glorot_uniform", gain: float = 1.0, layer_norm: bool = False
+) -> Callable:
     """Return ``init(theta, aux, seed)`` of networks, which writes their initial parameters.
 
     Parameters
@@ -114,6 +116,8 @@ def initialisation(name: str = "glorot_uniform", gain: float = 1.0) -> Callable:
         A row of :data:`INITIALISATIONS`.
     gain : float
         What the weights are multiplied by, > 0.
+    layer_norm : bool
+        Whether hidden layers have norms, whose gains are 1.
 
     Raises
     ------
@@ -147,6 +151,11 @@ def initialisation(name: str = "glorot_uniform", gain: float = 1.0) -> Callable:
             n, m = sizes[layer], sizes[layer + 1]
             fill(theta[offset : offset + n * m], n, m, times, seed, offset)
             offset += (n + 1) * m
+        if layer_norm:
+            for layer in range(1, sizes.size - 1):
+                for j in range(offset, offset + sizes[layer]):
+                    theta[j] = 1
+                offset += 2 * sizes[layer]
 
     return init
 

@@ -2,7 +2,9 @@ r"""Multi-layer perceptrons of any depth, and the linear models that are MLPs of
 
 Layer l maps :math:`A_{l-1}` of shape (rows, n_{l-1}) to :math:`A_l = \phi(A_{l-1} W_l + b_l)`; the
 last layer is linear and its loss brings its own link. Parameters lie flat in ``theta`` as
-``W_1, b_1, W_2, b_2, ...``, each ``W_l`` of shape ``(n_{l-1}, n_l)`` in C order.
+``W_1, b_1, W_2, b_2, ...``, each ``W_l`` of shape ``(n_{l-1}, n_l)`` in C order. With layer norm
+:math:`\phi` is of the norm of that (:mod:`sweeps.problems.layer_norm`), and gain and shift of each
+hidden layer, ``g_1, s_1, g_2, ...``, lie behind all ``b_l``.
 
 ``aux = (sizes, activation, constants)``: layer widths from input to output, the code of the hidden
 activation in :data:`sweeps.problems.activations.ACTIVATIONS`, and the constants of the loss,
@@ -10,8 +12,8 @@ behind which those of networks that draw have dropout and the noise of inputs: s
 :mod:`sweeps.problems.noise`.
 
 Scratch ``work`` of a minibatch holds the outputs of all layers, an error signal, what is kept of
-the hidden layers for their slopes, the masks of dropout, the noisy inputs, each of them for all
-rows and where there is such a thing; at its end lie transposed weights.
+the hidden layers for their slopes, what is kept of norms, the masks of dropout, the noisy inputs,
+each of them for all rows and where there is such a thing; at its end lie transposed weights.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from sweeps.problems.losses import LINKS, LOSSES, find_loss
 from sweeps.problems.matrices import matrix, scale
 from sweeps.problems.metrics import measure_of, measuring
 from sweeps.problems.noise import add_noise, draw_masks, whole_blocks
-from sweeps.problems.passes import hidden_units, outputs_and_error, passes
+from sweeps.problems.passes import PLAIN, Design, hidden_units, passes, places_of
 from sweeps.problems.rows import (
     but_last_column,
     labels_of,
@@ -48,8 +50,8 @@ BLOCK = 256
 MOST_PARAMETERS = 1 << 45
 
 
-def n_parameters(sizes: tuple[int, ...]) -> int:
-    """Count weights and biases of layers of these widths.
+def n_parameters(sizes: tuple[int, ...], design: Design = PLAIN) -> int:
+    """Count weights and biases of layers of these widths, and what else the design learns.
 
     Raises
     ------
@@ -58,10 +60,11 @@ def n_parameters(sizes: tuple[int, ...]) -> int:
 
     Examples
     --------
-    >>> n_parameters((64, 32, 10))
-    2410
+    >>> n_parameters((64, 32, 10)), n_parameters((64, 32, 10), Design(layer_norm=True))
+    (2410, 2474)
     """
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
+    count += 2 * sum(sizes[1:-1]) * design.layer_norm
     if count >= MOST_PARAMETERS:
         raise SpecError(
             f"hidden: layers of widths {shortened(sizes)} have more than {MOST_PARAMETERS:,} "
@@ -70,23 +73,19 @@ def n_parameters(sizes: tuple[int, ...]) -> int:
     return count
 
 
-def work_per_row(
-    sizes: tuple[int, ...], activation: str = "relu", drops: bool = False, noisy: bool = False
-) -> int:
+def work_per_row(sizes: tuple[int, ...], design: Design = PLAIN, noisy: bool = False) -> int:
     """Scratch numbers a row needs: every layer's output, one error signal, transposed weights.
 
     The weights, those of the largest layer but the first, are a share of each of ``BLOCK`` rows.
     Activations whose slopes need their inputs keep those as well; dropout keeps outputs and masks.
 
-    >>> work_per_row((64, 32, 10)), work_per_row((64, 32, 10), "gelu")
+    >>> work_per_row((64, 32, 10)), work_per_row((64, 32, 10), Design("gelu"))
     (76, 108)
     """
     turned = max((n * m for n, m in itertools.pairwise(sizes[1:])), default=0)
-    keeps_inputs = find_activation(activation).keeps_inputs
-    hidden = sum(sizes[1:-1])
-    kept = hidden if keeps_inputs or drops else 0
-    drawn = (whole_blocks(hidden) if drops else 0) + (whole_blocks(sizes[0]) if noisy else 0)
-    return sum(sizes[1:]) + max(sizes[1:]) + kept + drawn + -(-turned // BLOCK)
+    masks = whole_blocks(sum(sizes[1:-1])) if design.drops else 0
+    kept = design.per_row(sizes[1:-1]) + masks + (whole_blocks(sizes[0]) if noisy else 0)
+    return sum(sizes[1:]) + max(sizes[1:]) + kept + -(-turned // BLOCK)
 
 
 class Functions(NamedTuple):
@@ -102,12 +101,11 @@ def functions(
     loss: str,
     weighted: bool = False,
     metrics: Iterable[Any] = (),
-    activation: str = "relu",
+    design: Design = PLAIN,
     constants: np.ndarray | None = None,
-    drops: bool = False,
     noisy: bool = False,
 ) -> Functions:
-    """Return the functions of networks with this loss and activation, whatever their layers.
+    """Return the functions of networks with this loss and design, whatever their widths.
 
     Parameters
     ----------
@@ -118,13 +116,13 @@ def functions(
     metrics : iterable of str and callable
         Rows of :data:`sweeps.problems.metrics.METRICS`, and plain functions of the user's,
         ``f(outputs, y, weights) -> number``.
-    activation : str
-        A row of :data:`sweeps.problems.activations.ACTIVATIONS`.
+    design : Design
+        What the passes do: see :class:`sweeps.problems.passes.Design`.
     constants : ndarray, optional
         Those of the loss, if the functions need be right for no others: a loss whose constants are
         zero may be a simpler one.
-    drops, noisy : bool
-        Whether there is dropout, and noise of inputs; their sizes stand in ``aux``.
+    noisy : bool
+        Whether there is noise of inputs; its size, and that of dropout, stand in ``aux``.
 
     Returns
     -------
@@ -149,12 +147,12 @@ def functions(
     row = find_loss(loss)
     simpler = row.at_zero is not None and constants is not None and not np.any(constants)
     measures = tuple(measure_of(metric, loss) for metric in metrics)
-    find_activation(activation)
+    find_activation(design.activation)
     kind = loss, bool(simpler), bool(weighted)
-    plain = _functions(*kind, measures, activation)
-    if not drops and not noisy:
+    plain = _functions(*kind, measures, design._replace(drops=False))
+    if not design.drops and not noisy:
         return plain
-    drawn = drawing(*kind, activation, bool(drops), bool(noisy))
+    drawn = drawing(*kind, design, bool(noisy))
     return plain._replace(loss_and_grad=drawn, draws=True)
 
 
@@ -186,10 +184,10 @@ def loss_function(loss: str, simpler: bool) -> Any:
 
 @functools.lru_cache(maxsize=128)  # metrics may be functions of the user's
 def _functions(
-    loss: str, simpler: bool, weighted: bool, measures: tuple[Callable, ...], activation: str
+    loss: str, simpler: bool, weighted: bool, measures: tuple[Callable, ...], design: Design
 ) -> Functions:
     output_loss, right = loss_function(loss, simpler), LOSSES[loss].hits
-    forward, backward = passes(activation)
+    forward, backward = passes(design)
     loss_and_grad = descending(loss, simpler, weighted, forward, backward)
     weights_of = last_column if weighted else no_weights
 
@@ -215,22 +213,19 @@ def _functions(
 
 
 @functools.cache
-def drawing(
-    loss: str, simpler: bool, weighted: bool, activation: str, drops: bool, noisy: bool
-) -> Callable:
+def drawing(loss: str, simpler: bool, weighted: bool, design: Design, noisy: bool) -> Callable:
     """Return a ``loss_and_grad`` that draws masks and noise before it does what others do."""
-    loss_and_grad = descending(loss, simpler, weighted, *passes(activation, drops))
-    copies = drops + (drops or find_activation(activation).keeps_inputs)
+    loss_and_grad = descending(loss, simpler, weighted, *passes(design))
+    places, drops = places_of(design), design.drops
 
     @jitable
     def drawn(theta, X, y, aux, grad, work, seed, step):
         sizes, inputs = aux[0], X
         rows, n = X.shape
-        hidden = rows * hidden_units(sizes)
-        low = rows * outputs_and_error(sizes) + copies * hidden
+        low = places(sizes, rows).masks
         if drops:
-            high = low - hidden + whole_blocks(hidden)
-            draw_masks(work[low - hidden : high], aux[2][-2], seed, step)
+            high = low + whole_blocks(rows * hidden_units(sizes))
+            draw_masks(work[low:high], aux[2][-2], seed, step)
             low = high
         if noisy:
             add_noise(work[low : low + whole_blocks(rows * n)], X, aux[2][-1], seed, step)

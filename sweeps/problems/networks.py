@@ -19,11 +19,12 @@ from sweeps.problems.initialisations import initialisation
 from sweeps.problems.losses import check_targets, constants_of, find_loss
 from sweeps.problems.metrics import names_of
 from sweeps.problems.noise import noises_of
+from sweeps.problems.passes import Design
 from sweeps.problems.pinned import pinned
 from sweeps.problems.source import Parts, Source
 from sweeps.problems.summed import summed
 
-__all__ = ["DATA_AXES", "Network", "as_widths"]
+__all__ = ["DATA_AXES", "LAYERS", "Network", "as_widths"]
 
 DATA_AXES = ("fold", "n_train", "label_noise", "split_seed")
 """Axes of a problem that choose its rows; the others choose its model."""
@@ -85,21 +86,22 @@ class Network(Shippable):
         sizes = (parts.X.shape[1], *axes["hidden"], outputs)
         noises = noises_of(axes)
         drops, noisy = (noises > 0.0).tolist()
-        given = loss, self.weighted, self.metrics, activation, constants
-        compiled = net.functions(*given, drops, noisy)
+        design = Design(activation, **layers_of(axes), drops=drops)
+        compiled = net.functions(loss, self.weighted, self.metrics, design, constants, noisy)
+        n_params = net.n_parameters(sizes, design)  # refuses what no int64 can count
         rows = {name: getattr(parts, name) for name in Parts._fields}
-        told = {"loss": loss, "activation": activation, "init": axes["init"]}
+        told = {"loss": loss, "activation": activation, "init": axes["init"], **layers_of(axes)}
         return DataProblem(
             name=self.name,
             **compiled._asdict(),
-            init=initialisation(axes["init"]),
+            init=initialisation(axes["init"], layer_norm=design.layer_norm),
             **rows,
-            n_params=net.n_parameters(sizes),  # refuses what no int64 can count
+            n_params=n_params,
             aux=net.aux_of(sizes, activation, np.append(constants, noises[: 2 * compiled.draws])),
-            work_per_row=net.work_per_row(sizes, activation, drops, noisy),
+            work_per_row=net.work_per_row(sizes, design, noisy),
             work_rows=net.BLOCK,
             flops_per_row=6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
-            theta0=initial(self.theta0, net.n_parameters(sizes), parts.X.dtype),
+            theta0=initial(self.theta0, n_params, parts.X.dtype),
             options={**told, "weighted": self.weighted},
             hidden=axes["hidden"],
             metrics=names_of(self.metrics, loss),
@@ -185,7 +187,8 @@ def network_on(
     hidden
         As for :func:`sweeps.problems.mlp`.
     model : dict
-        ``activation``, ``init``, ``dropout``, ``input_noise`` and constants of the loss, by name.
+        ``activation``, ``init``, ``layer_norm``, ``dropout``, ``input_noise`` and constants of the
+        loss, by name.
     metrics : str, callable or sequence of them
         As for :func:`sweeps.problems.mlp`.
     **settings
@@ -209,6 +212,7 @@ def model_axes(
     hidden: Any,
     activation: str = "relu",
     init: str = "glorot_uniform",
+    layer_norm: bool = False,
     dropout: float = 0.0,
     input_noise: float = 0.0,
     **constants: Any,
@@ -217,11 +221,40 @@ def model_axes(
 
     >>> axes = model_axes("huber", (8,), delta=2.0)
     >>> list(axes), axes["delta"]
-    (['hidden', 'activation', 'init', 'dropout', 'input_noise', 'delta'], 2.0)
+    (['hidden', 'activation', 'init', 'layer_norm', 'dropout', 'input_noise', 'delta'], 2.0)
     """
     given = dict(zip(find_loss(loss).constants, constants_of(loss, constants).tolist()))
-    noises = {"dropout": dropout, "input_noise": input_noise}
-    return {"hidden": as_widths(hidden), "activation": activation, "init": init, **noises, **given}
+    more = {"layer_norm": layer_norm, "dropout": dropout, "input_noise": input_noise}
+    return {"hidden": as_widths(hidden), "activation": activation, "init": init, **more, **given}
+
+
+LAYERS = ("layer_norm",)
+"""Axes that say what hidden layers have."""
+
+
+def layers_of(axes: Mapping[str, Any]) -> dict[str, bool]:
+    """Return what hidden layers have beside their activation, checked.
+
+    Raises
+    ------
+    SpecError
+        A value is neither yes nor no, or there are no layers that could have it.
+
+    Examples
+    --------
+    >>> layers_of({"hidden": (8,), "layer_norm": True})
+    {'layer_norm': True}
+    """
+    for name in LAYERS:
+        value = axes[name]
+        if not isinstance(value, bool | int | float | np.number) or value not in (0, 1):
+            raise SpecError(f"{name} must be True or False; got {shortened(value)}")
+    if axes["layer_norm"] and not axes["hidden"]:
+        raise SpecError(
+            "layer_norm=True norms hidden layers, and hidden=() has none; leave it out, or give "
+            "the network hidden layers"
+        )
+    return {name: bool(axes[name]) for name in LAYERS}
 
 
 def _same(source: Source) -> Source:

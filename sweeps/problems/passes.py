@@ -6,12 +6,15 @@ Where everything lies in the parameters and in the scratch says :mod:`sweeps.pro
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from fastopt.compile import jitable
-from sweeps.problems.activations import layers_of
+from sweeps.problems.activations import find_activation, layers_of
+from sweeps.problems.layer_norm import backpropagate_norm, normalise
 from sweeps.problems.matrices import (
     add_bias,
     copy_matrix,
@@ -22,7 +25,7 @@ from sweeps.problems.matrices import (
 )
 from sweeps.problems.small_matmul import product
 
-__all__ = ["hidden_units", "outputs_and_error", "passes"]
+__all__ = ["PLAIN", "Design", "hidden_units", "passes", "places_of", "shapes_of"]
 
 # Multiplications of a product up to which ours beat BLAS.
 SMALL = 1 << 20
@@ -47,28 +50,143 @@ def outputs_and_error(sizes):
     return total + widest
 
 
-@functools.cache
-def passes(activation: str, drops: bool = False) -> tuple[Callable, Callable]:
-    """Return the two passes through networks of this activation; with dropout if it ``drops``.
+class Design(NamedTuple):
+    """What passes are compiled for.
 
-    Its masks, of all hidden layers, lie behind what is kept of those.
+    Parameters
+    ----------
+    activation : str
+        Of the hidden layers: a name in :data:`sweeps.problems.activations.ACTIVATIONS`.
+    layer_norm : bool
+        Whether hidden layers are normed before their activation.
+    drops : bool
+        Whether masks of dropout lie in the scratch.
     """
-    return forwards(activation, drops), backwards(activation, drops)
+
+    activation: str = "relu"
+    layer_norm: bool = False
+    drops: bool = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a copy of each hidden layer is kept for its slope, beside its output."""
+        return find_activation(self.activation).keeps_inputs or self.drops
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether outputs are all that is kept of hidden layers."""
+        return not (self.keeps or self.layer_norm)
+
+    def per_row(self, hidden: Sequence[int]) -> int:
+        """Count the scratch numbers that a row needs beside outputs and errors, but for masks."""
+        return (self.keeps + self.layer_norm) * sum(hidden) + self.layer_norm * len(hidden)
 
 
-def forwards(activation: str, drops: bool) -> Callable:
+PLAIN = Design()
+"""Hidden layers of ReLUs, and nothing else."""
+
+
+class Places(NamedTuple):
+    """Where that begins in the scratch which is kept of hidden layers, one after the other."""
+
+    kept: int  # inputs or outputs of the activations
+    normal: int  # rows that are normed, without gain and shift
+    inverse: int  # 1 / their deviations
+    masks: int
+
+
+def shapes_of(sizes: Sequence[int], design: Design) -> dict[str, tuple[int, ...]]:
+    """Return the names of parameters and their shapes, in the order in which they lie in ``theta``.
+
+    >>> list(shapes_of((4, 8, 3), PLAIN).items())[:2]
+    [('layers.0.weight', (4, 8)), ('layers.0.bias', (8,))]
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k, (n, m) in enumerate(itertools.pairwise(sizes)):
+        shapes |= {f"layers.{k}.weight": (n, m), f"layers.{k}.bias": (m,)}
+    for k, m in enumerate(sizes[1:-1] if design.layer_norm else ()):
+        shapes |= {f"norms.{k}.weight": (m,), f"norms.{k}.bias": (m,)}
+    return shapes
+
+
+@functools.cache
+def places_of(design: Design) -> Callable:
+    """Return ``places(sizes, rows)`` of a network that is not plain."""
+    keeps, layer_norm = int(design.keeps), int(design.layer_norm)
+
+    @jitable
+    def places(sizes, rows):
+        hidden = rows * hidden_units(sizes)
+        kept = rows * outputs_and_error(sizes)
+        normal = kept + keeps * hidden
+        inverse = normal + layer_norm * hidden
+        return Places(kept, normal, inverse, inverse + layer_norm * rows * (sizes.size - 2))
+
+    return places
+
+
+@functools.cache
+def passes(design: Design) -> tuple[Callable, Callable]:
+    """Return the two passes through networks of this design, forwards and backwards."""
+    return forwards(design), backwards(design)
+
+
+@functools.cache
+def hidden_passes(design: Design) -> tuple[Callable, Callable]:
+    """Return what is done to the products of a hidden layer, and what undoes it to errors.
+
+    Both take the number of the layer among the hidden ones, and of the units before it.
+    """
+    activate, backpropagate, keeps_inputs = layers_of(design.activation)
+    layer_norm, keeps, drops = design.layer_norm, design.keeps, design.drops
+
+    @jitable
+    def finish(z, theta, norms, k, before, places, work):
+        rows, m = z.shape
+        if layer_norm:
+            gain = norms + 2 * before
+            normal = matrix(work, places.normal + rows * before, rows, m)
+            inverse = work[places.inverse + rows * k : places.inverse + rows * (k + 1)]
+            normalise(z, normal, inverse, theta[gain : gain + m], theta[gain + m : gain + 2 * m])
+        if keeps_inputs:
+            copy_matrix(matrix(work, places.kept + rows * before, rows, m), z)
+        activate(z)
+        if keeps and not keeps_inputs:
+            copy_matrix(matrix(work, places.kept + rows * before, rows, m), z)
+        if drops:
+            multiply(z, matrix(work, places.masks + rows * before, rows, m))
+
+    @jitable
+    def undo(outputs, error, theta, grad, norms, k, before, places, work):
+        """Turn ``outputs`` into the error of the products, of that of the outputs."""
+        rows, m = outputs.shape
+        if keeps:
+            copy_matrix(outputs, matrix(work, places.kept + rows * before, rows, m))
+        if drops:
+            multiply(error, matrix(work, places.masks + rows * before, rows, m))
+        backpropagate(outputs, error)
+        if layer_norm:
+            low, high = norms + 2 * before, norms + 2 * (before + m)
+            normal = matrix(work, places.normal + rows * before, rows, m)
+            inverse = work[places.inverse + rows * k : places.inverse + rows * (k + 1)]
+            gain, slopes = theta[low : low + m], grad[low:high]
+            backpropagate_norm(outputs, normal, inverse, gain, slopes[:m], slopes[m:])
+
+    return finish, undo
+
+
+def forwards(design: Design) -> Callable:
     """Return the pass from inputs to outputs."""
-    activate, _, keeps_inputs = layers_of(activation)
-    keeps = keeps_inputs or drops
+    activate, plain = layers_of(design.activation)[0], design.is_plain
+    finish, places, layer_norm = hidden_passes(design)[0], places_of(design), design.layer_norm
 
     @jitable
     def forward(theta, X, aux, work):
         """Run all layers on the rows ``X``; outputs stay in ``work``, one layer after the other."""
         sizes = aux[0]
         rows = X.shape[0]
-        weights, here, kept = 0, 0, 0
-        if keeps:
-            kept = rows * outputs_and_error(sizes)
+        weights, here = 0, 0
+        norms = theta.size - 2 * hidden_units(sizes) if layer_norm else theta.size
         inputs = X
         for layer in range(sizes.size - 1):
             n, m = sizes[layer], sizes[layer + 1]
@@ -80,15 +198,11 @@ def forwards(activation: str, drops: bool) -> Callable:
                 np.dot(inputs, w, z)
                 add_bias(z, bias)
             if layer < sizes.size - 2:
-                if keeps_inputs:
-                    copy_matrix(matrix(work, kept, rows, m), z)
-                activate(z)
-                if drops:
-                    if not keeps_inputs:
-                        copy_matrix(matrix(work, kept, rows, m), z)
-                    multiply(z, matrix(work, kept + rows * hidden_units(sizes), rows, m))
-                if keeps:
-                    kept += rows * m
+                if plain:
+                    activate(z)
+                else:
+                    before = here // rows
+                    finish(z, theta, norms, layer, before, places(sizes, rows), work)
             inputs = z
             weights += (n + 1) * m
             here += rows * m
@@ -96,10 +210,11 @@ def forwards(activation: str, drops: bool) -> Callable:
     return forward
 
 
-def backwards(activation: str, drops: bool) -> Callable:
+def backwards(design: Design) -> Callable:
     """Return the pass from the error of the outputs to the gradient."""
-    _, backpropagate, keeps_inputs = layers_of(activation)
-    keeps = keeps_inputs or drops
+    backpropagate, plain = layers_of(design.activation)[1], design.is_plain
+    undo, places = hidden_passes(design)[1], places_of(design)
+    layer_norm = design.layer_norm
 
     @jitable
     def backward(theta, X, aux, grad, work):
@@ -107,9 +222,10 @@ def backwards(activation: str, drops: bool) -> Callable:
         sizes = aux[0]
         rows, layers = X.shape[0], sizes.size - 1
         weights, here = theta.size, rows * (hidden_units(sizes) + sizes[layers])
-        spare, kept = here, 0
-        if keeps:
-            kept = rows * (outputs_and_error(sizes) + hidden_units(sizes))
+        spare = here
+        if layer_norm:
+            weights -= 2 * hidden_units(sizes)
+        norms = weights
         for layer in range(layers - 1, -1, -1):
             n, m = sizes[layer], sizes[layer + 1]
             weights -= (n + 1) * m
@@ -130,11 +246,10 @@ def backwards(activation: str, drops: bool) -> Callable:
                     product(delta, turned, error, work[:0])
                 else:
                     np.dot(delta, w.T, error)
-                if keeps:
-                    kept -= rows * n
-                    copy_matrix(inputs, matrix(work, kept, rows, n))
-                if drops:
-                    multiply(error, matrix(work, kept + rows * hidden_units(sizes), rows, n))
-                backpropagate(inputs, error)
+                if plain:
+                    backpropagate(inputs, error)
+                else:
+                    before, at = here // rows - n, places(sizes, rows)
+                    undo(inputs, error, theta, grad, norms, layer - 1, before, at, work)
 
     return backward

@@ -14,6 +14,7 @@ from sweeps.problems.activations import ACTIVATIONS, find_activation, layers_of
 from sweeps.problems.initialisations import INITIALISATIONS, initialisation
 from sweeps.problems.losses import constants_of
 from sweeps.problems.mlp import BLOCK, aux_of, functions, n_parameters, work_per_row
+from sweeps.problems.passes import Design
 from tests.helpers.compiled import call_template
 
 f = torch.nn.functional
@@ -102,14 +103,14 @@ def torch_gradient(theta, X, y, sizes, activation):
 def test_networks_that_keep_inputs_have_torchs_gradient_in_the_scratch_they_ask_for(sizes):
     """Those that keep outputs are in test_problems.py, with relu and tanh."""
     rng, activation = np.random.default_rng(0), "silu"
-    made = functions("squared_error", activation=activation)
+    made = functions("squared_error", design=Design(activation))
     aux = aux_of(sizes, activation, constants_of("squared_error"))
     function = kernel(call_template, made.loss_and_grad)
     for rows in (1, 9, BLOCK):
         X, y = rng.normal(size=(rows, sizes[0])), rng.normal(size=(rows, sizes[-1]))
         theta = rng.normal(size=n_parameters(sizes))
         grad = np.full_like(theta, np.nan)
-        whole = np.full(work_per_row(sizes, activation) * BLOCK + 64, 12345.0)
+        whole = np.full(work_per_row(sizes, Design(activation)) * BLOCK + 64, 12345.0)
         loss = function(theta, X, y, aux, grad, whole[:-64])
         np.testing.assert_array_equal(whole[-64:], 12345.0)
         expected, slopes = torch_gradient(theta, X, y, sizes, activation)
@@ -120,7 +121,7 @@ def test_networks_that_keep_inputs_have_torchs_gradient_in_the_scratch_they_ask_
 
 def test_networks_whose_activations_are_found_from_outputs_keep_their_memory():
     for name, row in ACTIVATIONS.items():
-        more = work_per_row((4, 8, 6, 2), name) - work_per_row((4, 8, 6, 2))
+        more = work_per_row((4, 8, 6, 2), Design(name)) - work_per_row((4, 8, 6, 2))
         assert more == (14 if row.keeps_inputs else 0)
 
 

@@ -12,6 +12,7 @@ from fastopt.compile import kernel
 from fastopt.errors import ArrayError, SpecError
 from sweeps.problems.losses import LINKS, LOSSES, check_targets, constants_of, find_loss
 from sweeps.problems.mlp import BLOCK, aux_of, functions, n_parameters, work_per_row
+from sweeps.problems.passes import Design
 from tests.helpers.compiled import call_template
 
 ROWS, SIZES = 7, (3, 4, 1)
@@ -199,7 +200,7 @@ def test_rows_of_a_network_count_by_their_weights(name):
     X, y = rng.normal(size=(ROWS, SIZES[0])), outputs_and_targets(name, outputs=1)[1]
     y = y * 0 if row.task == "classification" else y
     times = np.array([2, 0, 1, 3, 0, 1, 1])
-    pairs = [functions(name, weighted, activation="tanh") for weighted in (True, False)]
+    pairs = [functions(name, weighted, design=Design("tanh")) for weighted in (True, False)]
     if name == "softmax_cross_entropy":
         pairs[0] = pairs[0]._replace(
             loss_and_grad=kernel(call_template, pairs[0].loss_and_grad),

@@ -19,6 +19,7 @@ from sweeps.problems.metrics import (
     names_of,
 )
 from sweeps.problems.mlp import BLOCK, aux_of, functions, n_parameters, work_per_row
+from sweeps.problems.passes import Design
 from tests.helpers.compiled import call_template
 
 ROWS = 60
@@ -188,7 +189,7 @@ def test_networks_score_whole_sets(weighted):
     weights = np.random.default_rng(3).integers(1, 4, rows) / 2.0 if weighted else None
     y = np.column_stack([labels, weights]).astype(float) if weighted else labels
     given = ("log_loss", surprise, *([] if weighted else ["roc_auc"]))
-    made = functions("softmax_cross_entropy", weighted, given, "tanh", np.zeros(1))
+    made = functions("softmax_cross_entropy", weighted, given, Design("tanh"), np.zeros(1))
     p, out, (loss, accuracy) = scored("softmax_cross_entropy", given, y, made, weighted)
     np.testing.assert_allclose(p.sum(axis=1), 1)
     expected = metrics.log_loss(labels, p, sample_weight=weights)

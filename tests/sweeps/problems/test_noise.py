@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 import warnings
 
 import numpy as np
@@ -15,23 +14,14 @@ from fastopt.compile import kernel
 from fastopt.errors import SpecError, SweepWarning
 from sweeps import SuccessiveHalving, problems, sweep, trace
 from sweeps.engine import chunks
-from sweeps.engine.callees import own
 from sweeps.problems.gradients import wrong_component
-from sweeps.problems.noise import add_noise, draw_masks
+from sweeps.problems.noise import add_noise
 from tests.helpers.compiled import call_template
 from tests.helpers.stores import files
+from tests.sweeps.problems.networks_by_torch import SEED, loss_and_grad, masks_of, torchs
 
 run = functools.partial(sweep, progress=False)
-SEED = np.uint64(2**63 + 5)
 ROWS = 257  # one more than a block: scratch is as small as it gets
-f = torch.nn.functional
-
-
-def masks_of(n, rate, dtype, seed=SEED, step=1):
-    """Masks of ``n`` hidden units, as they lie in the scratch of a network."""
-    masks = np.empty(-(-n // 4) * 4, dtype)
-    kernel(call_template, draw_masks)(masks, float(rate), np.uint64(seed), step)
-    return masks[:n]
 
 
 def noise_of(X, deviation, seed=SEED, step=1):
@@ -74,40 +64,11 @@ def network(activation, hidden, **noises):
     )
 
 
-def loss_and_grad(problem, theta, step):
-    """By the function that trials call, with no more scratch than it asks for."""
-    functions, grad = own(problem), np.empty_like(theta)
-    size = problem.work_per_row * len(problem.X)
-    work = np.full(size + 64, np.nan)
-    arguments = theta, problem.X, problem.y, functions.words, grad, work[:size], SEED, step
-    loss = functions.loss(*arguments)
-    assert np.isnan(work[size:]).all()
-    return loss, grad
+CASES = [("tanh", {"dropout": 0.3, "input_noise": 0.2}), ("gelu", {"dropout": 0.3})]
 
 
-def torchs(problem, theta, activation, X, masks):
-    """Loss and gradient by torch, with given masks: those of all hidden layers, one by one."""
-    flat = torch.tensor(theta, requires_grad=True)
-    h, sizes, low = torch.tensor(X), problem.aux[0].tolist(), 0
-    for k, (n, m) in enumerate(itertools.pairwise(sizes)):
-        W, b = flat[low : low + n * m].reshape(n, m), flat[low + n * m : low + (n + 1) * m]
-        h, low = h @ W + b, low + (n + 1) * m
-        if k < len(sizes) - 2:
-            mask, masks = masks[: h.numel()], masks[h.numel() :]
-            h = activation(h) * torch.tensor(mask).reshape(h.shape)
-    loss = f.mse_loss(h, torch.tensor(problem.y))
-    loss.backward()
-    return loss.item(), flat.grad.numpy()
-
-
-CASES = [
-    ("tanh", torch.tanh, {"dropout": 0.3, "input_noise": 0.2}),
-    ("gelu", f.gelu, {"dropout": 0.3}),
-]
-
-
-@pytest.mark.parametrize(("name", "activation", "noises"), CASES, ids=["tanh", "gelu"])
-def test_losses_and_gradients_are_torchs_with_these_masks(name, activation, noises):
+@pytest.mark.parametrize(("name", "noises"), CASES, ids=["tanh", "gelu"])
+def test_losses_and_gradients_are_torchs_with_these_masks(name, noises):
     problem = network(name, (7, 6), **noises)
     theta = np.random.default_rng(2).normal(size=problem.n_params)
     seen = set()
@@ -115,7 +76,7 @@ def test_losses_and_gradients_are_torchs_with_these_masks(name, activation, nois
         loss, grad = loss_and_grad(problem, theta, step)
         X = noise_of(problem.X, problem.axes["input_noise"], step=step)
         masks = masks_of(ROWS * (7 + 6), 0.3, np.float64, step=step)
-        expected = torchs(problem, theta, activation, X, masks)
+        expected = torchs(problem, theta, X, masks)
         np.testing.assert_allclose(loss, expected[0], rtol=1e-12)
         np.testing.assert_allclose(grad, expected[1], rtol=1e-10, atol=1e-13)
         seen.add(loss)
@@ -128,8 +89,7 @@ def test_the_mean_over_masks_is_the_plain_network():
     problem = network("gelu", (6,), dropout=0.3)
     theta = np.random.default_rng(3).normal(size=problem.n_params)
     slopes = np.array([loss_and_grad(problem, theta, step)[1][-2:] for step in range(1, 4001)])
-    ones = np.ones(ROWS * 6)
-    expected = torchs(problem, theta, f.gelu, problem.X, ones)[1][-2:]
+    expected = torchs(problem, theta, problem.X)[1][-2:]
     error = slopes.std(axis=0) / np.sqrt(len(slopes))
     assert (np.abs(slopes.mean(axis=0) - expected) < 4 * error).all()
     assert (error < 0.05).all()
