@@ -124,10 +124,10 @@ LINEAR: dict[str, Callable[[Any], Any]] = {
 def _network(model: Any) -> Any:
     """Return an ``MLPClassifier`` or ``MLPRegressor`` with these layers."""
     network, link = model.network, model.network.link
-    if network.layer_norm:
+    if network.has:
         raise SpecError(
-            "to_sklearn: scikit-learn has no network with layer_norm=True; to_torch() and "
-            "to_onnx(path) have"
+            f"to_sklearn: scikit-learn has no network with {' and '.join(network.has)}; "
+            "to_torch() and to_onnx(path) have"
         )
     if network.activation not in ACTIVATIONS:
         raise SpecError(

@@ -88,6 +88,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     kinds: dict[str, str] | None
     about: About
     layer_norm: bool = False
+    residual: bool = False
 
 
 class Records(msgspec.Struct, forbid_unknown_fields=True):
@@ -178,6 +179,7 @@ def _record_of(parts: Parts) -> Record:
         kinds=None if parts.kinds is None else dict(parts.kinds),
         about=_about(parts.about),
         layer_norm=network.layer_norm,
+        residual=network.residual,
     )
 
 
@@ -298,7 +300,7 @@ def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
         raise StateError(f"what columns hold is told of others: {shortened([*record.kinds])}")
     theta = np.concatenate([tensors[name].reshape(-1) for name in _shapes(record)])
     facts = tuple(record.sizes), record.activation, record.loss, record.constants
-    network = Network(theta, *facts, record.layer_norm)
+    network = Network(theta, *facts, record.layer_norm, record.residual)
     told = record.target_name, record.kinds, msgspec.to_builtins(record.about)
     return Parts(network, classes, columns, names, *told)
 

@@ -229,8 +229,8 @@ class Model(Predictor):
         Raises
         ------
         SpecError
-            scikit-learn has no such network: an activation, layer norm, or a loss with hidden
-            layers.
+            scikit-learn has no such network: an activation, layer norm, residual layers, or a
+            loss with hidden layers.
 
         Examples
         --------

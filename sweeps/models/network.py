@@ -69,6 +69,8 @@ class Network:
         Those of the loss.
     layer_norm : bool
         Whether hidden layers are normed before their activation.
+    residual : bool
+        Whether hidden layers that follow one of their width add its outputs to their own.
 
     Examples
     --------
@@ -83,6 +85,7 @@ class Network:
     loss: str
     constants: Mapping[str, float] = field(default_factory=dict)
     layer_norm: bool = False
+    residual: bool = False
 
     @property
     def task(self) -> str:
@@ -106,7 +109,18 @@ class Network:
     @property
     def design(self) -> Design:
         """What its passes do."""
-        return Design(self.activation, self.layer_norm)
+        return Design(self.activation, self.layer_norm, self.residual)
+
+    def adds(self, k: int) -> bool:
+        """Tell whether layer ``k`` adds its inputs to its outputs."""
+        hidden = 0 < k < len(self.sizes) - 2
+        return self.residual and hidden and self.sizes[k] == self.sizes[k + 1]
+
+    @property
+    def has(self) -> list[str]:
+        """What it has beside layers and activations."""
+        kinds = {"layer norm": self.layer_norm, "residual layers": self.residual}
+        return [kind for kind, there in kinds.items() if there]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

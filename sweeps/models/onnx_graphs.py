@@ -119,14 +119,15 @@ def _layers(network: Any, graph: Graph, x: str) -> str:
             "itself, or train with another activation"
         )
     named = {name: graph.constant(name, array) for name, array in network.weights.items()}
-    for k in range(len(network.layers)):
-        if k:
-            x = _activated(network, graph, x)
+    last = len(network.layers) - 1
+    for k in range(last + 1):
         product = graph.apply("MatMul", x, named[f"layers.{k}.weight"])
-        x = graph.apply("Add", product, named[f"layers.{k}.bias"])
+        before, x = x, graph.apply("Add", product, named[f"layers.{k}.bias"])
         if f"norms.{k}.weight" in named:
             norm = named[f"norms.{k}.weight"], named[f"norms.{k}.bias"]
             x = graph.apply("LayerNormalization", x, *norm, axis=1, epsilon=EPSILON)
+        x = _activated(network, graph, x) if k < last else x
+        x = graph.apply("Add", before, x) if network.adds(k) else x
     return x
 
 

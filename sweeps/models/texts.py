@@ -15,7 +15,7 @@ def headline(model: Any) -> str:
     network = model.network
     shape = "-".join(map(str, network.sizes))
     kind = f"{shape} {network.activation}" if len(network.sizes) > 2 else f"{shape} linear"
-    kind += " with layer norm" if network.layer_norm else ""
+    kind += f" with {' and '.join(network.has)}" if network.has else ""
     outputs = "" if model.classes is None else f", {len(model.classes)} classes"
     name = model.about.get("problem", "a network")
     return (
@@ -40,6 +40,7 @@ def _layers(model: Any) -> list[tuple[str, str]]:
         size = weight.size + bias.size
         if k < last and network.layer_norm:
             size, function = size + 2 * bias.size, f"norm, {function}"
+        function += ", residual" if network.adds(k) else ""
         rows.append((f"layers.{k}", f"{shape:<10}  {size:,} parameters  {function}"))
     return rows
 

@@ -15,7 +15,7 @@ from sweeps.models.network import Layer, Norm
 from sweeps.models.transformers import numeric_of
 from sweeps.problems.layer_norm import EPSILON
 
-__all__ = ["ACTIVATIONS", "Preprocess", "sequential"]
+__all__ = ["ACTIVATIONS", "Preprocess", "Residual", "sequential"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
@@ -81,6 +81,20 @@ class Preprocess(nn.Module):
         return f"{self.n_columns} columns"
 
 
+class Residual(nn.Sequential):
+    """Modules whose input is added to their output.
+
+    Examples
+    --------
+    >>> Residual(nn.ReLU())(torch.tensor([-1.0, 2.0]))
+    tensor([-1.,  4.])
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the input and what the modules make of it, added."""
+        return super().forward(x) + x
+
+
 def sequential(model: Any) -> nn.Sequential:
     """Return what :meth:`sweeps.models.model.Model.to_torch` does."""
     network = model.network
@@ -95,10 +109,11 @@ def sequential(model: Any) -> nn.Sequential:
         )
     *hidden, last = network.layers
     for k, layer in enumerate(hidden):
-        steps.append(_linear(layer, dtype))
+        block = [_linear(layer, dtype)]
         if network.layer_norm:
-            steps.append(_norm(network.norms[k], dtype))
-        steps.append(ACTIVATIONS[network.activation]())
+            block.append(_norm(network.norms[k], dtype))
+        block.append(ACTIVATIONS[network.activation]())
+        steps += [Residual(*block)] if network.adds(k) else block
     return nn.Sequential(*steps, _linear(last, dtype))
 
 

@@ -54,6 +54,7 @@ def mlp(
     activation: str = "relu",
     init: str = "glorot_uniform",
     layer_norm: bool = False,
+    residual: bool = False,
     dropout: float = 0.0,
     input_noise: float = 0.0,
     loss: str | None = None,
@@ -97,6 +98,9 @@ def mlp(
     layer_norm : bool
         Whether hidden layers are normed before their activation, with a learned gain and shift for
         each unit, as in ``torch.nn.LayerNorm``.
+    residual : bool
+        Whether a hidden layer that follows one of the same width adds that one's outputs to its
+        own, behind activation and dropout.
     dropout : float
         Share of the hidden units that each row of a minibatch goes without, from 0 to less than 1.
         The others count for 1 / (1 - dropout), as in ``torch.nn.Dropout``; evaluations use all.
@@ -124,8 +128,8 @@ def mlp(
         What the problem is called in tables and messages.
     **constants
         Of the loss: ``label_smoothing``, ``delta``, ``quantile``, ... Each is an axis of sweeps,
-        too, as are ``hidden``, ``activation``, ``init``, ``layer_norm``, ``dropout``,
-        ``input_noise``, ``n_train`` and ``label_noise``.
+        too, as are ``hidden``, ``activation``, ``init``, ``layer_norm``, ``residual``,
+        ``dropout``, ``input_noise``, ``n_train`` and ``label_noise``.
 
     Returns
     -------
@@ -169,8 +173,9 @@ def mlp(
         class_weight=class_weight,
         classes=classes,
     )
-    more = {"layer_norm": layer_norm, "dropout": dropout, "input_noise": input_noise}
-    model = {"activation": activation, "init": init, **more, **constants}
+    layers = {"layer_norm": layer_norm, "residual": residual}
+    noises = {"dropout": dropout, "input_noise": input_noise}
+    model = {"activation": activation, "init": init, **layers, **noises, **constants}
     settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0}
     return network_on(source, hidden, model, metrics, **settings)
 

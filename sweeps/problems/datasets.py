@@ -90,6 +90,7 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
         hidden: Sequence[int] = (32,),
         activation: str = "relu",
         layer_norm: bool = False,
+        residual: bool = False,
         dropout: float = 0.0,
         input_noise: float = 0.0,
         loss: str | None = None,
@@ -110,7 +111,7 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
         chosen = loss or usual_loss(parts.y)
         network = Network(name, chosen, load, made_by, classes, parts.X.dtype, theta0)
         more: dict[str, Any] = {"dropout": dropout, "input_noise": input_noise}
-        more["layer_norm"] = layer_norm
+        more |= {"layer_norm": layer_norm, "residual": residual}
         return network.on(parts, model_axes(chosen, hidden, activation, **more) | axes)
 
     build.__name__ = build.__qualname__ = name
@@ -118,8 +119,8 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
 
     Parameters
     ----------
-    hidden, activation, layer_norm, dropout, input_noise, loss, validation, folds, standardize, \
-    dtype, theta0
+    hidden, activation, layer_norm, residual, dropout, input_noise, loss, validation, folds, \
+    standardize, dtype, theta0
         As for :func:`sweeps.problems.mlp`; ``hidden=()`` is a linear model.
     test_size : float
         Share of the rows kept for testing, stratified by label; 0 for none.

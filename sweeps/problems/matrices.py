@@ -10,7 +10,8 @@ from numba.np.arrayobj import make_array, populate_array
 from fastopt.compile import jitable
 
 __all__ = [
-    "add_bias", "copy_matrix", "flat", "matrix", "multiply", "scale", "sum_rows", "transpose",
+    "add", "add_bias", "copy_matrix", "flat", "matrix", "multiply", "scale", "sum_rows",
+    "transpose",
 ]  # fmt: skip
 
 
@@ -69,6 +70,14 @@ def add_bias(z, bias):
     for i in range(z.shape[0]):
         for j in range(z.shape[1]):
             z[i, j] += bias[j]
+
+
+@jitable
+def add(a, b):
+    """Add the matrix ``b`` to ``a``, in place."""
+    numbers, more = flat(a), flat(b)
+    for k in range(numbers.size):
+        numbers[k] += more[k]
 
 
 @jitable

@@ -4,7 +4,8 @@ Layer l maps :math:`A_{l-1}` of shape (rows, n_{l-1}) to :math:`A_l = \phi(A_{l-
 last layer is linear and its loss brings its own link. Parameters lie flat in ``theta`` as
 ``W_1, b_1, W_2, b_2, ...``, each ``W_l`` of shape ``(n_{l-1}, n_l)`` in C order. With layer norm
 :math:`\phi` is of the norm of that (:mod:`sweeps.problems.layer_norm`), and gain and shift of each
-hidden layer, ``g_1, s_1, g_2, ...``, lie behind all ``b_l``.
+hidden layer, ``g_1, s_1, g_2, ...``, lie behind all ``b_l``. A residual layer of the width of the
+hidden layer before it adds :math:`A_{l-1}`.
 
 ``aux = (sizes, activation, constants)``: layer widths from input to output, the code of the hidden
 activation in :data:`sweeps.problems.activations.ACTIVATIONS`, and the constants of the loss,
@@ -12,8 +13,9 @@ behind which those of networks that draw have dropout and the noise of inputs: s
 :mod:`sweeps.problems.noise`.
 
 Scratch ``work`` of a minibatch holds the outputs of all layers, an error signal, what is kept of
-the hidden layers for their slopes, what is kept of norms, the masks of dropout, the noisy inputs,
-each of them for all rows and where there is such a thing; at its end lie transposed weights.
+the hidden layers for their slopes, what is kept of norms, the error that passes residual layers,
+the masks of dropout, the noisy inputs, each of them for all rows and where there is such a thing;
+at its end lie transposed weights.
 """
 
 from __future__ import annotations
@@ -84,7 +86,7 @@ def work_per_row(sizes: tuple[int, ...], design: Design = PLAIN, noisy: bool = F
     """
     turned = max((n * m for n, m in itertools.pairwise(sizes[1:])), default=0)
     masks = whole_blocks(sum(sizes[1:-1])) if design.drops else 0
-    kept = design.per_row(sizes[1:-1]) + masks + (whole_blocks(sizes[0]) if noisy else 0)
+    kept = design.per_row(sizes) + masks + (whole_blocks(sizes[0]) if noisy else 0)
     return sum(sizes[1:]) + max(sizes[1:]) + kept + -(-turned // BLOCK)
 
 

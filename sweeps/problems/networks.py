@@ -187,8 +187,8 @@ def network_on(
     hidden
         As for :func:`sweeps.problems.mlp`.
     model : dict
-        ``activation``, ``init``, ``layer_norm``, ``dropout``, ``input_noise`` and constants of the
-        loss, by name.
+        ``activation``, ``init``, ``layer_norm``, ``residual``, ``dropout``, ``input_noise`` and
+        constants of the loss, by name.
     metrics : str, callable or sequence of them
         As for :func:`sweeps.problems.mlp`.
     **settings
@@ -213,6 +213,7 @@ def model_axes(
     activation: str = "relu",
     init: str = "glorot_uniform",
     layer_norm: bool = False,
+    residual: bool = False,
     dropout: float = 0.0,
     input_noise: float = 0.0,
     **constants: Any,
@@ -220,15 +221,16 @@ def model_axes(
     """Return the axes that choose a model, with the values they begin with.
 
     >>> axes = model_axes("huber", (8,), delta=2.0)
-    >>> list(axes), axes["delta"]
-    (['hidden', 'activation', 'init', 'layer_norm', 'dropout', 'input_noise', 'delta'], 2.0)
+    >>> list(axes)[:4], axes["delta"]
+    (['hidden', 'activation', 'init', 'layer_norm'], 2.0)
     """
     given = dict(zip(find_loss(loss).constants, constants_of(loss, constants).tolist()))
-    more = {"layer_norm": layer_norm, "dropout": dropout, "input_noise": input_noise}
+    layers = {"layer_norm": layer_norm, "residual": residual}
+    more = {**layers, "dropout": dropout, "input_noise": input_noise}
     return {"hidden": as_widths(hidden), "activation": activation, "init": init, **more, **given}
 
 
-LAYERS = ("layer_norm",)
+LAYERS = ("layer_norm", "residual")
 """Axes that say what hidden layers have."""
 
 
@@ -242,17 +244,23 @@ def layers_of(axes: Mapping[str, Any]) -> dict[str, bool]:
 
     Examples
     --------
-    >>> layers_of({"hidden": (8,), "layer_norm": True})
-    {'layer_norm': True}
+    >>> layers_of({"hidden": (8,), "layer_norm": True, "residual": False})
+    {'layer_norm': True, 'residual': False}
     """
     for name in LAYERS:
         value = axes[name]
-        if not isinstance(value, bool | int | float | np.number) or value not in (0, 1):
+        if not isinstance(value, bool | np.bool_ | int | float | np.number) or value not in (0, 1):
             raise SpecError(f"{name} must be True or False; got {shortened(value)}")
-    if axes["layer_norm"] and not axes["hidden"]:
+    hidden = axes["hidden"]
+    if axes["layer_norm"] and not hidden:
         raise SpecError(
             "layer_norm=True norms hidden layers, and hidden=() has none; leave it out, or give "
             "the network hidden layers"
+        )
+    if axes["residual"] and not any(n == m for n, m in itertools.pairwise(hidden)):
+        raise SpecError(
+            "residual=True adds the outputs of a hidden layer to those of the next one of the same "
+            f"width, and hidden={shortened(hidden)} has no two; leave it out, or repeat a width"
         )
     return {name: bool(axes[name]) for name in LAYERS}
 

@@ -16,6 +16,7 @@ from fastopt.compile import jitable
 from sweeps.problems.activations import find_activation, layers_of
 from sweeps.problems.layer_norm import backpropagate_norm, normalise
 from sweeps.problems.matrices import (
+    add,
     add_bias,
     copy_matrix,
     matrix,
@@ -59,27 +60,32 @@ class Design(NamedTuple):
         Of the hidden layers: a name in :data:`sweeps.problems.activations.ACTIVATIONS`.
     layer_norm : bool
         Whether hidden layers are normed before their activation.
+    residual : bool
+        Whether hidden layers that follow one of their width add its outputs to their own.
     drops : bool
         Whether masks of dropout lie in the scratch.
     """
 
     activation: str = "relu"
     layer_norm: bool = False
+    residual: bool = False
     drops: bool = False
 
     @property
     def keeps(self) -> bool:
         """Whether a copy of each hidden layer is kept for its slope, beside its output."""
-        return find_activation(self.activation).keeps_inputs or self.drops
+        return find_activation(self.activation).keeps_inputs or self.drops or self.residual
 
     @property
     def is_plain(self) -> bool:
         """Whether outputs are all that is kept of hidden layers."""
         return not (self.keeps or self.layer_norm)
 
-    def per_row(self, hidden: Sequence[int]) -> int:
+    def per_row(self, sizes: Sequence[int]) -> int:
         """Count the scratch numbers that a row needs beside outputs and errors, but for masks."""
-        return (self.keeps + self.layer_norm) * sum(hidden) + self.layer_norm * len(hidden)
+        hidden = sizes[1:-1]
+        kept = (self.keeps + self.layer_norm) * sum(hidden) + self.layer_norm * len(hidden)
+        return kept + self.residual * max(sizes[1:])
 
 
 PLAIN = Design()
@@ -92,6 +98,7 @@ class Places(NamedTuple):
     kept: int  # inputs or outputs of the activations
     normal: int  # rows that are normed, without gain and shift
     inverse: int  # 1 / their deviations
+    passed: int  # the error of a layer's outputs, which goes to the layer that it adds as well
     masks: int
 
 
@@ -112,15 +119,17 @@ def shapes_of(sizes: Sequence[int], design: Design) -> dict[str, tuple[int, ...]
 @functools.cache
 def places_of(design: Design) -> Callable:
     """Return ``places(sizes, rows)`` of a network that is not plain."""
-    keeps, layer_norm = int(design.keeps), int(design.layer_norm)
+    keeps, norms, residual = int(design.keeps), int(design.layer_norm), int(design.residual)
 
     @jitable
     def places(sizes, rows):
         hidden = rows * hidden_units(sizes)
         kept = rows * outputs_and_error(sizes)
         normal = kept + keeps * hidden
-        inverse = normal + layer_norm * hidden
-        return Places(kept, normal, inverse, inverse + layer_norm * rows * (sizes.size - 2))
+        inverse = normal + norms * hidden
+        passed = inverse + norms * rows * (sizes.size - 2)
+        widest = outputs_and_error(sizes) - hidden_units(sizes) - sizes[-1]
+        return Places(kept, normal, inverse, passed, passed + residual * rows * widest)
 
     return places
 
@@ -135,13 +144,15 @@ def passes(design: Design) -> tuple[Callable, Callable]:
 def hidden_passes(design: Design) -> tuple[Callable, Callable]:
     """Return what is done to the products of a hidden layer, and what undoes it to errors.
 
-    Both take the number of the layer among the hidden ones, and of the units before it.
+    Both take the number of the layer among the hidden ones, and of the units before it; and one
+    whether this layer adds its inputs, the other whether the next one does.
     """
     activate, backpropagate, keeps_inputs = layers_of(design.activation)
     layer_norm, keeps, drops = design.layer_norm, design.keeps, design.drops
+    residual = design.residual
 
     @jitable
-    def finish(z, theta, norms, k, before, places, work):
+    def finish(z, inputs, adds, theta, norms, k, before, places, work):
         rows, m = z.shape
         if layer_norm:
             gain = norms + 2 * before
@@ -155,11 +166,18 @@ def hidden_passes(design: Design) -> tuple[Callable, Callable]:
             copy_matrix(matrix(work, places.kept + rows * before, rows, m), z)
         if drops:
             multiply(z, matrix(work, places.masks + rows * before, rows, m))
+        if residual and adds:
+            add(z, inputs)
 
     @jitable
-    def undo(outputs, error, theta, grad, norms, k, before, places, work):
+    def undo(outputs, error, added, theta, grad, norms, k, before, places, work):
         """Turn ``outputs`` into the error of the products, of that of the outputs."""
         rows, m = outputs.shape
+        if residual:
+            passed = matrix(work, places.passed, rows, m)
+            if added:
+                add(error, passed)
+            copy_matrix(passed, error)
         if keeps:
             copy_matrix(outputs, matrix(work, places.kept + rows * before, rows, m))
         if drops:
@@ -202,7 +220,8 @@ def forwards(design: Design) -> Callable:
                     activate(z)
                 else:
                     before = here // rows
-                    finish(z, theta, norms, layer, before, places(sizes, rows), work)
+                    at, adds = places(sizes, rows), layer > 0 and n == m
+                    finish(z, inputs, adds, theta, norms, layer, before, at, work)
             inputs = z
             weights += (n + 1) * m
             here += rows * m
@@ -250,6 +269,7 @@ def backwards(design: Design) -> Callable:
                     backpropagate(inputs, error)
                 else:
                     before, at = here // rows - n, places(sizes, rows)
-                    undo(inputs, error, theta, grad, norms, layer - 1, before, at, work)
+                    added = layer < layers - 1 and n == m
+                    undo(inputs, error, added, theta, grad, norms, layer - 1, before, at, work)
 
     return backward

@@ -36,6 +36,7 @@ def table(
     activation: str = "relu",
     init: str = "glorot_uniform",
     layer_norm: bool = False,
+    residual: bool = False,
     dropout: float = 0.0,
     input_noise: float = 0.0,
     loss: str | None = None,
@@ -75,8 +76,8 @@ def table(
         Columns of categories that are written as numbers.
     na_values : sequence of str
         Words of a CSV file that stand for missing cells, beside pandas' own.
-    hidden, activation, init, layer_norm, dropout, input_noise, loss, class_weight, metrics, \
-    dtype, theta0, **constants
+    hidden, activation, init, layer_norm, residual, dropout, input_noise, loss, class_weight, \
+    metrics, dtype, theta0, **constants
         As for :func:`sweeps.problems.mlp`.
     name : str, optional
         What the problem is called in tables and messages; by default as its file.
@@ -110,8 +111,9 @@ def table(
         data.X, data.y, data.weights, data.split, split_seed, data.preprocess, class_weight,
         data.classes, data.content,
     )  # fmt: skip
-    more = {"layer_norm": layer_norm, "dropout": dropout, "input_noise": input_noise}
-    model = {"activation": activation, "init": init, **more, **constants}
+    layers = {"layer_norm": layer_norm, "residual": residual}
+    noises = {"dropout": dropout, "input_noise": input_noise}
+    model = {"activation": activation, "init": init, **layers, **noises, **constants}
     loss = loss or USUAL[data.task]
     told = {"name": data.name, "kinds": data.kinds, "target": data.target}
     return network_on(source, hidden, model, metrics, loss=loss, dtype=dtype, theta0=theta0, **told)

@@ -51,6 +51,7 @@ def torchs(problem, theta, X, masks=None):
                 norms = norms[2 * m :]
             mask, masks = masks[: z.numel()], masks[z.numel() :]
             z = ACTIVATIONS[problem.axes["activation"]](z) * torch.tensor(mask).reshape(z.shape)
+            z = z + h if problem.axes["residual"] and k > 0 and n == m else z
         h = z
     loss = f.mse_loss(h, torch.tensor(problem.y))
     loss.backward()

@@ -26,7 +26,8 @@ def network(hidden, dtype="float64", **options):
 
 CASES = [
     ((7, 6), {"activation": "relu", "layer_norm": True}),
-    ((6, 7), {"activation": "gelu", "layer_norm": True, "dropout": 0.3}),
+    ((3, 5, 5, 5, 4, 4), {"activation": "tanh", "residual": True}),
+    ((5, 5), {"activation": "gelu", "residual": True, "layer_norm": True, "dropout": 0.3}),
 ]
 
 
@@ -65,7 +66,7 @@ def test_norms_begin_with_gains_of_one_and_weights_as_without():
 
 def test_what_is_off_is_the_plain_network():
     plain = network((7,))
-    without = network((7,), layer_norm=True).varied(layer_norm=False)
+    without = network((7,), layer_norm=True).varied(layer_norm=0.0)
     for name in ("loss_and_grad", "evaluate", "init", "work_per_row", "n_params"):
         assert getattr(plain, name) == getattr(without, name)
 
@@ -74,6 +75,9 @@ REFUSED = [
     ({"layer_norm": "yes"}, "layer_norm must be True or False; got 'yes'"),
     ({"layer_norm": 2}, "got 2"),
     ({"layer_norm": True, "hidden": ()}, r"hidden=\(\) has none"),
+    ({"residual": None}, "residual must be True or False; got None"),
+    ({"residual": True}, r"hidden=\(3,\) has no two"),
+    ({"residual": True, "hidden": (4, 3, 4)}, r"hidden=\(4, 3, 4\) has no two"),
 ]
 
 
@@ -83,7 +87,7 @@ def test_what_no_layer_can_have_is_refused(options, says):
         network(**{"hidden": (3,), **options})
 
 
-IRIS = problems.iris(hidden=(8, 8))
+IRIS = problems.iris(hidden=(8, 8), residual=True)
 SPACE = {"layer_norm": [False, True], "lr": [0.01, 0.1], "seed": [0, 1]}
 HOW = {"epochs": 4, "batch_size": 50, "metric": "test_loss"}
 
@@ -115,8 +119,8 @@ def test_models_have_the_figures_of_the_frame_and_say_what_they_are(result):
     row = result.to_frame().iloc[-1]
     model = result.model(int(row.trial_id))
     assert model.bare().score(IRIS.X_test, IRIS.y_test) == row.test_accuracy
-    assert "4-8-8-3 relu with layer norm, 171 parameters" in repr(model)
-    assert "layers.1    8 -> 8      88 parameters  norm, relu" in model.summary()
+    assert "4-8-8-3 relu with layer norm and residual layers, 171 parameters" in repr(model)
+    assert "layers.1    8 -> 8      88 parameters  norm, relu, residual" in model.summary()
 
 
 def models_of(*cases):
