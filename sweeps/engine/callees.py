@@ -31,6 +31,7 @@ from fastopt.rules.base import begun
 from fastopt.schedules import WIDTH, factor
 from sweeps.engine.data_order import reorder, rows_of
 from sweeps.engine.monitoring import clipping, measuring_gradients, measuring_moves
+from sweeps.engine.multipliers import rescaling
 from sweeps.engine.penalties import penalizing, shrinking
 from sweeps.engine.records import COUNTERS, SETTINGS, Watch
 from sweeps.problems.base import DataProblem
@@ -55,6 +56,7 @@ class Links(NamedTuple):
     note_move: int
     penalize: int
     shrink: int
+    rescale: int
     loss: int
     evaluate: int
     init: int
@@ -261,6 +263,7 @@ def of_engine(recording: Callable, dtype: Any, used: frozenset[str]) -> Callees:
         "note_move": (counters, flat, flat),
         "penalize": (flat, flat, real, WORDS),
         "shrink": (types.Array(dtype, 2, "C"), real, WORDS),
+        "rescale": (flat, types.Array(dtype, 2, "C"), flat),
     }
     return Callees(
         scale(),
@@ -279,6 +282,7 @@ OPTIONAL: dict[str, Callable] = {
     "note_move": measuring_moves,
     "penalize": penalizing,
     "shrink": shrinking,
+    "rescale": rescaling,
 }
 """Name in :class:`Links` -> template of what only some trials do, in their order there."""
 

@@ -36,6 +36,7 @@ from sweeps.engine.columns import (
 from sweeps.engine.data_order import SHUFFLES
 from sweeps.engine.hyper import hyper_table, schedule_table
 from sweeps.engine.monitoring import MEASURES
+from sweeps.engine.multipliers import check_multipliers
 from sweeps.engine.options import COMMON, LOG, Options, check_measures, check_names, check_watch
 from sweeps.engine.records import (
     COUNTERS,
@@ -193,6 +194,7 @@ class Plan:
         h = hyper_table(names, values, self.options.defaults)
         self._set_reals(settings, values)
         self._check_penalties(problem, settings, names)
+        check_multipliers(problem, settings["l1"], names)
         self._mix_seeds(settings, names, self._shape_of(problem), h, schedule)
         checks = check_counts(settings["steps"], settings["every"])
         points = int(checks.max(initial=0)) if self.options.curves else 0
@@ -211,6 +213,7 @@ class Plan:
             X_val=problem.X_val,
             y_val=problem.y_val,
             theta0=np.empty(0, problem.dtype) if problem.theta0 is None else problem.theta0,
+            multipliers=problem.lr_multipliers.astype(problem.dtype),
             sizes=sizes,
             watch=watch,
             out=np.full((rows, len(self.results)), np.nan),
@@ -228,7 +231,9 @@ class Plan:
         clock = len(rule.clock0(rule.pack()))
         rows = max(len(part) for part in (problem.X, problem.X_val, problem.X_test))
         outputs = (rows, problem.n_outputs) if problem.metrics else (0, 0)
-        return Sizes(int(problem.n_params), batch, int(work), len(rule.starts), clock, outputs)
+        moves = "update_norm" in self.measure or problem.lr_multipliers.size > 0
+        n = int(problem.n_params)
+        return Sizes(n, batch, int(work), len(rule.starts), clock, outputs, n if moves else 0)
 
     def _watch(self) -> Any:
         problem, options = self.problem, self.options

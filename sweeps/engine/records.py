@@ -112,6 +112,7 @@ class Sizes(NamedTuple):
     rows: int  # of x: the parameters and the rule's slots
     clock: int
     outputs: tuple[int, int]  # rows of the longest part and outputs of a row, if they are scored
+    before: int  # parameters kept from before a step, where it is measured or multiplied
 
 
 class Kept(NamedTuple):
@@ -138,6 +139,7 @@ class Trials(NamedTuple):
     X_val: np.ndarray
     y_val: np.ndarray
     theta0: np.ndarray  # (n_params,) or (0,): draw from the seed
+    multipliers: np.ndarray  # (n_params,) or (0,): of the steps of each parameter
     sizes: Sizes
     watch: Watch
     out: np.ndarray  # float64 (n, len(RESULTS) + measures + what the problem has beside)
@@ -161,7 +163,7 @@ class Scratch(NamedTuple):
     work: np.ndarray
     counters: np.ndarray  # COUNTERS (1,)
     mean: np.ndarray  # float64: mean gradient since the last check, where it is measured
-    before: np.ndarray  # parameters before the step, where it is measured
+    before: np.ndarray  # parameters before the step, where it is measured or multiplied
     best: np.ndarray  # parameters at the best check, where they are restored
     outputs: np.ndarray  # what the model puts out for the rows of a part
 

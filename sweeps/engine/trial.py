@@ -65,7 +65,7 @@ def scratch(t):
         np.empty(t.sizes.work, t.X.dtype),
         np.empty(1, t.kept.counters.dtype),
         np.empty(n_params if t.watch.grad_variance >= 0 else 0),
-        np.empty(n_params if t.watch.update_norm >= 0 else 0, t.X.dtype),
+        np.empty(t.sizes.before, t.X.dtype),
         np.empty(n_params if t.watch.restores_best else 0, t.X.dtype),
         np.empty(t.sizes.outputs, t.X.dtype),  # of two dimensions
     )
@@ -73,7 +73,7 @@ def scratch(t):
 
 def scratch_bytes(sizes: Sizes, X: np.ndarray, y: np.ndarray, watch: Watch) -> int:
     """Return how many bytes :func:`scratch` allocates, in Python's integers, which have no end."""
-    copies = sizes.n_params * ((watch.update_norm >= 0) + watch.restores_best)
+    copies = sizes.before + sizes.n_params * watch.restores_best
     mean = sizes.n_params if watch.grad_variance >= 0 else 0
     table = sizes.rows * ((sizes.n_params + 15) // 16 * 16)
     numbers = table + 2 * sizes.n_params + sizes.work + math.prod(sizes.outputs) + copies
@@ -168,9 +168,11 @@ def descend(i, s, t, links, step, rows):
     scale = call(links.scale, 0.0, (trial.schedule, float(step - 1), a))
     copy(s.before, s.x[0])
     call(links.advance, None, (t.h[i], scale, s.clock, s.grad, s.x))
+    if t.multipliers.size:
+        call(links.rescale, None, (s.before, s.x, t.multipliers))
     if trial.l1 > 0.0:
         call(links.shrink, None, (s.x, t.h[i, 0] * scale * trial.l1, links.penalised))
-    if s.before.size:
+    if t.watch.update_norm >= 0:
         call(links.note_move, None, (now, s.before, s.x[0][: s.grad.size]))
 
 
@@ -328,6 +330,7 @@ def callees_of(
         "note_move": watch.update_norm >= 0,
         "penalize": settings["l2"].any(),
         "shrink": settings["l1"].any(),
+        "rescale": problem.lr_multipliers.size > 0,
     }
     used = frozenset(name for name, some in does.items() if some)
     return callees.callees_of(recording, problem, rule, used)

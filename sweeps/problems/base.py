@@ -61,6 +61,8 @@ class DataProblem(Shippable):
         the trial (uint64) and the number of the step (int64, from 1).
     penalised : ndarray of int64, shape (2 k,)
         Where the weights of each layer begin and end in ``theta``: what ``l1`` and ``l2`` shrink.
+    lr_multipliers : ndarray, shape (n_params,) or (0,)
+        What the step of each parameter is multiplied by.
     axes : dict of str to object
         Axes whose values remake the problem (``hidden``, ``fold``, ...), each with its value here.
     recipe : object, optional
@@ -108,6 +110,7 @@ class DataProblem(Shippable):
     score: Callable | None = None
     n_outputs: int = 0
     penalised: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    lr_multipliers: np.ndarray = field(default_factory=lambda: np.empty(0))
     axes: Mapping[str, Any] = field(default_factory=dict)
     recipe: Any = None
     # Its functions say so.

@@ -57,6 +57,9 @@ def mlp(
     residual: bool = False,
     dropout: float = 0.0,
     input_noise: float = 0.0,
+    lr_multipliers: Sequence[float] | str | None = None,
+    parametrization: str = "standard",
+    base_width: int = 64,
     loss: str | None = None,
     metrics: Any = (),
     standardize: bool = True,
@@ -108,6 +111,16 @@ def mlp(
         Standard deviation of the normal noise that is added to the inputs of a minibatch, as the
         network sees them (standardized); evaluations add none. Like dropout, it follows from the
         seed of a trial and the step: the same bits in any run.
+    lr_multipliers : sequence of float or str, optional
+        What the steps of each layer, weights and biases, are multiplied by, from the first to that
+        of the outputs: ``(1, 0.1, 1)``, or as a value of an axis ``"1, 0.1, 1"``. By a rule whose
+        steps are proportional to ``lr`` this is a learning rate for each layer, decay included.
+    parametrization : {"standard", "mup"}
+        With ``"mup"``, the maximal update parametrization for Adam and its kind, the best learning
+        rate of a narrow network is that of wide ones: see :mod:`sweeps.problems.lr_multipliers`. It
+        needs an ``init`` of He or LeCun.
+    base_width : int
+        Width of hidden layers at which "mup" is "standard".
     loss : str, optional
         A name in :data:`sweeps.problems.losses.LOSSES`; by default softmax cross-entropy for labels
         and squared error (the mean over rows and outputs) for floats. ``"logistic"`` has one output
@@ -129,7 +142,8 @@ def mlp(
     **constants
         Of the loss: ``label_smoothing``, ``delta``, ``quantile``, ... Each is an axis of sweeps,
         too, as are ``hidden``, ``activation``, ``init``, ``layer_norm``, ``residual``,
-        ``dropout``, ``input_noise``, ``n_train`` and ``label_noise``.
+        ``dropout``, ``input_noise``, ``lr_multipliers``, ``parametrization``, ``base_width``,
+        ``n_train`` and ``label_noise``.
 
     Returns
     -------
@@ -175,7 +189,9 @@ def mlp(
     )
     layers = {"layer_norm": layer_norm, "residual": residual}
     noises = {"dropout": dropout, "input_noise": input_noise}
-    model = {"activation": activation, "init": init, **layers, **noises, **constants}
+    rates = {"parametrization": parametrization, "base_width": base_width}
+    rates["lr_multipliers"] = lr_multipliers
+    model = {"activation": activation, "init": init, **layers, **noises, **rates, **constants}
     settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0}
     return network_on(source, hidden, model, metrics, **settings)
 

@@ -106,7 +106,10 @@ def orthonormalise(a):
 
 @functools.lru_cache(maxsize=64)
 def initialisation(
-    name: str = "glorot_uniform", gain: float = 1.0, layer_norm: bool = False
+    name: str = "glorot_uniform",
+    gain: float = 1.0,
+    layer_norm: bool = False,
+    base_width: float = 0.0,
 ) -> Callable:
     """Return ``init(theta, aux, seed)`` of networks, which writes their initial parameters.
 
@@ -118,6 +121,9 @@ def initialisation(
         What the weights are multiplied by, > 0.
     layer_norm : bool
         Whether hidden layers have norms, whose gains are 1.
+    base_width : float
+        If it is not 0, the variance of the last layer's weights is multiplied by this over its
+        inputs, if those are hidden units: see :mod:`sweeps.problems.lr_multipliers`.
 
     Raises
     ------
@@ -139,7 +145,7 @@ def initialisation(
     number = isinstance(gain, int | float | np.number) and not isinstance(gain, bool)
     if not number or not 0 < gain < math.inf:
         raise SpecError(f"gain must be a number > 0; got {shortened(gain)}")
-    fill, times = INITIALISATIONS[name], float(gain)
+    fill, times, base = INITIALISATIONS[name], float(gain), float(base_width)
 
     @jitable
     def init(theta: Any, aux: Any, seed: Any) -> None:
@@ -149,7 +155,10 @@ def initialisation(
             theta[j] = 0
         for layer in range(sizes.size - 1):
             n, m = sizes[layer], sizes[layer + 1]
-            fill(theta[offset : offset + n * m], n, m, times, seed, offset)
+            scaled = times
+            if base > 0.0 and layer == sizes.size - 2:
+                scaled *= math.sqrt(base / n)
+            fill(theta[offset : offset + n * m], n, m, scaled, seed, offset)
             offset += (n + 1) * m
         if layer_norm:
             for layer in range(1, sizes.size - 1):

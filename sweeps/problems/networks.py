@@ -17,6 +17,7 @@ from sweeps.problems.arrays import as_dataset, cast
 from sweeps.problems.base import DataProblem, widths_of
 from sweeps.problems.initialisations import initialisation
 from sweeps.problems.losses import check_targets, constants_of, find_loss
+from sweeps.problems.lr_multipliers import base_width_of, multipliers_of
 from sweeps.problems.metrics import names_of
 from sweeps.problems.noise import noises_of
 from sweeps.problems.passes import Design
@@ -94,7 +95,7 @@ class Network(Shippable):
         return DataProblem(
             name=self.name,
             **compiled._asdict(),
-            init=initialisation(axes["init"], layer_norm=design.layer_norm),
+            init=initialisation(axes["init"], 1.0, design.layer_norm, base_width_of(axes)),
             **rows,
             n_params=n_params,
             aux=net.aux_of(sizes, activation, np.append(constants, noises[: 2 * compiled.draws])),
@@ -107,6 +108,7 @@ class Network(Shippable):
             metrics=names_of(self.metrics, loss),
             n_outputs=outputs,
             penalised=weights_in(sizes),
+            lr_multipliers=multipliers_of(sizes, design, axes),
             axes=dict(axes),
             recipe=self,
             feature_names=None if self.kinds is None else tuple(self.kinds),
@@ -187,8 +189,8 @@ def network_on(
     hidden
         As for :func:`sweeps.problems.mlp`.
     model : dict
-        ``activation``, ``init``, ``layer_norm``, ``residual``, ``dropout``, ``input_noise`` and
-        constants of the loss, by name.
+        ``activation``, ``init``, ``layer_norm``, ``residual``, ``dropout``, ``input_noise``,
+        ``lr_multipliers``, ``parametrization``, ``base_width`` and constants of the loss, by name.
     metrics : str, callable or sequence of them
         As for :func:`sweeps.problems.mlp`.
     **settings
@@ -216,6 +218,9 @@ def model_axes(
     residual: bool = False,
     dropout: float = 0.0,
     input_noise: float = 0.0,
+    lr_multipliers: Any = None,
+    parametrization: str = "standard",
+    base_width: int = 64,
     **constants: Any,
 ) -> dict[str, Any]:
     """Return the axes that choose a model, with the values they begin with.
@@ -227,6 +232,9 @@ def model_axes(
     given = dict(zip(find_loss(loss).constants, constants_of(loss, constants).tolist()))
     layers = {"layer_norm": layer_norm, "residual": residual}
     more = {**layers, "dropout": dropout, "input_noise": input_noise}
+    is_list = isinstance(lr_multipliers, list | np.ndarray)  # which has no hash
+    more["lr_multipliers"] = tuple(lr_multipliers) if is_list else lr_multipliers
+    more |= {"parametrization": parametrization, "base_width": base_width}
     return {"hidden": as_widths(hidden), "activation": activation, "init": init, **more, **given}
 
 

@@ -39,6 +39,9 @@ def table(
     residual: bool = False,
     dropout: float = 0.0,
     input_noise: float = 0.0,
+    lr_multipliers: Sequence[float] | str | None = None,
+    parametrization: str = "standard",
+    base_width: int = 64,
     loss: str | None = None,
     class_weight: str | Mapping | None = None,
     metrics: str | Callable | Sequence = (),
@@ -76,8 +79,8 @@ def table(
         Columns of categories that are written as numbers.
     na_values : sequence of str
         Words of a CSV file that stand for missing cells, beside pandas' own.
-    hidden, activation, init, layer_norm, residual, dropout, input_noise, loss, class_weight, \
-    metrics, dtype, theta0, **constants
+    hidden, activation, init, layer_norm, residual, dropout, input_noise, lr_multipliers, \
+    parametrization, base_width, loss, class_weight, metrics, dtype, theta0, **constants
         As for :func:`sweeps.problems.mlp`.
     name : str, optional
         What the problem is called in tables and messages; by default as its file.
@@ -113,7 +116,9 @@ def table(
     )  # fmt: skip
     layers = {"layer_norm": layer_norm, "residual": residual}
     noises = {"dropout": dropout, "input_noise": input_noise}
-    model = {"activation": activation, "init": init, **layers, **noises, **constants}
+    rates = {"parametrization": parametrization, "base_width": base_width}
+    rates["lr_multipliers"] = lr_multipliers
+    model = {"activation": activation, "init": init, **layers, **noises, **rates, **constants}
     loss = loss or USUAL[data.task]
     told = {"name": data.name, "kinds": data.kinds, "target": data.target}
     return network_on(source, hidden, model, metrics, loss=loss, dtype=dtype, theta0=theta0, **told)

@@ -19,6 +19,7 @@ from sweeps.common.names import refuse_repeated
 from sweeps.common.states import State
 from sweeps.engine.block import Block
 from sweeps.engine.callees import at_lr
+from sweeps.engine.multipliers import rescaling
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD, Problem, compile_block, run_together
 from sweeps.problems.base import DataProblem
@@ -179,6 +180,7 @@ class Walk:
         trials, rule = block.trials, block.rule
         self.rule, self.h = rule, tuple(trials.h[0].tolist())
         self.kind, self.a = int(trials.settings[0]["schedule"]), tuple(trials.schedule[0].tolist())
+        self.multipliers = getattr(trials, "multipliers", theta[:0])
         first = self.hyper_at(0)
         self.clock = new_clock(rule, first)
         self.x = (theta, *(np.empty_like(theta) for _ in rule.slots))
@@ -195,6 +197,8 @@ class Walk:
         self.hyper[0], self.grad[:] = self.hyper_at(t), grad
         before = self.x[0].copy()
         self.launch.run()
+        if self.multipliers.size:
+            kernel(rescaling)(before, self.x[0][None], self.multipliers)
         if bounds is not None:
             np.clip(self.x[0], *bounds, out=self.x[0])
         self.lr, self.update = float(self.hyper[0, 0]), self.x[0] - before
