@@ -25,6 +25,11 @@ ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "identity": "identity", "sigmoid"
 
 def estimator(model: Any) -> Any:
     """Return what :meth:`sweeps.models.model.Model.to_sklearn` does."""
+    has = " and ".join(model.network.has)
+    if has:
+        raise SpecError(
+            f"to_sklearn: scikit-learn has no network with {has}; to_torch() and to_onnx(path) have"
+        )
     fitted = _network(model) if _has_layers(model) else LINEAR[model.network.link](model)
     fitted.n_features_in_ = model.network.sizes[0]
     if model.preprocess is None:
@@ -124,11 +129,6 @@ LINEAR: dict[str, Callable[[Any], Any]] = {
 def _network(model: Any) -> Any:
     """Return an ``MLPClassifier`` or ``MLPRegressor`` with these layers."""
     network, link = model.network, model.network.link
-    if network.has:
-        raise SpecError(
-            f"to_sklearn: scikit-learn has no network with {' and '.join(network.has)}; "
-            "to_torch() and to_onnx(path) have"
-        )
     if network.activation not in ACTIVATIONS:
         raise SpecError(
             f"to_sklearn: scikit-learn has no activation {network.activation!r}, only "

@@ -89,6 +89,7 @@ class Record(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     about: About
     layer_norm: bool = False
     residual: bool = False
+    blocks: list[int] = []
 
 
 class Records(msgspec.Struct, forbid_unknown_fields=True):
@@ -180,6 +181,7 @@ def _record_of(parts: Parts) -> Record:
         about=_about(parts.about),
         layer_norm=network.layer_norm,
         residual=network.residual,
+        blocks=list(network.blocks),
     )
 
 
@@ -289,10 +291,10 @@ def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
     _check_names(record)
     _check_tensors(record, tensors)
     _check_classes(record, classes)
-    columns = record.preprocess
+    columns, features = record.preprocess, _features(record)
     if columns is not None:
-        _check_columns(columns, record.sizes[0])
-    inputs = record.sizes[0] if columns is None else columns.n_columns
+        _check_columns(columns, features)
+    inputs = features if columns is None else columns.n_columns
     names = record.feature_names
     if names is not None and (len(names) != inputs or len(set(names)) != inputs):
         raise StateError(f"there are {inputs} columns, and other names of them: {shortened(names)}")
@@ -300,13 +302,27 @@ def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
         raise StateError(f"what columns hold is told of others: {shortened([*record.kinds])}")
     theta = np.concatenate([tensors[name].reshape(-1) for name in _shapes(record)])
     facts = tuple(record.sizes), record.activation, record.loss, record.constants
-    network = Network(theta, *facts, record.layer_norm, record.residual)
+    network = Network(theta, *facts, record.layer_norm, record.residual, tuple(record.blocks))
     told = record.target_name, record.kinds, msgspec.to_builtins(record.about)
     return Parts(network, classes, columns, names, *told)
 
 
 def _shapes(record: Record) -> dict[str, tuple[int, ...]]:
-    return shapes_of(record.sizes, Design(record.activation, record.layer_norm))
+    design = Design(record.activation, record.layer_norm)
+    return shapes_of(record.sizes, design, record.blocks)
+
+
+def _features(record: Record) -> int:
+    """Return how many features the network takes, or raise if blocks of them make no sense."""
+    blocks, low = record.blocks, 0
+    features = record.sizes[0] - sum(blocks[2::3]) + sum(blocks[1::3])
+    for start, count, dim in zip(blocks[::3], blocks[1::3], blocks[2::3]):
+        if not (low <= start and count > 0 and dim > 0 and start + count <= features):
+            raise StateError(f"the blocks of embedded features make no sense: {shortened(blocks)}")
+        low = start + count
+    if len(blocks) % 3 or sum(blocks[2::3]) > record.sizes[0]:
+        raise StateError(f"the blocks of embedded features make no sense: {shortened(blocks)}")
+    return features
 
 
 def _check_names(record: Record) -> None:

@@ -119,7 +119,7 @@ class Model(Predictor):
         """
         network = self.network
         names = self.feature_names, self.target_name
-        made = network.sizes[0], network.theta.dtype
+        made = network.n_features, network.theta.dtype
         return features_of(X, self.preprocess, *names, *made, self.kinds)
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -153,7 +153,8 @@ class Model(Predictor):
     def weights(self) -> dict[str, np.ndarray]:
         """The parameters by name, read-only: ``layers.0.weight``, ``layers.0.bias``, ...
 
-        Gain and shift of layer norms are ``norms.0.weight`` and ``norms.0.bias``, as torch's.
+        Gain and shift of layer norms are ``norms.0.weight`` and ``norms.0.bias``, as torch's; the
+        tables of columns that are embedded ``embeddings.0.weight``, a row a category.
 
         A weight has shape ``(inputs, outputs)``: a layer computes ``X @ weight + bias``, as
         ``coefs_`` and ``intercepts_`` of scikit-learn; torch's ``Linear.weight`` is its transpose.
@@ -165,7 +166,7 @@ class Model(Predictor):
         """Columns of the tables that it takes."""
         if isinstance(self.preprocess, Columns):
             return self.preprocess.n_columns
-        return int(getattr(self.preprocess, "n_features_in_", self.network.sizes[0]))
+        return int(getattr(self.preprocess, "n_features_in_", self.network.n_features))
 
     def bare(self) -> Model:
         """Return the network alone, for rows that were preprocessed: :meth:`transform` of others.
@@ -229,8 +230,8 @@ class Model(Predictor):
         Raises
         ------
         SpecError
-            scikit-learn has no such network: an activation, layer norm, residual layers, or a
-            loss with hidden layers.
+            scikit-learn has no such network: an activation, layer norm, residual layers,
+            embeddings, or a loss with hidden layers.
 
         Examples
         --------

@@ -71,6 +71,9 @@ class Network:
         Whether hidden layers are normed before their activation.
     residual : bool
         Whether hidden layers that follow one of their width add its outputs to their own.
+    blocks : tuple of int
+        Of categories that are embedded: see :mod:`sweeps.problems.embeddings`. ``sizes`` begin with
+        the width of embedded rows then.
 
     Examples
     --------
@@ -86,6 +89,7 @@ class Network:
     constants: Mapping[str, float] = field(default_factory=dict)
     layer_norm: bool = False
     residual: bool = False
+    blocks: tuple[int, ...] = ()
 
     @property
     def task(self) -> str:
@@ -109,7 +113,8 @@ class Network:
     @property
     def design(self) -> Design:
         """What its passes do."""
-        return Design(self.activation, self.layer_norm, self.residual)
+        design = Design(self.activation, self.layer_norm, self.residual)
+        return design._replace(embeds=bool(self.blocks))
 
     def adds(self, k: int) -> bool:
         """Tell whether layer ``k`` adds its inputs to its outputs."""
@@ -120,12 +125,18 @@ class Network:
     def has(self) -> list[str]:
         """What it has beside layers and activations."""
         kinds = {"layer norm": self.layer_norm, "residual layers": self.residual}
+        kinds["embeddings"] = bool(self.blocks)
         return [kind for kind, there in kinds.items() if there]
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names of the parameters and their shapes, in the order in which they lie in ``theta``."""
-        return shapes_of(self.sizes, self.design)
+        return shapes_of(self.sizes, self.design, self.blocks)
+
+    @property
+    def n_features(self) -> int:
+        """How many numbers it takes of a row."""
+        return self.sizes[0] - sum(self.blocks[2::3]) + sum(self.blocks[1::3])
 
     @property
     def weights(self) -> dict[str, np.ndarray]:
@@ -156,7 +167,8 @@ class Network:
         """Return the last layer's outputs ``(n, k)`` of rows ``(n, inputs)`` in the same dtype."""
         out = np.empty((len(X), self.sizes[-1]), self.theta.dtype)
         work = np.empty(work_per_row(self.sizes, self.design) * BLOCK, self.theta.dtype)
-        aux = aux_of(self.sizes, self.activation, constants_of(self.loss, self.constants))
+        constants = constants_of(self.loss, self.constants)
+        aux = aux_of(self.sizes, self.activation, constants, self.blocks)
         forward, _ = passes(self.design)
         with ONE_BLAS_THREAD:
             kernel(passing, forward)(self.theta, X, aux, work, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,6 +120,7 @@ def _layers(network: Any, graph: Graph, x: str) -> str:
             "itself, or train with another activation"
         )
     named = {name: graph.constant(name, array) for name, array in network.weights.items()}
+    x = _embedded(network, graph, x, named) if network.blocks else x
     last = len(network.layers) - 1
     for k in range(last + 1):
         product = graph.apply("MatMul", x, named[f"layers.{k}.weight"])
@@ -129,6 +131,18 @@ def _layers(network: Any, graph: Graph, x: str) -> str:
         x = _activated(network, graph, x) if k < last else x
         x = graph.apply("Add", before, x) if network.adds(k) else x
     return x
+
+
+def _embedded(network: Any, graph: Graph, x: str, named: Mapping[str, str]) -> str:
+    """Add the tables of categories; return the name of embedded rows."""
+    left, made = np.ones(network.n_features, bool), []
+    for k, (low, count) in enumerate(zip(network.blocks[::3], network.blocks[1::3])):
+        places = np.arange(low, low + count)
+        left[places] = False
+        ones = graph.apply("Gather", x, graph.constant(f"categories.{k}", places), axis=1)
+        made.append(graph.apply("MatMul", ones, named[f"embeddings.{k}.weight"]))
+    others = graph.constant("others", np.flatnonzero(left))
+    return graph.apply("Concat", graph.apply("Gather", x, others, axis=1), *made, axis=1)
 
 
 def _activated(network: Any, graph: Graph, x: str) -> str:

@@ -33,6 +33,10 @@ def summary(model: Any) -> str:
 
 def _layers(model: Any) -> list[tuple[str, str]]:
     network, rows = model.network, []
+    for name, table in network.weights.items():
+        if name.startswith("embeddings."):
+            count, dim = table.shape
+            rows.append((name.removesuffix(".weight"), f"{count} categories -> {dim}"))
     last = len(network.layers) - 1
     for k, (weight, bias) in enumerate(network.layers):
         shape = f"{weight.shape[0]} -> {weight.shape[1]}"
@@ -55,7 +59,7 @@ def _ends(model: Any) -> list[tuple[str, str]]:
     if model.preprocess is not None:
         kind = type(model.preprocess).__name__
         kind = "plain data" if isinstance(model.preprocess, Columns) else kind
-        counts = f"{model.n_features_in} columns -> {model.network.sizes[0]} features"
+        counts = f"{model.n_features_in} columns -> {model.network.n_features} features"
         rows.append(("preprocess", f"{counts} ({kind})"))
     if model.feature_names is not None:
         rows.append(("columns", f"{', '.join(map(str, model.feature_names)):.200}"))

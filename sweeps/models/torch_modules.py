@@ -11,11 +11,11 @@ from torch import nn
 
 from fastopt.errors import SpecError
 from sweeps.models.columns import Columns
-from sweeps.models.network import Layer, Norm
+from sweeps.models.network import Layer, Network, Norm
 from sweeps.models.transformers import numeric_of
 from sweeps.problems.layer_norm import EPSILON
 
-__all__ = ["ACTIVATIONS", "Preprocess", "Residual", "sequential"]
+__all__ = ["ACTIVATIONS", "Embeddings", "Preprocess", "Residual", "sequential"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
@@ -81,6 +81,34 @@ class Preprocess(nn.Module):
         return f"{self.n_columns} columns"
 
 
+class Embeddings(nn.Module):
+    """Zeros and ones of categories times their tables, behind the other features.
+
+    Parameters
+    ----------
+    network : Network
+        With blocks of features that are embedded.
+    dtype : torch.dtype
+    """
+
+    others: torch.Tensor
+
+    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+        super().__init__()
+        starts, counts = network.blocks[::3], network.blocks[1::3]
+        self.blocks = [(low, low + count) for low, count in zip(starts, counts)]
+        own = {k for low, high in self.blocks for k in range(low, high)}
+        others = [k for k in range(network.n_features) if k not in own]
+        self.register_buffer("others", torch.tensor(others, dtype=torch.int64))
+        tables = [a for name, a in network.weights.items() if name.startswith("embeddings.")]
+        self.tables = nn.ParameterList([torch.tensor(table, dtype=dtype) for table in tables])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return embedded rows of features ``(n, n_features)``."""
+        made = [x[:, low:high] @ table for (low, high), table in zip(self.blocks, self.tables)]
+        return torch.cat([x[:, self.others], *made], 1)
+
+
 class Residual(nn.Sequential):
     """Modules whose input is added to their output.
 
@@ -107,6 +135,8 @@ def sequential(model: Any) -> nn.Sequential:
             f"to_torch: there is no module of activation {network.activation!r}; use the model "
             "itself, or train with another activation"
         )
+    if network.blocks:
+        steps.append(Embeddings(network, dtype))
     *hidden, last = network.layers
     for k, layer in enumerate(hidden):
         block = [_linear(layer, dtype)]

@@ -61,6 +61,7 @@ def model_of(
     constants = dict(zip(LOSSES[loss].constants, problem.aux[2].tolist()))
     flat = np.array(theta, problem.dtype)
     layers = {name: options[name] for name in LAYERS}
+    layers["blocks"] = tuple(problem.aux[3].tolist()) if len(problem.aux) > 3 else ()
     network = Network(flat, sizes, options["activation"], loss, constants, **layers)
     before = problem.preprocess
     if before is None and problem.mean is not None and problem.scale is not None:

@@ -110,7 +110,9 @@ def base_width_of(axes: Mapping[str, Any]) -> float:
     return float(width)
 
 
-def multipliers_of(sizes: Sequence[int], design: Design, axes: Mapping[str, Any]) -> np.ndarray:
+def multipliers_of(
+    sizes: Sequence[int], design: Design, axes: Mapping[str, Any], blocks: Sequence[int] = ()
+) -> np.ndarray:
     """Return what the step of each parameter is multiplied by; an empty array if by nothing.
 
     Parameters
@@ -120,6 +122,8 @@ def multipliers_of(sizes: Sequence[int], design: Design, axes: Mapping[str, Any]
     design : Design
     axes : dict
         Of a problem: those of :func:`base_width_of`, and ``lr_multipliers``.
+    blocks : sequence of int
+        Of categories that are embedded, by tables whose steps are not multiplied.
 
     Returns
     -------
@@ -133,9 +137,9 @@ def multipliers_of(sizes: Sequence[int], design: Design, axes: Mapping[str, Any]
     """
     given, base = as_multipliers(axes["lr_multipliers"], len(sizes) - 1), base_width_of(axes)
     parts = []
-    for name, shape in shapes_of(sizes, design).items():
+    for name, shape in shapes_of(sizes, design, blocks).items():
         kind, place, part = name.split(".")
-        factor = given[int(place)] if given else 1.0
+        factor = given[int(place)] if given and kind != "embeddings" else 1.0
         if base > 0.0 and (kind, part) == ("layers", "weight") and int(place) > 0:
             factor *= base / shape[0]
         parts.append(np.full(math.prod(shape), factor))

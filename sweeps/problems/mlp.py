@@ -10,7 +10,8 @@ hidden layer before it adds :math:`A_{l-1}`.
 ``aux = (sizes, activation, constants)``: layer widths from input to output, the code of the hidden
 activation in :data:`sweeps.problems.activations.ACTIVATIONS`, and the constants of the loss,
 behind which those of networks that draw have dropout and the noise of inputs: see
-:mod:`sweeps.problems.noise`.
+:mod:`sweeps.problems.noise`. Where categories are embedded, ``blocks`` follow, the widths begin
+with that of embedded rows, and tables lie behind all else: see :mod:`sweeps.problems.embeddings`.
 
 Scratch ``work`` of a minibatch holds the outputs of all layers, an error signal, what is kept of
 the hidden layers for their slopes, what is kept of norms, the error that passes residual layers,
@@ -52,7 +53,9 @@ BLOCK = 256
 MOST_PARAMETERS = 1 << 45
 
 
-def n_parameters(sizes: tuple[int, ...], design: Design = PLAIN) -> int:
+def n_parameters(
+    sizes: tuple[int, ...], design: Design = PLAIN, blocks: tuple[int, ...] = ()
+) -> int:
     """Count weights and biases of layers of these widths, and what else the design learns.
 
     Raises
@@ -67,6 +70,7 @@ def n_parameters(sizes: tuple[int, ...], design: Design = PLAIN) -> int:
     """
     count = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
     count += 2 * sum(sizes[1:-1]) * design.layer_norm
+    count += sum(n * dim for n, dim in zip(blocks[1::3], blocks[2::3]))
     if count >= MOST_PARAMETERS:
         raise SpecError(
             f"hidden: layers of widths {shortened(sizes)} have more than {MOST_PARAMETERS:,} "
@@ -87,6 +91,7 @@ def work_per_row(sizes: tuple[int, ...], design: Design = PLAIN, noisy: bool = F
     turned = max((n * m for n, m in itertools.pairwise(sizes[1:])), default=0)
     masks = whole_blocks(sum(sizes[1:-1])) if design.drops else 0
     kept = design.per_row(sizes) + masks + (whole_blocks(sizes[0]) if noisy else 0)
+    kept += sizes[0] if design.embeds else 0
     return sum(sizes[1:]) + max(sizes[1:]) + kept + -(-turned // BLOCK)
 
 
@@ -258,7 +263,9 @@ def scoring(
     return score
 
 
-def aux_of(sizes: tuple[int, ...], activation: str, constants: np.ndarray) -> tuple:
+def aux_of(
+    sizes: tuple[int, ...], activation: str, constants: np.ndarray, blocks: tuple[int, ...] = ()
+) -> tuple:
     """Return what the functions of a network take for its layers: see the module.
 
     Examples
@@ -266,5 +273,6 @@ def aux_of(sizes: tuple[int, ...], activation: str, constants: np.ndarray) -> tu
     >>> aux_of((4, 8, 3), "tanh", np.zeros(1))
     (array([4, 8, 3]), array([1]), array([0.]))
     """
-    code = find_activation(activation).code
-    return np.array(sizes, np.int64), np.array([code], np.int64), np.array(constants, np.float64)
+    code = np.array([find_activation(activation).code], np.int64)
+    embedded = (np.array(blocks, np.int64),) if blocks else ()
+    return np.array(sizes, np.int64), code, np.array(constants, np.float64), *embedded

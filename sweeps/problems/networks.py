@@ -15,6 +15,7 @@ from sweeps.common.pickling import Shippable
 from sweeps.problems import mlp as net
 from sweeps.problems.arrays import as_dataset, cast
 from sweeps.problems.base import DataProblem, widths_of
+from sweeps.problems.embeddings import blocks_of, check_dim, embedded_init, embedded_width
 from sweeps.problems.initialisations import initialisation
 from sweeps.problems.losses import check_targets, constants_of, find_loss
 from sweeps.problems.lr_multipliers import base_width_of, multipliers_of
@@ -62,6 +63,8 @@ class Network(Shippable):
         Columns of the table that are features, in their order, and what sort of values they hold.
     target : str, optional
         Name of the column that is predicted.
+    embed : tuple of str
+        Columns of categories that are embedded, in as many numbers as the axis ``embed_dim`` says.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Network(Shippable):
     metrics: tuple = ()
     kinds: Mapping[str, str] | None = None
     target: Any = None
+    embed: tuple[str, ...] = ()
     # Models on the same rows share them: 5 folds of 100 shapes are 5 copies of the data, not 500.
     prepared: dict[str, Parts] = field(default_factory=dict, compare=False, repr=False)
 
@@ -84,21 +88,24 @@ class Network(Shippable):
         if self.classes is None:
             check_targets("y", loss, parts.y[:, : parts.y.shape[1] - self.weighted], constants)
         outputs = n_outputs(loss, self.classes, parts.y, self.weighted)
-        sizes = (parts.X.shape[1], *axes["hidden"], outputs)
+        blocks = self.blocks(parts, axes)
+        sizes = (embedded_width(parts.X.shape[1], blocks), *axes["hidden"], outputs)
         noises = noises_of(axes)
         drops, noisy = (noises > 0.0).tolist()
-        design = Design(activation, **layers_of(axes), drops=drops)
+        design = Design(activation, **layers_of(axes), drops=drops, embeds=bool(blocks))
         compiled = net.functions(loss, self.weighted, self.metrics, design, constants, noisy)
-        n_params = net.n_parameters(sizes, design)  # refuses what no int64 can count
+        n_params = net.n_parameters(sizes, design, blocks)  # refuses what no int64 can count
+        init = initialisation(axes["init"], 1.0, design.layer_norm, base_width_of(axes))
+        constants = np.append(constants, noises[: 2 * compiled.draws])
         rows = {name: getattr(parts, name) for name in Parts._fields}
         told = {"loss": loss, "activation": activation, "init": axes["init"], **layers_of(axes)}
         return DataProblem(
             name=self.name,
             **compiled._asdict(),
-            init=initialisation(axes["init"], 1.0, design.layer_norm, base_width_of(axes)),
+            init=embedded_init(init) if blocks else init,
             **rows,
             n_params=n_params,
-            aux=net.aux_of(sizes, activation, np.append(constants, noises[: 2 * compiled.draws])),
+            aux=net.aux_of(sizes, activation, constants, blocks),
             work_per_row=net.work_per_row(sizes, design, noisy),
             work_rows=net.BLOCK,
             flops_per_row=6.0 * sum(n * m for n, m in itertools.pairwise(sizes)),
@@ -108,13 +115,24 @@ class Network(Shippable):
             metrics=names_of(self.metrics, loss),
             n_outputs=outputs,
             penalised=weights_in(sizes),
-            lr_multipliers=multipliers_of(sizes, design, axes),
+            lr_multipliers=multipliers_of(sizes, design, axes, blocks),
             axes=dict(axes),
             recipe=self,
             feature_names=None if self.kinds is None else tuple(self.kinds),
             target_name=self.target,
             classes=self.classes,
         )
+
+    def blocks(self, parts: Parts, axes: Mapping[str, Any]) -> tuple[int, ...]:
+        """Return the blocks of features that are embedded, as these rows have them."""
+        if not self.embed:
+            return ()
+        if axes["input_noise"]:
+            raise SpecError(
+                f"input_noise={shortened(axes['input_noise'])} would blur which category a row has "
+                "of those that are embedded; leave it out, or embed"
+            )
+        return blocks_of(parts.preprocess, self.embed, check_dim(axes["embed_dim"]))
 
     def constants(self, axes: Mapping[str, Any]) -> np.ndarray:
         """Return the constants of the loss, those that are axes as these say."""
@@ -221,6 +239,7 @@ def model_axes(
     lr_multipliers: Any = None,
     parametrization: str = "standard",
     base_width: int = 64,
+    embed_dim: int | None = None,
     **constants: Any,
 ) -> dict[str, Any]:
     """Return the axes that choose a model, with the values they begin with.
@@ -231,10 +250,11 @@ def model_axes(
     """
     given = dict(zip(find_loss(loss).constants, constants_of(loss, constants).tolist()))
     layers = {"layer_norm": layer_norm, "residual": residual}
-    more = {**layers, "dropout": dropout, "input_noise": input_noise}
+    more: dict[str, Any] = {**layers, "dropout": dropout, "input_noise": input_noise}
     is_list = isinstance(lr_multipliers, list | np.ndarray)  # which has no hash
     more["lr_multipliers"] = tuple(lr_multipliers) if is_list else lr_multipliers
     more |= {"parametrization": parametrization, "base_width": base_width}
+    more |= {} if embed_dim is None else {"embed_dim": embed_dim}
     return {"hidden": as_widths(hidden), "activation": activation, "init": init, **more, **given}
 
 

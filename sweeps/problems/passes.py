@@ -14,6 +14,7 @@ import numpy as np
 
 from fastopt.compile import jitable
 from sweeps.problems.activations import find_activation, layers_of
+from sweeps.problems.embeddings import embedded_passes
 from sweeps.problems.layer_norm import backpropagate_norm, normalise
 from sweeps.problems.matrices import (
     add,
@@ -64,12 +65,15 @@ class Design(NamedTuple):
         Whether hidden layers that follow one of their width add its outputs to their own.
     drops : bool
         Whether masks of dropout lie in the scratch.
+    embeds : bool
+        Whether inputs are embedded first: see :mod:`sweeps.problems.embeddings`.
     """
 
     activation: str = "relu"
     layer_norm: bool = False
     residual: bool = False
     drops: bool = False
+    embeds: bool = False
 
     @property
     def keeps(self) -> bool:
@@ -102,7 +106,9 @@ class Places(NamedTuple):
     masks: int
 
 
-def shapes_of(sizes: Sequence[int], design: Design) -> dict[str, tuple[int, ...]]:
+def shapes_of(
+    sizes: Sequence[int], design: Design, blocks: Sequence[int] = ()
+) -> dict[str, tuple[int, ...]]:
     """Return the names of parameters and their shapes, in the order in which they lie in ``theta``.
 
     >>> list(shapes_of((4, 8, 3), PLAIN).items())[:2]
@@ -113,6 +119,8 @@ def shapes_of(sizes: Sequence[int], design: Design) -> dict[str, tuple[int, ...]
         shapes |= {f"layers.{k}.weight": (n, m), f"layers.{k}.bias": (m,)}
     for k, m in enumerate(sizes[1:-1] if design.layer_norm else ()):
         shapes |= {f"norms.{k}.weight": (m,), f"norms.{k}.bias": (m,)}
+    for k, shape in enumerate(zip(blocks[1::3], blocks[2::3])):
+        shapes[f"embeddings.{k}.weight"] = shape
     return shapes
 
 
@@ -137,6 +145,8 @@ def places_of(design: Design) -> Callable:
 @functools.cache
 def passes(design: Design) -> tuple[Callable, Callable]:
     """Return the two passes through networks of this design, forwards and backwards."""
+    if design.embeds:
+        return embedded_passes(*passes(design._replace(embeds=False)))
     return forwards(design), backwards(design)
 
 

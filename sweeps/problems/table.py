@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sweeps.problems.base import DataProblem
+from sweeps.problems.embeddings import embedded_columns
 from sweeps.problems.networks import network_on
 from sweeps.problems.source import Source
 from sweeps.problems.table_data import read_table
@@ -42,6 +43,8 @@ def table(
     lr_multipliers: Sequence[float] | str | None = None,
     parametrization: str = "standard",
     base_width: int = 64,
+    embed: Sequence[str] = (),
+    embed_dim: int = 8,
     loss: str | None = None,
     class_weight: str | Mapping | None = None,
     metrics: str | Callable | Sequence = (),
@@ -82,6 +85,11 @@ def table(
     hidden, activation, init, layer_norm, residual, dropout, input_noise, lr_multipliers, \
     parametrization, base_width, loss, class_weight, metrics, dtype, theta0, **constants
         As for :func:`sweeps.problems.mlp`.
+    embed : sequence of str
+        Columns of categories of which each is a row of a table, ``embed_dim`` numbers that are
+        learned, instead of a column of zeros and ones; one that no training row has is zeros.
+    embed_dim : int
+        How many those are; an axis of sweeps.
     name : str, optional
         What the problem is called in tables and messages; by default as its file.
 
@@ -120,5 +128,8 @@ def table(
     rates["lr_multipliers"] = lr_multipliers
     model = {"activation": activation, "init": init, **layers, **noises, **rates, **constants}
     loss = loss or USUAL[data.task]
-    told = {"name": data.name, "kinds": data.kinds, "target": data.target}
+    embedded = embedded_columns(embed, data.kinds, preprocess)
+    if embedded:
+        model["embed_dim"] = embed_dim
+    told = {"embed": embedded, "name": data.name, "kinds": data.kinds, "target": data.target}
     return network_on(source, hidden, model, metrics, loss=loss, dtype=dtype, theta0=theta0, **told)

@@ -24,7 +24,7 @@ OF_TORCH = {
 def test_layers_go_as_parameter_groups_of_torch(rule):
     factors, rng = (0.5, 0.0, 3.0), np.random.default_rng(0)
     X, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
-    options = {"activation": "tanh", "layer_norm": True, "dtype": "float64", "standardize": False}
+    options = {"activation": "relu", "layer_norm": True, "dtype": "float64", "standardize": False}
     problem = problems.mlp(X, y, hidden=(5, 4), lr_multipliers=factors, **options)
     theta0 = rng.normal(size=problem.n_params)
     problem = problems.mlp(X, y, hidden=(5, 4), lr_multipliers=factors, theta0=theta0, **options)

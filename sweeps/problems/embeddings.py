@@ -1,0 +1,208 @@
+r"""Embeddings of categories: each category is a row of a table, which is learned.
+
+A category comes as ones and zeros, a column for each that training rows have; times the table that
+is the row of the category, torch's ``nn.Embedding``, and zeros for a category that is new. The
+network behind takes the other features, and then the embeddings of one column after the other.
+
+``blocks`` holds three numbers for each column of categories, in the order of the features: where
+its zeros and ones begin, how many they are, and how long a row of its table is. Tables lie behind
+all other parameters. Embedded rows lie at the end of the scratch, behind that of the network.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastopt.compile import jitable
+from fastopt.errors import SpecError, shortened
+from sweeps.common.philox import fill_normal
+from sweeps.problems.columns import CATEGORIES, refuse_unknown
+from sweeps.problems.matrices import matrix
+from sweeps.problems.targets import list_of
+
+__all__ = [
+    "blocks_of", "check_dim", "embedded_columns", "embedded_init", "embedded_passes",
+    "embedded_width",
+]  # fmt: skip
+
+
+def embedded_width(features: int, blocks: Sequence[int]) -> int:
+    """Return how many numbers a row has that the network behind takes.
+
+    >>> embedded_width(5, (1, 4, 2))
+    3
+    """
+    return features - sum(blocks[1::3]) + sum(blocks[2::3])
+
+
+def check_dim(dim: Any) -> int:
+    """Return the length of embeddings, or say that it is none.
+
+    >>> check_dim(8.0)
+    8
+    """
+    number = isinstance(dim, int | float | np.number) and not isinstance(dim, bool)
+    if not (number and 1 <= dim < 1 << 20 and dim == int(dim)):
+        raise SpecError(f"embed_dim must be an integer >= 1; got {shortened(dim)}")
+    return int(dim)
+
+
+def embedded_columns(
+    embed: Any, kinds: Mapping[str, str], preprocess: Any = None
+) -> tuple[str, ...]:
+    """Return the columns of categories that are to be embedded, checked.
+
+    Parameters
+    ----------
+    embed : sequence of str
+    kinds : dict
+        Column -> its kind, see :class:`sweeps.problems.columns.Column`.
+    preprocess : transformer, optional
+        One of the user's own.
+
+    Raises
+    ------
+    SpecError
+        There is no such column, it holds no categories, or nobody knows what becomes of it.
+
+    Examples
+    --------
+    >>> embedded_columns(["red"], {"acid": "numeric", "red": "categorical"})
+    ('red',)
+    """
+    columns = tuple(list_of("embed", embed))
+    refuse_unknown(columns, list(kinds), "embed")
+    if columns and preprocess is not None:
+        raise SpecError(
+            "embed=... needs the zeros and ones that columns become by default, and preprocess=... "
+            "may make others; leave one of them out"
+        )
+    for name in columns:
+        if kinds[name] not in CATEGORIES:
+            raise SpecError(
+                f"embed: column {name!r} is {kinds[name]}, and only categories are embedded; name "
+                f"it in categorical=[{name!r}] as well if its numbers are categories"
+            )
+    return columns
+
+
+def blocks_of(preprocess: Any, embed: Sequence[str], dim: int) -> tuple[int, ...]:
+    """Return the blocks of columns that are to be embedded.
+
+    Parameters
+    ----------
+    preprocess : ColumnTransformer
+        Fitted, of :func:`sweeps.problems.preprocessing.default_preprocess`.
+    embed : sequence of str
+        Columns of categories.
+    dim : int
+        Length of their embeddings.
+    """
+    blocks: list[int] = []
+    low = 0
+    for name, step, columns in preprocess.transformers_:
+        if name != "categories":
+            low += len(columns)
+            continue
+        for column, categories in zip(columns, step[-1].categories_):
+            if column in embed:
+                blocks += [low, len(categories), dim]
+            low += len(categories)
+    return tuple(blocks)
+
+
+@jitable
+def tables_size(blocks):
+    """Return how many numbers all tables have."""
+    total = 0
+    for b in range(0, blocks.size, 3):
+        total += blocks[b + 1] * blocks[b + 2]
+    return total
+
+
+@jitable
+def embed(X, blocks, tables, out):
+    """Write the other features of each row, and behind them its embeddings."""
+    for i in range(X.shape[0]):
+        at, low = 0, 0
+        for b in range(0, blocks.size + 3, 3):
+            high = blocks[b] if b < blocks.size else X.shape[1]
+            for j in range(low, high):
+                out[i, at] = X[i, j]
+                at += 1
+            low = blocks[b] + blocks[b + 1] if b < blocks.size else high
+        table = 0
+        for b in range(0, blocks.size, 3):
+            dim = blocks[b + 2]
+            for d in range(dim):
+                out[i, at + d] = 0
+            for k in range(blocks[b], blocks[b] + blocks[b + 1]):
+                add_row(out[i, at : at + dim], X[i, k], tables[table : table + dim])
+                table += dim
+            at += dim
+
+
+@jitable
+def add_row(out, factor, row):
+    """Add a row of a table to an embedding, or an embedding's error to one, if it has a share."""
+    if factor != 0:
+        for d in range(out.size):
+            out[d] += factor * row[d]
+
+
+@jitable
+def add_slopes(X, blocks, error, slopes):
+    """Write the slopes of tables, of the error of what :func:`embed` wrote."""
+    for j in range(slopes.size):
+        slopes[j] = 0
+    others = error.shape[1]
+    for b in range(0, blocks.size, 3):
+        others -= blocks[b + 2]
+    for i in range(X.shape[0]):
+        at, table = others, 0
+        for b in range(0, blocks.size, 3):
+            dim = blocks[b + 2]
+            for k in range(blocks[b], blocks[b] + blocks[b + 1]):
+                add_row(slopes[table : table + dim], X[i, k], error[i, at : at + dim])
+                table += dim
+            at += dim
+
+
+def embedded_passes(forward: Callable, backward: Callable) -> tuple[Callable, Callable]:
+    """Return the passes through a network that takes embedded rows, from the features on."""
+
+    @jitable
+    def embedded_forward(theta, X, aux, work):
+        n, low = theta.size - tables_size(aux[3]), work.size - X.shape[0] * aux[0][0]
+        inputs = matrix(work, low, X.shape[0], aux[0][0])
+        embed(X, aux[3], theta[n:], inputs)
+        forward(theta[:n], inputs, aux, work[:low])
+
+    @jitable
+    def embedded_backward(theta, X, aux, grad, work):
+        rows, width, m = X.shape[0], aux[0][0], aux[0][1]
+        n, low = theta.size - tables_size(aux[3]), work.size - rows * width
+        inputs = matrix(work, low, rows, width)
+        backward(theta[:n], inputs, aux, grad[:n], work[:low])
+        # The error of the first layer's products lies at the front.
+        np.dot(matrix(work, 0, rows, m), matrix(theta, 0, width, m).T, inputs)
+        add_slopes(X, aux[3], inputs, grad[n:])
+
+    return embedded_forward, embedded_backward
+
+
+@functools.lru_cache(maxsize=64)
+def embedded_init(init: Callable) -> Callable:
+    """Return what writes initial parameters: tables are normal with variance 1, as torch's."""
+
+    @jitable
+    def begin(theta, aux, seed):
+        n = theta.size - tables_size(aux[3])
+        init(theta[:n], aux, seed)
+        fill_normal(theta[n:], 1.0, seed, n)
+
+    return begin
