@@ -1,7 +1,7 @@
 """Hyperparameter sweeps whose trials are whole training runs inside compiled kernels.
 
 Start at ``run.py``: a sweep in a screen. Each room and module imports only what stands before it:
-common, space, problems, engine, running, store, pruning, analysis, tracing, plots, extend, models,
+common, space, problems, engine, running, pruning, store, analysis, tracing, plots, extend, models,
 report, results, pruned, run, functions, sklearn, studies, cli, optuna, scaling.
 
 Names are imported when they are first asked for.

@@ -15,6 +15,7 @@ from sweeps.analysis import files, folds, stats
 from sweeps.analysis import importance as anova
 from sweeps.analysis.export import SUFFIXES, write
 from sweeps.analysis.table import Table
+from sweeps.common.names import RUNG_COLUMNS
 from sweeps.common.resources import check_path
 from sweeps.common.states import STATES
 from sweeps.models import parameters, trained
@@ -132,7 +133,10 @@ class SweepResult(Table):
         {'lr': 0.1}
         """
         opened = files.open_file if files.is_file(path) else store.open_store
-        return SweepResult(*opened(path, columns, filters))
+        result = SweepResult(*opened(path, columns, filters))
+        if "pruner" in result.info:  # where a trial came to is not what it measured
+            result.metrics = tuple(name for name in result.metrics if name not in RUNG_COLUMNS)
+        return result
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write :meth:`to_frame` to a ``.parquet`` or ``.csv`` file, whole or not at all.

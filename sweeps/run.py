@@ -9,22 +9,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastopt.errors import SpecError, shortened
-from sweeps.common.progress import Progress
 from sweeps.engine.chunks import chunk_size
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import Problem, worker_count
 from sweeps.engine.tables import Parts
 from sweeps.pruned import PrunedResult
-from sweeps.pruning import as_pruner
-from sweeps.pruning.race import Race, share_of_steps
+from sweeps.pruning import Pruner, as_pruner
+from sweeps.pruning.race import Played, Race, share_of_steps
 from sweeps.results import SweepResult
 from sweeps.running.check import SETTINGS, check
 from sweeps.running.collect import Collector
-from sweeps.running.estimate import Estimate, estimate_of, refuse_too_large, total_cost
+from sweeps.running.estimate import Estimate, estimate_of, refuse_too_large
 from sweeps.running.reducers import Reducer, ReducingCollector
 from sweeps.running.runner import run_chunks
 from sweeps.running.shards import parse_shard
-from sweeps.store import store_writer
+from sweeps.store import store_writer, stored_rounds
 
 __all__ = ["Estimate", "estimate", "sweep"]
 
@@ -159,8 +158,9 @@ def sweep(
         Stops trials that lose against others: :class:`sweeps.SuccessiveHalving`,
         :class:`sweeps.Hyperband`, :class:`sweeps.ASHA`, :class:`sweeps.MedianStopping`, a name in
         :data:`sweeps.pruning.PRUNERS`, or a dict of a ``name`` and arguments. Those that go on do
-        so where they paused. The result is a :class:`sweeps.PrunedResult`. What is kept of paused
-        trials is in the memory of this process: no ``store``, no ``executor`` and no ``reduce``.
+        so where they paused. The result is a :class:`sweeps.PrunedResult`. A store keeps every
+        rung; what is kept of paused trials is in the memory of this process, or on its way to a
+        worker. Neither ``shard`` nor ``reduce``, which leave trials out of the comparison.
     store : path-like, optional
         Folder to keep the sweep in. Each finished chunk is written at once, and the same call goes
         on where it stopped, whatever stopped it; with more values on the axes, only new trials run.
@@ -228,14 +228,16 @@ def sweep(
     workers = worker_count(n_jobs)
     plan = check(problem, space, {**{name: given[name] for name in SETTINGS}, **hyper}, 2)
     share_of_chunks = parse_shard(shard, store)
-    if pruner is not None:
-        _refuse_elsewhere(store=store, executor=executor, reduce=reduce)
-        return _race(plan, pruner, workers, progress)
     if reduce is None:
         here = executor is None or (isinstance(executor, str) and executor in LOCAL)
         refuse_too_large(plan, store, workers if here else 1)
-    collector = _collector(plan, store, executor, reduce, share_of_chunks)
+    if pruner is None:
+        collector = _collector(plan, store, executor, reduce, share_of_chunks)
+    else:
+        collector = _race(plan, as_pruner(pruner), store, executor, reduce=reduce, shard=shard)
     made = run_chunks(collector, workers, executor, began=began, progress=progress)
+    if isinstance(made, Played):
+        return PrunedResult(SweepResult(*made.parts), made.places, made.rounds)
     return SweepResult(*made) if isinstance(made, Parts) else made
 
 
@@ -294,20 +296,21 @@ def _collector(
     return Collector(plan, size) if reduce is None else ReducingCollector(plan, reduce, size)
 
 
-def _refuse_elsewhere(**given: Any) -> None:
-    """Refuse places to run or keep a pruned sweep, whose rounds need all paused trials at hand."""
+def _race(
+    plan: Plan,
+    pruner: Pruner,
+    store: str | os.PathLike[str] | None,
+    executor: Any,
+    **given: Any,
+) -> Race:
+    """Return the collector of a pruned sweep, which compares all trials of a round."""
     for name, value in given.items():
         if value is not None:
             raise SpecError(
-                f"a pruned sweep runs and is kept in this process, without {name}=...; "
-                f"got {shortened(value)}. result.save(path) writes its frame"
+                f"a pruner compares all trials of a round, so {name}={shortened(value)}, which "
+                "leaves some out, does not go with it: give one of them"
             )
-
-
-def _race(plan: Plan, given: Any, workers: int, progress: bool) -> PrunedResult:
-    pruner = as_pruner(given)
-    refuse_too_large(plan, None, workers)
-    total = total_cost(plan, share_of_steps(plan, pruner)) if progress else 0
-    bar = Progress(total, plan.size, enabled=progress)
-    parts, rungs, played = Race(plan, pruner, workers, bar).run()
-    return PrunedResult(SweepResult(*parts), rungs, played)
+    race = Race(plan, pruner, chunk_size(plan) if store is None and executor is not None else None)
+    if store is not None:
+        race.keep_in(stored_rounds(plan, store, pruner, race.max_resources))
+    return race

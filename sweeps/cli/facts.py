@@ -29,12 +29,14 @@ def status_table(facts: Mapping[str, Any]) -> Table:
     """Show the progress of a stored sweep; ``facts`` come from :mod:`sweeps.store.status`."""
     states = ", ".join(f"{n:,} {state}" for state, n in facts["states"].items() if n) or "none"
     share = facts["finished"] / facts["trials"]
+    of_all = "" if facts["chunks"] is None else f" of {facts['chunks']:,}"
     rows = {
         "problem": facts["problem"],
         "ranked by": f"{facts['metric']} ({facts['mode']})",
         "trials": f"{facts['finished']:,} of {facts['trials']:,} finished ({share:.0%})",
         "states": states,
-        "chunks": f"{facts['chunks_done']:,} of {facts['chunks']:,}, in {facts['parts']:,} parts",
+        **_rungs(facts),
+        "chunks": f"{facts['chunks_done']:,}{of_all}, in {facts['parts']:,} parts",
         "time of all cores": format_duration(facts["core_seconds"]),
         "machines": ", ".join(facts["hosts"]) or "none",
         "on disk": format_bytes(facts["bytes"]),
@@ -42,6 +44,21 @@ def status_table(facts: Mapping[str, Any]) -> Table:
         "set aside as damaged": ", ".join(facts["bad"]) or "nothing",
     }
     return pair_table(facts["store"], rows)
+
+
+def _rungs(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Say how far each rung of a pruned sweep is."""
+    rungs = facts.get("rungs", ())
+    several = len({rung["bracket"] for rung in rungs}) > 1
+    found = {}
+    for rung in rungs:
+        name = (
+            f"bracket {rung['bracket']}, rung {rung['rung']}" if several else f"rung {rung['rung']}"
+        )
+        found[name] = (
+            f"{rung['finished']:,} of {rung['trials']:,} trials, trained to {rung['n_resources']:,}"
+        )
+    return found
 
 
 def optimizers() -> Table:

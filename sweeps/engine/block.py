@@ -16,7 +16,7 @@ from sweeps.engine.columns import MOST_COST
 from sweeps.engine.records import COUNTERS, Kept, Trials
 from sweeps.problems.base import DataProblem
 
-__all__ = ["Block", "cost_of"]
+__all__ = ["Block", "cost_of", "lengthened"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,9 @@ def cost_of(problem: DataProblem, settings: np.ndarray) -> np.ndarray:
     per_row = problem.flops_per_row / 25.0 + 10.0
     step = 1500.0 + 0.4 * problem.n_params + per_row * settings["batch"]
     return np.clip(settings["steps"] * step, 1, MOST_COST).astype(np.int64)
+
+
+def lengthened(curves: np.ndarray, points: int) -> np.ndarray:
+    """Pad curves ``(n, m, k)`` with NaN to ``points`` points."""
+    short = points - curves.shape[1]
+    return np.pad(curves, ((0, 0), (0, short), (0, 0)), constant_values=np.nan) if short else curves

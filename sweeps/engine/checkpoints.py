@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweeps.engine.block import Block
-from sweeps.engine.chunks import lengthened
+from sweeps.engine.block import Block, lengthened
+from sweeps.engine.plan import Plan
 from sweeps.engine.records import Kept
 
-__all__ = ["Paused"]
+__all__ = ["Paused", "Stretch", "counts_epochs", "is_given", "steps_per_unit"]
 
 
 class Checkpoint(NamedTuple):
@@ -41,6 +41,46 @@ class Checkpoint(NamedTuple):
     def shape(self) -> tuple:
         """Shape of the state of one trial."""
         return tuple(array.shape[1:] for array in self.state)
+
+
+def is_given(plan: Plan, name: str) -> bool:
+    """Whether a sweep says something by a keyword or an axis of this name."""
+    return name in plan.space.names or plan.options.defaults.get(name) is not None
+
+
+def counts_epochs(plan: Plan) -> bool:
+    """Whether the length of trials is given in epochs."""
+    return is_given(plan, "epochs")
+
+
+def steps_per_unit(plan: Plan, block: Block) -> np.ndarray:
+    """Return the steps of one epoch of each trial, or 1 if the sweep counts in steps."""
+    if not counts_epochs(plan):
+        return np.ones(len(block.ids), np.int64)
+    return -(-len(block.problem.X) // block.trials.settings["batch"])
+
+
+class Stretch(NamedTuple):
+    """How far trials go: until each has used ``resources`` epochs or steps, or to its end if None.
+
+    Those of which ``paused`` has the state go on from there, the others from their start, which
+    comes to the same bits.
+    """
+
+    resources: int | None
+    paused: Paused
+
+    def blocks(self, plan: Plan, ids: np.ndarray) -> list[Block]:
+        """Lay trials out, those that go on apart from those that begin."""
+        known = np.isin(ids, self.paused.ids)
+        blocks = [b for some in (ids[known], ids[~known]) if some.size for b in plan.blocks(some)]
+        return [self.paused.stretched(block, self._until(plan, block)) for block in blocks]
+
+    def _until(self, plan: Plan, block: Block) -> np.ndarray:
+        steps = block.trials.settings["steps"]
+        if self.resources is None:
+            return steps
+        return np.minimum(steps, self.resources * steps_per_unit(plan, block))
 
 
 class Paused:
@@ -95,6 +135,27 @@ class Paused:
             trials = block.trials
             kept = Checkpoint(block.ids, trials.curves, trials.kept).rows(rows)
             self._kept.setdefault(kept.shape, []).append(kept)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Numbers of the trials, in no order."""
+        parts = itertools.chain.from_iterable(self._kept.values())
+        return np.concatenate([np.empty(0, np.int64), *(part.ids for part in parts)])
+
+    def take_over(self, other: Paused) -> None:
+        """Take over the states of other trials."""
+        for key, parts in other._kept.items():
+            self._kept.setdefault(key, []).extend(parts)
+
+    def some(self, ids: np.ndarray) -> Paused:
+        """Return what is kept of some trials, a copy."""
+        found = Paused()
+        for key in self._kept:
+            table = self._table(key)
+            rows = np.isin(table.ids, ids) if table else np.empty(0, bool)
+            if table and rows.any():
+                found._kept[key] = [table.rows(np.flatnonzero(rows))]
+        return found
 
     def retain(self, ids: np.ndarray) -> None:
         """Forget every trial but these."""

@@ -7,6 +7,7 @@ same bits in every chunk: so a chunk may run anywhere, and any number of times.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import socket
@@ -21,7 +22,8 @@ import numpy as np
 from fastopt.compile import compilations
 from sweeps.common.states import State
 from sweeps.engine.ahead import compile_together
-from sweeps.engine.block import Block
+from sweeps.engine.block import Block, lengthened
+from sweeps.engine.checkpoints import Paused, Stretch
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import compile_block, run_together
 
@@ -34,6 +36,7 @@ __all__ = [
     "launch_size",
     "run_blocks",
     "run_chunk",
+    "stretch_size",
 ]
 
 # Nanoseconds of one core that a chunk should cost, by the model, which is right within a factor of
@@ -43,17 +46,21 @@ LEAST, MOST = 200_000_000, 1_000_000_000
 ENOUGH = 64
 # Trials, and bytes of results with curves, that a chunk or launch may have: bounds memory.
 MOST_TRIALS, MOST_BYTES = 1 << 16, 1 << 25
+# Bytes of states that are sent along with a chunk, and come back: dask warns of more than 10 MB.
+MOST_STATES = 1 << 23
 
 
 class Chunk(NamedTuple):
     """Trials to run together.
 
     ``number`` says which chunk of the sweep it is, ``ids`` ``(n,)`` which trials of it are to run,
-    in increasing order: all, unless the results of some are known already.
+    in increasing order: all, unless the results of some are known already. ``stretch`` says how far
+    they go, if not to their end.
     """
 
     number: int
     ids: np.ndarray
+    stretch: Stretch | None = None
 
 
 class Chunks(Sequence[Chunk]):
@@ -113,6 +120,8 @@ class Rows:
     facts : dict
         What is true of this run of the trials and not of their results: ``host``, ``pid``,
         ``began`` (seconds since 1970), ``seconds``, ``compile_seconds``, ``compiled`` (functions).
+    paused : Paused, optional
+        The states of those that paused, which are PRUNED unless they go on.
     """
 
     ids: np.ndarray
@@ -122,6 +131,7 @@ class Rows:
     cost: int
     errors: Mapping[int, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    paused: Paused | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -147,6 +157,25 @@ def chunk_size(plan: Plan) -> int:
     return size // plan.abreast * plan.abreast or size
 
 
+def stretch_size(plan: Plan, chunk: int, longer: int, state_bytes: int) -> int:
+    """Return how many trials make a chunk that pauses: as much work as a chunk of whole trials.
+
+    Parameters
+    ----------
+    plan : Plan
+    chunk : int
+        Trials of a chunk that go to their end.
+    longer : int
+        How many times as long the longest trial is.
+    state_bytes : int
+        Of a paused trial.
+    """
+    # Curves have room for whole trials, however short the stretch is.
+    size = min(chunk if plan.options.curves else chunk * longer, MOST_TRIALS)
+    size = max(1, min(size, MOST_STATES // max(state_bytes, 1)))
+    return size // plan.abreast * plan.abreast or size
+
+
 def launch_size(plan: Plan) -> int:
     """Return how many trials to hand to the kernel at once where nothing is sent or stored.
 
@@ -163,6 +192,7 @@ def run_chunk(
     workers: int = 1,
     watch: Callable[[int, int, float | None], Any] | None = None,
     stop: threading.Event | None = None,
+    stretch: Stretch | None = None,
 ) -> Rows:
     """Run trials on this machine; the answer does not depend on what else runs, or where.
 
@@ -173,13 +203,21 @@ def run_chunk(
         Trial numbers, increasing.
     workers, watch, stop
         As for :func:`run_blocks`.
+    stretch : Stretch, optional
+        How far they go; to their end by default.
 
     Returns
     -------
     Rows
         The finished trials: fewer than ``ids`` only if it was told to stop.
     """
-    return run_blocks(plan, plan.blocks(ids), workers, watch, stop)
+    if stretch is None:
+        return run_blocks(plan, plan.blocks(ids), workers, watch, stop)
+    blocks = stretch.blocks(plan, ids)
+    rows, paused = run_blocks(plan, blocks, workers, watch, stop), Paused()
+    for block in blocks:
+        paused.keep(block, np.flatnonzero(block.trials.state == State.PRUNED))
+    return dataclasses.replace(rows, paused=paused)
 
 
 def run_blocks(
@@ -262,12 +300,6 @@ def _rows(plan: Plan, blocks: Sequence[Block], cost: int, facts: Mapping[str, An
     order = np.argsort(ids, kind="stable")
     order = order[state[order] != State.PENDING]
     return Rows(ids[order], state[order], out[order], curves[order], cost, {}, facts)
-
-
-def lengthened(curves: np.ndarray, points: int) -> np.ndarray:
-    """Pad curves ``(n, m, k)`` with NaN to ``points`` points."""
-    short = points - curves.shape[1]
-    return np.pad(curves, ((0, 0), (0, short), (0, 0)), constant_values=np.nan) if short else curves
 
 
 def _best(plan: Plan, blocks: Sequence[Block]) -> float | None:

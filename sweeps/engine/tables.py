@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweeps.common.names import STEP_COUNTS
-from sweeps.engine.chunks import Rows, lengthened
+from sweeps.engine.block import lengthened
+from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
 from sweeps.space.space import Space
 

@@ -8,15 +8,23 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sweeps.common.states import State
+
 __all__ = [
     "Pruner",
     "PruningEstimate",
     "Round",
     "Rounds",
     "estimate_pruning",
+    "losses_of",
+    "next_round",
     "play_rounds",
     "smallest_losses",
 ]
+
+
+MOST_TRIALS = 1 << 27
+"""Trials that may be compared: they are kept in memory."""
 
 
 class Round(NamedTuple):
@@ -63,6 +71,20 @@ class Pruner(ABC):
         """
 
 
+def next_round(rounds: Rounds, losses: np.ndarray | None) -> Round | None:
+    """Return the round that follows on these losses, or the first on None; None at the end."""
+    try:
+        return rounds.send(losses)  # type: ignore[arg-type]
+    except StopIteration:
+        return None
+
+
+def losses_of(state: np.ndarray, metric: np.ndarray, mode: str) -> np.ndarray:
+    """Return what a pruner is told of trials: see :data:`Rounds`."""
+    lost = (state == State.DIVERGED) | ~np.isfinite(metric)
+    return np.where(lost, np.inf, -metric if mode == "max" else metric)
+
+
 def play_rounds(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> bool:
     """Play all rounds; return False if it was stopped.
 
@@ -73,15 +95,12 @@ def play_rounds(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> 
     train : callable
         ``train(round) -> losses`` of its trials, or None to stop.
     """
-    try:
-        round_ = next(rounds)
-        while True:
-            losses = train(round_)
-            if losses is None:
-                return False
-            round_ = rounds.send(losses)
-    except StopIteration:
-        return True
+    losses = None
+    while (round_ := next_round(rounds, losses)) is not None:
+        losses = train(round_)
+        if losses is None:
+            return False
+    return True
 
 
 def smallest_losses(losses: np.ndarray, n: int) -> np.ndarray:

@@ -1,32 +1,38 @@
-"""Run a pruned sweep: in each round, trials go on from where they paused in the round before."""
+"""Run a pruned sweep: in each round, trials go on from where they paused in the round before.
+
+Who is in a round follows from the rows of the rounds before it and from nothing else. So a race
+that was stopped is run again from its first round, and takes the rows of chunks that are known from
+its ledger. States of paused trials are kept in memory alone: of chunks that were known, those that
+go on begin anew, which comes to the same bits.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
-import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.common.interrupt import deferred_interrupts
-from sweeps.common.progress import Progress
 from sweeps.common.resources import format_bytes, free_memory
 from sweeps.common.states import State
+from sweeps.engine import chunks as chunking
 from sweeps.engine.block import Block
-from sweeps.engine.checkpoints import Paused
-from sweeps.engine.chunks import Chunk, Rows, launch_size, run_blocks
+from sweeps.engine.checkpoints import Paused, Stretch, counts_epochs, is_given, steps_per_unit
+from sweeps.engine.chunks import Chunk, Rows, launch_size, stretch_size
 from sweeps.engine.plan import Plan
-from sweeps.engine.tables import Parts
-from sweeps.pruning import Pruner, Round, estimate_pruning, play_rounds
+from sweeps.engine.tables import Parts, joined, parts_of
+from sweeps.pruning import Pruner, Round, estimate_pruning
+from sweeps.pruning.base import MOST_TRIALS, losses_of, next_round
 from sweeps.running.collect import Collector
 
-__all__ = ["Race", "full_length", "share_of_steps"]
+__all__ = ["Ledger", "Played", "Race", "full_length", "share_of_steps"]
 
 # Bytes that the trials of one launch may take, beside those of the paused trials.
 MOST_STATE_BYTES = 1 << 28
-MOST_TRIALS = 1 << 27
 
 
 def full_length(plan: Plan) -> int:
@@ -43,7 +49,7 @@ def full_length(plan: Plan) -> int:
             f"a pruner compares trials, so they are kept in memory, at most {MOST_TRIALS:,}; this "
             f"space has {plan.size:,}: sweep space.sample(n)"
         )
-    if counts_epochs(plan) and _is_given(plan, "steps"):
+    if counts_epochs(plan) and is_given(plan, "steps"):
         raise SpecError(
             "a pruner compares trials after as many epochs or as many steps: give the length of "
             "all trials in epochs=..., or of all in steps=..."
@@ -54,25 +60,9 @@ def full_length(plan: Plan) -> int:
     )
 
 
-def counts_epochs(plan: Plan) -> bool:
-    """Whether the length of trials is given in epochs."""
-    return _is_given(plan, "epochs")
-
-
-def _is_given(plan: Plan, name: str) -> bool:
-    return name in plan.space.names or plan.options.defaults.get(name) is not None
-
-
 def _sample_blocks(plan: Plan) -> list[Block]:
     """Return a sample of the trials: with every optimizer, and every value of every axis."""
     return plan.blocks(plan.space.every_value(("optimizer",)), results=False)
-
-
-def steps_per_unit(plan: Plan, block: Block) -> np.ndarray:
-    """Return the steps of one epoch of each trial, or 1 if the sweep counts in steps."""
-    if not counts_epochs(plan):
-        return np.ones(len(block.ids), np.int64)
-    return -(-len(block.problem.X) // block.trials.settings["batch"])
 
 
 def share_of_steps(plan: Plan, pruner: Pruner) -> float:
@@ -80,16 +70,40 @@ def share_of_steps(plan: Plan, pruner: Pruner) -> float:
     return estimate_pruning(pruner, plan.size, full_length(plan)).share
 
 
-class Race:
+class Ledger(Protocol):
+    """Keeps the rows of a race where they outlive it: a store."""
+
+    path: str
+    chunk: int
+    """Trials of a chunk that go to their end; those of shorter rounds have more."""
+
+    def known(self, round_: Round, chunks: Sequence[Chunk]) -> Iterable[tuple[Chunk, Rows]]:
+        """Yield those chunks of a round whose rows are kept already."""
+
+    def keep(self, round_: Round, chunk: Chunk, rows: Rows) -> Future:
+        """Keep the rows of a chunk; the future is done when they are."""
+
+    def wait(self) -> None:
+        """Wait until all rows are kept; raise what went wrong."""
+
+
+class Played(NamedTuple):
+    """The arguments of :class:`sweeps.PrunedResult`."""
+
+    parts: Parts  # of a result with the last row of each trial
+    places: np.ndarray  # bracket and rung of each row
+    rounds: list[tuple[Round, np.ndarray]]  # with the metric of each trial then
+
+
+class Race(Collector):
     """The trials of a pruned sweep, and how far each has come.
 
     Parameters
     ----------
     plan : Plan
     pruner : Pruner
-    workers : int
-        Threads to use; they change nothing but the time.
-    bar : Progress
+    chunk : int, optional
+        Trials of a chunk that go to their end; by default as many as memory allows.
 
     Raises
     ------
@@ -97,15 +111,14 @@ class Race:
         The pruner does not fit the sweep.
     """
 
-    def __init__(self, plan: Plan, pruner: Pruner, workers: int, bar: Progress) -> None:
-        self.plan, self.pruner, self.workers, self.bar = plan, pruner, workers, bar
-        self._max_resources = full_length(plan)
-        self._rounds = pruner.rounds(plan.size, self._max_resources)
-        each = max(block.state_bytes for block in _sample_blocks(plan))
-        self._launch_trials = max(1, min(launch_size(plan), MOST_STATE_BYTES // each))
-        paused = estimate_pruning(pruner, plan.size, self._max_resources).paused
+    def __init__(self, plan: Plan, pruner: Pruner, chunk: int | None = None) -> None:
+        super().__init__(plan, chunk)
+        self.pruner, self.max_resources = pruner, full_length(plan)
+        self._rounds = pruner.rounds(plan.size, self.max_resources)
+        self._state_bytes = max(block.state_bytes for block in _sample_blocks(plan))
+        self.share, paused = estimate_pruning(pruner, plan.size, self.max_resources)
         # Twice, while the states that several launches leave are joined.
-        needed = 2 * paused * each
+        needed = 2 * paused * self._state_bytes
         if needed > (free := free_memory()):
             raise SpecError(
                 f"up to {paused:,} trials pause at once, and what is kept of them takes "
@@ -114,89 +127,134 @@ class Race:
                 "MedianStopping)"
             )
         self._column = plan.results.index(plan.options.metric)
+        self._ledger: Ledger | None = None
         self._state = np.full(plan.size, State.PENDING, np.int8)
         self._value = np.full(plan.size, math.nan)
-        # Of each trial, its latest launch (of those below) and round; -1 for none.
+        self._ran = np.zeros(plan.size, bool)
+        # Of each trial, its latest rows (of those below) and round; -1 for none.
         self._latest = np.full((2, plan.size), -1)
         self._launches: list[Rows] = []
         self._played: list[tuple[Round, np.ndarray]] = []
         self._paused = Paused()
-        self._undecided = np.empty(0, np.int64)
-        self._cost = self._full_steps = 0
+        self._round: Round | None = None  # the one that is being played
+        self._missing: set[int] = set()  # chunks of it that have not come in
+        self._n_chunks = 0  # of all rounds so far
+        self._is_over = False
 
-    def run(self) -> tuple[Parts, np.ndarray, list[tuple[Round, np.ndarray]]]:
-        """Play all rounds; return the arguments of :class:`sweeps.PrunedResult`.
+    def keep_in(self, ledger: Ledger) -> None:
+        """Keep rows in a ledger, and take from it those that it has."""
+        self._ledger, self._chunk_size = ledger, ledger.chunk
+        self.executor = "threads"
 
-        These are the parts of a result with the last row of each trial, the bracket and rung of
-        each row, and the rounds. After Ctrl-C, trials that have neither ended nor been pruned are
-        left out.
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last round is played."""
+        return self._is_over
+
+    def remaining(self) -> Iterator[Chunk | None]:
+        """Yield the chunks of every round; None while the next round depends on what is missing."""
+        losses = None
+        while (round_ := next_round(self._rounds, losses)) is not None:
+            self._round = round_
+            yield from self._unknown_chunks(round_)
+            self._latest[1, round_.trials] = len(self._played)
+            self._played.append((round_, self._value[round_.trials]))
+            self._round = None
+            state, value = self._state[round_.trials], self._value[round_.trials]
+            losses = losses_of(state, value, self.plan.options.mode)
+        self._is_over = True
+
+    def add(self, chunk: Chunk, rows: Rows) -> Future | None:
+        """Take the rows of a chunk; if it was stopped in the middle, a ledger keeps none of it."""
+        whole = len(rows) == len(chunk.ids)
+        if self._ledger is not None and not whole:
+            return None
+        self.count(rows)
+        self._ran[rows.ids] = True
+        self._paused.take_over(rows.paused or Paused())
+        self._record(dataclasses.replace(rows, paused=None))
+        if whole:
+            self._missing.discard(chunk.number)
+        if self._ledger is None or self._round is None:
+            return None
+        return self._ledger.keep(self._round, chunk, rows)
+
+    def count(self, rows: Rows) -> None:
+        """Count rows that have run; trials count once, in their first round."""
+        before = self.finished
+        super().count(rows)
+        self.finished = before
+
+    def info(self, seconds: float, interrupted: bool) -> dict[str, Any]:
+        """Return the facts of this run, as of any other, and of its pruner."""
+        said = super().info(seconds, interrupted) | {"pruner": repr(self.pruner)}
+        kept = {} if self._ledger is None else {"store": self._ledger.path, "reused": self.reused}
+        return said | kept
+
+    def result(self, seconds: float, interrupted: bool) -> Played:
+        """Return what has come of it.
+
+        After Ctrl-C, trials that have neither ended nor been pruned are left out.
         """
-        began, finished = time.perf_counter(), False
-        with contextlib.suppress(KeyboardInterrupt), deferred_interrupts(), self.bar:
-            finished = play_rounds(self._rounds, self.train)
-        parts = self._parts(time.perf_counter() - began, interrupted=not finished)
+        if self._ledger is not None:
+            self._ledger.wait()
+        self.reused = self.finished - int(np.count_nonzero(self._ran))
+        known = self._state != State.PENDING
+        if self._round is not None:
+            undecided = self._round.trials
+            known[undecided] &= self._state[undecided] != State.PRUNED
+        last = []
+        for k, rows in enumerate(self._launches):
+            mine = known[rows.ids] & (self._latest[0, rows.ids] == k)
+            fields = {name: getattr(rows, name)[mine] for name in ("ids", "state", "out", "curves")}
+            last.append(dataclasses.replace(rows, **fields))
+        rows = joined(self.plan, last)
+        info = self.info(seconds, interrupted) | {"n_steps_full": self._full_steps(rows.ids)}
         places = [(round_.bracket, round_.rung) for round_, _ in self._played]
-        rungs = np.array([*places, (-1, -1)])[self._latest[1, parts.columns["trial_id"]]]
-        return parts, rungs, self._played
+        rungs = np.array([*places, (-1, -1)])[self._latest[1, rows.ids]]
+        return Played(parts_of(self.plan, rows, info), rungs, self._played)
 
-    def train(self, round_: Round) -> np.ndarray | None:
-        """Train the trials of a round up to its resources; return their losses."""
-        self._undecided = round_.trials
-        going = round_.trials[np.isin(self._state[round_.trials], (State.PENDING, State.PRUNED))]
-        self._paused.retain(going)
-        kept = Paused()
-        for low in range(0, len(going), self._launch_trials):
-            ids = np.sort(going[low : low + self._launch_trials])
-            blocks = [
-                self._paused.stretched(block, self._steps_until(block, round_.n_resources))
-                for block in self.plan.blocks(ids)
-            ]
-            rows = run_blocks(self.plan, blocks, self.workers, self._watch)
-            self._record(rows, blocks)
-            if len(rows) < len(ids):
-                return None
-            for block in blocks:
-                kept.keep(block, np.flatnonzero(block.trials.state == State.PRUNED))
-        self._paused, self._undecided = kept, round_.trials[:0]
-        self._latest[1, round_.trials] = len(self._played)
-        self._played.append((round_, self._value[round_.trials]))
-        return self._losses(round_.trials)
+    def _unknown_chunks(self, round_: Round) -> Iterator[Chunk | None]:
+        """Yield the chunks of a round whose rows nobody knows, then None until all have come in."""
+        going = np.isin(self._state[round_.trials], (State.PENDING, State.PRUNED))
+        chunks = self._cut(round_, round_.trials[going])
+        self._missing = {chunk.number for chunk in chunks}
+        before, self._paused = self._paused, Paused()
+        before.retain(round_.trials[going])
+        for chunk, rows in () if self._ledger is None else self._ledger.known(round_, chunks):
+            self._record(rows)
+            self._missing.discard(chunk.number)
+        ends = round_.n_resources >= self.max_resources
+        unknown = [chunk for chunk in chunks if chunk.number in self._missing]
+        for chunk in unknown:
+            states = before.some(chunk.ids)
+            yield chunk._replace(stretch=Stretch(None if ends else round_.n_resources, states))
+        while self._missing:
+            yield None
 
-    def _steps_until(self, block: Block, resources: int) -> np.ndarray:
-        steps = block.trials.settings["steps"]
-        if resources >= self._max_resources:
-            return steps
-        return np.minimum(steps, resources * steps_per_unit(self.plan, block))
+    def _cut(self, round_: Round, going: np.ndarray) -> list[Chunk]:
+        """Cut a round into chunks, numbered on from those of the rounds before."""
+        if self._chunk_size is None:
+            fits = MOST_STATE_BYTES // max(self._state_bytes, 1)
+            size = max(1, min(launch_size(self.plan), fits))
+        else:
+            longer = max(1, self.max_resources // round_.n_resources)
+            size = stretch_size(self.plan, self._chunk_size, longer, self._state_bytes)
+        first = self._n_chunks
+        lows = range(0, len(going), size)
+        self._n_chunks += len(lows)
+        return [Chunk(first + k, np.sort(going[low : low + size])) for k, low in enumerate(lows)]
 
-    def _record(self, rows: Rows, blocks: list[Block]) -> None:
-        for block in blocks:
-            new = self._state[block.ids] == State.PENDING
-            self._full_steps += int(block.trials.settings["steps"][new].sum())
+    def _record(self, rows: Rows) -> None:
+        self.finished += int(np.count_nonzero(self._state[rows.ids] == State.PENDING))
         self._state[rows.ids] = rows.state
         self._value[rows.ids] = rows.out[:, self._column]
         self._latest[0, rows.ids] = len(self._launches)
         self._launches.append(rows)
-        self._cost += rows.cost
 
-    def _losses(self, trials: np.ndarray) -> np.ndarray:
-        sign = -1.0 if self.plan.options.mode == "max" else 1.0
-        values = self._value[trials]
-        lost = (self._state[trials] == State.DIVERGED) | ~np.isfinite(values)
-        return np.where(lost, math.inf, sign * values)
-
-    def _watch(self, cost: int, done: int, best: float | None) -> None:
-        ended = int(np.count_nonzero(self._state != State.PENDING))
-        self.bar.update(self._cost + cost, ended, best)
-
-    def _parts(self, seconds: float, interrupted: bool) -> Parts:
-        """Take each trial's last row; leave out trials that have neither ended nor been pruned."""
-        known = self._state != State.PENDING
-        known[self._undecided] &= self._state[self._undecided] != State.PRUNED
-        collector = Collector(self.plan)
-        for k, rows in enumerate(self._launches):
-            mine = known[rows.ids] & (self._latest[0, rows.ids] == k)
-            fields = {name: getattr(rows, name)[mine] for name in ("ids", "state", "out", "curves")}
-            collector.add(Chunk(k, fields["ids"]), dataclasses.replace(rows, **fields))
-        parts = collector.result(seconds, interrupted)
-        parts.info.update(pruner=repr(self.pruner), n_steps_full=self._full_steps)
-        return parts
+    def _full_steps(self, ids: np.ndarray) -> int:
+        """Return the steps that trials would take if each went to its end."""
+        size = chunking.MOST_TRIALS
+        pieces = (ids[low : low + size] for low in range(0, len(ids), size))
+        blocks = (block for piece in pieces for block in self.plan.blocks(piece, results=False))
+        return sum(int(block.trials.settings["steps"].sum()) for block in blocks)

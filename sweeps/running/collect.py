@@ -40,6 +40,8 @@ class Collector:
 
     # The default executor; None runs one launch at a time, on all cores.
     executor: str | None = None
+    # The share of all steps that trials take, about.
+    share = 1.0
 
     def __init__(self, plan: Plan, chunk_size: int | None = None) -> None:
         self.plan, self._chunk_size = plan, chunk_size
@@ -58,8 +60,16 @@ class Collector:
         """Number of trials to come in."""
         return self.plan.size
 
-    def remaining(self) -> Iterable[Chunk]:
-        """Return what is left to run: here all of it."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to run."""
+        return self.finished >= self.size
+
+    def remaining(self) -> Iterable[Chunk | None]:
+        """Return what is left to run: here all of it.
+
+        None stands for chunks that depend on those that are under way.
+        """
         return Chunks(self.plan.size, self._chunk_size or launch_size(self.plan))
 
     def add(self, chunk: Chunk, rows: Rows) -> Future | None:

@@ -54,7 +54,7 @@ Deliver = Callable[[Chunk, Any], Future | None]
 _HERE: dict[str, tuple[Job, threading.Event]] = {}
 
 
-def run_trials(key: str, payload: bytes, ids: np.ndarray) -> Any:
+def run_trials(key: str, payload: bytes, ids: np.ndarray, stretch: Any = None) -> Any:
     """Run trials in a worker: on one thread.
 
     Parameters
@@ -65,6 +65,8 @@ def run_trials(key: str, payload: bytes, ids: np.ndarray) -> Any:
         The job, by :func:`sweeps.common.pickling.pack`; not looked at in the process of the sweep.
     ids : ndarray of int64, shape (n,)
         Trial numbers, increasing.
+    stretch : Stretch, optional
+        How far they go.
 
     Raises
     ------
@@ -72,14 +74,14 @@ def run_trials(key: str, payload: bytes, ids: np.ndarray) -> Any:
         The job cannot be unpacked here.
     """
     job, stop = _HERE.get(key) or (unpack(payload), None)
-    return job.run(ids, stop)
+    return job.run(ids, stop, stretch)
 
 
 def run_on_executor(
     executor: Any,
     workers: int,
     job: Job,
-    chunks: Iterable[Chunk],
+    chunks: Iterable[Chunk | None],
     deliver: Deliver,
 ) -> tuple[float, int]:
     """Run chunks on an executor; return the seconds of compiling beforehand, and the functions.
@@ -91,7 +93,7 @@ def run_on_executor(
     workers : int
         How many, where they are ours.
     job, chunks
-        What to run.
+        What to run; None stands for chunks that depend on those that are under way.
     deliver : callable
         ``deliver(chunk, rows)``, called on this thread as chunks come in, in any order. What it
         returns is None, or a future that is done when the chunk is stored.
@@ -170,7 +172,7 @@ class Dispatcher:
 
     def __init__(self, adapter: ExecutorAdapter, job: Job, deliver: Deliver) -> None:
         self._adapter, self._job, self._deliver = adapter, job, deliver
-        self._new_chunks: Iterator[Chunk] = iter(())
+        self._new_chunks: Iterator[Chunk | None] = iter(())
         self._retries: deque[_Task] = deque()
         # Run at the end, one at a time: if the pool breaks then, it is clear which one did it.
         self._suspects: deque[_Task] = deque()
@@ -182,7 +184,7 @@ class Dispatcher:
         self._key, self._payload = "", b""
         self._is_here = False
 
-    def run(self, chunks: Iterable[Chunk]) -> None:
+    def run(self, chunks: Iterable[Chunk | None]) -> None:
         """Run all chunks; return when the last one is delivered.
 
         After an exception, Ctrl-C among them, what is finished by then is delivered, chunks that
@@ -210,7 +212,9 @@ class Dispatcher:
             task = self._next_task()
             if task is None:
                 break
-            future = self._send(run_trials, self._key, self._payload, task.ids)
+            stretch = task.pending.chunk.stretch
+            more = () if stretch is None else (stretch,)
+            future = self._send(run_trials, self._key, self._payload, task.ids, *more)
             task.sent_to = self._adapter.executor
             self._running[future] = task
             future.add_done_callback(self._done.put)

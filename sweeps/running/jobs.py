@@ -17,6 +17,7 @@ import numpy as np
 from fastopt.compile import compilations
 from sweeps.common.states import State
 from sweeps.engine.ahead import compile_together
+from sweeps.engine.checkpoints import Paused, Stretch
 from sweeps.engine.chunks import Rows, run_chunk
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import compile_block
@@ -39,8 +40,11 @@ class Job(Protocol):
         Up to ``workers`` processes may work on it. Returns how many functions were compiled.
         """
 
-    def run(self, ids: np.ndarray, stop: threading.Event | None) -> Any:
-        """Run trials in a worker, and return their results; stop early once ``stop`` is set."""
+    def run(self, ids: np.ndarray, stop: threading.Event | None, stretch: Any = None) -> Any:
+        """Run trials in a worker, and return their results; stop early once ``stop`` is set.
+
+        ``stretch`` says how far they go, where chunks have one.
+        """
 
     def join(self, parts: list[Any]) -> Any:
         """Join the results of the parts of a chunk."""
@@ -69,13 +73,18 @@ class TrainingJob:
             compile_block(block)
         return len(compilations()) - known + elsewhere
 
-    def run(self, ids: np.ndarray, stop: threading.Event | None) -> Rows:
+    def run(
+        self, ids: np.ndarray, stop: threading.Event | None, stretch: Stretch | None = None
+    ) -> Rows:
         """Train on one thread."""
-        return run_chunk(self.plan, ids, stop=stop)
+        return run_chunk(self.plan, ids, stop=stop, stretch=stretch)
 
     def join(self, parts: list[Rows]) -> Rows:
         """Join rows; the facts of a chunk are those of its last part."""
-        return dataclasses.replace(joined(self.plan, parts), facts=parts[-1].facts)
+        paused = Paused()
+        for part in parts:
+            paused.take_over(part.paused or Paused())
+        return dataclasses.replace(joined(self.plan, parts), facts=parts[-1].facts, paused=paused)
 
     def fail_trials(self, ids: np.ndarray, reason: str) -> Rows:
         """Return rows with NaN for every number."""
@@ -131,7 +140,7 @@ class FunctionJob:
         """Do nothing."""
         return 0
 
-    def run(self, ids: np.ndarray, stop: threading.Event | None) -> Answers:
+    def run(self, ids: np.ndarray, stop: threading.Event | None, stretch: None = None) -> Answers:
         """Call the function with each trial."""
         return Answers({i: self._outcome(i) for i in ids.tolist()})
 

@@ -56,7 +56,7 @@ def run_chunks(
     """
     plan = collector.plan
     left = (collector.size - collector.finished) / plan.size
-    total = left * total_cost(plan) if progress else 0
+    total = left * total_cost(plan, collector.share) if progress else 0
     bar = Progress(total, collector.size, enabled=progress)
     try:
         with deferred_interrupts(), bar:
@@ -69,8 +69,7 @@ def run_chunks(
         early = f"the sweep ended early: {error}"
         warnings.warn(early, SweepWarning, stacklevel=stacklevel + 1)
     # Not whether Ctrl-C was pressed: that may be when the last trial is in.
-    missing = collector.finished < collector.size
-    result = collector.result(time.perf_counter() - began, interrupted=missing)
+    result = collector.result(time.perf_counter() - began, interrupted=not collector.is_complete)
     warn_of_failures(collector.errors, plan.size, stacklevel + 2)
     ran = collector.finished - collector.reused
     warn_of_limit(plan.options.diverge_above, collector.diverged_at_start, ran, stacklevel + 2)
@@ -88,14 +87,15 @@ def _run(collector: Collector, workers: int, executor: Any, bar: Progress) -> No
 
     def watch(cost: int, done: int, best: float | None) -> None:
         best = better(plan, collector.best, best)
-        bar.update(collector.cost + cost, collector.finished + done, best)
+        ended = min(collector.finished + done, collector.size)  # trials in rungs end several times
+        bar.update(collector.cost + cost, ended, best)
 
     executor = collector.executor if executor is None else executor
     if executor is not None:
         collector.prepared = run_on_executor(executor, workers, TrainingJob(plan), chunks, keep)
         return
-    for chunk in chunks:
-        rows = run_chunk(plan, chunk.ids, workers, watch)
+    for chunk in filter(None, chunks):
+        rows = run_chunk(plan, chunk.ids, workers, watch, stretch=chunk.stretch)
         keep(chunk, rows)
         if len(rows) < len(chunk.ids):  # stopped
             return

@@ -1,7 +1,7 @@
 """Sweeps kept in a folder: nothing is lost, whatever stops them.
 
-Imports common, space, engine and running. The functions here import its modules when they are
-called, since these import pyarrow: that takes 0.07 s, and most sweeps are not stored.
+Imports common, space, engine, running and pruning. The functions here import its modules when they
+are called, since these import pyarrow: that takes 0.07 s, and most sweeps are not stored.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from sweeps.store import fs
 if TYPE_CHECKING:
     from sweeps.engine.plan import Plan
     from sweeps.engine.tables import Parts
+    from sweeps.pruning import Pruner
+    from sweeps.pruning.race import Ledger
     from sweeps.running.collect import Collector
 
 __all__ = [
     "holds_sweep", "keep_file", "open_store", "reopen_store", "settings_in", "store_writer",
+    "stored_rounds",
 ]  # fmt: skip
 
 
@@ -29,6 +32,15 @@ def store_writer(plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int
     from sweeps.store.writer import StoreWriter
 
     return StoreWriter(plan, path, shard)
+
+
+def stored_rounds(
+    plan: Plan, path: str | os.PathLike[str], pruner: Pruner, max_resources: int
+) -> Ledger:
+    """Return a ledger that stores rows: see :class:`sweeps.store.rounds.StoredRounds`."""
+    from sweeps.store.rounds import StoredRounds
+
+    return StoredRounds(plan, path, pruner, max_resources)
 
 
 def open_store(

@@ -56,6 +56,14 @@ def differences(old: Document, new: Document) -> list[str]:
     axes = {*old["space"]["names"], *new["space"]["names"]}
     fixed = [{k: v for k, v in side["keywords"].items() if k not in axes} for side in (old, new)]
     found += _compare("keywords", *fixed)
+    pruners = old.get("pruner"), new.get("pruner")
+    found += _compare("pruner", *pruners)
+    if any(pruners) and not found and old["space"] != new["space"]:
+        # Trials that are added would have been compared with those that are stored.
+        return [
+            f"{line} (a pruned sweep does not grow)"
+            for line in _compare("space", old["space"], new["space"])
+        ]
     return _of_data(found) + _lost_values(old, new)
 
 

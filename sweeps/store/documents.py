@@ -26,8 +26,11 @@ __all__ = [
     "read_spec",
 ]  # fmt: skip
 
-FORMAT = 1
-"""Version of the layout of a store; a reader refuses what is newer than itself."""
+FORMAT = 2
+"""Newest version of the layout of a store; a reader refuses what is newer than itself.
+
+In version 2 a trial has a row for each round of a pruner. Sweeps without one are of version 1.
+"""
 
 LEVELS = 64
 """Nesting that a document may have: what we write has ten levels at most."""
@@ -68,6 +71,8 @@ class _Identity(msgspec.Struct):
     curve: list[str]
     trials: Count
     chunk: Positive
+    pruner: dict[str, Any] | None = None
+    max_resources: Positive = 1
 
 
 class _Document(msgspec.Struct):
@@ -109,8 +114,15 @@ class StoredSweep:
 
     @property
     def chunks(self) -> int:
-        """Number of chunks that it is cut into."""
+        """Number of chunks that it is cut into; of a pruned one, the most that it may have."""
+        if self.pruner is not None:
+            return 2**63 - 1
         return -(-self.identity["trials"] // self.identity["chunk"])
+
+    @property
+    def pruner(self) -> dict[str, Any] | None:
+        """What its pruner is, if it has one."""
+        return self.identity.get("pruner")
 
 
 def digest(document: Any) -> str:

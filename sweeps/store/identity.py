@@ -36,7 +36,7 @@ from sweeps.space.distributions import (
 from sweeps.space.space import Space
 from sweeps.store.documents import FORMAT, digest
 
-__all__ = ["FORMAT", "describe", "digest", "identity", "restore_space"]
+__all__ = ["FORMAT", "describe", "digest", "identity", "pruned_identity", "restore_space"]
 
 MOST_LISTED = 2**20
 """Trials of a sample that are written down one by one; of more, only a digest."""
@@ -58,7 +58,7 @@ def identity(plan: Plan, chunk: int) -> dict[str, Any]:
         if field.name != "defaults"
     }
     return {
-        "format": FORMAT,
+        "format": 1,
         "problem": describe(plan.problem),
         "options": options,
         "keywords": describe(plan.options.defaults),
@@ -67,6 +67,18 @@ def identity(plan: Plan, chunk: int) -> dict[str, Any]:
         "curve": list(plan.curve),
         "trials": plan.size,
         "chunk": chunk,
+    }
+
+
+def pruned_identity(
+    plan: Plan, chunk: int, pruner: Mapping[str, Any], max_resources: int
+) -> dict[str, Any]:
+    """Describe a pruned sweep: ``pruner`` describes that, and its longest trial is so long."""
+    return {
+        **identity(plan, chunk),
+        "format": FORMAT,
+        "pruner": describe(pruner),
+        "max_resources": max_resources,
     }
 
 

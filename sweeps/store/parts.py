@@ -39,6 +39,7 @@ __all__ = [
     "find_damage",
     "footer_digest",
     "footer_length",
+    "marked",
     "parse_name",
     "read_footer",
     "stored_names",
@@ -143,6 +144,14 @@ def curve_table(plan: Plan, rows: Rows) -> pa.Table:
         points = rows.curves[:, :, k][kept]
         columns[name] = points.astype(np.int64) if name == "step" else points
     return pa.table(columns)
+
+
+def marked(table: pa.Table, marks: Mapping[str, int]) -> pa.Table:
+    """Return a table with more columns, each of one whole number."""
+    for name, value in marks.items():
+        column = pa.array(np.full(table.num_rows, value, np.int64))
+        table = table.append_column(name, column)
+    return table
 
 
 def encode_parquet(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.common.names import STEP_COUNTS, columns_beside_axes
+from sweeps.common.names import RUNG_COLUMNS, STEP_COUNTS, columns_beside_axes
 from sweeps.common.states import STATES, State
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import Parts
@@ -30,6 +30,7 @@ from sweeps.store.documents import StoredSweep
 from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.identity import identity, restore_space
 from sweeps.store.parts import stored_names
+from sweeps.store.replay import last_points, replay
 
 __all__ = [
     "StoredColumns", "StoredCurves", "open_result_parts", "reopen_result_parts",
@@ -54,8 +55,14 @@ def open_result_parts(
         interrupted=filters is None and finished < identity["trials"],
         problem=identity["problem"]["name"],
         store=str(folder.path),
+        **({} if stored.pruner is None else {"pruner": _text_of(stored.pruner)}),
     )
     return parts
+
+
+def _text_of(pruner: Mapping[str, Any]) -> str:
+    fields = ", ".join(f"{name}={value!r}" for name, value in pruner.items() if name != "name")
+    return f"{pruner['name']}({fields})"
 
 
 def reopen_result_parts(plan: Plan, path: str | os.PathLike[str]) -> Parts:
@@ -69,12 +76,14 @@ def reopen_result_parts(plan: Plan, path: str | os.PathLike[str]) -> Parts:
         There is no store, or it is damaged.
     """
     folder = Folder(path)
-    wanted = identity(plan, 0)
-    known = folder.sweeps()
-    found = next((s for s in reversed(known) if is_same_sweep(s.identity, wanted)), None)
+    wanted, known = identity(plan, 0), folder.sweeps()
+    # Who was pruned does not matter for what the others are.
+    told = [{k: v for k, v in s.identity.items() if k in wanted} | {"format": 1} for s in known]
+    same = [s for s, said in zip(known, told) if is_same_sweep(said, wanted)]
+    found = same[-1] if same else None
     if found is None:
         folder.newest_sweep()  # raises if there is none
-        unlike = [differences(s.identity, wanted) for s in known]
+        unlike = [differences(said, wanted) for said in told]
         listed = min(unlike, key=len)[:20] or ["axes: values that are not in the store"]
         lines = "\n  ".join(listed)
         raise SpecError(
@@ -171,16 +180,31 @@ class StoredColumns(Mapping[str, np.ndarray]):
         self.states = np.array([f.states for f in said], int).reshape(-1, len(STATES)).sum(axis=0)
         """How many trials ended in each way, see :data:`sweeps.results.STATES`."""
         results, axes = stored.identity["results"], stored.identity["space"]["names"]
-        self._stored = {name: name for name in (*NEEDED, "error")} | stored_names(axes, results)
-        names = [NEEDED[0], *axes, NEEDED[1], *columns_beside_axes(results, axes)]
-        if self.states[State.FAILED]:
-            names.append("error")
-        self._names, self._axes = names, axes
+        self._axes, self._metric = axes, stored.identity["options"]["metric"]
+        self._stored = {name: name for name in (*NEEDED, "error", *RUNG_COLUMNS)}
+        self._stored |= stored_names(axes, results)
         self._dtypes = {name: c.dtype for name, c in space.columns([0]).items() if name in axes}
         self._dtypes |= {"trial_id": np.dtype(np.int64), "state": np.dtype(np.int8)}
+        self._dtypes |= dict.fromkeys(RUNG_COLUMNS, np.dtype(np.int64))
         self._cache: dict[str, np.ndarray] = {}
+        self._choose_rows(stored)
+        places = () if stored.pruner is None else RUNG_COLUMNS
+        error = ("error",) if self.states[State.FAILED] else ()
+        results = columns_beside_axes(results, axes)
+        self._names = [NEEDED[0], *axes, NEEDED[1], *results, *error, *places]
         if columns is not None:
-            self._keep_columns(columns, stored.identity["options"]["metric"])
+            self._keep_columns(columns, places)
+
+    def _choose_rows(self, stored: StoredSweep) -> None:
+        """Of a pruned sweep, choose the last row of each trial that has ended or been pruned."""
+        self._chosen: np.ndarray | None = None
+        self.rounds: list = []
+        """Rounds of a pruned sweep that have begun, and how many of their trials are through."""
+        if stored.pruner is None:
+            return
+        every = self._read(slice(0, self.height), [*NEEDED, self._metric, *RUNG_COLUMNS])
+        self.rounds, self._chosen = replay(stored, every, every[self._metric])
+        self.states = np.bincount(every["state"][self._chosen], minlength=len(STATES))
 
     def __len__(self) -> int:
         return len(self._names)
@@ -199,7 +223,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
     @property
     def height(self) -> int:
         """Number of rows."""
-        return int(self._ends[-1])
+        return int(self._ends[-1]) if self._chosen is None else len(self._chosen)
 
     def select(self, rows: Any) -> dict[str, np.ndarray]:
         """Return all columns of some rows; no other part is read, and nothing is kept.
@@ -234,13 +258,14 @@ class StoredColumns(Mapping[str, np.ndarray]):
     def _filtered(self, names: Sequence[str], filters: Any) -> pa.Table:
         stored = [self._stored[name] for name in names]
         how = {"columns": stored, "page_checksum_verification": True}
-        if stored == names:
+        if stored == names and self._chosen is None:
             return pq.read_table(self.paths, filters=filters, **how)
         # A filter speaks of the columns by the names that they have in the frame.
         table = pq.read_table(self.paths, **how).rename_columns(names)
+        table = table if self._chosen is None else table.take(self._chosen)
         return table.filter(pq.filters_to_expression(filters))
 
-    def _keep_columns(self, columns: Sequence[str], metric: str) -> None:
+    def _keep_columns(self, columns: Sequence[str], places: Sequence[str]) -> None:
         known = list(self._names)
         for name in columns:
             if name not in known:
@@ -248,7 +273,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
                     f"there is no column {shortened(name)}{did_you_mean(name, known)}; there are "
                     f"{', '.join(known)}"
                 )
-        wanted = {*NEEDED, metric, *columns}
+        wanted = {*NEEDED, self._metric, *columns, *places}
         self._names = [name for name in known if name in wanted]
 
     def _cells_of_rows(self, rows: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -264,6 +289,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
 
     def _read(self, rows: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Read rows from the groups they are in, one after the other."""
+        rows = rows if self._chosen is None else self._chosen[rows]
         size = len(range(*rows.indices(self.height))) if isinstance(rows, slice) else len(rows)
         cells = {name: self._empty(name) for name in names}
         for k, inside, place in self._row_groups_of(rows):
@@ -312,6 +338,7 @@ class StoredCurves(Mapping[str, np.ndarray]):
         chunks: range | None = None,
     ) -> None:
         self._rows, self._names = rows, stored.identity["curve"]
+        self._places = () if stored.pruner is None else RUNG_COLUMNS
         parts = folder.list_parts(CURVES, stored, chunks)
         self._paths = [folder.path / CURVES / str(part) for part in parts]
 
@@ -327,14 +354,14 @@ class StoredCurves(Mapping[str, np.ndarray]):
     @functools.cached_property
     def _tables(self) -> dict[str, np.ndarray]:
         ids = np.asarray(self._rows["trial_id"])
-        return {"trial_id": ids, **curves_from(self._table(), ids, self._names)}
+        table = self._table()
+        table = last_points(table, self._rows) if self._places else table
+        return {"trial_id": ids, **curves_from(table, ids, self._names)}
 
     def _table(self) -> pa.Table:
-        columns = ["trial_id", *self._names]
-        empty = {
-            name: np.empty(0, np.int64 if name in ("trial_id", "step") else float)
-            for name in columns
-        }
+        columns = ["trial_id", *self._names, *self._places]
+        whole = ("trial_id", "step", *self._places)
+        empty = {name: np.empty(0, np.int64 if name in whole else float) for name in columns}
         return pa.concat_tables(
             [pa.table(empty), *(read_table(p).replace_schema_metadata() for p in self._paths)]
         )

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, wait
 
 import numpy as np
@@ -18,6 +18,7 @@ from sweeps.engine.tables import Parts, joined
 from sweeps.running.collect import Collector
 from sweeps.running.shards import WHOLE_SWEEP
 from sweeps.store import fs
+from sweeps.store.documents import StoredSweep
 from sweeps.store.folder import CURVES, FACTS, ROWS, Folder
 from sweeps.store.identity import identity
 from sweeps.store.parts import (
@@ -26,16 +27,81 @@ from sweeps.store.parts import (
     count_states,
     curve_table,
     encode_parquet,
+    marked,
 )
 from sweeps.store.reader import stored_result_parts
 from sweeps.store.reuse import TrialCache
 from sweeps.store.row_tables import row_table, schema_of
 
-__all__ = ["StoreWriter"]
+__all__ = ["PartWriter", "StoreWriter"]
 
 # Chunks written at a time: one waits for the disk while another is compressed. More would only
 # take memory, some 30 MB each.
 WRITERS = 2
+
+
+class PartWriter:
+    """Writes rows as parts of a stored sweep, in the background, while other chunks run.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : Folder
+    stored : StoredSweep
+    """
+
+    def __init__(self, plan: Plan, folder: Folder, stored: StoredSweep) -> None:
+        self.plan, self.folder, self.stored = plan, folder, stored
+        self._schema = schema_of(plan)
+        self._writing: list[Future] = []
+        self._facts_file = f"{fs.host()}-{os.getpid()}-{time.time_ns()}.jsonl"
+
+    def store(self, number: int, rows: Rows, marks: Mapping[str, int] | None = None) -> Future:
+        """Write the rows of a chunk; the future is done when they are on the disk.
+
+        Parameters
+        ----------
+        number : int
+            Of the chunk.
+        rows : Rows
+        marks : dict of str to int, optional
+            More columns, each with one value for all rows.
+
+        Raises
+        ------
+        StoreError
+            A chunk before it could not be written.
+        """
+        self.wait(WRITERS - 1)
+        self._writing.append(threads().submit(self._write, number, rows, marks or {}))
+        return self._writing[-1]
+
+    def wait(self, at_most: int = 0) -> None:
+        """Wait until at most so many chunks are being written; raise what went wrong."""
+        while len(self._writing) > at_most:
+            first = self._writing[0]
+            wait([first])  # Ctrl-C meanwhile leaves it to be waited for again
+            self._writing.remove(first)
+            if first.exception() is not None:
+                wait(self._writing)  # nothing may be under way when the caller hears of it
+            first.result()
+
+    def _write(self, number: int, rows: Rows, marks: Mapping[str, int]) -> None:
+        name = self.stored.name
+        said = {"sweep": name, "first": number, "count": 1}
+        if self.plan.options.curves:
+            # Before the rows: a chunk with rows is never without its curves.
+            table = marked(curve_table(self.plan, rows), marks)
+            self._publish(CURVES, number, encode_parquet(table, said))
+        table = marked(row_table(self.plan, self._schema, rows), marks)
+        self._publish(ROWS, number, encode_parquet(table, {**said, **count_states(rows.state)}))
+        line = json.dumps({"sweep": name, "chunk": number, "trials": len(rows), **rows.facts})
+        with contextlib.suppress(OSError):  # facts of a run, whose loss would not matter
+            fs.append(self.folder.path / FACTS / self._facts_file, line.encode() + b"\n")
+
+    def _publish(self, kind: str, number: int, data: bytes) -> None:
+        part = Part(number, 1, self.stored.name, content_digest(data))
+        fs.publish(self.folder.path / kind / str(part), data)
 
 
 class StoreWriter(Collector):
@@ -76,11 +142,9 @@ class StoreWriter(Collector):
         self.stored = self.folder.open_or_create(identity(plan, chunk_size(plan)))
         self.chunks = Chunks(plan.size, self.stored.identity["chunk"])
         self._shard_chunks = range(shard[0], len(self.chunks), shard[1])
-        self._schema = schema_of(plan)
+        self._writer = PartWriter(plan, self.folder, self.stored)
         self._done = self._finished_chunks()
         self._reused_rows: dict[int, Rows] = {}
-        self._writing: list[Future] = []
-        self._facts_file = f"{fs.host()}-{os.getpid()}-{time.time_ns()}.jsonl"
         self.reused = sum(len(self.chunks[k].ids) for k in self._done)
         self.finished = self.reused
 
@@ -109,7 +173,8 @@ class StoreWriter(Collector):
             if len(left):
                 yield Chunk(chunk.number, left)
             else:
-                self._store(chunk, joined(self.plan, [self._reused_rows.pop(chunk.number)]))
+                rows = joined(self.plan, [self._reused_rows.pop(chunk.number)])
+                self._writer.store(chunk.number, rows)
 
     def add(self, chunk: Chunk, rows: Rows) -> Future | None:
         """Store the rows of a chunk; if it was stopped in the middle, nothing of it is kept.
@@ -125,11 +190,12 @@ class StoreWriter(Collector):
         if len(rows) < len(chunk.ids):
             return None
         self.count(rows)
-        return self._store(chunk, rows if known is None else joined(self.plan, [known, rows]))
+        every = rows if known is None else joined(self.plan, [known, rows])
+        return self._writer.store(chunk.number, every)
 
     def result(self, seconds: float, interrupted: bool) -> Parts:
         """Return the parts of a result; its columns are read from the store when they are used."""
-        self._wait()
+        self._writer.wait()
         info = self.info(seconds, interrupted)
         info |= {"reused": self.reused, "store": str(self.folder.path)}
         return stored_result_parts(
@@ -145,36 +211,3 @@ class StoreWriter(Collector):
     def _trial_cache(self) -> TrialCache:
         others = [other for other in self.folder.sweeps() if other.name != self.stored.name]
         return TrialCache(self.folder, self.plan, self.stored, others)
-
-    def _store(self, chunk: Chunk, rows: Rows) -> Future:
-        """Write in the background, while other chunks run."""
-        self._wait(WRITERS - 1)
-        self._writing.append(threads().submit(self._write, chunk.number, rows))
-        return self._writing[-1]
-
-    def _wait(self, at_most: int = 0) -> None:
-        """Wait until at most so many chunks are being written; raise what went wrong."""
-        while len(self._writing) > at_most:
-            first = self._writing[0]
-            wait([first])  # Ctrl-C meanwhile leaves it to be waited for again
-            self._writing.remove(first)
-            if first.exception() is not None:
-                wait(self._writing)  # nothing may be under way when the caller hears of it
-            first.result()
-
-    def _write(self, number: int, rows: Rows) -> None:
-        name = self.stored.name
-        said = {"sweep": name, "first": number, "count": 1}
-        if self.plan.options.curves:
-            # Before the rows: a chunk with rows is never without its curves.
-            self._publish(CURVES, number, encode_parquet(curve_table(self.plan, rows), said))
-        table = row_table(self.plan, self._schema, rows)
-        self._publish(ROWS, number, encode_parquet(table, {**said, **count_states(rows.state)}))
-        line = json.dumps({"sweep": name, "chunk": number, "trials": len(rows), **rows.facts})
-        with contextlib.suppress(OSError):  # facts of a run, whose loss would not matter
-            fs.append(self.folder.path / FACTS / self._facts_file, line.encode() + b"\n")
-        self._done.add(number)
-
-    def _publish(self, kind: str, number: int, data: bytes) -> None:
-        part = Part(number, 1, self.stored.name, content_digest(data))
-        fs.publish(self.folder.path / kind / str(part), data)

@@ -355,10 +355,6 @@ def test_what_makes_no_sense_is_refused(iris, monkeypatch):
         estimate(BOWL, {"seed": range(10**9)}, steps=20, pruner="asha")
     with pytest.raises(SpecError, match="the results of 1,000,000,000,000 trials take"):
         run(BOWL, {"seed": range(10**12)}, steps=20, pruner="asha")
-    with pytest.raises(SpecError, match=r"in this process, without store=...; got 'runs/bowl'"):
-        run(BOWL, {"lr": [0.1]}, steps=20, pruner="asha", store="runs/bowl")
-    with pytest.raises(SpecError, match=r"without executor=...; got 'dask'"):
-        run(BOWL, {"lr": [0.1]}, steps=20, pruner="asha", executor="dask")
     monkeypatch.setattr(race, "free_memory", lambda: 10**6)
     with pytest.raises(SpecError, match=r"up to 9,999 trials pause at once, .* of memory"):
         run(BOWL, {"seed": range(9999)}, steps=20, pruner="asha")
