@@ -23,7 +23,7 @@ from sweeps.running.estimate import Estimate, estimate_of, refuse_too_large
 from sweeps.running.reducers import Reducer, ReducingCollector
 from sweeps.running.runner import run_chunks
 from sweeps.running.shards import parse_shard
-from sweeps.store import store_writer, stored_rounds
+from sweeps.store import fold_writer, store_writer, stored_rounds
 
 __all__ = ["Estimate", "estimate", "sweep"]
 
@@ -176,7 +176,8 @@ def sweep(
     reduce : Reducer, optional
         What to keep of sweeps too large for memory, :class:`sweeps.KeepBest` or
         :func:`sweeps.histogram`: each chunk is folded into it and forgotten. The answer is then
-        the reducer's: a result of the best trials, or a DataFrame of counts.
+        the reducer's: a result of the best trials, or a DataFrame of counts. With a store, that
+        keeps the fold of each chunk and no trials.
     n_jobs : int
         Worker threads or processes; -1 for all cores. Results do not depend on it, bit for bit.
     progress : bool
@@ -287,9 +288,9 @@ def _collector(
     reduce: Reducer | None,
     shard: tuple[int, int],
 ) -> Collector:
-    if reduce is not None and store is not None:
-        raise SpecError("store=... keeps every trial and reduce=... keeps none: give one of them")
     if store is not None:
+        if reduce is not None:
+            return fold_writer(plan, reduce, store, shard)
         return store_writer(plan, store, shard)
     # Where nothing is sent, launches bound memory only, and the fewer the better.
     size = None if executor is None else chunk_size(plan)

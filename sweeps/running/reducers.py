@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,7 +28,11 @@ __all__ = ["Histogram", "KeepBest", "Reducer", "ReducingCollector", "histogram"]
 
 
 class Reducer(Protocol):
-    """The methods that an object for ``sweep(..., reduce=...)`` must have."""
+    """The methods that an object for ``sweep(..., reduce=...)`` must have.
+
+    With a store it needs two more: ``pack(summary)``, a dict of arrays of numbers by name, and
+    ``unpack(arrays)``, the summary that they were.
+    """
 
     def check(self, plan: Plan) -> None:
         """Raise :class:`~fastopt.errors.SpecError` if this makes no sense for the sweep."""
@@ -70,27 +75,43 @@ class ReducingCollector(Collector):
         self._summary: Any = None
         self._next, self._early = 0, dict[int, Any]()
 
-    def add(self, chunk: Chunk, rows: Rows) -> None:
+    def add(self, chunk: Chunk, rows: Rows) -> Future | None:
         """Fold the rows of a chunk, and merge them once all before them have come in."""
+        self.take(chunk.number, rows)
+        return None
+
+    def take(self, number: int, rows: Rows) -> Any:
+        """Fold the rows of a chunk, and return their summary."""
         self.count(rows)
-        self._early[chunk.number] = self.reducer.fold(self.plan, rows)
-        while self._next in self._early:
-            self._merge(self._early.pop(self._next))
-            self._next += 1
+        summary = self._early[number] = self.reducer.fold(self.plan, rows)
+        self.merge_ready()
+        return summary
 
     def result(self, seconds: float, interrupted: bool) -> Any:
         """Return what the reducer makes of all chunks."""
-        for number in sorted(self._early):  # gaps are left by an interruption
-            self._merge(self._early.pop(number))
+        self.merge_ready(gaps=True)
         info = self.info(seconds, interrupted) | {"finished": self.finished}
         return self.reducer.result(self.plan, self._summary, info)
 
-    def _merge(self, after: Any) -> None:
+    def merge_ready(self, gaps: bool = False) -> None:
+        """Merge summaries in the order of their chunks, up to the first that is missing.
+
+        An interruption leaves ``gaps``, which are passed over at the end.
+        """
+        while self._next in self._early:
+            self.merge(self._early.pop(self._next))
+            self._next += 1
+        for number in sorted(self._early) if gaps else ():
+            self.merge(self._early.pop(number))
+
+    def merge(self, after: Any) -> None:
+        """Merge the summary of the trials that follow."""
         before = self._summary
         self._summary = after if before is None else self.reducer.merge(self.plan, before, after)
 
 
 METHODS = ("check", "fold", "merge", "result")
+PACKED = ("ids", "state", "out", "curves")
 
 
 @dataclass(frozen=True)
@@ -150,6 +171,15 @@ class KeepBest:
         """Return the best of both."""
         return self.fold(plan, joined(plan, [before, after]))
 
+    def pack(self, summary: Rows) -> dict[str, np.ndarray]:
+        """Return the arrays of a summary: these trials are COMPLETE, so nobody has an error."""
+        return {name: getattr(summary, name) for name in PACKED}
+
+    def unpack(self, arrays: Mapping[str, np.ndarray]) -> Rows:
+        """Return the summary that arrays are of."""
+        ids, state, out, curves = (arrays[name] for name in PACKED)
+        return Rows(ids, state, out, curves, 0)
+
     def result(self, plan: Plan, summary: Rows | None, info: Mapping[str, Any]) -> Parts:
         """Return the parts of a result of these trials alone."""
         return parts_of(plan, joined(plan, [] if summary is None else [summary]), info)
@@ -188,6 +218,14 @@ class Histogram:
     def merge(self, plan: Plan, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Add the counts."""
         return before + after
+
+    def pack(self, summary: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the counts, by name."""
+        return {"counts": summary}
+
+    def unpack(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the counts."""
+        return arrays["counts"]
 
     def result(
         self, plan: Plan, summary: np.ndarray | None, info: Mapping[str, Any]

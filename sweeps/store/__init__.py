@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from sweeps.pruning import Pruner
     from sweeps.pruning.race import Ledger
     from sweeps.running.collect import Collector
+    from sweeps.running.reducers import Reducer
 
 __all__ = [
-    "holds_sweep", "keep_file", "open_store", "reopen_store", "settings_in", "store_writer",
-    "stored_rounds",
+    "fold_writer", "holds_sweep", "keep_file", "open_store", "reopen_store", "settings_in",
+    "store_writer", "stored_rounds",
 ]  # fmt: skip
 
 
@@ -41,6 +42,15 @@ def stored_rounds(
     from sweeps.store.rounds import StoredRounds
 
     return StoredRounds(plan, path, pruner, max_resources)
+
+
+def fold_writer(
+    plan: Plan, reducer: Reducer, path: str | os.PathLike[str], shard: tuple[int, int]
+) -> Collector:
+    """Return a collector that stores summaries: see :class:`sweeps.store.folds.FoldWriter`."""
+    from sweeps.store.folds import FoldWriter
+
+    return FoldWriter(plan, reducer, path, shard)
 
 
 def open_store(

@@ -21,6 +21,9 @@ TABLE = "problem.recipe.origin.content[0]."
 
 FOLLOWS = re.compile(r"problem\.((X|y)(_val|_test)?|recipe\.origin\.(y|weights))[\[:]")
 
+GROWN = {"pruner": "pruned", "reduce": "reduced"}
+"""Sweeps that do not grow: new trials change which of the old go on, or old ones are not kept."""
+
 Document = Mapping[str, Any]
 
 
@@ -56,14 +59,11 @@ def differences(old: Document, new: Document) -> list[str]:
     axes = {*old["space"]["names"], *new["space"]["names"]}
     fixed = [{k: v for k, v in side["keywords"].items() if k not in axes} for side in (old, new)]
     found += _compare("keywords", *fixed)
-    pruners = old.get("pruner"), new.get("pruner")
-    found += _compare("pruner", *pruners)
-    if any(pruners) and not found and old["space"] != new["space"]:
-        # Trials that are added would have been compared with those that are stored.
-        return [
-            f"{line} (a pruned sweep does not grow)"
-            for line in _compare("space", old["space"], new["space"])
-        ]
+    for key in ("pruner", "reduce"):
+        found += _compare(key, old.get(key), new.get(key))
+        if not found and new.get(key) is not None and old["space"] != new["space"]:
+            lines = _compare("space", old["space"], new["space"])
+            return [f"{line} (a {GROWN[key]} sweep does not grow)" for line in lines]
     return _of_data(found) + _lost_values(old, new)
 
 

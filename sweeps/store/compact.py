@@ -65,7 +65,8 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
     folder.newest_sweep()
     folder.prepare()
     before = _sizes(folder)
-    for stored in folder.sweeps():
+    # What a reducer keeps of chunks only the reducer can put together.
+    for stored in (each for each in folder.sweeps() if each.reduce is None):
         for kind in (ROWS, CURVES):
             whole = folder.verified_parts(kind, stored)
             for group in _groups(folder, kind, whole):

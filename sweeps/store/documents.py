@@ -73,6 +73,7 @@ class _Identity(msgspec.Struct):
     chunk: Positive
     pruner: dict[str, Any] | None = None
     max_resources: Positive = 1
+    reduce: dict[str, Any] | None = None
 
 
 class _Document(msgspec.Struct):
@@ -123,6 +124,11 @@ class StoredSweep:
     def pruner(self) -> dict[str, Any] | None:
         """What its pruner is, if it has one."""
         return self.identity.get("pruner")
+
+    @property
+    def reduce(self) -> dict[str, Any] | None:
+        """What its chunks are reduced to, if they are."""
+        return self.identity.get("reduce")
 
 
 def digest(document: Any) -> str:

@@ -13,6 +13,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,10 @@ from sweeps.space.distributions import (
 from sweeps.space.space import Space
 from sweeps.store.documents import FORMAT, digest
 
-__all__ = ["FORMAT", "describe", "digest", "identity", "pruned_identity", "restore_space"]
+__all__ = [
+    "FORMAT", "describe", "digest", "identity", "pruned_identity", "reduced_identity",
+    "restore_space", "told_with_code",
+]  # fmt: skip
 
 MOST_LISTED = 2**20
 """Trials of a sample that are written down one by one; of more, only a digest."""
@@ -80,6 +84,27 @@ def pruned_identity(
         "pruner": describe(pruner),
         "max_resources": max_resources,
     }
+
+
+def reduced_identity(plan: Plan, chunk: int, reducer: Any) -> dict[str, Any]:
+    """Describe a sweep of whose chunks a store keeps no more than a reducer does."""
+    ours = type(reducer).__module__.startswith("sweeps.")
+    said = describe(reducer) if ours else told_with_code(reducer, object)
+    return {**identity(plan, chunk), "format": FORMAT, "reduce": said}
+
+
+def told_with_code(thing: Any, base: type) -> dict[str, Any]:
+    """Describe an object of the user's own: its fields, and the functions of its classes."""
+    kind = type(thing)
+    own = [parent for parent in reversed(kind.__mro__) if parent not in base.__mro__]
+    code = {
+        name: value
+        for parent in own
+        for name, value in vars(parent).items()
+        if isinstance(value, FunctionType)
+    }
+    fields = {name: describe(value) for name, value in getattr(thing, "__dict__", {}).items()}
+    return {"kind": kind.__qualname__, "fields": fields, "code": describe(code)}
 
 
 def describe(value: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fastopt.errors import SpecError, did_you_mean, shortened
+from fastopt.errors import SpecError, StoredSpecError, did_you_mean, shortened
 from sweeps.common.names import RUNG_COLUMNS, STEP_COUNTS, columns_beside_axes
 from sweeps.common.states import STATES, State
 from sweeps.engine.plan import Plan
@@ -124,6 +124,11 @@ def stored_result_parts(
     chunks : range, optional
         Those to look at; all by default.
     """
+    if stored.reduce is not None:
+        raise StoredSpecError(
+            f"{folder.path} holds what reduce=... keeps of a sweep, {stored.reduce['kind']}, and "
+            "no trials: the same sweep(..., reduce=..., store=...) again returns it"
+        )
     folder = Folder(folder.path.absolute())  # the program, or who unpickles it, may go elsewhere
     options = stored.identity["options"]
     space = restore_space(stored.identity["space"]) if plan is None else plan.space

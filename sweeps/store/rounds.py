@@ -11,7 +11,6 @@ import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from sweeps.engine.plan import Plan
 from sweeps.pruning import PRUNERS, Pruner, Round
 from sweeps.store.arrays import read_table, rows_from
 from sweeps.store.folder import CURVES, ROWS, Folder
-from sweeps.store.identity import pruned_identity
+from sweeps.store.identity import pruned_identity, told_with_code
 from sweeps.store.parts import Part
 from sweeps.store.replay import BY_STEP
 from sweeps.store.writer import PartWriter
@@ -155,11 +154,4 @@ def describe_pruner(pruner: Pruner) -> dict[str, Any]:
     if kind in names:
         fields = dataclasses.fields(pruner)  # type: ignore[arg-type]
         return {"name": names[kind], **{f.name: getattr(pruner, f.name) for f in fields}}
-    own = [parent for parent in kind.__mro__ if parent not in (*Pruner.__mro__,)]
-    code = {
-        name: value
-        for parent in reversed(own)
-        for name, value in vars(parent).items()
-        if isinstance(value, FunctionType)
-    }
-    return {"kind": kind.__qualname__, "fields": vars(pruner), "code": code}
+    return told_with_code(pruner, Pruner)

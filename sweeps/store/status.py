@@ -71,7 +71,7 @@ def _finished(folder: Folder, stored: StoredSweep) -> dict[str, Any]:
     said = [read_part_facts(folder.path / ROWS / str(part)) for part in parts]
     states = np.array([each.states for each in said], int).reshape(-1, len(STATES)).sum(axis=0)
     return {
-        "finished": sum(each.rows for each in said),
+        "finished": int(states.sum()),
         "states": dict(zip(STATES, states.tolist())),
         "chunks": stored.chunks,
     }

@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
+from typing import Any
 
 import numpy as np
 
@@ -72,8 +73,12 @@ class PartWriter:
         StoreError
             A chunk before it could not be written.
         """
+        return self.later(self._write, number, rows, marks or {})
+
+    def later(self, write: Callable[..., None], *args: Any) -> Future:
+        """Call ``write`` in the background; raise what went wrong with a chunk before it."""
         self.wait(WRITERS - 1)
-        self._writing.append(threads().submit(self._write, number, rows, marks or {}))
+        self._writing.append(threads().submit(write, *args))
         return self._writing[-1]
 
     def wait(self, at_most: int = 0) -> None:
@@ -92,14 +97,20 @@ class PartWriter:
         if self.plan.options.curves:
             # Before the rows: a chunk with rows is never without its curves.
             table = marked(curve_table(self.plan, rows), marks)
-            self._publish(CURVES, number, encode_parquet(table, said))
+            self.publish(CURVES, number, encode_parquet(table, said))
         table = marked(row_table(self.plan, self._schema, rows), marks)
-        self._publish(ROWS, number, encode_parquet(table, {**said, **count_states(rows.state)}))
-        line = json.dumps({"sweep": name, "chunk": number, "trials": len(rows), **rows.facts})
+        self.publish(ROWS, number, encode_parquet(table, {**said, **count_states(rows.state)}))
+        self.note(number, rows)
+
+    def note(self, number: int, rows: Rows) -> None:
+        """Write down where a chunk ran, and for how long."""
+        said = {"sweep": self.stored.name, "chunk": number, "trials": len(rows)}
+        line = json.dumps(said | dict(rows.facts))
         with contextlib.suppress(OSError):  # facts of a run, whose loss would not matter
             fs.append(self.folder.path / FACTS / self._facts_file, line.encode() + b"\n")
 
-    def _publish(self, kind: str, number: int, data: bytes) -> None:
+    def publish(self, kind: str, number: int, data: bytes) -> None:
+        """Put a part of one chunk into the folder."""
         part = Part(number, 1, self.stored.name, content_digest(data))
         fs.publish(self.folder.path / kind / str(part), data)
 

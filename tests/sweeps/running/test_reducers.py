@@ -122,7 +122,7 @@ REFUSED = [
     ({"reduce": lambda: histogram("trainloss", [0.0])}, "did you mean 'train_loss'"),
     ({"reduce": lambda: histogram("optimizer", [0.0])}, "no column of numbers 'optimizer'"),
     ({"reduce": lambda: "best"}, "without check, fold, merge, result"),
-    ({"reduce": lambda: KeepBest(1), "store": "runs"}, "give one of them"),
+    ({"reduce": Order, "store": "runs"}, r"needs methods pack\(summary\)"),
 ]
 
 

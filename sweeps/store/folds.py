@@ -1,0 +1,183 @@
+"""A reduced sweep in a store: of each chunk what the reducer keeps of it, and nothing else.
+
+A part is a table of arrays, one a row: name, dtype, shape and bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fastopt.errors import SpecError, shortened
+from sweeps.engine.chunks import Chunk, Chunks, Rows, chunk_size
+from sweeps.engine.plan import Plan
+from sweeps.running.reducers import Reducer, ReducingCollector
+from sweeps.running.shards import WHOLE_SWEEP
+from sweeps.store.arrays import damage_error, read_table
+from sweeps.store.folder import ROWS, Folder
+from sweeps.store.identity import reduced_identity
+from sweeps.store.parts import Part, count_states, encode_parquet
+from sweeps.store.writer import PartWriter
+
+__all__ = ["FoldWriter", "arrays_in", "table_of"]
+
+METHODS = ("pack", "unpack")
+SCHEMA = pa.schema(
+    {"name": pa.string(), "dtype": pa.string(), "shape": pa.list_(pa.int64()), "data": pa.binary()}
+)
+NUMBERS = "biuf"
+"""Kinds of dtypes that are stored: their bytes are all there is of them."""
+
+
+class FoldWriter(ReducingCollector):
+    """Folds the chunks of a sweep and keeps the summaries in a store.
+
+    Parameters
+    ----------
+    plan : Plan
+    reducer : Reducer
+    path : path-like
+        The folder; made if it is not there.
+    shard : tuple of int
+        ``(i, n)``: only chunks ``i``, ``i + n``, ... are verified, run and merged.
+
+    Raises
+    ------
+    StoreError
+        The folder cannot be made, read or written.
+    SpecError
+        It holds another sweep, or one that is reduced to something else.
+    """
+
+    executor = "threads"
+
+    def __init__(
+        self,
+        plan: Plan,
+        reducer: Reducer,
+        path: str | os.PathLike[str],
+        shard: tuple[int, int] = WHOLE_SWEEP,
+    ) -> None:
+        super().__init__(plan, reducer)
+        missing = [name for name in METHODS if not callable(getattr(reducer, name, None))]
+        if missing:
+            raise SpecError(
+                "with a store, what reduce=... keeps must become arrays and come back: "
+                f"{shortened(reducer)} needs methods pack(summary) -> dict of arrays, and "
+                "unpack(arrays) -> summary"
+            )
+        self.folder = Folder(path)
+        self.folder.prepare()
+        said = reduced_identity(plan, chunk_size(plan), reducer)
+        self.stored = self.folder.open_or_create(said)
+        self.chunks = Chunks(plan.size, self.stored.identity["chunk"])
+        self._order = range(shard[0], len(self.chunks), shard[1])
+        parts = self.folder.verified_parts(ROWS, self.stored, self._order)
+        self._known = {k: part for part in parts for k in part.chunks}
+        self._writer = PartWriter(plan, self.folder, self.stored)
+        self.reused = sum(len(self.chunks[k].ids) for k in self._known)
+        self.finished = self.reused
+
+    @property
+    def size(self) -> int:
+        """Number of trials in these chunks."""
+        last = len(self.chunks) - 1
+        short = last in self._order and self.chunks.size - len(self.chunks[last].ids)
+        return len(self._order) * self.chunks.size - int(short)
+
+    def remaining(self) -> Iterator[Chunk]:
+        """Yield the chunks of which nothing is stored."""
+        return (self.chunks[k] for k in self._order if k not in self._known)
+
+    def add(self, chunk: Chunk, rows: Rows) -> Future | None:
+        """Fold the rows of a chunk and store it; of a chunk that was stopped nothing is kept."""
+        if len(rows) < len(chunk.ids):
+            return None
+        summary = self.take(chunk.number, rows)
+        arrays = self.reducer.pack(summary)  # type: ignore[attr-defined]
+        return self._writer.later(self._write, chunk.number, table_of(arrays), rows)
+
+    def result(self, seconds: float, interrupted: bool) -> Any:
+        """Return what the reducer makes of all chunks, those of earlier runs among them."""
+        self._writer.wait()
+        return super().result(seconds, interrupted)
+
+    def info(self, seconds: float, interrupted: bool) -> dict[str, Any]:
+        """Return the facts of this run."""
+        kept = {"reused": self.reused, "store": str(self.folder.path)}
+        return super().info(seconds, interrupted) | kept
+
+    def merge_ready(self, gaps: bool = False) -> None:
+        """Merge summaries in the order of their chunks, those that are stored as they are met."""
+        while self._next < len(self._order):
+            number = self._order[self._next]
+            if number in self._early:
+                self.merge(self._early.pop(number))
+            elif number in self._known:
+                self.merge(self._stored_summary(self._known[number]))
+            elif not gaps:
+                return
+            self._next += 1
+
+    def _stored_summary(self, part: Part) -> Any:
+        path = self.folder.path / ROWS / str(part)
+        try:
+            return self.reducer.unpack(arrays_in(read_table(path)))  # type: ignore[attr-defined]
+        except (ValueError, TypeError, KeyError) as error:
+            raise damage_error(path, error) from error
+
+    def _write(self, number: int, table: pa.Table, rows: Rows) -> None:
+        said = {"sweep": self.stored.name, "first": number, "count": 1}
+        said["states"] = count_states(rows.state)["states"]
+        self._writer.publish(ROWS, number, encode_parquet(table, said))
+        self._writer.note(number, rows)
+
+
+def table_of(arrays: Mapping[str, np.ndarray]) -> pa.Table:
+    """Return arrays as a table.
+
+    Raises
+    ------
+    SpecError
+        One holds something else than numbers.
+
+    Examples
+    --------
+    >>> arrays_in(table_of({"counts": np.array([[3, 4]]), "none": np.empty((0, 2))}))
+    {'counts': array([[3, 4]]), 'none': array([], shape=(0, 2), dtype=float64)}
+    """
+    rows = []
+    for name, given in arrays.items():
+        array = np.ascontiguousarray(given)
+        if array.dtype.kind not in NUMBERS:
+            raise SpecError(
+                f"a store keeps arrays of numbers; pack() of the reducer gave {shortened(name)} "
+                f"of dtype {array.dtype}"
+            )
+        shape = list(np.shape(given))
+        rows.append((name, array.dtype.str, shape, array.tobytes()))
+    columns = list(zip(*rows)) or [()] * len(SCHEMA)
+    cells = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA)]
+    return pa.Table.from_arrays(cells, schema=SCHEMA)
+
+
+def arrays_in(table: pa.Table) -> dict[str, np.ndarray]:
+    """Return the arrays of a table from :func:`table_of`.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        It is no such table.
+    """
+    found = {}
+    for row in table.to_pylist():
+        dtype = np.dtype(row["dtype"])
+        if dtype.kind not in NUMBERS:
+            raise ValueError(f"an array of dtype {dtype}")
+        found[row["name"]] = np.frombuffer(row["data"], dtype).reshape(row["shape"]).copy()
+    return found
