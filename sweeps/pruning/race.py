@@ -227,7 +227,7 @@ class Race(Collector):
         ends = round_.n_resources >= self.max_resources
         unknown = [chunk for chunk in chunks if chunk.number in self._missing]
         for chunk in unknown:
-            states = before.some(chunk.ids)
+            states = before if len(chunks) == 1 else before.some(chunk.ids)
             yield chunk._replace(stretch=Stretch(None if ends else round_.n_resources, states))
         while self._missing:
             yield None
