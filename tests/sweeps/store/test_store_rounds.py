@@ -46,6 +46,7 @@ ROOT = Path(__file__).parents[3]
 # The kernels of the other tests of stores: adam on the ellipse.
 SPACE = {"lr": np.geomspace(1e-3, 2.0, 13).tolist(), "seed": [0]}
 HALVING = SuccessiveHalving(2, factor=2)
+SOAK = [pytest.mark.soak, pytest.mark.timeout(3600)]
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 
@@ -249,6 +250,7 @@ def test_whatever_happens_the_rungs_are_the_same(expected, tmp_path_factory, his
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("ignore:.*is damaged:UserWarning")
 @settings(max_examples=600, **HISTORY)
 @given(HISTORIES)
@@ -271,8 +273,8 @@ KILLED = """
     ("executor", "times"),
     [
         ("threads", 2),
-        pytest.param("threads", 20, marks=pytest.mark.soak),
-        pytest.param("processes", 15, marks=pytest.mark.soak),
+        pytest.param("threads", 20, marks=SOAK),
+        pytest.param("processes", 15, marks=SOAK),
     ],
 )
 def test_a_process_killed_at_any_time_goes_on(tmp_path, executor, times):
