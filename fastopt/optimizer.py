@@ -24,6 +24,7 @@ from fastopt.errors import (
 )
 from fastopt.machine.arrays import Extents
 from fastopt.norms import flat_norm
+from fastopt.rules.base import Choice
 from fastopt.rules.recipes import Recipe
 from fastopt.stepping import fused
 from fastopt.stepping.groups import Groups
@@ -32,7 +33,7 @@ from fastopt.stepping.transaction import Transaction
 
 __all__ = ["NONFINITE", "Optimizer"]
 
-NONFINITE = ("propagate", "skip", "raise")
+NONFINITE = Choice("propagate", ("propagate", "skip", "raise"))
 
 
 class Optimizer(ABC):
@@ -99,14 +100,11 @@ class Optimizer(ABC):
         schedule: Callable[[int], float] | None = None,
         ema: float | None = None,
     ) -> None:
-        if nonfinite not in NONFINITE:
-            raise HyperparameterError(
-                f"nonfinite must be one of {', '.join(map(repr, NONFINITE))}; "
-                f"got {nonfinite!r}{did_you_mean(nonfinite, NONFINITE)}"
-            )
+        NONFINITE.pack("nonfinite", nonfinite)
         if schedule is not None and not callable(schedule):
             raise HyperparameterError(
-                f"schedule must be a function of the number of completed steps; got {schedule!r}"
+                f"schedule must be a function of the number of completed steps; "
+                f"got {shortened(schedule)}"
             )
         self.defaults = defaults if ema is None else {**defaults, fused.AVERAGE: ema}
         self.param_groups: list[dict[str, Any]] = []
@@ -353,8 +351,8 @@ class Optimizer(ABC):
         for name in group:
             if name != "params" and name not in self.defaults:
                 raise HyperparameterError(
-                    f"{where} has no hyperparameter {name!r}{did_you_mean(name, self.defaults)}; "
-                    f"it has {', '.join(self.defaults)}"
+                    f"{where} has no hyperparameter {shortened(name)}"
+                    f"{did_you_mean(name, self.defaults)}; it has {', '.join(self.defaults)}"
                 )
         path = "params" if self._together.is_bare and not index else f"params[{index}]['params']"
         # The row of the table comes first: nothing of the optimizer changes if a check fails.

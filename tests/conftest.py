@@ -68,3 +68,16 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
+
+
+@pytest.fixture
+def counted(request: pytest.FixtureRequest) -> Callable[[int], None]:
+    """Return ``counted(n)``, which says that a test showed its promise in so many cases.
+
+    A test that does not say is one case; ``python docs/reliability.py`` adds them up.
+    """
+
+    def note(cases: int) -> None:
+        request.node.user_properties.append(("cases", int(cases)))
+
+    return note

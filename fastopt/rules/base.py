@@ -92,7 +92,7 @@ class Choice:
 
     def pack(self, where: str, value: Any) -> float:
         """Check that ``value`` is one of the names and return its position as a float."""
-        if value not in self.names:
+        if not isinstance(value, str) or value not in self.names:  # arrays have no one truth
             raise HyperparameterError(
                 f"{where} must be one of {', '.join(map(repr, self.names))}; "
                 f"got {shortened(value)}{did_you_mean(value, self.names)}"
