@@ -20,6 +20,7 @@ from sweeps.results import SweepResult
 from sweeps.running.check import SETTINGS, check
 from sweeps.running.collect import Collector
 from sweeps.running.estimate import Estimate, estimate_of, refuse_too_large
+from sweeps.running.executors import check_executor
 from sweeps.running.reducers import Reducer, ReducingCollector
 from sweeps.running.runner import run_chunks
 from sweeps.running.shards import parse_shard
@@ -277,6 +278,9 @@ def estimate(
     """
     settings = {name: value for name, value in options.items() if name not in PLACES}
     plan, pruner = check(problem, space, settings), options.get("pruner")
+    parse_shard(options.get("shard"), options.get("store"))
+    if options.get("executor") is not None:
+        check_executor(options["executor"])
     share = 1.0 if pruner is None else share_of_steps(plan, as_pruner(pruner))
     return estimate_of(plan, worker_count(n_jobs), share)
 

@@ -189,8 +189,9 @@ def as_frame(table: Any, na_values: Sequence[str] = ()) -> pd.DataFrame:
     0  1.0  0.0
     1  0.0  1.0
     """
+    where = "the table"
     if isinstance(table, str | os.PathLike):
-        frame = read_file(table, na_values)
+        frame, where = read_file(table, na_values), str(table)
     elif isinstance(table, pd.DataFrame):
         frame = table.rename(columns=str) if table.columns.nlevels == 1 else _flat(table)
     elif hasattr(table, "to_pandas"):  # of polars, of pyarrow
@@ -203,9 +204,9 @@ def as_frame(table: Any, na_values: Sequence[str] = ()) -> pd.DataFrame:
                 f"(rows, features); got {shortened(table)}"
             )
         frame = pd.DataFrame(array, columns=[f"x{k}" for k in range(array.shape[1])])
-    refuse_repeats(list(frame.columns), "the table")
+    refuse_repeats(list(frame.columns), where)
     if not len(frame):
-        raise ArrayError(f"the table has no rows, only columns: {', '.join(frame.columns[:20])}")
+        raise ArrayError(f"{where} has no rows, only columns: {', '.join(frame.columns[:20])}")
     return frame
 
 

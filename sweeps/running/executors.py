@@ -20,7 +20,7 @@ from sweeps.common.workers import block_sigint, init_worker
 from sweeps.engine.run_blocks import threads
 from sweeps.running.processes import Processes
 
-__all__ = ["EXECUTORS", "ExecutorAdapter", "adapter_of"]
+__all__ = ["EXECUTORS", "ExecutorAdapter", "adapter_of", "check_executor"]
 
 # Chunks in flight on an executor that does not say how many workers it has.
 DEFAULT_CAPACITY = 256
@@ -264,15 +264,25 @@ def adapter_of(executor: Any, workers: int) -> ExecutorAdapter:
     Traceback (most recent call last):
     fastopt.errors.SpecError: executor must be ...; got 'thread'; did you mean 'threads'?
     """
-    if isinstance(executor, str) and executor in EXECUTORS:
-        return EXECUTORS[executor](workers)
-    if isinstance(executor, str) and "://" in executor:
-        return _connect_dask(executor)
-    if not isinstance(executor, str | type):
-        if callable(getattr(executor, "get_executor", None)):
-            return _adapt_dask(executor)
-        if callable(getattr(executor, "submit", None)):
-            return ExecutorAdapter(executor)
+    check_executor(executor)
+    if isinstance(executor, str):
+        return EXECUTORS[executor](workers) if executor in EXECUTORS else _connect_dask(executor)
+    is_client = callable(getattr(executor, "get_executor", None))
+    return _adapt_dask(executor) if is_client else ExecutorAdapter(executor)
+
+
+def check_executor(executor: Any) -> None:
+    """Raise unless ``executor=`` is something that :func:`adapter_of` adapts; nothing is started.
+
+    >>> check_executor("threads")
+    """
+    if isinstance(executor, str):
+        known = executor in EXECUTORS or "://" in executor
+    else:
+        methods = (getattr(executor, name, None) for name in ("get_executor", "submit"))
+        known = not isinstance(executor, type) and any(map(callable, methods))
+    if known:
+        return
     hint = did_you_mean(executor, EXECUTORS)
     if isinstance(executor, type):
         hint = f"; that is a class: make one of it, {executor.__name__}(...)"

@@ -168,7 +168,7 @@ def test_a_target_that_is_known_is_compared_with(ran, tmp_path):
         (lambda t: t.rename(columns={"alcohol": "alcohl"}), "did you mean 'alcohl'?"),
         (lambda t: t.assign(alcohol="much"), r"column 'alcohol' is 'much' in row 0 (line 2); the"),
         (lambda t: t.assign(alcohol=np.inf), "'alcohol' is inf in row 0 (line 2)"),
-        (lambda t: t[:0], "the table has no rows"),
+        (lambda t: t[:0], "bad.csv has no rows"),
     ],
     ids=["columns", "name", "text", "infinite", "empty"],
 )
@@ -315,7 +315,7 @@ MANY = np.arange(200_000) % 2
 BAD = {
     "no file": (None, "", r"\$\.data\.file: .*bad\.csv does not exist; give the path of"),
     "empty": (b"", "", r"\$\.data\.file: .*bad\.csv is empty; its first line must have"),
-    "no rows": (lambda t: t[:0], "", r"\$\.data: the table has no rows, only columns: fixed acid"),
+    "no rows": (lambda t: t[:0], "", r"\$\.data\.file: .*bad\.csv has no rows, only columns: f"),
     "no names": (b"1;2\n3;4\n", "", r"bad\.csv: the first line is all numbers .* put a line"),
     "ragged": (b"a;quality\n1;2;3\n", "", r"bad\.csv: lines have more cells .* give each"),
     "not text": (b"a;quality\n\xff;1\n", "", r"bad\.csv is not UTF-8 .*save it as UTF-8"),
