@@ -407,7 +407,7 @@ def test_the_unchanged_file_is_accepted(tmp_path):
     assert (opt.steps, opt.param_groups[0]["lr"]) == (1, 0.5)
 
 
-def test_every_truncation_is_refused(tmp_path):
+def test_every_truncation_is_refused(tmp_path, counted):
     path = saved(tmp_path)
     whole = path.read_bytes()
     opt = AdamW({"w": W * 2, "b": B * 2}, lr=0.25)
@@ -417,10 +417,11 @@ def test_every_truncation_is_refused(tmp_path):
         with pytest.raises(StateError):
             load(opt, path)
     assert every_byte(opt) == before
+    counted(len(whole) // 7 + 1)
 
 
 @pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.soak)])
-def test_any_damage_is_refused_or_says_the_same(tmp_path, count):
+def test_any_damage_is_refused_or_says_the_same(tmp_path, count, counted):
     """Any byte of the file changed: StateError and nothing changed, or the same to the last bit.
 
     The same: between its header and its tensors a file has blanks.
@@ -442,9 +443,10 @@ def test_any_damage_is_refused_or_says_the_same(tmp_path, count):
             refused += 1
             assert every_byte(opt) == before
     assert refused > 0.98 * count
+    counted(count)
 
 
-def test_every_bit_of_the_tensors_counts(tmp_path):
+def test_every_bit_of_the_tensors_counts(tmp_path, counted):
     path = saved(tmp_path)
     whole = path.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
@@ -457,6 +459,7 @@ def test_every_bit_of_the_tensors_counts(tmp_path):
         with pytest.raises(StateError, match="not what was written"):
             load(opt, path)
     assert every_byte(opt) == before
+    counted(len(whole) - header)
 
 
 def test_two_tensors_that_are_swapped_are_refused(tmp_path):

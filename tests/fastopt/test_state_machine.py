@@ -45,6 +45,7 @@ class Machine(RuleBasedStateMachine):
     """Its subclasses name a class of optimizers."""
 
     name = "AdamW"
+    taken = 0  # steps of all machines of a class
 
     def __init__(self):
         super().__init__()
@@ -84,6 +85,7 @@ class Machine(RuleBasedStateMachine):
             ]
             trio.ours.step(split)
         self.steps += 1
+        type(self).taken += 1
 
     @rule(seed=SEEDS, forms=st.lists(st.sampled_from(list(FORMS)), min_size=1, max_size=5))
     def step(self, seed, forms):
@@ -299,6 +301,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def run(name, examples, steps):
+    """Return how many steps there were."""
     machine = type(f"Machine{name}", (Machine,), {"name": name})
     quiet = settings(
         max_examples=examples,
@@ -313,15 +316,16 @@ def run(name, examples, steps):
         run_state_machine_as_test(machine, settings=quiet)
     finally:
         torch.set_default_dtype(torch.float32)
+    return machine.taken
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_anything_in_any_order(name):
-    run(name, examples=10, steps=30)
+def test_anything_in_any_order(name, counted):
+    counted(run(name, examples=10, steps=30))
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", NAMES)
-def test_anything_in_any_order_2000_times(name):
-    run(name, examples=2000, steps=25)
+def test_anything_in_any_order_2000_times(name, counted):
+    counted(run(name, examples=2000, steps=25))

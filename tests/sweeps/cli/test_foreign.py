@@ -179,7 +179,7 @@ seed = { range = [0, 4, 2] }
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("count", [150, pytest.param(10_000, marks=pytest.mark.soak)])
-def test_a_changed_byte_of_a_spec_is_refused_or_makes_another_spec(count, tmp_path):
+def test_a_changed_byte_of_a_spec_is_refused_or_makes_another_spec(count, tmp_path, counted):
     path, rng, refused = tmp_path / "x.toml", np.random.default_rng(0), 0
     for _ in range(count):
         mutant = bytearray(SPEC)
@@ -194,6 +194,7 @@ def test_a_changed_byte_of_a_spec_is_refused_or_makes_another_spec(count, tmp_pa
             refused += 1
             str(error).encode()
     assert refused > count / 2
+    counted(count)
 
 
 # ---- seeds ----

@@ -175,9 +175,10 @@ def test_a_changed_byte_is_never_another_model(saved, data):
     refused_or_alike(bytes(changed), known, path)
 
 
-def test_every_byte_flipped_is_refused_but_where_it_says_the_same(saved):
+@pytest.mark.parametrize("most", [400, pytest.param(10**6, marks=pytest.mark.soak)])
+def test_every_byte_flipped_is_refused_but_where_it_says_the_same(saved, most, counted):
     content, known, path = saved
-    step = max(1, len(content) // 400)
+    step = max(1, len(content) // most)
     accepted = []
     for place in range(0, len(content), step):
         changed = bytearray(content)
@@ -185,6 +186,7 @@ def test_every_byte_flipped_is_refused_but_where_it_says_the_same(saved):
         if not refused_or_alike(bytes(changed), known, path):
             accepted.append(content[place : place + 1])
     assert set(accepted) <= {b" "}  # padding of the header
+    counted(len(range(0, len(content), step)))
 
 
 @pytest.mark.parametrize("part", range(25))

@@ -380,7 +380,7 @@ def test_bad_options_are_refused(case):
 FILES = {
     "empty": (b"", "is empty"),
     "only a mark": (b"\xef\xbb\xbf\n", "is empty"),
-    "no rows": (b"a;quality\n", "the table has no rows, only columns: a, quality"),
+    "no rows": (b"a;quality\n", "has no rows, only columns: a, quality"),
     "no names": (b"1,2,3\n4,5,6\n", "the first line is all numbers .1, 2, 3."),
     "alike": (b"a,b,a\n1,2,3\n", "the first line names columns 0 and 2 alike: 'a'"),
     "a long line": (b"a,quality\n1,2\n1,2,3\n", "Expected 2 fields in line 3, saw 3"),

@@ -34,7 +34,7 @@ def mutants(data):
         yield f"flipped at {k}", bytes(flipped)
 
 
-def test_every_mutant_of_a_part_is_found(tmp_path):
+def test_every_mutant_of_a_part_is_found(tmp_path, counted):
     run(tmp_path / "store")
     path = files(tmp_path / "store")[0]
     part, data = parse_name(path.name), path.read_bytes()
@@ -44,6 +44,7 @@ def test_every_mutant_of_a_part_is_found(tmp_path):
     assert len(data) > 2000
     assert find_damage(part, b"") == "it is empty"
     assert find_damage(part, data + b"\0")
+    counted(2 * len(data))
 
 
 def rewritten(path, **said):
@@ -130,15 +131,16 @@ def readings(store, paths, count, seed=0):
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(5000, marks=pytest.mark.soak)])
-def test_readers_refuse_damage_or_are_right(tmp_path, count):
+def test_readers_refuse_damage_or_are_right(tmp_path, count, counted):
     run(tmp_path / "store")
     outcomes = readings(tmp_path / "store", files(tmp_path / "store"), count)
     assert sum(outcomes.values()) == count
     assert outcomes["refused"] > count / 2
+    counted(count)
 
 
 @pytest.mark.soak
-def test_a_thousand_mutants_are_made_anew(expected, tmp_path):
+def test_a_thousand_mutants_are_made_anew(expected, tmp_path, counted):
     store, rng = tmp_path / "store", np.random.default_rng(1)
     run(store, curves=True)
     whole = {path: path.read_bytes() for kind in ("parts", "curves") for path in files(store, kind)}
@@ -150,6 +152,7 @@ def test_a_thousand_mutants_are_made_anew(expected, tmp_path):
         with pytest.warns(SweepWarning, match="damaged"):
             same_frames(run(store, curves=True).to_frame(), expected.to_frame())
         assert {path: path.read_bytes() for path in whole} == whole
+    counted(1000)
 
 
 SPECS = {

@@ -322,7 +322,7 @@ def test_what_is_too_deep_is_said_whatever_the_depth(depth):
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(3_000, marks=pytest.mark.soak)])
-def test_a_changed_byte_of_a_document_is_found_or_says_the_same(count, tmp_path):
+def test_a_changed_byte_of_a_document_is_found_or_says_the_same(count, tmp_path, counted):
     import numpy as np
 
     store, rng = tmp_path / "store", np.random.default_rng(0)
@@ -339,6 +339,7 @@ def test_a_changed_byte_of_a_document_is_found_or_says_the_same(count, tmp_path)
         except FastoptError:
             refused += 1
     assert refused > count / 3  # the others changed blanks, or where results came from
+    counted(count)
 
 
 @pytest.mark.parametrize("store", [["runs"], 3, b"runs", "x" * 256, "runs/" + "\N{SNOWMAN}" * 99])
