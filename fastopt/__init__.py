@@ -2,7 +2,8 @@
 
 Start at ``optimizer.py``, or at a formula in ``rules``. Each room and module imports only what
 stands before it: late, errors, code, compile, maths, rules, schedules, machine, arena, norms,
-stepping, state, optimizer, digest, checkpoint, classes, embedding, doctor, torch.
+stepping, state, optimizer, digest, checkpoint, classes, embedding, doctor, torch,
+testing.
 
 Names are imported, and Numba with them, when they are first asked for.
 """

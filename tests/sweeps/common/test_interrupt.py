@@ -224,10 +224,11 @@ def scenario(tmp_path):
     ],
 )
 @pytest.mark.timeout(1600)
-def test_ctrl_c_at_random_moments(scenario, executor, times, n):
+def test_ctrl_c_at_random_moments(scenario, executor, times, n, counted):
     done = scenario(PRESSED, times, n, executor)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 5.0, "slow to stop"
+    counted(times)
 
 
 @pytest.mark.parametrize(
@@ -256,11 +257,12 @@ def test_ctrl_c_at_any_line(scenario, executor, stride):
     ],
 )
 @pytest.mark.timeout(1600)
-def test_killed_at_random_moments(scenario, times, n, shards):
+def test_killed_at_random_moments(scenario, times, n, shards, counted):
     """Each kill costs each worker one chunk at most."""
     done = scenario(KILLED, times, n, shards)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0, "no kill ever cost a chunk"
+    counted(times)
 
 
 def test_the_second_signal_ends_at_once(scenario):

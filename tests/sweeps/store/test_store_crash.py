@@ -45,7 +45,7 @@ OPERATIONS = 4 * 2 + 5 * 5 + 2
 
 
 @pytest.mark.parametrize("lost", ["nothing", "data", "names"])
-def test_a_death_at_any_operation_changes_nothing(expected, tmp_path, lost):
+def test_a_death_at_any_operation_changes_nothing(expected, tmp_path, lost, counted):
     for k in range(1, OPERATIONS + 1):
         store = tmp_path / str(k)
         with pytest.MonkeyPatch.context() as patch:
@@ -58,10 +58,11 @@ def test_a_death_at_any_operation_changes_nothing(expected, tmp_path, lost):
     with pytest.MonkeyPatch.context() as patch:
         disk = Disk(patch, OPERATIONS + 1, lost)
         run(tmp_path / "all", curves=True)  # and there are no more operations
+    counted(OPERATIONS)
 
 
 @pytest.mark.parametrize("lost", ["nothing", "names"])
-def test_a_death_at_any_operation_of_compact_changes_nothing(expected, tmp_path, lost):
+def test_a_death_at_any_operation_of_compact_changes_nothing(expected, tmp_path, lost, counted):
     with pytest.MonkeyPatch.context() as patch:
         run(tmp_path / "all", curves=True)
         disk = Disk(patch)
@@ -80,6 +81,7 @@ def test_a_death_at_any_operation_of_compact_changes_nothing(expected, tmp_path,
         result = run(store, curves=True)
         assert result.info["reused"] == 8
         same_frames(result.to_frame(), expected.to_frame())
+    counted(disk.count)
 
 
 class Unsynced(Disk):

@@ -1,0 +1,313 @@
+"""Run the tests that hold the promises, and write ``reliability.md`` from what they counted.
+
+``python docs/reliability.py`` runs the long forms: some hours on two cores. ``--short`` runs what
+the default run of pytest has, ``--from run.xml`` reads a run that is over, and what stands behind
+``--`` goes to pytest: ``python docs/reliability.py -- -n 2``. A test says how many cases it tried
+(fixture ``counted`` of ``tests/conftest.py``); one that does not say is one case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from pages import table
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PAGE = HERE / "reliability.md"
+LIBRARIES = ("numpy", "numba", "llvmlite", "torch", "pandas", "pyarrow", "scikit-learn")
+
+
+class Promise(NamedTuple):
+    """What is promised, how many cases it is to be shown in at length, and the tests that do."""
+
+    says: str
+    wanted: int
+    tests: tuple[str, ...]
+
+
+def _in(folder: str, *tests: str) -> tuple[str, ...]:
+    return tuple(f"tests/{folder}/{test}" if folder else f"tests/{test}" for test in tests)
+
+
+PROMISES = (
+    Promise(
+        "A bad option of an optimizer (NumPy, torch, at construction or between two steps) is "
+        "refused by one error that names it, what was found and what is allowed; no byte changes",
+        600,
+        _in(
+            "fastopt",
+            "test_bad_inputs.py::test_a_bad_option_of_an_optimizer_over_arrays",
+            "test_bad_inputs.py::test_a_bad_option_of_an_optimizer_over_tensors",
+            "test_bad_inputs.py::test_a_bad_option_that_is_set_between_two_steps",
+            "test_optimizer_errors.py::test_bad_hyperparameter",
+        ),
+    ),
+    Promise(
+        "So is an array that a kernel cannot use, as parameter, gradient or what is clipped",
+        400,
+        _in(
+            "fastopt",
+            "test_bad_inputs.py::test_a_bad_array",
+            "test_arrays.py::test_bad_array_is_named_and_explained",
+            "test_optimizer_errors.py::test_bad_gradients_are_refused_before_anything_is_written",
+        ),
+    ),
+    Promise(
+        "So is a value in a spec, by file and place",
+        300,
+        _in(
+            "sweeps/cli",
+            "test_bad_specs.py::test_a_bad_value_of_a_spec",
+            "test_spec.py::test_broken_specs_are_told_where_and_what",
+        ),
+    ),
+    Promise(
+        "A command line that cannot be right ends with status 1 or 2 and one message, and no file "
+        "is written",
+        200,
+        _in("sweeps/cli", "test_bad_commands.py::test_bad_command_lines"),
+    ),
+    Promise(
+        "No loop touches memory beside its arrays: lengths x rules x serial and parallel x "
+        "float32, float64, bfloat16, each array against pages that cannot be accessed",
+        1_200 * 34 * 2,
+        _in("fastopt", "test_guard_pages.py::test_arrays_between_pages_that_nobody_may_touch"),
+    ),
+    Promise(
+        "Memory that is freed, resized, re-pointed, shared, read-only or replaced between two "
+        "steps, or during one by another thread: followed or refused by name",
+        60,
+        _in("fastopt", "test_moving_memory.py", "test_transactions.py"),
+    ),
+    Promise(
+        "omp and workqueue x threads, pools, fork, forkserver, spawn, grandchildren, loaders of "
+        "torch, dask: the same bits, and an end",
+        36,
+        _in(
+            "fastopt",
+            "test_process_matrix.py::test_the_same_bits_in_every_thread_and_process",
+            "test_threads.py::test_survives_with_the_same_bits",
+        ),
+    ),
+    Promise(
+        "8 Python threads x 500 steps equal a serial run (steps)",
+        4_000,
+        _in(
+            "fastopt", "test_process_matrix.py::test_eight_threads_of_500_steps_equal_a_serial_run"
+        ),
+    ),
+    Promise(
+        "A corrupt cache of compiled code is a warning, and compiled again",
+        200,
+        _in(
+            "fastopt",
+            "test_process_matrix.py::test_a_corrupt_cache_is_compiled_again",
+            "test_compile.py::test_damaged_cache_is_a_warning",
+        ),
+    ),
+    Promise(
+        "Processes that start at once with an empty cache: right results, one file",
+        320,
+        _in("fastopt", "test_process_matrix.py::test_many_start_at_once_with_an_empty_cache"),
+    ),
+    Promise(
+        "A damaged file (checkpoint, model, part or document of a store, spec) is refused, or "
+        "says the same",
+        5_000,
+        _in(
+            "",
+            "fastopt/test_checkpoint.py::test_any_damage_is_refused_or_says_the_same",
+            "fastopt/test_checkpoint.py::test_every_truncation_is_refused",
+            "fastopt/test_checkpoint.py::test_every_bit_of_the_tensors_counts",
+            "sweeps/models/test_files.py::"
+            "test_every_byte_flipped_is_refused_but_where_it_says_the_same",
+            "sweeps/cli/test_foreign.py::"
+            "test_a_changed_byte_of_a_spec_is_refused_or_makes_another_spec",
+            "sweeps/store/test_store_damage.py::test_every_mutant_of_a_part_is_found",
+            "sweeps/store/test_store_damage.py::test_readers_refuse_damage_or_are_right",
+            "sweeps/store/test_store_damage.py::test_a_thousand_mutants_are_made_anew",
+            "sweeps/store/test_store_strangers.py::"
+            "test_a_changed_byte_of_a_document_is_found_or_says_the_same",
+        ),
+    ),
+    Promise(
+        "A file that somebody made to do harm is refused in our words: nothing of it runs, memory "
+        "stays below twice the file and 50 MB",
+        40,
+        _in(
+            "",
+            "test_hostile_files.py",
+            "sweeps/models/test_files.py::test_files_that_contradict_themselves_are_refused",
+            "sweeps/store/test_store_strangers.py::test_an_axis_from_a_stranger_is_refused",
+            "sweeps/store/test_store_strangers.py::test_a_document_of_another_form_is_damaged",
+            "sweeps/store/test_store_strangers.py::"
+            "test_documents_of_all_kinds_are_damaged_and_written_again",
+        ),
+    ),
+    Promise(
+        "Anything in any order between two steps: NumPy, torch and the formulas in float64 keep "
+        "the same numbers (steps)",
+        20_000,
+        _in(
+            "fastopt",
+            "test_state_machine.py::test_anything_in_any_order",
+            "test_state_machine.py::test_anything_in_any_order_2000_times",
+        ),
+    ),
+    Promise(
+        "A sweep that is killed, at each operation on the disk and at random, then run again: the "
+        "identical frame (deaths)",
+        100,
+        _in(
+            "",
+            "sweeps/store/test_store_crash.py::test_a_death_at_any_operation_changes_nothing",
+            "sweeps/store/test_store_crash.py::"
+            "test_a_death_at_any_operation_of_compact_changes_nothing",
+            "sweeps/common/test_interrupt.py::test_killed_at_random_moments",
+        ),
+    ),
+    Promise(
+        "Ctrl-C at random moments: an end in time, what is finished is kept",
+        50,
+        _in("sweeps/common", "test_interrupt.py::test_ctrl_c_at_random_moments"),
+    ),
+    Promise(
+        "`check_optimizer` and `check_problem`, the kits for optimizers and problems of your own: "
+        "ours pass (checks), and each fault that is put in is found by the check of its name",
+        500,
+        _in("", "fastopt/test_conformance.py", "sweeps/tracing/test_conformance.py"),
+    ),
+    Promise(
+        "Optimizers and sweeps leave nothing behind: less than 5 MB, no file, no thread",
+        10_200,
+        _in("", "test_leaks.py"),
+    ),
+)
+
+OPEN = """\
+## What no test here shows yet
+
+* A score of mutation testing of rules, validation and store.
+* `tbb`, where it can be installed: the matrix has Numba's other two layers.
+* Systems other than Linux on x86-64; frames that are equal on two kinds of CPU.
+* Pruned sweeps that are killed, and step counts and arrays past 2^31 beside `test_torch.py`'s own
+  test of one array (which needs 13 GB).
+* Other versions of Python and of the libraries: `nox` runs the tests with them (`noxfile.py`).
+"""
+
+
+class Count(NamedTuple):
+    """What a run says of a test: how many cases, failures and skips, and how long."""
+
+    cases: int
+    failures: int
+    skipped: int
+    seconds: float
+
+
+def counts_of(report: Path) -> dict[str, list[Count]]:
+    """Return what each test of a JUnit report counted, by ``file::test``."""
+    found: dict[str, list[Count]] = {}
+    for test in ElementTree.parse(report).iter("testcase"):
+        file = test.get("classname", "").replace(".", "/") + ".py"
+        name = test.get("name", "").partition("[")[0]
+        failed = sum(test.find(kind) is not None for kind in ("failure", "error"))
+        skipped = int(test.find("skipped") is not None)
+        said = [p.get("value") for p in test.iter("property") if p.get("name") == "cases"]
+        cases = 0 if skipped else int(said[0] or 1) if said else 1
+        row = Count(cases, failed, skipped, float(test.get("time", 0)))
+        found.setdefault(f"{file}::{name}", []).append(row)
+    return found
+
+
+def row_of(promise: Promise, counts: dict[str, list[Count]]) -> tuple[str, ...]:
+    """Return the row of a promise."""
+    rows = [
+        count
+        for name, held in counts.items()
+        if any(name == test or name.startswith(f"{test}::") for test in promise.tests)
+        for count in held
+    ]
+    cases, failures, skipped, seconds = (sum(column) for column in zip(*rows)) if rows else (0,) * 4
+    failed = f"{failures}" + f" ({skipped} skipped)" * bool(skipped)
+    wanted = f"{promise.wanted:,}" + " (reached)" * (cases >= promise.wanted)
+    return promise.says, f"{cases:,}", wanted, failed, f"{seconds:,.0f}"
+
+
+def page(counts: dict[str, list[Count]], how: str) -> str:
+    """Return the page, made from what a run counted; ``how`` says which run."""
+    header = "promise", "cases in this run", "wanted at length", "failures", "seconds"
+    rows = [row_of(promise, counts) for promise in PROMISES]
+    return "\n\n".join(
+        (
+            "# Reliability",
+            "What we promise of threads, processes, files and bad inputs, with how often a run of "
+            "the tests tried it. This page is written by `python docs/reliability.py`, which runs "
+            "those tests; no number in it is typed. What is read, and never executed, stands in "
+            "`SECURITY.md`.",
+            f"**This run:** {how}",
+            table(header, rows),
+            "Where a promise is short of what is wanted, its long form has not been part of this "
+            "run.",
+            OPEN,
+        )
+    )
+
+
+def _cpu() -> str:
+    cpus = Path("/proc/cpuinfo")
+    named = re.search(r"model name\s*: (.*)", cpus.read_text()) if cpus.exists() else None
+    return named[1] if named else platform.machine()
+
+
+def _how(length: str, counts: dict[str, list[Count]]) -> str:
+    """Say which run it was: what of, when, where and with what."""
+    tests = [count for held in counts.values() for count in held]
+    failed, skipped = (sum(getattr(t, what) for t in tests) for what in ("failures", "skipped"))
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return (
+        f"the {length}, {len(tests):,} of them ({failed} failed, {skipped} skipped), "
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()}, {_cpu()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, {libraries}."
+    )
+
+
+def run(report: Path, is_short: bool, more: Sequence[str]) -> None:
+    """Run the tests of the promises; a failure is counted, and does not end the run."""
+    tests = dict.fromkeys(test for promise in PROMISES for test in promise.tests)
+    marks: Iterable[str] = () if is_short else ("-m", "soak or not soak")
+    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *marks, *tests, *more]
+    subprocess.run(command, cwd=ROOT, check=False)
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--short", action="store_true", help="only what the default run has")
+    parser.add_argument("--from", dest="report", type=Path, help="JUnit XML of a run that is over")
+    parser.add_argument("more", nargs="*", help="arguments of pytest, after --")
+    given = parser.parse_args()
+    length = "short forms of the tests" if given.short else "long forms of the tests"
+    with tempfile.TemporaryDirectory() as folder:
+        report = given.report or Path(folder) / "run.xml"
+        if given.report is None:
+            run(report, given.short, given.more)
+        counts = counts_of(report)
+        PAGE.write_text(page(counts, _how(length, counts)))
+
+
+if __name__ == "__main__":
+    main()
