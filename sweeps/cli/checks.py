@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ import numpy as np
 from fastopt.errors import FastoptError, SpecError, did_you_mean, shortened
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
-from sweeps.engine.columns import ALIASES, MOST_STEPS, whole
+from sweeps.engine.columns import ALIASES, REALS, WHOLE, choose, reals, whole
 from sweeps.engine.data_order import SHUFFLES
 from sweeps.engine.options import COMMON, LOG, SEED_MODES
 from sweeps.problems.losses import LOSSES
@@ -22,11 +22,9 @@ from sweeps.problems.networks import DATA_AXES, model_axes
 from sweeps.pruning import as_pruner
 
 __all__ = [
-    "WHOLE",
     "axis_names",
     "check_value",
     "hints_of",
-    "one_of",
     "refuse_unknown",
     "table_at",
     "typed",
@@ -63,12 +61,7 @@ _CHOICES: dict[str, Sequence[str]] = {
     "mode": ("min", "max"),
 }
 
-WHOLE: dict[str, tuple[int, ...]] = {
-    "epochs": (1, MOST_STEPS), "steps": (1, MOST_STEPS),
-    "batch_size": (1,), "seed": (0,), "eval_every": (1,), "patience": (0,),
-}  # fmt: skip
 _WORDS = {"eval_every": LOG}  # a name that may stand for the number
-_NOT_NEGATIVE = ("clip_norm", "init_scale")
 
 
 def check_value(at: str, name: str, value: Any) -> None:
@@ -79,13 +72,12 @@ def check_value(at: str, name: str, value: Any) -> None:
     fastopt.errors.SpecError: $.space.lr must be finite and in [0.0, inf); got -1
     """
     if name in _CHOICES:
-        one_of(at, value, _CHOICES[name])
+        choose(at, value, dict.fromkeys(_CHOICES[name]))
     elif name in WHOLE and value != _WORDS.get(name, ""):
         word = f', or "{_WORDS[name]}"' if name in _WORDS else ""
-        whole(at, np.array([value], object), *WHOLE[name], other=word)
-    elif name in _NOT_NEGATIVE:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise SpecError(f"{at} must be a number >= 0; got {shortened(value)}")
+        whole(name, np.array([value], object), at, other=word)
+    elif name in REALS:
+        reals(name, np.array([value], object), at)
     elif name == "pruner":
         try:
             as_pruner(value)
@@ -96,15 +88,6 @@ def check_value(at: str, name: str, value: Any) -> None:
             _ranges()[name].pack(at, value)
         except FastoptError as error:
             raise SpecError(str(error)) from None
-
-
-def one_of(at: str, name: Any, allowed: Mapping[str, Any] | Sequence[str]) -> None:
-    """Raise unless a name is one of these."""
-    if name not in list(allowed):
-        raise SpecError(
-            f"{at} must be one of {', '.join(allowed)}; "
-            f"got {shortened(name)}{did_you_mean(name, allowed)}"
-        )
 
 
 def refuse_unknown(at: str, given: Any, allowed: Sequence[str], what: str) -> None:

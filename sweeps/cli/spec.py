@@ -18,7 +18,6 @@ from typing import Any
 from fastopt.errors import ExecutorError, FastoptError, SpecError, StoreError
 from sweeps.cli.axes import space_of
 from sweeps.cli.checks import (
-    WHOLE,
     axis_names,
     check_value,
     hints_of,
@@ -28,6 +27,7 @@ from sweeps.cli.checks import (
 )
 from sweeps.cli.problem import Made, problem_of
 from sweeps.cli.toml import read_toml
+from sweeps.engine.columns import WHOLE
 from sweeps.run import sweep
 from sweeps.running.check import SETTINGS, check
 from sweeps.space.space import Space

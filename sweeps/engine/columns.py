@@ -19,9 +19,10 @@ from sweeps.common.frames import pd
 from sweeps.engine.monitoring import next_check
 
 __all__ = [
-    "ALIASES", "MOST_COST", "MOST_STEPS", "accepts", "aliases", "alike", "check_counts", "choose",
-    "constant", "fill", "filled", "find_rule", "gaps_in", "missing", "packed", "packed_schedule",
-    "reals", "rows_of", "rows_with", "schedule_parameters", "steps_of", "whole",
+    "ALIASES", "MOST_COST", "MOST_STEPS", "REALS", "WHOLE", "accepts", "aliases", "alike",
+    "check_counts", "choose", "constant", "fill", "filled", "find_rule", "gaps_in", "missing",
+    "packed", "packed_schedule", "reals", "rows_of", "rows_with", "schedule_parameters", "steps_of",
+    "whole",
 ]  # fmt: skip
 
 MOST_INTEGER = 2**63 - 1
@@ -30,10 +31,20 @@ MOST_INTEGER = 2**63 - 1
 MOST_COST = 2**53
 """Nanoseconds of one core, a hundred days: what a trial counts for at most, so that sums do fit."""
 
-# beta1 is the decay of the first moment, which heavy-ball users know as momentum.
+WHOLE = {
+    "epochs": (1, MOST_STEPS), "steps": (1, MOST_STEPS), "batch_size": (1, MOST_INTEGER),
+    "seed": (0, MOST_INTEGER), "eval_every": (1, MOST_INTEGER), "patience": (0, MOST_INTEGER),
+}  # fmt: skip
+"""Whole numbers that a trial has: the least and the most that each may be."""
+
+LARGEST = float(np.finfo(np.float64).max)
+REALS = {"clip_norm": math.inf, "init_scale": LARGEST, "l1": LARGEST, "l2": LARGEST}
+"""Reals of a trial that are no hyperparameters: from zero to this. Those are in their rules."""
+
 FEW = 10_000
 """Rows of a column whose values are numbered without pandas, which takes 1 ms."""
 
+# beta1 is the decay of the first moment, which heavy-ball users know as momentum.
 ALIASES = {"beta1": "momentum"}
 
 
@@ -138,13 +149,13 @@ def _numbered(column: np.ndarray) -> tuple[np.ndarray, int]:
     return numbered, len(distinct)
 
 
-def whole(
-    name: str, column: np.ndarray, least: int, most: int = MOST_INTEGER, *, other: str = ""
-) -> np.ndarray:
-    """Return a column of integers from ``least`` to ``most``, or say which value is not one.
+def whole(name: str, column: np.ndarray, where: str = "", *, other: str = "") -> np.ndarray:
+    """Return a column of integers as :data:`WHOLE` allows, or say which value is not one.
 
-    A float that is a whole number is one, a boolean is none. ``other`` says what else is allowed.
+    A float that is a whole number is one, a boolean is none. ``where`` names it in the message, and
+    ``other`` says what else is allowed.
     """
+    least, most = WHOLE[name]
     if column.dtype == np.int64 and len(column) and least <= column.min() and column.max() <= most:
         return column
     for value in column[alike(column)[0]].tolist():
@@ -153,18 +164,22 @@ def whole(
         if not (number and least <= value <= most and value == int(value)):
             limit = f" and at most {most:,}" if number and value > most else ""
             raise SpecError(
-                f"{name} must be an integer >= {least}{limit}{other}; got {shortened(value)}"
+                f"{where or name} must be an integer >= {least}{limit}{other}; "
+                f"got {shortened(value)}"
             )
     return column.astype(np.int64)
 
 
-def reals(name: str, column: np.ndarray, most: float = math.inf) -> np.ndarray:
-    """Return a column of numbers from 0 to ``most``, or say which value is not one."""
+def reals(name: str, column: np.ndarray, where: str = "") -> np.ndarray:
+    """Return a column of numbers as :data:`REALS` allows, or say which value is not one."""
+    most = REALS[name]
     for value in column[alike(column)[0]].tolist():
         number = not isinstance(value, bool) and isinstance(value, numbers.Real)
         if not (number and 0.0 <= value <= most):
             finite = "" if most == math.inf else " and finite"
-            raise SpecError(f"{name} must be a number >= 0{finite}; got {shortened(value)}")
+            raise SpecError(
+                f"{where or name} must be a number >= 0{finite}; got {shortened(value)}"
+            )
     return column.astype(np.float64)
 
 
@@ -191,8 +206,8 @@ def steps_of(steps: np.ndarray, epochs: np.ndarray, per_epoch: np.ndarray) -> np
             "how long is a trial? Give epochs=... or steps=..., as a keyword or an axis"
         )
     total = np.empty(len(steps), np.int64)
-    total[by_steps] = whole("steps", steps[by_steps], 1, MOST_STEPS)
-    passes, each = whole("epochs", epochs[by_epochs], 1, MOST_STEPS), per_epoch[by_epochs]
+    total[by_steps] = whole("steps", steps[by_steps])
+    passes, each = whole("epochs", epochs[by_epochs]), per_epoch[by_epochs]
     too_long = np.flatnonzero(passes > MOST_STEPS // each)
     if len(too_long):
         k = too_long[0]

@@ -20,7 +20,6 @@ from sweeps.engine import lanes
 from sweeps.engine.block import Block
 from sweeps.engine.columns import (
     MOST_COST,
-    MOST_STEPS,
     check_counts,
     fill,
     find_rule,
@@ -210,10 +209,10 @@ class LanePlan(Plan):
         if gaps_in(steps).any():
             raise SpecError("how long is a trial? Give steps=..., as a keyword or an axis")
         settings = np.zeros(n, SETTINGS)
-        settings["steps"] = whole("steps", steps, 1, MOST_STEPS)
+        settings["steps"] = whole("steps", steps)
         settings["every"] = spacing(self.options.eval_every, -(-settings["steps"] // POINTS))
         settings["patience"] = self._patience(values, n)
-        settings["seed"] = whole("seed", fill(values.get("seed"), defaults["seed"], n), 0)
+        settings["seed"] = whole("seed", fill(values.get("seed"), defaults["seed"], n))
         names = fill(values.get("schedule"), defaults["schedule"], n)
         packed = schedule_table(names, values, defaults, settings["steps"])
         settings["schedule"] = packed[:, 0]

@@ -59,7 +59,7 @@ def check_watch(options: Options, metrics: Collection[str]) -> None:
     if isinstance(options.eval_every, str):
         choose("eval_every", options.eval_every, {LOG: 0})
     elif options.eval_every is not None:
-        whole("eval_every", np.array([options.eval_every], object), 1)
+        whole("eval_every", np.array([options.eval_every], object))
     if options.target is not None and not (
         isinstance(options.target, numbers.Real) and is_finite(options.target)
     ):

@@ -273,13 +273,12 @@ class Plan:
         settings["init_scale"] = 1.0
         if "init_scale" in self.common:
             column = filled(values.get("init_scale"), defaults.get("init_scale"), 1.0, n)
-            largest = float(np.finfo(float).max)
-            settings["init_scale"] = reals("init_scale", column, largest)
+            settings["init_scale"] = reals("init_scale", column)
         for name in ("l1", "l2"):
             settings[name] = 0.0
             if name in self.common:
                 column = filled(values.get(name), self.options.defaults.get(name), 0.0, n)
-                settings[name] = reals(name, column, largest)
+                settings[name] = reals(name, column)
 
     def _shape_of(self, problem: Any) -> str:
         """Return what a trial's own seed is to know of its problem: layers, and remade axes."""
@@ -324,7 +323,7 @@ class Plan:
 
     def _patience(self, values: dict[str, np.ndarray], n: int) -> np.ndarray:
         column = filled(values.get("patience"), self.options.defaults.get("patience"), 0, n)
-        return whole("patience", column, 0)
+        return whole("patience", column)
 
     def _settings(
         self, values: dict[str, np.ndarray], n: int, rows: int = 0
@@ -332,7 +331,7 @@ class Plan:
         """Return the settings of trials on so many rows, and the parameters of their schedules."""
         defaults = self.options.defaults
         get = {name: fill(values.get(name), defaults.get(name), n) for name in COMMON}
-        batch = np.minimum(whole("batch_size", get["batch_size"], 1), rows)
+        batch = np.minimum(whole("batch_size", get["batch_size"]), rows)
         per_epoch = -(-rows // batch)
         steps = steps_of(get["steps"], get["epochs"], per_epoch)
         settings = np.empty(n, SETTINGS)
@@ -340,7 +339,7 @@ class Plan:
         settings["steps"] = steps
         settings["every"] = spacing(self.options.eval_every, per_epoch)
         settings["patience"] = self._patience(values, n)
-        settings["seed"] = whole("seed", get["seed"], 0)
+        settings["seed"] = whole("seed", get["seed"])
         first, inverse = alike(get["shuffle"])
         kinds = [choose("shuffle", name, SHUFFLES) for name in get["shuffle"][first].tolist()]
         settings["shuffle"] = np.array(kinds)[inverse]

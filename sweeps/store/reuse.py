@@ -28,7 +28,7 @@ from sweeps.store.documents import StoredSweep
 from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.parts import Part, stored_names
 
-__all__ = ["TrialCache", "effective_defaults", "encode_values", "hash_rows"]
+__all__ = ["TrialCache", "effective_defaults", "encode_values", "hash_rows", "rows_from"]
 
 ROW_BITS = 32
 """Bits of a position that count rows of a part; the others count parts."""
@@ -117,7 +117,7 @@ class TrialCache:
         owner, part = self._parts[k]
         table = read_table(self.folder.path / ROWS / str(part))
         curves = self._read_curves(owner, part) if self.plan.options.curves else None
-        return _rows_from(self.plan, table, curves), self._encode_part(owner, part)
+        return rows_from(self.plan, table, curves), self._encode_part(owner, part)
 
     def _read_curves(self, owner: StoredSweep, part: Part) -> pa.Table:
         every = self.folder.list_parts(CURVES, owner)
@@ -224,7 +224,7 @@ def hash_rows(codes: np.ndarray) -> np.ndarray:
     return hashes
 
 
-def _rows_from(plan: Plan, table: pa.Table, curves: pa.Table | None) -> Rows:
+def rows_from(plan: Plan, table: pa.Table, curves: pa.Table | None) -> Rows:
     """Return rows from the tables of a part, as they were when they had run."""
     ids = table["trial_id"].to_numpy()
     out = np.empty((len(ids), len(plan.results)))

@@ -22,11 +22,12 @@ from sweeps.common.names import RUNG_COLUMNS
 from sweeps.engine.chunks import Chunk, Rows, chunk_size
 from sweeps.engine.plan import Plan
 from sweeps.pruning import PRUNERS, Pruner, Round
-from sweeps.store.arrays import read_table, rows_from
+from sweeps.store.arrays import read_table
 from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.identity import pruned_identity, told_with_code
 from sweeps.store.parts import Part
 from sweeps.store.replay import BY_STEP
+from sweeps.store.reuse import rows_from
 from sweeps.store.writer import PartWriter
 
 __all__ = ["StoredRounds", "describe_pruner"]
