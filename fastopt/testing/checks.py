@@ -96,7 +96,7 @@ def check_row(subject: Subject) -> None:
         raise AssertionError(f"two slots have one name: {rule.slots}")
     for name in (*rule.powers, *rule.corrected.values()):
         _same(name in rule.hyper, True, f"{name!r} is no hyperparameter")
-    for name, place in (rule.powers | rule.accumulates).items():
+    for name, place in {**rule.powers, **rule.accumulates}.items():
         _same(0 < place < len(clock), True, f"{name!r} is not at {place} of {len(clock)} numbers")
 
 
@@ -205,8 +205,9 @@ def check_neighbours(subject: Subject) -> bool | None:
 
 
 def _into_arena(opt: Optimizer, grads: Mapping[str, np.ndarray]) -> None:
+    buffer: Any = opt._groups[0].params
     for name, g in grads.items():
-        opt._groups[0].params.grads[name][...] = g
+        buffer.grads[name][...] = g
 
 
 NAMES = list(_arrays())

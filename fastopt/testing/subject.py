@@ -73,7 +73,7 @@ def subject_of(given: Any) -> Iterator[Subject]:
 def _class_of(rule: Rule) -> Any:
     """Return a class with the hyperparameters of a rule as options."""
     kinds = inspect.Parameter
-    names = {name: kind.default for name, kind in rule.hyper.items()}
+    names: dict[str, Any] = {name: kind.default for name, kind in rule.hyper.items()}
     names |= dict(zip(OF_ARRAYS, ("propagate", None, None)))
     signature = inspect.Signature(
         [kinds(name, kinds.POSITIONAL_OR_KEYWORD) for name in ("self", "params")]
