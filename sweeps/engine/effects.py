@@ -273,8 +273,8 @@ def _numbers(look: Look) -> list[bytes]:
         np.ascontiguousarray(a).view(np.uint8).reshape(len(a), -1) for a in (h, settings, start)
     ]
     words = np.concatenate(bits, axis=1)
-    rows = words.view(np.dtype((np.void, words.shape[1]))).ravel().tolist()
-    return [row + factor for row, factor in zip(rows, look.factors)]
+    numbers: Any = words.view(np.dtype((np.void, words.shape[1]))).ravel().tolist()
+    return [row + factor for row, factor in zip(numbers, look.factors)]
 
 
 def _patience(blocks: Sequence[Block]) -> Iterator[str]:
