@@ -196,7 +196,7 @@ def rooms_of(package: str) -> dict[str, str]:
     The order is what the package's own docstring says, in which each imports what stands before.
 
     >>> list(rooms_of("fastopt"))[-1]
-    'errors'
+    'late'
     """
     top = HERE.parent / package
     said = re.search(r"stands before it:\s+(.*?)\.$", docstring(top / "__init__.py"), re.S | re.M)
