@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.common.resources import check_memory
 from sweeps.problems.passes import Design, shapes_of
 
 __all__ = ["PARAMETRIZATIONS", "as_multipliers", "base_width_of", "multipliers_of"]
@@ -136,12 +137,16 @@ def multipliers_of(
     array([1. , 1. , 1. , 1. , 0.5, 0.5, 0.5])
     """
     given, base = as_multipliers(axes["lr_multipliers"], len(sizes) - 1), base_width_of(axes)
-    parts = []
-    for name, shape in shapes_of(sizes, design, blocks).items():
+    if not given and base == 0.0:
+        return np.empty(0)  # whatever there is room for
+    shapes, parts = shapes_of(sizes, design, blocks), []
+    needed = 16 * sum(map(math.prod, shapes.values()))
+    check_memory(needed, "learning rates of all parameters take", "Make layers narrower")
+    for name, shape in shapes.items():
         kind, place, part = name.split(".")
         factor = given[int(place)] if given and kind != "embeddings" else 1.0
         if base > 0.0 and (kind, part) == ("layers", "weight") and int(place) > 0:
             factor *= base / shape[0]
         parts.append(np.full(math.prod(shape), factor))
     made = np.concatenate(parts)
-    return made[:0] if (made == 1.0).all() else made
+    return np.empty(0) if (made == 1.0).all() else made

@@ -161,6 +161,14 @@ def test_what_no_layers_can_have_is_refused(options, says):
         wide(8, **options)
 
 
+def test_networks_of_any_size_keep_no_multipliers_of_one():
+    """A view of them would keep them all."""
+    for options in ({}, {"lr_multipliers": "1, 1"}):
+        assert IRIS.varied(hidden="9", **options).lr_multipliers.base is None
+    with pytest.raises(SpecError, match=r"learning rates of all parameters take .* of memory"):
+        problems.iris(hidden=(10**6, 10**6)).varied(lr_multipliers="1, 2, 1")
+
+
 def test_mup_needs_hidden_layers():
     with pytest.raises(SpecError, match=r"hidden=\(\) has none"):
         problems.mlp(np.eye(3), [0, 1, 2], hidden=(), init="he_normal", parametrization="mup")
