@@ -12,9 +12,6 @@ from sweeps.common.states import STATES, State
 from sweeps.store.arrays import read_part_facts
 from sweeps.store.documents import StoredSweep, read_facts
 from sweeps.store.folder import BAD, FACTS, ROWS, Folder
-from sweeps.store.identity import restore_space
-from sweeps.store.reader import StoredColumns
-from sweeps.store.replay import is_known
 
 __all__ = ["status"]
 
@@ -79,6 +76,11 @@ def _finished(folder: Folder, stored: StoredSweep) -> dict[str, Any]:
 
 def _pruned(folder: Folder, stored: StoredSweep) -> dict[str, Any]:
     """Return the trials that have ended or been pruned, and the rungs that have begun."""
+    # Decisions are made again from the rows, which takes Numba and pandas; others do without.
+    from sweeps.store.identity import restore_space
+    from sweeps.store.reader import StoredColumns
+    from sweeps.store.replay import is_known
+
     if not is_known(stored):
         states = _finished(folder, stored)["states"] | {State.PRUNED.name: 0}
         said = {"finished": sum(states.values()), "states": states, "chunks": None}
