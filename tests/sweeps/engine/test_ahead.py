@@ -7,6 +7,7 @@ import signal
 import textwrap
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from numba import types
@@ -26,6 +27,7 @@ from sweeps.running.check import check
 
 N = 4
 WORDS = (types.int64,)
+BLOCK = SimpleNamespace(callees=())
 numbers = itertools.count()
 
 
@@ -79,7 +81,7 @@ def compile_all(functions, monkeypatch):
         wanted = [*functions, Callee(Last(ended), types.int64, WORDS, 99.0)]
         monkeypatch.setattr(ahead._Team, "_lead", lead_to_the_end)
         monkeypatch.setattr(ahead, "needed", lambda block: wanted)
-        return ahead.compile_together([None], 2)
+        return ahead.compile_together([BLOCK], 2)
 
     return run
 
@@ -148,7 +150,7 @@ def test_a_process_that_hangs_is_given_up(functions, monkeypatch):
         return ask(worker, call)
 
     monkeypatch.setattr(Worker, "ask", asked)
-    assert ahead.compile_together([None], 2) == 0
+    assert ahead.compile_together([BLOCK], 2) == 0
     assert not CHILDREN
     assert outcomes(functions) == (expected(functions), 1)
 
@@ -168,7 +170,7 @@ def test_processes_that_cannot_be_started_are_done_without(functions, monkeypatc
 
     monkeypatch.setattr(ahead, "Worker", no_more)
     monkeypatch.setattr(ahead, "needed", lambda block: functions)
-    assert ahead.compile_together([None], 2) == 0
+    assert ahead.compile_together([BLOCK], 2) == 0
     assert outcomes(functions) == (expected(functions), 0)
 
 
@@ -186,14 +188,14 @@ def test_no_process_is_started_for_nothing(functions, monkeypatch, reason):
         monkeypatch.setattr(ahead, "cache_folder", lambda: None)
     if reason == "all compiled":
         outcomes(functions)
-    assert ahead.compile_together([None], 1 if reason == "one worker" else 2) == 0
+    assert ahead.compile_together([BLOCK], 1 if reason == "one worker" else 2) == 0
 
 
 def test_an_error_is_raised_and_ends_the_processes(functions, monkeypatch):
     wrong = Callee(kernel(failing, next(numbers)), types.int64, WORDS, 9.0)
     monkeypatch.setattr(ahead, "needed", lambda block: [*functions, wrong])
     with pytest.raises(CompileError, match="no_such_thing"):
-        ahead.compile_together([None], 2)
+        ahead.compile_together([BLOCK], 2)
     assert not CHILDREN
 
 
@@ -207,7 +209,7 @@ def test_ctrl_c_ends_the_processes(functions, monkeypatch):
     slow = Callee(Interrupted(None), types.int64, WORDS, 9.0)
     monkeypatch.setattr(ahead, "needed", lambda block: [*functions, slow])
     with pytest.raises(KeyboardInterrupt):
-        ahead.compile_together([None], 2)
+        ahead.compile_together([BLOCK], 2)
     assert not CHILDREN
 
 
