@@ -11,14 +11,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, NamedTuple
 
-from numba.core.registry import cpu_target
-
+from fastopt.code.origins import USERS, origin
 from fastopt.code.uncompilable import in_two_lines
 from fastopt.compile import cache_folder, is_compiled, recipe_of
 from fastopt.errors import ExecutorError
@@ -32,7 +32,7 @@ from sweeps.common.interrupt import (
 from sweeps.common.pickling import pack, unpack
 from sweeps.common.workers import Worker
 from sweeps.engine.block import Block
-from sweeps.engine.run_blocks import needed, threads
+from sweeps.engine.run_blocks import fill_registries, needed, threads
 
 __all__ = ["START", "compile_missing", "compile_together", "missing_of", "process_count"]
 
@@ -40,6 +40,8 @@ __all__ = ["START", "compile_missing", "compile_together", "missing_of", "proces
 START = 2.0
 # Seconds to wait for a process that does not die, nor end what it compiles: longer than any takes.
 PATIENCE = 300.0
+# Functions of these are sent by value.
+_SCRIPTS = ("__main__", "__mp_main__")
 
 
 class Compiled(NamedTuple):
@@ -91,6 +93,7 @@ def compile_missing(
     """
     team = _Team(missing, watch)
     with deferred_interrupts():
+        fill_registries()
         try:
             team.start(processes - 1)
             team.work()
@@ -102,9 +105,8 @@ def compile_missing(
 def process_count(missing: Sequence[Callee], workers: int) -> int:
     """Return how many processes should compile these functions.
 
-    >>> of = [Callee(None, None, (), seconds) for seconds in (7.0, 6.0, 1.5, 0.5)]
-    >>> process_count(of, 2), process_count(of, 64), process_count(of[2:], 2), process_count([], 2)
-    (2, 5, 1, 1)
+    >>> process_count([Callee(None, None, (), seconds) for seconds in (7.0, 0.5)], 64)
+    1
     """
     seconds = [callee.seconds for callee in missing]
     beside_the_longest = sum(seconds) - max(seconds, default=0.0)
@@ -114,8 +116,8 @@ def process_count(missing: Sequence[Callee], workers: int) -> int:
 class _Team:
     """Processes, the one here among them, at one list of functions, the longest first.
 
-    What another process fails to do is left to the one here, and nothing more is asked of it: it
-    died, or the function cannot be sent, or not compiled, or what was compiled is not on disk.
+    What cannot be sent is left to the process here. So is what another fails to do, of which
+    nothing more is asked: it died, or the function cannot be compiled, or is not on disk then.
     """
 
     def __init__(self, missing: Sequence[Callee], watch: Callable[[int], Any]) -> None:
@@ -170,25 +172,26 @@ class _Team:
     def _lead(self, worker: Worker) -> None:
         """Have a process compile one function after the other; a thread of its own."""
         with contextlib.suppress(EOFError, OSError):
-            worker.ask(pickle.dumps((get_ready, (), {})))
+            worker.ask(pickle.dumps((fill_registries, (), {})))
             while self._have_compiled(worker):
                 pass
 
     def _have_compiled(self, worker: Worker) -> bool:
-        """Have a process compile the next function; return whether it did."""
+        """Have a process compile the next function; return whether to go on with it."""
         with self._changed:
             if not self._left:
                 return False
             callee = self._left.pop()
             self._at_work += 1
-        done = False
+        done = is_sent = False
         try:
-            payload = pack((recipe_of(callee.kernel), callee.arguments))
+            payload = _packed(callee)
+            is_sent = True
             returned, took = pickle.loads(worker.ask(pickle.dumps((_compile, (payload,), {}))))
             done = returned and is_compiled(callee.kernel, callee.arguments)
             self.longest = max(self.longest, took if done else 0.0)
         except ExecutorError:  # it cannot be sent
-            return False
+            return not is_sent
         finally:
             with self._changed:
                 self._at_work -= 1
@@ -199,10 +202,21 @@ class _Team:
         return done
 
 
-def get_ready() -> None:
-    """Have Numba fill its registries, for which it takes 0.3 s."""
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
+def _packed(callee: Callee) -> bytes:
+    """Pack a function for another process, which may import none of the user's modules for it.
+
+    What such a module does when it is imported, a sweep of its own perhaps, it would do there, too.
+    """
+    payload = pack((recipe_of(callee.kernel), callee.arguments))
+    named = [name for name in _user_modules() if name.encode() in payload]
+    if named:
+        raise ExecutorError(f"another process would import {', '.join(named)}")
+    return payload
+
+
+def _user_modules() -> list[str]:
+    loaded = [(name, module) for name, module in sys.modules.items() if name not in _SCRIPTS]
+    return [name for name, module in loaded if module and origin(module) == USERS]
 
 
 def _compile(payload: bytes) -> float:

@@ -62,6 +62,7 @@ def functions(tmp_path, monkeypatch):
     for module in (compiling, ahead):
         monkeypatch.setattr(module, "cache_folder", lambda: folder)
     monkeypatch.setattr(ahead, "START", 0.1)
+    monkeypatch.setattr(ahead, "_user_modules", list)  # the templates are of this one
     made = [kernel(adding, next(numbers)) for _ in range(N)]
     return [Callee(each, types.int64, WORDS) for each in made]
 
@@ -172,6 +173,18 @@ def test_processes_that_cannot_be_started_are_done_without(functions, monkeypatc
     monkeypatch.setattr(ahead, "needed", lambda block: functions)
     assert ahead.compile_together([BLOCK], 2) == 0
     assert outcomes(functions) == (expected(functions), 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "processes"),
+    [((7.0, 6.0, 1.5, 0.5), 2, 2), ((7.0, 6.0, 1.5, 0.5), 64, 5), ((1.5, 0.5), 2, 1), ((), 2, 1)],
+)
+def test_each_process_has_something_to_do_beside_the_longest(
+    seconds, workers, processes, monkeypatch
+):
+    monkeypatch.setattr(ahead, "START", 2.0)
+    callees = [Callee(None, None, (), each) for each in seconds]
+    assert ahead.process_count(callees, workers) == processes
 
 
 def no_process(*_, **__):
