@@ -85,10 +85,9 @@ def test_mypy_asks_for_types():
 BARE = {
     f"sweeps/{name}.py"
     for name in (
-        "engine/callees", "engine/lane_state", "engine/monitoring", "engine/penalties",
-        "engine/queue", "engine/simd", "engine/stretches", "engine/trial", "models/network",
-        "problems/functions",
-        "problems/quadratics", "problems/small_matmul",
+        "engine/callees", "engine/lane_state", "engine/monitoring", "engine/multipliers",
+        "engine/penalties", "engine/queue", "engine/simd", "engine/stretches", "engine/trial",
+        "models/network", "problems/functions", "problems/quadratics", "problems/small_matmul",
     )
 }  # fmt: skip
 """Their templates, formulas and writers of machine code have no types either."""

@@ -28,7 +28,7 @@ def estimator(model: Any) -> Any:
     has = " and ".join(model.network.has)
     if has:
         raise SpecError(
-            f"to_sklearn: scikit-learn has no network with {has}; to_torch() and to_onnx(path) have"
+            f"to_sklearn: scikit-learn has no network with {has}; use to_torch() or to_onnx(path)"
         )
     fitted = _network(model) if _has_layers(model) else LINEAR[model.network.link](model)
     fitted.n_features_in_ = model.network.sizes[0]

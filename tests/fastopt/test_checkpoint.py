@@ -89,7 +89,7 @@ def test_resuming_anywhere_equals_the_uninterrupted_run(tmp_path, cls, options, 
 
 CLASSES = [
     cls
-    for cls in vars(fastopt).values()
+    for cls in (getattr(fastopt, name) for name in fastopt.__all__)
     if inspect.isclass(cls) and issubclass(cls, fastopt.Optimizer) and not inspect.isabstract(cls)
 ]
 

@@ -17,7 +17,11 @@ from click.testing import CliRunner
 from sweeps.cli.commands import app
 from tests.helpers.stores import run
 
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = {
+    name: command
+    for name, command in typer.main.get_command(app).commands.items()
+    if not hasattr(command, "commands")  # a group: tests/sweeps/cli/test_cache.py
+}
 
 SPEC = """[problem]
 name = "ellipse"

@@ -18,6 +18,7 @@ from sweeps import SweepResult
 from sweeps.engine import chunks
 from sweeps.store import fs, writer
 from sweeps.store.arrays import read_table
+from sweeps.store.documents import FORMAT
 from sweeps.store.parts import Part, content_digest, encode_parquet, find_damage, parse_name
 from tests.helpers.stores import files, run, same_frames, same_results
 
@@ -183,7 +184,7 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path):
     run(tmp_path / "store")
     path = tmp_path / "store/spec.json"
     document = json.loads(path.read_text())
-    document["identity"]["format"] += 1
+    document["identity"]["format"] = FORMAT + 1
     path.write_text(json.dumps(document))
     with pytest.raises(StoreError, match="newer version of fastopt"):
         run(tmp_path / "store")
