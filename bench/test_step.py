@@ -56,8 +56,9 @@ def touching(rule: Rule) -> Rule | None:
     if touch is None:
         return None
     return replace(
-        rule, name=f"touch{len(rule.slots)}", clock0=counted, tick=touch_tick, update=touch
-    )
+        rule, name=f"touch{len(rule.slots)}", clock0=counted, tick=touch_tick, update=touch,
+        powers={}, corrected={},
+    )  # fmt: skip
 
 
 class Stepping(fastopt.Optimizer):

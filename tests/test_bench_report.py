@@ -28,6 +28,7 @@ def results():
             ),
             stored(table="adamw", case="10,000", seconds={"ours": 4e-6, "NumPy": 3e-6}),
             stored(table="sweep", case="batch 8", baseline="NumPy", ours=4e-6, ratio=20.0),
+            stored(table="search", case="digits", seconds={"ours": 2.0, "GridSearchCV": 50.0}),
             stored(table="overhead", case="10,000", seconds={"ours": 5e-7}),
             stored(table="frame", case="1,000 rows of 20 columns", seconds=0.25),
             stored(table="memory", case="100,000,000 trials", bytes=12_400_000),
@@ -45,6 +46,7 @@ def test_tables_replace_what_stood_between_the_markers():
     assert "| 1,000 | 2 us | 4.50 | 0.50 |" in text
     assert "| 10,000 | 4 us | **0.75** | - |" in text  # the row we lose stands out
     assert "| batch 8 | 4 us | 20 |" in text
+    assert "| digits | 2 s | 25 |" in text
     assert "| 10,000 | 500 ns |" in text
     assert "DataFrame, 1,000 rows of 20 columns: 250 ms." in text
     assert "Memory that 100,000,000 trials add, a histogram being kept: 12 MB." in text
@@ -80,10 +82,10 @@ def test_tables_come_from_the_committed_results(page):
     assert report.write(committed, text, report.PAGES[page]) == text
 
 
-def test_every_table_has_a_page_and_the_readme_shows_five_rows():
+def test_every_table_has_a_page_and_the_readme_shows_six_rows():
     assert sorted(name for names in report.PAGES.values() for name in names) == sorted(
         report.TABLES
     )
     committed = json.loads((ROOT / "bench" / "results.json").read_text())
     lines = report.headline_table(report.rows_of(committed)).splitlines()
-    assert len(lines) - 2 == len(report.HEADLINES) == 5
+    assert len(lines) - 2 == len(report.HEADLINES) == 6
