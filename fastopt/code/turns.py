@@ -10,7 +10,6 @@ be locked nobody waits: what two processes compile at once is the same.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import time
 from collections.abc import Callable
@@ -45,12 +44,15 @@ class Turns:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._patient = folder, fcntl is not None
+        self._opened: int | None = None
 
-    @functools.cached_property
+    @property
     def _file(self) -> int:
         # Open until the process ends: to close it would give back every turn.
-        how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        return os.open(self._folder / "turns", how, 0o600)
+        if self._opened is None:
+            how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+            self._opened = os.open(self._folder / "turns", how, 0o600)
+        return self._opened
 
     def take(self, place: int, is_done: Callable[[], bool]) -> None:
         """Return when it is our turn at ``place``, or what another does there is done.
@@ -80,7 +82,7 @@ class Turns:
 
     def give_back(self, place: int) -> None:
         """Let the next one have ``place``; without effect where it was not taken."""
-        if fcntl and "_file" in vars(self):
+        if fcntl and self._opened is not None:
             with contextlib.suppress(OSError):
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
 

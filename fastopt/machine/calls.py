@@ -48,6 +48,7 @@ class Callees:
 
     def __init__(self, *wanted: Callee | None) -> None:
         self._wanted = wanted
+        self._addresses: tuple[int, ...] | None = None
 
     def __iter__(self) -> Iterator[Callee]:
         return (callee for callee in self._wanted if callee is not None)
@@ -55,15 +56,18 @@ class Callees:
     @property
     def compiled(self) -> bool:
         """Whether all of them are compiled, and their addresses known."""
-        return "addresses" in vars(self)
+        return self._addresses is not None
 
-    @functools.cached_property
+    @property
     def addresses(self) -> tuple[int, ...]:
         """Their addresses, in order; what is not compiled yet is."""
-        return tuple(
-            0 if callee is None else address_of(callee.kernel, callee.returns, *callee.arguments)
-            for callee in self._wanted
-        )
+        # Not functools.cached_property: a forked child waits for its lock in Python 3.11 for ever.
+        if self._addresses is None:
+            self._addresses = tuple(
+                0 if each is None else address_of(each.kernel, each.returns, *each.arguments)
+                for each in self._wanted
+            )
+        return self._addresses
 
 
 def address_of(kernel: Any, returns: Any, *arguments: Any) -> int:

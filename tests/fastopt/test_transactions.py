@@ -164,19 +164,21 @@ FORKS = """
     stop = threading.Event()
     thread = threading.Thread(target=busy)
     thread.start()
-    for k in range(ROUNDS):
-        time.sleep(random.random() * 0.01)
-        child = os.fork()
-        if not child:
-            signal.alarm(20)
-            whole()
-            step()
-            fastopt.Lion(np.ones(5)).step(np.ones(5))  # compiled, or loaded, in the child
-            whole()
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-    stop.set()
-    thread.join()
+    try:
+        for k in range(ROUNDS):
+            time.sleep(random.random() * 0.01)
+            child = os.fork()
+            if not child:
+                signal.alarm(20)
+                whole()
+                step()
+                fastopt.Lion(np.ones(5)).step(np.ones(5))  # compiled, or loaded, in the child
+                whole()
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()  # or the process would never end
+        thread.join()
     whole()
 """
 
