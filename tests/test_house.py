@@ -106,12 +106,23 @@ def test_imports_go_one_way(path):
             assert not [module for module in imported if module.startswith(package + ".")]
 
 
+CACHED = "fastopt/code/cached.py"
+LOCKED = re.compile(r"functools(\.| import (.*, )?)cached_property")
+
+
+@every_source
+def test_no_lock_is_shared_by_all_objects_of_a_class(path):
+    """A forked child may wait for that of functools.cached_property in Python 3.11 for ever."""
+    assert name_of(path) == CACHED or not LOCKED.search(path.read_text())
+
+
 def test_the_rules_above_can_fail():
     """Each forbidden name is used somewhere it is allowed, so the search does find it."""
     used = {name for path in SOURCES for name in names_used(tree(path))}
     assert {"njit", "prange"} <= used
     imported = {module for path in SOURCES for module in modules_imported(tree(path))}
     assert {"torch", "pandas", "sweeps"} <= imported
+    assert LOCKED.search((ROOT / CACHED).read_text())
 
 
 def test_loops_do_not_import_optimizers():

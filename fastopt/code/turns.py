@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from fastopt.code.cached import cached_property
+
 try:
     import fcntl
 except ImportError:  # not on Windows
@@ -44,15 +46,12 @@ class Turns:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._patient = folder, fcntl is not None
-        self._opened: int | None = None
 
-    @property
+    @cached_property
     def _file(self) -> int:
         # Open until the process ends: to close it would give back every turn.
-        if self._opened is None:
-            how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-            self._opened = os.open(self._folder / "turns", how, 0o600)
-        return self._opened
+        how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        return os.open(self._folder / "turns", how, 0o600)
 
     def take(self, place: int, is_done: Callable[[], bool]) -> None:
         """Return when it is our turn at ``place``, or what another does there is done.
@@ -82,7 +81,7 @@ class Turns:
 
     def give_back(self, place: int) -> None:
         """Let the next one have ``place``; without effect where it was not taken."""
-        if fcntl and self._opened is not None:
+        if fcntl and "_file" in vars(self):
             with contextlib.suppress(OSError):
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
 

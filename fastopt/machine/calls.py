@@ -21,6 +21,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from fastopt.code.cached import cached_property
 from fastopt.code.uncompilable import in_two_lines
 from fastopt.machine.arrays import address
 
@@ -48,7 +49,6 @@ class Callees:
 
     def __init__(self, *wanted: Callee | None) -> None:
         self._wanted = wanted
-        self._addresses: tuple[int, ...] | None = None
 
     def __iter__(self) -> Iterator[Callee]:
         return (callee for callee in self._wanted if callee is not None)
@@ -56,18 +56,15 @@ class Callees:
     @property
     def compiled(self) -> bool:
         """Whether all of them are compiled, and their addresses known."""
-        return self._addresses is not None
+        return "addresses" in vars(self)
 
-    @property
+    @cached_property
     def addresses(self) -> tuple[int, ...]:
         """Their addresses, in order; what is not compiled yet is."""
-        # Not functools.cached_property: a forked child waits for its lock in Python 3.11 for ever.
-        if self._addresses is None:
-            self._addresses = tuple(
-                0 if each is None else address_of(each.kernel, each.returns, *each.arguments)
-                for each in self._wanted
-            )
-        return self._addresses
+        return tuple(
+            0 if callee is None else address_of(callee.kernel, callee.returns, *callee.arguments)
+            for callee in self._wanted
+        )
 
 
 def address_of(kernel: Any, returns: Any, *arguments: Any) -> int:

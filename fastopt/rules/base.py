@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import numbers
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.code.cached import cached_property
 from fastopt.code.roles import inlinable
 from fastopt.errors import HyperparameterError, did_you_mean, shortened
 
@@ -204,7 +204,7 @@ class Rule:
         functions = self.clock0, self.tick, self.update, self.measure, self.trust, self.answer
         return *functions, tuple(self.hyper), self.starts
 
-    @functools.cached_property
+    @cached_property
     def starts(self) -> tuple[int, ...]:
         """For each array of ``x = (p, *slots)`` the ``source`` that :func:`begin` fills it from."""
         hyper = list(self.hyper)

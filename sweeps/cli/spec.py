@@ -6,7 +6,6 @@ Names are looked up in closed tables (problems, optimizers, schedules, the keywo
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 import re
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastopt.code.cached import cached_property
 from fastopt.errors import ExecutorError, FastoptError, SpecError, StoreError
 from sweeps.cli.axes import space_of
 from sweeps.cli.checks import (
@@ -64,7 +64,7 @@ class Spec:
     source: str
     folds: int = 0
 
-    @functools.cached_property
+    @cached_property
     def problem(self) -> Any:
         """The problem, made once.
 

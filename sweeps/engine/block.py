@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from fastopt.code.cached import cached_property
 from fastopt.machine.calls import Callees
 from fastopt.rules import Rule
 from sweeps.engine import trial
@@ -41,7 +41,7 @@ class Block:
         """Return what the kernel takes beside the trials."""
         return linked(self.callees, self.problem)
 
-    @functools.cached_property
+    @cached_property
     def callees(self) -> tuple[Callees, ...]:
         """Return what the kernel calls by address."""
         return trial.callees_of(self.problem, self.rule, self.trials.settings, self.trials.watch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastopt.code.cached import cached_property
 from fastopt.errors import SpecError, shortened
 from fastopt.machine.calls import Callees
 from sweeps.common.names import RUNG_COLUMNS, STEPS_TAKEN, refuse_taken
@@ -67,7 +67,7 @@ class LaneBlock(Block):
         """Return what the kernel takes beside the trials."""
         return lanes.linked(self.callees, self.problem)
 
-    @functools.cached_property
+    @cached_property
     def callees(self) -> tuple[Callees, ...]:
         """Return what the kernel and a stretch call by address."""
         return (lanes.callees_of(self.problem, self.rule),)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
 import math
 from collections.abc import Collection, Mapping
 from numbers import Real
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastopt.code.cached import cached_property
 from fastopt.compile import frozen
 from fastopt.errors import SpecError, shortened
 from fastopt.rules import Rule
@@ -141,7 +141,7 @@ class Plan:
         """Number of trials."""
         return self.space.size
 
-    @functools.cached_property
+    @cached_property
     def sample(self) -> Sample:
         """What a look at some trials says of all: taken when it is first asked for, and kept."""
         return sampled(self)

@@ -6,7 +6,6 @@ anew, so nothing of the rows that choose or judge gets into training.
 
 from __future__ import annotations
 
-import functools
 import numbers
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastopt.code.cached import cached_property
 from fastopt.errors import SpecError, shortened
 from sweeps.problems.arrays import cast, standardized
 from sweeps.problems.class_weights import class_weights
@@ -89,7 +89,7 @@ class Source:
         chosen = self.seed if seed is None else seed
         return split_rows(self.y, classification=classification, seed=chosen, **self.split)
 
-    @functools.cached_property
+    @cached_property
     def n_folds(self) -> int:
         """Number of folds; 1 where the same rows choose in all trials, or none do."""
         return len(self.splits().parts)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import add_dummy_feature
 
+from fastopt.code.cached import cached_property
 from fastopt.errors import ArrayError
 from sweeps.problems.class_weights import class_weights
 from sweeps.sklearn.training import Rows
@@ -38,7 +38,7 @@ class Fold:
     number: int | None = None
     _spectra: dict[Any, tuple[float, float]] = field(default_factory=dict, repr=False)
 
-    @functools.cached_property
+    @cached_property
     def kept(self) -> np.ndarray:
         """Numbers of the training rows whose weight is not zero."""
         weights = self.rows.weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fastopt.code.cached import cached_property
 from fastopt.errors import SpecError, StoredSpecError, did_you_mean, shortened
 from sweeps.common.names import RUNG_COLUMNS, STEP_COUNTS, columns_beside_axes
 from sweeps.common.states import STATES, State
@@ -356,7 +356,7 @@ class StoredCurves(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         return self._tables[name]
 
-    @functools.cached_property
+    @cached_property
     def _tables(self) -> dict[str, np.ndarray]:
         ids = np.asarray(self._rows["trial_id"])
         table = self._table()
