@@ -138,16 +138,22 @@ def _enabled() -> Iterator[None]:
             numba.config.DISABLE_JIT = before
 
 
-def _note_what_compiles(dispatcher: Any, name: str) -> None:
+def _watch_compiling(dispatcher: Any) -> None:
+    """Note what compiles; of what cannot, let other processes try, which wait for this one."""
     compiles = dispatcher._compiler.compile
 
-    def noted(*args: Any) -> Any:
-        with _enabled() if numba.config.DISABLE_JIT else contextlib.nullcontext():
-            made = compiles(*args)
-        _compiled_names.append(name)
+    def watched(*args: Any) -> Any:
+        try:
+            with _enabled():
+                made = compiles(*args)
+        except BaseException:
+            if isinstance(dispatcher._cache, KernelCache):
+                dispatcher._cache.give_up()
+            raise
+        _compiled_names.append(dispatcher.__qualname__)
         return made
 
-    dispatcher._compiler.compile = noted
+    dispatcher._compiler.compile = watched
 
 
 def compilations() -> tuple[str, ...]:
@@ -180,20 +186,6 @@ def is_compiled(made: Any, arguments: tuple) -> bool:
     return on_disk and made._cache.holds(arguments, made.targetctx.codegen())
 
 
-def _give_up_what_fails(dispatcher: Any) -> None:
-    """Let other processes try, which wait for what this one could not compile."""
-    compiles, cache = dispatcher._compiler.compile, dispatcher._cache
-
-    def in_turn(*args: Any) -> Any:
-        try:
-            return compiles(*args)
-        except BaseException:
-            cache.give_up()
-            raise
-
-    dispatcher._compiler.compile = in_turn
-
-
 def compiled(
     template: Callable, parts: tuple, digest: str, parallel: bool, nogil: bool = True
 ) -> Any:
@@ -209,10 +201,9 @@ def compiled(
     with _enabled():
         dispatcher = numba.njit(**options)(function)
     dispatcher.recipe = Recipe(template, parts, parallel, nogil)
-    _note_what_compiles(dispatcher, function.__qualname__)
+    _watch_compiling(dispatcher)
     typed_in = template.__code__.co_filename.startswith("<")  # a prompt or a doctest
     folder = None if typed_in else cache_folder()
     if folder is not None:
         dispatcher._cache = KernelCache(function.__qualname__, folder)
-        _give_up_what_fails(dispatcher)
     return dispatcher

@@ -46,8 +46,8 @@ def register_by(register: Callable[[Any, str], Any]) -> None:
 
 
 def _given_role(function: Callable, role: str) -> Any:
-    for register in _registrars:
-        return register(function, role)
+    if _registrars:
+        return _registrars[-1](function, role)
     setattr(function, MARK, role)
     _waiting.append((function, role))
     return function

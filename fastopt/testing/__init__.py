@@ -5,14 +5,17 @@ Imports any room below; :mod:`fastopt.torch` only where torch is installed.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 
 from fastopt.optimizer import Optimizer
 from fastopt.rules import Rule
 from fastopt.testing.checks import CHECKS
-from fastopt.testing.subject import Subject, subject_of
+from fastopt.testing.subject import subject_of
 
-__all__ = ["check_optimizer"]
+__all__ = ["check_optimizer", "run_checks"]
 
 
 def check_optimizer(rule_or_class: Rule | type[Optimizer]) -> list[str]:
@@ -48,12 +51,20 @@ def check_optimizer(rule_or_class: Rule | type[Optimizer]) -> list[str]:
     (True, True)
     """
     with subject_of(rule_or_class) as subject, np.errstate(all="ignore"):
-        return [name for name in CHECKS if _passes(name, subject)]
+        return run_checks(CHECKS, subject, subject.rule.name)
 
 
-def _passes(name: str, subject: Subject) -> bool:
-    """Run a check; return False if it does not concern this optimizer."""
-    try:
-        return CHECKS[name](subject) is not False
-    except Exception as error:
-        raise AssertionError(f"{name}: {subject.rule.name}: {error}") from error
+def run_checks(checks: Mapping[str, Callable[[Any], Any]], subject: Any, title: str) -> list[str]:
+    """Run checks by name; return those passed, without those that return False: not concerned.
+
+    >>> run_checks({"a": lambda number: False, "b": lambda number: None}, 3, "three")
+    ['b']
+    """
+    passed = []
+    for name, check in checks.items():
+        try:
+            if check(subject) is not False:
+                passed.append(name)
+        except Exception as error:
+            raise AssertionError(f"{name}: {title}: {error}") from error
+    return passed

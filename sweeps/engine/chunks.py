@@ -98,6 +98,15 @@ class Chunks(Sequence[Chunk]):
         low = number * self.size
         return Chunk(number, np.arange(low, min(low + self.size, self.n_trials)))
 
+    def trials_in(self, numbers: range) -> int:
+        """Return how many trials the chunks with these numbers have.
+
+        >>> Chunks(10, 4).trials_in(range(0, 3, 2))
+        6
+        """
+        missing = -self.n_trials % self.size if len(self) - 1 in numbers else 0
+        return len(numbers) * self.size - missing
+
 
 @dataclass(frozen=True)
 class Rows:

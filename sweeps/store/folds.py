@@ -86,9 +86,7 @@ class FoldWriter(ReducingCollector):
     @property
     def size(self) -> int:
         """Number of trials in these chunks."""
-        last = len(self.chunks) - 1
-        short = last in self._order and self.chunks.size - len(self.chunks[last].ids)
-        return len(self._order) * self.chunks.size - int(short)
+        return self.chunks.trials_in(self._order)
 
     def remaining(self) -> Iterator[Chunk]:
         """Yield the chunks of which nothing is stored."""

@@ -162,9 +162,7 @@ class StoreWriter(Collector):
     @property
     def size(self) -> int:
         """Number of trials in these chunks."""
-        last = len(self.chunks) - 1
-        short = last in self._shard_chunks and self.chunks.size - len(self.chunks[last].ids)
-        return len(self._shard_chunks) * self.chunks.size - int(short)
+        return self.chunks.trials_in(self._shard_chunks)
 
     def remaining(self) -> Iterator[Chunk]:
         """Yield what is left to run: chunks, each with those of its trials that nobody has run."""

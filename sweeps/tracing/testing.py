@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fastopt.testing import run_checks
 from sweeps.analysis.table import Table
 from sweeps.common.pickling import pack, unpack
 from sweeps.engine.callees import own
@@ -57,15 +58,8 @@ def check_problem(problem: Problem) -> list[str]:
     >>> check_problem(problems.ellipse())[:2]
     ['the gradient is the slope', 'optima are optima']
     """
-    passed = []
     checks = CHECKS if isinstance(problem, DataProblem) else OF_LANDSCAPES
-    for name, function in checks.items():
-        try:
-            if function(problem) is not False:
-                passed.append(name)
-        except Exception as error:
-            raise AssertionError(f"{name}: {problem.name}: {error}") from error
-    return passed
+    return run_checks(checks, problem, problem.name)
 
 
 def _same(found: Any, expected: Any, what: str) -> None:

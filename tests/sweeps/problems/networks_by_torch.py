@@ -6,15 +6,25 @@ import numpy as np
 import torch
 
 from fastopt.compile import kernel
+from sweeps import sweep
 from sweeps.engine.callees import own
 from sweeps.problems.noise import draw_masks
 from tests.helpers.compiled import call_template
 
-__all__ = ["ACTIVATIONS", "SEED", "loss_and_grad", "masks_of", "torchs"]
+__all__ = ["ACTIVATIONS", "SEED", "check_trainings", "loss_and_grad", "masks_of", "torchs"]
 
 SEED = np.uint64(2**63 + 5)
 f = torch.nn.functional
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "gelu": f.gelu, "silu": f.silu}
+
+
+def check_trainings(result, name, off, problem, how):
+    """Check that each trial is another training, and without the part the plain problem's."""
+    frame = result.to_frame()
+    assert frame.test_loss.nunique() == len(frame)
+    plain = sweep(problem, {"lr": [0.01, 0.1], "seed": [0, 1]}, progress=False, **how)
+    mine = frame.trial_id[frame[name] == off].tolist()
+    np.testing.assert_array_equal(result.trials_weights(mine), plain.trials_weights(range(4)))
 
 
 def masks_of(n, rate, dtype, seed=SEED, step=1):

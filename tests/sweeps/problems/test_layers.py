@@ -12,7 +12,7 @@ from fastopt.errors import SpecError
 from sweeps import Model, problems, sweep
 from sweeps.models.trained import model_of
 from sweeps.problems.gradients import wrong_component
-from tests.sweeps.problems.networks_by_torch import loss_and_grad, masks_of, torchs
+from tests.sweeps.problems.networks_by_torch import check_trainings, loss_and_grad, masks_of, torchs
 
 run = functools.partial(sweep, progress=False)
 ROWS = 257  # one more than a block: scratch is as small as it gets
@@ -98,11 +98,7 @@ def result():
 
 
 def test_each_is_another_training_and_none_the_plain_one(result):
-    frame = result.to_frame()
-    assert frame.test_loss.nunique() == len(frame)
-    plain = run(IRIS, {"lr": SPACE["lr"], "seed": SPACE["seed"]}, **HOW)
-    off = frame.trial_id[~frame.layer_norm.astype(bool)].tolist()
-    np.testing.assert_array_equal(result.trials_weights(off), plain.trials_weights(range(4)))
+    check_trainings(result, "layer_norm", False, IRIS, HOW)
 
 
 def test_bits_do_not_depend_on_company_or_threads(result):

@@ -11,6 +11,7 @@ from fastopt.errors import SpecError
 from sweeps import SuccessiveHalving, problems, sweep, trace
 from sweeps.models.trained import model_of
 from sweeps.problems.initialisations import initialisation
+from tests.sweeps.problems.networks_by_torch import check_trainings
 
 run = functools.partial(sweep, progress=False)
 IRIS = problems.iris(hidden=(8,))
@@ -54,11 +55,7 @@ def result():
 
 
 def test_each_is_another_training_and_ones_the_plain_one(result):
-    frame = result.to_frame()
-    assert frame.test_loss.nunique() == len(frame)
-    plain = run(IRIS, {"lr": SPACE["lr"], "seed": SPACE["seed"]}, **HOW)
-    ones = frame.trial_id[frame.lr_multipliers == "1, 1"].tolist()
-    np.testing.assert_array_equal(result.trials_weights(ones), plain.trials_weights(range(4)))
+    check_trainings(result, "lr_multipliers", "1, 1", IRIS, HOW)
 
 
 def test_a_layer_without_a_step_stays_where_it_was(result):

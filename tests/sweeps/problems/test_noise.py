@@ -18,7 +18,13 @@ from sweeps.problems.gradients import wrong_component
 from sweeps.problems.noise import add_noise
 from tests.helpers.compiled import call_template
 from tests.helpers.stores import files
-from tests.sweeps.problems.networks_by_torch import SEED, loss_and_grad, masks_of, torchs
+from tests.sweeps.problems.networks_by_torch import (
+    SEED,
+    check_trainings,
+    loss_and_grad,
+    masks_of,
+    torchs,
+)
 
 run = functools.partial(sweep, progress=False)
 ROWS = 257  # one more than a block: scratch is as small as it gets
@@ -155,11 +161,7 @@ def result():
 
 
 def test_each_dropout_is_another_training_and_none_the_plain_one(result):
-    frame = result.to_frame()
-    assert frame.test_loss.nunique() == len(frame)
-    plain = run(IRIS, {"lr": SPACE["lr"], "seed": SPACE["seed"]}, **HOW)
-    mine = result.trials_weights(frame.trial_id[frame.dropout == 0].tolist())
-    np.testing.assert_array_equal(mine, plain.trials_weights(range(4)))
+    check_trainings(result, "dropout", 0, IRIS, HOW)
 
 
 def test_bits_do_not_depend_on_company_or_threads(result):
