@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = [
     "check_range",
     "check_writable",
     "is_finite",
+    "is_whole",
     "spaced_ids",
 ]
 
@@ -35,6 +37,18 @@ def is_finite(number: Any) -> bool:
         return math.isfinite(number)
     except OverflowError:
         return False
+
+
+def is_whole(number: Any, least: int, most: float) -> bool:
+    """Tell whether something is a whole number from ``least`` to ``most``, a float of one too.
+
+    >>> is_whole(3.0, 1, 5), is_whole(True, 1, 5), is_whole(math.nan, 1, 5), is_whole("3", 1, 5)
+    (True, False, False, False)
+    """
+    # An axis of a union has gaps, so its whole numbers come as floats. NaN and infinity are out of
+    # the range, so int() is not asked for them.
+    is_number = isinstance(number, numbers.Real) and not isinstance(number, bool | np.bool_)
+    return is_number and least <= number <= most and number == int(number)
 
 
 def check_range(where: str, given: range) -> None:

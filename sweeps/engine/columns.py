@@ -16,6 +16,7 @@ from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import Real
 from fastopt.rules.clocks import LAST_STEP as MOST_STEPS
 from sweeps.common.frames import pd
+from sweeps.common.limits import is_whole
 from sweeps.engine.monitoring import next_check
 
 __all__ = [
@@ -159,9 +160,8 @@ def whole(name: str, column: np.ndarray, where: str = "", *, other: str = "") ->
     if column.dtype == np.int64 and len(column) and least <= column.min() and column.max() <= most:
         return column
     for value in column[alike(column)[0]].tolist():
-        number = not isinstance(value, bool) and isinstance(value, numbers.Real)
-        # NaN and infinity are out of the range, so int() is not asked for them.
-        if not (number and least <= value <= most and value == int(value)):
+        if not is_whole(value, least, most):
+            number = not isinstance(value, bool) and isinstance(value, numbers.Real)
             limit = f" and at most {most:,}" if number and value > most else ""
             raise SpecError(
                 f"{where or name} must be an integer >= {least}{limit}{other}; "

@@ -19,6 +19,7 @@ import numpy as np
 
 from fastopt.compile import jitable
 from fastopt.errors import SpecError, shortened
+from sweeps.common.limits import is_whole
 from sweeps.common.philox import fill_normal
 from sweeps.problems.columns import CATEGORIES, refuse_unknown
 from sweeps.problems.matrices import matrix
@@ -28,6 +29,9 @@ __all__ = [
     "blocks_of", "check_dim", "embedded_columns", "embedded_init", "embedded_passes",
     "embedded_width",
 ]  # fmt: skip
+
+LONGEST = (1 << 20) - 1
+"""Most numbers that stand for a category."""
 
 
 def embedded_width(features: int, blocks: Sequence[int]) -> int:
@@ -45,8 +49,7 @@ def check_dim(dim: Any) -> int:
     >>> check_dim(8.0)
     8
     """
-    number = isinstance(dim, int | float | np.number) and not isinstance(dim, bool)
-    if not (number and 1 <= dim < 1 << 20 and dim == int(dim)):
+    if not is_whole(dim, 1, LONGEST):
         raise SpecError(f"embed_dim must be an integer >= 1; got {shortened(dim)}")
     return int(dim)
 

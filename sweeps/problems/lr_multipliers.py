@@ -16,12 +16,14 @@ transfer*, arXiv:2203.03466.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastopt.errors import SpecError, did_you_mean, shortened
+from sweeps.common.limits import is_whole
 from sweeps.common.resources import check_memory
 from sweeps.problems.passes import Design, shapes_of
 
@@ -92,8 +94,7 @@ def base_width_of(axes: Mapping[str, Any]) -> float:
             f"parametrization must be one of {', '.join(PARAMETRIZATIONS)}; got {shortened(kind)}"
             f"{did_you_mean(kind, PARAMETRIZATIONS)}"
         )
-    number = isinstance(width, int | float | np.number) and not isinstance(width, bool)
-    if not (number and 1 <= width < math.inf and width == int(width)):
+    if not is_whole(width, 1, sys.float_info.max):
         raise SpecError(f"base_width must be an integer >= 1; got {shortened(width)}")
     if kind == "standard":
         return 0.0

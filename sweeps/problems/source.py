@@ -16,6 +16,7 @@ import numpy as np
 
 from fastopt.code.cached import cached_property
 from fastopt.errors import SpecError, shortened
+from sweeps.common.limits import is_whole
 from sweeps.problems.arrays import cast, standardized
 from sweeps.problems.class_weights import class_weights
 from sweeps.problems.preprocessing import fit_rows
@@ -207,8 +208,7 @@ def _taken(X: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _fold_of(splits: Splits, fold: Any) -> tuple[np.ndarray, np.ndarray]:
-    number = isinstance(fold, numbers.Real) and not isinstance(fold, bool)
-    if not (number and 0 <= fold < len(splits.parts) and fold == int(fold)):
+    if not is_whole(fold, 0, len(splits.parts) - 1):
         raise SpecError(
             f"fold must be an integer from 0 to {len(splits.parts) - 1}; got {shortened(fold)}"
         )
@@ -218,9 +218,7 @@ def _fold_of(splits: Splits, fold: Any) -> tuple[np.ndarray, np.ndarray]:
 def _some_of(train: np.ndarray, n_train: Any, rows: int, seed: int) -> np.ndarray:
     if n_train is None:
         return train
-    # An axis of a union has gaps, so its whole numbers come as floats.
-    number = isinstance(n_train, numbers.Real) and not isinstance(n_train, bool)
-    if not (number and 1 <= n_train <= len(train) and n_train == int(n_train)):
+    if not is_whole(n_train, 1, len(train)):
         raise SpecError(
             f"n_train must be an integer from 1 to {len(train)}, the training rows there are; "
             f"got {shortened(n_train)}"
