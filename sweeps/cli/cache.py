@@ -34,8 +34,8 @@ def info(json: Json = False) -> None:
             Console().print_json(data=facts, ensure_ascii=True)
             return
         size = format_bytes(facts.pop("bytes"))
-        shown = {name: str(value) for name, value in facts.items()} | {"size": size}
-        Console().print(pair_table("Cache of compiled code", shown))
+        shown = {k: f"{v:,}" if isinstance(v, int) else str(v) for k, v in facts.items()}
+        Console().print(pair_table("Cache of compiled code", {**shown, "size": size}))
 
 
 @commands.command(epilog="Example: [bold]fastopt cache clear[/bold]")
