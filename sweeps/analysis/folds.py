@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
 from sweeps.common.names import refuse_repeated
 
-__all__ = ["BestOfFolds", "best_of_folds", "over_folds"]
+__all__ = ["BestOfFolds", "best_of_folds", "over_folds", "trials_by_folds"]
 
 ADDED = ("rank", "within_one_se")
 
@@ -82,6 +82,42 @@ def over_folds(
     return table.sort_values("rank", kind="stable").reset_index(drop=True)
 
 
+def trials_by_folds(result: Table, n: int) -> list[int]:
+    """Return the numbers of ``n`` trials: all folds of the best setting, then those of the next.
+
+    Fewer if not as many have finished on all folds, none if there are no folds.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
+    ...            "fold": np.array([0, 1, 0, 1]), "state": np.zeros(4, int),
+    ...            "val_loss": np.array([1.0, 3.0, 1.0, 2.0])}
+    >>> trials_by_folds(SweepResult(columns, None, "val_loss", "min", {}), 3)
+    [2, 3, 0]
+    """
+    if "fold" not in result.axes or not len(result):
+        return []
+    table = over_folds(result, metrics=[result.metric])
+    settings = table[table["rank"].notna()].to_dict("records")
+    frame, found = result.to_frame(), []
+    for setting in settings:
+        if len(found) >= n:
+            break
+        found += _trials_of(result, frame, setting)
+    return found[:n]
+
+
+def _trials_of(result: Table, frame: pd.DataFrame, setting: Mapping[str, Any]) -> list[int]:
+    """Return the numbers of the trials of a setting, one a fold."""
+    alike = np.ones(len(frame), bool)
+    for name in result.axes:
+        if name != "fold":
+            value = setting[name]
+            alike &= frame[name].isna() if pd.isna(value) else frame[name] == value
+    return [int(i) for i in np.sort(frame["trial_id"][alike])]
+
+
 class BestOfFolds(NamedTuple):
     """The configuration that is best over all folds.
 
@@ -118,10 +154,5 @@ def best_of_folds(result: Table) -> BestOfFolds | None:
     best = over_folds(result, metrics=[own]).iloc[0]
     if best["rank"] is pd.NA:
         return None
-    frame = result.to_frame()
-    alike = np.ones(len(frame), bool)
-    for name in result.axes:
-        if name != "fold":
-            alike &= (frame[name] == best[name]) | (frame[name].isna() & pd.isna(best[name]))
-    ids = np.sort(frame["trial_id"][alike]).tolist()
+    ids = _trials_of(result, result.to_frame(), best)
     return BestOfFolds(ids, float(best[f"mean_{own}"]), float(best[f"se_{own}"]))

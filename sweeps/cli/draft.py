@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from sweeps.problems.columns import Column, look_at, refuse_unknown
 from sweeps.problems.table_data import TableData, as_frame, read_table
 from sweeps.problems.targets import read_target
 
-__all__ = ["draft_spec"]
+__all__ = ["draft_spec", "store_of"]
 
 MOST_WORDS = 3
 """Words in a column of numbers that are taken for its missing cells."""
@@ -37,9 +38,10 @@ SPEC = """\
 # A sweep on {file}: {rows} rows, the target {target} and {features} features.
 #
 #     fastopt sweep {name} --dry-run
-#     fastopt sweep {name} --store runs/{stem}
-#     fastopt model runs/{stem} -o {stem}.safetensors
-#     fastopt predict {stem}.safetensors new.csv -o out.csv
+#     fastopt sweep {name} --store {store}
+#     fastopt model {store} -o {model}
+#     fastopt predict {model} new.csv -o out.csv
+#     fastopt report {store}
 
 [data]
 file = {path}  # relative to this file
@@ -123,8 +125,9 @@ def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = No
     said = "".join(f"{name} = {value}  # {chosen_by}" for name, value in parts.items())
     return SPEC.format(
         file=quoted(Path(data).name)[1:-1],
-        name=quoted(spec.name)[1:-1],
-        stem=quoted(spec.stem)[1:-1],
+        name=_argument(spec.name),
+        store=_argument(store_of(spec)),
+        model=_argument(f"{spec.stem}.safetensors"),
         rows=len(table.X),
         features=len(table.X.columns),
         path=quoted(Path(path).as_posix()),
@@ -137,6 +140,20 @@ def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = No
         batch=min(32, train),
         axis=f"fold = {{ range = {parts['folds']} }}\n" if "folds" in parts else "",
     )
+
+
+def store_of(spec: Path) -> str:
+    """Return the folder that is proposed for the store of a spec.
+
+    >>> store_of(Path("specs/wine.toml"))
+    'runs/wine'
+    """
+    return f"runs/{spec.stem}"
+
+
+def _argument(name: str) -> str:
+    """Return a name as a command in a comment has it."""
+    return shlex.quote(quoted(name)[1:-1])
 
 
 def _look(data: Any, target: str | None) -> _Looks:

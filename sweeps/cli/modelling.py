@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,12 @@ from sweeps.analysis.folds import best_of_folds
 from sweeps.cli.stored import open_with_spec, score_on_test
 from sweeps.common.frames import pd
 from sweeps.common.text import format_number
-from sweeps.models import Category, Columns, Model
+from sweeps.models import Category, Columns, Ensemble, Model, load
 from sweeps.problems.columns import as_features
+from sweeps.problems.files import place_of
 from sweeps.problems.table_data import as_frame
 
-__all__ = ["Said", "predict_rows", "save_model"]
+__all__ = ["Said", "predict_rows", "save_ensemble", "save_model"]
 
 WORDS = "na_values"
 """Of what is told of a model: words for missing cells of the table that it was trained with."""
@@ -38,8 +40,7 @@ def save_model(
     result, checked = open_with_spec(store, spec)
     found = best_of_folds(result) if trial is None else None
     made = result.model(trial, refit=refit)
-    words = checked.made.options.get(WORDS)
-    made.about.update({WORDS: list(words)} if words else {})
+    _tell_words(checked, [made])
     judged = score_on_test(made, checked.problem, made.about["params"].get("split_seed"))
     made.save(out)
     test = None if judged is None else {"rows": judged[0], _score_of(made): judged[1]}
@@ -47,6 +48,57 @@ def save_model(
     return Said(
         {"model": str(out), "test": test, **made.about}, [*lines, f"Saved the model to {out}"]
     )
+
+
+def save_ensemble(store: Path, out: Path, n: int, *, spec: Path | None) -> Said:
+    """Train the best trials of a stored sweep once more and save their models in one file."""
+    result, checked = open_with_spec(store, spec)
+    made = result.models(n)
+    _tell_words(checked, made.models)
+    judged = _judged_together(made, checked.problem)
+    made.save(out)
+    ids = [model.about["trial_id"] for model in made.models]
+    of = "of the settings that are best over all folds" if "fold" in result.axes else "the best"
+    lines = [made.summary(), f"They are {of}, by {result.metric}."]
+    if len(ids) < n:
+        lines.append(f"There are no more than {len(ids)} to average; {n} were asked for.")
+    facts = {"model": str(out), "test": judged, "models": [model.about for model in made.models]}
+    if judged is None:
+        lines.append(
+            "No test rows judge it: there are none, or other ones for each value of split_seed."
+        )
+    else:
+        name, alone = _score_of(made), judged["alone"]
+        lines += _judged(made, (judged["rows"], judged[name]))
+        lines.append(
+            f"Each model alone: {name} from {format_number(min(alone))} to "
+            f"{format_number(max(alone))}."
+        )
+    return Said(facts, [*lines, f"Saved the {len(made)} models to {out}"])
+
+
+def _judged_together(made: Ensemble, problem: Any) -> dict[str, Any] | None:
+    """Return the score of an ensemble, and those of its models, on the test rows they share."""
+    seeds = {model.about["params"].get("split_seed") for model in made.models}
+    if len(seeds) > 1:  # what judges one model has trained another
+        return None
+    (seed,) = seeds
+    judged = score_on_test(made, problem, seed)
+    if judged is None:
+        return None
+    alone = [score_on_test(model, problem, seed) for model in made.models]
+    return {
+        "rows": judged[0],
+        _score_of(made): judged[1],
+        "alone": [each[1] for each in alone if each is not None],
+    }
+
+
+def _tell_words(checked: Any, models: Sequence[Model]) -> None:
+    """Have models know the words for missing cells of the table that they were trained with."""
+    words = checked.made.options.get(WORDS)
+    for model in models:
+        model.about.update({WORDS: list(words)} if words else {})
 
 
 def _why(result: Any, found: Any, refit: bool, made: Model) -> list[str]:
@@ -66,7 +118,7 @@ def _why(result: Any, found: Any, refit: bool, made: Model) -> list[str]:
     return lines
 
 
-def _judged(made: Model, judged: tuple[int, float] | None) -> list[str]:
+def _judged(made: Model | Ensemble, judged: tuple[int, float] | None) -> list[str]:
     if judged is None:
         return ["There are no test rows to judge it."]
     rows, score = judged
@@ -75,19 +127,23 @@ def _judged(made: Model, judged: tuple[int, float] | None) -> list[str]:
     ]
 
 
-def _score_of(made: Model) -> str:
+def _score_of(made: Model | Ensemble) -> str:
     return "accuracy" if made.is_classifier else "R2"
 
 
 def predict_rows(model: Path, table: Path, out: Path | None, *, shown: bool) -> Said:
     """Predict the rows of a table: to a file, to what is said if ``shown``, else to stdout."""
-    loaded = Model.load(model)
-    frame = as_frame(table, loaded.about.get(WORDS, ()))
-    X = _features(loaded, frame, table)
+    loaded = load(model)
+    first = _all_of(loaded)[0]
+    frame = as_frame(table, first.about.get(WORDS, ()))
+    X = _features(first, frame, table)
     answer = _predictions(loaded, X)
-    score = _score(loaded, frame, X)
+    score, unknown = _score(loaded, frame, X), _unknown(loaded, X)
     facts = {"rows": len(answer), "out": None if out is None else str(out), **score}
-    lines = _said(loaded, score)
+    facts["unknown_categories"] = {
+        name: {"rows": len(rows), "first_row": rows[0]} for name, rows in unknown.items()
+    }
+    lines = [*_strange(frame, X, unknown), *_said(loaded, score)]
     if out is not None:
         with draft_of(out) as draft:
             write = answer.to_csv if out.suffix == ".csv" else answer.to_parquet
@@ -117,6 +173,41 @@ def _features(model: Model, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     return as_features(frame, dict(zip(names, _kinds(model, names))))
 
 
+def _all_of(loaded: Model | Ensemble) -> list[Model]:
+    return loaded.models if isinstance(loaded, Ensemble) else [loaded]
+
+
+def _unknown(loaded: Model | Ensemble, X: pd.DataFrame) -> dict[str, list[int]]:
+    """Return the rows of each column whose category no model was trained with."""
+    known: dict[str, set[Any]] = {}
+    for model in _all_of(loaded):
+        if model.feature_names is None or not isinstance(model.preprocess, Columns):
+            continue
+        for entry in model.preprocess.entries:
+            if isinstance(entry, Category):
+                known.setdefault(model.feature_names[entry.column], set()).update(entry.categories)
+    found = {}
+    for name, categories in known.items():
+        rows = np.flatnonzero(X[name].notna() & ~X[name].isin(categories)).tolist()
+        found.update({name: rows} if rows else {})
+    return found
+
+
+def _strange(frame: pd.DataFrame, X: pd.DataFrame, unknown: dict[str, list[int]]) -> list[str]:
+    """Say which categories are new: they may be slips of a pen."""
+    lines = []
+    for name, rows in unknown.items():
+        values = X[name].iloc[rows].unique().tolist()
+        shown = ", ".join(shortened(value, 40) for value in values[:5])
+        lines.append(
+            f"Column {name!r} has {'a category' if len(values) == 1 else 'categories'} that no "
+            f"training row had: {shown}{', ...' if len(values) > 5 else ''}, in {len(rows):,} "
+            f"row{'s' * (len(rows) > 1)}, {place_of(frame, rows[0])} the first; a row that has one "
+            "counts as having none of those that are known."
+        )
+    return lines
+
+
 def _kinds(model: Model, names: list[str]) -> list[str]:
     """Return whether each column holds numbers or categories to a model."""
     kinds = ["other"] * len(names)
@@ -125,7 +216,7 @@ def _kinds(model: Model, names: list[str]) -> list[str]:
     return kinds
 
 
-def _predictions(model: Model, X: pd.DataFrame) -> pd.DataFrame:
+def _predictions(model: Model | Ensemble, X: pd.DataFrame) -> pd.DataFrame:
     predicted = model.predict(X)
     columns: dict[str, Any] = {"row": np.arange(len(X))}
     if predicted.ndim == 1:
@@ -133,20 +224,36 @@ def _predictions(model: Model, X: pd.DataFrame) -> pd.DataFrame:
     else:
         names = _targets(model, predicted.shape[1])
         columns |= {f"prediction_{name}": predicted[:, k] for k, name in enumerate(names)}
+    if isinstance(model, Ensemble) and not model.is_classifier:
+        columns |= _spread_of(model, X, [*columns][1:])
     if model.network.has_probabilities and model.classes is not None:
         shares = model.predict_proba(X)
         columns |= {f"probability_{label}": shares[:, k] for k, label in enumerate(model.classes)}
     return pd.DataFrame(columns)
 
 
-def _targets(model: Model, outputs: int) -> list[str]:
+def _spread_of(model: Ensemble, X: pd.DataFrame, names: list[str]) -> dict[str, np.ndarray]:
+    """Return how far models of numbers differ, under the names of what is predicted."""
+    found = model.quantiles(X, SHARES).reshape(len(X), len(SHARES), -1)
+    return {
+        f"{name.replace('prediction', f'models_q{round(100 * share)}', 1)}": found[:, i, k]
+        for k, name in enumerate(names)
+        for i, share in enumerate(SHARES)
+    }
+
+
+SHARES = (0.1, 0.9)
+"""Quantiles over the models of an ensemble that are written beside their mean."""
+
+
+def _targets(model: Model | Ensemble, outputs: int) -> list[str]:
     """Return the columns that a model predicts: names of several stand in one, with commas."""
     told = model.target_name or ""
     names = [told] if outputs == 1 else told.split(", ")
     return names if len(names) == outputs else [str(k) for k in range(outputs)]
 
 
-def _score(model: Model, frame: pd.DataFrame, X: pd.DataFrame) -> dict[str, Any]:
+def _score(model: Model | Ensemble, frame: pd.DataFrame, X: pd.DataFrame) -> dict[str, Any]:
     """Return the score on rows whose target is known, or why there is none, by name."""
     outputs = 1 if model.classes is not None else model.network.sizes[-1]
     targets = _targets(model, outputs)
@@ -163,7 +270,7 @@ def _score(model: Model, frame: pd.DataFrame, X: pd.DataFrame) -> dict[str, Any]
     return {"scored_rows": int(known.sum()), _score_of(model): score}
 
 
-def _said(model: Model, score: dict[str, Any]) -> list[str]:
+def _said(model: Model | Ensemble, score: dict[str, Any]) -> list[str]:
     if "not_scored" in score:
         return [f"Not scored: {score['not_scored']}"]
     if not score:

@@ -22,6 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
     epilog="Examples:\n\n"
     "[bold]fastopt model runs/wine -o wine.safetensors[/bold]\n\n"
     "[bold]fastopt model runs/wine -o wine.safetensors --refit[/bold]\n\n"
+    "[bold]fastopt model runs/wine -o wine.safetensors --best 5[/bold]\n\n"
     "[bold]fastopt model runs/wine -o seventh.safetensors --trial 7[/bold]",
     rich_help_panel="Models",
 )
@@ -38,6 +39,13 @@ def model(
         int | None,
         typer.Option(help="Number of a trial; the best one, over all folds, if not given."),
     ] = None,
+    best: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Average so many models: of all folds of the best configuration, then of the next."
+        ),
+    ] = None,
     refit: Annotated[
         bool,
         typer.Option("--refit", help="Train on the rows for choosing as well; test rows judge."),
@@ -48,11 +56,24 @@ def model(
     ] = None,
     json: Json = False,
 ) -> None:  # fmt: skip
-    """Train a trial of a stored sweep once more, to the same bits, and save its model."""
-    with errors_as_messages():
-        from sweeps.cli.modelling import save_model
+    """Train a trial of a stored sweep once more, to the same bits, and save its model.
 
-        said = save_model(store, out, trial, refit=refit, spec=spec)
+    With --best 5 those of five trials: what is predicted is their mean, and fastopt predict says
+    how far they differ.
+    """
+    with errors_as_messages():
+        if best is not None and (trial is not None or refit):
+            other = "--refit" if refit else "--trial"
+            raise typer.BadParameter(
+                f"--best averages models of several trials as they were trained, and {other} asks "
+                "for one; give one of the two"
+            )
+        from sweeps.cli.modelling import save_ensemble, save_model
+
+        if best is not None:
+            said = save_ensemble(store, out, best, spec=spec)
+        else:
+            said = save_model(store, out, trial, refit=refit, spec=spec)
         if json:
             typer.echo(dumps(said.facts))
         else:
@@ -77,11 +98,13 @@ def predict(
     ] = None,
     json: Json = False,
 ) -> None:  # fmt: skip
-    """Predict the rows of a table by a saved model.
+    """Predict the rows of a table by a saved model, or by several that are averaged.
 
     The answer has a line for each row, counted from 0: what is predicted, and the probability of
-    each class. Columns are found by their names; a column of what is predicted may be there, and is
-    only compared with. Categories that the model was not trained with are none of those it knows.
+    each class; of several models of numbers, the tenth and ninetieth percentile of what they say.
+    Columns are found by their names; a column of what is predicted may be there, and is
+    only compared with. Categories that the model was not trained with are none of those it
+    knows, and are named.
     """
     with errors_as_messages():
         if model.suffix != ".safetensors":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from json import dumps
 from pathlib import Path
 from typing import Annotated
@@ -85,7 +86,13 @@ def init(
         name = writable(str(spec))
         text = TEMPLATE.format(name=name) if data is None else _drafted(data, spec, target)
         spec.write_text(text, encoding="utf-8")
-    typer.echo(f"Wrote {name}. Run it: fastopt sweep {name}")
+    command = f"fastopt sweep {shlex.quote(name)}"
+    if data is not None:
+        from sweeps.cli.draft import store_of
+
+        typer.echo(text.partition("\n")[0].removeprefix("# "))
+        command += f" --store {shlex.quote(store_of(spec))}"
+    typer.echo(f"Wrote {name}. Run it: {command}")
 
 
 def _drafted(data: Path, spec: Path, target: str | None) -> str:

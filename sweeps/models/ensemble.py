@@ -11,11 +11,12 @@ import numpy as np
 
 from fastopt.errors import SpecError, shortened
 from sweeps.common.resources import check_path
-from sweeps.models import files
+from sweeps.models import files, texts
+from sweeps.models.links import spread
 from sweeps.models.model import Model
 from sweeps.models.predictor import Predictor
 
-__all__ = ["Ensemble"]
+__all__ = ["Ensemble", "load"]
 
 
 class Ensemble(Predictor):
@@ -50,7 +51,7 @@ class Ensemble(Predictor):
             )
         first = self.models[0]
         for k, model in enumerate(self.models):
-            for what in ("loss", "outputs", "classes"):
+            for what in ("loss", "outputs", "classes", "columns"):
                 ours, its = _fact(first, what), _fact(model, what)
                 if ours != its:
                     raise SpecError(
@@ -67,6 +68,56 @@ class Ensemble(Predictor):
         values = [model._linked(X) for model in self.models]
         mean = np.mean(values, axis=0, dtype=np.float64)
         return mean.astype(values[0].dtype)
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """Columns of the table that its models were trained with."""
+        return self.models[0].feature_names
+
+    @property
+    def target_name(self) -> str | None:
+        """The column that it predicts."""
+        return self.models[0].target_name
+
+    def quantiles(self, X: Any, q: Any = (0.1, 0.5, 0.9)) -> np.ndarray:
+        """Return quantiles of what its models predict of each row.
+
+        They say how far the models differ, by their folds, seeds and settings. That is no interval
+        in which the truth lies: what no model can know does not make them differ.
+
+        Parameters
+        ----------
+        X : DataFrame or array_like
+            As for :meth:`predict`.
+        q : array_like
+            From 0 to 1, between the models linearly, as in ``numpy.quantile``.
+
+        Returns
+        -------
+        ndarray, shape (n, len(q)) or (n, len(q), k)
+            Of numbers; of the probabilities of each of ``k`` outputs or classes where there are
+            several.
+
+        Raises
+        ------
+        SpecError
+            A number of ``q`` is no share.
+
+        Examples
+        --------
+        >>> from sweeps import problems, sweep
+        >>> result = sweep(problems.diabetes(hidden=(8,)), {"lr": [0.03, 0.1]}, epochs=5)
+        >>> ensemble = result.models(2)
+        >>> rows = np.zeros((3, 10))
+        >>> bool((ensemble.quantiles(rows, [0.5])[:, 0] - ensemble.predict(rows) < 1e-3).all())
+        True
+        """
+        shares = np.atleast_1d(np.asarray(q, np.float64))
+        if shares.ndim != 1 or not ((shares >= 0) & (shares <= 1)).all():
+            raise SpecError(f"quantiles: q must be shares from 0 to 1; got {shortened(q)}")
+        values = np.stack([spread(self.task, model._linked(X)) for model in self.models])
+        found = np.moveaxis(np.quantile(values, shares, axis=0), 0, 1).astype(values.dtype)
+        return found[:, :, 0] if found.shape[2] == 1 else found
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write all models to one safetensors file, whole or not at all.
@@ -125,7 +176,7 @@ class Ensemble(Predictor):
             return cls([Model(**parts._asdict()) for parts in several])
 
     def summary(self) -> str:
-        """Return what its models are, a line each.
+        """Return what its models are, and which trial each of them is.
 
         Examples
         --------
@@ -134,16 +185,47 @@ class Ensemble(Predictor):
         >>> print(result.models(2).summary())
         Ensemble of 2 models of iris
           Model of iris: 4-8-3 relu, 67 parameters, float32; softmax_cross_entropy, 3 classes
-          Model of iris: 4-8-3 relu, 67 parameters, float32; softmax_cross_entropy, 3 classes
+          trial 1  lr=0.3
+          trial 0  lr=0.1
         """
-        return "\n  ".join([repr(self), *map(repr, self.models)])
+        return "\n  ".join([repr(self), *texts.summary_of_several(self.models)])
 
     def __repr__(self) -> str:
         name = self.models[0].about.get("problem", "networks")
         return f"Ensemble of {len(self)} model{'s' * (len(self) > 1)} of {name}"
 
 
+def load(path: str | os.PathLike[str]) -> Model | Ensemble:
+    """Read a file of one model or of several, whichever it is; nothing in it is run.
+
+    Parameters
+    ----------
+    path : path-like
+        Written by :meth:`sweeps.Model.save` or :meth:`Ensemble.save`.
+
+    Raises
+    ------
+    StateError
+        The file is damaged, or holds something else.
+    OSError
+        It cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sweeps import problems, sweep
+    >>> result = sweep(problems.iris(hidden=(8,)), {"lr": [0.1, 0.3]}, epochs=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load(result.models(2).save(f"{folder}/iris.safetensors"))
+    Ensemble of 2 models of iris
+    """
+    path = check_path(path)
+    return Ensemble.load(path) if files.holds_several(path) else Model.load(path)
+
+
 def _fact(model: Model, what: str) -> Any:
     if what == "classes":
         return None if model.classes is None else model.classes.tolist()
+    if what == "columns":
+        return model.feature_names
     return model.network.loss if what == "loss" else model.network.sizes[-1]

@@ -33,7 +33,9 @@ from sweeps.problems.activations import ACTIVATIONS
 from sweeps.problems.losses import LOSSES, constants_of
 from sweeps.problems.passes import Design, shapes_of
 
-__all__ = ["Parts", "read", "read_several", "refusing", "write", "write_several"]
+__all__ = [
+    "Parts", "holds_several", "read", "read_several", "refusing", "write", "write_several",
+]  # fmt: skip
 
 KEY, SEVERAL, VERSION = "fastopt.model", "fastopt.ensemble", 1
 WRITERS = {KEY: "Model", SEVERAL: "Ensemble"}
@@ -118,6 +120,14 @@ def write_several(path: Path, several: Sequence[Parts]) -> Path:
         for name, array in _tensors_of(parts.network).items()
     }
     return _written(path, SEVERAL, msgspec.json.encode(records).decode(), tensors)
+
+
+def holds_several(path: Path) -> bool:
+    """Tell whether a file is an ensemble's, by its metadata; of another file, say what is wrong."""
+    with refusing(path):
+        check_file(path)
+        with safe_open(path, framework="numpy") as file:
+            return SEVERAL in (file.metadata() or {})
 
 
 def read(path: Path) -> Parts:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastopt.errors import shortened
 from sweeps.models.columns import Columns
 
-__all__ = ["headline", "summary"]
+__all__ = ["headline", "summary", "summary_of_several"]
 
 
 def headline(model: Any) -> str:
@@ -29,6 +30,19 @@ def summary(model: Any) -> str:
     rows = [*_layers(model), *_ends(model), *_trial(model.about)]
     width = max(len(name) for name, _ in rows)
     return "\n".join([headline(model), *(f"  {name:<{width}}  {text}" for name, text in rows)])
+
+
+def summary_of_several(models: Sequence[Any]) -> list[str]:
+    """Return the lines of an ensemble: what its models are, said once if it is the same of all."""
+    lines, last = [], ""
+    for model in models:
+        said, about = headline(model), model.about
+        if said != last:
+            lines.append(said)
+        if "trial_id" in about:
+            lines.append(f"trial {about['trial_id']}  {_params(about)}")
+        last = said
+    return lines
 
 
 def _layers(model: Any) -> list[tuple[str, str]]:
@@ -68,11 +82,16 @@ def _ends(model: Any) -> list[tuple[str, str]]:
     return rows
 
 
+def _params(about: Any) -> str:
+    given = about.get("params", {}).items()
+    shown = ((name, f"{v:.6g}" if isinstance(v, float) else v) for name, v in given)
+    return ", ".join(f"{name}={value}" for name, value in shown) or "no axes"
+
+
 def _trial(about: Any) -> list[tuple[str, str]]:
     rows = []
     if "trial_id" in about:
-        params = ", ".join(f"{name}={value}" for name, value in about.get("params", {}).items())
-        rows.append((f"trial {about['trial_id']}", params or "no axes"))
+        rows.append((f"trial {about['trial_id']}", _params(about)))
     if "refitted_rows" in about:
         rows.append(("refitted", f"{about['refitted_rows']} rows, of training and validation"))
     figures = [f"{name}={value:.4g}" for name, value in about.get("metrics", {}).items()]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.analysis.folds import best_of_folds
+from sweeps.analysis.folds import best_of_folds, trials_by_folds
 from sweeps.analysis.table import Table
 from sweeps.common.states import State
 from sweeps.extend import plan_of
@@ -132,6 +132,10 @@ def best_model(result: Table, trial_id: int | None = None, *, refit: bool = Fals
 def best_models(result: Table, n: int, *, n_jobs: int = -1) -> Ensemble:
     """Return the models of the ``n`` best trials, whose predictions are averaged.
 
+    With folds, ``n`` trials of the settings that are best on average (:meth:`over_folds`): those of
+    all folds of the first one, then of the next. Five models of five folds are the best setting's,
+    and each was trained without the rows that another one's were.
+
     Parameters
     ----------
     n : int
@@ -161,7 +165,9 @@ def best_models(result: Table, n: int, *, n_jobs: int = -1) -> Ensemble:
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise SpecError(f"models(n): n must be an integer >= 1; got {shortened(n)}")
     result._winner()  # raises if there is none
-    ids = np.asarray(result.columns["trial_id"])[result._ranking(int(n))].tolist()
+    ids = trials_by_folds(result, int(n))  # the best single trials had the easiest folds
+    if not ids:
+        ids = np.asarray(result.columns["trial_id"])[result._ranking(int(n))].tolist()
     return Ensemble(_models(result, ids, "models", n_jobs))
 
 

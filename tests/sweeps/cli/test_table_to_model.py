@@ -65,12 +65,17 @@ def ran(tmp_path_factory):
 
 def test_the_four_commands_run_as_written(ran):
     folder, said = ran
-    assert said["init"] == "Wrote wine.toml. Run it: fastopt sweep wine.toml\n"
+    looked, wrote = said["init"].splitlines()
+    assert looked == 'A sweep on wine.csv: 120 rows, the target "quality" and 6 features.'
+    assert wrote == "Wrote wine.toml. Run it: fastopt sweep wine.toml --store runs/wine"
     assert "Best over folds, smallest mean val_loss first" in said["sweep"]
     assert "10 of 10 trials finished: 10 COMPLETE" in said["sweep"]
     assert "test" not in said["sweep"]  # rows that judge are not looked at before
     assert "On 24 test rows, which chose nothing: accuracy" in said["model"]
-    assert said["predict"] == "Saved 12 predictions to out.csv\n"
+    stranger, saved = said["predict"].splitlines()
+    assert stranger.startswith("Column 'colour' has a category that no training row had: 'orange'")
+    assert "in 1 row, row 0 (line 2) the first" in stranger
+    assert saved == "Saved 12 predictions to out.csv"
     out = pd.read_csv(folder / "out.csv")
     shares = out[[f"probability_{label}" for label in (5, 6, 7)]].to_numpy()
     assert out["row"].tolist() == [*range(12)]
@@ -125,6 +130,36 @@ def test_refitted_and_chosen_models(ran):
     assert "there is no finished trial 70" in failed.stderr
 
 
+def test_several_models_are_averaged(ran, tmp_path):
+    """Six models of five folds: all of the best setting, and one of the next."""
+    folder, _ = ran
+    out = tmp_path / "several.safetensors"
+    said = json.loads(done("model", folder / "runs" / "wine", "-o", out, "--best", 6, "--json"))
+    trials = [about["trial_id"] for about in said["models"]]
+    result = SweepResult.open(folder / "runs" / "wine")
+    frame = result.to_frame().set_index("trial_id")
+    means = frame.groupby("lr")["val_loss"].mean().sort_values()
+    expected = [frame.index[frame["lr"] == lr].sort_values().tolist() for lr in means.index]
+    assert trials == [*expected[0], expected[1][0]]
+    assert len(said["test"]["alone"]) == 6
+    new, apart = folder / "new.csv", tmp_path / "apart.safetensors"
+    shares = []
+    for trial in trials:
+        done("model", folder / "runs" / "wine", "-o", apart, "--trial", trial)
+        done("predict", apart, new, "-o", tmp_path / "apart.csv")
+        shares.append(pd.read_csv(tmp_path / "apart.csv").filter(like="probability").to_numpy())
+    told = done("predict", out, new, "-o", tmp_path / "out.csv")
+    assert "'orange'" in told
+    found = pd.read_csv(tmp_path / "out.csv")
+    mean = found.filter(like="probability").to_numpy()
+    np.testing.assert_allclose(mean, np.mean(shares, axis=0), rtol=1e-5)
+    assert found["prediction"].tolist() == (5 + mean.argmax(axis=1)).tolist()
+    for more in (("--refit",), ("--trial", 7)):
+        failed = call("model", folder / "runs" / "wine", "-o", out, "--best", 2, *more)
+        assert failed.exit_code == 2
+        assert f"{more[0]} asks" in " ".join(failed.stderr.replace("\u2502", " ").split())
+
+
 APART = """
 import sys
 from sweeps.cli.commands import main
@@ -135,13 +170,13 @@ main()
 
 def test_predictions_need_nothing_but_the_model(ran, tmp_path):
     """In another folder, where there are no data, in a process that has never seen them."""
-    folder, _ = ran
+    folder, said = ran
     for name in ("wine.safetensors", "new.csv"):
         shutil.copy(folder / name, tmp_path)
     command = [sys.executable, "-c", APART]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ran.stdout == (folder / "out.csv").read_text()
-    assert ran.stderr == ""
+    assert ran.stderr.splitlines() == said["predict"].splitlines()[:1]
 
 
 def test_a_target_that_is_known_is_compared_with(ran, tmp_path):
@@ -247,6 +282,13 @@ def test_a_regression_has_its_own_score(tmp_path, monkeypatch):
     said = done("predict", "wine.safetensors", "wine.parquet", "-o", "out.csv")
     assert "On 120 rows with a value of 'price': R2" in said
     assert [*pd.read_csv("out.csv")] == ["row", "prediction"]
+    said = done("model", "runs/wine", "-o", "wine.safetensors", "--best", 2)
+    assert "Each model alone: R2 from" in said
+    said = done("predict", "wine.safetensors", "wine.parquet", "-o", "out.csv")
+    assert "On 120 rows with a value of 'price': R2" in said
+    out = pd.read_csv("out.csv")
+    assert [*out] == ["row", "prediction", "models_q10", "models_q90"]
+    np.testing.assert_allclose((out["models_q10"] + out["models_q90"]) / 2, out["prediction"], 1e-5)
 
 
 def test_several_targets_are_predicted_by_their_names(tmp_path, monkeypatch):

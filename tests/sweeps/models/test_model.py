@@ -11,6 +11,7 @@ from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from sweeps import problems, sweep
 from sweeps.models.columns import Columns, Number
 from sweeps.models.ensemble import Ensemble
+from sweeps.models.links import spread
 from sweeps.models.model import Model
 from sweeps.models.trained import model_of
 from tests.helpers.networks import facts_of, outputs_of, probabilities
@@ -214,6 +215,13 @@ def test_an_ensemble_of_numbers_and_of_two_classes():
         mean = np.mean([model._linked(X), other._linked(X)], axis=0)[:, 0]
         expected = mean if kind == "numbers" else problem.classes[(mean > 0.5).astype(int)]
         np.testing.assert_allclose(both.predict(X), expected, rtol=1e-5, atol=1e-5)
+        values = [spread(model.task, m._linked(X)) for m in (model, other)]
+        expected = np.quantile(values, [0.0, 0.3], axis=0).transpose(1, 0, 2)
+        found = both.quantiles(X, [0.0, 0.3])
+        np.testing.assert_allclose(found, expected.squeeze(), rtol=1e-5)
+    for q in (1.5, [[0.5]]):
+        with pytest.raises(SpecError, match="q must be shares from 0 to 1; got"):
+            both.quantiles(X, q)
     with pytest.raises(SpecError, match="loss of model 0 is 'logistic', of model 1 'softmax"):
         Ensemble([both.models[0], made("two")[0]])
     with pytest.raises(SpecError, match="got none"):
