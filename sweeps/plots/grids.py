@@ -59,8 +59,8 @@ def heatmap(
     metric : str, optional
         That of the sweep by default.
     over : {"best", "mean", "worst"}
-        What a cell shows of the configurations that share it, each averaged over its seeds first
-        (unless ``seed`` is ``x``, ``y`` or ``facet``).
+        What a cell shows of the configurations that share it, each averaged over its seeds and
+        folds first (unless these are ``x``, ``y`` or ``facet``).
     facet : str, optional
         An axis of at most 12 values: one picture for each, with common colours.
     ax : matplotlib Axes, or array of as many as there are facets, optional

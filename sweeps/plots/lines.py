@@ -21,7 +21,7 @@ from sweeps.plots.style import (
     plain_numbers,
     value_scale,
 )
-from sweeps.plots.tables import main_axes
+from sweeps.plots.tables import main_axes, mean_of
 from sweeps.plots.tuned import STEPS_TO_TARGET, TunedLines, tune_lines
 
 if TYPE_CHECKING:
@@ -53,15 +53,15 @@ def sensitivity(
     metric : str, optional
         That of the sweep by default.
     band : {"range", "std", "ci"}
-        From the smallest to the largest over seeds, one standard deviation to either side of the
-        mean, or its 95 % interval (Student's).
+        From the smallest to the largest over seeds and folds, one standard deviation to either
+        side of the mean, or its 95 % interval (Student's).
     ax : matplotlib Axes, optional
 
     Returns
     -------
     Axes
-        The line is the mean over seeds of the configuration that is best at that value, all other
-        axes tuned. A cross at the upper rim marks values at which all trials diverged.
+        The line is the mean over seeds and folds of the configuration that is best at that value,
+        all other axes tuned. A cross at the upper rim marks values at which all trials diverged.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def sensitivity(
     best = tune_lines(result, x, by, metric, band)
     ax = new_axes(ax)
     places = line_scale(ax, best.axis)
-    for style, row in _series(best.groups):
+    for style, row in _series(best.groups, mean_of(result)):
         _line(ax, places, best, row, style)
     value_scale(ax, best.middle)
     ax.set_ylabel(metric)
@@ -150,7 +150,7 @@ def steps_to_target(
     ax.set_xscale("log")
     ax.set_yscale("log")
     line_scale(ax, axis)  # a new scale forgets its ticks
-    for style, row in _series(best.groups):
+    for style, row in _series(best.groups, mean_of(result)):
         _line(ax, places, best, row, style)
     start = np.flatnonzero(~np.isnan(best.middle).all(axis=0))[0]
     top = np.nanmin(best.middle[:, start])
@@ -163,13 +163,13 @@ def steps_to_target(
     return ax
 
 
-def _series(groups: Axis | None) -> Iterator[tuple[dict[str, Any], int]]:
+def _series(groups: Axis | None, single: str) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield the style and the row of every line."""
     count = len(groups) if groups else 1
     colours = colours_of(count, ordered=groups is not None and groups.numeric)
     for k in range(count):
         marker = MARKERS[k % len(MARKERS)]
-        label = groups.labels[k] if groups else "mean of seeds"
+        label = groups.labels[k] if groups else single
         yield {"color": colours[k], "marker": marker, "label": label}, k
 
 

@@ -16,11 +16,14 @@ from sweeps.plots.axes import BINS, Axis, axis_of
 
 __all__ = [
     "OVER",
+    "REPEATS",
     "SEED",
     "Cells",
     "Pool",
     "average_seeds",
     "main_axes",
+    "mean_of",
+    "single_axes",
     "table_of_axes",
     "tabulate",
     "varying_axes",
@@ -30,19 +33,21 @@ OVER = ("best", "mean", "worst")
 """What a cell shows of the configurations in it."""
 
 SEED = "seed"
-"""The axis that is averaged over before anything else: the best of many seeds is luck."""
+REPEATS = (SEED, "fold")
+"""Axes that are averaged over before anything else: the best of many seeds, or the easiest fold, is
+luck."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """One metric of every configuration, averaged over its seeds; made by :func:`average_seeds`.
+    """One metric of every configuration, averaged over repeats; made by :func:`average_seeds`.
 
     Parameters
     ----------
     rows : (m,) array of int64
         The first trial of each configuration.
     score : (m,) array of float64
-        The mean metric over its seeds that finished; NaN if none did.
+        The mean metric over its seeds and folds that finished; NaN if none did.
     mode : {"min", "max"}
         Whether a small or a large metric is good.
     """
@@ -80,14 +85,26 @@ class Cells:
 
 
 def average_seeds(result: Table, metric: str, kept: Collection[str] = ()) -> Pool:
-    """Average a metric over seeds, unless ``seed`` is among the axes kept."""
+    """Average a metric over seeds and folds, unless these are among the axes kept."""
     score, mode = scores(result, metric), mode_of(result, metric)
-    if SEED not in result.axes or SEED in kept:
+    names = single_axes(result, kept)
+    if len(names) == len(result.axes):
         return Pool(np.arange(len(result)), score, mode)
-    codes = configurations(result.columns, [name for name in result.axes if name != SEED])
+    codes = configurations(result.columns, names)
     # Configurations are numbered in order of appearance: each new one is a new maximum.
     rows = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
     return Pool(rows, group_means(score, codes, len(rows)), mode)
+
+
+def single_axes(result: Table, kept: Collection[str] = ()) -> list[str]:
+    """Return the axes that tell configurations apart: all but seed and fold, or these if kept."""
+    return [name for name in result.axes if name not in REPEATS or name in kept]
+
+
+def mean_of(result: Table) -> str:
+    """Return what a line is the mean of, for a legend."""
+    found = [f"{name}s" for name in REPEATS if name in result.axes]
+    return f"mean of {' and '.join(found or ['seeds'])}"
 
 
 def table_of_axes(
@@ -107,8 +124,8 @@ def table_of_axes(
     metric : str, optional
         That of the sweep by default.
     over : {"best", "mean", "worst"}
-        Which of the configurations that share a cell it shows. Each is averaged over its seeds
-        first, unless ``seed`` is one of ``names``.
+        Which of the configurations that share a cell it shows. Each is averaged over its seeds and
+        folds first, unless they are among ``names``.
     bins : int
         As for :func:`sweeps.plots.axes.axis_of`.
 
@@ -200,7 +217,7 @@ def main_axes(result: Table, count: int = 2) -> list[str]:
     """
     axes = [axis_of(name, result.columns[name]) for name in result.axes]
     varied = [axis for axis in axes if len(axis) > 1]
-    varied.sort(key=lambda axis: (axis.name in (SEED, "fold"), not axis.numeric, -len(axis)))
+    varied.sort(key=lambda axis: (axis.name in REPEATS, not axis.numeric, -len(axis)))
     if len(varied) < count:
         raise SpecError(
             f"the picture needs {count} axes with two values or more; this result has "

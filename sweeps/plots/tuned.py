@@ -1,7 +1,8 @@
-"""The best configuration at every value of an axis, and how its seeds spread."""
+"""The best configuration at every value of an axis, and how its seeds and folds spread."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from sweeps.analysis.stats import check_choice, configurations, mode_of, scores,
 from sweeps.analysis.table import Table
 from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of
-from sweeps.plots.tables import SEED, average_seeds
+from sweeps.plots.tables import average_seeds, single_axes
 
 __all__ = [
     "BANDS",
@@ -40,7 +41,8 @@ class TunedLines:
     groups : Axis or None
         A line for each of its values; a single one without.
     middle, low, high : (lines, len(axis)) arrays
-        Mean over seeds of the best configuration, and the sides of its band; NaN without one.
+        Mean over seeds and folds of the best configuration, and the sides of its band; NaN without
+        one.
     lost : (len(axis),) array of bool
         Values at which trials diverged and none finished.
     """
@@ -63,7 +65,7 @@ def tune_lines(
 ) -> TunedLines:
     """Find the best configuration at each value of ``x``, for each value of ``by``.
 
-    For ``steps_to_target`` a configuration counts only if all of its seeds reached the target.
+    For ``steps_to_target`` a configuration counts only if all of its seeds, and folds, did.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def tune_lines(
     axis = axis_of(x, result.columns[x])
     groups = line_axis(result, by) if by else None
     if spread is None:
-        spread = over_seeds(result, metric, SEED not in (x, by))
+        spread = over_seeds(result, metric, (x, by or x))
     shape = (len(groups) if groups else 1, len(axis))
     at = axis.codes[spread["row"]]
     line = groups.codes[spread["row"]] if groups else np.zeros(len(at), np.int64)
@@ -123,15 +125,15 @@ def line_axis(result: Table, by: str) -> Axis:
     return groups
 
 
-def over_seeds(result: Table, metric: str, pooled: bool = True) -> dict[str, np.ndarray]:
-    """Return the columns of :meth:`SweepResult.over_seeds` that bands need.
+def over_seeds(result: Table, metric: str, kept: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Return the columns of :meth:`SweepResult.over_seeds` that bands need, over folds as well.
 
     Parameters
     ----------
     result : SweepResult
     metric : str
-    pooled : bool
-        Whether to summarise over ``seed``; else each trial is a configuration of its own.
+    kept : collection of str
+        Axes not to summarise over, of ``seed`` and ``fold``.
 
     Returns
     -------
@@ -139,13 +141,14 @@ def over_seeds(result: Table, metric: str, pooled: bool = True) -> dict[str, np.
         ``row`` (the first trial of each configuration), ``n_trials``, ``n``, ``mean``, the sides of
         all bands and, of several trials, ``std``.
     """
-    if not pooled or SEED not in result.axes:
+    names = single_axes(result, kept)
+    if len(names) == len(result.axes):
         score = scores(result, metric)
         ones = np.ones(len(score), np.int64)
         same = dict.fromkeys(("mean", *(side for band in BANDS.values() for side in band)), score)
         return {"row": np.arange(len(score)), "n_trials": ones, "n": ones, **same}
-    codes = configurations(result.columns, [name for name in result.axes if name != SEED])
-    rows = average_seeds(result, metric).rows
+    codes = configurations(result.columns, names)
+    rows = average_seeds(result, metric, kept).rows
     spread = summarize_groups(scores(result, metric), codes, len(rows))
     spread["below"] = spread["mean"] - spread["std"]
     spread["above"] = spread["mean"] + spread["std"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,15 @@ from sweeps.analysis.stats import mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.plots.axes import Axis, axis_of, label_of
 from sweeps.plots.curves import bands, best_curves, recorded_metrics
-from sweeps.plots.tables import SEED, average_seeds, main_axes, tabulate, varying_axes
+from sweeps.plots.tables import (
+    REPEATS,
+    SEED,
+    average_seeds,
+    main_axes,
+    mean_of,
+    tabulate,
+    varying_axes,
+)
 from sweeps.plots.tuned import MOST_LINES, over_seeds, tune_lines
 
 __all__ = ["data", "heatmaps", "importance", "learning", "parallel", "sensitivity"]
@@ -65,15 +74,15 @@ def heatmaps(result: Table) -> dict[str, Any] | None:
     metrics = _metrics(result)
     axes = _axes(result, names, 2 * len(metrics) + 1)
     pools = {
-        (metric, with_seed): average_seeds(result, metric, (SEED,) if with_seed else ())
+        (metric, kept): average_seeds(result, metric, kept)
         for metric in metrics
-        for with_seed in {False, SEED in names}
+        for kept in {_repeats(pair) for pair in itertools.combinations(names, 2)}
     }
     tables: dict[str, Any] = {}
     best = {}
     for (i, x), (j, y) in itertools.combinations(enumerate(axes), 2):
         for metric, over in itertools.product(metrics, OVER):
-            found = tabulate(result, (y, x), pools[metric, SEED in (x.name, y.name)], over)
+            found = tabulate(result, (y, x), pools[metric, _repeats((x.name, y.name))], over)
             tables[f"{i},{j},{metric},{over}"] = _rounded(found.value)
             best[f"{i},{j},{metric},{over}"] = found.best
         share = _rounded(found.diverged)
@@ -88,9 +97,14 @@ def heatmaps(result: Table) -> dict[str, Any] | None:
     }
 
 
+def _repeats(names: Collection[str]) -> tuple[str, ...]:
+    """Return the axes that are averaged over, of these."""
+    return tuple(name for name in REPEATS if name in names)
+
+
 def sensitivity(result: Table) -> dict[str, Any] | None:
-    """Return the best value of the metric along every axis, with the range over its seeds."""
-    names = [name for name in varying_axes(result) if name not in (SEED, "fold")]
+    """Return the best value of the metric along every axis, with the range over its repeats."""
+    names = [name for name in varying_axes(result) if name not in REPEATS]
     if not names:
         return None
     groups = "optimizer" if "optimizer" in names else None
@@ -109,7 +123,7 @@ def sensitivity(result: Table) -> dict[str, Any] | None:
             "by": by,
             "lines": [
                 {
-                    "name": found.groups.labels[k] if found.groups else "mean of seeds",
+                    "name": found.groups.labels[k] if found.groups else mean_of(result),
                     "middle": _rounded(found.middle[k]),
                     "low": _rounded(found.low[k]),
                     "high": _rounded(found.high[k]),

@@ -102,7 +102,7 @@ def best_over_folds(result: Table) -> Text:
 
 def best_configurations(result: Table) -> Text:
     """Return header and rows of the best means over seeds of which every trial finished."""
-    spread = over_seeds(result, result.metric)
+    spread = over_seeds(result, result.metric, kept=("fold",))
     sign = 1.0 if result.mode == "min" else -1.0
     best = np.argsort(sign * spread["mean"], kind="stable")
     best = best[(spread["n"] == spread["n_trials"])[best]][:10]
@@ -202,7 +202,7 @@ def _seeds(result: Table) -> list[dict[str, str]]:
     """Say where seeds disagree: some diverge and some do not, or they spread more than the best."""
     if SEED not in varying_axes(result):
         return [_remark("warn", "One seed", "How much results depend on the seed is not known.")]
-    spread = over_seeds(result, result.metric)
+    spread = over_seeds(result, result.metric, kept=("fold",))
     remarks = []
     mixed = (spread["n"] > 0) & (spread["n"] < spread["n_trials"])
     state = np.asarray(result.columns["state"])

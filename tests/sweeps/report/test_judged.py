@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from sweeps import SweepResult, problems, sweep
-from sweeps.report import facts, judged
+from sweeps.plots import tables
+from sweeps.report import charts, facts, judged
 from tests.helpers.wines import wines
 
 EVIL = "<img src=x>"
@@ -118,3 +119,15 @@ def test_a_page_has_all_of_it_as_text(folded, measured, tmp_path):
     assert "Confusion matrix" not in page
     landscape = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, steps=2, progress=False)
     assert 'id="judged"' not in landscape.report(tmp_path / "bowl.html").read_text()
+
+
+def test_charts_average_folds_before_they_look_for_the_best(folded):
+    """The lowest loss of a fold says how easy that fold is, and nothing of a learning rate."""
+    means = folded.to_frame().groupby("lr")["val_loss"].mean()
+    line = charts.sensitivity(folded)["axes"]["lr"]["lines"][0]
+    np.testing.assert_allclose(line["middle"], means, rtol=1e-3)
+    assert line["name"] == "mean of folds"
+    cells = tables.table_of_axes(folded, ["lr"]).value
+    np.testing.assert_allclose(cells, means)
+    both = tables.table_of_axes(folded, ["lr", "fold"]).value
+    np.testing.assert_allclose(both.mean(axis=1), means)
