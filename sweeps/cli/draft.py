@@ -35,7 +35,7 @@ PARTS: tuple[dict[str, Any], ...] = (
 """Ways to choose among trials, of which the first is taken that a table has the rows for."""
 
 SPEC = """\
-# A sweep on {file}: {rows} rows, the target {target} and {features} features.
+# A sweep on {file}: {rows} rows, the target {target} and {features}.
 #
 #     fastopt sweep {name} --dry-run
 #     fastopt sweep {name} --store {store}
@@ -117,6 +117,7 @@ def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = No
     task = _task(found.frame, target)
     lists = {"na_values": found.words, "drop": list(found.dropped)}
     table, parts = _read(found.frame, target, task, list(found.dropped))
+    n = len(table.X.columns)
     path = os.path.relpath(Path(data).absolute(), spec.absolute().parent)
     train = min(len(rows) for rows, _ in table.splits.parts)
     chosen_by = "each fold's rows choose among models trained on the others"
@@ -129,7 +130,7 @@ def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = No
         store=_argument(store_of(spec)),
         model=_argument(f"{spec.stem}.safetensors"),
         rows=len(table.X),
-        features=len(table.X.columns),
+        features=f"{n} feature{'s' * (n > 1)}",
         path=quoted(Path(path).as_posix()),
         target=quoted(target),
         about_target=_about_target(table),
@@ -164,13 +165,29 @@ def _look(data: Any, target: str | None) -> _Looks:
     words = _words(frame, names)
     frame = as_frame(data, words) if words else frame
     columns = {name: look_at(frame, name) for name in features}
-    dropped = {name: column.trouble for name, column in columns.items() if column.trouble}
+    dropped = {name: _why(column) for name, column in columns.items() if column.trouble}
     for name, column in columns.items():
         if column.kind == "numeric" and len(frame) > 1 and (column.values.diff()[1:] == 1).all():
             dropped[name] = "counts the rows"
         elif column.kind.startswith("constant") and not column.values.isna().any():
             dropped[name] = "has the same value in all rows"
+    if features and len(dropped) == len(features):
+        why = "; ".join(f"{name!r} {said}" for name, said in list(dropped.items())[:MOST_SHOWN])
+        raise SpecError(
+            f"no column is left to predict {target or names[-1]!r} from: {why}. Add columns of "
+            "numbers or categories, or name another target (--target)"
+        )
     return _Looks(frame, columns, words, dropped)
+
+
+def _why(column: Column) -> str:
+    """Return why a column is left out, and how it could be kept, if it could."""
+    kept = column.remedy.partition(", or leave it out")[0]
+    return f"{column.trouble}: {kept}" if column.kind in MENDED else column.trouble
+
+
+MENDED = ("infinite", "text numbers")
+"""Kinds of columns that would be numbers but for some of their cells."""
 
 
 def _words(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:

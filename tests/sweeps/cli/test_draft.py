@@ -80,3 +80,15 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path):
         FastoptError, match=r"target: .* no column 'qualty'; did you mean 'quality'"
     ):
         draft_spec(path, tmp_path / "wine.toml", "qualty")
+
+
+def test_columns_that_none_can_learn_from_are_named_with_what_is_wrong(tmp_path):
+    """A cell that spoils a column of numbers is worth mending: the comment says how."""
+    table = wines().assign(when="2026-01-31", alcohol=[np.inf, *range(119)])
+    path = write_wines(tmp_path / "wine.csv", table[["when", "alcohol", "vessel", "quality"]])
+    with pytest.raises(FastoptError, match="no column is left to predict 'quality'") as raised:
+        draft_spec(path, tmp_path / "wine.toml")
+    said = str(raised.value)
+    assert "'when' holds dates, such as 2026-01-31; " in said
+    assert "'alcohol' is inf in row 0 (line 2) (1 of 120 values): leave such cells empty;" in said
+    assert "'vessel' has the same value in all rows. Add columns" in said
