@@ -19,7 +19,7 @@ from sweeps.problems.base import DataProblem
 from sweeps.run import sweep
 from sweeps.running.check import check
 from sweeps.sklearn.folds import Fold
-from sweeps.sklearn.training import Rows, Trial, laid_out, problem_of, trained
+from sweeps.sklearn.training import Trial, laid_out, problem_of, trained
 
 __all__ = ["Job", "Ran", "alive", "launched"]
 
@@ -53,7 +53,6 @@ class Group(NamedTuple):
 
 def launched(
     jobs: Sequence[Job],
-    rows: Rows,
     splits: Sequence[tuple[np.ndarray, np.ndarray]],
     *,
     n_jobs: int,
@@ -65,9 +64,8 @@ def launched(
     Parameters
     ----------
     jobs : sequence of Job
-        Those of one problem run in one launch, and only other losses, dtypes, class weights or
-        depths of none are other problems.
-    rows : Rows
+        Those of one problem run in one launch, and only other tables, losses, dtypes, class weights
+        or depths of none are other problems.
     splits : sequence of (train, test)
         The folds.
     n_jobs : int
@@ -77,7 +75,7 @@ def launched(
         Whether weights are asked for, or figures only: a store keeps no weights, so its trials
         run once more for them.
     """
-    found = groups(jobs, rows, splits)
+    found = groups(jobs, splits)
     for k, group in enumerate(found):
         own = None if store is None else Path(store) / (str(k) if len(found) > 1 else "")
         folds: dict[Any, DataProblem] = {}
@@ -103,19 +101,18 @@ def varied(problem: DataProblem, job: Job, known: dict[Any, DataProblem]) -> Dat
     return known[key]
 
 
-def groups(
-    jobs: Sequence[Job], rows: Rows, splits: Sequence[tuple[np.ndarray, np.ndarray]]
-) -> list[Group]:
+def groups(jobs: Sequence[Job], splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Group]:
     """Return jobs by their problems, those that differ in layers only together."""
     by: dict[str, list[int]] = {}
+    tables: dict[int, int] = {}
     for k, job in enumerate(jobs):
         fixed = {n: v for n, v in job.model.items() if n not in ("hidden", "activation")}
-        by.setdefault(
-            f"{bool(job.model.get('hidden'))} {sorted(fixed.items(), key=str)}", []
-        ).append(k)
+        table = tables.setdefault(id(job.fold.rows), len(tables))
+        deep = bool(job.model.get("hidden"))
+        by.setdefault(f"{table} {deep} {sorted(fixed.items(), key=str)}", []).append(k)
     made = []
     for members in by.values():
-        first = jobs[members[0]].model
+        first, rows = jobs[members[0]].model, jobs[members[0]].fold.rows
         problem = problem_of(rows, first, {"folds": list(splits)} if splits else {})
         trials = [settings_of(jobs[k]) for k in members]
         space, places = laid_out(trials)
@@ -169,14 +166,13 @@ def quietly(*what: Any, **options: Any) -> Any:
 
 def alive(
     jobs: Sequence[Job],
-    rows: Rows,
     splits: Sequence[tuple[np.ndarray, np.ndarray]],
     pruner: Any,
     n_jobs: int,
 ) -> set[int]:
     """Return which of these jobs a pruner lets go on to their end, by the loss on their fold."""
     left: set[int] = set()
-    for group in groups(jobs, rows, splits):
+    for group in groups(jobs, splits):
         space = [{n: a for n, a in part.items() if n != "patience"} for part in group.space]
         options = {**group.settings, "metric": "val_loss", "n_jobs": n_jobs, "progress": False}
         result = quietly(group.problem, space, pruner=pruner, **options)

@@ -1,7 +1,7 @@
 """Pipelines in a compiled search: what goes before the last step is fitted for each fold.
 
 The last step is what is trained compiled, on features that the steps before it make of the table.
-They are fitted once a fold, on its training rows, whatever the candidate.
+They are fitted once a fold, on its training rows, for each setting of theirs that candidates have.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from sweeps.problems.preprocessing import REFUSALS, dense
 from sweeps.sklearn.settings import refused
 from sweeps.sklearn.tables import checked
 
-__all__ = ["Prepared", "fit_params_of", "is_piped", "last_of", "own_of", "prepared", "whole_of"]
+__all__ = [
+    "Prepared",
+    "fit_params_of",
+    "is_piped",
+    "last_of",
+    "prepared",
+    "refuse_strangers",
+    "whole_of",
+]
 
 
 class Prepared(NamedTuple):
@@ -53,22 +61,19 @@ def last_of(estimator: Any) -> Any:
     return estimator.steps[-1][1] if is_piped(estimator) else estimator
 
 
-def own_of(estimator: Any, candidate: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a candidate by the names that the last step has for them."""
+def refuse_strangers(estimator: Any, candidate: Mapping[str, Any]) -> None:
+    """Raise if a parameter of the last step lacks that one's name: ``alpha`` of ``last__alpha``."""
     if not is_piped(estimator):
-        return dict(candidate)
-    start = f"{estimator.steps[-1][0]}__"
-    others = [name for name in candidate if not name.startswith(start)]
-    if others:
-        known = last_of(estimator).get_params(deep=False)
-        meant = [f"{start}{name}" for name in others if name in known]
-        hint = f" (did you mean {', '.join(meant)}?)" if meant else ""
-        raise refused(
-            estimator,
-            f"varies parameters of the last step, {start}*, not {', '.join(others)}{hint}: the "
-            "steps before it are fitted once a fold. Search once for each of their values",
+        return
+    name, last = estimator.steps[-1]
+    own = last.get_params(deep=False) if hasattr(last, "get_params") else {}
+    known = estimator.get_params()
+    meant = [each for each in candidate if each not in known and each in own]
+    if meant:
+        raise SpecError(
+            f"Pipeline has no parameter {', '.join(meant)}; did you mean "
+            f"{', '.join(f'{name}__{each}' for each in meant)}?"
         )
-    return {name.removeprefix(start): value for name, value in candidate.items()}
 
 
 def fit_params_of(estimator: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,7 +26,8 @@ class SweepSearchCV(GridSearchCV):
         ``HuberRegressor``, ``LinearSVC``, ``SGDClassifier``, ``SGDRegressor``; or a ``Pipeline``
         that ends in one of them, whose other steps are fitted on the training rows of each fold.
     param_grid : dict or list of dict
-        Of a ``Pipeline``, parameters of the last step: ``step__name``.
+        Of a ``Pipeline``, parameters of any steps, ``step__name``, and steps themselves. What goes
+        before the last step is fitted for each of its settings on each fold.
     cv : int, splitter or iterable, optional
     scoring : str, callable, list, tuple or dict, optional
     refit : bool, str or callable

@@ -19,21 +19,13 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 
 from fastopt.errors import SpecError
 from sweeps.problems.losses import find_loss
-from sweeps.sklearn.adapters import adapter_of, rows_for
+from sweeps.sklearn.adapters import rows_for
 from sweeps.sklearn.base import weights_of
+from sweeps.sklearn.candidates import candidates_of, variants_of
 from sweeps.sklearn.folds import Fold
 from sweeps.sklearn.launches import Job, Ran, alive, launched
-from sweeps.sklearn.pipelines import (
-    Prepared,
-    fit_params_of,
-    is_piped,
-    last_of,
-    own_of,
-    prepared,
-    whole_of,
-)
+from sweeps.sklearn.pipelines import Prepared, fit_params_of, is_piped, prepared, whole_of
 from sweeps.sklearn.settings import refused
-from sweeps.sklearn.training import Rows
 
 __all__ = ["Search"]
 
@@ -61,12 +53,10 @@ class Search:
 
     def __init__(self, owner: Any, X: Any, y: Any, params: Mapping[str, Any]) -> None:
         self.owner, self.base = owner, clone(owner.estimator)
-        self.last = last_of(self.base)
-        self.adapter, piped = adapter_of(self.last), is_piped(self.base)
+        piped = is_piped(self.base)
+        self.candidates = candidates_of(self.base, list(ParameterGrid(owner.param_grid)))
         if scipy.sparse.issparse(X) and not piped:
             raise refused(owner.estimator, "takes dense rows, X.toarray(), not sparse ones")
-        self.candidates = list(ParameterGrid(owner.param_grid))
-        self.own = [own_of(self.base, candidate) for candidate in self.candidates]
         self.scorers, self.refit_metric = owner._get_scorers()
         self.X, self.y = indexable(X, y)
         params = _check_method_params(self.X, params=params)
@@ -75,12 +65,8 @@ class Search:
         whole = None if piped else prepared(self.base, self.X, self.y)
         cv = check_cv(owner.cv, self.y, classifier=is_classifier(owner.estimator))
         self.splits = self._parted(cv.split(self.X, self.y, **self.routed.splitter.split))
-        self.prepared = [
-            whole or prepared(self.base, self.X, self.y, train) for train, _ in self.splits
-        ]
-        self.rows = self._rows(self.prepared[0])
-        if piped:
-            self.rows = self.rows._replace(folded=tuple(made.X for made in self.prepared))
+        table = self.X, self.y, self.weights
+        self.variants = variants_of(self.candidates, table, self.splits, whole)
 
     def _parted(self, splits: Iterable[tuple[Any, Any]]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return folds as numbers of rows; a row stands once in a fold, and so in one part."""
@@ -111,25 +97,14 @@ class Search:
             )
         return weights_of(given.get("sample_weight"), _num_samples(self.X))
 
-    def _rows(self, made: Prepared) -> Rows:
-        return rows_for(self.last, made.X, made.y, self.weights)
-
-    def estimator(self, own: Mapping[str, Any]) -> Any:
-        """Return the last step, or what there is, with the parameters of a candidate."""
-        return clone(self.last).set_params(**clone(own, safe=False))
-
     def jobs(self) -> list[Job]:
         """Return all candidates on all folds, those of a candidate side by side."""
-        several = len(self.splits) > 1
-        folds = [
-            Fold(self.rows, train, k if several else None)
-            for k, (train, _) in enumerate(self.splits)
-        ]
         made = []
-        for own in self.own:
-            estimator = self.estimator(own)
-            params = estimator.get_params(deep=False)
-            made += [Job(*self.adapter.training(estimator, params, fold), fold) for fold in folds]
+        for candidate in self.candidates:
+            last, training = candidate.last, candidate.adapter.training
+            params = last.get_params(deep=False)
+            folds = self.variants[candidate.variant].folds
+            made += [Job(*training(last, params, fold), fold) for fold in folds]
         return made
 
     def finish(self, jobs: Sequence[Job]) -> Any:
@@ -139,7 +114,7 @@ class Search:
         with warnings.catch_warnings():
             if owner.pruner is not None:  # the scores of the others are missing on purpose
                 warnings.filterwarnings("ignore", "One or more of the", UserWarning)
-            results = owner._format_results(self.candidates, n, out)
+            results = owner._format_results([c.params for c in self.candidates], n, out)
         owner.n_splits_, owner.multimetric_ = n, isinstance(out[0]["test_scores"], dict)
         if callable(owner.scoring) and owner.multimetric_:
             owner._check_refit_for_multimetric(out[0]["test_scores"])
@@ -164,13 +139,14 @@ class Search:
 
     def _settled(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """Return the jobs with what has to be found before they are trained."""
-        if self.adapter.settle is None:
-            return jobs
-        estimators = [self.estimator(own) for own in self.own for _ in self.splits]
-        launch = functools.partial(
-            launched, rows=self.rows, splits=self.splits, n_jobs=self._n_jobs()
-        )
-        return self.adapter.settle(jobs, estimators, launch)
+        made, of = list(jobs), [c for c in self.candidates for _ in self.splits]
+        launch = functools.partial(launched, splits=self.splits, n_jobs=self._n_jobs())
+        for settle in {c.adapter.settle for c in self.candidates} - {None}:
+            some = [k for k, candidate in enumerate(of) if candidate.adapter.settle is settle]
+            found = settle([jobs[k] for k in some], [of[k].last for k in some], launch)
+            for k, job in zip(some, found):
+                made[k] = job
+        return made
 
     def _scored(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         """Return what GridSearchCV notes of each job."""
@@ -179,7 +155,7 @@ class Search:
         some = [jobs[k] for k in chosen]
         where = {"n_jobs": self._n_jobs(), "store": self.owner.store}
         weights = not self._counts_hits(jobs)
-        for k, ran in launched(some, self.rows, self.splits, weights=weights, **where):
+        for k, ran in launched(some, self.splits, weights=weights, **where):
             out[chosen[k]] = self._noted(chosen[k], ran, counted=not weights)
         self._fill_failed(out, chosen)
         return out
@@ -189,7 +165,7 @@ class Search:
         if self.owner.pruner is None:
             return list(range(len(jobs)))
         n = len(self.splits)
-        left = alive(jobs[::n], self.rows, self.splits, self.owner.pruner, self._n_jobs())
+        left = alive(jobs[::n], self.splits, self.owner.pruner, self._n_jobs())
         return [k for k in range(len(jobs)) if k // n in left]
 
     def _noted(self, k: int, ran: Ran, counted: bool) -> dict[str, Any]:
@@ -205,7 +181,8 @@ class Search:
             noted["test_scores"] = figures["val_accuracy"]
             train_score: Scores = figures["train_accuracy"]
         else:
-            fitted = self._made(candidate, ran, self.prepared[fold])
+            made = self.variants[self.candidates[candidate].variant].prepared[fold]
+            fitted = self._made(candidate, ran, made)
             noted["test_scores"] = self._score(fitted, test)
             train_score = self._score(fitted, train) if self.owner.return_train_score else None
         noted["score_time"] = time.perf_counter() - began
@@ -216,21 +193,22 @@ class Search:
     def _counts_hits(self, jobs: Sequence[Job]) -> bool:
         """Tell whether the score is the accuracy that was counted while it was evaluated anyway."""
         owner = self.owner
-        unweighted = self.rows.weights is None and not self.routed.scorer.score
+        unweighted = self.weights is None and not self.routed.scorer.score
         simple = is_classifier(self.base) and owner.scoring in (None, "accuracy")
         weighing = any(job.model.get("class_weight") is not None for job in jobs)
         # Training rows may count otherwise, or have other features, than what predict sees.
-        others = owner.return_train_score and (weighing or bool(self.rows.folded))
+        others = owner.return_train_score and (weighing or is_piped(self.base))
         tasks = {find_loss(job.model["loss"]).task for job in jobs}
         return simple and unweighted and "multilabel" not in tasks and not others
 
     def _made(self, candidate: int, ran: Ran, made: Prepared) -> Any:
         """Return a fitted estimator with the weights of a trial."""
-        fitted = self.adapter.fill(self.estimator(self.own[candidate]), ran)
+        chosen = self.candidates[candidate]
+        fitted = chosen.adapter.fill(clone(chosen.last), ran)
         for name in NAMES:
             if hasattr(made.last, name):
                 setattr(fitted, name, getattr(made.last, name))
-        return whole_of(self.base, made, fitted)
+        return whole_of(chosen.whole, made, fitted)
 
     def _score(self, fitted: Any, rows: np.ndarray) -> Scores:
         params = _check_method_params(self.X, params=self.routed.scorer.score, indices=rows)
@@ -258,21 +236,20 @@ class Search:
             for part in parts:
                 noted.setdefault(part, every)
 
-    def _fitted(self, candidate: int) -> Any:
+    def _fitted(self, number: int) -> Any:
         """Return the best estimator, fitted on all rows."""
-        params = self.candidates[candidate]
-        if self.adapter.refits:
-            whole = clone(self.base).set_params(**clone(params, safe=False))
+        candidate = self.candidates[number]
+        if candidate.adapter.refits:
+            whole = clone(candidate.whole)
             return whole.fit(self.X, self.y, **self.routed.estimator.fit)
-        made = prepared(self.base, self.X, self.y)
-        rows, estimator = self._rows(made), self.estimator(self.own[candidate])
+        made, last = prepared(candidate.whole, self.X, self.y), candidate.last
+        rows = rows_for(last, made.X, made.y, self.weights)
         fold = Fold(rows, np.arange(len(rows.X)))
-        own = estimator.get_params(deep=False)
-        job = Job(*self.adapter.training(estimator, own, fold), fold)
-        ((_, ran),) = launched([job], rows, [], n_jobs=1)
+        job = Job(*candidate.adapter.training(last, last.get_params(deep=False), fold), fold)
+        ((_, ran),) = launched([job], [], n_jobs=1)
         if ran.trial.diverged:
             raise SpecError(
-                f"the best candidate, {params}, diverges on all rows together; lower its learning "
-                "rate, or scale the features"
+                f"the best candidate, {candidate.params}, diverges on all rows together; lower its "
+                "learning rate, or scale the features"
             )
-        return self._made(candidate, ran, made)
+        return self._made(number, ran, made)

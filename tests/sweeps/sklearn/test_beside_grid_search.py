@@ -12,15 +12,16 @@ import sklearn
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import HuberRegressor, Lasso, LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, make_scorer
-from sklearn.model_selection import GridSearchCV, GroupKFold, TimeSeriesSplit
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, TimeSeriesSplit
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler, TargetEncoder
 
 from fastopt.errors import FastoptError, SpecError
 from sweeps.sklearn import SweepClassifier, SweepSearchCV
@@ -215,9 +216,11 @@ def test_no_row_of_a_fold_that_is_scored_changes_its_training():
     other.loc[::3, ["a", "b"]] = 1e6
     other.loc[::3, "kind"] = "unseen"
     for table in (TABLE, other):
-        search = SweepSearchCV(mixed(own()), {}, cv=split, scoring=scorer, refit=False)
+        grid = {"before__pipeline__standardscaler__with_mean": [True, False]}
+        search = SweepSearchCV(mixed(own()), grid, cv=split, scoring=scorer, refit=False)
         search.fit(table, Y)
-    np.testing.assert_array_equal(*kept)
+    np.testing.assert_array_equal(kept[:2], kept[2:])
+    assert (kept[0] != kept[1]).any()
 
 
 def test_a_store_tells_folds_of_other_steps_apart(tmp_path):
@@ -232,14 +235,11 @@ def test_a_store_tells_folds_of_other_steps_apart(tmp_path):
 
 
 REFUSED = {
-    r"varies parameters of the last step, last__\*, not before__remainder: ": (
-        mixed(own()), {"before__remainder": ["drop", "passthrough"]}, {},
+    "trains SweepClassifier, .*, not it": (mixed(own()), {"last": [RandomForestClassifier()]}, {}),
+    "chooses among classifiers, or among regressors, and the grid has both": (
+        mixed(own()), {"last": [own(), Ridge()]}, {},
     ),
-    r"varies parameters of the last step, last__\*, not last: ": (
-        mixed(own()), {"last": [own()]}, {},
-    ),
-    r"not alpha \(did you mean last__alpha\?\): ": (mixed(own()), {"alpha": [1.0]}, {}),
-    "trains SweepClassifier, .*, not it": (mixed(RandomForestClassifier()), {}, {}),
+    "trains SweepClassifier, SweepRegressor, .*, not it": (mixed(RandomForestClassifier()), {}, {}),
     "passes arguments of fit to the last step, not to the step 'scale'": (
         Pipeline([("scale", StandardScaler()), ("last", own())]), {},
         {"scale__sample_weight": WEIGHTS},
@@ -265,21 +265,91 @@ def test_steps_that_refuse_rows_are_named():
 
 
 @pytest.mark.parametrize(
-    ("estimator", "fit", "says"),
+    ("estimator", "grid", "fit", "says"),
     [
-        (mixed(own()), {"y": Y, "q__sample_weight": WEIGHTS}, "must be one of before, last"),
-        (mixed(own()), {}, "SweepClassifier is trained on targets; give y to fit"),
-        (mixed("passthrough"), {"y": Y}, "'passthrough' is no estimator; give it one"),
+        (mixed(own()), {}, {"y": Y, "q__sample_weight": WEIGHTS}, "must be one of before, last"),
+        (mixed(own()), {}, {}, "SweepClassifier is trained on targets; give y to fit"),
+        (mixed("passthrough"), {}, {"y": Y}, "'passthrough' is no estimator; give it one"),
+        (mixed(own()), {"last": ["passthrough"]}, {"y": Y}, "'passthrough' is no estimator"),
     ],
 )
-def test_what_no_pipeline_can_be_fitted_with_is_refused(estimator, fit, says):
+def test_what_no_pipeline_can_be_fitted_with_is_refused(estimator, grid, fit, says):
     with pytest.raises(SpecError, match=says):
-        SweepSearchCV(estimator, {}, cv=2, scoring="accuracy").fit(TABLE, **fit)
+        SweepSearchCV(estimator, grid, cv=2, scoring="accuracy").fit(TABLE, **fit)
 
 
-def test_other_steps_may_vary_by_the_fallback():
-    estimator = Pipeline([("best", SelectKBest()), ("last", own())])
-    grid = {"best__k": [1, 3], "last__alpha": [1e-4]}
-    ours = SweepSearchCV(estimator, grid, cv=3, fallback=True).fit(X, Y)
-    theirs = GridSearchCV(estimator, grid, cv=3).fit(X, Y)
-    assert_alike(ours, theirs)
+def test_a_parameter_without_the_name_of_its_step_is_no_parameter():
+    with pytest.raises(SpecError, match=r"no parameter alpha; did you mean last__alpha\?"):
+        SweepSearchCV(mixed(own()), {"alpha": [1.0]}, cv=2, fallback=True).fit(TABLE, NAMES)
+
+
+def steps(last):
+    return Pipeline([("scale", StandardScaler()), ("pca", PCA()), ("last", last)])
+
+
+PRICES = X @ [1.0, -2.0, 0.5, 3.0] + np.random.default_rng(1).normal(size=len(X))
+LINEAR = {"last": [Ridge(), Ridge(fit_intercept=False)], "last__alpha": [0.1, 9.0]}
+VARIED = {
+    "parameters of two steps": (
+        steps(Ridge()),
+        {"scale__with_mean": [True, False], "pca__n_components": [1, 3], "last__alpha": [0.1, 9.0]},
+    ),
+    "steps": (
+        steps(Ridge()),
+        {"scale": [MinMaxScaler(), "passthrough"], "pca": [PCA(2)], "last__alpha": [0.1, 9.0]},
+    ),
+    "estimators": (
+        steps(Ridge()),
+        [
+            {**LINEAR, "pca__n_components": [2]},
+            {"last": [HuberRegressor()], "last__alpha": [1e-4]},
+            {"pca": ["passthrough"], "last": [Lasso()], "last__alpha": [0.1]},
+        ],
+    ),
+    "networks": (steps(own()), {"pca__n_components": [1, 3], "last__alpha": [1e-4, 1.0]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_earlier_steps_vary_as_in_a_grid_search(name):
+    """Scores of linear models at their minimum are those of scikit-learn's solvers."""
+    estimator, grid = VARIED[name]
+    y = Y if name == "networks" else PRICES
+    ours, theirs = both(
+        estimator, grid, X, y, return_train_score=True, cv=KFold(3, shuffle=True, random_state=0)
+    )
+    assert_alike(ours, theirs, 0.0 if name == "networks" else 1e-4)
+    assert type(ours.best_estimator_) is Pipeline
+    found, expected = (s.best_estimator_.get_params() for s in (ours, theirs))
+    assert repr(found) == repr(expected)
+
+
+def test_the_best_of_scikit_learns_networks_has_the_earlier_steps_that_won():
+    net = MLPClassifier((8,), max_iter=60, learning_rate_init=0.05, random_state=0)
+    space = {"pca__n_components": [1, 3], "scale__with_std": [True, False]}
+    search = SweepSearchCV(steps(net), space, cv=3).fit(X, Y)
+    best = search.best_estimator_
+    for name, value in search.best_params_.items():
+        assert best.get_params()[name] == value
+    n = search.best_params_["pca__n_components"]
+    assert best.named_steps["pca"].components_.shape == (n, 4)
+    assert best.named_steps["last"].coefs_[0].shape == (n, 8)
+    assert best.score(X, Y) > 0.9
+    scores = search.cv_results_["mean_test_score"].reshape(2, 2)
+    assert len(np.unique(scores)) > 2
+
+
+def test_each_setting_of_earlier_steps_is_fitted_once_a_fold():
+    """And the table is never seen as a whole but by the best one."""
+    fits = []
+
+    class Counting(StandardScaler):
+        def fit(self, X, y=None, sample_weight=None):
+            fits.append((self.with_mean, len(X)))
+            return super().fit(X, y, sample_weight)
+
+    estimator = Pipeline([("scale", Counting()), ("last", Ridge())])
+    grid = {"scale__with_mean": [True, False], "last__alpha": [0.1, 1.0, 9.0]}
+    SweepSearchCV(estimator, grid, cv=3).fit(X, X[:, 3])
+    assert sorted(fits[:-1]) == [(False, 100)] * 3 + [(True, 100)] * 3
+    assert fits[-1][1] == 150

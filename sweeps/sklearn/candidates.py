@@ -1,0 +1,158 @@
+"""Candidates of a search, and the tables that they are trained on.
+
+A candidate is an estimator with the parameters of a point of the grid. Of pipelines the steps
+before the last one, with their parameters, are a *variant*: they are fitted once a fold, on its
+training rows, and all candidates that differ in their last step only are trained on what they make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+
+from sweeps.common.resources import check_memory
+from sweeps.sklearn.adapters import Adapter, adapter_of, rows_for
+from sweeps.sklearn.folds import Fold
+from sweeps.sklearn.pipelines import Prepared, is_piped, last_of, prepared, refuse_strangers
+from sweeps.sklearn.settings import refused
+from sweeps.sklearn.training import Rows
+
+__all__ = ["Candidate", "Variant", "candidates_of", "variants_of"]
+
+
+class Candidate(NamedTuple):
+    """A point of the grid.
+
+    Parameters
+    ----------
+    params : dict
+        As the grid has them.
+    whole : estimator
+        With these parameters, not fitted.
+    adapter : Adapter
+        Of what is trained compiled: the estimator, or a pipeline's last step.
+    variant : int
+        Number of what goes before that.
+    """
+
+    params: Mapping[str, Any]
+    whole: Any
+    adapter: Adapter
+    variant: int
+
+    @property
+    def last(self) -> Any:
+        """What is trained compiled; not fitted."""
+        return last_of(self.whole)
+
+
+class Variant(NamedTuple):
+    """A table as some steps make it of each fold.
+
+    Parameters
+    ----------
+    prepared : sequence of Prepared
+        One a fold.
+    rows : Rows
+        The table, with the features of each fold.
+    folds : sequence of Fold
+    """
+
+    prepared: Sequence[Prepared]
+    rows: Rows
+    folds: Sequence[Fold]
+
+
+def candidates_of(base: Any, points: Sequence[Mapping[str, Any]]) -> list[Candidate]:
+    """Return the candidates of a grid, in its order.
+
+    Raises
+    ------
+    SpecError
+        One of them is not trained compiled.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn.pipeline import Pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> base = Pipeline([("scale", StandardScaler()), ("ridge", Ridge())])
+    >>> points = [{"scale__with_std": std, "ridge__alpha": a} for std in (0, 1) for a in (2, 3)]
+    >>> [candidate.variant for candidate in candidates_of(base, points)]
+    [0, 0, 1, 1]
+    """
+    known: dict[Any, int] = {}
+    made = []
+    for params in points:
+        refuse_strangers(base, params)
+        whole = clone(base).set_params(**clone(params, safe=False))
+        last = last_of(whole)
+        adapter = adapter_of(last)
+        if is_classifier(last) != is_classifier(base):
+            raise refused(
+                base, "chooses among classifiers, or among regressors, and the grid has both"
+            )
+        key = frozenset((name, told(value)) for name, value in before(whole, params).items())
+        made.append(Candidate(params, whole, adapter, known.setdefault(key, len(known))))
+    return made
+
+
+def before(whole: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that are not those of the last step, nor that step itself."""
+    if not is_piped(whole):
+        return {}
+    last = whole.steps[-1][0]
+    return {n: v for n, v in params.items() if n != last and not n.startswith(f"{last}__")}
+
+
+def told(value: Any) -> Any:
+    """Return what tells a parameter from others; one too many costs a second fit, and no more."""
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return (type(value), repr(value)) if plain else id(value)
+
+
+def variants_of(
+    candidates: Sequence[Candidate],
+    table: tuple[Any, Any, np.ndarray | None],
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    whole: Prepared | None,
+) -> list[Variant]:
+    """Return the tables of all variants.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+    table : (X, y, weights)
+        Of all rows.
+    splits : sequence of (train, test)
+    whole : Prepared or None
+        The checked table, where nothing goes before the estimator.
+
+    Raises
+    ------
+    SpecError
+        A step refuses rows, or memory has no room for what all of them make.
+    """
+    X, y, weights = table
+    first = {candidate.variant: candidate for candidate in reversed(candidates)}
+    several, made = len(splits) > 1, []
+    for number in range(len(first)):
+        estimator = first[number].whole
+        parts = [whole or prepared(estimator, X, y, train) for train, _ in splits]
+        if not made and whole is None:
+            check_memory(
+                parts[0].X.nbytes * len(first) * len(splits),
+                f"what {len(first)} settings of earlier steps make on {len(splits)} folds takes",
+                "Search fewer of them at a time",
+            )
+        rows = rows_for(last_of(estimator), parts[0].X, parts[0].y, weights)
+        if whole is None:
+            rows = rows._replace(folded=tuple(part.X for part in parts))
+        folds = [Fold(rows, train, k if several else None) for k, (train, _) in enumerate(splits)]
+        made.append(Variant(parts, rows, folds))
+    for last in {type(c.last): c.last for c in candidates}.values():  # which take other targets
+        rows_for(last, made[0].prepared[0].X, made[0].prepared[0].y, weights)
+    return made
