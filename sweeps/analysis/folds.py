@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,7 +100,8 @@ def trials_by_folds(result: Table, n: int) -> list[int]:
         return []
     table = over_folds(result, metrics=[result.metric])
     settings = table[table["rank"].notna()].to_dict("records")
-    frame, found = result.to_frame(), []
+    frame = result.to_frame()
+    found: list[int] = []
     for setting in settings:
         if len(found) >= n:
             break
@@ -108,7 +109,7 @@ def trials_by_folds(result: Table, n: int) -> list[int]:
     return found[:n]
 
 
-def _trials_of(result: Table, frame: pd.DataFrame, setting: Mapping[str, Any]) -> list[int]:
+def _trials_of(result: Table, frame: pd.DataFrame, setting: Any) -> list[int]:
     """Return the numbers of the trials of a setting, one a fold."""
     alike = np.ones(len(frame), bool)
     for name in result.axes:

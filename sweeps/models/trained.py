@@ -19,6 +19,7 @@ from sweeps.models.model import Model
 from sweeps.models.network import Network
 from sweeps.models.parameters import run_again
 from sweeps.models.refit import refitted
+from sweeps.models.transformers import columns_of
 from sweeps.problems.base import DataProblem
 from sweeps.problems.losses import LOSSES
 from sweeps.problems.networks import LAYERS
@@ -66,6 +67,9 @@ def model_of(
     before = problem.preprocess
     if before is None and problem.mean is not None and problem.scale is not None:
         before = scaling_of(problem.mean, problem.scale)
+    recipe = problem.recipe
+    if recipe is not None and recipe.embed and recipe.kinds is None:
+        before = columns_of(before)  # in float64, as in training, whatever it is given
     facts = {"problem": problem.name, **(about or {})}
     names = problem.feature_names
     if names is None:  # what was fitted to a table knows its columns
@@ -76,7 +80,7 @@ def model_of(
         preprocess=before,
         feature_names=names,
         target_name=problem.target_name,
-        kinds=None if problem.recipe is None else problem.recipe.kinds,
+        kinds=None if recipe is None else recipe.kinds,
         about=facts,
     )
 

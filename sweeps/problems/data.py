@@ -11,6 +11,7 @@ from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.common.frames import pd
 from sweeps.problems.arrays import as_dataset, numbers_of, refuse_other_columns
 from sweeps.problems.base import DataProblem, check_rows, no_rows
+from sweeps.problems.embeddings import number_preprocess, numbered_columns
 from sweeps.problems.labels import (
     classes_of,
     is_classification,
@@ -60,6 +61,8 @@ def mlp(
     lr_multipliers: Sequence[float] | str | None = None,
     parametrization: str = "standard",
     base_width: int = 64,
+    embed: Sequence[int | str] = (),
+    embed_dim: int = 8,
     loss: str | None = None,
     metrics: Any = (),
     standardize: bool = True,
@@ -121,6 +124,12 @@ def mlp(
         needs an ``init`` of He or LeCun.
     base_width : int
         Width of hidden layers at which "mup" is "standard".
+    embed : sequence of int or str
+        Columns of whole numbers, by their positions or, of a DataFrame, names, that stand for
+        categories: each is a row of a table, ``embed_dim`` numbers that are learned, as in
+        ``torch.nn.Embedding``. One that no training row has is zeros. They come after the others.
+    embed_dim : int
+        How many those are; an axis of sweeps.
     loss : str, optional
         A name in :data:`sweeps.problems.losses.LOSSES`; by default softmax cross-entropy for labels
         and squared error (the mean over rows and outputs) for floats. ``"logistic"`` has one output
@@ -177,13 +186,18 @@ def mlp(
         loss = "softmax_cross_entropy" if is_classification(targets[0], categorical) else SQUARED
     target, classes = encoded(loss, targets)
     fixed = {"validation": validation, "test": test, "folds": folds}
+    rows = np.concatenate([table for table in tables if len(table)])
+    preprocess: Any = STANDARDIZE if standardize else None
+    embedded = numbered_columns(embed, X, rows)
+    if embedded:
+        preprocess = number_preprocess(embedded, rows.shape[1], standardize, weights is not None)
     source = Source(
-        np.concatenate([table for table in tables if len(table)]),
+        rows,
         target,
         weights=_weights(weights, tables),
         split=_split_options(tables, fixed, groups, time),
         seed=split_seed,
-        preprocess=STANDARDIZE if standardize else None,
+        preprocess=preprocess,
         class_weight=class_weight,
         classes=classes,
     )
@@ -192,7 +206,9 @@ def mlp(
     rates = {"parametrization": parametrization, "base_width": base_width}
     rates["lr_multipliers"] = lr_multipliers
     model = {"activation": activation, "init": init, **layers, **noises, **rates, **constants}
-    settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0}
+    if embedded:
+        model["embed_dim"] = embed_dim
+    settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0, "embed": embedded}
     return network_on(source, hidden, model, metrics, **settings)
 
 

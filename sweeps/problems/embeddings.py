@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 
 from fastopt.compile import jitable
-from fastopt.errors import SpecError, shortened
+from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.common.limits import is_whole
 from sweeps.common.philox import fill_normal
-from sweeps.problems.columns import CATEGORIES, refuse_unknown
+from sweeps.problems.columns import CATEGORIES, MOST_CATEGORIES, refuse_unknown
 from sweeps.problems.matrices import matrix
 from sweeps.problems.targets import list_of
 
 __all__ = [
     "blocks_of", "check_dim", "embedded_columns", "embedded_init", "embedded_passes",
-    "embedded_width",
+    "embedded_width", "number_preprocess", "numbered_columns",
 ]  # fmt: skip
 
 LONGEST = (1 << 20) - 1
@@ -93,14 +93,95 @@ def embedded_columns(
     return columns
 
 
-def blocks_of(preprocess: Any, embed: Sequence[str], dim: int) -> tuple[int, ...]:
+def numbered_columns(embed: Any, X: Any, rows: np.ndarray) -> tuple[int, ...]:
+    """Return the columns of an array that are to be embedded, by their positions, checked.
+
+    Parameters
+    ----------
+    embed : sequence of int or str
+        Positions, or names of the columns of ``X``.
+    X : array_like or DataFrame
+        As it was given.
+    rows : ndarray, shape (n, columns)
+        It, and the rows that were given beside it.
+
+    Raises
+    ------
+    SpecError, ArrayError
+        There is no such column, or its numbers are no categories.
+
+    Examples
+    --------
+    >>> numbered_columns([0, -1], None, np.array([[3.0, 0.5, 7.0]]))
+    (0, 2)
+    """
+    names = [str(name) for name in getattr(X, "columns", ())]
+    n, found = rows.shape[1], []
+    for column in [embed] if isinstance(embed, str | int) else list(embed):
+        if isinstance(column, str):
+            refuse_unknown([column], names, "embed")
+            found.append(names.index(column))
+        elif is_whole(column, -n, n - 1):
+            found.append(int(column) % n)
+        else:
+            raise SpecError(
+                f"embed: {shortened(column)} is no column of X, which has {n}; name columns by "
+                f"their positions, 0 to {n - 1}"
+            )
+    for column in found:
+        check_categories(f"column {column}", rows[:, column])
+    return tuple(sorted(set(found)))
+
+
+def check_categories(name: str, values: np.ndarray) -> None:
+    """Raise unless numbers are whole, and no more of them differ than a model can use."""
+    broken = np.flatnonzero(values != np.round(values))
+    if len(broken):
+        raise ArrayError(
+            f"embed: {name} is {values[broken[0]]} in row {broken[0]}; only whole numbers stand "
+            "for categories: leave the column out of embed, or number its values"
+        )
+    different = len(np.unique(values))
+    if different > MOST_CATEGORIES:
+        raise ArrayError(
+            f"embed: {name} has {different:,} different values, of which a model can use "
+            f"{MOST_CATEGORIES:,} at most; join rare ones, or leave the column out of embed"
+        )
+
+
+def number_preprocess(embed: Sequence[int], columns: int, standardize: bool, weighted: bool) -> Any:
+    """Return an unfitted ``ColumnTransformer``: zeros and ones of some columns, behind the others.
+
+    Raises
+    ------
+    SpecError
+        Others would be standardized by their weights, which a transformer does not look at.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    others = [k for k in range(columns) if k not in embed]
+    if others and standardize and weighted:
+        raise SpecError(
+            "embed with weights: other columns would be standardized by rows, not by their "
+            "weights; give standardize=False, and scale them before"
+        )
+    encoder = make_pipeline(OneHotEncoder(handle_unknown="ignore", sparse_output=False))
+    numbers = StandardScaler() if standardize else "passthrough"
+    steps = [("numbers", numbers, others)] if others else []
+    return ColumnTransformer([*steps, ("categories", encoder, list(embed))])
+
+
+def blocks_of(preprocess: Any, embed: Sequence[str | int], dim: int) -> tuple[int, ...]:
     """Return the blocks of columns that are to be embedded.
 
     Parameters
     ----------
     preprocess : ColumnTransformer
-        Fitted, of :func:`sweeps.problems.preprocessing.default_preprocess`.
-    embed : sequence of str
+        Fitted, of :func:`sweeps.problems.preprocessing.default_preprocess` or
+        :func:`number_preprocess`.
+    embed : sequence of str or int
         Columns of categories.
     dim : int
         Length of their embeddings.

@@ -63,7 +63,7 @@ class Network(Shippable):
         Columns of the table that are features, in their order, and what sort of values they hold.
     target : str, optional
         Name of the column that is predicted.
-    embed : tuple of str
+    embed : tuple of str or int
         Columns of categories that are embedded, in as many numbers as the axis ``embed_dim`` says.
     """
 
@@ -78,7 +78,7 @@ class Network(Shippable):
     metrics: tuple = ()
     kinds: Mapping[str, str] | None = None
     target: Any = None
-    embed: tuple[str, ...] = ()
+    embed: tuple[Any, ...] = ()
     # Models on the same rows share them: 5 folds of 100 shapes are 5 copies of the data, not 500.
     prepared: dict[str, Parts] = field(default_factory=dict, compare=False, repr=False)
 

@@ -138,7 +138,8 @@ def variants_of(
     """
     X, y, weights = table
     first = {candidate.variant: candidate for candidate in reversed(candidates)}
-    several, made = len(splits) > 1, []
+    several = len(splits) > 1
+    made: list[Variant] = []
     for number in range(len(first)):
         estimator = first[number].whole
         parts = [whole or prepared(estimator, X, y, train) for train, _ in splits]

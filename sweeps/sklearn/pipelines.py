@@ -71,8 +71,8 @@ def refuse_strangers(estimator: Any, candidate: Mapping[str, Any]) -> None:
     meant = [each for each in candidate if each not in known and each in own]
     if meant:
         raise SpecError(
-            f"Pipeline has no parameter {', '.join(meant)}; did you mean "
-            f"{', '.join(f'{name}__{each}' for each in meant)}?"
+            f"Pipeline has no parameter {', '.join(meant)}; use "
+            f"{', '.join(f'{name}__{each}' for each in meant)}"
         )
 
 

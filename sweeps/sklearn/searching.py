@@ -141,7 +141,7 @@ class Search:
         """Return the jobs with what has to be found before they are trained."""
         made, of = list(jobs), [c for c in self.candidates for _ in self.splits]
         launch = functools.partial(launched, splits=self.splits, n_jobs=self._n_jobs())
-        for settle in {c.adapter.settle for c in self.candidates} - {None}:
+        for settle in {c.adapter.settle for c in self.candidates if c.adapter.settle}:
             some = [k for k, candidate in enumerate(of) if candidate.adapter.settle is settle]
             found = settle([jobs[k] for k in some], [of[k].last for k in some], launch)
             for k, job in zip(some, found):

@@ -56,6 +56,18 @@ def torchs(problem, theta, kinds):
     return loss.item(), flat.grad.numpy()
 
 
+def numbered():
+    """The same table as an array, its categories by their numbers."""
+    frame = frame_of()
+    codes = {name: [NAMES[name].index(value) for value in frame[name]] for name in NAMES}
+    return frame.assign(**codes).drop(columns="price").to_numpy(float), frame.price.to_numpy()
+
+
+def array_problem(embed=(1, 3), **options):
+    how = {"hidden": (6,), "dtype": "float64", "loss": "squared_error", "activation": "relu"}
+    return problems.mlp(*numbered(), **{**how, "embed": embed, "embed_dim": 2, **options})
+
+
 # Numbers first, then categories in the order of their columns.
 CASES = {
     ("shape", "town"): [(2, False), (3, True), (2, False), (3, True)],
@@ -73,6 +85,57 @@ def test_losses_and_gradients_are_those_of_torchs_embedding(embed):
     np.testing.assert_allclose(loss, expected[0], rtol=1e-12)
     np.testing.assert_allclose(grad, expected[1], rtol=1e-9, atol=1e-13)
     assert wrong_component(lambda at: loss_and_grad(problem, at, 1), theta) is None
+
+
+# Columns of the array: size, shape, red, town, mass.
+ARRAYS = {
+    (1, 3): [(3, False), (3, True), (3, True)],
+    (-2, 2): [(3, False), (2, True), (3, True)],
+}
+
+
+@pytest.mark.parametrize("embed", ARRAYS, ids=str)
+def test_whole_numbers_of_an_array_are_embedded_by_the_same_code(embed):
+    problem = array_problem(embed)
+    theta = np.random.default_rng(2).normal(size=problem.n_params)
+    loss, grad = loss_and_grad(problem, theta, 1)
+    expected = torchs(problem, theta, ARRAYS[embed])
+    np.testing.assert_allclose(loss, expected[0], rtol=1e-12)
+    np.testing.assert_allclose(grad, expected[1], rtol=1e-9, atol=1e-13)
+    assert wrong_component(lambda at: loss_and_grad(problem, at, 1), theta) is None
+    X = numbered()[0]
+    np.testing.assert_allclose(problem.X[:, 0], (X[:, 0] - X[:, 0].mean()) / X[:, 0].std())
+    np.testing.assert_array_equal(array_problem((1, 3), standardize=False).X[:, 0], X[:, 0])
+
+
+def test_a_model_of_numbered_categories_reads_arrays(tmp_path):
+    problem, (X, y) = array_problem(), numbered()
+    theta = np.random.default_rng(2).normal(size=problem.n_params)
+    model = model_of(problem, theta)
+    loss, _ = loss_and_grad(problem, theta, 1)
+    np.testing.assert_allclose(np.mean((model.predict(X) - y) ** 2), loss, rtol=1e-12)
+    again = Model.load(model.save(tmp_path / "model.safetensors"))
+    for rows in (X, X.astype(np.float32), X.tolist()):
+        np.testing.assert_array_equal(again.predict(rows), model.predict(rows))
+    new = X[:5].copy()
+    new[:, 3] = 7  # no town that any row has
+    without = theta.copy()
+    without[-6:] = 0.0
+    np.testing.assert_array_equal(again.predict(new), model_of(problem, without).predict(X[:5]))
+
+
+def test_numbered_categories_are_found_by_name_and_on_training_rows():
+    X, y = numbered()
+    named = pd.DataFrame(X, columns=["size", "shape", "red", "town", "mass"])
+    problem = problems.mlp(named, y, embed=["town"], test=0.2, hidden=(6,), dtype="float64")
+    assert problem.axes["embed_dim"] == 8
+    assert problem.aux[3].tolist() == [4, 3, 8]
+    rare = X.copy()
+    rare[-1, 3] = 3  # only in the row that is tested on
+    rest = np.arange(len(y) - 1, len(y))
+    held = problems.mlp(rare, y, embed=[3], test=rest, hidden=(6,), dtype="float64")
+    assert held.aux[3].tolist() == [4, 3, 8]
+    assert not held.X_test[0, 4:].any()
 
 
 def test_tables_begin_normal_and_the_rest_as_without_them():
@@ -145,6 +208,28 @@ REFUSED = [
     ({"embed_dim": "8"}, "got '8'"),
     ({"input_noise": 0.1}, "input_noise=0.1 would blur"),
 ]
+
+
+ARRAYS_REFUSED = [
+    ({"embed": [5]}, "embed: 5 is no column of X, which has 5"),
+    ({"embed": [0]}, r"embed: column 0 is [-\d.]+ in row 0; only whole numbers"),
+    ({"embed": ["town"]}, "embed"),
+    ({"embed": [True]}, "embed: True is no column"),
+    ({"weights": np.ones(520)}, "standardized by rows, not by their weights; give standardize"),
+    ({"embed_dim": 0}, "embed_dim must be an integer >= 1; got 0"),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), ARRAYS_REFUSED)
+def test_what_cannot_be_embedded_of_an_array_is_refused(options, says):
+    with pytest.raises((SpecError, ValueError), match=says):
+        array_problem(**options)
+
+
+def test_too_many_categories_of_an_array_are_refused():
+    X = np.arange(2002.0)[:, None]
+    with pytest.raises(ValueError, match=r"column 0 has 2,002 different values, .* 1,000"):
+        problems.mlp(X, X[:, 0] / 2, embed=[0])
 
 
 @pytest.mark.parametrize(("options", "says"), REFUSED)
