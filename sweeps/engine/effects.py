@@ -116,7 +116,7 @@ def _readers(
     if name in (*plan.common, *COMMON):
         return ["every trial"], []
     defaults = plan.options.defaults
-    rules = support(part.get("optimizer", (defaults["optimizer"],)))
+    rules = dict.fromkeys(support(part.get("optimizer", (defaults["optimizer"],))))
     used = support(part.get("schedule", (defaults["schedule"],)))
     by_rule = [_by_rule(r, plan, part, name, keyword) for r in rules]
     by_schedule = [

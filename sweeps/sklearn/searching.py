@@ -102,9 +102,8 @@ class Search:
         made = []
         for candidate in self.candidates:
             last, training = candidate.last, candidate.adapter.training
-            params = last.get_params(deep=False)
             folds = self.variants[candidate.variant].folds
-            made += [Job(*training(last, params, fold), fold) for fold in folds]
+            made += [Job(*training(last, candidate.own, fold), fold) for fold in folds]
         return made
 
     def finish(self, jobs: Sequence[Job]) -> Any:
@@ -245,7 +244,7 @@ class Search:
         made, last = prepared(candidate.whole, self.X, self.y), candidate.last
         rows = rows_for(last, made.X, made.y, self.weights)
         fold = Fold(rows, np.arange(len(rows.X)))
-        job = Job(*candidate.adapter.training(last, last.get_params(deep=False), fold), fold)
+        job = Job(*candidate.adapter.training(last, candidate.own, fold), fold)
         ((_, ran),) = launched([job], [], n_jobs=1)
         if ran.trial.diverged:
             raise SpecError(

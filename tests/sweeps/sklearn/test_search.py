@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fastopt.errors import SpecError
 from sweeps.sklearn import SweepClassifier, SweepRegressor, SweepSearchCV
+from sweeps.sklearn.candidates import candidates_of
 
 X, Y = load_iris(return_X_y=True)
 GRID = {"learning_rate_init": [0.003, 0.03], "alpha": [1e-4, 1.0]}
@@ -214,3 +215,26 @@ def test_the_fallback_is_grid_search():
     np.testing.assert_array_equal(ours.cv_results_[name], theirs.cv_results_[name])
     with pytest.raises(ValueError, match="solver must be one of"):
         SweepSearchCV(own(solver="adamm"), GRID, cv=2, fallback=True).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        own(),
+        own(hidden_layer_sizes=[8]),
+        MLPClassifier((4,), random_state=np.random.RandomState(3)),
+    ],
+    ids=["plain", "a list", "a generator"],
+)
+def test_candidates_are_what_clone_and_set_params_make(base):
+    points = [{"alpha": 0.5}, {"hidden_layer_sizes": [3]}, {}]
+    for params, candidate in zip(points, candidates_of(base, points)):
+        expected = clone(base).set_params(**params)
+        assert candidate.whole is not base
+        for name, value in expected.get_params(deep=False).items():
+            assert repr(candidate.own[name])[:20] == repr(value)[:20]
+        assert candidate.own.keys() == expected.get_params(deep=False).keys()
+        for name, value in candidate.whole.get_params(deep=False).items():
+            assert candidate.own[name] is value
+    with pytest.raises(ValueError, match="Invalid parameter 'alhpa'"):
+        candidates_of(base, [{"alhpa": 1.0}])
