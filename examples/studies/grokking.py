@@ -12,37 +12,25 @@ import numpy as np
 from sweeps import problems, sweep
 from sweeps.studies import Findings, main
 
-QUICK = {
-    "weight_decay": (0.0, 0.03, 0.1, 0.3, 1.0, 3.0), "share": (0.3, 0.4, 0.5, 0.6, 0.69),
-    "seed": (0,),
-}  # fmt: skip
-FULL = {
-    "weight_decay": (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0),
-    "share": (0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.69), "seed": (0, 1, 2),
-}  # fmt: skip
-
-
-def table(modulus):
-    """All sums of two numbers."""
-    pairs = np.indices((modulus, modulus)).reshape(2, -1).T
-    return pairs, pairs.sum(axis=1) % modulus
+DECAYS, SHARES = (0.0, 0.03, 0.1, 0.3, 1.0, 3.0), (0.3, 0.4, 0.5, 0.6, 0.69)
+FULL_DECAYS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
+FULL_SHARES = (0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.69)
 
 
 def study(full=False):
-    found, grid = Findings(), dict(FULL if full else QUICK)
-    X, y = table(97 if full else 31)
+    found, modulus, shares = Findings(), 97 if full else 31, FULL_SHARES if full else SHARES
+    X = np.indices((modulus, modulus)).reshape(2, -1).T
+    y = X.sum(axis=1) % modulus
     size = {"embed_dim": 32, "hidden": (128,)} if full else {"embed_dim": 16, "hidden": (64,)}
     problem = problems.mlp(X, y, embed=[0, 1], validation=0.3, name="sums", **size)
-    shares = grid.pop("share")
-    grid["n_train"] = [int(share * len(y)) for share in shares]
-    how = {"lr": 0.01, "batch_size": 512, "epochs": 400} if full else {"lr": 0.03, "epochs": 700}
-    how = {"batch_size": 64, "optimizer": "adamw", "eval_every": 100, "progress": False, **how}
-    result = sweep(problem, grid, **how, metric="val_accuracy", curves=True)
+    space = {"weight_decay": FULL_DECAYS if full else DECAYS, "seed": range(3 if full else 1)}
+    space["n_train"] = [int(share * len(y)) for share in shares]
+    how = {"lr": 0.01, "batch_size": 512} if full else {"lr": 0.03, "batch_size": 64}
+    how |= {"epochs": 400 if full else 700, "optimizer": "adamw", "eval_every": 100}
+    result = sweep(problem, space, **how, metric="val_accuracy", curves=True, progress=False)
     frame, curves = result.to_frame(), result.curves()
-    seen, new = (
-        frame.pivot_table(index="weight_decay", columns="n_train", values=f"{part}_accuracy")
-        for part in ("train", "val")
-    )
+    by = {"index": "weight_decay", "columns": "n_train"}
+    seen, new = (frame.pivot_table(**by, values=f"{part}_accuracy") for part in ("train", "val"))
     found.tables["accuracy on sums never seen"] = new.round(3).reset_index()
     most, low, high = new.iloc[:, -1], new.index[0], new.index[-1]
     found.at_least("without decay, sums that were shown", 0.99, seen.loc[low].min())
