@@ -199,11 +199,12 @@ def _strange(frame: pd.DataFrame, X: pd.DataFrame, unknown: dict[str, list[int]]
     for name, rows in unknown.items():
         values = X[name].iloc[rows].unique().tolist()
         shown = ", ".join(shortened(value, 40) for value in values[:5])
+        one = len(values) == 1
         lines.append(
-            f"Column {name!r} has {'a category' if len(values) == 1 else 'categories'} that no "
-            f"training row had: {shown}{', ...' if len(values) > 5 else ''}, in {len(rows):,} "
-            f"row{'s' * (len(rows) > 1)}, {place_of(frame, rows[0])} the first; a row that has one "
-            "counts as having none of those that are known."
+            f"Column {name!r} has {'a category' if one else 'categories'} that no training row "
+            f"had: {shown}{', ...' if len(values) > 5 else ''}, in {len(rows):,} "
+            f"row{'s' * (len(rows) > 1)}, {place_of(frame, rows[0])} the first; "
+            f"{'it counts' if one else 'they count'} as none of the known ones."
         )
     return lines
 
