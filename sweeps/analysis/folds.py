@@ -64,11 +64,8 @@ def over_folds(
     refuse_repeated("axis", (*result.axes, *ADDED), "the summary over folds")
     wanted = result.metrics if metrics is None else metrics
     own = result.metric
-    table = over_seeds(result, axis=axis, metrics=list(dict.fromkeys((*wanted, own))))
-    for name in dict.fromkeys((*wanted, own)):
-        error = table[f"std_{name}"] / np.sqrt(table[f"n_{name}"])
-        table.insert(list(table.columns).index(f"std_{name}") + 1, f"se_{name}", error)
-        table = table.drop(columns=[f"{end}_{name}" for end in ("min", "max", "ci_low", "ci_high")])
+    measured = list(dict.fromkeys((*wanted, own)))
+    table = _with_errors(over_seeds(result, axis=axis, metrics=measured), measured)
     mean, n_folds = table[f"mean_{own}"], pd.Series(result.columns[axis]).nunique()
     whole = table[f"n_{own}"] == n_folds
     sign = 1.0 if mode_of(result, own) == "min" else -1.0
@@ -78,8 +75,24 @@ def over_folds(
         table["within_one_se"] = False
         return table
     best = int(score.argmin())
-    table["within_one_se"] = score <= score.iloc[best] + table[f"se_{own}"].iloc[best]
+    # One fold has no spread, and a best all the same.
+    error = table[f"se_{own}"].fillna(0.0).iloc[best]
+    table["within_one_se"] = score <= score.iloc[best] + error
     return table.sort_values("rank", kind="stable").reset_index(drop=True)
+
+
+def _with_errors(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return a summary over seeds with standard errors in place of ranges and intervals."""
+    left_out = {f"{end}_{name}" for end in ("min", "max", "ci_low", "ci_high") for name in metrics}
+    spreads = {f"std_{name}": name for name in metrics}
+    columns: dict[str, Any] = {}
+    for title in map(str, table.columns):
+        if title not in left_out:
+            columns[title] = table[title]
+        if title in spreads:
+            name = spreads[title]
+            columns[f"se_{name}"] = table[title] / np.sqrt(table[f"n_{name}"])
+    return pd.DataFrame(columns)
 
 
 def trials_by_folds(result: Table, n: int) -> list[int]:

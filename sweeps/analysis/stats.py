@@ -220,7 +220,8 @@ def over_seeds(
         made += [(f"{name}_{metric}", column) for name, column in found.items()]
     names = [*rest, *(name for name, _ in made)]
     refuse_repeated("axis or metric", names, "the summary over seeds")
-    return result._frame(first)[rest].assign(**dict(made))
+    # At once: pandas warns of the hundredth column that is added by itself, 14 metrics have more.
+    return pd.concat([result._frame(first)[rest], pd.DataFrame(dict(made))], axis=1)
 
 
 def summarize_groups(

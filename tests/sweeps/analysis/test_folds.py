@@ -39,6 +39,26 @@ def test_the_simplest_within_one_standard_error(metric, mode):
     assert found.loc[found.within_one_se, "l2"].max() == 0.1
 
 
+def test_summaries_of_many_metrics_bring_no_warning_of_pandas():
+    """Which warns of the hundredth column that is added by itself; warnings are errors here."""
+    columns = {"trial_id": np.arange(4), "lr": np.repeat([0.1, 1.0], 2), "fold": np.arange(4) % 2}
+    columns["state"] = np.zeros(4, int)
+    columns |= {f"val_m{k}": np.arange(4.0) + k for k in range(30)}
+    result = SweepResult(columns, None, "val_m0", "min", {})
+    found = result.over_folds()
+    assert list(found.columns[3:7]) == ["mean_val_m0", "std_val_m0", "se_val_m0", "n_val_m0"]
+    np.testing.assert_allclose(found["se_val_m29"], 0.5)
+    assert result.over_seeds(axis="fold").shape == (2, 3 + 7 * 30)
+
+
+def test_the_best_of_one_fold_is_within_its_error():
+    columns = {"trial_id": np.arange(2), "lr": np.array([0.1, 1.0]), "fold": np.array([2, 2])}
+    columns |= {"state": np.zeros(2, int), "val_loss": np.array([2.0, 1.0])}
+    found = SweepResult(columns, None, "val_loss", "min", {}).over_folds()
+    assert found.lr.tolist() == [1.0, 0.1]
+    assert found.within_one_se.tolist() == [True, False]
+
+
 def test_folds_and_seeds_are_no_ends_of_a_grid():
     result = table()
     assert result.edges().empty  # of l2, the best is inside; fold 0 is an end all the same
