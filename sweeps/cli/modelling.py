@@ -16,6 +16,7 @@ from sweeps.cli.stored import open_with_spec, score_on_test
 from sweeps.common.frames import pd
 from sweeps.common.text import format_number
 from sweeps.models import Category, Columns, Ensemble, Model, load
+from sweeps.models.rows import categories_of
 from sweeps.problems.columns import as_features
 from sweeps.problems.files import place_of
 from sweeps.problems.table_data import as_frame
@@ -134,9 +135,8 @@ def _score_of(made: Model | Ensemble) -> str:
 def predict_rows(model: Path, table: Path, out: Path | None, *, shown: bool) -> Said:
     """Predict the rows of a table: to a file, to what is said if ``shown``, else to stdout."""
     loaded = load(model)
-    first = _all_of(loaded)[0]
-    frame = as_frame(table, first.about.get(WORDS, ()))
-    X = _features(first, frame, table)
+    frame = as_frame(table, _all_of(loaded)[0].about.get(WORDS, ()))
+    X = _features(loaded, frame, table)
     answer = _predictions(loaded, X)
     score, unknown = _score(loaded, frame, X), _unknown(loaded, X)
     facts = {"rows": len(answer), "out": None if out is None else str(out), **score}
@@ -156,8 +156,9 @@ def predict_rows(model: Path, table: Path, out: Path | None, *, shown: bool) -> 
     return Said(facts, lines)
 
 
-def _features(model: Model, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+def _features(loaded: Model | Ensemble, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the columns that a model reads, as those of its training rows were read."""
+    model = _all_of(loaded)[0]
     names = model.feature_names
     if names is None:
         return frame
@@ -170,24 +171,27 @@ def _features(model: Model, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
             f"{did_you_mean(missing[0], list(frame.columns)) or '.'} It has {have}. Name the "
             "columns as in training; one that is not known any more may be there without values"
         )
-    return as_features(frame, dict(zip(names, _kinds(model, names))))
+    return as_features(frame, dict(zip(names, _kinds(model, names))), _known(loaded))
 
 
 def _all_of(loaded: Model | Ensemble) -> list[Model]:
     return loaded.models if isinstance(loaded, Ensemble) else [loaded]
 
 
+def _known(loaded: Model | Ensemble) -> dict[str, list[Any]]:
+    """Return the categories of each column that at least one model was trained with."""
+    known: dict[str, list[Any]] = {}
+    for model in _all_of(loaded):
+        if model.feature_names is not None:
+            for name, own in categories_of(model.preprocess, model.feature_names).items():
+                known[name] = list(dict.fromkeys((*known.get(name, ()), *own)))
+    return known
+
+
 def _unknown(loaded: Model | Ensemble, X: pd.DataFrame) -> dict[str, list[int]]:
     """Return the rows of each column whose category no model was trained with."""
-    known: dict[str, set[Any]] = {}
-    for model in _all_of(loaded):
-        if model.feature_names is None or not isinstance(model.preprocess, Columns):
-            continue
-        for entry in model.preprocess.entries:
-            if isinstance(entry, Category):
-                known.setdefault(model.feature_names[entry.column], set()).update(entry.categories)
     found = {}
-    for name, categories in known.items():
+    for name, categories in _known(loaded).items():
         rows = np.flatnonzero(X[name].notna() & ~X[name].isin(categories)).tolist()
         found.update({name: rows} if rows else {})
     return found

@@ -15,6 +15,7 @@ from sklearn.svm import LinearSVC
 
 from fastopt.errors import SpecError
 from sweeps.models.columns import Columns, Number
+from sweeps.models.rows import categories_of
 from sweeps.problems.columns import as_features
 
 __all__ = ["ACTIVATIONS", "estimator"]
@@ -38,7 +39,8 @@ def estimator(model: Any) -> Any:
         return fitted
     steps = [("preprocess", _transformer(model)), ("model", fitted)]
     if model.kinds is not None:
-        read = functools.partial(as_features, kinds=model.kinds)
+        known = categories_of(model.preprocess, model.feature_names)
+        read = functools.partial(as_features, kinds=model.kinds, categories=known)
         steps.insert(0, ("read", FunctionTransformer(read)))
     return Pipeline(steps)
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ArrayError, ArrayTypeError, did_you_mean, shortened
+from fastopt.errors import ArrayError, ArrayTypeError, SpecError, did_you_mean, shortened
 from sweeps.common.frames import pd
-from sweeps.models.columns import Columns, as_table, wrong_width
+from sweeps.models.columns import Category, Columns, as_table, wrong_width
+from sweeps.models.transformers import columns_of
 from sweeps.problems.arrays import as_dataset, cast
 from sweeps.problems.columns import as_features
 
-__all__ = ["features_of", "in_order"]
+__all__ = ["categories_of", "features_of", "in_order"]
 
 
 def features_of(
@@ -54,16 +55,32 @@ def features_of(
     if kinds is None or names is None:
         X = in_order(X, names, target)
     else:
-        X = as_features(_framed(X, names), kinds)
+        X = as_features(_framed(X, names), kinds, categories_of(preprocess, names))
     if isinstance(preprocess, Columns):
         made = preprocess.transform(X, names)
     elif preprocess is None:
         made = as_dataset("X", X)
+    elif isinstance(X, pd.DataFrame) and not len(X):  # scikit-learn's refuse no rows, ours do not
+        made = np.empty((0, width))
     else:
         made = _transformed(X, preprocess)
     if made.shape[1] != width:
         raise ArrayError(wrong_width(made.shape[1], width))
     return cast("X", made, dtype, told=False)
+
+
+def categories_of(preprocess: Any, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the categories of each column that has some, where they are known.
+
+    >>> from sweeps.models.columns import Category
+    >>> categories_of(Columns(1, [Category(0, ["a", "b"])]), ["town"])
+    {'town': ['a', 'b']}
+    """
+    try:
+        entries = columns_of(preprocess).entries
+    except SpecError:  # a transformer of the user's
+        return {}
+    return {names[e.column]: e.categories for e in entries if isinstance(e, Category)}
 
 
 def _framed(X: Any, names: Sequence[str]) -> pd.DataFrame:

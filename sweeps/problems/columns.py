@@ -242,6 +242,8 @@ def as_numbers(series: pd.Series) -> pd.Series:
         series = pd.to_numeric(series, errors="coerce")
     elif not pd.api.types.is_numeric_dtype(series.dtype):
         series = pd.Series(np.nan, series.index)
+    if series.dtype.kind == "c":  # of which NumPy keeps the real part
+        series = pd.Series(np.nan, series.index)
     values = series.to_numpy(np.float64, na_value=np.nan)
     return pd.Series(values, series.index, name=series.name)
 
@@ -283,7 +285,11 @@ def refuse_unknown(
             )
 
 
-def as_features(frame: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
+def as_features(
+    frame: pd.DataFrame,
+    kinds: Mapping[str, str],
+    categories: Mapping[str, Sequence[Any]] | None = None,
+) -> pd.DataFrame:
     """Return the columns of new rows as those of the training rows were: numbers and categories.
 
     Parameters
@@ -292,6 +298,9 @@ def as_features(frame: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
         With these columns, among others, in any order.
     kinds : mapping
         Name of a column -> its kind, in the order of the training rows.
+    categories : mapping, optional
+        Name of a column -> categories of the training rows. What is the same number is the same
+        category: whether a file has 02134 as text or as a number depends on its other rows.
 
     Returns
     -------
@@ -317,12 +326,37 @@ def as_features(frame: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
     for name, kind in kinds.items():
         series = frame[name]
         if kind in CATEGORIES:
-            read[name] = as_text(series)
+            read[name] = _alike(as_text(series), (categories or {}).get(name, ()))
             continue
         read[name] = series if kind not in NUMBERS else as_numbers(series)
         if kind in NUMBERS:
             _refuse_others(frame, name, read[name])
     return pd.DataFrame(read, index=frame.index)
+
+
+def _alike(values: pd.Series, categories: Sequence[Any]) -> pd.Series:
+    """Return texts, those that are no category as the one that is the same number."""
+    known = [category for category in categories if isinstance(category, str)]
+    strange = values[values.notna() & ~values.isin(known)].unique() if known else ()
+    if not len(strange):
+        return values
+    written: dict[str, list[str]] = {}
+    for category in known:
+        written.setdefault(_as_read(category), []).append(category)
+    found = {value: written.get(_as_read(value), []) for value in strange}
+    return values.replace({value: same[0] for value, same in found.items() if len(same) == 1})
+
+
+def _as_read(text: str) -> str:
+    """Return what becomes of a text in a column that holds nothing but numbers, or truths.
+
+    >>> [_as_read(text) for text in ("02134", "2.0", "TRUE", "2a")]
+    ['2134', '2', 'True', '2a']
+    """
+    if text.lower() in ("true", "false"):
+        return text.capitalize()
+    number = pd.to_numeric(pd.Series([text], dtype=object), errors="coerce").iloc[0]
+    return _text(number) if np.isfinite(number) else text
 
 
 def _refuse_others(frame: pd.DataFrame, name: str, values: pd.Series) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from fastopt.errors import ArrayError, SpecError
 from sweeps import Model, problems, sweep
+from sweeps.problems.columns import as_features
 
 QUIET = {"progress": False, "epochs": 5, "lr": 0.03}
 FEATURES = ["acid", "colour", "organic", "year"]
@@ -59,6 +60,49 @@ def test_raw_rows_of_the_table_are_read_as_in_training(result, tmp_path):
     np.testing.assert_array_equal(model.outputs(listed), model.outputs(frame))
 
 
+def test_a_word_in_one_row_changes_no_other_row(result, tmp_path):
+    """It makes text of a column of a file, and a year 2001.0 or 02001 is still that year."""
+    model, frame = result.model(), wines()
+    again = Model.load(model.save(tmp_path / "m"))
+    expected = model.outputs(frame)
+    for form in ("{}", "{}.0", "0{}", "{}e0"):
+        new = frame.assign(year=frame.year.map(form.format).astype(object))
+        new.loc[0, "year"] = "old"
+        for each in (model, again):
+            np.testing.assert_array_equal(each.outputs(new)[1:], expected[1:])
+        np.testing.assert_array_equal(again.outputs(new)[0], model.outputs(new)[0])
+        shares = model.to_sklearn().predict_proba(new)
+        np.testing.assert_allclose(shares, model.predict_proba(new), rtol=1e-5, atol=1e-6)
+
+
+SAME = [
+    (
+        ["2134", "K1A"],
+        ["02134", "2134.0", "K1A", "new", None],
+        ["2134", "2134", "K1A", "new", None],
+    ),
+    (["02134", "K1A"], [2134, 2134.0, "2134", "02134"], ["02134"] * 4),
+    (["01", "1"], [1, "01", "1.0"], ["1", "01", "1.0"]),  # of which nobody can tell
+    (["True", "False"], ["TRUE", "false", True], ["True", "False", "True"]),
+    (["9007199254740993"], ["9007199254740992", "9007199254740993.0"], None),
+    ([None, "1"], ["1.0", "nan", "inf"], ["1", "nan", "inf"]),
+]
+
+
+@pytest.mark.parametrize(("categories", "values", "expected"), SAME, ids=str)
+def test_what_is_the_same_number_is_the_same_category(categories, values, expected):
+    frame = pd.DataFrame({"zip": pd.Series(values, dtype=object)})
+    found = as_features(frame, {"zip": "categorical"}, {"zip": categories})["zip"].tolist()
+    expected = values if expected is None else expected
+    assert [None if pd.isna(value) else value for value in found] == expected
+
+
+def test_no_rows_have_no_predictions(result):
+    model, none = result.model(), wines()[:0]
+    assert model.predict(none).shape == (0,)
+    assert model.predict_proba(none).shape == (0, 2)
+
+
 def test_scikit_learn_reads_them_as_well(result, tmp_path):
     model, frame = result.model(), wines()
     again = Model.load(model.save(tmp_path / "m"))
@@ -77,6 +121,8 @@ def test_new_rows_that_do_not_fit_are_refused_by_column(result):
     sour.loc[4, "acid"] = "sour"
     with pytest.raises(SpecError, match="column 'acid' is 'sour' in row 4"):
         model.predict(sour)
+    with pytest.raises(SpecError, match=r"column 'acid' is \(1\+2j\) in row 0"):
+        model.predict(frame.assign(acid=[1 + 2j] * len(frame)))
     with pytest.raises(ArrayError, match="X has 3 columns; it must have 4"):
         model.predict(np.zeros((2, 3)))
 
