@@ -211,8 +211,7 @@ def _functions(
             )
             hits += right(z, y[low:high], weights)
             total += output_loss(z, y[low:high], weights, aux[2])
-        n = mass(weights_of(y), X.shape[0])
-        n = n if n > 0 else 1
+        n = mass(weights_of(y), X.shape[0])  # 0 of rows that do not count: NaN, as by metrics
         return total / n, (hits / n if hits >= 0 else np.nan)
 
     score = scoring(loss, weights_of, measures, forward) if measures else None

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt.code.cached import cached_property
-from fastopt.errors import SpecError, shortened
+from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.common.limits import is_whole
 from sweeps.problems.arrays import cast, standardized
 from sweeps.problems.class_weights import class_weights
@@ -142,7 +142,7 @@ class Source:
         y = self._noisy(train, label_noise, seed)
         weights = self._weights(train, y)
         if weights is not None:
-            train = train[weights[train] > 0]
+            train = _counting(train, weights, np.dtype(dtype), fold)
         chunks = train, chosen_by, splits.test
         features, *fitted = self._features(*chunks)
         arrays: list[np.ndarray] = []
@@ -225,6 +225,25 @@ def _some_of(train: np.ndarray, n_train: Any, rows: int, seed: int) -> np.ndarra
         )
     rank = np.random.default_rng([seed, 0]).permutation(rows)
     return np.sort(train[np.argsort(rank[train], kind="stable")[: int(n_train)]])
+
+
+def _counting(train: np.ndarray, weights: np.ndarray, dtype: np.dtype, fold: int) -> np.ndarray:
+    """Return the training rows that weigh something, or say that there are none."""
+    own = weights[train]
+    with np.errstate(over="ignore", under="ignore"):
+        made = own.astype(dtype)
+    lost = np.flatnonzero((own > 0) & ((made == 0) | np.isinf(made)))
+    if len(lost):
+        raise ArrayError(
+            f"weights: row {train[lost[0]]} weighs {own[lost[0]]:.6g}, which is {made[lost[0]]} in "
+            f'{dtype}; use dtype="float64", or multiply all weights by a number'
+        )
+    if not own.any():
+        raise ArrayError(
+            f"weights of all {len(train)} training rows of fold {fold} are 0; some must count: "
+            "give them weights > 0 (weights, class_weight), or train on others (folds, n_train)"
+        )
+    return train[own > 0]
 
 
 def _targets(y: np.ndarray, weights: np.ndarray | None, dtype: Any, told: bool) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
-from fastopt.errors import SpecError
+from fastopt.errors import ArrayError, SpecError
 from sweeps import problems
 from sweeps.problems.losses import LOSSES
 from tests.helpers.training import assert_same_bits, frame
@@ -123,3 +123,32 @@ def test_a_class_may_have_no_row_among_few():
     assert few.y[:, 1].tolist() == [given[label] for label in few.y[:, 0]]
     with pytest.raises(SpecError, match="class_weight: 3 is no class"):
         problems.mlp(X, y, class_weight={3: 1.0}, hidden=())
+
+
+def test_rows_that_weigh_nothing_have_no_figures():
+    """A loss of 0 on them would be the best of all."""
+    X, y = rows_for("softmax_cross_entropy")
+    parts = [(np.arange(12), np.arange(12, 18)), (np.arange(12), np.arange(18, 24))]
+    weights = np.repeat([1.0, 0.0], [18, 6])
+    problem = problems.mlp(X, y, weights=weights, folds=parts, hidden=(), dtype="float64")
+    found = frame(problem, {"lr": [0.02, 0.1], "fold": [0, 1]}, batch_size=12, steps=4)
+    assert (found.state == "COMPLETE").all()
+    assert found.val_loss.isna().tolist() == found.val_accuracy.isna().tolist()
+    assert found.val_loss.isna().tolist() == [False, True] * 2
+
+
+NOTHING = [
+    ({"weights": np.zeros(ROWS)}, {}, "weights of all 24 training rows of fold 0 are 0"),
+    ({"class_weight": dict.fromkeys(range(3), 0)}, {}, "all 24 training rows of fold 0 are 0"),
+    ({"weights": np.arange(ROWS) // 23}, {"n_train": 1}, "all 1 training rows of fold 0 are 0"),
+    ({"weights": np.full(ROWS, 1e-50)}, {}, r"row 0 weighs 1e-50, which is 0\.0 in float32"),
+    ({"weights": np.full(ROWS, 1e50)}, {}, r"row 0 weighs 1e\+50, which is inf in float32"),
+    ({"weights": np.arange(ROWS) // 12, "folds": 2, "time": range(ROWS)}, {}, "of fold 0 are 0"),
+]
+
+
+@pytest.mark.parametrize(("options", "axes", "says"), NOTHING, ids=str)
+def test_there_are_rows_to_train_on(options, axes, says):
+    X, y = rows_for("softmax_cross_entropy")
+    with pytest.raises(ArrayError, match=says):
+        problems.mlp(X, y, hidden=(), **options).varied(**axes)
