@@ -106,12 +106,22 @@ def _places(transformer: Any, columns: Any) -> list[int]:
     if isinstance(columns, str | int | np.integer):
         columns = [columns]
     if isinstance(columns, slice):
-        return everything[columns].tolist()
+        return everything[_of_numbers(columns, transformer)].tolist()
     listed = list(columns)
     if listed and isinstance(listed[0], str):
         names = list(transformer.feature_names_in_)
         return [names.index(name) for name in listed]
     return everything[np.asarray(listed, bool if _is_mask(listed) else int)].tolist()
+
+
+def _of_numbers(columns: slice, transformer: Any) -> slice:
+    """Return a slice of names as one of numbers; it has its last name, as in pandas."""
+    if not (isinstance(columns.start, str) or isinstance(columns.stop, str)):
+        return columns
+    names = list(transformer.feature_names_in_)
+    low = None if columns.start is None else names.index(columns.start)
+    high = None if columns.stop is None else names.index(columns.stop) + 1
+    return slice(low, high)
 
 
 def _is_mask(listed: Sequence[Any]) -> bool:

@@ -256,6 +256,17 @@ TRANSFORMERS = {
         ),
         slice(None),
     ),
+    "slices of names": (
+        ColumnTransformer(
+            [
+                ("one", SimpleImputer(), slice("a", "n")),
+                ("two", "passthrough", slice("b", None)),
+                ("three", OneHotEncoder(handle_unknown="ignore"), slice("t", "u")),
+            ],
+            sparse_threshold=0.0,
+        ),
+        slice(None),
+    ),
     "numbers": (make_pipeline(SimpleImputer(), MaxAbsScaler()), ["a", "n"]),
     "kept": (SimpleImputer(strategy="constant", fill_value=-1.0), ["a", "left"]),
     "only scale": (StandardScaler(with_mean=False), ["n", "left"]),
