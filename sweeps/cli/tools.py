@@ -84,7 +84,11 @@ def init(
         if spec.exists() and not force:
             raise typer.BadParameter(f"{str(spec)!r} is there already; --force replaces it")
         name = writable(str(spec))
-        text = TEMPLATE.format(name=name) if data is None else _drafted(data, spec, target)
+        text = (
+            TEMPLATE.format(name=shlex.quote(name))
+            if data is None
+            else _drafted(data, spec, target)
+        )
         spec.write_text(text, encoding="utf-8")
     command = f"fastopt sweep {shlex.quote(name)}"
     if data is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 
 import numpy as np
@@ -92,3 +93,18 @@ def test_columns_that_none_can_learn_from_are_named_with_what_is_wrong(tmp_path)
     assert "'when' holds dates, such as 2026-01-31; " in said
     assert "'alcohol' is inf in row 0 (line 2) (1 of 120 values): leave such cells empty;" in said
     assert "'vessel' has the same value in all rows. Add columns" in said
+
+
+def test_commands_of_a_spec_can_be_typed(tmp_path):
+    """Whatever the file is called: a name with spaces is one word of a shell."""
+    table, spec = write_wines(tmp_path / "wine.csv", wines()), tmp_path / "my wine's [1].toml"
+    lines = draft_spec(table, spec, "quality").splitlines()
+    typed = [shlex.split(line[1:]) for line in lines if line.startswith("#     fastopt")]
+    store, model = "runs/my wine's [1]", "my wine's [1].safetensors"
+    assert typed == [
+        ["fastopt", "sweep", spec.name, "--dry-run"],
+        ["fastopt", "sweep", spec.name, "--store", store],
+        ["fastopt", "model", store, "-o", model],
+        ["fastopt", "predict", model, "new.csv", "-o", "out.csv"],
+        ["fastopt", "report", store],
+    ]
