@@ -88,7 +88,13 @@ class Source:
         """Return the rows of each part, by the split's own seed or another one."""
         classification = self.y.ndim == 1
         chosen = self.seed if seed is None else seed
-        return split_rows(self.y, classification=classification, seed=chosen, **self.split)
+        return split_rows(
+            self.y,
+            classification=classification,
+            seed=chosen,
+            classes=self.classes,
+            **self.split,
+        )
 
     @cached_property
     def n_folds(self) -> int:

@@ -29,6 +29,8 @@ MOST_SEED = 2**32 - 1
 
 REPAIR = "leave out the rows of that class, or give the rows of each part by their numbers"
 
+MEASURED = '; measurements are no classes: loss="squared_error" makes it a regression'
+
 
 class Splits(NamedTuple):
     """Numbers of the rows of each part.
@@ -61,6 +63,7 @@ def split_rows(
     groups: Any = None,
     time: Any = None,
     seed: int = 0,
+    classes: np.ndarray | None = None,
 ) -> Splits:
     """Split the rows of a table for training, choosing and judging.
 
@@ -87,6 +90,8 @@ def split_rows(
         order they are given.
     seed : int
         Which rows are drawn.
+    classes : ndarray, optional
+        What messages call labels that are numbers of classes.
 
     Returns
     -------
@@ -115,7 +120,7 @@ def split_rows(
     [5 4] [3 2]
     [5 4 3 2] [1 0]
     """
-    rows = _rows(y, classification, groups, time, seed)
+    rows = dataclasses.replace(_rows(y, classification, groups, time, seed), classes=classes)
     if folds is not None and _wanted(validation):
         raise SpecError(
             "folds and validation both say which rows choose among trials; keep one: folds for "
@@ -140,7 +145,7 @@ def split_rows(
                 "such as 0"
             )
     _refuse_overlap(parts, held, rows.n)
-    _warn_of_unseen(rows.labels, parts)
+    _warn_of_unseen(rows, parts)
     return Splits(parts, held)
 
 
@@ -182,16 +187,17 @@ def _refuse_overlap(parts: list[tuple[np.ndarray, np.ndarray]], held: np.ndarray
 _PARTS = {1: "training", 2: "validation", 4: "test"}
 
 
-def _warn_of_unseen(labels: np.ndarray | None, parts: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    if labels is None:
+def _warn_of_unseen(rows: _Rows, parts: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    if rows.labels is None:
         return
-    classes, codes = np.unique(labels, return_inverse=True)
+    classes, codes = np.unique(rows.labels, return_inverse=True)
     for k, (train, _) in enumerate(parts):
         counts = np.bincount(codes[train], minlength=len(classes))
         if not counts.all():
+            name = shortened(rows.name_of(classes[np.argmin(counts)]))
             warnings.warn(
-                f"class {shortened(classes[np.argmin(counts)].item())} has no training rows in "
-                f"fold {k}, which will never predict it; other folds, or groups, would mend that",
+                f"class {name} has no training rows in fold {k}, which will never predict it; "
+                "other folds, or groups, would mend that",
                 SweepWarning,
                 stacklevel=3,
             )
@@ -252,6 +258,11 @@ class _Rows:
     timed: bool
     order: np.ndarray
     seed: int
+    classes: np.ndarray | None = None
+
+    def name_of(self, label: Any) -> Any:
+        """Return what the user calls a class."""
+        return (label if self.classes is None else self.classes[label]).item()
 
     def hold_out(self, name: str, wanted: Any, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows that stay, and those that are held out."""
@@ -326,9 +337,11 @@ class _Rows:
         if counts.min() < least:
             k = int(np.argmin(counts))
             rows = "1 row" if counts[k] == 1 else f"{counts[k]} rows"
+            name = self.name_of(classes[k])
+            numbers = not isinstance(name, bool) and isinstance(name, int | float)
             raise SpecError(
-                f"{what}: class {shortened(classes[k].item())} has {rows} to split, and needs "
-                f"{least} for one in each part; {REPAIR}"
+                f"{what}: class {shortened(name)} has {rows} to split, and needs {least} for one "
+                f"in each part; {REPAIR}{MEASURED if numbers else ''}"
             )
         return len(classes)
 

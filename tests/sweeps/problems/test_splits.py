@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn import model_selection as sk
 
 from fastopt.errors import FastoptError, SpecError, SweepWarning
+from sweeps import problems
 from sweeps.problems.splits import split_rows
 
 RNG = np.random.default_rng(0)
@@ -203,3 +204,23 @@ def test_a_class_that_is_never_trained_on_is_told():
 def test_errors_are_of_specs():
     with pytest.raises(SpecError):
         split_rows(LABELS, classification=True, test=2.5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (["cat"] * 9 + ["dog"] * 9 + ["owl"], "class 'owl' has 1 row .* by their numbers$"),
+        ([3] * 9 + [-6] + [7] * 9, "class -6 has 1 row .*squared_error. makes it a regression$"),
+    ],
+)
+@pytest.mark.parametrize("split", [{"validation": 0.2}, {"test": 0.2}, {"folds": 3}], ids=str)
+def test_classes_are_called_what_their_labels_say(labels, says, split):
+    X = np.arange(19.0)[:, None]
+    with pytest.raises(SpecError, match=says):
+        problems.mlp(X, labels, **split)
+
+
+def test_a_class_that_is_not_trained_on_is_called_by_its_label():
+    X, labels = np.arange(18.0)[:, None], ["cat"] * 9 + ["dog"] * 9
+    with pytest.warns(SweepWarning, match="class 'dog' has no training rows in fold 0"):
+        problems.mlp(X, labels, folds=[(np.arange(9), np.arange(9, 18))])
