@@ -2,7 +2,7 @@
 
 Start at ``run.py``: a sweep in a screen. Each room and module imports only what stands before it:
 common, space, problems, engine, running, pruning, store, analysis, tracing, plots, extend, models,
-report, results, pruned, run, functions, sklearn, studies, cli, optuna, scaling.
+report, results, pruned, run, functions, sklearn, studies, cli.
 
 Names are imported when they are first asked for.
 """
@@ -69,6 +69,9 @@ __all__ = [
     "when",
     "zipped",
 ]
+
+# Modules that have moved are there under their old names, too, with a warning.
+__path__.append(f"{__path__[0]}/functions/old_names")
 
 _RENAMED = {"best": "KeepBest", "plan": "estimate"}
 _late, __dir__ = late_names(__name__)
