@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, overload
 
@@ -34,6 +34,7 @@ __all__ = [
     "best_of",
     "chunk_size",
     "launch_size",
+    "longest_first",
     "run_blocks",
     "run_chunk",
     "stretch_size",
@@ -195,6 +196,29 @@ def launch_size(plan: Plan) -> int:
     return max(1, min(MOST_TRIALS, 16 * MOST_BYTES // plan.sample.row))
 
 
+def longest_first(plan: Plan, chunks: Iterable[Chunk | None]) -> Iterator[Chunk | None]:
+    """Yield chunks, of those with few trials always the longest of the next :data:`ENOUGH`.
+
+    Where each worker takes one, a long one that is begun last is waited for by all. Chunks of many
+    trials are about as long as each other. None, for chunks that depend on others, stays in place.
+    """
+    left: list[tuple[int, Chunk]] = []
+    for chunk in chunks:
+        if chunk is None or len(chunk.ids) > ENOUGH:
+            yield from (known for _, known in left)
+            # While those went out what None stands for may have come: it is asked for again.
+            if chunk is not None or not left:
+                yield chunk
+            left = []
+            continue
+        blocks = plan.blocks(chunk.ids, results=False)
+        left.append((-sum(int(block.cost.sum()) for block in blocks), chunk))
+        left.sort(key=lambda known: known[0])
+        if len(left) == ENOUGH:
+            yield left.pop(0)[1]
+    yield from (known for _, known in left)
+
+
 def run_chunk(
     plan: Plan,
     ids: np.ndarray,
@@ -257,33 +281,29 @@ def run_blocks(
         The finished trials: all but those that were left when it was told to stop.
     """
     began, clock, known = time.time(), time.perf_counter(), len(compilations())
-    elsewhere, compiling, cost, done = 0, 0.0, 0, 0
+    elsewhere, compiling = 0, 0.0
 
-    def look(more_cost: int, more_done: int) -> None:
+    def look(cost: int, done: int) -> None:
         if watch is not None:
-            watch(cost + more_cost, done + more_done, _best(plan, blocks))
+            watch(cost, done, _best(plan, blocks))
 
-    groups = itertools.groupby(blocks, key=lambda block: block.rule.kernel_parts)
-    to_run = [list(alike) for _, alike in groups]
-    for k, together in enumerate(to_run):
-        start = time.perf_counter()
-        try:
+    def launches() -> Iterator[list[Block]]:
+        nonlocal elsewhere, compiling
+        to_run = by_kernel(blocks)
+        for k, together in enumerate(to_run):
+            start = time.perf_counter()
             # First what the first trials need, so that they begin, then all that others do.
             if k < 2:
                 soon = to_run[k:] if k else to_run[:1]
                 elsewhere += compile_together(itertools.chain.from_iterable(soon), workers)
             for block in together:
                 compile_block(block)
-        except KeyboardInterrupt:  # trials of the blocks before are finished
-            break
-        compiling += time.perf_counter() - start
-        finished = run_together(together, workers, look, stop)
-        for block in together:
-            ended = block.trials.state != State.PENDING
-            cost += int(block.cost[ended].sum())
-            done += int(ended.sum())
-        if not finished:
-            break
+            compiling += time.perf_counter() - start
+            yield together
+
+    run_together(launches(), workers, look, stop)
+    ended = [block.cost[block.trials.state != State.PENDING] for block in blocks]
+    cost = sum(int(costs.sum()) for costs in ended)
     facts = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -293,6 +313,13 @@ def run_blocks(
         "compiled": len(compilations()) - known + elsewhere,
     }
     return _rows(plan, blocks, cost, facts)
+
+
+def by_kernel(blocks: Iterable[Block]) -> list[list[Block]]:
+    """Put blocks of one kernel together, that of the longest trial first: it is begun first."""
+    groups = itertools.groupby(blocks, key=lambda block: block.rule.kernel_parts)
+    together = [list(alike) for _, alike in groups]
+    return sorted(together, key=lambda alike: -max(int(block.cost.max()) for block in alike))
 
 
 def _rows(plan: Plan, blocks: Sequence[Block], cost: int, facts: Mapping[str, Any]) -> Rows:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -27,6 +28,7 @@ from fastopt.errors import SpecError, shortened
 from fastopt.machine.calls import Callee
 from sweeps.common.interrupt import check_interrupt, deferred_interrupts, immediate_interrupts
 from sweeps.engine import queue
+from sweeps.engine.agenda import Agenda
 from sweeps.engine.block import Block
 from sweeps.engine.callees import tuple_type
 from sweeps.problems.base import DataProblem
@@ -144,21 +146,22 @@ def needed(block: Block) -> Iterator[Callee]:
 
 
 def run_together(
-    blocks: Sequence[Block],
+    launches: Iterable[Sequence[Block]],
     workers: int,
     watch: Callable[[int, int], Any],
     stop: threading.Event | None = None,
 ) -> bool:
-    """Run the trials of ``blocks``, filling their results; return False when interrupted.
+    """Run trials, filling their results; return False when interrupted.
 
-    Blocks are gone through in order, and a worker that finds nothing left of one goes on with the
-    next: only at the end of the last do workers wait for each other.
+    The longest are begun first: see :mod:`sweeps.engine.agenda`. Workers wait for each other once,
+    at the end of the last launch.
 
     Parameters
     ----------
-    blocks : sequence of Block
-        Compiled. Their ``trials.out``, ``state`` and ``curves`` are written; unfinished trials stay
-        PENDING.
+    launches : iterable of sequence of Block
+        Compiled; those of one sequence by one kernel. While this is asked for the next ones, those
+        before run, so it may compile them then. Their ``trials.out``, ``state`` and ``curves`` are
+        written; unfinished trials stay PENDING.
     workers : int
         Threads to use.
     watch : callable
@@ -166,24 +169,25 @@ def run_together(
     stop : threading.Event, optional
         Set from another thread, it ends the run as Ctrl-C does.
     """
-    controls = [queue.controls() for _ in blocks]
-    calls = []
-    for block, control in zip(blocks, controls):
-        order = np.argsort(-block.item_cost, kind="stable")
-        data = control, order, block.item_cost, block.trials, block.constants()
-        calls.append((runner(block), data))
-    finished, stop = False, threading.Event() if stop is None else stop
+    agenda, finished = Agenda(), False
+    running: list[Future] = []
+    stop = threading.Event() if stop is None else stop
 
     def look() -> None:
-        done = (sum(int(control[k]) for control in controls) for k in (queue.COST, queue.DONE))
-        watch(*done)
+        watch(agenda.done(queue.COST), agenda.done(queue.DONE))
 
-    blas = any(block.calls_blas for block in blocks)
-    with ONE_BLAS_THREAD if blas else contextlib.nullcontext():
-        running: list[Future] = []
+    def begin(blocks: Sequence[Block]) -> None:
+        if not running and any(block.calls_blas for block in blocks):
+            limits.enter_context(ONE_BLAS_THREAD)
+        agenda.add(runner(blocks[0]), blocks)
+        while len(running) < workers:
+            running.append(threads().submit(agenda.work))
+
+    with contextlib.ExitStack() as limits:
         try:
-            for _ in range(workers):
-                running.append(threads().submit(run_all, calls))
+            for blocks in itertools.takewhile(lambda blocks: not stop.is_set(), launches):
+                begin(blocks)
+            agenda.close()
             while wait(running, POLL).not_done and not stop.is_set():
                 check_interrupt()
                 look()
@@ -192,15 +196,8 @@ def run_together(
         except KeyboardInterrupt:
             pass
         finally:
-            for control in controls:
-                control[queue.STOP] = 1
+            agenda.stop()
             wait(running)
     for worker in running:
         worker.result()
     return finished
-
-
-def run_all(calls: Sequence[tuple[Callable, tuple]]) -> None:
-    """Run one kernel after the other: the work of one thread."""
-    for run, data in calls:
-        run(*data)

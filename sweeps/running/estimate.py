@@ -71,10 +71,12 @@ def estimate_of(plan: Plan, workers: int, share: float = 1.0) -> Estimate:
     8e-06
     """
     seen, size = plan.sample, plan.size
+    # A trial has one core; a lane's worth of them is not told apart here.
+    used = min(workers, size) if plan.abreast == 1 else workers
     return Estimate(
         n_trials=size,
         n_steps=round(seen.steps * size * share),
-        seconds=seen.cost * size * share / workers / 1e9,
+        seconds=seen.cost * size * share / used / 1e9,
         bytes=size * seen.row,
         cost=total_cost(plan, share),
         disk=size * _bytes_on_disk(plan, seen.row),

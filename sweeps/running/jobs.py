@@ -60,9 +60,12 @@ class TrainingJob:
     Parameters
     ----------
     plan : Plan
+    threads : int
+        That run a chunk: more than one where there are fewer chunks than cores of this machine.
     """
 
     plan: Plan
+    threads: int = 1
 
     def prepare(self, workers: int) -> int:
         """Compile: errors show here, and workers of this machine load it from the disk cache."""
@@ -76,8 +79,8 @@ class TrainingJob:
     def run(
         self, ids: np.ndarray, stop: threading.Event | None, stretch: Stretch | None = None
     ) -> Rows:
-        """Train on one thread."""
-        return run_chunk(self.plan, ids, stop=stop, stretch=stretch)
+        """Train, on one thread or those of the job."""
+        return run_chunk(self.plan, ids, self.threads, stop=stop, stretch=stretch)
 
     def join(self, parts: list[Rows]) -> Rows:
         """Join rows; the facts of a chunk are those of its last part."""

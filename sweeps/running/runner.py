@@ -10,7 +10,15 @@ from typing import Any
 from fastopt.errors import ExecutorError, SweepWarning
 from sweeps.common.interrupt import deferred_interrupts
 from sweeps.common.progress import Progress
-from sweeps.engine.chunks import Chunk, Rows, better, run_chunk
+from sweeps.engine.chunks import (
+    Chunk,
+    Chunks,
+    Rows,
+    better,
+    chunk_size,
+    longest_first,
+    run_chunk,
+)
 from sweeps.running.collect import Collector
 from sweeps.running.dispatch import run_on_executor
 from sweeps.running.estimate import total_cost
@@ -92,7 +100,10 @@ def _run(collector: Collector, workers: int, executor: Any, bar: Progress) -> No
 
     executor = collector.executor if executor is None else executor
     if executor is not None:
-        collector.prepared = run_on_executor(executor, workers, TrainingJob(plan), chunks, keep)
+        here = executor == "threads"
+        each = max(1, workers // len(Chunks(plan.size, chunk_size(plan)))) if here else 1
+        job, ordered = TrainingJob(plan, each), longest_first(plan, chunks)
+        collector.prepared = run_on_executor(executor, workers, job, ordered, keep)
         return
     for chunk in filter(None, chunks):
         rows = run_chunk(plan, chunk.ids, workers, watch, stretch=chunk.stretch)

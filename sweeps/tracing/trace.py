@@ -136,7 +136,7 @@ def run_one_trial(plan: Plan, i: int, steps: int | None = None, **changes: Any) 
     if steps is not None:
         block.trials.settings["steps"], block.trials.settings["patience"] = steps, 0
     compile_block(block)
-    if not run_together([block], 1, lambda cost, done: None):
+    if not run_together([[block]], 1, lambda cost, done: None):
         raise KeyboardInterrupt
     return block
 

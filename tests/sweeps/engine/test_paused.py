@@ -23,7 +23,7 @@ def stretch(plan, paused, ids, stop):
         until = np.minimum(laid_out.trials.settings["steps"], stop)
         block = paused.stretched(laid_out, until)
         compile_block(block)
-        assert run_together([block], 2, lambda cost, done: None)
+        assert run_together([[block]], 2, lambda cost, done: None)
         kept.keep(block, np.flatnonzero(block.trials.state == State.PRUNED))
         blocks.append(block)
     return blocks, kept

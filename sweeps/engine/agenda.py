@@ -1,0 +1,117 @@
+"""What threads run next: the longest trials first, whichever kernel they take.
+
+Trials of several kernels and shapes are one list: gone through block by block, four trials of four
+optimizers took two cores as long as one. Where lengths differ the longest must begin first, so each
+block is cut into pieces of trials about as long, and pieces are taken by length. The list may grow
+while threads are at it, as kernels come out of the compiler.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from sweeps.engine import queue
+from sweeps.engine.block import Block
+
+__all__ = ["Agenda"]
+
+# Lengths are told apart by steps of a fourth of an octave: what is in a piece may begin in any
+# order, which costs a fifth of its longest trial at most.
+STEPS = 4
+
+
+class Piece:
+    """Trials of a block that are about as long, and the counters of those who run them.
+
+    Parameters
+    ----------
+    run : callable
+        The kernel of the block.
+    block : Block
+    order : ndarray of int64, shape (n,)
+        Its items to be run, the longest first.
+    """
+
+    def __init__(self, run: Callable, block: Block, order: np.ndarray) -> None:
+        self.control, self.length = queue.controls(), int(block.item_cost[order[0]])
+        self._run, self._runners, self._items, self.block = run, 0, len(order), block
+        self._data = self.control, order, block.item_cost, block.trials, block.constants()
+
+    def enter(self) -> bool:
+        """Let one more thread run it, if there may be an item for it."""
+        if self._runners >= self._items or self.control[queue.NEXT] >= self._items:
+            return False
+        self._runners += 1
+        return True
+
+    def run(self) -> None:
+        """Run items until none is left: the work of one thread."""
+        self._run(*self._data)
+
+
+def pieces_of(run: Callable, block: Block) -> Iterator[Piece]:
+    """Cut a block, whose kernel is ``run``, into pieces."""
+    order = np.argsort(-block.item_cost, kind="stable")
+    level = np.floor(STEPS * np.log2(np.maximum(block.item_cost[order], 1)))
+    for part in np.split(order, np.flatnonzero(np.diff(level)) + 1):
+        if len(part):
+            yield Piece(run, block, part)
+
+
+class Agenda:
+    """Pieces of blocks, taken by threads until the last is done and no more will come."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._pieces: list[Piece] = []
+        self._left: list[Piece] = []
+        self._more = True
+
+    def add(self, run: Callable, blocks: Sequence[Block]) -> None:
+        """Add blocks of one kernel."""
+        pieces = [piece for block in blocks for piece in pieces_of(run, block)]
+        with self._changed:
+            self._pieces += pieces
+            self._left = sorted([*self._left, *pieces], key=lambda piece: -piece.length)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Tell threads that what is there is all."""
+        with self._changed:
+            self._more = False
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Have threads leave what they are at, at their next step, and take nothing more."""
+        with self._changed:
+            self._left = []
+            for piece in self._pieces:
+                piece.control[queue.STOP] = 1
+        self.close()
+
+    def work(self) -> None:
+        """Run one piece after the other: the work of one thread."""
+        while (piece := self._next()) is not None:
+            piece.run()
+
+    def done(self, what: int) -> int:
+        """Return one of the counters, :data:`queue.COST` or :data:`queue.DONE`, of all pieces."""
+        return sum(int(piece.control[what]) for piece in self._pieces)
+
+    def _next(self) -> Piece | None:
+        """Wait for a piece and enter it; None once there will be no more."""
+        with self._changed:
+            while (piece := self._entered()) is None and self._more:
+                self._changed.wait()
+            return piece
+
+    def _entered(self) -> Piece | None:
+        """Enter the longest piece that there is."""
+        while self._left:
+            if self._left[0].enter():
+                return self._left[0]
+            self._left.pop(0)
+        return None
