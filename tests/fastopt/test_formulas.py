@@ -6,12 +6,15 @@ The formulas alone, without a kernel around them: no compiler, so all cases take
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
 
+from fastopt.rules import RULES
 from fastopt.rules.base import begun
-from tests.helpers.cases import CASES, signed
+from fastopt.rules.mars import MARS_OF_MATRICES
+from tests.helpers.cases import CASES, PLAIN, signed
 from tests.helpers.reference import owed, terms
 
 N, STEPS = 5, 7
@@ -29,7 +32,18 @@ def stepped(rule, h, clock, g, x):
     return clock, [np.array(column) for column in zip(*after)]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+DECAYS = "beta1", "beta2", "beta3", "rho"
+
+
+def with_decays(case, decay):
+    """The case with all its decays so; below a half averages use their other weight."""
+    return replace(case, hyper={name: decay for name in DECAYS if name in case.rule.hyper})
+
+
+LOW = [with_decays(case, 0.25) for case in PLAIN if {*DECAYS} & {*case.rule.hyper}]
+
+
+@pytest.mark.parametrize("case", CASES + LOW, ids=str)
 def test_a_formula_is_its_papers(case):
     rng, h, rule = np.random.default_rng(7), case.packed, case.rule
     p = signed(rng, N, np.float64)
@@ -37,6 +51,7 @@ def test_a_formula_is_its_papers(case):
     clock = rule.clock0(h)
     for t in range(1, STEPS + 1):
         g = signed(rng, N, np.float64)
+        g[0] *= t != 3  # nothing may divide by a gradient
         wide = [a.astype(np.longdouble) for a in (x[0], g, *x[1:])]
 
         def step(p, g, *slots, t=t):
@@ -48,3 +63,126 @@ def test_a_formula_is_its_papers(case):
         assert clock[0] == t
         for a, b, size in zip(x, exact, sizes):
             assert np.all(np.abs(a - b) <= CLOSE * np.maximum(size, np.abs(b))), t
+    for name, k in rule.powers.items():
+        assert clock[k] == pytest.approx(case.h[name] ** STEPS, rel=1e-15)
+
+
+# As in torch where it has the optimizer, as in the paper or its authors' program elsewhere. Ranges
+# stand here unless they are those of a number from zero, or of a switch.
+DEFAULTS = """
+sgd: lr=0.001, weight_decay=0.0, decoupled=False, maximize=False
+momentum: lr=0.001, momentum=0.9 in [0.0, 1.0], dampening=0.0 in [0.0, 1.0], nesterov=False,
+    form=heavy_ball in {'heavy_ball', 'ema', 'velocity'}, weight_decay=0.0, decoupled=False,
+    maximize=False
+nesterov: lr=0.001, momentum=0.9 in [0.0, 1.0], dampening=0.0 in [0.0, 1.0], nesterov=True,
+    form=heavy_ball in {'heavy_ball', 'ema', 'velocity'}, weight_decay=0.0, decoupled=False,
+    maximize=False
+adam: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-08, weight_decay=0.0,
+    decoupled=False, maximize=False
+adamw: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-08,
+    weight_decay=0.01, decoupled=True, maximize=False
+amsgrad: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-08,
+    weight_decay=0.0, decoupled=False, maximize=False
+amsgradw: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-08,
+    weight_decay=0.01, decoupled=True, maximize=False
+nadam: lr=0.002, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-08,
+    momentum_decay=0.004, weight_decay=0.0, decoupled=False, maximize=False
+radam: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-08,
+    weight_decay=0.0, decoupled=False, maximize=False
+adamax: lr=0.002, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-08,
+    weight_decay=0.0, decoupled=False, maximize=False
+adagrad: lr=0.01, lr_decay=0.0, initial_accumulator_value=0.0, eps=1e-10, weight_decay=0.0,
+    decoupled=False, maximize=False
+rmsprop: lr=0.01, alpha=0.99 in [0.0, 1.0], eps=1e-08, weight_decay=0.0, decoupled=False,
+    maximize=False
+rmsprop_momentum: lr=0.01, alpha=0.99 in [0.0, 1.0], eps=1e-08, weight_decay=0.0,
+    decoupled=False, maximize=False, momentum=0.9 in [0.0, 1.0]
+rmsprop_centered: lr=0.01, alpha=0.99 in [0.0, 1.0], eps=1e-08, weight_decay=0.0,
+    decoupled=False, maximize=False
+rmsprop_centered_momentum: lr=0.01, alpha=0.99 in [0.0, 1.0], eps=1e-08, weight_decay=0.0,
+    decoupled=False, maximize=False, momentum=0.9 in [0.0, 1.0]
+adadelta: lr=1.0, rho=0.9 in [0.0, 1.0], eps=1e-06, weight_decay=0.0, decoupled=False,
+    maximize=False
+asgd: lr=0.01, lambd=0.0001, alpha=0.75, t0=1000000.0, weight_decay=0.0, decoupled=False,
+    maximize=False
+rprop: lr=0.01, etaminus=0.5 in [0.0, 1.0), etaplus=1.2 in [1.0, inf), step_size_min=1e-06,
+    step_size_max=50.0, maximize=False
+lion: lr=0.0001, beta1=0.9 in [0.0, 1.0), beta2=0.99 in [0.0, 1.0), weight_decay=0.0,
+    decoupled=True, maximize=False
+signum: lr=0.0001, momentum=0.9 in [0.0, 1.0), weight_decay=0.0, decoupled=False, maximize=False
+ademamix: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), beta3=0.9999 in [0.0,
+    1.0), alpha=2.0, alpha_warmup=0.0, beta3_warmup=0.0, eps=1e-08, weight_decay=0.0,
+    decoupled=True, maximize=False
+adopt: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.9999 in [0.0, 1.0), eps=1e-06, clip=True,
+    clip_exp=0.25, weight_decay=0.0, decoupled=False, maximize=False
+adan: lr=0.001, beta1=0.98 in [0.0, 1.0), beta2=0.92 in [0.0, 1.0), beta3=0.99 in [0.0, 1.0),
+    eps=1e-08, weight_decay=0.0, no_prox=False, maximize=False
+laprop: lr=0.0004, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-15,
+    weight_decay=0.0, decoupled=True, maximize=False
+adabelief: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-16,
+    weight_decay=0.0, decoupled=True, maximize=False
+yogi: lr=0.01, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=0.001, weight_decay=0.0,
+    decoupled=False, maximize=False, initial_accumulator_value=1e-06
+mars_adamw: lr=0.003, beta1=0.95 in [0.0, 1.0), beta2=0.99 in [0.0, 1.0), eps=1e-08,
+    gamma=0.025, clip=True, plain_start=False, weight_decay=0.0, decoupled=True, maximize=False
+cautious_adamw: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-08,
+    weight_decay=0.01, decoupled=True, maximize=False
+cautious_lion: lr=0.0001, beta1=0.9 in [0.0, 1.0), beta2=0.99 in [0.0, 1.0), weight_decay=0.0,
+    decoupled=True, maximize=False
+lamb: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-06,
+    weight_decay=0.01, maximize=False
+lars: lr=1.0, momentum=0.9 in [0.0, 1.0], trust_coefficient=0.001, eps=0.0, weight_decay=0.0005,
+    maximize=False
+stable_adamw: lr=0.001, beta1=0.9 in [0.0, 1.0), beta2=0.99 in [0.0, 1.0), eps=1e-06,
+    weight_decay=0.01, maximize=False
+schedule_free_sgd: lr=1.0, momentum=0.9 in [0.0, 1.0), warmup_steps=0.0, r=0.0,
+    weight_lr_power=2.0, weight_decay=0.0, maximize=False
+schedule_free_adamw: lr=0.0025, beta1=0.9 in [0.0, 1.0), beta2=0.999 in [0.0, 1.0), eps=1e-08,
+    warmup_steps=0.0, r=0.0, weight_lr_power=2.0, weight_decay=0.0, maximize=False
+"""
+
+
+def test_defaults_and_ranges_are_those_of_torch_and_the_papers():
+    rows = []
+    for rule in RULES.values():
+        told = {n: f"{n}={kind.default} in {kind.range}" for n, kind in rule.hyper.items()}
+        usual = (" in [0.0, inf)", " in {True, False}")
+        said = [next((t.removesuffix(u) for u in usual if t.endswith(u)), t) for t in told.values()]
+        rows.append(f"{rule.name}: {', '.join(said)}")
+        assert rule.pack() == rule.pack({n: kind.default for n, kind in rule.hyper.items()})
+    assert "\n".join(rows).split() == DEFAULTS.split()
+
+
+@pytest.mark.parametrize("case", PLAIN, ids=str)
+def test_averages_use_the_smaller_weight_only(case):
+    """With coefficients rounded to float32, 0.999 and 0.001 no longer add up to one.
+
+    From zero, the smaller weight alone is off by 6e-8, one less the larger by 1.3e-5.
+    """
+    rule = case.rule
+    h = with_decays(case, 0.999).packed
+    _, c = rule.tick(h, rule.clock0(h))
+    x = (1.0, *(begun(source, h, 1.0) for source in rule.starts[1:]))
+    rounded = rule.update(tuple(float(np.float32(number)) for number in c), 0.75, x)
+    for name, a, b in zip(rule.slots, rounded[1:], rule.update(c, 0.75, x)[1:]):
+        assert a == pytest.approx(b, rel=1e-6), name
+
+
+@pytest.mark.parametrize("none", ["beta1", "beta3"])
+def test_without_an_average_the_slow_one_of_ademamix_does_not_warm_up(none):
+    """Its half-life grows from that of the first, and the logarithm of zero is none."""
+    rule = RULES["ademamix"]
+    h = rule.pack({"beta3_warmup": 4.0, none: 0.0})
+    at_once = rule.pack({none: 0.0})
+    assert rule.tick(h, rule.clock0(h)) == rule.tick(at_once, rule.clock0(at_once))
+
+
+def test_a_rule_is_a_value_whose_vectors_may_be_treated_otherwise():
+    adam, matrices = RULES["adam"], MARS_OF_MATRICES
+    assert adam.rows(adam.pack()) == (adam.pack(), adam.pack())
+    h = matrices.pack()
+    assert matrices.rows(h) == (h, matrices.vectors(h))
+    assert matrices.vectors(h) != h
+    for thing in adam, adam.hyper["lr"], adam.hyper["maximize"], RULES["momentum"].hyper["form"]:
+        with pytest.raises(FrozenInstanceError):
+            thing.summary = "other"
