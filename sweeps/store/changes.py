@@ -113,10 +113,31 @@ def _lost_selection(old: Document, new: Document) -> list[str]:
     line = (
         f"space: {old['trials']} trials in the store, not all of them among the {new['trials']} now"
     )
-    listed = before is not None and isinstance(before["of"], list) and isinstance(now["of"], list)
-    if listed and old["space"]["parts"] == new["space"]["parts"]:
-        return [] if {*before["of"]} <= {*now["of"]} else [line]
+    if before is not None and old["space"]["parts"] == new["space"]["parts"]:
+        rows, wanted = _rows(before), _rows(now)
+        if rows is not None and wanted is not None:
+            return [] if _holds(wanted, rows) else [line]
     return [line] if before is None or old["trials"] > new["trials"] else []
+
+
+def _rows(selection: Document) -> Sequence[int] | None:
+    """Return the numbers of the trials of a slice or sample; None if only their digest is known."""
+    of = selection["of"]
+    if isinstance(of, Mapping):
+        return range(*of["range"])
+    return of if isinstance(of, list) else None
+
+
+def _holds(wanted: Sequence[int], rows: Sequence[int]) -> bool:
+    """Tell whether all of these rows are among those that are wanted.
+
+    >>> _holds(range(9), [3, 1]), _holds(range(2**40), range(1, 2**40, 3)), _holds([3, 4], range(2))
+    (True, True, False)
+    """
+    if isinstance(rows, range) and isinstance(wanted, range):
+        return all(row in wanted for row in (*rows[:2], *rows[-1:]))
+    known = wanted if isinstance(wanted, range) else {*wanted}
+    return len(rows) <= len(wanted) and all(row in known for row in rows)
 
 
 def _lost_values_of_part(

@@ -266,6 +266,42 @@ def test_ranges_and_draws_grow_without_being_listed(tmp_path):
     assert unlike(*huge)
 
 
+GRID = Space({"lr": logspace(1e-3, 1e-1, 100), "seed": range(10)})
+SELECTED = [
+    (GRID[:5], GRID[:8], True),
+    (GRID[:5], GRID[3:8], False),  # as many trials, and not the same
+    (GRID[:5], GRID[3:100], False),
+    (GRID[2:20:4], GRID[:20:2], True),
+    (GRID[:20:2], GRID[:40:4], False),
+    (GRID[3:4], GRID[1:9:2], True),
+    (GRID[:5], GRID, True),
+    (GRID, GRID[:5], False),
+    (GRID.sample(6), GRID.sample(6, seed=1), False),
+    (GRID.sample(6), GRID[:20], False),
+]
+
+
+@pytest.mark.parametrize("k", range(len(SELECTED)))
+def test_a_slice_or_sample_has_lost_trials_or_has_not(k):
+    before, now, grown = SELECTED[k]
+    lost = f"space: {before.size} trials in the store, not all of them among the {now.size} now"
+    found = differences(*(identity(planned(space), 4) for space in (before, now)))
+    assert found == ([] if grown else [lost])
+
+
+def test_values_that_an_axis_has_lost_are_told_and_counted(monkeypatch):
+    def lost(old, new):
+        return differences(*(identity(planned({"lr": 0.1, **s}), 4) for s in (old, new)))
+
+    seven = {"lr": [float(k) for k in range(1, 8)]}
+    told = "axis lr: 1.0, 2.0, 3.0, 4.0, 5.0{} in the store, but not now"
+    assert lost(seven, {"lr": [9.0]}) == [told.format(" and 2 more")]
+    assert lost(seven, {"lr": [6.0, 7.0]}) == [told.format("")]
+    monkeypatch.setattr("sweeps.store.changes.MOST_LISTED", 4)
+    assert lost({"seed": range(4)}, {"seed": [3, 2, 1, 0]}) == []
+    assert lost({"seed": range(5)}, {"seed": [4, 3, 2, 1, 0]}) != []  # not listed any more
+
+
 def test_a_sample_can_grow(tmp_path):
     space = Space({"lr": logspace(1e-3, 1e-1, 100), "seed": range(10)})
     store = tmp_path / "store"
