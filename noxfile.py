@@ -78,3 +78,11 @@ def docs(session: nox.Session) -> None:
     session.run(
         "python", "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build"
     )
+
+
+@nox.session(python=PYTHONS[0])
+def mutation(session: nox.Session) -> None:
+    """Change one place at a time and see whether tests notice; ``-- rules`` is a part of it."""
+    session.install("-e", ".[test]", "cosmic-ray>=8.7")
+    session.run("python", "-m", "tests.mutation", *session.posargs)
+    session.run("python", "docs/reliability.py", "--mutation")

@@ -2,13 +2,15 @@
 
 ``python docs/reliability.py`` runs the long forms: some hours on two cores. ``--short`` runs what
 the default run of pytest has, ``--from run.xml`` reads a run that is over, and what stands behind
-``--`` goes to pytest: ``python docs/reliability.py -- -n 2``. A test says how many cases it tried
+``--`` goes to pytest: ``python docs/reliability.py -- -n 2``. What ``python -m tests.mutation``
+found stands there too; ``--mutation`` writes only that anew. A test says how many cases it tried
 (fixture ``counted`` of ``tests/conftest.py``); one that does not say is one case.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import re
@@ -19,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from pages import table
@@ -27,6 +29,7 @@ from pages import table
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGE = HERE / "reliability.md"
+SCORE = ROOT / "tests/mutation/score.json"
 LIBRARIES = ("numpy", "numba", "llvmlite", "torch", "pandas", "pyarrow", "scikit-learn")
 
 
@@ -200,7 +203,6 @@ PROMISES = (
 OPEN = """\
 ## What no test here shows yet
 
-* A score of mutation testing of rules, validation and store.
 * `tbb`, where it can be installed: the matrix has Numba's other two layers.
 * Systems other than Linux on x86-64; frames that are equal on two kinds of CPU.
 * Pruned sweeps that are killed, and step counts and arrays past 2^31 beside `test_torch.py`'s own
@@ -247,6 +249,43 @@ def row_of(promise: Promise, counts: dict[str, list[Count]]) -> tuple[str, ...]:
     return promise.says, f"{cases:,}", wanted, failed, f"{seconds:,.0f}"
 
 
+def mutation(scores: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Return what mutation testing found, of ``score.json``."""
+    header = "part", "files", "changes tried", "seen", "without effect", "not seen", "score", "s"
+    rows = []
+    for part, files in scores.items():
+        seen, same, seconds = (
+            sum(score[key] for score in files.values())
+            for key in ("killed", "equivalent", "seconds")
+        )
+        unseen = sum(len(score["survivors"]) for score in files.values())
+        numbers = map("{:,}".format, (len(files), seen + same + unseen, seen, same, unseen))
+        rows.append((part, *numbers, f"{seen / max(1, seen + unseen):.1%}", f"{seconds:,}"))
+    missed = [
+        f"* {file}: `{line}`"
+        for files in scores.values()
+        for file, score in files.items()
+        for line in score["survivors"]
+    ]
+    return "\n\n".join(
+        (
+            "## Changes of the code that tests see",
+            "`python -m tests.mutation` changes one place of a file (`+` into `-`, `<` into `<=`, "
+            "a number by one, a condition into its contrary), and asks a few fast tests of that "
+            "file: `tests/mutation/targets.toml` says which, and how many changes are drawn of a "
+            "file that has more, always the same ones. A change without effect, such as another "
+            "rounding, stands in `tests/mutation/equivalents.toml` with the reason.",
+            table(header, rows),
+            *(["Not seen:", "\n".join(missed)] if missed else []),
+        )
+    )
+
+
+def tail() -> str:
+    """Return what stands below the promises."""
+    return f"{mutation(json.loads(SCORE.read_text()))}\n\n{OPEN}"
+
+
 def page(counts: dict[str, list[Count]], how: str) -> str:
     """Return the page, made from what a run counted; ``how`` says which run."""
     header = "promise", "cases in this run", "wanted at length", "failures", "seconds"
@@ -262,7 +301,7 @@ def page(counts: dict[str, list[Count]], how: str) -> str:
             table(header, rows),
             "Where a promise is short of what is wanted, its long form has not been part of this "
             "run.",
-            OPEN,
+            tail(),
         )
     )
 
@@ -298,8 +337,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--short", action="store_true", help="only what the default run has")
     parser.add_argument("--from", dest="report", type=Path, help="JUnit XML of a run that is over")
+    parser.add_argument("--mutation", action="store_true", help="only what tests.mutation found")
     parser.add_argument("more", nargs="*", help="arguments of pytest, after --")
     given = parser.parse_args()
+    if given.mutation:
+        above = PAGE.read_text().partition("\n## ")[0]
+        PAGE.write_text(f"{above}\n{tail()}")
+        return
     length = "short forms of the tests" if given.short else "long forms of the tests"
     with tempfile.TemporaryDirectory() as folder:
         report = given.report or Path(folder) / "run.xml"

@@ -11,9 +11,11 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from fastopt.rules import RULES
+from fastopt.rules import RULES, recipes
 from fastopt.rules.base import begun
 from fastopt.rules.mars import MARS_OF_MATRICES
+from fastopt.rules.parts import root_mean
+from fastopt.rules.schedule_free import averaged
 from tests.helpers.cases import CASES, PLAIN, signed
 from tests.helpers.reference import owed, terms
 
@@ -186,3 +188,63 @@ def test_a_rule_is_a_value_whose_vectors_may_be_treated_otherwise():
     for thing in adam, adam.hyper["lr"], adam.hyper["maximize"], RULES["momentum"].hyper["form"]:
         with pytest.raises(FrozenInstanceError):
             thing.summary = "other"
+
+
+PICKED = [
+    (recipes.sgd, {"momentum": 0.0, "nesterov": False}, "sgd"),
+    (recipes.sgd, {"momentum": 1.0, "nesterov": False}, "momentum"),
+    (recipes.adam, {"amsgrad": False}, "adam"),
+    (recipes.adam, {"amsgrad": True}, "amsgrad"),
+    (recipes.rmsprop, {"centered": False, "momentum": 0.0}, "rmsprop"),
+    (recipes.rmsprop, {"centered": True, "momentum": 0.0}, "rmsprop_centered"),
+    (recipes.rmsprop, {"centered": False, "momentum": 1.0}, "rmsprop_momentum"),
+    (recipes.rmsprop, {"centered": True, "momentum": 0.5}, "rmsprop_centered_momentum"),
+    (recipes.mars, {"optimize_1d": True}, "mars_adamw"),
+    (recipes.mars, {"optimize_1d": False}, "mars_adamw+matrices"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "options", "name"), PICKED, ids=[row[2] for row in PICKED])
+def test_options_pick_the_rule(recipe, options, name):
+    assert recipe("it", options)[0].name == name
+
+
+@pytest.mark.parametrize("zero", ["p", "g"])
+@pytest.mark.parametrize("case", PLAIN, ids=str)
+def test_parameters_or_gradients_that_are_all_zero(case, zero):
+    """No norm to divide by."""
+    p, g = np.linspace(-1.0, 2.0, N), np.linspace(2.0, -3.0, N)
+    {"p": p, "g": g}[zero][:] = 0.0
+    h, rule = case.packed, case.rule
+    x = [p, *(np.array([begun(source, h, e) for e in p]) for source in rule.starts[1:])]
+    exact = case.reference(case.h, 1, x[0], g, *x[1:])
+    clock, after = stepped(rule, h, rule.clock0(h), g, x)
+    for a, b in zip(after, exact):
+        np.testing.assert_allclose(a, b, rtol=CLOSE, atol=1e-15)
+    pairs = (position + i for position in rule.powers.values() for i in range(2))
+    assert sorted([0, *rule.accumulates.values(), *pairs]) == [*range(len(clock))]
+
+
+def test_a_variance_that_a_late_mean_makes_negative_is_zero():
+    rule = RULES["rmsprop_centered"]
+    _, c = rule.tick(rule.pack(), (0.0,))
+    p, v, mean = rule.update(c, 0.5, (1.0, 0.25, 2.0))
+    assert v < mean**2
+    assert p == pytest.approx(1.0 - 0.01 * 0.5 / 1e-8)
+
+
+def test_a_mean_of_nothing_is_zero():
+    assert (root_mean(0.0, 0), root_mean(18.0, 2)) == (0.0, 3.0)
+
+
+@pytest.mark.parametrize("name", ["schedule_free_sgd", "schedule_free_adamw"])
+def test_schedule_free_without_a_rate_stays_and_its_points_are_found_again(name):
+    rule = RULES[name]
+    h = rule.pack({"lr": 0.0})
+    _, c = rule.tick(h, rule.clock0(h))
+    x = (1.0, 3.0, 0.0)[: 1 + len(rule.slots)]
+    assert rule.update(c, 0.5, x)[:2] == (1.0, 3.0)
+    beta, y, z = h[1], 1.0, 3.0
+    x = averaged(beta, y, z, True)
+    assert (1.0 - beta) * z + beta * x == pytest.approx(y)  # equation 3 of the paper
+    assert averaged(beta, x, z, False) == pytest.approx(y)

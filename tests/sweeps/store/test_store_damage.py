@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from fastopt.errors import FastoptError, StoreError, SweepWarning
@@ -19,10 +20,28 @@ from sweeps.engine import chunks
 from sweeps.store import fs, writer
 from sweeps.store.arrays import read_table
 from sweeps.store.documents import FORMAT
-from sweeps.store.parts import Part, content_digest, encode_parquet, find_damage, parse_name
+from sweeps.store.parts import (
+    Part,
+    content_digest,
+    encode_parquet,
+    find_damage,
+    footer_length,
+    parse_name,
+)
 from tests.helpers.stores import files, run, same_frames, same_results
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
+
+
+def test_the_bytes_of_a_part_do_not_depend_on_the_order_of_its_facts():
+    table = pa.table({"a": [1]})
+    facts = {"sweep": "s", "first": 2, "count": 1}
+    assert encode_parquet(table, facts) == encode_parquet(table, dict(reversed(facts.items())))
+
+
+@pytest.mark.parametrize("size", [0, 2**8, 2**16, 2**24, 2**32 - 1])
+def test_a_footer_says_its_length_in_four_bytes(size):
+    assert footer_length(size.to_bytes(4, "little") + b"PAR1") == 8 + size
 
 
 def mutants(data):
