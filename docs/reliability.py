@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -249,18 +250,20 @@ def row_of(promise: Promise, counts: dict[str, list[Count]]) -> tuple[str, ...]:
     return promise.says, f"{cases:,}", wanted, failed, f"{seconds:,.0f}"
 
 
-def mutation(scores: dict[str, dict[str, dict[str, Any]]]) -> str:
-    """Return what mutation testing found, of ``score.json``."""
+def mutation(scores: dict[str, dict[str, dict[str, Any]]], wanted: dict[str, Any]) -> str:
+    """Return what mutation testing found, of ``score.json``, in the files of ``targets.toml``."""
     header = "part", "files", "changes tried", "seen", "without effect", "not seen", "score", "s"
     rows = []
-    for part, files in scores.items():
+    for part, table_of in wanted.items():
+        files, every = scores.get(part, {}), len(table_of["files"])
         seen, same, seconds = (
             sum(score[key] for score in files.values())
             for key in ("killed", "equivalent", "seconds")
         )
         unseen = sum(len(score["survivors"]) for score in files.values())
-        numbers = map("{:,}".format, (len(files), seen + same + unseen, seen, same, unseen))
-        rows.append((part, *numbers, f"{seen / max(1, seen + unseen):.1%}", f"{seconds:,}"))
+        numbers = map("{:,}".format, (seen + same + unseen, seen, same, unseen))
+        share = f"{seen / (seen + unseen):.1%}" if seen else "-"
+        rows.append((part, f"{len(files)} of {every}", *numbers, share, f"{seconds:,}"))
     missed = [
         f"* {file}: `{line}`"
         for files in scores.values()
@@ -283,7 +286,8 @@ def mutation(scores: dict[str, dict[str, dict[str, Any]]]) -> str:
 
 def tail() -> str:
     """Return what stands below the promises."""
-    return f"{mutation(json.loads(SCORE.read_text()))}\n\n{OPEN}"
+    targets = tomllib.loads(SCORE.with_name("targets.toml").read_text())
+    return f"{mutation(json.loads(SCORE.read_text()), targets)}\n\n{OPEN}"
 
 
 def page(counts: dict[str, list[Count]], how: str) -> str:

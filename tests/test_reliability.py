@@ -75,7 +75,8 @@ def test_the_page_has_every_promise(made):
 def test_the_page_has_what_mutation_testing_found(made):
     one = {"killed": 90, "equivalent": 15, "survivors": ["x + y  ->  x - y"], "seconds": 6}
     two = {"killed": 5, "equivalent": 0, "survivors": [*"abcd"], "seconds": 1}
-    text = made.mutation({"rules": {"a.py": one, "b.py": two}})
-    assert "| rules | 2 | 115 | 95 | 15 | 5 | 95.0% | 7 |" in text
+    wanted = {"rules": {"files": {"a.py": [], "b.py": [], "c.py": []}}}
+    text = made.mutation({"rules": {"a.py": one, "b.py": two}}, wanted)
+    assert "| rules | 2 of 3 | 115 | 95 | 15 | 5 | 95.0% | 7 |" in text
     assert "* a.py: `x + y  ->  x - y`" in text
     assert made.tail() in made.PAGE.read_text(), "run python docs/reliability.py --mutation"
