@@ -195,6 +195,17 @@ PROMISES = (
         _in("", "fastopt/test_conformance.py", "sweeps/tracing/test_conformance.py"),
     ),
     Promise(
+        "Without what only Linux has (fcntl, fork, /proc, owners of files, ...): steps, stores, "
+        "executors and commands do the same",
+        19,
+        _in("", "test_elsewhere.py"),
+    ),
+    Promise(
+        "`FASTOPT_CPU=portable`: equal frames and steps whatever CPU Numba and BLAS are told of",
+        14,
+        _in("", "test_portable.py"),
+    ),
+    Promise(
         "Optimizers and sweeps leave nothing behind: less than 5 MB, no file, no thread",
         10_200,
         _in("", "test_leaks.py"),
@@ -205,7 +216,7 @@ OPEN = """\
 ## What no test here shows yet
 
 * `tbb`, where it can be installed: the matrix has Numba's other two layers.
-* Systems other than Linux on x86-64; frames that are equal on two kinds of CPU.
+* Systems other than Linux on x86-64; portable frames on a second CPU that is one.
 * Pruned sweeps that are killed, and step counts and arrays past 2^31 beside `test_torch.py`'s own
   test of one array (which needs 13 GB).
 * Other versions of Python and of the libraries: `nox` runs the tests with them (`noxfile.py`).

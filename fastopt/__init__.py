@@ -10,6 +10,7 @@ Names are imported, and Numba with them, when they are first asked for.
 
 from typing import TYPE_CHECKING
 
+from fastopt.code.target import fix_target
 from fastopt.errors import (
     ArrayError,
     ArrayTypeError,
@@ -24,6 +25,8 @@ from fastopt.errors import (
     StateWarning,
 )
 from fastopt.late import late_names
+
+fix_target()  # before NumPy and Numba are imported
 
 if TYPE_CHECKING:
     from fastopt import schedules

@@ -27,6 +27,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from fastopt.code.system import sync_folder
 from fastopt.digest import DIGEST, check_digest, digest
 from fastopt.errors import StateError, did_you_mean, shortened
 from fastopt.optimizer import Optimizer
@@ -274,16 +275,13 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _flush(path.parent)
+    sync_folder(path.parent)
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Wait until a file is on the disk."""
+    with open(path, "r+b") as file:  # Windows flushes no file that is open for reading only
+        os.fsync(file.fileno())
 
 
 def _record(metadata: Mapping[str, str]) -> Record:

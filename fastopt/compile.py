@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numba
+from llvmlite import binding
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.utils import _dynamic_modname, _dynamic_module
 
@@ -34,12 +35,15 @@ from fastopt.code.registration import (
     name_by_content,
     registration,
 )
+from fastopt.code.target import check_host
 
 __all__ = [
     "Recipe", "adopted", "cache_folder", "compilations", "fingerprint", "fingerprint_and_warn",
     "frozen", "inlinable", "is_compiled", "jitable", "kernel", "name_by_content", "recipe_of",
     "registration",
 ]  # fmt: skip
+
+check_host(binding.get_host_cpu_features())
 
 # Cached code of a function whose module cannot be imported - typed in a notebook, made by exec -
 # names this one, which Numba imports when it loads the code, and does not find.

@@ -11,6 +11,7 @@ from typing import Any
 import numba
 from llvmlite import binding
 
+from fastopt.code.target import PORTABLE, VARIABLE, mode
 from fastopt.compile import cache_folder
 
 __all__ = ["cpu_quota", "facts", "versions"]
@@ -89,8 +90,9 @@ def _cpu() -> str:
     model = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     features = binding.get_host_cpu_features()
     simd = [name for name in ("avx512f", "avx2", "neon") if features.get(name)]
-    name = model[0] if model else platform.processor() or "unknown"
-    return f"{name} ({binding.get_host_cpu_name()}{', ' + simd[0] if simd else ''})"
+    name = model[0] if model else platform.processor() or platform.machine()
+    target = f"; code is for {PORTABLE} ({VARIABLE}=portable)" if mode() == "portable" else ""
+    return f"{name} ({binding.get_host_cpu_name()}{', ' + simd[0] if simd else ''}){target}"
 
 
 def _cores() -> str:

@@ -68,6 +68,11 @@ def modules_imported(node):
             yield from (f"{child.module}.{alias.name}" for alias in child.names)
 
 
+ELSEWHERE_MISSING = (
+    "fork", "forkpty", "getuid", "getpwuid", "getgrgid", "killpg", "setsid", "mkfifo", "uname",
+    "symlink", "chown", "statvfs", "umask", "SIGKILL", "SIGALRM", "CDLL", "O_CLOEXEC",
+    "O_NOFOLLOW", "O_NONBLOCK", "O_DIRECTORY", "getrusage", "getloadavg",
+)  # fmt: skip
 # What may be used only where: name in the code, and the files allowed.
 HOMES = {
     "njit": r"fastopt/compile\.py",
@@ -77,7 +82,19 @@ HOMES = {
     "eval": r"(?!)",
     "exec": r"(?!)",
     "NotImplementedError": r"(?!)",
+    # What not every operating system has: each in one place, with what is done without it.
+    "fcntl": r"fastopt/code/turns\.py",
+    "geteuid": r"fastopt/code/cache\.py",
+    "register_at_fork": r"fastopt/code/system\.py",
+    "fsync": r"fastopt/(code/system|checkpoint)\.py|sweeps/store/fs\.py",  # of files: everywhere
+    "sched_getaffinity": r"fastopt/doctor\.py|bench/machine\.py",
+    "sysconf": r"sweeps/common/resources\.py",
+    **dict.fromkeys(
+        ("pthread_sigmask", "getppid", "set_inheritable"), r"sweeps/common/workers\.py"
+    ),
+    **dict.fromkeys(ELSEWHERE_MISSING, r"bench/.*"),
 }
+TEXTS_OF_LINUX = r"fastopt/doctor\.py|sweeps/common/resources\.py|bench/machine\.py"
 IMPORTS = {
     "torch": r"fastopt/torch(/.*|\.py)|sweeps/(cli/bench|models/torch_modules)\.py|bench/.*",
     "sweeps": r"(sweeps|bench)/.*",
@@ -96,6 +113,13 @@ def test_names_stay_in_their_homes(path):
         name for name in HOMES if name in used and not re.fullmatch(HOMES[name], name_of(path))
     ]
     assert not strays
+
+
+@every_source
+def test_files_of_the_kernel_are_read_where_there_may_be_none(path):
+    """Which know what to say where there is no such file."""
+    found = re.search(r"[\"']/(proc|sys)/", path.read_text())
+    assert bool(found) == bool(re.fullmatch(TEXTS_OF_LINUX, name_of(path)))
 
 
 @every_source

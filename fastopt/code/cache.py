@@ -26,6 +26,7 @@ from typing import Any
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
+from fastopt.code.system import BINARY, NO_LINK
 from fastopt.code.turns import Turns
 from fastopt.errors import CacheWarning
 
@@ -33,6 +34,8 @@ __all__ = ["KernelCache", "cache_folder", "is_private", "private_folder"]
 
 # Digest of key and content, before the content.
 _DIGEST = hashlib.sha256().digest_size
+
+_HAS_USERS = hasattr(os, "geteuid")
 
 
 @functools.cache
@@ -71,7 +74,7 @@ def cache_folder() -> Path | None:
 
 def _candidates(named: str) -> Iterator[Path]:
     # One for each user: a cluster's machines, or a root and a user, may share the folder around.
-    name = f"fastopt-kernels-{os.geteuid()}" if os.name == "posix" else "fastopt-kernels"
+    name = f"fastopt-kernels-{os.geteuid()}" if _HAS_USERS else "fastopt-kernels"
     if named:
         yield Path(named, name)
     yield Path(__file__).parents[1] / "__pycache__" / name
@@ -100,7 +103,7 @@ def private_folder(path: Path) -> Path | None:
 
 def is_private(facts: os.stat_result) -> bool:
     """Whether a file or folder is this user's, and nobody else may write to it."""
-    if os.name != "posix":  # no such owners and modes: the user's profile is private
+    if not _HAS_USERS:  # no such owners and modes: the user's profile is private
         return True
     return facts.st_uid == os.geteuid() and not facts.st_mode & 0o022
 
@@ -219,7 +222,7 @@ def _checked(path: Path, key: bytes) -> bytes | None:
 
 
 def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
+    return os.open(path, flags | NO_LINK)
 
 
 def _digest(key: bytes, content: bytes) -> bytes:
@@ -232,7 +235,8 @@ def _replace(path: Path, key: bytes, content: bytes) -> None:
     """Write a file whole or not at all."""
     draft = path.with_suffix(f".{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
+        with open(os.open(draft, new, 0o600), "wb") as file:
             file.write(_digest(key, content) + content)
         os.replace(draft, path)
     except OSError:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastopt.code.cached import cached_property
+from fastopt.code.system import BINARY, NO_LINK
 
 try:
     import fcntl
@@ -50,7 +51,7 @@ class Turns:
     @cached_property
     def _file(self) -> int:
         # Open until the process ends: to close it would give back every turn.
-        how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY | NO_LINK
         return os.open(self._folder / "turns", how, 0o600)
 
     def take(self, place: int, is_done: Callable[[], bool]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +19,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.pythonapi import PythonAPI
 from numba.np.ufunc import parallel as numba_parallel
 
+from fastopt.code.system import on_fork
 from fastopt.compile import kernel
 
 __all__ = ["Twins", "enter_parallel", "gil_kept", "leave_parallel", "twins"]
@@ -44,7 +44,7 @@ def _after_fork_in_child() -> None:
     _layer.cache_clear()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+on_fork(in_child=_after_fork_in_child)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
 """From groups of parameters to kernel calls: batches, segments, the transaction of a step.
 
-Imports errors, compile, rules, schedules, machine, arena and norms.
+Imports errors, code, compile, rules, schedules, machine, arena and norms.
 """

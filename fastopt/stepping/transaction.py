@@ -6,7 +6,6 @@ would be held in the child for ever, and half a step would stay half done there.
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from types import TracebackType
@@ -15,6 +14,7 @@ from typing import Any
 from llvmlite.binding import ffi
 from numba.core.compiler_lock import global_compiler_lock
 
+from fastopt.code.system import on_fork
 from fastopt.errors import ReentryError
 
 __all__ = ["Transaction"]
@@ -93,6 +93,4 @@ def _after_fork_in_child() -> None:
     _after_fork()
 
 
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
-)
+on_fork(before=_before_fork, in_parent=_after_fork, in_child=_after_fork_in_child)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,14 +44,17 @@ CGROUPS = (
 def free_memory() -> int:
     """Return how many bytes this process can still take: of the machine, and of its container.
 
+    Where a system says nothing of that there is no limit: what is not known refuses no sweep.
+
     >>> free_memory() > 2**20
     True
     """
-    return min(_free_memory())
+    return min(_free_memory(), default=sys.maxsize)
 
 
 def _free_memory() -> Iterator[int]:
-    yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for line in _read_text(MEMINFO).splitlines():
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024

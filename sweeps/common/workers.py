@@ -16,8 +16,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from multiprocessing import spawn
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing import connection, spawn
+from typing import Any
 
 from sweeps.common.interrupt import CHILDREN
 
@@ -39,6 +39,9 @@ def block_sigint() -> Iterator[None]:
 
     One that did, before :func:`init_worker` has run, would print a traceback of its imports.
     """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows: until they import it, they print one
+        yield
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
     try:
         yield
@@ -62,8 +65,7 @@ def _watch(parent: int) -> None:
 def serve(handle: int, parent: int) -> None:
     """Answer calls until the pipe with this file descriptor ends."""
     init_worker(parent)
-    os.set_inheritable(handle, False)  # programs that calls start would keep the pipe open
-    with contextlib.suppress(EOFError, OSError), Connection(handle) as pipe:
+    with contextlib.suppress(EOFError, OSError), _taken_over(handle) as pipe:
         while True:
             answer = _run_call(pipe.recv_bytes())
             with contextlib.suppress(AttributeError, ValueError):  # there is none, or it is closed
@@ -85,6 +87,23 @@ def _run_call(call: bytes) -> bytes:
         return answer
 
 
+def _handed_down(pipe: Any) -> dict[str, Any]:
+    """Return the options of Popen by which a process gets our pipe under the number it has here."""
+    if sys.platform == "win32":
+        os.set_handle_inheritable(pipe.fileno(), True)
+        return {"close_fds": False}
+    return {"pass_fds": [pipe.fileno()]}
+
+
+def _taken_over(handle: int) -> Any:
+    """Return the pipe of this number, which programs that calls start would else keep open."""
+    if sys.platform == "win32":
+        os.set_handle_inheritable(handle, False)
+        return connection.PipeConnection(handle)
+    os.set_inheritable(handle, False)
+    return connection.Connection(handle)
+
+
 class Worker:
     """A process that waits for calls.
 
@@ -99,7 +118,7 @@ class Worker:
     def __init__(
         self, environment: Mapping[str, str] | None = None, *, quiet: bool = False
     ) -> None:
-        self._pipe, theirs = Pipe()
+        self._pipe, theirs = connection.Pipe()
         path = [folder for folder in sys.path if isinstance(folder, str)]
         program = PROGRAM.format(path=path, pipe=theirs.fileno(), parent=os.getpid())
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
@@ -109,8 +128,8 @@ class Worker:
                 # The rest of a script may come from there.
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL if quiet else None,
-                pass_fds=[theirs.fileno()],
                 env={**os.environ, **(environment or {})},
+                **_handed_down(theirs),
             )
         CHILDREN.add(self._process)
 

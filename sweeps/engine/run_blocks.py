@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from numba.core.registry import cpu_target
 from threadpoolctl import ThreadpoolController
 
+from fastopt.code.system import on_fork
 from fastopt.compile import kernel
 from fastopt.errors import SpecError, shortened
 from fastopt.machine.calls import Callee
@@ -93,7 +93,7 @@ def threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=1024, thread_name_prefix="fastopt-sweep")
 
 
-os.register_at_fork(after_in_child=threads.cache_clear)
+on_fork(in_child=threads.cache_clear)
 
 
 def worker_count(n_jobs: int) -> int:

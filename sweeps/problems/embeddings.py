@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.code.target import mode
 from fastopt.compile import jitable
 from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.common.limits import is_whole
@@ -256,6 +257,26 @@ def add_slopes(X, blocks, error, slopes):
             at += dim
 
 
+@jitable
+def by_blas(delta, w, out):
+    """Write ``delta @ w.T`` to ``out``."""
+    np.dot(delta, w.T, out)
+
+
+@jitable
+def in_order(delta, w, out):
+    """Write ``delta @ w.T`` to ``out``, each number as a sum in order: the same on every CPU."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            total = delta[i, 0] * w[j, 0]
+            for k in range(1, delta.shape[1]):
+                total += delta[i, k] * w[j, k]
+            out[i, j] = total
+
+
+times_transposed = by_blas if mode() == "native" else in_order
+
+
 def embedded_passes(forward: Callable, backward: Callable) -> tuple[Callable, Callable]:
     """Return the passes through a network that takes embedded rows, from the features on."""
 
@@ -273,7 +294,7 @@ def embedded_passes(forward: Callable, backward: Callable) -> tuple[Callable, Ca
         inputs = matrix(work, low, rows, width)
         backward(theta[:n], inputs, aux, grad[:n], work[:low])
         # The error of the first layer's products lies at the front.
-        np.dot(matrix(work, 0, rows, m), matrix(theta, 0, width, m).T, inputs)
+        times_transposed(matrix(work, 0, rows, m), matrix(theta, 0, width, m), inputs)
         add_slopes(X, aux[3], inputs, grad[n:])
 
     return embedded_forward, embedded_backward

@@ -19,11 +19,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
@@ -45,8 +45,8 @@ CONTRACT = ("contract",)  # a*b + c in one rounding, where the machine has it
 
 @functools.cache
 def register_bytes() -> int:
-    """Width of a SIMD register of this machine."""
-    return 64 if llvm.get_host_cpu_features().get("avx512f") else 32
+    """Width of a SIMD register of the CPU that code is compiled for."""
+    return 64 if "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2] else 32
 
 
 @intrinsic

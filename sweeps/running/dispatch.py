@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.code.target import VARIABLE, mode
 from fastopt.errors import CompileError, ExecutorError, SpecError
 from sweeps.common.interrupt import POLL, check_interrupt, wait_for
 from sweeps.common.pickling import unpack
@@ -119,14 +120,14 @@ def run_on_executor(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what decides the bits of a result.
+    """Return the versions, and the mode, of what decides the bits of a result.
 
     >>> sorted(versions())
-    ['fastopt', 'numba', 'numpy', 'python']
+    ['FASTOPT_CPU', 'fastopt', 'numba', 'numpy', 'python']
     """
     names = ("fastopt", "numba", "numpy")
     found = {name: importlib.metadata.version(name) for name in names}
-    return found | {"python": ".".join(platform.python_version_tuple()[:2])}
+    return found | {"python": ".".join(platform.python_version_tuple()[:2]), VARIABLE: mode()}
 
 
 def report_versions(key: str, pid: int) -> tuple[dict[str, str], bool]:

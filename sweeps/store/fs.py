@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from fastopt.code import system
+from fastopt.code.system import BINARY, NO_LINK, NO_WAIT
 from fastopt.errors import StoreError
 
 __all__ = [
@@ -110,8 +112,7 @@ def move(path: Path, folder: Path) -> Path:
 
 def create(path: Path) -> int:
     """Open a new file for writing."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY | NO_LINK, 0o666)
 
 
 def write(file: int, data: bytes) -> None:
@@ -133,15 +134,7 @@ def replace(path: Path, to: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk."""
-    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    except OSError as error:
-        # Some network file systems cannot, and keep names in order by themselves.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(file)
+    system.sync_folder(folder)
 
 
 def remove(path: Path) -> None:
@@ -207,7 +200,7 @@ def read_end(path: Path, count: int) -> bytes:
 def _open(path: Path) -> Iterator[BinaryIO]:
     try:
         # Not to wait for the other end, if it is a pipe.
-        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+        number = os.open(path, os.O_RDONLY | BINARY | NO_WAIT)
     except FileNotFoundError:
         if not path.is_symlink():
             raise
@@ -239,16 +232,11 @@ def remove_dead_drafts(folder: Path) -> None:
 
 
 def _is_gone(path: Path, owner: str, pid: int) -> bool:
-    if owner != host():
-        with contextlib.suppress(OSError):
-            return time.time() - path.stat().st_mtime > ABANDONED
-        return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):  # there are no such numbers
-        return True
-    except PermissionError:
-        return False
+    runs = system.is_running(pid) if owner == host() else None
+    if runs is not None:
+        return not runs
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime > ABANDONED
     return False
 
 

@@ -210,17 +210,18 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch, fails):
 
 def test_the_data_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
     order = []
-    flush, replace = fastopt.checkpoint._flush, os.replace
+    flush, sync, replace = fastopt.checkpoint._flush, fastopt.checkpoint.sync_folder, os.replace
 
-    def noted_flush(path):
+    def noted(path, how):
         order.append(("flush", path.is_dir()))
-        flush(path)
+        how(path)
 
     def noted_replace(a, b):
         order.append(("replace", os.path.dirname(a) == os.path.dirname(b)))
         replace(a, b)
 
-    monkeypatch.setattr("fastopt.checkpoint._flush", noted_flush)
+    monkeypatch.setattr("fastopt.checkpoint._flush", lambda path: noted(path, flush))
+    monkeypatch.setattr("fastopt.checkpoint.sync_folder", lambda path: noted(path, sync))
     monkeypatch.setattr("fastopt.checkpoint.os.replace", noted_replace)
     save(AdamW(np.ones(3)), tmp_path / "x")
     assert order == [("flush", False), ("replace", True), ("flush", True)]
