@@ -43,7 +43,7 @@ __all__ = [
     "registration",
 ]  # fmt: skip
 
-check_host(binding.get_host_cpu_features())
+check_host(binding.get_host_cpu_features)
 
 # Cached code of a function whose module cannot be imported - typed in a notebook, made by exec -
 # names this one, which Numba imports when it loads the code, and does not find.

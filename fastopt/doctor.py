@@ -58,7 +58,7 @@ def versions() -> dict[str, str]:
         **{name: _version(name) for name in PACKAGES},
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": f"{platform.system()} {platform.machine()}",
-        "CPU": _cpu(),
+        "CPU": _cpu() if mode() == "native" else f"any {PORTABLE} ({VARIABLE}=portable)",
     }
 
 
@@ -91,8 +91,7 @@ def _cpu() -> str:
     features = binding.get_host_cpu_features()
     simd = [name for name in ("avx512f", "avx2", "neon") if features.get(name)]
     name = model[0] if model else platform.processor() or platform.machine()
-    target = f"; code is for {PORTABLE} ({VARIABLE}=portable)" if mode() == "portable" else ""
-    return f"{name} ({binding.get_host_cpu_name()}{', ' + simd[0] if simd else ''}){target}"
+    return f"{name} ({binding.get_host_cpu_name()}{', ' + simd[0] if simd else ''})"
 
 
 def _cores() -> str:

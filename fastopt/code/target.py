@@ -12,7 +12,7 @@ import functools
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -64,13 +64,16 @@ def fix_target() -> None:
         )
 
 
-def check_host(features: Mapping[str, bool]) -> None:
-    """Raise in portable mode unless the CPU, whose features these are, has x86-64-v3.
+def check_host(host_features: Callable[[], Mapping[str, bool]]) -> None:
+    """Raise in portable mode unless the CPU, whose features are asked for, has x86-64-v3.
 
-    >>> check_host(dict.fromkeys(_NEEDED, True))
+    >>> check_host(lambda: dict.fromkeys(_NEEDED, True))
     """
+    if mode() == "native":
+        return
+    features = host_features()
     missing = [name for name in _NEEDED if not features.get(name)]
-    if missing and mode() == "portable":
+    if missing:
         raise ImportError(
             f"{VARIABLE}=portable makes code for {PORTABLE}, and this CPU has no "
             f"{', '.join(missing)}: unset it"
