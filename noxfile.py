@@ -1,6 +1,6 @@
 """Sessions that a change must pass, each in an environment of its own.
 
-``nox`` runs all of them, ``nox -s tests-3.12`` one, ``nox -l`` lists them; what stands after ``--``
+``nox`` runs all but those of hours, ``nox -s tests-3.12`` one, ``nox -l`` lists them; what stands after ``--``
 goes to pytest: ``nox -s oldest -- tests/fastopt/test_rules.py -n 2``. Needs
 ``pip install -e ".[dev]"`` and the interpreters: a session whose Python is missing is skipped.
 """
@@ -80,7 +80,7 @@ def docs(session: nox.Session) -> None:
     )
 
 
-@nox.session(python=PYTHONS[0])
+@nox.session(python=PYTHONS[0], default=False)
 def mutation(session: nox.Session) -> None:
     """Change one place at a time and see whether tests notice; ``-- rules`` is a part of it."""
     session.install("-e", ".[test]", "cosmic-ray>=8.7")
