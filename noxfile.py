@@ -1,7 +1,7 @@
 """Sessions that a change must pass, each in an environment of its own.
 
-``nox`` runs all but those of hours, ``nox -s tests-3.12`` one, ``nox -l`` lists them; what stands after ``--``
-goes to pytest: ``nox -s oldest -- tests/fastopt/test_rules.py -n 2``. Needs
+``nox`` runs all but those of hours, ``nox -s tests-3.12`` one, ``nox -l`` lists them; what stands
+after ``--`` goes to pytest: ``nox -s oldest -- tests/fastopt/test_rules.py -n 2``. Needs
 ``pip install -e ".[dev]"`` and the interpreters: a session whose Python is missing is skipped.
 """
 
