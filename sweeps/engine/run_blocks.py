@@ -177,7 +177,7 @@ def run_together(
         watch(agenda.done(queue.COST), agenda.done(queue.DONE))
 
     def begin(blocks: Sequence[Block]) -> None:
-        if not running and any(block.calls_blas for block in blocks):
+        if not running and blocks[0].calls_blas:  # all blocks of a sweep do, or none
             limits.enter_context(ONE_BLAS_THREAD)
         agenda.add(runner(blocks[0]), blocks)
         while len(running) < workers:
