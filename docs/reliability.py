@@ -216,7 +216,8 @@ OPEN = """\
 ## What no test here shows yet
 
 * `tbb`, where it can be installed: the matrix has Numba's other two layers.
-* Systems other than Linux on x86-64; portable frames on a second CPU that is one.
+* Systems other than Linux on x86-64; portable frames on a second CPU that is one
+  (an emulated one had the same bits, by hand: steps, a landscape and digits).
 * Pruned sweeps that are killed, and step counts and arrays past 2^31 beside `test_torch.py`'s own
   test of one array (which needs 13 GB).
 * Other versions of Python and of the libraries: `nox` runs the tests with them (`noxfile.py`).

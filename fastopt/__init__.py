@@ -10,7 +10,7 @@ Names are imported, and Numba with them, when they are first asked for.
 
 from typing import TYPE_CHECKING
 
-from fastopt.code.target import fix_target
+from fastopt.code.target import mode as _mode  # noqa: F401  first: before NumPy and Numba
 from fastopt.errors import (
     ArrayError,
     ArrayTypeError,
@@ -25,8 +25,6 @@ from fastopt.errors import (
     StateWarning,
 )
 from fastopt.late import late_names
-
-fix_target()  # before NumPy and Numba are imported
 
 if TYPE_CHECKING:
     from fastopt import schedules

@@ -35,7 +35,7 @@ from fastopt.code.registration import (
     name_by_content,
     registration,
 )
-from fastopt.code.target import check_host
+from fastopt.code.target import check_host, mode
 
 __all__ = [
     "Recipe", "adopted", "cache_folder", "compilations", "fingerprint", "fingerprint_and_warn",
@@ -43,7 +43,8 @@ __all__ = [
     "registration",
 ]  # fmt: skip
 
-check_host(binding.get_host_cpu_features)
+if mode() == "portable":
+    check_host(binding.get_host_cpu_features())
 
 # Cached code of a function whose module cannot be imported - typed in a notebook, made by exec -
 # names this one, which Numba imports when it loads the code, and does not find.

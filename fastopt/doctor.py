@@ -18,6 +18,9 @@ __all__ = ["cpu_quota", "facts", "versions"]
 
 PACKAGES = ("fastopt", "numpy", "numba", "llvmlite", "scipy", "pandas", "pyarrow", "scikit-learn")
 
+# Where the same bits come from all of them, it is no matter which CPU it is.
+_PORTABLE = f"any {PORTABLE} ({VARIABLE}=portable)"
+
 CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 
@@ -39,6 +42,7 @@ def facts() -> dict[str, str]:
     """
     return {
         **versions(),
+        "CPU": _cpu(),
         "cores": _cores(),
         "threads": _threads(),
         "BLAS": _blas(),
@@ -58,7 +62,7 @@ def versions() -> dict[str, str]:
         **{name: _version(name) for name in PACKAGES},
         "Python": f"{platform.python_version()} ({platform.python_implementation()})",
         "system": f"{platform.system()} {platform.machine()}",
-        "CPU": _cpu() if mode() == "native" else f"any {PORTABLE} ({VARIABLE}=portable)",
+        "CPU": _cpu() if mode() == "native" else _PORTABLE,
     }
 
 
@@ -91,7 +95,8 @@ def _cpu() -> str:
     features = binding.get_host_cpu_features()
     simd = [name for name in ("avx512f", "avx2", "neon") if features.get(name)]
     name = model[0] if model else platform.processor() or platform.machine()
-    return f"{name} ({binding.get_host_cpu_name()}{', ' + simd[0] if simd else ''})"
+    target = f"; code is for {_PORTABLE}" if mode() == "portable" else ""
+    return f"{name} ({binding.get_host_cpu_name()}{', ' + simd[0] if simd else ''}){target}"
 
 
 def _cores() -> str:

@@ -23,9 +23,9 @@ MOST_ENTRIES = 22
 """Files and packages at the top of a package: what is seen when it is opened."""
 
 HEAVY = {
-    "IPython", "cycler", "dask", "distributed", "imageio_ffmpeg", "jinja2", "markupsafe",
-    "matplotlib", "mpi4py", "numba", "numpy", "onnx", "optuna", "pandas", "plotly", "pyarrow",
-    "rich", "scipy", "sklearn", "threadpoolctl", "torch", "typer",
+    "IPython", "cycler", "dask", "distributed", "imageio_ffmpeg", "importlib.metadata", "jinja2",
+    "markupsafe", "matplotlib", "mpi4py", "numba", "numpy", "onnx", "optuna", "pandas", "plotly",
+    "pyarrow", "rich", "scipy", "sklearn", "threadpoolctl", "torch", "typer",
 }  # fmt: skip
 """What may be missing, or takes so long to import that only those who need it wait for it."""
 

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 import sys
-from collections.abc import Callable, Mapping
-from importlib import metadata
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["PORTABLE", "VARIABLE", "check_host", "fix_target", "mode"]
@@ -43,35 +41,31 @@ def fix_target() -> None:
     Raises
     ------
     ImportError
-        This is no x86-64, or Numba or NumPy are imported already and do otherwise.
+        Numba or NumPy are imported already and do otherwise.
     """
     if mode() == "native":
         return
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        raise ImportError(
-            f"{VARIABLE}=portable is for x86-64, and this machine is {platform.machine()}: unset it"
-        )
     told = _environment()
-    os.environ.update(told)
-    late = [name for name, is_other in _OTHERWISE.items() if is_other(sys.modules.get(name))]
+    # Nobody can tell here what a loaded OpenBLAS does; it comes with NumPy.
+    unsaid = {name for name, value in told.items() if os.environ.get(name) != value}
+    late = ["numpy"] if "numpy" in sys.modules and (unsaid or _is_numpy_wide()) else []
+    if _is_numba_otherwise(sys.modules.get("numba")):
+        late.append("numba")
     if late:
-        # Of a loaded OpenBLAS nobody can tell here; it comes with NumPy.
         set_first = " ".join(f"{name}={value!r}" for name, value in told.items())
         raise ImportError(
             f"{VARIABLE}=portable, but {' and '.join(late)} had been imported before fastopt, with "
             "all that this CPU has. Import fastopt (or sweeps) first, or set before Python starts: "
             f"{set_first}"
         )
+    os.environ.update(told)
 
 
-def check_host(host_features: Callable[[], Mapping[str, bool]]) -> None:
-    """Raise in portable mode unless the CPU, whose features are asked for, has x86-64-v3.
+def check_host(features: Mapping[str, bool]) -> None:
+    """Raise unless the CPU, whose features these are, has what portable mode makes code for.
 
-    >>> check_host(lambda: dict.fromkeys(_NEEDED, True))
+    >>> check_host(dict.fromkeys(_NEEDED, True))
     """
-    if mode() == "native":
-        return
-    features = host_features()
     missing = [name for name in _NEEDED if not features.get(name)]
     if missing:
         raise ImportError(
@@ -81,7 +75,9 @@ def check_host(host_features: Callable[[], Mapping[str, bool]]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    release = tuple(int(part) for part in metadata.version("numpy").split(".")[:2])
+    from importlib.metadata import version
+
+    release = tuple(int(part) for part in version("numpy").split(".")[:2])
     wide = "X86_V4" if release >= (2, 4) else "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL"
     return {
         "NUMBA_CPU_NAME": PORTABLE,
@@ -97,12 +93,10 @@ def _is_numba_otherwise(numba: Any) -> bool:
     return config is not None and (config.CPU_NAME, config.CPU_FEATURES) != (PORTABLE, "")
 
 
-def _is_numpy_otherwise(numpy: Any) -> bool:
-    if numpy is None:
-        return False
+def _is_numpy_wide() -> bool:
     umath = sys.modules["numpy._core._multiarray_umath"]
     used = (name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name])
     return any(name.startswith(("AVX512", "X86_V4")) for name in used)
 
 
-_OTHERWISE = {"numpy": _is_numpy_otherwise, "numba": _is_numba_otherwise}
+fix_target()
