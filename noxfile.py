@@ -57,6 +57,13 @@ def oldest(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
+def bench_smoke(session: nox.Session) -> None:
+    """Run every benchmark once on little data: none is measured, all must work."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "bench", "--benchmark-enable", "--quick", "-q")
+
+
+@nox.session(python=PYTHONS[0])
 def lint(session: nox.Session) -> None:
     """Check the style."""
     session.install(str(required("test")["ruff"]))

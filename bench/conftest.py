@@ -25,6 +25,13 @@ def quick(request: pytest.FixtureRequest) -> bool:
     return request.config.getoption("--quick")
 
 
+@pytest.fixture(autouse=True)
+def _quick_is_told(request: pytest.FixtureRequest, quick: bool) -> None:
+    """Write into what a quick run stores that it was one: no table is made of it."""
+    if quick and "benchmark" in request.fixturenames:
+        request.getfixturevalue("benchmark").extra_info["quick"] = True
+
+
 @pytest.fixture
 def jax() -> Iterator[Callable[..., Callable[[], object] | None]]:
     """Return ``jax(kind, *arguments)``: a call that runs JAX's side, None where there is no JAX.
