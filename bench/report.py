@@ -1,19 +1,22 @@
 """Turn benchmark JSON into the tables of the documents, between ``<!-- bench:... -->`` markers.
 
 python -m pytest bench --benchmark-enable --benchmark-json=bench/results.json
-python -m bench.report bench/results.json
+python -m bench.report bench/results.json --history
 
+With ``--history`` the run becomes a line of ``bench/history.jsonl``, see :mod:`bench.history`.
 :data:`HEADLINES` chooses the rows of the README, :data:`PAGES` says which tables stand where.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from bench.history import append
 
 ROOT = Path(__file__).parents[1]
 Row = dict[str, Any]
@@ -199,6 +202,17 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
     return [b["extra_info"] for b in results["benchmarks"] if "table" in b["extra_info"]]
 
 
+def check_measured(results: dict[str, Any]) -> None:
+    """Refuse what ``--quick`` stored: its numbers mean nothing.
+
+    Raises
+    ------
+    ValueError
+    """
+    if any(row.get("quick") for row in rows_of(results)):
+        raise ValueError("these are results of --quick, which measures nothing; run without it")
+
+
 def machine_line(row: Row) -> str:
     """One line about the machine.
 
@@ -238,10 +252,16 @@ def slim(results: dict[str, Any]) -> dict[str, Any]:
     return {"datetime": results["datetime"], "benchmarks": kept}
 
 
-def main(results: str) -> None:
-    """Rewrite the tables of all pages from the JSON file ``results``, and slim that file."""
+def main(results: str, revision: str | None = None) -> None:
+    """Rewrite the tables of all pages from the JSON file ``results``, and slim that file.
+
+    With a revision, that of the code that was measured, append the run to the history.
+    """
     source = Path(results)
     stored = slim(json.loads(source.read_text()))
+    check_measured(stored)
+    if revision is not None:
+        append(stored, revision)
     for page, names in PAGES.items():
         path = ROOT / page
         path.write_text(write(stored, path.read_text(), names))
@@ -249,4 +269,11 @@ def main(results: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="python -m bench.report")
+    parser.add_argument("results", help="what --benchmark-json wrote")
+    parser.add_argument(
+        "--history", nargs="?", const="HEAD", metavar="COMMIT",
+        help="append the run to bench/history.jsonl, as one of this commit's code (HEAD)",
+    )  # fmt: skip
+    given = parser.parse_args()
+    main(given.results, given.history)

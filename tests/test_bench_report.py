@@ -1,11 +1,12 @@
 """The generated tables: from stored results to Markdown, and into the documents."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import history, report
 
 ROOT = Path(__file__).parents[1]
 MARKED = (
@@ -89,3 +90,57 @@ def test_every_table_has_a_page_and_the_readme_shows_six_rows():
     committed = json.loads((ROOT / "bench" / "results.json").read_text())
     lines = report.headline_table(report.rows_of(committed)).splitlines()
     assert len(lines) - 2 == len(report.HEADLINES) == 6
+
+
+def test_a_line_of_the_history_has_ratios_and_no_times():
+    line = history.line_of(results() | {"datetime": "2026-01-02"}, "abc")
+    assert line["ratios"] == {
+        "adamw, 1,000: NumPy / ours": 4.5,
+        "adamw, 1,000: touch / ours": 0.5,
+        "adamw, 10,000: NumPy / ours": 0.75,
+        "sweep, batch 8: NumPy / ours": 20.0,
+    }
+    assert line["machine"] == {"cpu": "CPU", "cores": 2, "layer": "omp"}
+    assert line["versions"] == {"numpy": "2.4"}
+    assert sorted(line) == ["commit", "date", "machine", "ratios", "versions"]
+
+
+def test_a_run_is_appended_once(tmp_path, monkeypatch):
+    asked = subprocess.CompletedProcess([], 0, "abc\n", "")
+    monkeypatch.setattr(history.subprocess, "run", lambda *a, **k: asked)  # no git in an archive
+    path, run = tmp_path / "history.jsonl", results() | {"datetime": "2026-01-02"}
+    history.append(run, path=path)
+    with pytest.raises(ValueError, match="already"):
+        history.append(run, path=path)
+    history.append(run | {"datetime": "2026-01-03"}, path=path)
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
+    assert [(line["commit"], line["date"]) for line in lines] == [
+        ("abc", "2026-01-02"),
+        ("abc", "2026-01-03"),
+    ]
+
+
+def test_a_quick_run_makes_no_table_and_no_line(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(
+        json.dumps(
+            {
+                "datetime": "x",
+                "benchmarks": [
+                    {
+                        "name": "a",
+                        **stored(table="adamw", case="1", seconds={"ours": 1.0}, quick=True),
+                    }
+                ],
+            }
+        )
+    )
+    with pytest.raises(ValueError, match="--quick"):
+        report.main(str(path))
+
+
+def test_the_committed_results_are_in_the_history():
+    committed = json.loads((ROOT / "bench" / "results.json").read_text())
+    lines = [json.loads(text) for text in history.HISTORY.read_text().splitlines()]
+    ratios = {line["date"]: line["ratios"] for line in lines}
+    assert ratios[committed["datetime"]] == history.line_of(committed, "")["ratios"]

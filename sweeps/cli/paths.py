@@ -11,7 +11,10 @@ import typer
 from fastopt.errors import StoreError
 from sweeps.common.resources import check_path
 
-__all__ = ["file_to_write"]
+__all__ = ["PICTURES", "file_to_write"]
+
+PICTURES = (".png", ".svg", ".pdf")
+"""The kinds of pictures that the commands draw."""
 
 
 def file_to_write(*suffixes: str) -> Callable[[Path | None], Path | None]:

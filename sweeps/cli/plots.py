@@ -8,12 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sweeps.cli.paths import file_to_write
+from sweeps.cli.paths import PICTURES, file_to_write
 from sweeps.common.terminal import errors_as_messages
 
 __all__ = ["commands"]
-
-PICTURES = (".png", ".svg", ".pdf")
 
 commands = typer.Typer(rich_markup_mode="rich")
 

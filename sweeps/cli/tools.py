@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from fastopt.errors import writable
-from sweeps.cli.paths import file_to_write
+from sweeps.cli.paths import PICTURES, file_to_write
 from sweeps.common.terminal import errors_as_messages
 
 __all__ = ["TEMPLATE", "commands"]
@@ -105,25 +105,69 @@ def _drafted(data: Path, spec: Path, target: str | None) -> str:
     return draft_spec(data, spec, target)
 
 
-@commands.command(epilog="Example: [bold]fastopt bench --json[/bold]", rich_help_panel="Check")
+@commands.command(
+    epilog="Examples:\n\n[bold]fastopt bench --json[/bold]\n\n"
+    "[bold]fastopt bench --history bench/history.jsonl -o trend.png[/bold]",
+    rich_help_panel="Check",
+)
 def bench(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="With --history: the file; bench/history.jsonl if not given."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small sizes, to see that it works.")
     ] = False,
-) -> None:
+    history: Annotated[
+        bool,
+        typer.Option("--history", help="Time nothing: show the stored ratios of run after run."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", callback=file_to_write(*PICTURES),
+            help="With --history: the picture to draw, .png, .svg or .pdf.",
+        ),
+    ] = None,
+) -> None:  # fmt: skip
     """Time steps of AdamW and a sweep on this machine, NumPy and torch alternating with them.
 
     Nothing else should run meanwhile. The full benchmarks are in the repository's folder bench.
     """
+    if history and quick:
+        raise typer.BadParameter("--history times nothing, so it takes no --quick")
+    if not history and (file or out):
+        given = f"--out {out}" if out else f"a file, {str(file)!r}"
+        raise typer.BadParameter(f"only --history takes {given}; add --history")
     with errors_as_messages():
-        from sweeps.cli import bench as measure
-        from sweeps.cli import tables as summary
+        if history:
+            _show_history(file, out, json)
+        else:
+            _time_steps(json, quick)
 
-        frame = measure.time_steps((1_000,), 1) if quick else measure.time_steps()
-        rate = measure.trials_per_second(4 if quick else 256)
-        if json:
-            rows = frame.to_dict("records")
-            typer.echo(dumps({"steps": rows, "trials_per_second": rate}, indent=1))
-            return
-        Console().print(summary.bench_tables(frame, rate))
+
+def _time_steps(json: bool, quick: bool) -> None:
+    from sweeps.cli import bench as measure
+    from sweeps.cli.tables import bench_tables
+
+    frame = measure.time_steps((1_000,), 1) if quick else measure.time_steps()
+    rate = measure.trials_per_second(4 if quick else 256)
+    if json:
+        rows = frame.to_dict("records")
+        typer.echo(dumps({"steps": rows, "trials_per_second": rate}, indent=1))
+        return
+    Console().print(bench_tables(frame, rate))
+
+
+def _show_history(file: Path | None, out: Path | None, json: bool) -> None:
+    from sweeps.cli import history
+
+    runs = history.read_history(file)
+    if out is not None:
+        history.draw_history(runs, out)
+        typer.echo(f"Wrote {out}")
+    elif json:
+        typer.echo(dumps({"runs": runs, "changes": history.changes(runs)}, indent=1))
+    else:
+        Console().print(history.history_tables(runs))

@@ -69,6 +69,7 @@ BAD_VALUES = {
     ("plot", "--band"): ("nope", "", "sigma", "RANGE"),
     ("plot", "--dpi"): ("0", "19", "1201", "-5", *NO_NUMBERS),
     ("init", "--data"): NOT_THERE,
+    ("bench", "--out"): ("p", "p.csv", "no/such/p.png", "empty", "p.html"),
 }  # fmt: skip
 BAD_ARGUMENTS = {
     ("sweep", 0): NOT_THERE,
@@ -82,6 +83,7 @@ BAD_ARGUMENTS = {
     ("plot", 1): ("nope", "", "Sensitivity", "heat map", "--"),
     ("report", 0): NOT_THERE,
     ("report", 1): ("r", "r.htm.txt", "no/such/r.html", "empty", "r.pdf", "r.png"),
+    ("bench", 0): NOT_THERE,  # a file is for --history
     ("study", 0): ("nope", "no/such/study.py", "text.txt", "empty"),
 }
 NO_COMMANDS = ("sweeps", "Sweep", "run", "help", "", "store", "--nonsense", "-", "sweep.toml", "..")
