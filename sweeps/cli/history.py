@@ -129,7 +129,7 @@ def draw_history(runs: list[dict[str, Any]], out: Path, dpi: int = 150) -> None:
     ax.set_ylabel("ratio / that of its first run; lower: slower")
     ax.legend(fontsize="x-small", frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0))
     with draft_of(out) as draft:
-        figure = ax.get_figure(root=True)
+        figure: Any = ax.get_figure(root=True)
         figure.savefig(draft, dpi=dpi, format=out.suffix[1:], bbox_inches="tight")
 
 
