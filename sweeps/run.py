@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar, overload
 
 from fastopt.errors import SpecError, shortened
 from sweeps.engine.chunks import chunk_size
@@ -34,10 +34,60 @@ PLACES = ("pruner", "store", "shard", "executor", "reduce", "progress")
 LOCAL = ("threads", "processes", "loky")
 """Executors whose workers share the memory of this machine."""
 
+Axes: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+Pruned: TypeAlias = Pruner | str | Mapping[str, Any]
+Answer = TypeVar("Answer")
 
+
+# The first says all that there is; the others what a pruner and a reducer make of it.
+@overload
 def sweep(
     problem: Problem,
-    space: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    space: Axes,
+    *,
+    optimizer: str = "adam",
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    schedule: str = "constant",
+    shuffle: str = "epoch",
+    hidden: int | str | None = None,
+    clip_norm: float | None = None,
+    init_scale: float = 1.0,
+    patience: int | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    restore_best: bool = False,
+    seed_mode: str = "common",
+    stop_at_target: bool = False,
+    target: float | None = None,
+    metric: str | None = None,
+    mode: str | None = None,
+    diverge_above: float = math.inf,
+    eval_every: int | str | None = None,
+    curves: bool = False,
+    measure: Sequence[str] = (),
+    pruner: None = None,
+    store: str | os.PathLike[str] | None = None,
+    shard: str | tuple[int, int] | None = None,
+    executor: Any = None,
+    reduce: None = None,
+    n_jobs: int = -1,
+    progress: bool = True,
+    **hyper: Any,
+) -> SweepResult: ...
+@overload
+def sweep(problem: Problem, space: Axes, *, pruner: Pruned, **options: Any) -> PrunedResult: ...
+@overload
+def sweep(
+    problem: Problem, space: Axes, *, reduce: Reducer[Parts], **options: Any
+) -> SweepResult: ...
+@overload
+def sweep(problem: Problem, space: Axes, *, reduce: Reducer[Answer], **options: Any) -> Answer: ...
+def sweep(
+    problem: Problem,
+    space: Axes,
     *,
     optimizer: str = "adam",
     epochs: int | None = None,
@@ -66,11 +116,11 @@ def sweep(
     store: str | os.PathLike[str] | None = None,
     shard: str | tuple[int, int] | None = None,
     executor: Any = None,
-    reduce: Reducer | None = None,
+    reduce: Reducer[Any] | None = None,
     n_jobs: int = -1,
     progress: bool = True,
     **hyper: Any,
-) -> SweepResult:
+) -> Any:
     r"""Train one model for every point of a grid, each a whole run inside a compiled kernel.
 
     Parameters
@@ -245,7 +295,7 @@ def sweep(
 
 def estimate(
     problem: Problem,
-    space: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    space: Axes,
     *,
     n_jobs: int = -1,
     **options: Any,
@@ -289,7 +339,7 @@ def _collector(
     plan: Plan,
     store: str | os.PathLike[str] | None,
     executor: Any,
-    reduce: Reducer | None,
+    reduce: Reducer[Any] | None,
     shard: tuple[int, int],
 ) -> Collector:
     if store is not None:

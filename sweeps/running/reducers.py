@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,11 @@ from sweeps.running.collect import Collector
 __all__ = ["Histogram", "KeepBest", "Reducer", "ReducingCollector", "histogram"]
 
 
-class Reducer(Protocol):
+Answer = TypeVar("Answer", covariant=True)
+"""What a reduced sweep returns."""
+
+
+class Reducer(Protocol[Answer]):
     """The methods that an object for ``sweep(..., reduce=...)`` must have.
 
     With a store it needs two more: ``pack(summary)``, a dict of arrays of numbers by name, and
@@ -43,7 +47,7 @@ class Reducer(Protocol):
     def merge(self, plan: Plan, before: Any, after: Any) -> Any:
         """Return the summary of two runs of trials, ``before`` those with smaller numbers."""
 
-    def result(self, plan: Plan, summary: Any, info: Mapping[str, Any]) -> Any:
+    def result(self, plan: Plan, summary: Any, info: Mapping[str, Any]) -> Answer:
         """Return what the sweep returns; ``summary`` is None if no trial has finished.
 
         Of :class:`sweeps.engine.tables.Parts` the sweep makes a :class:`sweeps.SweepResult`.
@@ -61,7 +65,7 @@ class ReducingCollector(Collector):
         Trials of a chunk.
     """
 
-    def __init__(self, plan: Plan, reducer: Reducer, chunk_size: int | None = None) -> None:
+    def __init__(self, plan: Plan, reducer: Reducer[Any], chunk_size: int | None = None) -> None:
         super().__init__(plan, chunk_size)
         missing = [name for name in METHODS if not callable(getattr(reducer, name, None))]
         if missing:

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, overload
 
 import numpy as np
 
@@ -185,7 +185,13 @@ class Draws(Computed):
         return f"{self.n} draws of {self.distribution!r}"
 
 
-def uniform(low: float, high: float, n: int | None = None, *, seed: int = 0) -> Any:
+@overload
+def uniform(low: float, high: float, n: None = None, *, seed: int = 0) -> Distribution: ...
+@overload
+def uniform(low: float, high: float, n: int, *, seed: int = 0) -> Draws: ...
+def uniform(
+    low: float, high: float, n: int | None = None, *, seed: int = 0
+) -> Draws | Distribution:
     """Numbers drawn evenly between ``low`` and ``high``.
 
     Parameters
@@ -219,7 +225,13 @@ def uniform(low: float, high: float, n: int | None = None, *, seed: int = 0) -> 
     return _axis(Uniform(*_interval("uniform", low, high)), n, seed)
 
 
-def loguniform(low: float, high: float, n: int | None = None, *, seed: int = 0) -> Any:
+@overload
+def loguniform(low: float, high: float, n: None = None, *, seed: int = 0) -> Distribution: ...
+@overload
+def loguniform(low: float, high: float, n: int, *, seed: int = 0) -> Draws: ...
+def loguniform(
+    low: float, high: float, n: int | None = None, *, seed: int = 0
+) -> Draws | Distribution:
     """Numbers whose logarithms are drawn evenly between those of ``low`` and ``high``.
 
     Parameters
@@ -249,7 +261,11 @@ def loguniform(low: float, high: float, n: int | None = None, *, seed: int = 0) 
     return _axis(LogUniform(low, high), n, seed)
 
 
-def randint(low: int, high: int, n: int | None = None, *, seed: int = 0) -> Any:
+@overload
+def randint(low: int, high: int, n: None = None, *, seed: int = 0) -> Distribution: ...
+@overload
+def randint(low: int, high: int, n: int, *, seed: int = 0) -> Draws: ...
+def randint(low: int, high: int, n: int | None = None, *, seed: int = 0) -> Draws | Distribution:
     """Integers drawn from ``low`` to ``high - 1`` (as in :meth:`numpy.random.Generator.integers`).
 
     Parameters
@@ -280,7 +296,11 @@ def randint(low: int, high: int, n: int | None = None, *, seed: int = 0) -> Any:
     return _axis(Choice(range(int(low), int(high))), n, seed)
 
 
-def choice(options: Any, n: int | None = None, *, seed: int = 0) -> Any:
+@overload
+def choice(options: Any, n: None = None, *, seed: int = 0) -> Distribution: ...
+@overload
+def choice(options: Any, n: int, *, seed: int = 0) -> Draws: ...
+def choice(options: Any, n: int | None = None, *, seed: int = 0) -> Draws | Distribution:
     """One of some values, drawn with equal chances.
 
     Parameters

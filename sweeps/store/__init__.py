@@ -45,7 +45,7 @@ def stored_rounds(
 
 
 def fold_writer(
-    plan: Plan, reducer: Reducer, path: str | os.PathLike[str], shard: tuple[int, int]
+    plan: Plan, reducer: Reducer[Any], path: str | os.PathLike[str], shard: tuple[int, int]
 ) -> Collector:
     """Return a collector that stores summaries: see :class:`sweeps.store.folds.FoldWriter`."""
     from sweeps.store.folds import FoldWriter

@@ -59,7 +59,7 @@ class FoldWriter(ReducingCollector):
     def __init__(
         self,
         plan: Plan,
-        reducer: Reducer,
+        reducer: Reducer[Any],
         path: str | os.PathLike[str],
         shard: tuple[int, int] = WHOLE_SWEEP,
     ) -> None:

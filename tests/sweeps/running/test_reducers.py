@@ -1,15 +1,28 @@
 """Folding trials away must not change what is kept of them, wherever chunks begin and end."""
 
 import functools
+from typing import assert_type
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fastopt.errors import SpecError
-from sweeps import KeepBest, histogram, linspace, problems, sweep
+from sweeps import (
+    ASHA,
+    KeepBest,
+    PrunedResult,
+    SweepResult,
+    histogram,
+    linspace,
+    problems,
+    randint,
+    sweep,
+    uniform,
+)
 from sweeps.engine import chunks
 from sweeps.results import STATES
+from sweeps.space.distributions import Distribution, Draws
 
 BOWL = problems.ellipse()
 SPACE = {"lr": linspace(0.001, 0.4, 61), "momentum": linspace(0.0, 0.95, 7)}
@@ -131,3 +144,38 @@ def test_what_makes_no_sense_is_refused(how, message):
     space = {"optimizer": ["sgd"], "lr": [0.1]}
     with pytest.raises(SpecError, match=message):
         sweep(BOWL, space, steps=1, progress=False, **{**how, "reduce": how["reduce"]()})
+
+
+class Count:
+    """A reducer of a user's: how many trials have finished."""
+
+    def check(self, plan):
+        pass
+
+    def fold(self, plan, rows) -> int:
+        return len(rows.ids)
+
+    def merge(self, plan, before: int, after: int) -> int:
+        return before + after
+
+    def result(self, plan, summary: int, info) -> int:
+        return summary
+
+
+def test_type_checkers_know_what_a_sweep_returns():
+    """``mypy`` reads assert_type, here it is an identity."""
+    space = {"lr": [0.01, 0.02, 0.04]}
+    plain = sweep(BOWL, space, steps=8, optimizer="momentum")
+    pruned = sweep(BOWL, space, steps=8, optimizer="momentum", pruner="asha")
+    race = sweep(BOWL, space, steps=8, optimizer="momentum", pruner=ASHA())
+    best = sweep(BOWL, space, steps=8, optimizer="momentum", reduce=KeepBest(1))
+    counts = sweep(BOWL, space, steps=8, optimizer="momentum", reduce=histogram("train_loss", [0]))
+    number = sweep(BOWL, space, steps=8, optimizer="momentum", reduce=Count())
+    assert type(assert_type(plain, SweepResult)) is SweepResult
+    assert type(assert_type(pruned, PrunedResult)) is PrunedResult
+    assert type(assert_type(race, PrunedResult)) is PrunedResult
+    assert type(assert_type(best, SweepResult)) is SweepResult
+    assert type(assert_type(counts, pd.DataFrame)) is pd.DataFrame
+    assert assert_type(number, int) == 3
+    assert isinstance(assert_type(uniform(0, 1), Distribution), Distribution)
+    assert len(assert_type(randint(0, 9, 4), Draws)) == 4
