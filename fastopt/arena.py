@@ -7,6 +7,7 @@ of many small tensors that is most of the step. In an arena the tensors are view
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,9 @@ class Buffer:
     ``eps=0``, where it becomes NaN (0/0) like any element that never had a gradient. No view and
     no state dict contains padding.
 
+    The views stay what they are: write into them (``buffer.grads["w"][...] = g``). An attribute
+    cannot be replaced, and a step refuses a Buffer one of whose views was.
+
     Examples
     --------
     >>> buffer = Buffer({"w": np.ones((2, 3)), "b": np.zeros(2)})
@@ -64,6 +68,56 @@ class Buffer:
         self.grads: Any = self._views(self.flat_grad, as_dict)
         for view, a in zip(self._values(self.params), items):
             view[...] = a
+        self._made = list(self._values(self.params)), list(self._values(self.grads))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # `buffer.flat_grad *= 0.5` assigns what is there already.
+        if getattr(self, name, value) is not value:
+            raise ArrayError(
+                f"the {name} of a Buffer cannot be replaced: optimizers use the memory it has. "
+                f"Write into it: buffer.{name}[...] = ... , item by item if it is a dict or list."
+            )
+        super().__setattr__(name, value)
+
+    def check_views(self) -> None:
+        """Refuse views that were replaced by other arrays, which no step would see.
+
+        Raises
+        ------
+        ArrayError
+            One was, or one was added or taken away.
+
+        Examples
+        --------
+        >>> buffer = Buffer({"w": np.zeros(2)})
+        >>> buffer.grads["w"] += 1.0
+        >>> buffer.check_views()
+        >>> buffer.grads["w"] = np.ones(2)
+        >>> buffer.check_views()
+        Traceback (most recent call last):
+            ...
+        fastopt.errors.ArrayError: grads['w'] of the Buffer is not the view that ... as they are.
+        """
+        params, grads = self._made
+        # A list compares what is identical in C, 4 ns a view; of another array of one element it
+        # asks whether that is equal, and then a step does no harm.
+        try:
+            if self._values(self.params) == params and self._values(self.grads) == grads:
+                return
+        except ValueError:  # other arrays have no truth
+            pass
+        self._refuse_others("params", self.params, params)
+        self._refuse_others("grads", self.grads, grads)
+
+    def _refuse_others(self, title: str, views: Any, made: list[np.ndarray]) -> None:
+        keys = views if isinstance(views, dict) else range(len(views))
+        for key, a, own in zip_longest(keys, self._values(views), made):
+            if a is not own:
+                raise ArrayError(
+                    f"{title}[{key!r}] of the Buffer is not the view that it was made with; a step "
+                    f"reads and writes the Buffer's memory only. Write into the view "
+                    f"(buffer.{title}[{key!r}][...] = a) and keep the {title} as they are."
+                )
 
     def zero_grad(self) -> None:
         """Set every gradient to zero, in place."""

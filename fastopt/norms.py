@@ -158,6 +158,7 @@ def all_finite(a: np.ndarray) -> bool:
 def _flat_arrays(where: str, arrays: Any, *, written: bool) -> list[np.ndarray]:
     """Check an array, a list or dict of arrays, or a Buffer's gradients; return flat views."""
     if isinstance(arrays, Buffer):
+        arrays.check_views()
         return [arrays.flat_grad]
     items = [(path, a) for path, a in named(where, arrays) if a is not None]
     for path, a in items:

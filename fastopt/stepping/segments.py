@@ -137,6 +137,7 @@ class Group:
     def _items(self, grads: Any, where: str) -> Sequence[np.ndarray | None]:
         params = self.params
         if isinstance(params, Buffer):
+            params.check_views()
             if self.splits:
                 return _split(params, grads, where)
             return (params.flat_grad if grads is None else grads,)

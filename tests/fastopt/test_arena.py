@@ -124,3 +124,53 @@ def test_slots_of_an_arena_are_aligned(n):
 
 def test_repr_says_how_large():
     assert repr(flatten([np.ones(3), np.ones(9)])) == "Buffer(2 tensors, 24 elements, float64)"
+
+
+def assign(title, value):
+    return lambda buffer: setattr(buffer, title, value(getattr(buffer, title)))
+
+
+def put(title, key, value):
+    return lambda buffer: getattr(buffer, title).__setitem__(key, value)
+
+
+# Each of these trained nothing, or something else, without a word.
+REPLACED = {
+    "an attribute": assign("flat", np.copy),
+    "its gradients": assign("flat_grad", np.ones_like),
+    "all views": assign("grads", dict),
+    "a gradient": put("grads", "b", np.ones(4, np.float32)),
+    "a gradient of one number": put("grads", "s", np.array(1.0, np.float32)),
+    "a parameter": put("params", "w", np.ones((2, 3), np.float32)),
+    "a new one": put("grads", "new", np.ones(2, np.float32)),
+    "one fewer": lambda buffer: buffer.grads.pop("b"),
+}
+USES = {
+    "a step": lambda buffer: fastopt.Adam(buffer).step(),
+    "a step tensor by tensor": lambda buffer: fastopt.LAMB(buffer).step(),
+    "clipping": lambda buffer: fastopt.clip_grad_norm_(buffer, 1.0),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("replace", REPLACED.values(), ids=REPLACED)
+def test_memory_that_a_step_would_not_see_is_refused(replace, use):
+    shapes = {"w": (2, 3), "b": (4,), "s": ()}
+    buffer = flatten({name: np.ones(shape, np.float32) for name, shape in shapes.items()})
+    before = buffer.flat, buffer.flat.copy()
+
+    def replace_and_use():
+        replace(buffer)
+        use(buffer)
+
+    with pytest.raises(ArrayError, match=r"of (a|the) Buffer"):
+        replace_and_use()
+    assert np.array_equal(*before)
+
+
+def test_what_is_written_in_place_may_be_assigned_to_itself():
+    buffer = flatten({"w": np.zeros(3)})
+    buffer.grads["w"] += 2.0
+    buffer.flat_grad *= 2.0
+    fastopt.SGD(buffer, lr=1.0).step()
+    assert buffer.params["w"].tolist() == [-4.0, -4.0, -4.0]
