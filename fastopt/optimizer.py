@@ -27,6 +27,7 @@ from fastopt.norms import flat_norm
 from fastopt.rules.base import Choice
 from fastopt.rules.recipes import Recipe
 from fastopt.stepping import fused
+from fastopt.stepping.fixed import Fixed
 from fastopt.stepping.groups import Groups
 from fastopt.stepping.segments import Change, Group, are_groups
 from fastopt.stepping.transaction import Transaction
@@ -107,7 +108,7 @@ class Optimizer(ABC):
                 f"got {shortened(schedule)}"
             )
         self.defaults = defaults if ema is None else {**defaults, fused.AVERAGE: ema}
-        self.param_groups: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = Fixed("param_groups")
         self.steps = 0
         self.skipped = 0
         self.grad_norm: float | None = None
@@ -205,6 +206,16 @@ class Optimizer(ABC):
             together.run(extras)
             self.steps += 1
         return loss
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Hyperparameters of each group; change those, while its groups and arrays stay."""
+        return self._rows
+
+    @param_groups.setter
+    def param_groups(self, rows: Any) -> None:
+        if rows is not self._rows:
+            self._rows[:] = rows
 
     def _put(self, grads: Any) -> None:
         self._together.put(grads)
@@ -356,12 +367,11 @@ class Optimizer(ABC):
                 )
         path = "params" if self._together.is_bare and not index else f"params[{index}]['params']"
         # The row of the table comes first: nothing of the optimizer changes if a check fails.
-        options = {"params": [], **self.defaults, **{k: group[k] for k in group if k != "params"}}
+        options = {"params": (), **self.defaults, **{k: group[k] for k in group if k != "params"}}
         made = Group(where, path, group["params"], options, self._recipe, extents)
-        options["params"] = [piece.array for _, piece in made.pieces]
         self._together.forget()
         self._groups.append(made)
-        self.param_groups.append(options)
+        list.append(self._rows, options)
 
     def _scheduled(self, changes: list[Change | None]) -> list[float] | None:
         """Return each group's learning rate for this step, if there is a schedule."""

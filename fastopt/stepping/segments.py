@@ -19,6 +19,7 @@ from fastopt.rules import Rule
 from fastopt.rules.clocks import rewind
 from fastopt.rules.recipes import Recipe
 from fastopt.stepping.batches import Batch, Piece, Segment
+from fastopt.stepping.fixed import Fixed, are_same
 
 __all__ = ["Change", "Group", "are_groups"]
 
@@ -43,7 +44,7 @@ class Group:
     params : ndarray, list or dict of ndarray, or Buffer
         Updated in place.
     options : dict
-        The row of ``param_groups``; read, never written.
+        The row of ``param_groups``; read, and given the arrays as ``"params"``.
     recipe : callable
         See :data:`fastopt.rules.recipes.Recipe`.
     extents : Extents
@@ -65,12 +66,17 @@ class Group:
             self.params = list(params)
         self.options = options
         self.recipe = recipe
-        self.read = itemgetter(*(name for name in options if name != "params"))
+        # The arrays, too: who replaced them in the dict would have gone on with those of before.
+        self.read = itemgetter(*options)
+        self._arrays: Any = ()
         self.rule, self.h, self.seen = self.change(options)
         # A rule that measures each tensor cannot step an arena's tensors as one.
         self.splits = self.rule.measure is not None
         self.segments = _segments(path, self.params, extents, self.splits)
         self.keys = [piece.key for segment in self.segments for piece in segment.pieces]
+        options["params"] = self._arrays = Fixed("params", [p.array for _, p in self.pieces])
+        if self.seen is not None:
+            self.seen = self.read(options)
         self.waiting = set(self.segments)
         self._bind()
 
@@ -173,6 +179,8 @@ class Group:
 
     def change(self, options: Mapping[str, Any]) -> Change:
         """Check ``options`` and pack them for the kernel."""
+        if not are_same(options["params"], self._arrays):
+            self._arrays.refuse()
         rule, values = self.recipe(self.where, options)
         seen = self.read(options)
         return Change(rule, rule.pack(values, self.where), seen if _is_immutable(seen) else None)
@@ -282,7 +290,7 @@ def _is_immutable(value: Any) -> bool:
     """Tell whether equal values now mean equal values always (a 0-d array may change in place)."""
     if isinstance(value, tuple):
         return all(map(_is_immutable, value))
-    return isinstance(value, float | int | str | np.generic)
+    return isinstance(value, float | int | str | np.generic | Fixed)
 
 
 def are_groups(params: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -161,3 +163,55 @@ def test_the_same_gradient_array_is_read_anew_each_step():
 def test_the_base_class_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
         Optimizer(np.ones(1), None, {})  # type: ignore[abstract]
+
+
+def other_rows(opt):
+    return [{**row, "lr": 100.0} for row in opt.param_groups]
+
+
+# torch's programs do such things; each was without effect, and without a word.
+PUT_TOGETHER_ANEW = {
+    "all groups": lambda opt: setattr(opt, "param_groups", other_rows(opt)),
+    "a group": lambda opt: opt.param_groups.__setitem__(0, other_rows(opt)[0]),
+    "a slice": lambda opt: opt.param_groups.__setitem__(slice(None), other_rows(opt)),
+    "one more": lambda opt: opt.param_groups.append(other_rows(opt)[0]),
+    "some more": lambda opt: opt.param_groups.__iadd__(other_rows(opt)),
+    "one fewer": lambda opt: opt.param_groups.__delitem__(1),
+    "none": lambda opt: opt.param_groups.clear(),
+    "in another order": lambda opt: opt.param_groups.reverse(),
+    "the arrays of a group": lambda opt: opt.param_groups[0].update(params=[np.ones(2)]),
+    "fewer arrays": lambda opt: opt.param_groups[0].update(params=[]),
+    "an array": lambda opt: opt.param_groups[0]["params"].__setitem__(0, np.ones(2)),
+    "an array more": lambda opt: opt.param_groups[0]["params"].append(np.ones(2)),
+}
+
+
+@pytest.mark.parametrize("change", PUT_TOGETHER_ANEW.values(), ids=PUT_TOGETHER_ANEW)
+@pytest.mark.parametrize("lr", [0.1, np.array(0.1)], ids=["plain", "0-d"])
+def test_groups_and_arrays_stay_those_of_the_beginning(change, lr):
+    arrays, g = [np.ones(2), np.ones(2)], np.ones(2)
+    opt = SGD([{"params": [a]} for a in arrays], lr=lr)
+    opt.step([[g], [g]])
+    before = [a.tobytes() for a in arrays]
+
+    def change_and_step():
+        change(opt)
+        opt.step([[g], [g]])
+
+    with pytest.raises(ArrayError, match=r"cannot be put together anew.*add_param_group"):
+        change_and_step()
+    assert [a.tobytes() for a in arrays] == before
+
+
+def test_options_are_changed_in_a_groups_dict():
+    p, g = np.ones(2), np.ones(2)
+    opt = SGD(p, lr=1.0)
+    opt.param_groups[0] |= {"lr": 2.0}
+    opt.param_groups[:] = list(opt.param_groups)
+    opt.param_groups = opt.param_groups
+    opt.param_groups[0]["params"] = list(opt.param_groups[0]["params"])
+    opt.step(g)
+    assert p.tolist() == [-1.0, -1.0]
+    rows = copy.deepcopy(opt.param_groups)
+    rows.append({})  # a copy is a plain list
+    assert [row.get("lr") for row in rows] == [2.0, None]
