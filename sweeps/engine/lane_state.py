@@ -30,7 +30,7 @@ from sweeps.engine.lane_records import (
     WIDTH,
     H,
 )
-from sweeps.engine.monitoring import next_check, worn_out
+from sweeps.engine.monitoring import next_check, update_patience
 from sweeps.engine.records import NO_SCHEDULE
 from sweeps.engine.simd import record_in
 
@@ -279,10 +279,10 @@ def check(s, t, k, step):
     score = distance(x[x.shape[0] - 1], t.optima, k) if t.watch.by_distance else score
     r.checks[k] += 1
     r.due[k] = next_check(step, t.settings[i].every)
-    v.top[k], r.stale[k], worn = worn_out(
+    v.top[k], r.stale[k], exhausted = update_patience(
         t.watch.sign * score, v.top[k], r.stale[k], t.settings[i].patience
     )
-    return worn
+    return exhausted
 
 
 @inlinable

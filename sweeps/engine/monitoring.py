@@ -22,7 +22,7 @@ __all__ = [
     "next_check",
     "norm",
     "tallied",
-    "worn_out",
+    "update_patience",
 ]
 
 MEASURES = ("grad_norm", "grad_variance", "update_norm")
@@ -129,11 +129,13 @@ def next_check(step, every):
 
 
 @jitable
-def worn_out(score, best, stale, patience):
+def update_patience(score, best, stale, patience):
     """Compare a check with the best one so far; return the best, checks since, and whether to end.
 
-    >>> worn_out(0.5, 0.7, 1, 2), worn_out(0.8, 0.7, 1, 2), worn_out(0.5, 0.7, 1, 0)
-    ((0.7, 2, True), (0.8, 0, False), (0.7, 2, False))
+    >>> update_patience(0.5, 0.7, 1, 2), update_patience(0.8, 0.7, 1, 2)
+    ((0.7, 2, True), (0.8, 0, False))
+    >>> update_patience(0.5, 0.7, 1, 0)
+    (0.7, 2, False)
     """
     if score > best:
         return score, 0, False

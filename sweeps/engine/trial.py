@@ -21,7 +21,7 @@ from fastopt.rules import Rule
 from sweeps.common.states import State
 from sweeps.engine import callees
 from sweeps.engine.data_order import ONCE, copy_rows, rows_like
-from sweeps.engine.monitoring import begin_tally, next_check, tallied, worn_out
+from sweeps.engine.monitoring import begin_tally, next_check, tallied, update_patience
 from sweeps.engine.queue import STOP, peek
 from sweeps.engine.records import (
     BEST_LOSS,
@@ -298,8 +298,8 @@ def recording():
         reached = score >= watch.sign * watch.target
         if reached and math.isnan(out[i, STEPS_TO_TARGET]):
             out[i, STEPS_TO_TARGET] = step
-        now.best, now.stale, worn = worn_out(score, now.best, now.stale, trial.patience)
-        if worn or (reached and watch.ends_at_target):
+        now.best, now.stale, exhausted = update_patience(score, now.best, now.stale, trial.patience)
+        if exhausted or (reached and watch.ends_at_target):
             return 0
         return min(next_check(step, trial.every), trial.steps)
 
