@@ -162,9 +162,9 @@ def chunk_size(plan: Plan) -> int:
     """
     seen = plan.sample
     share = int(seen.cost * plan.size) // ENOUGH
-    fits = max(plan.abreast, min(max(share, LEAST), MOST) // seen.heavy)
+    fits = max(plan.n_lanes, min(max(share, LEAST), MOST) // seen.heavy)
     size = max(1, min(fits, MOST_BYTES // seen.row, MOST_TRIALS))
-    return size // plan.abreast * plan.abreast or size
+    return size // plan.n_lanes * plan.n_lanes or size
 
 
 def stretch_size(plan: Plan, chunk: int, longer: int, state_bytes: int) -> int:
@@ -183,7 +183,7 @@ def stretch_size(plan: Plan, chunk: int, longer: int, state_bytes: int) -> int:
     # Curves have room for whole trials, however short the stretch is.
     size = min(chunk if plan.options.curves else chunk * longer, MOST_TRIALS)
     size = max(1, min(size, MOST_STATES // max(state_bytes, 1)))
-    return size // plan.abreast * plan.abreast or size
+    return size // plan.n_lanes * plan.n_lanes or size
 
 
 def launch_size(plan: Plan) -> int:

@@ -113,7 +113,7 @@ class LanePlan(Plan):
         As for :class:`sweeps.engine.plan.Plan`.
     """
 
-    abreast = WIDTH
+    n_lanes = WIDTH
     first_look = 0
     metrics = METRICS
     extra = ()

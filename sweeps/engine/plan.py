@@ -81,7 +81,7 @@ class Plan:
     results: tuple[str, ...] = RESULTS
     curve: tuple[str, ...] = CURVE
     # Trials that run side by side, as long as the longest of them however few they are.
-    abreast: ClassVar[int] = 1
+    n_lanes: ClassVar[int] = 1
     # The step in which the loss at the start is looked at.
     first_look: ClassVar[int] = 1
 

@@ -72,7 +72,7 @@ def estimate_of(plan: Plan, workers: int, share: float = 1.0) -> Estimate:
     """
     seen, size = plan.sample, plan.size
     # A trial has one core; a lane's worth of them is not told apart here.
-    used = min(workers, size) if plan.abreast == 1 else workers
+    used = min(workers, size) if plan.n_lanes == 1 else workers
     return Estimate(
         n_trials=size,
         n_steps=round(seen.steps * size * share),

@@ -49,9 +49,9 @@ def test_a_chunk_costs_about_a_second_of_one_core(steps):
     size, cost = chunk_size(plan), plan.sample.cost
     seconds = size * cost / 1e9
     at_most = size == chunks_module.MOST_TRIALS
-    assert size % plan.abreast == 0
-    assert at_most or size == plan.abreast or 0.2 <= seconds <= 2.0
-    assert seconds <= 2.0 or size == plan.abreast
+    assert size % plan.n_lanes == 0
+    assert at_most or size == plan.n_lanes or 0.2 <= seconds <= 2.0
+    assert seconds <= 2.0 or size == plan.n_lanes
 
 
 def test_a_short_sweep_is_cut_for_many_cores():
