@@ -14,7 +14,7 @@ from fastopt.code.cached import cached_property
 from fastopt.code.roles import inlinable
 from fastopt.errors import HyperparameterError, did_you_mean, shortened
 
-__all__ = ["Choice", "Flag", "Real", "Rule", "begin", "begun", "power"]
+__all__ = ["Choice", "Flag", "Real", "Rule", "begin", "initial_value", "power"]
 
 # Where the first value of a slot comes from, if not from a hyperparameter (a position in h).
 ZERO, PARAMETER = -1, -2
@@ -254,11 +254,13 @@ class Rule:
 
 
 @inlinable
-def begun(source, h, p):
+def initial_value(source, h, p):
     """Return what a slot holds before the first step: the parameter, zero or a hyperparameter.
 
-    >>> begun(ZERO, (0.5,), 3.0), begun(PARAMETER, (0.5,), 3.0), begun(0, (0.5,), 3.0)
-    (0.0, 3.0, 0.5)
+    >>> initial_value(ZERO, (0.5,), 3.0), initial_value(PARAMETER, (0.5,), 3.0)
+    (0.0, 3.0)
+    >>> initial_value(0, (0.5,), 3.0)
+    0.5
     """
     if source == PARAMETER:
         return p
@@ -284,7 +286,7 @@ def begin(source: int, h: tuple[float, ...], p: np.ndarray, slot: np.ndarray) ->
     >>> slot
     array([0.5, 0.5])
     """
-    slot[...] = begun(source, h, p)
+    slot[...] = initial_value(source, h, p)
 
 
 @inlinable

@@ -27,7 +27,7 @@ from fastopt.compile import inlinable, kernel
 from fastopt.machine.calls import Callee, Callees, unpacked, words_of
 from fastopt.machine.loops import contained, load, store, take
 from fastopt.rules import Rule
-from fastopt.rules.base import begun
+from fastopt.rules.base import initial_value
 from fastopt.schedules import WIDTH, factor
 from sweeps.engine.data_order import reorder, rows_of
 from sweeps.engine.monitoring import clipping, measuring_gradients, measuring_moves
@@ -159,7 +159,7 @@ def beginning(clock0, starts, n_hyper):
         hyper, x = at_lr(load(h, like_h), scale), rows_of(table, like, n)
         for k in range(1, len(x)):
             for j in range(n):
-                x[k][j] = begun(starts[k], hyper, x[0][j])
+                x[k][j] = initial_value(starts[k], hyper, x[0][j])
         store(clock, clock0(hyper))
 
     return begin

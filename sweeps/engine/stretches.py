@@ -14,7 +14,7 @@ import numpy as np
 from fastopt.compile import inlinable
 from fastopt.machine.access import cast, put, take
 from fastopt.machine.calls import call
-from fastopt.rules.base import begun
+from fastopt.rules.base import initial_value
 from sweeps.engine.callees import at_lr
 from sweeps.engine.data_order import rows_of
 from sweeps.engine.lane_records import WIDTH, H
@@ -38,7 +38,7 @@ def beginning(clock0, starts, n_hyper):
             put_column(s.v, clocks + k, WIDTH, clock0(h))
             for m in range(1, len(x)):
                 for j in range(k, width, WIDTH):
-                    x[m][j] = begun(starts[m], h, x[0][j])
+                    x[m][j] = initial_value(starts[m], h, x[0][j])
 
     return begin
 

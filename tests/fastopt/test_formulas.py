@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastopt.rules import RULES, recipes
-from fastopt.rules.base import begun
+from fastopt.rules.base import initial_value
 from fastopt.rules.mars import MARS_OF_MATRICES
 from fastopt.rules.parts import root_mean
 from fastopt.rules.schedule_free import averaged
@@ -49,7 +49,7 @@ LOW = [with_decays(case, 0.25) for case in PLAIN if {*DECAYS} & {*case.rule.hype
 def test_a_formula_is_its_papers(case):
     rng, h, rule = np.random.default_rng(7), case.packed, case.rule
     p = signed(rng, N, np.float64)
-    x = [p, *(np.array([begun(source, h, e) for e in p]) for source in rule.starts[1:])]
+    x = [p, *(np.array([initial_value(source, h, e) for e in p]) for source in rule.starts[1:])]
     clock = rule.clock0(h)
     for t in range(1, STEPS + 1):
         g = signed(rng, N, np.float64)
@@ -164,7 +164,7 @@ def test_averages_use_the_smaller_weight_only(case):
     rule = case.rule
     h = with_decays(case, 0.999).packed
     _, c = rule.tick(h, rule.clock0(h))
-    x = (1.0, *(begun(source, h, 1.0) for source in rule.starts[1:]))
+    x = (1.0, *(initial_value(source, h, 1.0) for source in rule.starts[1:]))
     rounded = rule.update(tuple(float(np.float32(number)) for number in c), 0.75, x)
     for name, a, b in zip(rule.slots, rounded[1:], rule.update(c, 0.75, x)[1:]):
         assert a == pytest.approx(b, rel=1e-6), name
@@ -216,7 +216,7 @@ def test_parameters_or_gradients_that_are_all_zero(case, zero):
     p, g = np.linspace(-1.0, 2.0, N), np.linspace(2.0, -3.0, N)
     {"p": p, "g": g}[zero][:] = 0.0
     h, rule = case.packed, case.rule
-    x = [p, *(np.array([begun(source, h, e) for e in p]) for source in rule.starts[1:])]
+    x = [p, *(np.array([initial_value(source, h, e) for e in p]) for source in rule.starts[1:])]
     exact = case.reference(case.h, 1, x[0], g, *x[1:])
     clock, after = stepped(rule, h, rule.clock0(h), g, x)
     for a, b in zip(after, exact):

@@ -11,7 +11,7 @@ import pytest
 from fastopt import schedules
 from fastopt.errors import SpecError, SweepWarning
 from fastopt.rules import RULES
-from fastopt.rules.base import Flag, Real, begun
+from fastopt.rules.base import Flag, Real, initial_value
 from fastopt.schedules import SCHEDULES
 from sweeps import estimate, problems, sweep, when, zipped
 from sweeps.engine.columns import ALIASES, accepts
@@ -244,7 +244,7 @@ def path_of(rule, given):
 def walked(rule, given):
     rng = np.random.default_rng(0)
     h = rule.pack(given)
-    x = [tuple(float(begun(s, h, p)) for s in rule.starts) for p in rng.normal(size=3)]
+    x = [tuple(float(initial_value(s, h, p)) for s in rule.starts) for p in rng.normal(size=3)]
     clock, found = rule.clock0(h), []
     for gradient in rng.normal(size=(12, 3)):
         clock, c = rule.tick(h, clock)

@@ -13,7 +13,7 @@ import pytest
 from fastopt import schedules
 from fastopt.errors import HyperparameterError, SpecError
 from fastopt.rules import RULES
-from fastopt.rules.base import begun
+from fastopt.rules.base import initial_value
 from sweeps import estimate, linspace, logspace, problems, sweep
 from sweeps.cli.spec import read_spec
 from sweeps.engine.lane_records import RESULTS, STRIDE, WIDTH
@@ -38,7 +38,8 @@ class Descent:
         self.factor = schedule or (lambda t: 1.0)
         start = problem.start.tolist() if start is None else start
         self.x = [
-            (p, *(begun(source, self.h, p) for source in self.rule.starts[1:])) for p in start
+            (p, *(initial_value(source, self.h, p) for source in self.rule.starts[1:]))
+            for p in start
         ]
 
     @property
