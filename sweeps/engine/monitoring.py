@@ -21,7 +21,7 @@ __all__ = [
     "measuring_moves",
     "next_check",
     "norm",
-    "tallied",
+    "pop_measures",
     "update_patience",
 ]
 
@@ -88,7 +88,7 @@ def measuring_moves():
 
 
 @jitable
-def tallied(now, mean, batch):
+def pop_measures(now, mean, batch):
     """Return the :data:`MEASURES` since the last check, and begin anew."""
     count = now.gradients
     variance = now.spread / (batch * (count - 1.0)) if count > 1 else np.nan

@@ -21,7 +21,7 @@ from fastopt.rules import Rule
 from sweeps.common.states import State
 from sweeps.engine import callees
 from sweeps.engine.data_order import ONCE, copy_rows, rows_like
-from sweeps.engine.monitoring import begin_tally, next_check, tallied, update_patience
+from sweeps.engine.monitoring import begin_tally, next_check, pop_measures, update_patience
 from sweeps.engine.queue import STOP, peek
 from sweeps.engine.records import (
     BEST_LOSS,
@@ -281,7 +281,7 @@ def recording():
         out[i, BEST_LOSS] = min(out[i, BEST_LOSS], out[i, TRAIN_LOSS])
         now.loss_sum, now.rows_seen = 0.0, 0
         if watch.grad_norm >= 0 or watch.grad_variance >= 0 or watch.update_norm >= 0:
-            measured = tallied(now, mean, trial.batch)
+            measured = pop_measures(now, mean, trial.batch)
             columns = watch.grad_norm, watch.grad_variance, watch.update_norm
             for k in range(len(measured)):
                 if columns[k] >= 0:
