@@ -35,7 +35,14 @@ from sweeps.engine.records import NO_SCHEDULE
 from sweeps.engine.simd import record_in
 
 __all__ = [
-    "attend", "clipping", "comparing", "load_block", "numbers_in", "pause", "record", "resume",
+    "clipping",
+    "comparing",
+    "handle_events",
+    "load_block",
+    "numbers_in",
+    "pause",
+    "record",
+    "resume",
     "scaling",
 ]  # fmt: skip
 
@@ -286,7 +293,7 @@ def check(s, t, k, step):
 
 
 @inlinable
-def attend(s, t, step):
+def handle_events(s, t, step):
     """Close the lanes that end here and draw curves; return the step of the next event, or -1."""
     v, r = numbers_in(s.v), s.r[0]
     following = -1

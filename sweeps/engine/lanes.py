@@ -32,9 +32,9 @@ from sweeps.engine.callees import NUMBERS as FLAT
 from sweeps.engine.callees import scale, tuple_type
 from sweeps.engine.lane_records import NUMBERS, WHOLES, WIDTH, H, Lanes, LaneWatch
 from sweeps.engine.lane_state import (
-    attend,
     clipping,
     comparing,
+    handle_events,
     load_block,
     numbers_in,
     pause,
@@ -102,12 +102,12 @@ def item(b, s, control, t, links):
             call(links.scale, None, scheduled)
         call(links.begin, None, (s,))
         step = call(links.stretch, 0, (s, course, -1, 0))
-    following = attend(s, t, step)
+    following = handle_events(s, t, step)
     while following >= 0:
         if peek(control, STOP) != 0:
             return False
         step = call(links.stretch, 0, (s, course, step, following))
-        following = attend(s, t, step)
+        following = handle_events(s, t, step)
     if t.kept.counters.shape[0]:
         pause(b, s, t, step)
     filled = 0
