@@ -180,7 +180,7 @@ class LanePlan(Plan):
             sizes=LaneSizes(len(rule.starts), len(rule.clock0(rule.pack()))),
             optima=problem.optima,
             bounds=anywhere if problem.bounds is None else problem.bounds,
-            lanes=dealt(settings),
+            lanes=deal_to_lanes(settings),
             watch=self._watch(),
             out=np.full((rows, len(self.results)), np.nan),
             state=np.full(rows, State.PENDING, np.int8),
@@ -241,7 +241,7 @@ class LanePlan(Plan):
         return "" if bounds is None else f" and in the bounds [{bounds[0, d]}, {bounds[1, d]}]"
 
 
-def dealt(settings: np.ndarray) -> np.ndarray:
+def deal_to_lanes(settings: np.ndarray) -> np.ndarray:
     """Deal trials out to lanes, those of one length and schedule next to each other; -1 pads.
 
     A block runs as long as its longest trial, and neighbours share the value of a schedule.
