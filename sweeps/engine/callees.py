@@ -37,7 +37,14 @@ from sweeps.engine.records import COUNTERS, SETTINGS, Watch
 from sweeps.problems.base import DataProblem
 
 __all__ = [
-    "Links", "at_lr", "callees_of", "linked", "ordering", "own", "scale", "tuple_type",
+    "Links",
+    "at_lr",
+    "callees_of",
+    "functions_of",
+    "linked",
+    "ordering",
+    "scale",
+    "tuple_type",
 ]  # fmt: skip
 
 PAIR = types.UniTuple(types.float64, 2)
@@ -68,7 +75,7 @@ class Links(NamedTuple):
     penalised: np.ndarray  # where the weights of each layer begin and end in the parameters
 
 
-class Own(NamedTuple):
+class ProblemFunctions(NamedTuple):
     """The functions of a problem, compiled, and the words they take for its constants."""
 
     loss: Any
@@ -207,10 +214,10 @@ def compiled(
     )
 
 
-def own(problem: DataProblem) -> Own:
+def functions_of(problem: DataProblem) -> ProblemFunctions:
     """Return the functions of a problem, to be called with arrays like its own."""
     functions = problem.loss_and_grad, problem.evaluate, problem.init, problem.score
-    return Own(
+    return ProblemFunctions(
         *compiled(*functions, problem.draws, numba.typeof(problem.aux)), words_of(problem.aux)
     )
 
@@ -291,7 +298,7 @@ def callees_of(
     recording: Callable, problem: DataProblem, rule: Rule, used: frozenset[str] = frozenset()
 ) -> tuple[Callees, ...]:
     """Return what the kernel calls, of :data:`OPTIONAL` what is in use, in the order of links."""
-    *functions, _ = own(problem)
+    *functions, _ = functions_of(problem)
     X, y = numba.typeof(problem.X), numba.typeof(problem.y)
     return of_engine(recording, X.dtype, used), of_problem(*functions, X, y), of_rule(rule, X.dtype)
 
@@ -299,4 +306,4 @@ def callees_of(
 def linked(callees: Iterable[Callees], problem: DataProblem) -> Links:
     """Compile what is not compiled yet; return all links."""
     addresses = itertools.chain.from_iterable(some.addresses for some in callees)
-    return Links._make((*addresses, own(problem).words, problem.penalised))
+    return Links._make((*addresses, functions_of(problem).words, problem.penalised))

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastopt.compile import kernel
 from sweeps.engine.block import Block
-from sweeps.engine.callees import ordering, own
+from sweeps.engine.callees import functions_of, ordering
 from sweeps.engine.monitoring import clipping
 from sweeps.engine.records import Trials
 from sweeps.problems.base import DataProblem
@@ -36,7 +36,7 @@ def initial_params(problem: DataProblem, trials: Trials) -> np.ndarray:
     """Return the initial parameters of the first of these trials, ``(n_params,)``."""
     theta = np.zeros(problem.n_params, problem.dtype)
     if problem.theta0 is None:
-        functions = own(problem)
+        functions = functions_of(problem)
         functions.init(theta, functions.words, np.uint64(trials.settings[0]["seed"]))
     else:
         theta[:] = problem.theta0
@@ -53,7 +53,7 @@ class Minibatches:
         self.kind, self.seed = settings["shuffle"], settings["seed"]
         self.order = np.empty(len(problem.X), np.int64)
         self.work = np.empty(block.trials.sizes.work, problem.dtype)
-        self.own = own(problem)
+        self.functions = functions_of(problem)
         self.low, self.epoch, self.size, self.step = len(problem.X), 0, 0, 0
 
     def next(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -71,4 +71,5 @@ class Minibatches:
         self.low = high
         self.size, self.step = len(X), self.step + 1
         grad, drawn_by = np.empty_like(theta), (np.uint64(self.seed), self.step)
-        return self.own.loss(theta, X, y, self.own.words, grad, self.work, *drawn_by), grad
+        f = self.functions
+        return f.loss(theta, X, y, f.words, grad, self.work, *drawn_by), grad

@@ -13,7 +13,7 @@ import pandas as pd
 from fastopt.testing import run_checks
 from sweeps.analysis.table import Table
 from sweeps.common.pickling import pack, unpack
-from sweeps.engine.callees import own
+from sweeps.engine.callees import functions_of
 from sweeps.engine.run_blocks import Problem, worker_count
 from sweeps.problems.base import DataProblem
 from sweeps.problems.gradients import points_near, wrong_component
@@ -74,7 +74,7 @@ def _theta(problem: DataProblem, seed: int = 0) -> np.ndarray:
     theta = np.zeros(problem.n_params, problem.dtype)
     if problem.theta0 is not None:
         return problem.theta0.copy()
-    own(problem).init(theta, own(problem).words, np.uint64(seed))
+    functions_of(problem).init(theta, functions_of(problem).words, np.uint64(seed))
     return theta
 
 
@@ -87,7 +87,7 @@ def _loss(
     problem: DataProblem, theta: np.ndarray, X: np.ndarray, y: np.ndarray, fill: float = np.nan
 ) -> tuple[float, np.ndarray]:
     """Call the compiled function with no more scratch than it asks for, filled with something."""
-    functions, size = own(problem), problem.work_per_row * max(len(X), problem.work_rows)
+    functions, size = functions_of(problem), problem.work_per_row * max(len(X), problem.work_rows)
     grad, work = np.full(problem.n_params, fill, problem.dtype), np.empty(0)
     work = np.full(size + BEHIND, fill, problem.dtype)
     work[size:] = CANARY
@@ -140,7 +140,7 @@ def check_evaluation(problem: DataProblem) -> bool | None:
     if problem.draws:
         return False
     theta, (X, y) = _theta(problem), _rows(problem)
-    functions, size = own(problem), problem.work_per_row * max(len(X), problem.work_rows)
+    functions, size = functions_of(problem), problem.work_per_row * max(len(X), problem.work_rows)
     grad, work = (np.full(n, np.nan, problem.dtype) for n in (problem.n_params, size))
     loss, accuracy = functions.evaluate(theta, X, y, functions.words, grad, work)
     trained, _ = _loss(problem, theta, X, y)

@@ -10,7 +10,7 @@ import pytest
 
 from fastopt.errors import SpecError, SweepWarning
 from sweeps import SuccessiveHalving, SweepResult, problems, sweep
-from sweeps.engine.callees import own
+from sweeps.engine.callees import functions_of
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD
 from tests.helpers.networks import accuracy, facts_of, mean_loss, outputs_of
 
@@ -20,7 +20,7 @@ QUIET = {"progress": False, "epochs": 3}
 
 def measured(problem, theta):
     """Loss and accuracy by the function of the problem that trials call."""
-    functions, out = own(problem), []
+    functions, out = functions_of(problem), []
     work = np.empty(problem.work_per_row * problem.work_rows, problem.dtype)
     with ONE_BLAS_THREAD:
         for X, y in ((problem.X, problem.y), (problem.X_test, problem.y_test)):

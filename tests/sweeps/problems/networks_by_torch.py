@@ -7,7 +7,7 @@ import torch
 
 from fastopt.compile import kernel
 from sweeps import sweep
-from sweeps.engine.callees import own
+from sweeps.engine.callees import functions_of
 from sweeps.problems.noise import draw_masks
 from tests.helpers.compiled import call_template
 
@@ -36,7 +36,7 @@ def masks_of(n, rate, dtype, seed=SEED, step=1):
 
 def loss_and_grad(problem, theta, step):
     """By the function that trials call, with no more scratch than it asks for."""
-    functions, grad = own(problem), np.full_like(theta, np.nan)
+    functions, grad = functions_of(problem), np.full_like(theta, np.nan)
     size = problem.work_per_row * len(problem.X)
     work = np.full(size + 64, np.nan)
     arguments = theta, problem.X, problem.y, functions.words, grad, work[:size], SEED, step

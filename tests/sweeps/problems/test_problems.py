@@ -13,7 +13,7 @@ from sklearn import metrics
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
 from sweeps import problems
-from sweeps.engine.callees import own
+from sweeps.engine.callees import functions_of
 from sweeps.problems.datasets import DATASETS
 from tests.helpers import networks
 from tests.helpers.compiled import both
@@ -60,7 +60,9 @@ def gradient(problem, theta, X, y, way="compiled"):
     work, canaries = guarded(problem.work_per_row * rows, problem.dtype)
     before = [a.copy() for a in (theta, X, y)]
     if way == "compiled":
-        loss = own(problem).loss(theta, X, y, own(problem).words, grad, work, np.uint64(0), 1)
+        loss = functions_of(problem).loss(
+            theta, X, y, functions_of(problem).words, grad, work, np.uint64(0), 1
+        )
     else:
         loss = problem.loss_and_grad(theta, X, y, problem.aux, grad, work)
     np.testing.assert_array_equal(canaries, CANARY)
@@ -72,7 +74,7 @@ def gradient(problem, theta, X, y, way="compiled"):
 def evaluate(problem, theta, X, y):
     grad = np.empty(problem.n_params, problem.dtype)
     work, canaries = guarded(problem.work_per_row * problem.work_rows, problem.dtype)
-    result = own(problem).evaluate(theta, X, y, own(problem).words, grad, work)
+    result = functions_of(problem).evaluate(theta, X, y, functions_of(problem).words, grad, work)
     np.testing.assert_array_equal(canaries, CANARY)
     return result
 
