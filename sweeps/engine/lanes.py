@@ -69,7 +69,7 @@ class LaneLinks(NamedTuple):
     words: np.ndarray
 
 
-class Course(NamedTuple):
+class StretchInputs(NamedTuple):
     """What a stretch of steps reads of its trials."""
 
     bounds: np.ndarray
@@ -94,19 +94,21 @@ def scratch(t):
 def item(b, s, control, t, links):
     """Run block ``b`` to the end or the pause of its trials; return whether it got there."""
     varies, clips = load_block(b, s, t)
-    course = Course(t.bounds, t.optima, t.watch, t.settings, t.schedule, links, varies, clips)
+    inputs = StretchInputs(
+        t.bounds, t.optima, t.watch, t.settings, t.schedule, links, varies, clips
+    )
     step = resume(b, s, t)
     if step < 0:
         if varies:  # what starts from the learning rate starts from that of the first step
             scheduled = links.factor, numbers_in(s.v), s.r[0], t.settings, t.schedule, 0.0
             call(links.scale, None, scheduled)
         call(links.begin, None, (s,))
-        step = call(links.stretch, 0, (s, course, -1, 0))
+        step = call(links.stretch, 0, (s, inputs, -1, 0))
     following = handle_events(s, t, step)
     while following >= 0:
         if peek(control, STOP) != 0:
             return False
-        step = call(links.stretch, 0, (s, course, step, following))
+        step = call(links.stretch, 0, (s, inputs, step, following))
         following = handle_events(s, t, step)
     if t.kept.counters.shape[0]:
         pause(b, s, t, step)
@@ -152,7 +154,7 @@ def of_stretch(begin: Any, tick: Any, stretch: Any, dtype: Any) -> Callees:
     settings, watch = types.Array(from_dtype(SETTINGS), 1, "C"), tuple_type(LaneWatch)
     v, r = from_dtype(NUMBERS), from_dtype(WHOLES)
     block = types.NamedTuple([table, FLAT, types.Array(r, 1, "C")], Lanes)
-    course = types.NamedTuple(
+    inputs = types.NamedTuple(
         [
             table,
             numbers,
@@ -163,7 +165,7 @@ def of_stretch(begin: Any, tick: Any, stretch: Any, dtype: Any) -> Callees:
             types.boolean,
             types.boolean,
         ],
-        Course,
+        StretchInputs,
     )
     return Callees(
         scale(),
@@ -172,7 +174,7 @@ def of_stretch(begin: Any, tick: Any, stretch: Any, dtype: Any) -> Callees:
         Callee(kernel(comparing), whole, (flat, v, r, numbers, watch, real)),
         Callee(begin, none, (block,)),
         Callee(tick, none, (FLAT, flat)),
-        Callee(stretch, whole, (block, course, whole, whole), 2.0),
+        Callee(stretch, whole, (block, inputs, whole, whole), 2.0),
     )
 
 

@@ -125,19 +125,19 @@ def running(advance, look, unpack, dim, n_hyper, n_clock, n_coefficients):
     numbers, coefficients = H + (n_hyper + n_clock) * WIDTH, n_coefficients * WIDTH
 
     @inlinable
-    def run(x, q, g, spare, s, course, step, following, n):
+    def run(x, q, g, spare, s, inputs, step, following, n):
         (c,), (v,) = stacked(ONE, g, coefficients), stacked(ONE, s.v, numbers)
         copy(v, s.v)
-        r, links, now = s.r[0], course.links, numbers_in(v)
-        bounds, optima, watch = course.bounds, course.optima, course.watch
+        r, links, now = s.r[0], inputs.links, numbers_in(v)
+        bounds, optima, watch = inputs.bounds, inputs.optima, inputs.watch
         aux, limit, aimed = unpack(links.words), watch.limit, not math.isnan(watch.target)
         ends = np.empty((2, 0 if dim else n), g.dtype)
         while step < following:
             if step >= 0:
-                if course.varies:
-                    scheduled = links.factor, now, r, course.settings, course.schedule, float(step)
+                if inputs.varies:
+                    scheduled = links.factor, now, r, inputs.settings, inputs.schedule, float(step)
                     call(links.scale, None, scheduled)
-                if course.clips:
+                if inputs.clips:
                     call(links.clip, None, (g, now, n))
                 call(links.tick, None, (v, c))
                 advance(x, g, c, v, bounds, n)
@@ -155,7 +155,7 @@ def on_stack(run, elsewhere, n_slots, dim):
     """Return ``stretch`` for ``dim`` coordinates, which are copied to the stack and back."""
     like, size = (0,) * n_slots, dim * WIDTH
 
-    def stretch(s, course, step, following):
+    def stretch(s, inputs, step, following):
         table = s.x
         x, (q, g, spare) = stacked(like, table, size), stacked(THREE, table, size)
         for m in range(len(x)):
@@ -164,7 +164,7 @@ def on_stack(run, elsewhere, n_slots, dim):
         for j in range(size):
             g[j] = table[len(x), j]
         q = q if elsewhere else x[0]
-        step = run(x, q, g, spare, s, course, step, following, dim)
+        step = run(x, q, g, spare, s, inputs, step, following, dim)
         for m in range(len(x)):
             for j in range(size):
                 table[m, j] = x[m][j]
@@ -180,12 +180,12 @@ def on_heap(run, elsewhere, n_slots, dim):
     """Return ``stretch`` for any number of coordinates."""
     like = (0,) * n_slots
 
-    def stretch(s, course, step, following):
+    def stretch(s, inputs, step, following):
         width = s.x.shape[1]
         x, (g, last) = rows_of(s.x, like, width), rows_of(s.x[len(like) :], ENDS, width)
         spare = np.empty(width if elsewhere else 0, g.dtype)
         q = last if elsewhere else x[0]
-        step = run(x, q, g, spare, s, course, step, following, width // WIDTH)
+        step = run(x, q, g, spare, s, inputs, step, following, width // WIDTH)
         if not elsewhere:
             copy(last, q)
         return step
@@ -197,7 +197,7 @@ def stretching(
     evaluate, unpack, adapt, update, answer, n_slots,
     dim, n_hyper, n_clock, n_coefficients, bounded,
 ):  # fmt: skip
-    """Template of ``stretch(s, course, step, following)``: steps until ``following``.
+    """Template of ``stretch(s, inputs, step, following)``: steps until ``following``.
 
     It returns the step it came to, which is earlier if a trial ends at its target. From -1 to 0
     it only evaluates the start. ``dim`` is the number of coordinates, 0 for functions of an array,
