@@ -65,7 +65,7 @@ def _watch(parent: int) -> None:
 def serve(handle: int, parent: int) -> None:
     """Answer calls until the pipe with this file descriptor ends."""
     init_worker(parent)
-    with contextlib.suppress(EOFError, OSError), _taken_over(handle) as pipe:
+    with contextlib.suppress(EOFError, OSError), _open_inherited(handle) as pipe:
         while True:
             answer = _run_call(pipe.recv_bytes())
             with contextlib.suppress(AttributeError, ValueError):  # there is none, or it is closed
@@ -87,7 +87,7 @@ def _run_call(call: bytes) -> bytes:
         return answer
 
 
-def _handed_down(pipe: Any) -> dict[str, Any]:
+def _options_to_inherit(pipe: Any) -> dict[str, Any]:
     """Return the options of Popen by which a process gets our pipe under the number it has here."""
     if sys.platform == "win32":
         os.set_handle_inheritable(pipe.fileno(), True)
@@ -95,7 +95,7 @@ def _handed_down(pipe: Any) -> dict[str, Any]:
     return {"pass_fds": [pipe.fileno()]}
 
 
-def _taken_over(handle: int) -> Any:
+def _open_inherited(handle: int) -> Any:
     """Return the pipe of this number, which programs that calls start would else keep open."""
     if sys.platform == "win32":
         os.set_handle_inheritable(handle, False)
@@ -129,7 +129,7 @@ class Worker:
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL if quiet else None,
                 env={**os.environ, **(environment or {})},
-                **_handed_down(theirs),
+                **_options_to_inherit(theirs),
             )
         CHILDREN.add(self._process)
 
