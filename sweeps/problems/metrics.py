@@ -39,7 +39,13 @@ from sweeps.problems.losses import find_loss
 from sweeps.problems.rows import mass, weighed
 
 __all__ = [
-    "METRICS", "Metric", "check_metric", "find_metric", "measure_of", "measuring", "names_of",
+    "METRICS",
+    "Metric",
+    "check_metric",
+    "find_metric",
+    "names_of",
+    "score_function",
+    "scores_writer",
 ]  # fmt: skip
 
 CLASSES = ("classification", "binary")
@@ -219,8 +225,8 @@ def names_of(metrics: Iterable[Any], loss: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def measure_of(metric: Any, loss: str) -> Callable:
-    """Return ``measure(outputs, y, weights, constants of the loss) -> number`` of a metric.
+def score_function(metric: Any, loss: str) -> Callable:
+    """Return ``score(outputs, y, weights, constants of the loss) -> number`` of a metric.
 
     Parameters
     ----------
@@ -271,14 +277,14 @@ def _bound(name: str, place: int) -> Callable:
     at: Any = row.at
 
     @jitable
-    def measure(outputs, y, weights, constants):
+    def score(outputs, y, weights, constants):
         return function(outputs, y, weights)
 
     @jitable
-    def measure_at(outputs, y, weights, constants):
+    def score_at(outputs, y, weights, constants):
         return at(outputs, y, weights, constants[place])
 
-    return measure if place < 0 else measure_at
+    return score if place < 0 else score_at
 
 
 @functools.lru_cache(maxsize=32)  # it holds functions of the user
@@ -286,10 +292,10 @@ def _own(function: types.FunctionType) -> Callable:
     own = adopted(function, jitable)
 
     @jitable
-    def measure(outputs, y, weights, constants):
+    def score(outputs, y, weights, constants):
         return own(outputs, y, weights)
 
-    return measure
+    return score
 
 
 def check_metric(metric: Callable, outputs: np.ndarray, y: np.ndarray, weights: Any) -> None:
@@ -317,9 +323,9 @@ def check_metric(metric: Callable, outputs: np.ndarray, y: np.ndarray, weights: 
         )
 
 
-def measuring(measures: tuple[Callable, ...]) -> Callable:
-    """Return ``measure(outputs, y, weights, constants, out)``, which writes what each one says."""
-    *firsts, last = measures
+def scores_writer(score_functions: tuple[Callable, ...]) -> Callable:
+    """Return ``score(outputs, y, weights, constants, out)``, which writes what each one says."""
+    *firsts, last = score_functions
     every = _ending(last, len(firsts))
     for k in range(len(firsts) - 1, -1, -1):
         every = _followed(firsts[k], k, every)
@@ -328,19 +334,19 @@ def measuring(measures: tuple[Callable, ...]) -> Callable:
 
 def _ending(last: Callable, place: int) -> Callable:
     @jitable
-    def measure(outputs, y, weights, constants, out):
+    def score(outputs, y, weights, constants, out):
         out[place] = last(outputs, y, weights, constants)
 
-    return measure
+    return score
 
 
 def _followed(first: Callable, place: int, others: Callable) -> Callable:
     @jitable
-    def measure(outputs, y, weights, constants, out):
+    def score(outputs, y, weights, constants, out):
         out[place] = first(outputs, y, weights, constants)
         others(outputs, y, weights, constants, out)
 
-    return measure
+    return score
 
 
 CHANCES = ("softmax", "sigmoid")

@@ -33,7 +33,7 @@ from fastopt.errors import SpecError, shortened
 from sweeps.problems.activations import find_activation
 from sweeps.problems.losses import LINKS, LOSSES, find_loss
 from sweeps.problems.matrices import matrix, scale
-from sweeps.problems.metrics import measure_of, measuring
+from sweeps.problems.metrics import score_function, scores_writer
 from sweeps.problems.noise import add_noise, draw_masks, whole_blocks
 from sweeps.problems.passes import PLAIN, Design, hidden_units, passes, places_of
 from sweeps.problems.rows import (
@@ -153,10 +153,10 @@ def functions(
     """
     row = find_loss(loss)
     simpler = row.at_zero is not None and constants is not None and not np.any(constants)
-    measures = tuple(measure_of(metric, loss) for metric in metrics)
+    score_functions = tuple(score_function(metric, loss) for metric in metrics)
     find_activation(design.activation)
     kind = loss, bool(simpler), bool(weighted)
-    plain = _functions(*kind, measures, design._replace(drops=False))
+    plain = _functions(*kind, score_functions, design._replace(drops=False))
     if not design.drops and not noisy:
         return plain
     drawn = drawing(*kind, design, bool(noisy))
@@ -191,7 +191,7 @@ def loss_function(loss: str, simpler: bool) -> Any:
 
 @functools.lru_cache(maxsize=128)  # metrics may be functions of the user's
 def _functions(
-    loss: str, simpler: bool, weighted: bool, measures: tuple[Callable, ...], design: Design
+    loss: str, simpler: bool, weighted: bool, score_functions: tuple[Callable, ...], design: Design
 ) -> Functions:
     output_loss, right = loss_function(loss, simpler), LOSSES[loss].hits
     forward, backward = passes(design)
@@ -214,7 +214,7 @@ def _functions(
         n = mass(weights_of(y), X.shape[0])  # 0 of rows that do not count: NaN, as by metrics
         return total / n, (hits / n if hits >= 0 else np.nan)
 
-    score = scoring(loss, weights_of, measures, forward) if measures else None
+    score = scoring(loss, weights_of, score_functions, forward) if score_functions else None
     return Functions(loss_and_grad, evaluate, score, False)
 
 
@@ -242,10 +242,10 @@ def drawing(loss: str, simpler: bool, weighted: bool, design: Design, noisy: boo
 
 
 def scoring(
-    loss: str, weights_of: Callable, measures: tuple[Callable, ...], forward: Callable
+    loss: str, weights_of: Callable, score_functions: tuple[Callable, ...], forward: Callable
 ) -> Callable:
     """Return ``score`` of :func:`functions`."""
-    link, measure = LINKS[LOSSES[loss].link], measuring(measures)
+    link, write_scores = LINKS[LOSSES[loss].link], scores_writer(score_functions)
     numbers = plain_targets if weights_of is no_weights else but_last_column
     targets_of = labels_of if LOSSES[loss].task in ("classification", "binary") else numbers
 
@@ -257,7 +257,7 @@ def scoring(
             forward(theta, X[low:high], aux, work)
             outputs[low:high] = matrix(work, (high - low) * hidden, high - low, outputs.shape[1])
         link(outputs)
-        measure(outputs, targets_of(y), weights_of(y), aux[2], out)
+        write_scores(outputs, targets_of(y), weights_of(y), aux[2], out)
 
     return score
 

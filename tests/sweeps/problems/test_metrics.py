@@ -14,9 +14,9 @@ from sweeps.problems.metrics import (
     METRICS,
     check_metric,
     find_metric,
-    measure_of,
-    measuring,
     names_of,
+    score_function,
+    scores_writer,
 )
 from sweeps.problems.mlp import BLOCK, aux_of, functions, n_parameters, work_per_row
 from sweeps.problems.passes import Design
@@ -147,14 +147,14 @@ def test_metrics_of_a_constant_take_the_losses_own():
     p, y = predictions("numbers")
     constants = constants_of("quantile", {"quantile": 0.9})
     expected = metrics.mean_pinball_loss(y, p, alpha=0.9)
-    assert measure_of("pinball", "quantile")(p, y, None, constants) == pytest.approx(expected)
+    assert score_function("pinball", "quantile")(p, y, None, constants) == pytest.approx(expected)
     expected = metrics.mean_pinball_loss(y, p)
     none = constants_of("squared_error")
-    assert measure_of("pinball", "squared_error")(p, y, None, none) == pytest.approx(expected)
+    assert score_function("pinball", "squared_error")(p, y, None, none) == pytest.approx(expected)
     p, y = predictions("means")
     for power in (0.0, 1.0, 1.2, 2.0, 3.0):
         constants = constants_of("tweedie", {"variance_power": power})
-        actual = measure_of("tweedie_deviance", "tweedie")(p, y, None, constants)
+        actual = score_function("tweedie_deviance", "tweedie")(p, y, None, constants)
         expected = metrics.mean_tweedie_deviance(y, p, power=power)
         assert actual == pytest.approx(expected, rel=1e-12)
 
@@ -206,10 +206,10 @@ def test_names_and_users_functions():
     assert names_of(("accuracy", surprise), "logistic") == ("accuracy", "surprise")
     assert names_of("mae", "huber") == ("mae",)
     assert names_of(surprise, "logistic") == ("surprise",)
-    assert measure_of(surprise, "logistic") is measure_of(surprise, "logistic")
+    assert score_function(surprise, "logistic") is score_function(surprise, "logistic")
     check_metric(surprise, np.full((2, 2), 0.5), np.array([0, 1]), None)
     out = np.zeros(2)
-    both = measuring((measure_of(surprise, "focal"), measure_of("accuracy", "focal")))
+    both = scores_writer((score_function(surprise, "focal"), score_function("accuracy", "focal")))
     both(np.full((2, 2), 0.5), np.array([0, 1]), None, np.zeros(1), out)
     np.testing.assert_allclose(out, [math.log(2), 0.5])
 
@@ -255,4 +255,4 @@ def test_wrong_functions_are_refused():
         check_metric(text, np.ones((2, 1)), np.ones((2, 1)), None)
     for wrong in (max, lambda outputs, y: 0.0):
         with pytest.raises(SpecError, match="must be a plain function f\\(outputs, y, weights\\)"):
-            measure_of(wrong, "logistic")
+            score_function(wrong, "logistic")
