@@ -2,7 +2,7 @@
 
 Trials of several kernels and shapes are one list: gone through block by block, four trials of four
 optimizers took two cores as long as one. Where lengths differ the longest must begin first, so each
-block is cut into pieces of trials about as long, and pieces are taken by length. The list may grow
+block is cut into groups of trials about as long, and groups are taken by length. The list may grow
 while threads are at it, as kernels come out of the compiler.
 """
 
@@ -18,12 +18,12 @@ from sweeps.engine.block import Block
 
 __all__ = ["Agenda"]
 
-# Lengths are told apart by steps of a fourth of an octave: what is in a piece may begin in any
+# Lengths are told apart by steps of a fourth of an octave: what is in a group may begin in any
 # order, which costs a fifth of its longest trial at most.
 STEPS = 4
 
 
-class Piece:
+class TrialGroup:
     """Trials of a block that are about as long, and the counters of those who run them.
 
     Parameters
@@ -52,13 +52,13 @@ class Piece:
         self._run(*self._data)
 
 
-def pieces_of(run: Callable, block: Block) -> Iterator[Piece]:
-    """Cut a block, whose kernel is ``run``, into pieces."""
+def groups_of(run: Callable, block: Block) -> Iterator[TrialGroup]:
+    """Cut a block, whose kernel is ``run``, into groups."""
     order = np.argsort(-block.item_cost, kind="stable")
     level = np.floor(STEPS * np.log2(np.maximum(block.item_cost[order], 1)))
     for part in np.split(order, np.flatnonzero(np.diff(level)) + 1):
         if len(part):
-            yield Piece(run, block, part)
+            yield TrialGroup(run, block, part)
 
 
 class Agenda:
@@ -66,16 +66,16 @@ class Agenda:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._pieces: list[Piece] = []
-        self._left: list[Piece] = []
+        self._groups: list[TrialGroup] = []
+        self._left: list[TrialGroup] = []
         self._more = True
 
     def add(self, run: Callable, blocks: Sequence[Block]) -> None:
         """Add blocks of one kernel."""
-        pieces = [piece for block in blocks for piece in pieces_of(run, block)]
+        groups = [group for block in blocks for group in groups_of(run, block)]
         with self._changed:
-            self._pieces += pieces
-            self._left = sorted([*self._left, *pieces], key=lambda piece: -piece.length)
+            self._groups += groups
+            self._left = sorted([*self._left, *groups], key=lambda group: -group.length)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -88,28 +88,28 @@ class Agenda:
         """Have threads leave what they are at, at their next step, and take nothing more."""
         with self._changed:
             self._left = []
-            for piece in self._pieces:
-                piece.control[queue.STOP] = 1
+            for group in self._groups:
+                group.control[queue.STOP] = 1
         self.close()
 
     def work(self) -> None:
-        """Run one piece after the other: the work of one thread."""
-        while (piece := self._next()) is not None:
-            piece.run()
+        """Run one group after the other: the work of one thread."""
+        while (group := self._next()) is not None:
+            group.run()
 
     def done(self, what: int) -> int:
-        """Return one of the counters, :data:`queue.COST` or :data:`queue.DONE`, of all pieces."""
-        return sum(int(piece.control[what]) for piece in self._pieces)
+        """Return one of the counters, :data:`queue.COST` or :data:`queue.DONE`, of all groups."""
+        return sum(int(group.control[what]) for group in self._groups)
 
-    def _next(self) -> Piece | None:
-        """Wait for a piece and enter it; None once there will be no more."""
+    def _next(self) -> TrialGroup | None:
+        """Wait for a group and enter it; None once there will be no more."""
         with self._changed:
-            while (piece := self._entered()) is None and self._more:
+            while (group := self._entered()) is None and self._more:
                 self._changed.wait()
-            return piece
+            return group
 
-    def _entered(self) -> Piece | None:
-        """Enter the longest piece that there is."""
+    def _entered(self) -> TrialGroup | None:
+        """Enter the longest group that there is."""
         while self._left:
             if self._left[0].enter():
                 return self._left[0]

@@ -34,7 +34,7 @@ def test_an_exception_in_one_thread_ends_all(iris, monkeypatch):
     def fail(self):
         raise RuntimeError("out of memory, say")
 
-    monkeypatch.setattr(agenda_module.Piece, "run", fail)
+    monkeypatch.setattr(agenda_module.TrialGroup, "run", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         run_chunk(plan, np.arange(2), 2)
 
@@ -45,13 +45,13 @@ def test_pieces_of_all_blocks_are_one_list_by_length(iris):
     blocks, agenda = plan.blocks(np.arange(plan.size)), Agenda()
     agenda.add(None, blocks)
     taken = list(iter(lambda: agenda._left and agenda._left.pop(0), []))
-    assert [piece.length for piece in taken] == sorted((p.length for p in taken), reverse=True)
+    assert [group.length for group in taken] == sorted((p.length for p in taken), reverse=True)
     items = [(id(p.block), int(i)) for p in taken for i in p._data[1]]
     assert len(items) == len(set(items)) == plan.size
-    for piece in taken:
-        costs = piece.block.item_cost[piece._data[1]]
+    for group in taken:
+        costs = group.block.item_cost[group._data[1]]
         assert costs.max() <= 1.2 * costs.min()
-        assert piece.control[queue.NEXT] == 0
+        assert group.control[queue.NEXT] == 0
 
 
 def test_the_longest_chunk_goes_first_and_none_stays_in_place(iris):
