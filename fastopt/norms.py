@@ -186,7 +186,12 @@ def _norm(flats: list[np.ndarray], order: float) -> float:
     total = functools.reduce(fold, parts, 0.0)
     if order == 2.0:
         return math.sqrt(total)
-    return total if order in (1.0, math.inf) else total ** (1.0 / order)
+    if order in (1.0, math.inf):
+        return total
+    try:
+        return total ** (1.0 / order)
+    except OverflowError:
+        return math.inf
 
 
 def flat_norm(flats: list[np.ndarray]) -> float:
@@ -326,7 +331,8 @@ def clip_grad_value_(grads: Any, clip_value: float) -> None:
     """
     limit = _not_negative("clip_value", clip_value)
     for a in _flat_arrays("grads", grads, written=True):
-        np.clip(a, -limit, limit, out=a)
+        bound = limit if limit <= float(np.finfo(a.dtype).max) else math.inf  # as in torch
+        np.clip(a, -bound, bound, out=a)
 
 
 def _not_negative(name: str, value: Any) -> float:

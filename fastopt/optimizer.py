@@ -377,7 +377,7 @@ class Optimizer(ABC):
         """Return each group's learning rate for this step, if there is a schedule."""
         if self._schedule is None:
             return None
-        factor = float(self._schedule(self.steps))
+        factor = self._schedule(self.steps)
         return [
             group.scaled((group.h if change is None else change.h)[0], factor)
             for group, change in zip(self._groups, changes)

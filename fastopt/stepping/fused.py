@@ -324,15 +324,20 @@ def ask_for_extras(grad_scale: Any, max_norm: Any, clip_value: Any, clears: bool
     Raises
     ------
     HyperparameterError
-        ``grad_scale`` is not finite and positive, or a limit is given and not zero or more.
+        ``grad_scale`` is not finite and positive, a limit is given and not zero or more, or
+        ``clears`` is not a truth value.
 
     Examples
     --------
     >>> ask_for_extras(1.0, None, None, False), ask_for_extras(1.0, 5.0, None, False)
     (False, True)
     """
+    if clears is not False and not isinstance(clears, bool | np.bool_):
+        raise HyperparameterError(
+            f"zero_grad must be True or False; got {shortened(clears)}. Nothing was changed."
+        )
     if max_norm is None and clip_value is None and type(grad_scale) is float and grad_scale == 1.0:
-        return clears
+        return bool(clears)
     if not (_is_number(grad_scale) and 0.0 < grad_scale < math.inf):
         raise HyperparameterError(
             f"grad_scale must be a finite number above zero, the factor that the loss was "

@@ -6,6 +6,7 @@ Schedulers write to a group's dict; its options are packed again only when they 
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt.arena import Buffer
-from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean
+from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean, shortened
 from fastopt.machine.arrays import Extents, check_array, check_like, named
 from fastopt.rules import Rule
 from fastopt.rules.clocks import rewind
@@ -231,9 +232,9 @@ class Group:
         # Where the gradient of a single array goes: put there at once, a step takes 0.2 us less.
         self.place = self.batches[0].row if isinstance(self.params, np.ndarray) else None
 
-    def scaled(self, lr: float, factor: float) -> float:
+    def scaled(self, lr: float, factor: Any) -> float:
         """Return the learning rate multiplied by a schedule's factor; check it."""
-        lr = lr * factor
+        lr = lr * _number(self.where, factor)
         if not 0.0 <= lr < math.inf:
             raise HyperparameterError(
                 f"{self.where}: the schedule's factor {factor!r} makes lr {lr}; it must be finite "
@@ -244,6 +245,21 @@ class Group:
     def schedule(self, lr: float) -> None:
         """Take this learning rate for the next step."""
         self._hyper[:, 0] = lr
+
+
+def _number(where: str, factor: Any) -> float:
+    """Return what a schedule returned, if that is a number; its range is that of the product."""
+    if isinstance(factor, np.ndarray) and factor.ndim == 0:
+        factor = factor[()]
+    if not isinstance(factor, numbers.Real):
+        raise HyperparameterError(
+            f"{where}: a schedule must return a number, the factor on lr; got {shortened(factor)} "
+            f"of type {type(factor).__name__}. Nothing was changed."
+        )
+    try:
+        return float(factor)
+    except OverflowError:  # an integer that no float can hold
+        return math.inf
 
 
 def _split(buffer: Buffer, grads: Any, where: str) -> list[np.ndarray]:

@@ -199,3 +199,15 @@ def test_read_only_may_be_measured_but_not_clipped():
     for clip in (clip_grad_norm_, clip_grad_value_):
         with pytest.raises(ArrayError, match="read-only"):
             clip(g, 1.0)
+
+
+@pytest.mark.parametrize("limit", [1e39, math.inf])
+def test_a_limit_that_float32_cannot_hold_limits_nothing(limit):
+    g = np.array([1.0, -3e38, np.inf, np.nan], np.float32)
+    before = g.tobytes()
+    clip_grad_value_(g, limit)
+    assert g.tobytes() == before
+
+
+def test_a_norm_of_an_order_near_zero_is_infinite():
+    assert global_norm(np.full(4, 3.0), 1e-3) == math.inf  # 4 ** 1000

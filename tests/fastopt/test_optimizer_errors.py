@@ -215,3 +215,29 @@ def test_options_are_changed_in_a_groups_dict():
     rows = copy.deepcopy(opt.param_groups)
     rows.append({})  # a copy is a plain list
     assert [row.get("lr") for row in rows] == [2.0, None]
+
+
+@pytest.mark.parametrize(
+    ("factor", "text"),
+    [
+        (None, "must return a number.*None of type NoneType"),
+        ("0.5", "must return a number.*'0.5'"),
+        (1j, "must return a number.*1j"),
+        (np.ones(1), "must return a number.*array"),
+        (10**400, "factor 1000.*makes lr inf"),
+    ],
+)
+def test_a_schedule_returns_a_number(factor, text):
+    p = np.ones(2)
+    opt = SGD(p, lr=1.0, schedule=lambda t: factor)
+    with pytest.raises(HyperparameterError, match=text):
+        opt.step(np.ones(2))
+    assert (p.tolist(), opt.steps) == ([1.0, 1.0], 0)
+
+
+@pytest.mark.parametrize("answer", [0, 1, None, "no", np.ones(2)])
+def test_zero_grad_is_true_or_false(answer):
+    p, g = np.ones(2), np.ones(2)
+    with pytest.raises(HyperparameterError, match="zero_grad must be True or False; got"):
+        SGD(p).step(g, zero_grad=answer)
+    assert (p.tolist(), g.tolist()) == ([1.0, 1.0], [1.0, 1.0])
