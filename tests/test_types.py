@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import inspect
 import tomllib
+import typing
 
 import pytest
 
+import sweeps
 from tests.test_house import FUNCTIONS, ROOT, SOURCES, name_of, names_used, tree
 
 # What makes a function compiled, as a decorator or as a call.
@@ -126,3 +129,13 @@ def half(a: int, *rest) -> None: ...
 kept = jitable(handed)
 """
     assert untyped(ast.parse(source)) == ["method", "bare", "half"]
+
+
+def test_what_type_checkers_read_of_sweep_is_what_it_takes():
+    """Its first overload has all parameters once more: the same names, with the same defaults."""
+    first, *others = typing.get_overloads(sweeps.sweep)
+    assert len(others) == 3
+    read, taken = (inspect.signature(each).parameters for each in (first, sweeps.sweep))
+    assert {n: (p.kind, p.default) for n, p in read.items()} == {
+        n: (p.kind, p.default) for n, p in taken.items()
+    }
