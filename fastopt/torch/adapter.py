@@ -290,7 +290,8 @@ class Optimizer(torch.optim.Optimizer):
         # Hooks may change the dict; ours comes last and sees what will be loaded.
         handle = self.register_load_state_dict_pre_hook(lambda _, final: self._receive(final))
         try:
-            super().load_state_dict(state_dict)
+            with torch.inference_mode(False):  # for the steps after it, see Plan
+                super().load_state_dict(state_dict)
         finally:
             handle.remove()
             self._incoming = None

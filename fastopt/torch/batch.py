@@ -260,7 +260,7 @@ class Batch:
         if self._scalars is not None:
             self._scalars.write(self.many.clocks[self._indices])
         if self._copied:
-            with torch.no_grad():
+            with torch.inference_mode():  # where those that were made in it may be written to, too
                 for k in self._copied:
                     self.params[k].copy_(objects[PARAMETER, k])
         # Who drops a gradient wants its memory back.

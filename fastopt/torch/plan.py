@@ -178,7 +178,8 @@ class Plan:
             for name, _, g in items:
                 if g is not None:
                     ranges.check_apart(f"the gradient of {name}", g)
-            with torch.no_grad():
+            # What is made in inference mode could not be written to when it is over.
+            with torch.inference_mode(False), torch.no_grad():
                 for batch in self._batches:
                     batch.settle(state)
             bounds = bounds_of(t for batch in self._batches for t in batch.written())

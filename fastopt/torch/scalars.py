@@ -21,6 +21,7 @@ def is_scalar(value: Any, dtype: torch.dtype) -> bool:
         and value.dtype == dtype
         and value.ndim == 0
         and value.device.type == "cpu"
+        and not (value.requires_grad or value.is_inference())
     )
 
 

@@ -204,6 +204,32 @@ def test_a_live_number_that_is_none_is_refused_before_anything_is_written():
             optimizer.step()
 
 
+@pytest.mark.parametrize("modes", ["first", "load", "every other", "parameters", "requires_grad"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "NAdam", "ASGD"])
+def test_no_step_ends_half_way_because_of_what_torch_lets_nobody_write_to(name, modes):
+    """Tensors made in inference mode, outside of it, and numbers that require a gradient."""
+    runs = []
+    for is_odd in (False, True):
+        with torch.inference_mode(is_odd and modes == "parameters"):
+            params = [p.detach().clone() for p in parameters(shapes=SHAPES)]
+            params.append(torch.ones(4, 6)[:, ::2])  # with holes: stepped in a copy
+        optimizer = getattr(fastopt.torch, name)(params, lr=0.1)
+        for t in range(4):
+            give_gradients(t, params)
+            on = {"first": t == 0, "every other": t % 2 == 0}.get(modes, False)
+            with torch.inference_mode(is_odd and on):
+                optimizer.step()
+            if t == 1 and modes == "load":
+                with torch.inference_mode(is_odd):
+                    optimizer.load_state_dict(optimizer.state_dict())
+            for entry in optimizer.state.values() if is_odd and modes == "requires_grad" else ():
+                for number in (a for a in entry.values() if a.ndim == 0):
+                    number.requires_grad_()
+        state = [{k: a.tolist() for k, a in optimizer.state.get(p, {}).items()} for p in params]
+        runs.append(([p.tolist() for p in params], state))
+    assert runs[0] == runs[1]
+
+
 def test_slots_without_a_count_are_refused_at_the_step():
     params = parameters(shapes=SHAPES)
     optimizer = Case("Adam").make(params)
