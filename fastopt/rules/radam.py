@@ -61,8 +61,8 @@ def radam(c, g, x):
     _, _, shrink, b1, a1, b2, a2, plain, adaptive, eps = c
     p, m, v = x
     m, v = lerp(m, g, b1, a1), mean_square(v, g, b2, a2)
-    # A sum of both would be 0/0 where eps and v are zero and the plain step is meant.
-    step = plain if plain > -plain else adaptive / (math.sqrt(v) + eps)
+    # A sum of both would be 0/0 where eps and v are zero and the plain step, or none, is meant.
+    step = plain if adaptive == -adaptive else adaptive / (math.sqrt(v) + eps)
     return p - shrink * p - step * m, m, v
 
 

@@ -40,7 +40,8 @@ def rprop(c, g, x):
     g = s * g
     turn = g * last
     size = size * etaplus if turn > zero else (size * etaminus if turn < zero else size)
-    size = smallest if size < smallest else (largest if size > largest else size)
+    size = smallest if size < smallest else size
+    size = largest if size > largest else size  # the last word, as in torch, if they are exchanged
     g = zero if turn < zero else g
     return p - signed(size, g), g, size
 

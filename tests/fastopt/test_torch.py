@@ -733,3 +733,23 @@ def test_schedules_of_torch_may_end_a_hair_below_zero(name, number):
     opt.param_groups[0]["lr"] = -1e-9
     with pytest.raises(HyperparameterError, match=r"lr must be finite and in \[0\.0, inf\)"):
         opt.step()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("RAdam", {"lr": 0.0, "eps": 0.0}),
+        ("Rprop", {"step_sizes": (0.5, 0.1)}),
+    ],
+)
+def test_options_at_the_edge_of_what_is_allowed_act_as_in_torch(name, options):
+    """A warm-up from zero without eps, where gradients are zero, and exchanged limits."""
+    p = torch.arange(1.0, 6.0)
+    q = p.clone()
+    pairs = [(getattr(fastopt.torch, name), p), (getattr(torch.optim, name), q)]
+    optimizers = [(cls([a], **options), a) for cls, a in pairs]
+    for sign in (1.0, 1.0, -1.0):
+        for optimizer, a in optimizers:
+            a.grad = sign * torch.tensor([0.0, 1.0, -2.0, 0.0, 3.0])
+            optimizer.step()
+    assert_close(p, q)
