@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 
-from fastopt.errors import StateError
+from fastopt.errors import StateError, shortened
 from fastopt.rules.clocks import new_clock, resume_clock, whole_step
 from fastopt.stepping.batches import Piece, Segment
 from fastopt.stepping.segments import Change, Group
 
-__all__ = ["dump", "load"]
+__all__ = ["check_layout", "dump", "load"]
 
 
 def dump(groups: list[Group], steps: int) -> dict[str, Any]:
@@ -43,13 +43,7 @@ def _entry(group: Group, segment: Segment, piece: Piece) -> dict[str, Any]:
 
 def load(groups: list[Group], state_dict: Mapping[str, Any]) -> int:
     """Check that ``state_dict`` fits ``groups``, then copy it in; return its completed steps."""
-    try:
-        entries, rows = state_dict["state"], state_dict["param_groups"]
-    except (KeyError, TypeError):
-        raise StateError(
-            "a state dict has 'state' and 'param_groups'; got "
-            f"{list(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__}"
-        ) from None
+    entries, rows = check_layout(state_dict)
     if len(rows) != len(groups):
         raise StateError(
             f"the state dict has {len(rows)} param groups, but the optimizer has {len(groups)}"
@@ -67,6 +61,45 @@ def load(groups: list[Group], state_dict: Mapping[str, Any]) -> int:
         _install(group, options, change, loaded)
     counts = [segment.steps for group in groups for segment in group.segments]
     return max(counts, default=0) if steps is None else steps
+
+
+def check_layout(state_dict: Any) -> tuple[Mapping[Any, Any], list[Mapping[str, Any]]]:
+    """Return the state and the param groups of a state dict, if it is put together as one.
+
+    What is in them is for others to check; entries that belong to no parameter may be anything.
+
+    Raises
+    ------
+    StateError
+        Something is missing, or is no dict or list where a state dict has one.
+
+    Examples
+    --------
+    >>> check_layout({"state": {}, "param_groups": [{"params": [0], "lr": 1.0}]})
+    ({}, [{'params': [0], 'lr': 1.0}])
+    """
+    if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
+        raise StateError(
+            "a state dict has 'state' and 'param_groups'; got "
+            f"{list(state_dict) if isinstance(state_dict, Mapping) else type(state_dict).__name__}"
+        )
+    entries, rows = state_dict["state"], state_dict["param_groups"]
+    _check_kind("'state'", entries, Mapping, "a dict with an entry a parameter")
+    _check_kind("'param_groups'", rows, list | tuple, "a list of dicts")
+    for k, row in enumerate(rows):
+        _check_kind(f"param_groups[{k}]", row, Mapping, "a dict")
+        numbers, names = row.get("params", []), row.get("param_names") or []
+        _check_kind(f"param_groups[{k}]['params']", numbers, list | tuple, "a list of numbers")
+        _check_kind(f"param_groups[{k}]['param_names']", names, list | tuple, "a list of names")
+        for number in numbers:
+            _check_kind(f"param_groups[{k}]['params']", number, Hashable, "a list of numbers")
+            _check_kind(f"state[{number!r}]", entries.get(number, {}), Mapping, "a dict")
+    return entries, list(rows)
+
+
+def _check_kind(where: str, found: Any, kind: Any, allowed: str) -> None:
+    if not isinstance(found, kind):
+        raise StateError(f"the state dict's {where} must be {allowed}; got {shortened(found)}")
 
 
 def _options(where: str, group: Group, row: Mapping[str, Any]) -> dict[str, Any]:

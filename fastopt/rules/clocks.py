@@ -18,7 +18,16 @@ import numpy as np
 from fastopt.errors import StateError, shortened
 from fastopt.rules import Rule
 
-__all__ = ["LAST_STEP", "new_clock", "power_at", "read_sum", "resume_clock", "rewind", "whole_step"]
+__all__ = [
+    "LAST_STEP",
+    "new_clock",
+    "power_at",
+    "read_clock",
+    "read_sum",
+    "resume_clock",
+    "rewind",
+    "whole_step",
+]
 
 LAST_STEP = 2**53
 """From here on a float64 has no next step."""
@@ -149,7 +158,7 @@ def resume_clock(
     """
     made = list(rule.clock0(h))
     if clock is not None:
-        saved = [float(number) for number in clock]
+        saved = read_clock(where, clock)
         if len(saved) != len(made) or any(map(math.isnan, saved)) or saved[0] != t:
             raise StateError(
                 f"{where}: 'clock' must have {len(made)} elements, the first of them the step "
@@ -166,6 +175,28 @@ def resume_clock(
             raise StateError(f"{where}: {name!r} must be zero or more; got {made[k]}")
     _correct(rule, h, made)
     return np.array(made, np.float64)
+
+
+def read_clock(where: str, clock: Any) -> list[float]:
+    """Return a saved clock, a sequence of numbers.
+
+    Raises
+    ------
+    StateError
+        It is something else, or empty.
+
+    Examples
+    --------
+    >>> read_clock("it", (3, 0.5))
+    [3.0, 0.5]
+    """
+    try:
+        numbers = [] if isinstance(clock, str | Mapping) else list(map(float, clock))
+    except (TypeError, ValueError, OverflowError):
+        numbers = []
+    if not numbers:
+        raise StateError(f"{where}: 'clock' must be a list of numbers; got {shortened(clock)}")
+    return numbers
 
 
 def _number(value: Any) -> Any:

@@ -14,6 +14,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hook
 
 from fastopt.errors import ArrayError, FastoptError, HyperparameterError, StateError
 from fastopt.rules import Rule
+from fastopt.state import check_layout
 from fastopt.stepping.transaction import Transaction
 from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
@@ -297,7 +298,8 @@ class Optimizer(torch.optim.Optimizer):
             self._incoming = None
 
     def _receive(self, state_dict: dict[str, Any]) -> None:
-        rows = state_dict["param_groups"] = list(state_dict["param_groups"])
+        entries, rows = check_layout(state_dict)
+        state_dict["param_groups"] = rows
         if len(rows) != len(self.param_groups):
             raise StateError(
                 f"the state dict has {len(rows)} param groups, but the optimizer has "
@@ -308,15 +310,16 @@ class Optimizer(torch.optim.Optimizer):
         incoming, clocks = {}, {}
         for k, (row, group) in enumerate(zip(rows, self.param_groups)):
             where = f"the state dict, param group {k}"
-            if len(row["params"]) != len(group["params"]):
+            numbers = row.get("params", ())
+            if len(numbers) != len(group["params"]):
                 raise StateError(
-                    f"{where} has {len(row['params'])} parameters, but the optimizer's has "
+                    f"{where} has {len(numbers)} parameters, but the optimizer's has "
                     f"{len(group['params'])}"
                 )
             _refuse(where, row)
             own = traits.row(k, {**self.defaults, **row})
-            for number, p, name in zip(row["params"], group["params"], names):
-                entry = state_dict["state"].get(number, {})
+            for number, p, name in zip(numbers, group["params"], names):
+                entry = entries.get(number, {})
                 where = f"state[{number!r}] ({name})"
                 if "step" in row and entry and "step" not in entry:  # apex counts by group
                     entry = {"step": row["step"], **entry}

@@ -10,7 +10,7 @@ import torch
 
 from fastopt.errors import HyperparameterError
 from fastopt.rules import Rule
-from fastopt.rules.clocks import read_sum, resume_clock, whole_step
+from fastopt.rules.clocks import read_clock, read_sum, resume_clock, whole_step
 from fastopt.rules.recipes import Recipe
 
 __all__ = ["Change", "Row", "name_of"]
@@ -135,7 +135,9 @@ class Row:
             The step is not a whole number, or something is missing that ``step`` does not tell.
         """
         rule = self.rule
-        saved = entry.get("clock", running if is_own else None)
+        saved: Any = running if is_own else None
+        if entry.get("clock") is not None:
+            saved = read_clock(where, entry["clock"])
         # torch's SGD keeps no step count; all its rule asks is whether there was a step.
         uncounted = float(bool(rule.slots)) if running is None else running[0]
         step = entry.get("step", uncounted if saved is None else saved[0])

@@ -66,7 +66,11 @@ def fit_state(
         copied["step"] = torch.tensor(clock[0], dtype=torch.float32)
     with torch.no_grad():
         for name in found:
-            slot = empty_slot(local_of(p), slots.index(name)).copy_(local_of(entry[name]))
+            slot = empty_slot(local_of(p), slots.index(name))
+            try:
+                slot.copy_(local_of(entry[name]))
+            except RuntimeError as error:  # it is sparse, quantised or on no device
+                raise StateError(f"{where}: {name!r} cannot be copied: {error}") from error
             copied[name] = place_like(p, slot)
     return copied, None if lacking else clock
 
@@ -104,6 +108,8 @@ def _check_slots(
         )
     for name in found:
         check_slot(where, p, name, entry[name])
+        if entry[name].is_complex():
+            raise StateError(f"{where}: {name!r} is complex, but the parameter is not")
         if entry[name].shape != p.shape:
             raise StateError(
                 f"{where}: {name!r} has shape {tuple(entry[name].shape)}, but the parameter has "

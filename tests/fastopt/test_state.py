@@ -13,6 +13,7 @@ from tests.helpers.makers import (
     arrays,
     assert_near,
     every_maker,
+    every_malformed_state,
     everything,
     gradients,
     torch_step,
@@ -237,3 +238,8 @@ def test_names_may_be_dropped_to_load_by_position():
     del saved["param_groups"][0]["param_names"]
     other.load_state_dict(saved)
     assert everything(other) == everything(opt)
+
+
+@every_malformed_state
+def test_a_state_that_is_put_together_wrongly_is_refused(spoil, text):
+    test_a_state_that_does_not_fit_is_refused_before_anything_is_written(spoil, StateError, text)

@@ -9,6 +9,7 @@ import torch
 
 import fastopt.torch
 from fastopt.errors import StateError
+from tests.helpers.makers import every_malformed_state
 from tests.helpers.torch_cases import (
     FEW,
     TWINS,
@@ -261,3 +262,41 @@ def test_lazy_parameters_alone_step_nothing():
     model(torch.ones(2, 4)).sum().backward()
     optimizer.step()
     assert len(optimizer.state) == 2
+
+
+def saved_adam():
+    params = parameters(shapes=SHAPES)
+    optimizer = fastopt.torch.Adam(params)
+    give_gradients(0, params)
+    optimizer.step()
+    return optimizer, optimizer.state_dict()
+
+
+def refuses(optimizer, saved, text):
+    before = state_of(optimizer)
+    with pytest.raises(StateError, match=text):
+        optimizer.load_state_dict(saved)
+    torch.testing.assert_close(state_of(optimizer), before, rtol=0, atol=0)
+
+
+@every_malformed_state
+def test_a_state_that_is_put_together_wrongly_is_refused(spoil, text):
+    optimizer, saved = saved_adam()
+    spoil(saved)
+    refuses(optimizer, saved, text)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.to_sparse(),
+        lambda a: a.to("meta"),
+        lambda a: a.to(torch.complex64),
+    ],
+    ids=["sparse", "meta", "complex"],
+)
+def test_a_slot_of_another_kind_is_refused(change):
+    optimizer, saved = saved_adam()
+    entry = saved["state"][0]
+    saved["state"][0] = entry | {"exp_avg": change(entry["exp_avg"])}
+    refuses(optimizer, saved, r"state\[0\].*'exp_avg'")

@@ -56,3 +56,42 @@ def everything(opt):
     """Return all bytes that a step may change."""
     segments = [segment for group in opt._groups for segment in group.segments]
     return [a.tobytes() for s in segments for a in (s.clock, s.array, *s.slots.values())]
+
+
+# Of the first tensor of a trained Adam; each raised something that named neither place nor remedy.
+MALFORMED = {
+    "no state": (lambda saved: saved.update(state=None), "'state' must be a dict"),
+    "a list as state": (lambda saved: saved.update(state=[]), "'state' must be a dict"),
+    "no entry": (lambda saved: saved["state"].update({0: None}), r"state\[0\] must be a dict"),
+    "an array as entry": (
+        lambda saved: saved["state"].update({0: np.ones(3)}),
+        r"state\[0\] must be a dict",
+    ),
+    "no groups": (lambda saved: saved.update(param_groups=None), "'param_groups' must be a list"),
+    "no group": (
+        lambda saved: saved.update(param_groups=[None]),
+        r"param_groups\[0\] must be a dict; got None",
+    ),
+    "no numbers": (
+        lambda saved: saved["param_groups"][0].update(params=None),
+        "'params'.*must be a list of numbers; got None",
+    ),
+    "nested numbers": (
+        lambda saved: saved["param_groups"][0].update(params=[[0], [1]]),
+        r"'params'.*must be a list of numbers; got \[0\]",
+    ),
+    "a number as names": (
+        lambda saved: saved["param_groups"][0].update(param_names=5),
+        "'param_names'.*must be a list of names; got 5",
+    ),
+    **{
+        f"{clock!r:.20} as clock": (
+            lambda saved, clock=clock: saved["state"][0].update(clock=clock),
+            r"state\[0\].*'clock' must be a list of numbers",
+        )
+        for clock in ("12345", 5, [], [1.0, None], [10**400])
+    },
+}
+every_malformed_state = pytest.mark.parametrize(
+    ("spoil", "text"), MALFORMED.values(), ids=list(MALFORMED)
+)
