@@ -63,7 +63,7 @@ def line_of(results: dict[str, Any], commit: str) -> dict[str, Any]:
     }
 
 
-def append(results: dict[str, Any], revision: str = "HEAD", path: Path = HISTORY) -> None:
+def append_run(results: dict[str, Any], revision: str = "HEAD", path: Path = HISTORY) -> None:
     """Append the line of a run of the code of ``revision``.
 
     Raises

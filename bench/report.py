@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.history import append
+from bench.history import append_run
 
 ROOT = Path(__file__).parents[1]
 Row = dict[str, Any]
@@ -261,7 +261,7 @@ def main(results: str, revision: str | None = None) -> None:
     stored = slim(json.loads(source.read_text()))
     check_measured(stored)
     if revision is not None:
-        append(stored, revision)
+        append_run(stored, revision)
     for page, names in PAGES.items():
         path = ROOT / page
         path.write_text(write(stored, path.read_text(), names))

@@ -98,6 +98,8 @@ class Buffer:
             ...
         fastopt.errors.ArrayError: grads['w'] of the Buffer is not the view that ... as they are.
         """
+        # At each step, since the views stand in plain dicts and lists: subclasses that keep their
+        # items are leaves to the pytrees of JAX and torch.
         params, grads = self._made
         # A list compares what is identical in C, 4 ns a view; of another array of one element it
         # asks whether that is equal, and then a step does no harm.

@@ -109,10 +109,10 @@ def test_a_run_is_appended_once(tmp_path, monkeypatch):
     asked = subprocess.CompletedProcess([], 0, "abc\n", "")
     monkeypatch.setattr(history.subprocess, "run", lambda *a, **k: asked)  # no git in an archive
     path, run = tmp_path / "history.jsonl", results() | {"datetime": "2026-01-02"}
-    history.append(run, path=path)
+    history.append_run(run, path=path)
     with pytest.raises(ValueError, match="already"):
-        history.append(run, path=path)
-    history.append(run | {"datetime": "2026-01-03"}, path=path)
+        history.append_run(run, path=path)
+    history.append_run(run | {"datetime": "2026-01-03"}, path=path)
     lines = [json.loads(text) for text in path.read_text().splitlines()]
     assert [(line["commit"], line["date"]) for line in lines] == [
         ("abc", "2026-01-02"),

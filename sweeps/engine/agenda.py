@@ -62,7 +62,7 @@ def groups_of(run: Callable, block: Block) -> Iterator[TrialGroup]:
 
 
 class Agenda:
-    """Pieces of blocks, taken by threads until the last is done and no more will come."""
+    """Groups of trials, taken by threads until the last is done and no more will come."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

@@ -37,14 +37,7 @@ from sweeps.engine.records import COUNTERS, SETTINGS, Watch
 from sweeps.problems.base import DataProblem
 
 __all__ = [
-    "Links",
-    "at_lr",
-    "callees_of",
-    "functions_of",
-    "linked",
-    "ordering",
-    "scale",
-    "tuple_type",
+    "Links", "at_lr", "callees_of", "functions_of", "linked", "ordering", "scale", "tuple_type",
 ]  # fmt: skip
 
 PAIR = types.UniTuple(types.float64, 2)

@@ -117,7 +117,7 @@ class Changed(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader
         return compile(self._source, self.path, "exec", dont_inherit=True)
 
 
-def tell(mutant: Mutant | None, tests: list[str], seconds: int = SECONDS) -> int:
+def status_of_tests(mutant: Mutant | None, tests: list[str], seconds: int = SECONDS) -> int:
     """Return the status of pytest in a fork, or of the signal that ended it."""
     child = os.fork()
     if not child:
@@ -135,15 +135,8 @@ def tell(mutant: Mutant | None, tests: list[str], seconds: int = SECONDS) -> int
             with tempfile.TemporaryDirectory() as folder:
                 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder
                 # A file that pytest is given it rewrites from the disk, without the change.
-                how = [
-                    "-x",
-                    "-q",
-                    "--assert=plain",
-                    "-p",
-                    "no:cacheprovider",
-                    f"--basetemp={folder}/t",
-                ]
-                status = int(pytest.main([*how, "--hypothesis-seed=0", *tests]))
+                how = ["-xq", "--assert=plain", "-pno:cacheprovider", "--hypothesis-seed=0"]
+                status = int(pytest.main([*how, f"--basetemp={folder}/t", *tests]))
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -160,10 +153,10 @@ def score_of(file: str, tests: list[str], most: int, show: bool) -> dict[str, An
     """Try the mutants of a file and return what became of them."""
     excused = tomllib.loads((HERE / "equivalents.toml").read_text()).get(file, ())
     same = {each["line"] for each in excused}
-    assert tell(None, tests) == 0, f"{file}: its tests fail without any change"
-    begun, mutants = time.perf_counter(), mutants_of(file, most)
+    assert status_of_tests(None, tests) == 0, f"{file}: its tests fail without any change"
+    began, mutants = time.perf_counter(), mutants_of(file, most)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        ends = list(pool.map(lambda mutant: tell(mutant, tests), mutants))
+        ends = list(pool.map(lambda mutant: status_of_tests(mutant, tests), mutants))
     assert not {3, 4, 5} & {*ends}, f"pytest could not run {tests}"
     unseen = [mutant.line for mutant, end in zip(mutants, ends) if end == 0]
     survivors = [line for line in unseen if line not in same]
@@ -173,7 +166,7 @@ def score_of(file: str, tests: list[str], most: int, show: bool) -> dict[str, An
         "killed": len(mutants) - len(unseen),
         "equivalent": len(unseen) - len(survivors),
         "survivors": survivors,
-        "seconds": round(time.perf_counter() - begun),
+        "seconds": round(time.perf_counter() - began),
     }
     print(file, score, flush=True)
     return score
