@@ -41,8 +41,8 @@ class SweepResult(Table):
         Whether a small or a large metric is good.
     info : dict
         Facts of this run, not of its results: ``seconds``, ``n_trials`` (planned),
-        ``interrupted``, ``trials_per_second``, ``compile_seconds`` (wall time),
-        ``compiled`` (functions compiled, not loaded).
+        ``interrupted``, ``trials_per_second`` (since the first could begin), ``compile_seconds``
+        (wall time; trials may run meanwhile), ``compiled`` (functions compiled, not loaded).
     space : Space, optional
         The trials' space, so that the frame of an interrupted sweep has the dtypes and
         categories of a finished one.

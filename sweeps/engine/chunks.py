@@ -129,7 +129,8 @@ class Rows:
         Trial number -> why it FAILED.
     facts : dict
         What is true of this run of the trials and not of their results: ``host``, ``pid``,
-        ``began`` (seconds since 1970), ``seconds``, ``compile_seconds``, ``compiled`` (functions).
+        ``began`` (seconds since 1970), ``seconds``, ``compile_seconds``, ``wait_seconds``
+        (those before the first trial began), ``compiled`` (functions).
     paused : Paused, optional
         The states of those that paused, which are PRUNED unless they go on.
     """
@@ -281,14 +282,14 @@ def run_blocks(
         The finished trials: all but those that were left when it was told to stop.
     """
     began, clock, known = time.time(), time.perf_counter(), len(compilations())
-    elsewhere, compiling = 0, 0.0
+    elsewhere, compiling, waiting = 0, 0.0, 0.0
 
     def look(cost: int, done: int) -> None:
         if watch is not None:
             watch(cost, done, _best(plan, blocks))
 
     def launches() -> Iterator[list[Block]]:
-        nonlocal elsewhere, compiling
+        nonlocal elsewhere, compiling, waiting
         to_run = by_kernel(blocks)
         for k, together in enumerate(to_run):
             start = time.perf_counter()
@@ -299,6 +300,7 @@ def run_blocks(
             for block in together:
                 compile_block(block)
             compiling += time.perf_counter() - start
+            waiting = waiting or compiling  # for the first: later, trials run meanwhile
             yield together
 
     run_together(launches(), workers, look, stop)
@@ -310,6 +312,7 @@ def run_blocks(
         "began": began,
         "seconds": time.perf_counter() - clock,
         "compile_seconds": compiling,
+        "wait_seconds": waiting,
         "compiled": len(compilations()) - known + elsewhere,
     }
     return _rows(plan, blocks, cost, facts)

@@ -47,8 +47,9 @@ class Collector:
         self.plan, self._chunk_size = plan, chunk_size
         self.cost = self.finished = self.reused = 0
         self.prepared = 0.0, 0
-        # Of each process, by its host and number: processes compile side by side.
-        self._compile_seconds: dict[Any, float] = {}
+        # Seconds of compiling, and those before its first trial, of each process, by its host and
+        # number: processes compile side by side.
+        self._compiling: dict[Any, tuple[float, float]] = {}
         self._compiled = 0
         self.best: float | None = None
         self.diverged_at_start = 0
@@ -89,19 +90,22 @@ class Collector:
         ended = rows.out[:, self.plan.results.index("diverged_step")]
         self.diverged_at_start += int((ended <= self.plan.first_look).sum())
         place = rows.facts.get("host"), rows.facts.get("pid")
-        seconds = self._compile_seconds.get(place, 0.0) + rows.facts.get("compile_seconds", 0.0)
-        self._compile_seconds[place] = seconds
+        all_of_it, waiting = self._compiling.get(place, (0.0, 0.0))
+        self._compiling[place] = (
+            all_of_it + rows.facts.get("compile_seconds", 0.0),
+            waiting + rows.facts.get("wait_seconds", 0.0),
+        )
         self._compiled += rows.facts.get("compiled", 0)
         self.best = better(self.plan, self.best, best_of(self.plan, rows.state, rows.out))
 
     def info(self, seconds: float, interrupted: bool) -> dict[str, Any]:
         """Return the facts of this run: see :class:`sweeps.SweepResult`."""
         before, compiled = self.prepared
-        compiling = before + max(self._compile_seconds.values(), default=0.0)
-        running = max(seconds - compiling, 1e-9)
+        compiling, waiting = map(max, zip((0.0, 0.0), *self._compiling.values()))
+        running = max(seconds - before - waiting, 1e-9)
         return {
             "seconds": seconds,
-            "compile_seconds": compiling,
+            "compile_seconds": before + compiling,
             "compiled": compiled + self._compiled,
             "n_trials": self.plan.size,
             "interrupted": interrupted,

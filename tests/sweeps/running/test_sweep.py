@@ -383,6 +383,20 @@ def test_a_forked_child_sweeps(scenario, layer):
     assert scenario(FORKED, NUMBA_THREADING_LAYER=layer) == "both right\n"
 
 
+def test_the_rate_counts_the_time_in_which_trials_run_while_others_compile(iris, monkeypatch):
+    slow = chunks_module.compile_block
+
+    def compile_slowly(block):
+        time.sleep(0.2)
+        return slow(block)
+
+    monkeypatch.setattr(chunks_module, "compile_block", compile_slowly)
+    how = {"lr": 0.1, "epochs": 1, "progress": False}
+    info = sweep(iris, {"optimizer": ["sgd", "adam", "momentum"]}, **how).info
+    assert 0.6 <= info["compile_seconds"] <= info["seconds"]
+    assert info["trials_per_second"] < 3 / 0.4
+
+
 def test_what_an_executor_compiles_is_counted(iris, tmp_path, monkeypatch):
     """It is compiled before the chunks are sent, which find nothing left to compile."""
     slow = jobs.TrainingJob.prepare
