@@ -108,7 +108,9 @@ def schedule_free(h, t, p, z, d, beta):
     # The largest rate so far in every step; looked for anew in each, a thousand steps take minutes.
     largest = itertools.accumulate(map(lr, range(1, t + 1)), max)
     weights = list(map(weight, range(1, t + 1), largest))
-    c = p.dtype.type(weights[-1] / sum(weights))
+    # One after the other, as the paper's program adds: since 3.12 sum() corrects its rounding.
+    *_, total = itertools.accumulate(weights)
+    c = p.dtype.type(weights[-1] / total)
     beta, d = p.dtype.type(beta), d + h["weight_decay"] * p
     # y = (1 - beta) z + beta x, so x follows from y and z; then both take their step.
     x = (p - (1 - beta) * z) / beta
