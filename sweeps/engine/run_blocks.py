@@ -14,7 +14,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from typing import Any
 
 import numba
@@ -27,6 +27,7 @@ from fastopt.compile import kernel
 from fastopt.errors import SpecError, shortened
 from fastopt.machine.calls import Callee
 from sweeps.common.interrupt import check_interrupt, deferred_interrupts, immediate_interrupts
+from sweeps.common.threads import KeptThreads
 from sweeps.engine import queue
 from sweeps.engine.agenda import Agenda
 from sweeps.engine.block import Block
@@ -82,7 +83,7 @@ ONE_BLAS_THREAD = BlasLimit()
 
 
 @functools.cache
-def threads() -> ThreadPoolExecutor:
+def threads() -> KeptThreads:
     """Return the background threads, kept for the life of the process.
 
     A thread that ends unwinds its stack and holds libgcc's lock on the table of compiled code
@@ -90,7 +91,7 @@ def threads() -> ThreadPoolExecutor:
     for good in the child, which hangs at the next kernel it loads: 7 of 160 runs did on two busy
     cores.
     """
-    return ThreadPoolExecutor(max_workers=1024, thread_name_prefix="fastopt-sweep")
+    return KeptThreads("fastopt-sweep")
 
 
 on_fork(in_child=threads.cache_clear)
