@@ -239,8 +239,6 @@ def zoom(
 def finer_values(column: np.ndarray, best: float, factor: int) -> list[Any]:
     """Cut the gaps around ``best`` in ``factor`` parts each; return the values in between.
 
-    Examples
-    --------
     >>> finer_values(np.array([1.0, 2.0, 3.0, 4.0]), 2.0, 2)
     [1.5, 2.5]
     >>> [round(x, 3) for x in finer_values(np.array([0.01, 0.1, 1.0]), 1.0, 2)]
@@ -265,10 +263,7 @@ def finer_values(column: np.ndarray, best: float, factor: int) -> list[Any]:
 def plan_of(result: Table, what: str) -> Plan:
     """Return the plan of a result, or say why it has none.
 
-    Raises
-    ------
-    SpecError
-        The result comes from a file, a :class:`sweeps.Study` or a Python callable.
+    Raises SpecError if the result comes from a file, a :class:`sweeps.Study` or a Python callable.
     """
     if result.plan is None:
         raise SpecError(
@@ -282,13 +277,8 @@ def plan_of(result: Table, what: str) -> Plan:
 def larger_space(plan: Plan, axes: Mapping[str, Any]) -> Space:
     """Return the space of a sweep with more values on some axes.
 
-    Raises
-    ------
-    SpecError
-        As :meth:`sweeps.SweepResult.extend`.
+    Raises SpecError as :meth:`sweeps.SweepResult.extend`.
 
-    Examples
-    --------
     >>> from sweeps import problems, sweep
     >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="sgd", steps=2)
     >>> space = larger_space(result.plan, {"lr": [0.5, 0.1], "seed": 7})

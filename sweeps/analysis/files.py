@@ -64,16 +64,9 @@ def open_file(
     """Read a Parquet file that :meth:`SweepResult.save` wrote: see :meth:`SweepResult.open`.
 
     Returns its parts. The result has no curves, space and plan: it can be looked at, plotted and
-    reported on.
+    reported on. Raises SpecError if there is no such file, it was not written by
+    :meth:`SweepResult.save`, there is no such column, or the filter makes no sense.
 
-    Raises
-    ------
-    SpecError
-        There is no such file, it was not written by :meth:`SweepResult.save`, there is no such
-        column, or the filter makes no sense.
-
-    Examples
-    --------
     >>> import tempfile
     >>> from sweeps import SweepResult, problems, sweep
     >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="adam", steps=2)

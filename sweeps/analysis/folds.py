@@ -100,8 +100,6 @@ def trials_by_folds(result: Table, n: int) -> list[int]:
 
     Fewer if not as many have finished on all folds, none if there are no folds.
 
-    Examples
-    --------
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
     ...            "fold": np.array([0, 1, 0, 1]), "state": np.zeros(4, int),
@@ -153,8 +151,6 @@ def best_of_folds(result: Table) -> BestOfFolds | None:
 
     None if there are no folds, or no configuration finished on all of them.
 
-    Examples
-    --------
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
     ...            "fold": np.array([0, 1, 0, 1]), "state": np.zeros(4, int),

@@ -51,8 +51,6 @@ def mode_of(result: Table, metric: str) -> str:
 
     The sweep says so for its own metric and, where a name does not tell, for all.
 
-    Examples
-    --------
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(1), "state": np.zeros(1, int), "train_loss": np.ones(1),
     ...            "test_accuracy": np.ones(1), "reward": np.ones(1)}
@@ -73,25 +71,11 @@ def mode_of(result: Table, metric: str) -> str:
 def scores(result: Table, metric: str, diverged: str = "exclude") -> np.ndarray:
     """Return a metric of every trial, NaN where it does not count.
 
-    Parameters
-    ----------
-    result : SweepResult
-    metric : str
-    diverged : {"exclude", "worst"}
-        A trial that is DIVERGED, or COMPLETE without a finite metric, does not count, or counts as
-        the worst that counts. PRUNED and FAILED trials never count.
+    ``diverged`` (one of "exclude", "worst"): a trial that is DIVERGED, or COMPLETE without a finite
+    metric, does not count, or counts as the worst that counts. PRUNED and FAILED trials never
+    count. Raises SpecError if the metric is not one of the result's, or ``diverged`` is neither
+    choice.
 
-    Returns
-    -------
-    (n,) array of float64
-
-    Raises
-    ------
-    SpecError
-        The metric is not one of the result's, or ``diverged`` is neither choice.
-
-    Examples
-    --------
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(3), "state": np.array([0, 0, 1]),
     ...            "loss": np.array([0.5, 2.0, np.inf])}
@@ -111,19 +95,9 @@ def scores(result: Table, metric: str, diverged: str = "exclude") -> np.ndarray:
 def configurations(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
     """Return the number of each row's configuration, counted in the order in which they come.
 
-    Parameters
-    ----------
-    columns : dict of str to (n,) array
-    names : list of str
-        Columns to look at.
+    ``columns``: of shape (n,). ``names``: columns to look at. Numbers are equal for rows that are
+    equal in all of ``names``; a missing value equals itself.
 
-    Returns
-    -------
-    (n,) array of int64
-        Equal for rows that are equal in all of ``names``; a missing value equals itself.
-
-    Examples
-    --------
     >>> configurations({"a": np.array([2, 1, 2]), "b": np.array([0.5, 0.5, 0.5])}, ["a", "b"])
     array([0, 1, 0])
     """
@@ -288,17 +262,10 @@ def bca(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return bootstrap intervals (BCa) of the means of rows, as two arrays ``(k,)``.
 
-    Parameters
-    ----------
-    samples : (k, n) array
-        ``n > 1``. A row of equal numbers has no spread to resample; its interval is that number.
-    confidence : float
-        Level, between 0 and 1.
-    n_resamples, random_state : int
-        Number of resamples and their seed; rows of one call share their resamples.
+    ``samples`` (k, n): ``n > 1``. A row of equal numbers has no spread to resample; its interval is
+    that number. ``confidence``: level, between 0 and 1. ``n_resamples``, ``random_state``: number
+    of resamples and their seed; rows of one call share their resamples.
 
-    Examples
-    --------
     >>> low, high = bca(np.array([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]]), 0.95, 999, 0)
     >>> bool(1.0 <= low[0] < 2.0 < high[0] <= 3.0), low[1], high[1]
     (True, np.float64(5.0), np.float64(5.0))
@@ -364,13 +331,8 @@ def _present(column: np.ndarray) -> list[Any]:
 def check_choice(what: str, given: Any, allowed: Sequence[str]) -> None:
     """Raise unless ``given`` is among the allowed names.
 
-    Raises
-    ------
-    SpecError
-        With the nearest allowed name.
+    Raises SpecError with the nearest allowed name.
 
-    Examples
-    --------
     >>> check_choice("metric", "train_los", ["train_loss"])
     Traceback (most recent call last):
     fastopt.errors.SpecError: metric must be one of train_loss; got 'train_los'; did you mean ...
@@ -385,12 +347,8 @@ def check_choice(what: str, given: Any, allowed: Sequence[str]) -> None:
 def check_fraction(what: str, given: Any) -> None:
     """Raise unless ``given`` lies between 0 and 1.
 
-    Raises
-    ------
-    SpecError
+    Raises SpecError.
 
-    Examples
-    --------
     >>> check_fraction("confidence", 95)
     Traceback (most recent call last):
     fastopt.errors.SpecError: confidence must lie between 0 and 1; got 95

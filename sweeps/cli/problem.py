@@ -42,14 +42,8 @@ MODEL = (*(name for name in _SAID if name != "table" and name not in ROWS), *CON
 class Made(NamedTuple):
     """What a problem is made by.
 
-    Parameters
-    ----------
-    name : str
-        In :data:`sweeps.problems.PROBLEMS`, or "table".
-    options : dict
-        Keyword arguments.
-    places : dict
-        Keyword argument -> where in the file it stands.
+    ``name``: in :data:`sweeps.problems.PROBLEMS`, or "table". ``options``: keyword arguments.
+    ``places``: keyword argument -> where in the file it stands.
     """
 
     name: str
@@ -59,10 +53,7 @@ class Made(NamedTuple):
     def build(self) -> Any:
         """Return the problem.
 
-        Raises
-        ------
-        SpecError
-            It refuses its arguments; the message begins with the place in the file.
+        Raises SpecError if it refuses its arguments; the message begins with the place in the file.
         """
         constructor = problems.PROBLEMS.get(self.name, problems.table)
         try:
@@ -90,22 +81,9 @@ class Made(NamedTuple):
 def problem_of(at: str, document: Mapping[str, Any], folder: Path) -> Made:
     """Check what a spec says of its problem.
 
-    Parameters
-    ----------
-    at : str
-        The file, for messages.
-    document : mapping
-        The spec.
-    folder : Path
-        What paths in it are relative to.
+    ``at``: the file, for messages. ``document``: the spec. ``folder``: what paths in it are
+    relative to. Raises SpecError if a name is unknown or missing, or a value of the wrong type.
 
-    Raises
-    ------
-    SpecError
-        A name is unknown or missing, or a value of the wrong type.
-
-    Examples
-    --------
     >>> made = problem_of("$", {"data": {"file": "wine.csv", "target": "quality"}}, Path("specs"))
     >>> made.options["table"].as_posix(), made.places
     ('specs/wine.csv', {'table': '$.data.file', 'target': '$.data.target'})

@@ -44,18 +44,12 @@ NOT_OPTIONS = (
 class Spec:
     """A checked spec.
 
-    Parameters
-    ----------
-    made : Made
-        What the problem is made by.
-    space : Space
-        The trials.
-    options : dict
-        Keyword arguments of :func:`sweeps.sweep`.
-    source : str
-        The file, for messages.
-    folds : int
-        Folds whose axis the file leaves out, and which all configurations are trained on; else 0.
+    * ``made``: what the problem is made by.
+    * ``space``: the trials.
+    * ``options``: keyword arguments of :func:`sweeps.sweep`.
+    * ``source``: the file, for messages.
+    * ``folds``: folds whose axis the file leaves out, and which all configurations are trained on;
+      else 0.
     """
 
     made: Made
@@ -68,10 +62,7 @@ class Spec:
     def problem(self) -> Any:
         """The problem, made once.
 
-        Raises
-        ------
-        SpecError
-            It refuses its arguments; the message begins with the file.
+        Raises SpecError if it refuses its arguments; the message begins with the file.
         """
         try:
             return self.made.build()
@@ -81,16 +72,8 @@ class Spec:
     def call(self, function: Callable[..., Any], **more: Any) -> Any:
         """Call :func:`sweeps.sweep` or :func:`sweeps.estimate` with what the file says.
 
-        Parameters
-        ----------
-        function : callable
-        **more
-            Further keywords; they win over those of the file.
-
-        Raises
-        ------
-        SpecError
-            The problem or the sweep refuses its arguments; the message begins with the file.
+        ``**more``: further keywords; they win over those of the file. Raises SpecError if the
+        problem or the sweep refuses its arguments; the message begins with the file.
         """
         problem = self.problem
         try:
@@ -132,24 +115,10 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
 
     Paths are relative to the file, or to the ``folder`` that it names at its top.
 
-    Parameters
-    ----------
-    path : str or path-like
-        The file, UTF-8.
+    ``path``: the file, UTF-8. Raises SpecError if the file is missing or broken, or something in it
+    is unknown, of the wrong type or out of range. The message names the file, the place
+    (``$.space.lr``), the value and what is allowed there.
 
-    Returns
-    -------
-    Spec
-
-    Raises
-    ------
-    SpecError
-        The file is missing or broken, or something in it is unknown, of the wrong type or out of
-        range. The message names the file, the place (``$.space.lr``), the value and what is
-        allowed there.
-
-    Examples
-    --------
     >>> import tempfile
     >>> text = '''
     ... [problem]

@@ -25,15 +25,8 @@ def keep_spec(spec: str | os.PathLike[str], store: str | os.PathLike[str]) -> No
     r"""Put a copy of a spec into the folder of its store.
 
     Its first line says what the paths in it are relative to, seen from the store, so that store and
-    data may move together.
+    data may move together. Raises StoreError if the folder cannot be written.
 
-    Raises
-    ------
-    StoreError
-        The folder cannot be written.
-
-    Examples
-    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     spec = Path(folder, "wine.toml")
@@ -59,19 +52,9 @@ def keep_spec(spec: str | os.PathLike[str], store: str | os.PathLike[str]) -> No
 def open_with_spec(store: str | os.PathLike[str], spec: Path | None = None) -> tuple[Any, Spec]:
     """Open a stored sweep that can run its trials again, and return its spec, too.
 
-    Parameters
-    ----------
-    store : path-like
-    spec : Path, optional
-        Its spec, where the store has no copy.
-
-    Raises
-    ------
-    SpecError
-        There is no spec, or data, spec or code are not those of the sweep; the message says what
-        differs.
-    StoreError
-        There is no store.
+    ``spec``: its spec, where the store has no copy. Raises SpecError if there is no spec, or data,
+    spec or code are not those of the sweep; the message says what differs. Raises StoreError if
+    there is no store.
     """
     folder = Path(store)
     if not holds_sweep(folder):
@@ -93,12 +76,8 @@ def open_with_spec(store: str | os.PathLike[str], spec: Path | None = None) -> t
 def score_on_test(model: Any, problem: Any, seed: int | None) -> tuple[int, float] | None:
     """Return how many test rows judge a model of a problem, and its score on them; None without.
 
-    Parameters
-    ----------
-    model : Model
-    problem : DataProblem
-    seed : int or None
-        Of the split, if the trial had one of its own.
+    ``model``: Model. ``problem``: DataProblem. ``seed``: of the split, if the trial had one of its
+    own.
     """
     source = problem.recipe.source()
     rows = source.splits(seed).test

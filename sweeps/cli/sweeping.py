@@ -25,16 +25,8 @@ def run_spec(
 ) -> int:
     """Run the sweep of a spec and show its best trials; return the exit status.
 
-    Parameters
-    ----------
-    spec : Path
-    out : Path or None
-        The file to save all trials to.
-    where : dict
-        ``store``, ``executor``, ``shard`` and ``n_jobs`` of :func:`sweeps.sweep`, as far as given.
-    dry_run : bool
-        Only say how much work it is.
-    progress : bool
+    ``out``: the file to save all trials to. ``where``: ``store``, ``executor``, ``shard`` and
+    ``n_jobs`` of :func:`sweeps.sweep`, as far as given. ``dry_run``: only say how much work it is.
     """
     console = Console()
     checked, store = read_spec(spec), where.get("store")

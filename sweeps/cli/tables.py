@@ -23,11 +23,7 @@ BEST = 10
 def result_tables(result: SweepResult, folds: int = 0) -> Group:
     """Show the outcome of a sweep: its best trials, counts, speed and hints.
 
-    Parameters
-    ----------
-    result : SweepResult
-    folds : int
-        How many folds there are, if it was not asked that all trials run on each; else 0.
+    ``folds``: how many folds there are, if it was not asked that all trials run on each; else 0.
     """
     info = result.info
     states = ", ".join(f"{n:,} {state}" for state, n in result.counts.items() if n) or "none"

@@ -25,15 +25,8 @@ LONG_NUMBER = re.compile(r"\d[\d_]{4300}")
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the content of a TOML file.
 
-    Parameters
-    ----------
-    path : str or path-like
-        UTF-8, with or without the mark that editors of Windows begin a file with.
-
-    Raises
-    ------
-    SpecError
-        It is missing, no TOML, too long or nested too deeply.
+    ``path``: UTF-8, with or without the mark that editors of Windows begin a file with. Raises
+    SpecError if it is missing, no TOML, too long or nested too deeply.
     """
     text = read_text(path)
     try:
@@ -53,10 +46,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 def read_text(path: str | os.PathLike[str]) -> str:
     """Return the text of a file, which :func:`read_toml` parses.
 
-    Raises
-    ------
-    SpecError
-        It is missing, no UTF-8 or too long.
+    Raises SpecError if it is missing, no UTF-8 or too long.
     """
     try:
         with open(path, "rb") as file:

@@ -83,8 +83,6 @@ def deferred_interrupts() -> Iterator[None]:
     On the main thread; elsewhere Python raises none. Where nobody has set a handler of their own,
     one is set meanwhile, as :class:`asyncio.Runner` does. The second Ctrl-C is not deferred.
 
-    Examples
-    --------
     >>> try:
     ...     with deferred_interrupts():
     ...         signal.raise_signal(signal.SIGINT)
@@ -142,8 +140,6 @@ def interruptible() -> Iterator[None]:
 
     For programs, on their main thread: what SIGTERM means is not for a library to say.
 
-    Examples
-    --------
     >>> with interruptible():
     ...     try:
     ...         signal.raise_signal(signal.SIGTERM)

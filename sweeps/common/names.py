@@ -65,21 +65,9 @@ def steps_taken(columns: Container[str]) -> str:
 def refuse_taken(what: str, names: Iterable[str], taken: Mapping[str, str] | None = None) -> None:
     """Raise if a name of the user's own is that of another column, which would be overwritten.
 
-    Parameters
-    ----------
-    what : str
-        What is named: an axis, a metric, ...
-    names : iterable of str
-    taken : dict of str to str, optional
-        Names beside :data:`RESERVED`, and what they mean.
+    ``what``: what is named: an axis, a metric, ... ``taken``: names beside :data:`RESERVED`, and
+    what they mean. Raises SpecError if a name is taken, empty, or no string.
 
-    Raises
-    ------
-    SpecError
-        A name is taken, empty, or no string.
-
-    Examples
-    --------
     >>> refuse_taken("axis", ["lr", "state"])
     Traceback (most recent call last):
     fastopt.errors.SpecError: an axis cannot be called 'state': 'state' is taken (how a ...
@@ -101,13 +89,8 @@ def refuse_taken(what: str, names: Iterable[str], taken: Mapping[str, str] | Non
 def refuse_repeated(what: str, names: Iterable[str], table: str) -> None:
     """Raise if two columns of a table that is about to be made would have one name.
 
-    Raises
-    ------
-    SpecError
-        The first name that is there twice.
+    Raises SpecError: the first name that is there twice.
 
-    Examples
-    --------
     >>> refuse_repeated("coordinate", ["step", "lr", "lr"], "the history of a trial")
     Traceback (most recent call last):
     fastopt.errors.SpecError: a coordinate cannot be called 'lr': 'lr' is taken (another ...

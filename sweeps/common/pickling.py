@@ -37,23 +37,10 @@ OPEN = 4
 def pack(thing: Any) -> bytes:
     """Return ``thing`` (a plan, a problem, a function) as bytes for :func:`unpack`.
 
-    Parameters
-    ----------
-    thing : object
-        Functions of importable modules are sent by name, so the other process must be able to
-        import them; all others are sent by value.
+    ``thing``, object: functions of importable modules are sent by name, so the other process must
+    be able to import them; all others are sent by value. Raises ExecutorError if something in it
+    cannot be pickled, such as an open file in the closure of a function.
 
-    Returns
-    -------
-    bytes
-
-    Raises
-    ------
-    ExecutorError
-        Something in it cannot be pickled, such as an open file in the closure of a function.
-
-    Examples
-    --------
     >>> unpack(pack({"bowl": lambda x: x * x}))["bowl"](3)
     9
     """
@@ -77,15 +64,9 @@ def unpack(payload: bytes) -> Any:
 
     Kernels belong to function objects: were each chunk to unpack its own, each would load its own.
 
-    Parameters
-    ----------
-    payload : bytes
-        From :func:`pack`, over a channel that you trust: pickles run code.
-
-    Raises
-    ------
-    ExecutorError
-        This process lacks a module that the other one imported, or has another version of it.
+    ``payload``: from :func:`pack`, over a channel that you trust: pickles run code. Raises
+    ExecutorError if this process lacks a module that the other one imported, or has another version
+    of it.
     """
     try:
         return pickle.loads(payload)

@@ -109,22 +109,10 @@ def size_of(path: Path) -> int:
 def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str] | None) -> None:
     """Raise unless the results fit in memory or, with a store, on its disk.
 
-    Parameters
-    ----------
-    trials : int
-        How many there are.
-    needed, disk : int
-        Bytes that their results take, in memory and in a store.
-    store : path or None
-        Folder of the store, if there is one.
+    ``trials``: how many there are. ``needed``, ``disk``: bytes that their results take, in memory
+    and in a store. ``store``: folder of the store, if there is one. Raises SpecError if they do
+    not; it says what is needed, what there is and what can be done.
 
-    Raises
-    ------
-    SpecError
-        They do not; it says what is needed, what there is and what can be done.
-
-    Examples
-    --------
     >>> check_fits(2**40, 2**40 * 144, 2**40 * 80, None)
     Traceback (most recent call last):
     fastopt.errors.SpecError: the results of 1,099,511,627,776 trials take 158 TB of memory, ...
@@ -150,22 +138,10 @@ def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str
 def check_model(problem: Any, needed: int, workers: int = 1) -> None:
     """Raise unless so many workers can train a model at a time.
 
-    Parameters
-    ----------
-    problem : DataProblem
-        What is to be trained, for the message.
-    needed : int
-        Bytes that each of them allocates: parameters, slots, gradient and scratch.
-    workers : int
-        How many there are.
+    ``problem``, DataProblem: what is to be trained, for the message. ``needed``: bytes that each of
+    them allocates: parameters, slots, gradient and scratch. ``workers``: how many there are. Raises
+    SpecError if they cannot; it says what is needed, what there is and what can be done.
 
-    Raises
-    ------
-    SpecError
-        They cannot; it says what is needed, what there is and what can be done.
-
-    Examples
-    --------
     >>> from sweeps import problems
     >>> check_model(problems.iris(hidden=(8,)), 10**15, 2)
     Traceback (most recent call last):
@@ -186,8 +162,6 @@ def check_model(problem: Any, needed: int, workers: int = 1) -> None:
 def check_curve(points: int, columns: int) -> None:
     """Raise unless memory can hold the curve of one trial.
 
-    Examples
-    --------
     >>> check_curve(10**15, 5)
     Traceback (most recent call last):
     fastopt.errors.SpecError: the 1,000,000,000,000,000 points of the curve of a trial take ...
@@ -202,8 +176,6 @@ def check_curve(points: int, columns: int) -> None:
 def check_memory(needed: int, what: str, remedy: str) -> None:
     """Raise unless so many bytes are free; ``what`` ends in a verb, ``remedy`` is a sentence.
 
-    Examples
-    --------
     >>> check_memory(10**15, "data take", "Use fewer rows")
     Traceback (most recent call last):
     fastopt.errors.SpecError: data take 1e+03 TB of memory, and ... are free. Use fewer rows
@@ -221,14 +193,9 @@ LONGEST_NAME = 255
 def check_path(path: str | os.PathLike[str]) -> Path:
     """Return a path that every library here can open, or say why it is none.
 
-    Raises
-    ------
-    StoreError
-        It is no path, a name in it is too long for any file system, or it has bytes that are no
-        text (Parquet's library knows no other names), or a NUL.
+    Raises StoreError if it is no path, a name in it is too long for any file system, or it has
+    bytes that are no text (Parquet's library knows no other names), or a NUL.
 
-    Examples
-    --------
     >>> check_path("runs/digits")
     PosixPath('runs/digits')
     """

@@ -107,12 +107,8 @@ def _open_inherited(handle: int) -> Any:
 class Worker:
     """A process that waits for calls.
 
-    Parameters
-    ----------
-    environment : mapping of str to str
-        Variables that it has beside those of this process.
-    quiet : bool
-        What it says on stderr is thrown away.
+    ``environment``: variables that it has beside those of this process. ``quiet``: what it says on
+    stderr is thrown away.
     """
 
     def __init__(

@@ -45,23 +45,14 @@ def _refuse_other_arguments(function: Callable) -> None:
 class StudyRun:
     """One run over the next trials of a study.
 
-    Parameters
-    ----------
-    study : sweeps.Study
-        Told what each trial came to, on this thread, in any order.
-    function : callable
-        ``function(config)``.
-    judge : callable
-        ``judge(answer)`` is what the study is told.
-    size : int
-        How many trials; there are as many.
-    progress : bool
-        Whether to show it.
+    * ``study``, sweeps.Study: told what each trial came to, on this thread, in any order.
+    * ``function``: ``function(config)``.
+    * ``judge``: ``judge(answer)`` is what the study is told.
+    * ``size``: how many trials; there are as many.
+    * ``progress``: whether to show it.
 
-    Raises
-    ------
-    SpecError
-        The function is none, or one that has to be awaited, yields, or takes no single dict.
+    Raises SpecError if the function is none, or one that has to be awaited, yields, or takes no
+    single dict.
     """
 
     def __init__(
@@ -88,19 +79,9 @@ class StudyRun:
     def run(self, executor: Any, n_jobs: int, stacklevel: int) -> dict[str, Any]:
         """Run all trials; return the facts of this run: see :class:`sweeps.SweepResult`.
 
-        Parameters
-        ----------
-        executor, n_jobs
-            As for :func:`sweeps.sweep_callable`.
-        stacklevel : int
-            How many calls up the line is that warnings are for.
-
-        Raises
-        ------
-        SpecError
-            There is no such executor.
-        ExecutorError
-            The executor does not work, and no trial is finished.
+        ``executor``, ``n_jobs``: as for :func:`sweeps.sweep_callable`. ``stacklevel``: how many
+        calls up the line is that warnings are for. Raises SpecError if there is no such executor.
+        Raises ExecutorError if the executor does not work, and no trial is finished.
         """
         # May be more than there are cores: functions may wait for something else.
         workers = max(worker_count(n_jobs), n_jobs)

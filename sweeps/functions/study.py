@@ -44,22 +44,11 @@ class Outcome:
 def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
     """Decide what an objective's answer means.
 
-    Parameters
-    ----------
-    returned : number, dict of str to number, or exception
-        A number is the metric; a dict holds the metric and any others.
-    metric : str
-        COMPLETE needs a finite value of it; NaN or infinity means DIVERGED.
-    axes : list of str
-        Names that metrics cannot have.
+    ``returned`` (number, dict of str to number, or exception): a number is the metric; a dict holds
+    the metric and any others. ``metric``: COMPLETE needs a finite value of it; NaN or infinity
+    means DIVERGED. ``axes``: names that metrics cannot have. Returns FAILED, with the reason, for
+    an exception and for anything that is not numbers.
 
-    Returns
-    -------
-    Outcome
-        FAILED, with the reason, for an exception and for anything that is not numbers.
-
-    Examples
-    --------
     >>> judge({"loss": 0.5, "accuracy": 0.9}, "loss")
     Outcome(state=<State.COMPLETE: 0>, metrics={'loss': 0.5, 'accuracy': 0.9}, error=None)
     >>> judge(float("nan"), "loss").state == State.DIVERGED

@@ -41,18 +41,12 @@ def linked(link: str, z: np.ndarray) -> np.ndarray:
 def chosen(task: str, values: np.ndarray, cut: float, classes: np.ndarray | None) -> np.ndarray:
     """Return what is predicted: labels, zeros and ones of several labels, or numbers.
 
-    Parameters
-    ----------
-    task : {"classification", "binary", "multilabel", "regression"}
-    values : ndarray, shape (n, k)
-        Outputs, with 0 as the cut, or what the link makes of them, with :data:`HALF`.
-    cut : float
-        Above it one output says yes.
-    classes : ndarray or None
-        Labels by their numbers.
+    * ``task``: one of "classification", "binary", "multilabel", "regression".
+    * ``values`` (n, k): outputs, with 0 as the cut, or what the link makes of them, with
+      :data:`HALF`.
+    * ``cut``: above it one output says yes.
+    * ``classes``: labels by their numbers.
 
-    Examples
-    --------
     >>> chosen("binary", np.array([[0.4], [0.6]]), HALF, np.array(["no", "yes"]))
     array(['no', 'yes'], dtype='<U3')
     >>> chosen("regression", np.array([[0.4], [0.6]]), 0.0, None)

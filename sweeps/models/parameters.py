@@ -28,22 +28,10 @@ def parameters_of(
 ) -> tuple[Rows, list[np.ndarray]]:
     """Run trials of a data problem again, and keep what each of them was evaluated with.
 
-    Parameters
-    ----------
-    plan : Plan
-    ids : ndarray of int64, shape (n,)
-        Trial numbers, increasing.
-    n_jobs : int
-        Threads to use; they change nothing but the time.
-    until : ndarray of int64, shape (n,), optional
-        Steps after which each trial pauses; by default all run to their end.
-
-    Returns
-    -------
-    rows : Rows
-        What they came to, bit for bit as in the sweep.
-    parameters : list of ndarray
-        ``(n_params,)`` each, in the dtype of the problem; NaN where the trial diverged.
+    ``ids`` (n,): trial numbers, increasing. ``n_jobs``: threads to use; they change nothing but the
+    time. ``until`` (n,): steps after which each trial pauses; by default all run to their end.
+    Returns what they came to, bit for bit as in the sweep, and the parameters of each,
+    ``(n_params,)`` in the dtype of the problem; NaN where the trial diverged.
     """
     blocks = plan.blocks(ids)
     held = sum(len(b.ids) * b.problem.n_params * b.problem.dtype.itemsize for b in blocks)

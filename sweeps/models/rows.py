@@ -28,27 +28,15 @@ def features_of(
 ) -> np.ndarray:
     """Return a table preprocessed, in the dtype of the network, C-contiguous.
 
-    Parameters
-    ----------
-    X : DataFrame or array_like
-    preprocess : Columns, transformer or None
-    names : sequence of str, optional
-        Columns, by which those of a DataFrame are found.
-    target : str, optional
-        A column that may stand in the table, and is left out.
-    width : int
-        Inputs of the network.
-    dtype : dtype
-    kinds : mapping, optional
-        Of a table: what each column holds, by which it is read as that of training was.
+    * ``X``: DataFrame or array_like.
+    * ``preprocess``: Columns, transformer or None.
+    * ``names``: columns, by which those of a DataFrame are found.
+    * ``target``: a column that may stand in the table, and is left out.
+    * ``width``: inputs of the network.
+    * ``kinds``: of a table: what each column holds, by which it is read as that of training was.
 
-    Raises
-    ------
-    ArrayError, ArrayTypeError
-        Columns are missing, unknown or too many, or a value is.
+    Raises ArrayError or ArrayTypeError if columns are missing, unknown or too many, or a value is.
 
-    Examples
-    --------
     >>> features_of([[1, 2]], None, None, None, 2, np.dtype("float32"))
     array([[1., 2.]], dtype=float32)
     """

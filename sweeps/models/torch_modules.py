@@ -37,15 +37,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class Preprocess(nn.Module):
     """Numbers of columns filled in, shifted and scaled, in float64, then cast.
 
-    Parameters
-    ----------
-    columns : Columns
-        All of whose features are numbers.
-    dtype : torch.dtype
-        Of what it returns.
+    ``columns``: all of whose features are numbers. ``dtype``: of what it returns.
 
-    Examples
-    --------
     >>> from sweeps.models.columns import Columns, Number
     >>> layer = Preprocess(Columns(1, [Number(0, 1.0, 2.0, fill=3.0)]), torch.float32)
     >>> layer(torch.tensor([[5.0], [float("nan")]]))
@@ -84,11 +77,7 @@ class Preprocess(nn.Module):
 class Embeddings(nn.Module):
     """Zeros and ones of categories times their tables, behind the other features.
 
-    Parameters
-    ----------
-    network : Network
-        With blocks of features that are embedded.
-    dtype : torch.dtype
+    ``network``: with blocks of features that are embedded.
     """
 
     others: torch.Tensor
@@ -112,8 +101,6 @@ class Embeddings(nn.Module):
 class Residual(nn.Sequential):
     """Modules whose input is added to their output.
 
-    Examples
-    --------
     >>> Residual(nn.ReLU())(torch.tensor([-1.0, 2.0]))
     tensor([-1.,  4.])
     """

@@ -27,19 +27,12 @@ DECADE = 10.0
 class Axis:
     """A column of a result as cells in a row; made by :func:`axis_of`.
 
-    Parameters
-    ----------
-    name : str
-    codes : (n,) array of int64
-        The cell of every trial, -1 for a trial that has no such axis.
-    values : (k,) array
-        What the cells stand for, in order: numbers, or whatever names the axis has.
-    edges : (k + 1,) array of float64
-        Where the cells begin and end: in the units of the values if ``scale`` is ``"linear"`` or
-        ``"log"``, else 0.5 to the left and right of 0, 1, 2, ...
-    scale : {"linear", "log", "ordinal"}
-        How the cells are spaced. Numbers that are not evenly spaced are ordinal, as names are:
-        cells of one width, each with its own label.
+    * ``codes`` (n,): the cell of every trial, -1 for a trial that has no such axis.
+    * ``values`` (k,): what the cells stand for, in order: numbers, or whatever names the axis has.
+    * ``edges`` (k + 1,): where the cells begin and end: in the units of the values if ``scale`` is
+      ``"linear"`` or ``"log"``, else 0.5 to the left and right of 0, 1, 2, ...
+    * ``scale`` (one of "linear", "log", "ordinal"): how the cells are spaced. Numbers that are not
+      evenly spaced are ordinal, as names are: cells of one width, each with its own label.
     """
 
     name: str
@@ -75,17 +68,9 @@ def axis_of(name: str, column: np.ndarray, bins: int = BINS, finest: int = FINES
     unless there are more than ``bins`` unevenly spaced numbers, as with random draws: these share
     ``bins`` even cells, on a log scale if :func:`is_log` says so.
 
-    Parameters
-    ----------
-    name : str
-    column : (n,) array
-        Numbers, booleans, names; NaN or None where a trial has no such axis.
-    bins : int
-    finest : int
-        Evenly spaced numbers share cells, too, if there are more of them than this.
+    ``column`` (n,): numbers, booleans, names; NaN or None where a trial has no such axis.
+    ``finest``: evenly spaced numbers share cells, too, if there are more of them than this.
 
-    Examples
-    --------
     >>> axis = axis_of("lr", np.array([0.1, 10.0, 1.0, 0.1]))
     >>> axis.codes, axis.values, axis.scale, axis.edges.round(3)
     (array([0, 2, 1, 0]), array([ 0.1, 1. , 10. ]), 'log', array([ 0.032, 0.316, 3.162, 31.623]))

@@ -109,10 +109,7 @@ def curves(
 def recorded_metrics(result: Table) -> list[str]:
     """Return the names of the quantities that curves recorded.
 
-    Raises
-    ------
-    SpecError
-        None were.
+    Raises SpecError if none were.
     """
     if result._curves is None:
         raise SpecError("curves were not recorded; run sweep(..., curves=True) to have them")
@@ -143,12 +140,8 @@ def bands(
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Return steps and the 10 %, 50 % and 90 % quantiles of each group of trials.
 
-    Parameters
-    ----------
-    groups : (n,) array of int
-        The group of every trial of the result, -1 for none.
-    count : int
-        Number of groups.
+    ``groups`` (n,): the group of every trial of the result, -1 for none. ``count``: number of
+    groups.
     """
     held = {} if result._curves is None else result._curves
     every = np.unique(np.linspace(0, len(held["trial_id"]) - 1, SAMPLE).round().astype(int))

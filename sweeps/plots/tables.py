@@ -42,14 +42,9 @@ luck."""
 class Pool:
     """One metric of every configuration, averaged over repeats; made by :func:`average_seeds`.
 
-    Parameters
-    ----------
-    rows : (m,) array of int64
-        The first trial of each configuration.
-    score : (m,) array of float64
-        The mean metric over its seeds and folds that finished; NaN if none did.
-    mode : {"min", "max"}
-        Whether a small or a large metric is good.
+    ``rows`` (m,): the first trial of each configuration. ``score`` (m,): the mean metric over its
+    seeds and folds that finished; NaN if none did. ``mode`` (one of "min", "max"): whether a small
+    or a large metric is good.
     """
 
     rows: np.ndarray
@@ -61,16 +56,9 @@ class Pool:
 class Cells:
     """The values in the cells of a picture; made by :func:`table_of_axes`.
 
-    Parameters
-    ----------
-    axes : tuple of Axis
-    value : array, shape (len(axis) for each axis)
-        The metric, NaN where no trial counts.
-    diverged : array of the same shape
-        Share of the trials that diverged, among those that ran to their end; NaN without any.
-    best : tuple of int, optional
-        The cell of the best value; of equal ones, that of the earliest trial, as where results are
-        ranked.
+    ``value`` (len(axis) for each axis): the metric, NaN where no trial counts. ``diverged``: share
+    of the trials that diverged, among those that ran to their end; NaN without any. ``best``: the
+    cell of the best value; of equal ones, that of the earliest trial, as where results are ranked.
     """
 
     axes: tuple[Axis, ...]
@@ -116,30 +104,14 @@ def table_of_axes(
 ) -> Cells:
     """Group the trials of a result into cells, by a few of its axes.
 
-    Parameters
-    ----------
-    result : SweepResult
-    names : sequence of str
-        Axes of the picture, different ones.
-    metric : str, optional
-        That of the sweep by default.
-    over : {"best", "mean", "worst"}
-        Which of the configurations that share a cell it shows. Each is averaged over its seeds and
-        folds first, unless they are among ``names``.
-    bins : int
-        As for :func:`sweeps.plots.axes.axis_of`.
+    * ``names``: axes of the picture, different ones.
+    * ``metric``: that of the sweep by default.
+    * ``over`` (one of "best", "mean", "worst"): which of the configurations that share a cell it
+      shows. Each is averaged over its seeds and folds first, unless they are among ``names``.
+    * ``bins``: as for :func:`sweeps.plots.axes.axis_of`.
 
-    Returns
-    -------
-    Cells
+    Raises SpecError if a name does not exist or comes twice, or no trial has finished.
 
-    Raises
-    ------
-    SpecError
-        A name does not exist or comes twice, or no trial has finished.
-
-    Examples
-    --------
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
     ...            "seed": np.array([0, 1, 0, 1]), "state": np.array([0, 0, 0, 1]),
@@ -201,13 +173,8 @@ def varying_axes(result: Table) -> list[str]:
 def main_axes(result: Table, count: int = 2) -> list[str]:
     """Return the axes most worth a picture: numbers before names, many values before few.
 
-    Raises
-    ------
-    SpecError
-        Fewer axes than that vary.
+    Raises SpecError if fewer axes than that vary.
 
-    Examples
-    --------
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(4), "optimizer": np.array(["sgd", "adam"] * 2, object),
     ...            "lr": np.array([0.1, 0.1, 1.0, 1.0]), "state": np.zeros(4, int),

@@ -35,16 +35,9 @@ MOST_LINES = 12
 class TunedLines:
     """The lines and bands that :func:`tune_lines` finds.
 
-    Parameters
-    ----------
-    axis : Axis
-    groups : Axis or None
-        A line for each of its values; a single one without.
-    middle, low, high : (lines, len(axis)) arrays
-        Mean over seeds and folds of the best configuration, and the sides of its band; NaN without
-        one.
-    lost : (len(axis),) array of bool
-        Values at which trials diverged and none finished.
+    ``groups``: a line for each of its values; a single one without. ``middle``, ``low``, ``high``
+    (lines, len(axis)): mean over seeds and folds of the best configuration, and the sides of its
+    band; NaN without one. ``lost`` (len(axis),): values at which trials diverged and none finished.
     """
 
     axis: Axis
@@ -67,21 +60,9 @@ def tune_lines(
 
     For ``steps_to_target`` a configuration counts only if all of its seeds, and folds, did.
 
-    Parameters
-    ----------
-    result : SweepResult
-    x : str
-    by : str or None
-        An axis of at most 12 values.
-    metric : str
-    band : {"range", "std", "ci"}
-    spread : dict, optional
-        What :func:`over_seeds` returned, if that is known.
-
-    Raises
-    ------
-    SpecError
-        A name does not exist, or ``by`` has too many values.
+    ``by``: an axis of at most 12 values. ``band``: one of "range", "std", "ci". ``spread``: what
+    :func:`over_seeds` returned, if that is known. Raises SpecError if a name does not exist, or
+    ``by`` has too many values.
     """
     check_choice("axis", x, result.axes)
     check_choice("metric", metric, result.metrics)
@@ -128,18 +109,9 @@ def line_axis(result: Table, by: str) -> Axis:
 def over_seeds(result: Table, metric: str, kept: Collection[str] = ()) -> dict[str, np.ndarray]:
     """Return the columns of :meth:`SweepResult.over_seeds` that bands need, over folds as well.
 
-    Parameters
-    ----------
-    result : SweepResult
-    metric : str
-    kept : collection of str
-        Axes not to summarise over, of ``seed`` and ``fold``.
-
-    Returns
-    -------
-    dict of str to (m,) array
-        ``row`` (the first trial of each configuration), ``n_trials``, ``n``, ``mean``, the sides of
-        all bands and, of several trials, ``std``.
+    ``kept``: axes not to summarise over, of ``seed`` and ``fold``. Returns ``row`` (the first trial
+    of each configuration), ``n_trials``, ``n``, ``mean``, the sides of all bands and, of several
+    trials, ``std``.
     """
     names = single_axes(result, kept)
     if len(names) == len(result.axes):

@@ -33,16 +33,10 @@ GELU_CUBE, GELU_SCALE = 0.044715, math.sqrt(2.0 / math.pi)
 class Activation(NamedTuple):
     """An activation.
 
-    Parameters
-    ----------
-    value : callable
-        ``value(x)``; a NaN stays a NaN.
-    back : callable
-        ``back(kept, e)``: ``e`` times the slope where it was ``kept``.
-    keeps_inputs : bool
-        Whether the inputs of layers are kept for the slope, not the outputs.
-    code : int
-        Its number, which stands in ``aux`` of a network.
+    * ``value``: ``value(x)``; a NaN stays a NaN.
+    * ``back``: ``back(kept, e)``: ``e`` times the slope where it was ``kept``.
+    * ``keeps_inputs``: whether the inputs of layers are kept for the slope, not the outputs.
+    * ``code``: its number, which stands in ``aux`` of a network.
     """
 
     value: Callable
@@ -241,13 +235,8 @@ def layers_of(name: str) -> Layers:
 def find_activation(name: Any) -> Activation:
     """Return the row of an activation.
 
-    Raises
-    ------
-    SpecError
-        There is none of this name.
+    Raises SpecError if there is none of this name.
 
-    Examples
-    --------
     >>> find_activation("relu").keeps_inputs, find_activation("gelu").keeps_inputs
     (False, True)
     """

@@ -32,22 +32,10 @@ IMPUTE = "leave those rows out, or fill them in, for example by sklearn.impute.S
 def as_dataset(name: str, X: Any) -> np.ndarray:
     """Return a table as a finite float64 array of shape (rows, features).
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    X : array_like or DataFrame
-        Numbers and booleans, of any dtype that scikit-learn takes.
+    ``name``: for messages. ``X``, array_like or DataFrame: numbers and booleans, of any dtype that
+    scikit-learn takes. Raises ArrayTypeError if it holds no real numbers. Raises ArrayError if it
+    has another shape, or a value is missing, masked, NaN or infinite.
 
-    Raises
-    ------
-    ArrayTypeError
-        It holds no real numbers.
-    ArrayError
-        It has another shape, or a value is missing, masked, NaN or infinite.
-
-    Examples
-    --------
     >>> import pandas as pd
     >>> as_dataset("X", pd.DataFrame({"a": [1, 2], "b": pd.array([True, False], "boolean")}))
     array([[1., 1.],
@@ -147,19 +135,10 @@ def standardized(
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
     """Return both tables shifted and scaled by scikit-learn's ``StandardScaler``, and its numbers.
 
-    Parameters
-    ----------
-    X, X_test : (n, features) array of float64
-        It is fitted on ``X``. A column that is constant but for rounding is shifted only.
-    weights : (n,) array of float64, optional
-        Of the rows of ``X``, so that one of weight k counts as k rows do.
+    ``X``, ``X_test`` (n, features): it is fitted on ``X``. A column that is constant but for
+    rounding is shifted only. ``weights`` (n,): of the rows of ``X``, so that one of weight k counts
+    as k rows do.
 
-    Returns
-    -------
-    X, X_test, mean, scale
-
-    Examples
-    --------
     >>> standardized(np.array([[1.0, 0.1], [3.0, 0.1]]), np.array([[2.0, 0.2]]))[:2]
     (array([[-1.,  0.],
            [ 1.,  0.]]), array([[0. , 0.1]]))
@@ -184,30 +163,15 @@ def cast(name: str, array: np.ndarray, dtype: Any, told: bool = True) -> np.ndar
 
     A copy, because read-only arrays (pandas hands them out) would be types of their own to Numba.
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    array : (n,) or (n, columns) array of numbers
-        NaN and infinity stay what they are.
-    dtype : {"float32", "float64"}
-    told : bool
-        Whether to warn of lost digits; how few test rows lie beside each other says nothing.
+    * ``name``: for messages.
+    * ``array`` (n,) or (n, columns): NaN and infinity stay what they are.
+    * ``dtype``: one of "float32", "float64".
+    * ``told``: whether to warn of lost digits; how few test rows lie beside each other says
+      nothing.
 
-    Raises
-    ------
-    ArrayError
-        A number is too large for float32.
-    ArrayTypeError
-        The dtype is another one.
+    Raises ArrayError if a number is too large for float32. Raises ArrayTypeError if the dtype is
+    another one. Warns SweepWarning if what distinguishes the rows of a column is lost.
 
-    Warns
-    -----
-    SweepWarning
-        What distinguishes the rows of a column is lost.
-
-    Examples
-    --------
     >>> cast("X", np.array([[0.5], [2.0]]), "float32").dtype
     dtype('float32')
     >>> cast("X", np.array([[1e39]]), "float32")

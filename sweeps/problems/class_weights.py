@@ -17,38 +17,23 @@ def class_weights(
 ) -> np.ndarray:
     r"""Return the weight of each row: that of its class, times its own.
 
-    Parameters
-    ----------
-    given : "balanced", mapping or None
-        ``"balanced"`` gives each class :math:`n / (k n_c)`, of rows that weigh n, k classes and
-        rows of the class that weigh n_c, so that all classes weigh alike; a mapping names the
-        weight of each class, the others having 1; None gives 1.
-    labels : array_like, shape (n,)
-        Of the training rows, as the user named them.
-    weights : array_like, shape (n,), optional
-        Sample weights, 1 by default. As in ``LogisticRegression``, ``"balanced"`` counts with them.
-    known : sequence, optional
-        Classes that a mapping may name; by default those of the labels.
+    * ``given`` ("balanced", mapping or None): ``"balanced"`` gives each class :math:`n / (k n_c)`,
+      of rows that weigh n, k classes and rows of the class that weigh n_c, so that all classes
+      weigh alike; a mapping names the weight of each class, the others having 1; None gives 1.
+    * ``labels`` (array_like, shape (n,)): of the training rows, as the user named them.
+    * ``weights`` (array_like, shape (n,)): sample weights, 1 by default. As in
+      ``LogisticRegression``, ``"balanced"`` counts with them.
+    * ``known``: classes that a mapping may name; by default those of the labels.
 
-    Returns
-    -------
-    ndarray of float64, shape (n,)
+    Raises SpecError if a class has no rows, or a weight is no number >= 0.
 
-    Raises
-    ------
-    SpecError
-        A class has no rows, or a weight is no number >= 0.
-
-    Examples
-    --------
     >>> class_weights("balanced", ["no", "no", "yes"])
     array([0.75, 0.75, 1.5 ])
     >>> class_weights({"yes": 3}, ["no", "no", "yes"], [1, 2, 2])
     array([1., 2., 6.])
 
-    References
-    ----------
-    ``sklearn.utils.class_weight.compute_class_weight``, which counts with sample weights since 1.7.
+    Reference: ``sklearn.utils.class_weight.compute_class_weight``, which counts with sample weights
+    since 1.7.
     """
     labels = np.asarray(labels)
     own = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)

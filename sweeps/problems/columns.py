@@ -41,21 +41,13 @@ ISO_DATE = r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?"
 class Column(NamedTuple):
     """A column as a model gets it.
 
-    Parameters
-    ----------
-    kind : str
-        "numeric", "boolean" or "categorical"; "constant" or "constant text"; "empty"; "dates",
-        "durations", "identifier", "text numbers", "mixed", "infinite" or "other", which no model
-        can use as they are.
-    values : Series
-        Numbers as float64, categories as text, missing ones NaN; others as they were.
-    trouble : str
-        What is wrong; empty if nothing is.
-    remedy : str
-        What to do about it.
+    * ``kind``: "numeric", "boolean" or "categorical"; "constant" or "constant text"; "empty";
+      "dates", "durations", "identifier", "text numbers", "mixed", "infinite" or "other", which no
+      model can use as they are.
+    * ``values``: numbers as float64, categories as text, missing ones NaN; others as they were.
+    * ``trouble``: what is wrong; empty if nothing is.
+    * ``remedy``: what to do about it.
 
-    Examples
-    --------
     >>> column = look_at(pd.DataFrame({"red": [True, None, False]}), "red")
     >>> column.kind, column.values.tolist(), column.trouble
     ('boolean', [1.0, nan, 0.0], '')
@@ -70,17 +62,9 @@ class Column(NamedTuple):
 def look_at(frame: pd.DataFrame, name: str, categorical: bool = False) -> Column:
     """Tell what kind a column of a table is, whatever its dtype.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Its columns have different names, which are text.
-    name : str
-        Of the column.
-    categorical : bool
-        Whether its values are categories even if they are numbers.
+    ``frame``: its columns have different names, which are text. ``name``: of the column.
+    ``categorical``: whether its values are categories even if they are numbers.
 
-    Examples
-    --------
     >>> table = pd.DataFrame({"a": ["1", "2", "none"], "b": ["x", "y", "x"]})
     >>> look_at(table, "b").kind
     'categorical'
@@ -292,28 +276,13 @@ def as_features(
 ) -> pd.DataFrame:
     """Return the columns of new rows as those of the training rows were: numbers and categories.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        With these columns, among others, in any order.
-    kinds : mapping
-        Name of a column -> its kind, in the order of the training rows.
-    categories : mapping, optional
-        Name of a column -> categories of the training rows. What is the same number is the same
-        category: whether a file has 02134 as text or as a number depends on its other rows.
+    ``frame``: with these columns, among others, in any order. ``kinds``: name of a column -> its
+    kind, in the order of the training rows. ``categories``: name of a column -> categories of the
+    training rows. What is the same number is the same category: whether a file has 02134 as text or
+    as a number depends on its other rows. Columns are float64 or text, NaN where a value is
+    missing. Raises SpecError if a column is not there, or holds something else than numbers where
+    it did.
 
-    Returns
-    -------
-    DataFrame
-        Of float64 and of text, NaN where a value is missing.
-
-    Raises
-    ------
-    SpecError
-        A column is not there, or holds something else than numbers where it did.
-
-    Examples
-    --------
     >>> new = pd.DataFrame({"red": ["yes", None], "acid": [7, 8], "more": 0})
     >>> as_features(new, {"acid": "numeric", "red": "categorical"})
        acid  red

@@ -21,15 +21,9 @@ MOST_DIGESTS = 200
 def digest_of(values: Any, number: bool) -> str:
     """Return 16 hex digits that change with any value, and with no way to store them.
 
-    Parameters
-    ----------
-    values : Series or array_like
-        Missing ones are all alike.
-    number : bool
-        Whether they are compared as numbers, else as text.
+    ``values``, Series or array_like: missing ones are all alike. ``number``: whether they are
+    compared as numbers, else as text.
 
-    Examples
-    --------
     >>> short, long = np.ones(2, np.float32), pd.Series([1, 1])
     >>> digest_of(short, True) == digest_of(long, True) != digest_of([1, 2], True)
     True
@@ -53,14 +47,9 @@ def digest_of(values: Any, number: bool) -> str:
 def describe_table(X: pd.DataFrame, y: np.ndarray, kinds: Mapping[str, str], target: str) -> Any:
     """Describe a table for the identity of a sweep, as plain JSON.
 
-    Returns
-    -------
-    dict
-        ``rows``, ``target`` and ``columns`` (name -> kind and digest). Two tables with the same
-        content have the same, whatever file they come from.
+    Returns ``rows``, ``target`` and ``columns`` (name -> kind and digest). Two tables with the same
+    content have the same, whatever file they come from.
 
-    Examples
-    --------
     >>> X = pd.DataFrame({"a": [1.0, np.nan]})
     >>> describe_table(X, np.array(["no", "yes"]), {"a": "numeric"}, "b")
     {'rows': 2, 'target': 'b ...', 'columns': {'a': 'numeric ...'}}
@@ -78,8 +67,6 @@ def describe_table(X: pd.DataFrame, y: np.ndarray, kinds: Mapping[str, str], tar
 def describe_split(splits: Splits) -> dict[str, Any]:
     """Describe which rows are for what: how many of each part, and a digest of which.
 
-    Examples
-    --------
     >>> describe_split(Splits([(np.array([0, 1]), np.array([2]))], np.array([3])))
     {'training': [2], 'validation': [1], 'test': 1, 'rows': '...'}
     """

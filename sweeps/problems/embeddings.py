@@ -60,21 +60,11 @@ def embedded_columns(
 ) -> tuple[str, ...]:
     """Return the columns of categories that are to be embedded, checked.
 
-    Parameters
-    ----------
-    embed : sequence of str
-    kinds : dict
-        Column -> its kind, see :class:`sweeps.problems.columns.Column`.
-    preprocess : transformer, optional
-        One of the user's own.
+    ``embed``: sequence of str. ``kinds``: column -> its kind, see
+    :class:`sweeps.problems.columns.Column`. ``preprocess``, transformer: one of the user's own.
+    Raises SpecError if there is no such column, it holds no categories, or nobody knows what
+    becomes of it.
 
-    Raises
-    ------
-    SpecError
-        There is no such column, it holds no categories, or nobody knows what becomes of it.
-
-    Examples
-    --------
     >>> embedded_columns(["red"], {"acid": "numeric", "red": "categorical"})
     ('red',)
     """
@@ -97,22 +87,11 @@ def embedded_columns(
 def numbered_columns(embed: Any, X: Any, rows: np.ndarray) -> tuple[int, ...]:
     """Return the columns of an array that are to be embedded, by their positions, checked.
 
-    Parameters
-    ----------
-    embed : sequence of int or str
-        Positions, or names of the columns of ``X``.
-    X : array_like or DataFrame
-        As it was given.
-    rows : ndarray, shape (n, columns)
-        It, and the rows that were given beside it.
+    ``embed``, sequence of int or str: positions, or names of the columns of ``X``. ``X``,
+    array_like or DataFrame: as it was given. ``rows`` (n, columns): it, and the rows that were
+    given beside it. Raises SpecError or ArrayError if there is no such column, or its numbers are
+    no categories.
 
-    Raises
-    ------
-    SpecError, ArrayError
-        There is no such column, or its numbers are no categories.
-
-    Examples
-    --------
     >>> numbered_columns([0, -1], None, np.array([[3.0, 0.5, 7.0]]))
     (0, 2)
     """
@@ -153,10 +132,8 @@ def check_categories(name: str, values: np.ndarray) -> None:
 def number_preprocess(embed: Sequence[int], columns: int, standardize: bool, weighted: bool) -> Any:
     """Return an unfitted ``ColumnTransformer``: zeros and ones of some columns, behind the others.
 
-    Raises
-    ------
-    SpecError
-        Others would be standardized by their weights, which a transformer does not look at.
+    Raises SpecError if others would be standardized by their weights, which a transformer does not
+    look at.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import make_pipeline
@@ -177,15 +154,9 @@ def number_preprocess(embed: Sequence[int], columns: int, standardize: bool, wei
 def blocks_of(preprocess: Any, embed: Sequence[str | int], dim: int) -> tuple[int, ...]:
     """Return the blocks of columns that are to be embedded.
 
-    Parameters
-    ----------
-    preprocess : ColumnTransformer
-        Fitted, of :func:`sweeps.problems.preprocessing.default_preprocess` or
-        :func:`number_preprocess`.
-    embed : sequence of str or int
-        Columns of categories.
-    dim : int
-        Length of their embeddings.
+    ``preprocess``, ColumnTransformer: fitted, of
+    :func:`sweeps.problems.preprocessing.default_preprocess` or :func:`number_preprocess`.
+    ``embed``: columns of categories. ``dim``: length of their embeddings.
     """
     blocks: list[int] = []
     low = 0

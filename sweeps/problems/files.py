@@ -32,22 +32,11 @@ def read_file(path: str | os.PathLike[str], na_values: Sequence[str] = ()) -> pd
     names; it is UTF-8, with or without a byte order mark. Where no comma separates cells, it may be
     the decimal one. A first column without a name is pandas' index, and left out.
 
-    Parameters
-    ----------
-    path : str or path-like
-        It ends in .csv, .tsv, .txt, .parquet or .pq.
-    na_values : sequence of str
-        Further words that stand for a missing cell, beside pandas' own (an empty cell, ``NA``,
-        ``NaN``, ``null``, ...).
+    ``path``: it ends in .csv, .tsv, .txt, .parquet or .pq. ``na_values``: further words that stand
+    for a missing cell, beside pandas' own (an empty cell, ``NA``, ``NaN``, ``null``, ...). Raises
+    SpecError if there is no such file, it is empty or something else, a column has no name or that
+    of another one, or a line has more cells than the first.
 
-    Raises
-    ------
-    SpecError
-        There is no such file, it is empty or something else, a column has no name or that of
-        another one, or a line has more cells than the first.
-
-    Examples
-    --------
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
     ...     _ = file.write("acid;red\n7,4;yes\n?;no\n"), file.flush()

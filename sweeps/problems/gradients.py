@@ -50,18 +50,9 @@ def wrong_component(
     widths disagree (noise, float32, a kink near by), and at a kink every slope between those of
     its sides is right.
 
-    Parameters
-    ----------
-    value_and_grad : callable
-        ``value_and_grad(x) -> value, gradient`` with ``x`` and gradient ``(n,)`` of float64.
-    point : (n,) array
+    ``value_and_grad``: ``value_and_grad(x) -> value, gradient`` with ``x`` and gradient ``(n,)`` of
+    float64. ``point``: of shape (n,).
 
-    Returns
-    -------
-    Wrong or None
-
-    Examples
-    --------
     >>> wrong_component(lambda x: (x[0] * x[1], np.array([x[1], 2.0 * x[0]])), np.array([1.0, 3.0]))
     Wrong(coordinate=1, given=2.0, found=1.0)
     """

@@ -113,25 +113,14 @@ def initialisation(
 ) -> Callable:
     """Return ``init(theta, aux, seed)`` of networks, which writes their initial parameters.
 
-    Parameters
-    ----------
-    name : str
-        A row of :data:`INITIALISATIONS`.
-    gain : float
-        What the weights are multiplied by, > 0.
-    layer_norm : bool
-        Whether hidden layers have norms, whose gains are 1.
-    base_width : float
-        If it is not 0, the variance of the last layer's weights is multiplied by this over its
-        inputs, if those are hidden units: see :mod:`sweeps.problems.lr_multipliers`.
+    * ``name``: a row of :data:`INITIALISATIONS`.
+    * ``gain``: what the weights are multiplied by, > 0.
+    * ``layer_norm``: whether hidden layers have norms, whose gains are 1.
+    * ``base_width``: if it is not 0, the variance of the last layer's weights is multiplied by this
+      over its inputs, if those are hidden units: see :mod:`sweeps.problems.lr_multipliers`.
 
-    Raises
-    ------
-    SpecError
-        The name is unknown, or the gain is no positive number.
+    Raises SpecError if the name is unknown, or the gain is no positive number.
 
-    Examples
-    --------
     >>> theta = np.ones(8)
     >>> initialisation("orthogonal", 2.0)(theta, (np.array([1, 2, 1]),), np.uint64(0))
     >>> float(np.hypot(*theta[:2])), theta[2:4]

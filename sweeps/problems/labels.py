@@ -44,27 +44,11 @@ BOTH = 'loss="softmax_cross_entropy" for classes, loss="squared_error" for a reg
 def plain(name: str, y: Any) -> np.ndarray:
     """Return labels or targets as an array without objects, gaps and masks.
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    y : array_like, Series or table
-        Of any dtype: text, booleans, categories, nullable integers, ...
+    ``name``: for messages. ``y`` (array_like, Series or table): of any dtype: text, booleans,
+    categories, nullable integers, ... It is of booleans, integers, floats, text, bytes or times.
+    Raises ArrayTypeError if it is None or sparse, mixes sorts of values, or holds something else.
+    Raises ArrayError if a value is missing or masked.
 
-    Returns
-    -------
-    ndarray
-        Of booleans, integers, floats, text, bytes or times.
-
-    Raises
-    ------
-    ArrayTypeError
-        It is None or sparse, mixes sorts of values, or holds something else.
-    ArrayError
-        A value is missing or masked.
-
-    Examples
-    --------
     >>> import pandas as pd
     >>> plain("y", pd.Series([3, 1], dtype="Int64")), plain("y", ["no", "yes"])
     (array([3, 1]), array(['no', 'yes'], dtype='<U3'))
@@ -121,25 +105,10 @@ def _without_objects(name: str, array: np.ndarray) -> np.ndarray:
 def is_classification(y: np.ndarray, categorical: bool) -> bool:
     """Tell labels from the targets of a regression, where nothing but them says which they are.
 
-    Parameters
-    ----------
-    y : ndarray
-        From :func:`plain`.
-    categorical : bool
-        Whether they came as pandas' categories.
+    ``y``: from :func:`plain`. ``categorical``: whether they came as pandas' categories. Raises
+    ArrayError if they may be either. Warns SweepWarning if they are integers of more than half as
+    many values as rows, as in a regression.
 
-    Raises
-    ------
-    ArrayError
-        They may be either.
-
-    Warns
-    -----
-    SweepWarning
-        They are integers of more than half as many values as rows, as in a regression.
-
-    Examples
-    --------
     >>> is_classification(np.array(["no", "yes"]), False), is_classification(np.ones(2), True)
     (True, True)
     >>> is_classification(np.array([0.5, 2.0]), False)
@@ -189,13 +158,9 @@ def _are_numbers(text: np.ndarray) -> bool:
 def classes_of(loss: str, y: np.ndarray) -> np.ndarray:
     """Return the classes that labels name, sorted: what :func:`numpy.unique` finds.
 
-    Raises
-    ------
-    ArrayError
-        There is one class, or are more than the loss can tell apart, or they are fractions.
+    Raises ArrayError if there is one class, or are more than the loss can tell apart, or they are
+    fractions.
 
-    Examples
-    --------
     >>> classes_of("softmax_cross_entropy", np.array([3, 1, 1, 7]))
     array([1, 3, 7])
     """
@@ -228,13 +193,8 @@ def classes_of(loss: str, y: np.ndarray) -> np.ndarray:
 def numbered(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return the number of each label's class.
 
-    Raises
-    ------
-    ArrayError
-        A label is none of the classes.
+    Raises ArrayError if a label is none of the classes.
 
-    Examples
-    --------
     >>> numbered("y_test", np.array(["yes", "no"]), np.array(["no", "yes"]))
     array([1, 0])
     """
@@ -280,13 +240,8 @@ def ravelled(name: str, y: np.ndarray) -> np.ndarray:
 def measured(name: str, y: Any, dtype: Any, told: bool = True) -> np.ndarray:
     """Return the targets of a regression, ``(n, outputs)``, in the dtype of the problem.
 
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        They are text, missing, not finite, or of another shape.
+    Raises ArrayTypeError or ArrayError if they are text, missing, not finite, or of another shape.
 
-    Examples
-    --------
     >>> measured("y", [1, 2.5], "float64")
     array([[1. ],
            [2.5]])

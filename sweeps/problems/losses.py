@@ -34,27 +34,19 @@ __all__ = ["LINKS", "LOSSES", "Loss", "check_targets", "constants_of", "find_los
 class Loss(NamedTuple):
     """A loss, what it is for, and what it takes.
 
-    Parameters
-    ----------
-    function : callable
-        ``function(z, y, weights, constants)``: see the module.
-    hits : callable
-        ``hits(z, y, weights)``: the (weights of the) rows whose class the outputs name; negative
-        where there are no classes.
-    task : {"classification", "binary", "multilabel", "regression"}
-        Labels and an output for each class; two classes and one output; an output for each of
-        several labels that a row has or has not; numbers.
-    link : {"softmax", "sigmoid", "sign", "identity", "exp"}
-        How outputs become predictions: a row of :data:`LINKS`.
-    constants : dict
-        Its constants by name, with their defaults.
-    targets : {"any", "nonnegative", "positive"}
-        What a regression's targets may be.
-    at_zero : callable or None
-        What ``function`` is if all constants are zero, where that is less work and compiles faster.
+    * ``function``: ``function(z, y, weights, constants)``: see the module.
+    * ``hits``: ``hits(z, y, weights)``: the (weights of the) rows whose class the outputs name;
+      negative where there are no classes.
+    * ``task`` (one of "classification", "binary", "multilabel", "regression"): labels and an output
+      for each class; two classes and one output; an output for each of several labels that a row
+      has or has not; numbers.
+    * ``link`` (one of "softmax", "sigmoid", "sign", "identity", "exp"): how outputs become
+      predictions: a row of :data:`LINKS`.
+    * ``constants``: its constants by name, with their defaults.
+    * ``targets`` (one of "any", "nonnegative", "positive"): what a regression's targets may be.
+    * ``at_zero``: what ``function`` is if all constants are zero, where that is less work and
+      compiles faster.
 
-    Examples
-    --------
     >>> LOSSES["huber"].task, LOSSES["huber"].constants
     ('regression', {'delta': 1.0})
     """
@@ -254,13 +246,8 @@ def same(z):
 def find_loss(name: Any) -> Loss:
     """Return the row of a loss.
 
-    Raises
-    ------
-    SpecError
-        There is none of this name.
+    Raises SpecError if there is none of this name.
 
-    Examples
-    --------
     >>> find_loss("poisson").link
     'exp'
     """
@@ -273,24 +260,9 @@ def find_loss(name: Any) -> Loss:
 def constants_of(loss: str, given: Mapping[str, Any] | None = None) -> np.ndarray:
     """Return the constants of a loss, the given ones checked, as it takes them.
 
-    Parameters
-    ----------
-    loss : str
-        A row of :data:`LOSSES`.
-    given : mapping, optional
-        Constants by name; the others have their defaults.
+    ``loss``: a row of :data:`LOSSES`. ``given``: constants by name; the others have their defaults.
+    Raises SpecError if the loss has no such constant, or it is out of its range.
 
-    Returns
-    -------
-    ndarray of float64
-
-    Raises
-    ------
-    SpecError
-        The loss has no such constant, or it is out of its range.
-
-    Examples
-    --------
     >>> constants_of("huber"), constants_of("quantile", {"quantile": 0.9}), constants_of("hinge")
     (array([1.]), array([0.9]), array([], dtype=float64))
     """
@@ -309,24 +281,13 @@ def constants_of(loss: str, given: Mapping[str, Any] | None = None) -> np.ndarra
 def check_targets(name: str, loss: str, y: np.ndarray, constants: np.ndarray) -> None:
     """Raise unless a loss has a value on these targets.
 
-    Parameters
-    ----------
-    name : str
-        Of the array, for messages.
-    loss : str
-        A row of :data:`LOSSES`.
-    y : ndarray
-        Targets of shape (rows, outputs), without weights.
-    constants : ndarray
-        From :func:`constants_of`.
+    * ``name``: of the array, for messages.
+    * ``loss``: a row of :data:`LOSSES`.
+    * ``y``: targets of shape (rows, outputs), without weights.
+    * ``constants``: from :func:`constants_of`.
 
-    Raises
-    ------
-    ArrayError
-        Some are negative or zero, or no labels.
+    Raises ArrayError if some are negative or zero, or no labels.
 
-    Examples
-    --------
     >>> check_targets("y", "gamma", np.array([[1.0], [0.0]]), constants_of("gamma"))
     Traceback (most recent call last):
     fastopt.errors.ArrayError: y[1, 0] is 0.0; the loss gamma needs targets > 0

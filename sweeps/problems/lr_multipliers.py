@@ -39,13 +39,8 @@ BY_INPUTS = ("he", "lecun")
 def as_multipliers(given: Any, layers: int) -> list[float]:
     """Return the multiplier of each layer, from the first to the outputs; none for None.
 
-    Raises
-    ------
-    SpecError
-        They are no numbers >= 0, or not one a layer.
+    Raises SpecError if they are no numbers >= 0, or not one a layer.
 
-    Examples
-    --------
     >>> as_multipliers("1, 0.1, 1", 3), as_multipliers((0, 1), 2), as_multipliers(None, 2)
     ([1.0, 0.1, 1.0], [0.0, 1.0], [])
     """
@@ -72,18 +67,9 @@ def as_multipliers(given: Any, layers: int) -> list[float]:
 def base_width_of(axes: Mapping[str, Any]) -> float:
     """Return the base width of a network in the maximal update parametrization; 0 in the standard.
 
-    Parameters
-    ----------
-    axes : dict
-        Of a problem: ``parametrization``, ``base_width``, ``init`` and ``hidden``.
+    ``axes``: of a problem: ``parametrization``, ``base_width``, ``init`` and ``hidden``. Raises
+    SpecError if there is no such parametrization, or the others do not fit it.
 
-    Raises
-    ------
-    SpecError
-        There is no such parametrization, or the others do not fit it.
-
-    Examples
-    --------
     >>> axes = {"parametrization": "mup", "base_width": 32, "init": "he_normal", "hidden": (64,)}
     >>> base_width_of(axes)
     32.0
@@ -117,22 +103,10 @@ def multipliers_of(
 ) -> np.ndarray:
     """Return what the step of each parameter is multiplied by; an empty array if by nothing.
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        Widths of the layers, from inputs to outputs.
-    design : Design
-    axes : dict
-        Of a problem: those of :func:`base_width_of`, and ``lr_multipliers``.
-    blocks : sequence of int
-        Of categories that are embedded, by tables whose steps are not multiplied.
+    ``sizes``: widths of the layers, from inputs to outputs. ``axes``: of a problem: those of
+    :func:`base_width_of`, and ``lr_multipliers``. ``blocks``: of categories that are embedded, by
+    tables whose steps are not multiplied.
 
-    Returns
-    -------
-    ndarray of float64, shape (n_params,) or (0,)
-
-    Examples
-    --------
     >>> axes = {"lr_multipliers": (1, 0.5), "parametrization": "standard", "base_width": 64}
     >>> multipliers_of((1, 2, 1), Design(), axes)
     array([1. , 1. , 1. , 1. , 0.5, 0.5, 0.5])

@@ -56,20 +56,12 @@ REGRESSION = ("regression",)
 class Metric(NamedTuple):
     """A metric of the predictions for a set.
 
-    Parameters
-    ----------
-    function : callable
-        ``function(outputs, y, weights) -> float``.
-    mode : {"min", "max"}
-        Which is better.
-    tasks : tuple of str
-        Tasks of losses that it fits.
-    link : tuple of str
-        Links that its predictions need; any if there is none.
-    constant : str
-        Constant of the loss that it takes from there, if the loss has it.
-    at : callable or None
-        ``at(outputs, y, weights, constant) -> float``, if there is such a constant.
+    * ``function``: ``function(outputs, y, weights) -> float``.
+    * ``mode`` (one of "min", "max"): which is better.
+    * ``tasks``: tasks of losses that it fits.
+    * ``link``: links that its predictions need; any if there is none.
+    * ``constant``: constant of the loss that it takes from there, if the loss has it.
+    * ``at``: ``at(outputs, y, weights, constant) -> float``, if there is such a constant.
     """
 
     function: Callable
@@ -165,13 +157,8 @@ def r2(outputs, y, weights):
 def find_metric(name: Any, loss: str) -> Metric:
     """Return the row of a metric that fits a loss.
 
-    Raises
-    ------
-    SpecError
-        There is none of this name, or it does not fit.
+    Raises SpecError if there is none of this name, or it does not fit.
 
-    Examples
-    --------
     >>> find_metric("roc_auc", "logistic").mode
     'max'
     """
@@ -197,13 +184,9 @@ def _fits(metric: Metric, loss: Any) -> bool:
 def names_of(metrics: Iterable[Any], loss: str) -> tuple[str, ...]:
     """Return what metrics are called: names of the table, and of the user's functions.
 
-    Raises
-    ------
-    SpecError
-        A name is unknown, does not fit the loss, or stands for two; or a function is not plain.
+    Raises SpecError if a name is unknown, does not fit the loss, or stands for two; or a function
+    is not plain.
 
-    Examples
-    --------
     >>> def worst(outputs, y, weights):
     ...     return np.abs(outputs - y).max()
     >>> names_of(["mae", worst], "squared_error")
@@ -228,17 +211,9 @@ def names_of(metrics: Iterable[Any], loss: str) -> tuple[str, ...]:
 def score_function(metric: Any, loss: str) -> Callable:
     """Return ``score(outputs, y, weights, constants of the loss) -> number`` of a metric.
 
-    Parameters
-    ----------
-    metric : str or callable
-        A row of :data:`METRICS`, or a plain function of the user's.
-    loss : str
-        A row of :data:`sweeps.problems.losses.LOSSES`.
-
-    Raises
-    ------
-    SpecError
-        The metric is unknown, does not fit the loss, or is no plain function.
+    ``metric``, str or callable: a row of :data:`METRICS`, or a plain function of the user's.
+    ``loss``: a row of :data:`sweeps.problems.losses.LOSSES`. Raises SpecError if the metric is
+    unknown, does not fit the loss, or is no plain function.
     """
     if callable(metric):
         return _own(plain_function(metric))
@@ -249,13 +224,8 @@ def score_function(metric: Any, loss: str) -> Callable:
 def plain_function(metric: Any) -> types.FunctionType:
     """Return the Python function of a metric of the user's.
 
-    Raises
-    ------
-    SpecError
-        It is no plain function of three arguments.
+    Raises SpecError if it is no plain function of three arguments.
 
-    Examples
-    --------
     >>> plain_function(max)
     Traceback (most recent call last):
     fastopt.errors.SpecError: a metric must be a plain function f(outputs, y, weights); got max
@@ -301,13 +271,8 @@ def _own(function: types.FunctionType) -> Callable:
 def check_metric(metric: Callable, outputs: np.ndarray, y: np.ndarray, weights: Any) -> None:
     """Call a metric of the user's once, so that its mistakes show as ordinary Python errors.
 
-    Raises
-    ------
-    SpecError
-        It returns no number.
+    Raises SpecError if it returns no number.
 
-    Examples
-    --------
     >>> def best(outputs, y, weights):
     ...     return None
     >>> check_metric(best, np.ones((2, 1)), np.ones((2, 1)), None)

@@ -58,13 +58,8 @@ def n_parameters(
 ) -> int:
     """Count weights and biases of layers of these widths, and what else the design learns.
 
-    Raises
-    ------
-    SpecError
-        They are more than any machine holds.
+    Raises SpecError if they are more than any machine holds.
 
-    Examples
-    --------
     >>> n_parameters((64, 32, 10)), n_parameters((64, 32, 10), Design(layer_norm=True))
     (2410, 2474)
     """
@@ -114,40 +109,24 @@ def functions(
 ) -> Functions:
     """Return the functions of networks with this loss and design, whatever their widths.
 
-    Parameters
-    ----------
-    loss : str
-        A row of :data:`sweeps.problems.losses.LOSSES`.
-    weighted : bool
-        Whether the last column of the targets holds the weights of the rows.
-    metrics : iterable of str and callable
-        Rows of :data:`sweeps.problems.metrics.METRICS`, and plain functions of the user's,
-        ``f(outputs, y, weights) -> number``.
-    design : Design
-        What the passes do: see :class:`sweeps.problems.passes.Design`.
-    constants : ndarray, optional
-        Those of the loss, if the functions need be right for no others: a loss whose constants are
-        zero may be a simpler one.
-    noisy : bool
-        Whether there is noise of inputs; its size, and that of dropout, stand in ``aux``.
+    Returns ``loss_and_grad(theta, X, y, aux, grad, work) -> loss`` and ``evaluate(theta, X, y, aux,
+    grad, work) -> (loss, accuracy)``, both of them means over rows or their weights;
+    ``score(theta, X, y, aux, work, outputs, out)`` writes a number a metric to ``out``, of float64,
+    ``outputs`` being scratch of shape (rows, outputs); None without metrics. With dropout or noise
+    ``draws`` is true: ``loss_and_grad`` takes the seed of a trial and the number of a step as well.
+    Nothing else draws.
 
-    Returns
-    -------
-    Functions
-        ``loss_and_grad(theta, X, y, aux, grad, work) -> loss`` and
-        ``evaluate(theta, X, y, aux, grad, work) -> (loss, accuracy)``, both of them means over rows
-        or their weights; ``score(theta, X, y, aux, work, outputs, out)`` writes a number a metric
-        to ``out``, of float64, ``outputs`` being scratch of shape (rows, outputs); None without
-        metrics. With dropout or noise ``draws`` is true: ``loss_and_grad`` takes the seed of a
-        trial and the number of a step as well. Nothing else draws.
+    * ``loss``: a row of :data:`sweeps.problems.losses.LOSSES`.
+    * ``weighted``: whether the last column of the targets holds the weights of the rows.
+    * ``metrics``: rows of :data:`sweeps.problems.metrics.METRICS`, and plain functions of the
+      user's, ``f(outputs, y, weights) -> number``.
+    * ``design``: what the passes do: see :class:`sweeps.problems.passes.Design`.
+    * ``constants``: those of the loss, if the functions need be right for no others: a loss whose
+      constants are zero may be a simpler one.
+    * ``noisy``: whether there is noise of inputs; its size, and that of dropout, stand in ``aux``.
 
-    Raises
-    ------
-    SpecError
-        A name is unknown, or a metric does not fit the loss.
+    Raises SpecError if a name is unknown, or a metric does not fit the loss.
 
-    Examples
-    --------
     >>> functions("logistic").score is None, functions("logistic") is functions("logistic")
     (True, True)
     """
@@ -267,8 +246,6 @@ def aux_of(
 ) -> tuple:
     """Return what the functions of a network take for its layers: see the module.
 
-    Examples
-    --------
     >>> aux_of((4, 8, 3), "tanh", np.zeros(1))
     (array([4, 8, 3]), array([1]), array([0.]))
     """

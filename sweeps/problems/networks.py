@@ -39,32 +39,20 @@ MOST_PREPARED = 64
 class Network(Shippable):
     """What all networks of a problem have in common, whatever its axes.
 
-    Parameters
-    ----------
-    name : str
-        Of the problem.
-    loss : str
-        Name in :data:`sweeps.problems.losses.LOSSES`.
-    source : callable
-        Returns the :class:`Source` of the rows; called when an axis asks for other rows.
-    origin : object
-        What says, in a store, which rows these are.
-    classes : ndarray or None
-        Labels by their numbers.
-    dtype : dtype
-        Of data, parameters and arithmetic.
-    theta0 : array_like, optional
-        Initial parameters; they fit one shape of the layers only.
-    weighted : bool
-        Whether the last column of the targets holds the weights of the rows.
-    metrics : tuple of str and callable
-        What is measured beside loss and accuracy: see :mod:`sweeps.problems.metrics`.
-    kinds : dict of str to str, optional
-        Columns of the table that are features, in their order, and what sort of values they hold.
-    target : str, optional
-        Name of the column that is predicted.
-    embed : tuple of str or int
-        Columns of categories that are embedded, in as many numbers as the axis ``embed_dim`` says.
+    * ``name``: of the problem.
+    * ``loss``: name in :data:`sweeps.problems.losses.LOSSES`.
+    * ``source``: returns the :class:`Source` of the rows; called when an axis asks for other rows.
+    * ``origin``, object: what says, in a store, which rows these are.
+    * ``classes``: labels by their numbers.
+    * ``dtype``, dtype: of data, parameters and arithmetic.
+    * ``theta0``, array_like: initial parameters; they fit one shape of the layers only.
+    * ``weighted``: whether the last column of the targets holds the weights of the rows.
+    * ``metrics``: what is measured beside loss and accuracy: see :mod:`sweeps.problems.metrics`.
+    * ``kinds``: columns of the table that are features, in their order, and what sort of values
+      they hold.
+    * ``target``, str: name of the column that is predicted.
+    * ``embed``: columns of categories that are embedded, in as many numbers as the axis
+      ``embed_dim`` says.
     """
 
     name: str
@@ -201,18 +189,12 @@ def network_on(
 ) -> DataProblem:
     """Return the problem of a network on the rows of a source.
 
-    Parameters
-    ----------
-    source : Source
-    hidden
-        As for :func:`sweeps.problems.mlp`.
-    model : dict
-        ``activation``, ``init``, ``layer_norm``, ``residual``, ``dropout``, ``input_noise``,
-        ``lr_multipliers``, ``parametrization``, ``base_width`` and constants of the loss, by name.
-    metrics : str, callable or sequence of them
-        As for :func:`sweeps.problems.mlp`.
-    **settings
-        More arguments of :class:`Network`.
+    * ``hidden``: as for :func:`sweeps.problems.mlp`.
+    * ``model``: ``activation``, ``init``, ``layer_norm``, ``residual``, ``dropout``,
+      ``input_noise``, ``lr_multipliers``, ``parametrization``, ``base_width`` and constants of the
+      loss, by name.
+    * ``metrics`` (str, callable or sequence of them): as for :func:`sweeps.problems.mlp`.
+    * ``**settings``: more arguments of :class:`Network`.
     """
     one = isinstance(metrics, str) or callable(metrics)
     network = Network(
@@ -265,13 +247,8 @@ LAYERS = ("layer_norm", "residual")
 def layers_of(axes: Mapping[str, Any]) -> dict[str, bool]:
     """Return what hidden layers have beside their activation, checked.
 
-    Raises
-    ------
-    SpecError
-        A value is neither yes nor no, or there are no layers that could have it.
+    Raises SpecError if a value is neither yes nor no, or there are no layers that could have it.
 
-    Examples
-    --------
     >>> layers_of({"hidden": (8,), "layer_norm": True, "residual": False})
     {'layer_norm': True, 'residual': False}
     """

@@ -57,18 +57,13 @@ def outputs_and_error(sizes):
 class Design(NamedTuple):
     """What passes are compiled for.
 
-    Parameters
-    ----------
-    activation : str
-        Of the hidden layers: a name in :data:`sweeps.problems.activations.ACTIVATIONS`.
-    layer_norm : bool
-        Whether hidden layers are normed before their activation.
-    residual : bool
-        Whether hidden layers that follow one of their width add its outputs to their own.
-    drops : bool
-        Whether masks of dropout lie in the scratch.
-    embeds : bool
-        Whether inputs are embedded first: see :mod:`sweeps.problems.embeddings`.
+    * ``activation``: of the hidden layers: a name in
+      :data:`sweeps.problems.activations.ACTIVATIONS`.
+    * ``layer_norm``: whether hidden layers are normed before their activation.
+    * ``residual``: whether hidden layers that follow one of their width add its outputs to their
+      own.
+    * ``drops``: whether masks of dropout lie in the scratch.
+    * ``embeds``: whether inputs are embedded first: see :mod:`sweeps.problems.embeddings`.
     """
 
     activation: str = "relu"

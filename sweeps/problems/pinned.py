@@ -16,13 +16,8 @@ __all__ = ["pinned"]
 def pinned(problem: DataProblem) -> DataProblem:
     """Return a linear problem whose biases have no gradient, so that they stay zero.
 
-    Raises
-    ------
-    SpecError
-        The problem has hidden layers, whose biases would stay as well.
+    Raises SpecError if the problem has hidden layers, whose biases would stay as well.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> from sweeps import problems
     >>> problem = pinned(problems.iris(hidden=(), dtype="float64"))

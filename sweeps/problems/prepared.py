@@ -23,18 +23,8 @@ __all__ = ["prepared"]
 def prepared(name: str, make: Callable[[], Sequence[Any]], *made_by: Any) -> list[Any]:
     """Return what ``make`` returns, from the file of an earlier process if there is one.
 
-    Parameters
-    ----------
-    name : str
-        Of the dataset.
-    make : callable
-        Returns arrays, or None, by scikit-learn.
-    *made_by
-        All that their numbers depend on, beside the versions of scikit-learn and NumPy.
-
-    Returns
-    -------
-    list of ndarray or None
+    ``name``: of the dataset. ``make``: returns arrays, or None, by scikit-learn. ``*made_by``: all
+    that their numbers depend on, beside the versions of scikit-learn and NumPy.
     """
     folder = cache_folder()
     if folder is None:

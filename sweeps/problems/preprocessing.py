@@ -33,13 +33,8 @@ def default_preprocess(kinds: Mapping[str, str]) -> Any:
     numbers are standardized, and each category is a column of zeros and ones. A category that no
     training row has is zero in all of them.
 
-    Parameters
-    ----------
-    kinds : mapping
-        Name of a column -> its kind, see :class:`sweeps.problems.columns.Column`.
+    ``kinds``: name of a column -> its kind, see :class:`sweeps.problems.columns.Column`.
 
-    Examples
-    --------
     >>> import pandas as pd
     >>> make = default_preprocess({"acid": "numeric", "red": "categorical"})
     >>> make.fit_transform(pd.DataFrame({"acid": [1.0, 3.0], "red": ["yes", "no"]}))
@@ -72,8 +67,6 @@ def default_preprocess(kinds: Mapping[str, str]) -> Any:
 def check_transformer(preprocess: Any) -> Any:
     """Return a transformer, or say what it lacks.
 
-    Examples
-    --------
     >>> check_transformer("scale")
     Traceback (most recent call last):
     fastopt.errors.SpecError: preprocess must have fit_transform and transform, as ...; got 'scale'
@@ -93,34 +86,18 @@ def fit_rows(
 ) -> tuple[Any, list[np.ndarray]]:
     """Fit a clone of a transformer on some rows only, and return all features that it makes.
 
-    Parameters
-    ----------
-    preprocess : transformer
-        scikit-learn's, or of its interface; it is left as it is.
-    X : DataFrame or ndarray
-        The whole table.
-    y : ndarray
-        Its targets, for encoders that look at them.
-    rows : ndarray of int
-        Those that are trained on, and the only ones that are read for fitting.
-    *others : ndarray of int
-        Rows that are transformed only: of validation and test; may be empty.
+    Returns the fitted clone, and the features ``(rows, features)`` in float64 of the training rows
+    and of each of the others.
 
-    Returns
-    -------
-    fitted : transformer
-    features : list of (rows, features) ndarray of float64
-        Of the training rows, and of each of the others.
+    * ``preprocess``, transformer: scikit-learn's, or of its interface; it is left as it is.
+    * ``X``, DataFrame or ndarray: the whole table.
+    * ``y``: its targets, for encoders that look at them.
+    * ``rows``: those that are trained on, and the only ones that are read for fitting.
+    * ``*others``: rows that are transformed only: of validation and test; may be empty.
 
-    Raises
-    ------
-    SpecError
-        It refuses the rows.
-    ArrayError
-        What comes out has another shape, is not finite, or too large as a dense array.
+    Raises SpecError if it refuses the rows. Raises ArrayError if what comes out has another shape,
+    is not finite, or too large as a dense array.
 
-    Examples
-    --------
     >>> from sklearn.preprocessing import StandardScaler
     >>> X = np.array([[1.0], [3.0], [1000.0]])
     >>> rows, others = np.array([0, 1]), np.array([2])
@@ -149,8 +126,6 @@ def fit_rows(
 def transform_rows(fitted: Any, X: Any, rows: np.ndarray) -> np.ndarray:
     """Return the features of one row or more by a fitted transformer, float64.
 
-    Examples
-    --------
     >>> from sklearn.preprocessing import StandardScaler
     >>> fitted = StandardScaler().fit([[1.0], [3.0]])
     >>> transform_rows(fitted, np.array([[5.0], [7.0]]), np.array([1]))
@@ -201,20 +176,9 @@ def _checked(made: Any, fitted: Any, rows: np.ndarray) -> np.ndarray:
 def dense(name: str, X: Any) -> Any:
     """Return a sparse matrix as an array, if memory has room for it.
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    X : sparse matrix or array, or anything else
-        What is not sparse is returned as it is.
+    ``name``: for messages. ``X`` (sparse matrix or array, or anything else): what is not sparse is
+    returned as it is. Raises ArrayError if it would take more than 1 GiB as float64.
 
-    Raises
-    ------
-    ArrayError
-        It would take more than 1 GiB as float64.
-
-    Examples
-    --------
     >>> import scipy.sparse
     >>> dense("X", scipy.sparse.eye_array(2))
     array([[1., 0.],
@@ -235,8 +199,6 @@ def dense(name: str, X: Any) -> Any:
 def names_of_features(fitted: Any, n: int) -> list[str]:
     """Return what a fitted transformer calls its features, or numbers where it has no names.
 
-    Examples
-    --------
     >>> import pandas as pd
     >>> from sklearn.preprocessing import StandardScaler
     >>> names_of_features(StandardScaler().fit(pd.DataFrame({"a": [1.0, 2.0]})), 1)

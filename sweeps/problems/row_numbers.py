@@ -15,13 +15,8 @@ __all__ = ["pairs_of", "row_numbers"]
 def row_numbers(name: str, given: Any, n: int) -> np.ndarray:
     """Return numbers of rows of a table that has ``n``.
 
-    Raises
-    ------
-    SpecError
-        They are no whole numbers, out of range, or a mask of another length.
+    Raises SpecError if they are no whole numbers, out of range, or a mask of another length.
 
-    Examples
-    --------
     >>> row_numbers("test", [2, 0], 3), row_numbers("test", [False, True, True], 3)
     (array([2, 0]), array([1, 2]))
     """
@@ -44,13 +39,8 @@ def row_numbers(name: str, given: Any, n: int) -> np.ndarray:
 def pairs_of(folds: Any, n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield training and validation rows of folds that are given as pairs.
 
-    Raises
-    ------
-    SpecError
-        They are none, or hold something else than numbers of rows.
+    Raises SpecError if they are none, or hold something else than numbers of rows.
 
-    Examples
-    --------
     >>> list(pairs_of([([0, 1], [2])], 3))
     [(array([0, 1]), array([2]))]
     """

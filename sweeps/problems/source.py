@@ -49,24 +49,18 @@ class Parts(NamedTuple):
 class Source:
     """A table of rows and its parts.
 
-    Parameters
-    ----------
-    X : (n, features) array of float64, or DataFrame
-    y : (n,) array of int64 or (n, outputs) array of float64
-        Numbers of classes, or targets.
-    weights : (n,) array of float64, optional
-    split : dict
-        Arguments of :func:`sweeps.problems.splits.split_rows` but the seed.
-    seed : int
-        Of the split, of ``n_train`` and of ``label_noise``.
-    preprocess : "standardize", transformer or None
-        A scikit-learn transformer is cloned and fitted on the training rows of each fold.
-    class_weight : "balanced", dict or None
-        As scikit-learn's; multiplies the weights of training rows.
-    classes : ndarray, optional
-        Labels by their numbers.
-    content : JSON, optional
-        What tells this table from others in a store; by default the array ``X`` itself.
+    * ``X``: of shape (n, features) array of float64, or DataFrame.
+    * ``y`` (n,): numbers of classes, or targets.
+    * ``weights``: of shape (n,).
+    * ``split``: arguments of :func:`sweeps.problems.splits.split_rows` but the seed.
+    * ``seed``: of the split, of ``n_train`` and of ``label_noise``.
+    * ``preprocess`` ("standardize", transformer or None): a scikit-learn transformer is cloned and
+      fitted on the training rows of each fold.
+    * ``class_weight`` ("balanced", dict or None): as scikit-learn's; multiplies the weights of
+      training rows.
+    * ``classes``: labels by their numbers.
+    * ``content``, JSON: what tells this table from others in a store; by default the array ``X``
+      itself.
     """
 
     X: Any = field(compare=False)
@@ -121,23 +115,14 @@ class Source:
     ) -> Parts:
         """Return the rows of a fold, everything fitted on its training rows.
 
-        Parameters
-        ----------
-        dtype : {"float32", "float64"}
-        fold : int
-        n_train : int, optional
-            How many of the training rows to keep: those of fewer are among those of more.
-        label_noise : float
-            Share of the training rows whose label is replaced by another class's.
-        split_seed : int, optional
-            Seed of the split in place of its own.
-        refit : bool
-            Train on the validation rows as well, and choose by none.
+        * ``dtype``: one of "float32", "float64".
+        * ``n_train``: how many of the training rows to keep: those of fewer are among those of
+          more.
+        * ``label_noise``: share of the training rows whose label is replaced by another class's.
+        * ``split_seed``: seed of the split in place of its own.
+        * ``refit``: train on the validation rows as well, and choose by none.
 
-        Raises
-        ------
-        SpecError
-            There is no such fold, or a value is out of its range.
+        Raises SpecError if there is no such fold, or a value is out of its range.
         """
         splits = self.splits(split_seed)
         seed = self.seed if split_seed is None else split_seed

@@ -35,16 +35,10 @@ MEASURED = '; measurements are no classes: loss="squared_error" makes it a regre
 class Splits(NamedTuple):
     """Numbers of the rows of each part.
 
-    Parameters
-    ----------
-    parts : list of (train, validation)
-        A pair of integer arrays for each fold; without folds there is one pair, whose second array
-        is empty if no rows are held out for choosing.
-    test : ndarray of int
-        Rows that are in no fold; may be empty.
+    ``parts`` (train, validation): a pair of integer arrays for each fold; without folds there is
+    one pair, whose second array is empty if no rows are held out for choosing. ``test``: rows that
+    are in no fold; may be empty.
 
-    Examples
-    --------
     >>> Splits([(np.array([0, 1]), np.array([2]))], np.array([3])).test
     array([3])
     """
@@ -67,49 +61,29 @@ def split_rows(
 ) -> Splits:
     """Split the rows of a table for training, choosing and judging.
 
-    Parameters
-    ----------
-    y : (n,) or (n, outputs) array_like
-        Labels or targets.
-    classification : bool
-        Whether they are labels: then each part has its share of each class.
-    validation, test : float, int or array_like, optional
-        Rows held out: a share of all rows, their number, or which (numbers from 0, or a boolean
-        mask). They are drawn; of ``groups`` whole ones, and the share is that of groups; with
-        ``time`` they are the last ones, validation rows before test rows.
-    folds : int, splitter or iterable of (train, validation), optional
-        Instead of ``validation``: each fold's rows choose among models trained on the others.
-        A number stands for scikit-learn's ``StratifiedKFold`` of labels, ``KFold`` of other
-        targets, both shuffled by the seed, as is the ``GroupKFold`` of ``groups``; and for
-        ``TimeSeriesSplit`` with ``time``. A splitter of scikit-learn's interface gets the rows that
-        are not held out for the test; pairs number the rows of the whole table.
-    groups : (n,) array_like, optional
-        What belongs together (a patient, a site): rows of a group are in one part.
-    time : (n,) array_like, optional
-        Rows are trained on before they choose, and choose before they judge; of equal times in the
-        order they are given.
-    seed : int
-        Which rows are drawn.
-    classes : ndarray, optional
-        What messages call labels that are numbers of classes.
+    * ``y`` (n,) or (n, outputs) array_like: labels or targets.
+    * ``classification``: whether they are labels: then each part has its share of each class.
+    * ``validation``, ``test`` (float, int or array_like): rows held out: a share of all rows, their
+      number, or which (numbers from 0, or a boolean mask). They are drawn; of ``groups`` whole
+      ones, and the share is that of groups; with ``time`` they are the last ones, validation rows
+      before test rows.
+    * ``folds`` (int, splitter or iterable of (train, validation)): instead of ``validation``: each
+      fold's rows choose among models trained on the others. A number stands for scikit-learn's
+      ``StratifiedKFold`` of labels, ``KFold`` of other targets, both shuffled by the seed, as is
+      the ``GroupKFold`` of ``groups``; and for ``TimeSeriesSplit`` with ``time``. A splitter of
+      scikit-learn's interface gets the rows that are not held out for the test; pairs number the
+      rows of the whole table.
+    * ``groups`` (n,) array_like: what belongs together (a patient, a site): rows of a group are in
+      one part.
+    * ``time`` (n,) array_like: rows are trained on before they choose, and choose before they
+      judge; of equal times in the order they are given.
+    * ``seed``: which rows are drawn.
+    * ``classes``: what messages call labels that are numbers of classes.
 
-    Returns
-    -------
-    Splits
+    Raises SpecError if there are too few rows, groups or rows of a class; parts overlap or are
+    empty; numbers of rows are out of range; or arguments exclude each other. Warns SweepWarning if
+    some class has no training rows.
 
-    Raises
-    ------
-    SpecError
-        There are too few rows, groups or rows of a class; parts overlap or are empty; numbers of
-        rows are out of range; or arguments exclude each other.
-
-    Warns
-    -----
-    SweepWarning
-        Some class has no training rows.
-
-    Examples
-    --------
     >>> split = split_rows([0, 1] * 5, classification=True, validation=0.2, test=0.2)
     >>> [len(rows) for rows in (*split.parts[0], split.test)]
     [6, 2, 2]

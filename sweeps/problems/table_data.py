@@ -39,30 +39,18 @@ NEVER = ("infinite", "mixed")
 class TableData(NamedTuple):
     """What a network is built from.
 
-    Parameters
-    ----------
-    name : str
-        Of the file, or "table".
-    X : DataFrame
-        Features: float64 with NaN where missing, or text likewise.
-    y : ndarray
-        The number of each row's class, or float64 targets of shape (rows, outputs).
-    classes : ndarray or None
-        Labels by their numbers; None in a regression.
-    weights : (rows,) ndarray of float64 or None
-    task : {"classification", "regression"}
-    preprocess : transformer
-        Not fitted.
-    split : dict
-        Arguments of :func:`sweeps.problems.splits.split_rows` but the seed.
-    splits : Splits
-        What they come to by the seed that was asked for.
-    target : str
-        The name of what is predicted.
-    kinds : dict
-        Column of ``X`` -> its kind, see :class:`sweeps.problems.columns.Column`.
-    content : dict
-        What a store remembers of all this, as plain JSON.
+    * ``name``: of the file, or "table".
+    * ``X``: features: float64 with NaN where missing, or text likewise.
+    * ``y``: the number of each row's class, or float64 targets of shape (rows, outputs).
+    * ``classes``: labels by their numbers; None in a regression.
+    * ``weights``: of shape (rows,).
+    * ``task``: one of "classification", "regression".
+    * ``preprocess``, transformer: not fitted.
+    * ``split``: arguments of :func:`sweeps.problems.splits.split_rows` but the seed.
+    * ``splits``: what they come to by the seed that was asked for.
+    * ``target``: the name of what is predicted.
+    * ``kinds``: column of ``X`` -> its kind, see :class:`sweeps.problems.columns.Column`.
+    * ``content``: what a store remembers of all this, as plain JSON.
     """
 
     name: str
@@ -100,24 +88,13 @@ def read_table(
 ) -> TableData:
     """Read a table, and refuse what no model could be trained on.
 
-    Parameters
-    ----------
-    table, target, task, weights, groups, time, test, validation, folds, preprocess, drop, \
-    categorical, na_values, loss, name, split_seed
-        As for :func:`sweeps.problems.table`; a matrix may be sparse, and what has ``to_pandas`` is
-        a table. A transformer that is given gets the columns whatever they hold.
+    ``table``, ``target``, ``task``, ``weights``, ``groups``, ``time``, ``test``, ``validation``,
+    ``folds``, ``preprocess``, ``drop``, ``categorical``, ``na_values``, ``loss``, ``name``,
+    ``split_seed``: as for :func:`sweeps.problems.table`; a matrix may be sparse, and what has
+    ``to_pandas`` is a table. A transformer that is given gets the columns whatever they hold.
+    Raises SpecError, ArrayError or ArrayTypeError if a column or row is none that can be learned
+    from; the message names it, and what to do.
 
-    Returns
-    -------
-    TableData
-
-    Raises
-    ------
-    SpecError, ArrayError, ArrayTypeError
-        A column or row is none that can be learned from; the message names it, and what to do.
-
-    Examples
-    --------
     >>> table = pd.DataFrame(
     ...     {"acid": [7.4, None, 6.0, 5.1] * 5, "red": ["yes", "no"] * 10, "good": [0, 1] * 10}
     ... )
@@ -170,20 +147,10 @@ def _is_generator(folds: Any) -> bool:
 def as_frame(table: Any, na_values: Sequence[str] = ()) -> pd.DataFrame:
     """Return a table of pandas whose columns have different names, which are text.
 
-    Parameters
-    ----------
-    table : DataFrame, path or array_like
-        See :func:`read_table`.
-    na_values : sequence of str
-        Words of a CSV file that stand for missing cells.
+    ``table`` (DataFrame, path or array_like): see :func:`read_table`. ``na_values``: words of a CSV
+    file that stand for missing cells. Raises SpecError, ArrayError or ArrayTypeError if it has no
+    rows, columns without a name or with that of another one, or is no table.
 
-    Raises
-    ------
-    SpecError, ArrayError, ArrayTypeError
-        It has no rows, columns without a name or with that of another one, or is no table.
-
-    Examples
-    --------
     >>> as_frame(np.eye(2))
         x0   x1
     0  1.0  0.0

@@ -97,23 +97,11 @@ def task_of(loss: str | None) -> str | None:
 def read_target(frame: pd.DataFrame, target: Any, task: str | None) -> tuple[np.ndarray, str]:
     """Return the target of each row, and whether it names classes.
 
-    Parameters
-    ----------
-    frame : DataFrame
-    target : str, list of str, array or Series
-        One column, several, or what is predicted itself.
-    task : {"classification", "regression"}, optional
-        By default what the target looks like.
+    ``target`` (str, list of str, array or Series): one column, several, or what is predicted
+    itself. ``task`` (one of "classification", "regression"): by default what the target looks like.
+    Raises SpecError if there is no such task, or the target may be of either. Raises ArrayError if
+    it is missing in a row, the same in all, or holds something else.
 
-    Raises
-    ------
-    SpecError
-        There is no such task, or the target may be of either.
-    ArrayError
-        It is missing in a row, the same in all, or holds something else.
-
-    Examples
-    --------
     >>> table = pd.DataFrame({"a": ["x", "y"], "b": [0.5, 2.0]})
     >>> read_target(table, "a", None), read_target(table, "b", None)
     ((array(['x', 'y'], dtype='<U1'), 'classification'), (array([0.5, 2. ]), 'regression'))
@@ -197,8 +185,6 @@ def encode_target(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the number of each row's class and the classes, or the targets of a regression.
 
-    Examples
-    --------
     >>> encode_target("a", np.array(["x", "y", "x"]), "classification", None)
     (array([0, 1, 0]), array(['x', 'y'], dtype='<U1'))
     >>> encode_target("b", np.array([0.5, 2.0]), "regression", None)

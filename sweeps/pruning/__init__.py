@@ -42,18 +42,9 @@ PRUNERS: dict[str, Callable[..., Pruner]] = {
 def as_pruner(given: Any) -> Pruner:
     """Return the pruner that a name, a dict or an object stands for.
 
-    Parameters
-    ----------
-    given : Pruner, str or dict
-        An object, a name in :data:`PRUNERS`, or a dict with such a ``name`` and arguments.
+    ``given`` (Pruner, str or dict): an object, a name in :data:`PRUNERS`, or a dict with such a
+    ``name`` and arguments. Raises SpecError if it is none of these, or its arguments are wrong.
 
-    Raises
-    ------
-    SpecError
-        It is none of these, or its arguments are wrong.
-
-    Examples
-    --------
     >>> as_pruner("asha"), as_pruner({"name": "hyperband", "factor": 4}).factor
     (ASHA(min_resources=1, factor=3, seed=0), 4)
     """

@@ -88,12 +88,8 @@ def losses_of(state: np.ndarray, metric: np.ndarray, mode: str) -> np.ndarray:
 def play_rounds(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> bool:
     """Play all rounds; return False if it was stopped.
 
-    Parameters
-    ----------
-    rounds : generator
-        From :meth:`Pruner.rounds`.
-    train : callable
-        ``train(round) -> losses`` of its trials, or None to stop.
+    ``rounds``: from :meth:`Pruner.rounds`. ``train``: ``train(round) -> losses`` of its trials, or
+    None to stop.
     """
     losses = None
     while (round_ := next_round(rounds, losses)) is not None:
@@ -123,8 +119,6 @@ class PruningEstimate(NamedTuple):
 def estimate_pruning(pruner: Pruner, n_trials: int, max_resources: int) -> PruningEstimate:
     """Estimate the steps and the memory of a pruned sweep, by pruning random losses.
 
-    Examples
-    --------
     >>> from sweeps.pruning import SuccessiveHalving
     >>> share, paused = estimate_pruning(SuccessiveHalving(1), n_trials=81, max_resources=81)
     >>> round(share, 3), paused

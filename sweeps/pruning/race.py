@@ -38,11 +38,8 @@ MOST_STATE_BYTES = 1 << 28
 def full_length(plan: Plan) -> int:
     """Return the length of the longest trial, in epochs or steps, whichever the sweep is given in.
 
-    Raises
-    ------
-    SpecError
-        Some trials are given in epochs and some in steps, which cannot be compared; or there are
-        more trials than memory has room to compare.
+    Raises SpecError if some trials are given in epochs and some in steps, which cannot be compared;
+    or there are more trials than memory has room to compare.
     """
     if plan.size > MOST_TRIALS:
         raise SpecError(
@@ -98,17 +95,8 @@ class Played(NamedTuple):
 class Race(Collector):
     """The trials of a pruned sweep, and how far each has come.
 
-    Parameters
-    ----------
-    plan : Plan
-    pruner : Pruner
-    chunk : int, optional
-        Trials of a chunk that go to their end; by default as many as memory allows.
-
-    Raises
-    ------
-    SpecError
-        The pruner does not fit the sweep.
+    ``chunk``: trials of a chunk that go to their end; by default as many as memory allows. Raises
+    SpecError if the pruner does not fit the sweep.
     """
 
     def __init__(self, plan: Plan, pruner: Pruner, chunk: int | None = None) -> None:

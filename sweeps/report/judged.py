@@ -27,19 +27,11 @@ BINS = 10
 class Judged(NamedTuple):
     """Rows that were held out, as the best configuration predicts them.
 
-    Parameters
-    ----------
-    said : str
-        Which rows, and which models.
-    task : str
-        "classification", "binary" or "regression".
-    classes : ndarray or None
-        Labels by their numbers.
-    true : ndarray
-        Numbers of classes ``(n,)``, or targets ``(n, outputs)``.
-    values : ndarray, shape (n, k)
-        What the link makes of outputs: probabilities, margins or numbers.
-    has_probabilities : bool
+    * ``said``: which rows, and which models.
+    * ``task``: "classification", "binary" or "regression".
+    * ``classes``: labels by their numbers.
+    * ``true``: numbers of classes ``(n,)``, or targets ``(n, outputs)``.
+    * ``values`` (n, k): what the link makes of outputs: probabilities, margins or numbers.
     """
 
     said: str

@@ -21,8 +21,6 @@ MOST = 2_000_000  # trials of which a notebook draws a picture unasked: it takes
 def cell(result: Table) -> str:
     """Return the HTML of a result; everything in it that a user wrote is escaped.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(1), "note": np.array(["<b>"], object),

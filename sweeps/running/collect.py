@@ -16,26 +16,15 @@ __all__ = ["Collector"]
 class Collector:
     """Collects the rows of a sweep, from any place and in any order.
 
-    Parameters
-    ----------
-    plan : Plan
-    chunk_size : int, optional
-        Trials of a chunk; by default as many as memory allows.
+    ``chunk_size``: trials of a chunk; by default as many as memory allows.
 
-    Attributes
-    ----------
-    cost, finished : int
-        Cost and number of the trials so far.
-    prepared : (float, int)
-        Seconds of compiling before the first trial was sent, and functions compiled.
-    best : float or None
-        The best metric so far.
-    diverged_at_start : int
-        Trials that DIVERGED at their start, before their first step.
-    reused : int
-        Finished trials that did not run, because a store had them.
-    errors : dict of int to str
-        Trial number -> why it FAILED in this run.
+    * ``cost``, ``finished``, int: cost and number of the trials so far.
+    * ``prepared`` (float, int): seconds of compiling before the first trial was sent, and functions
+      compiled.
+    * ``best``, float or None: the best metric so far.
+    * ``diverged_at_start``, int: trials that DIVERGED at their start, before their first step.
+    * ``reused``, int: finished trials that did not run, because a store had them.
+    * ``errors``, dict of int to str: trial number -> why it FAILED in this run.
     """
 
     # The default executor; None runs one launch at a time, on all cores.

@@ -58,21 +58,13 @@ _HERE: dict[str, tuple[Job, threading.Event]] = {}
 def run_trials(key: str, payload: bytes, ids: np.ndarray, stretch: Any = None) -> Any:
     """Run trials in a worker: on one thread.
 
-    Parameters
-    ----------
-    key : str
-        Name of the sweep.
-    payload : bytes
-        The job, by :func:`sweeps.common.pickling.pack`; not looked at in the process of the sweep.
-    ids : ndarray of int64, shape (n,)
-        Trial numbers, increasing.
-    stretch : Stretch, optional
-        How far they go.
+    * ``key``: name of the sweep.
+    * ``payload``: the job, by :func:`sweeps.common.pickling.pack`; not looked at in the process of
+      the sweep.
+    * ``ids`` (n,): trial numbers, increasing.
+    * ``stretch``, Stretch: how far they go.
 
-    Raises
-    ------
-    ExecutorError
-        The job cannot be unpacked here.
+    Raises ExecutorError if the job cannot be unpacked here.
     """
     job, stop = _HERE.get(key) or (unpack(payload), None)
     return job.run(ids, stop, stretch)
@@ -87,24 +79,15 @@ def run_on_executor(
 ) -> tuple[float, int]:
     """Run chunks on an executor; return the seconds of compiling beforehand, and the functions.
 
-    Parameters
-    ----------
-    executor : str or object
-        As for :func:`sweeps.running.executors.adapter_of`.
-    workers : int
-        How many, where they are ours.
-    job, chunks
-        What to run; None stands for chunks that depend on those that are under way.
-    deliver : callable
-        ``deliver(chunk, rows)``, called on this thread as chunks come in, in any order. What it
-        returns is None, or a future that is done when the chunk is stored.
+    * ``executor``, str or object: as for :func:`sweeps.running.executors.adapter_of`.
+    * ``workers``: how many, where they are ours.
+    * ``job``, ``chunks``: what to run; None stands for chunks that depend on those that are under
+      way.
+    * ``deliver``: ``deliver(chunk, rows)``, called on this thread as chunks come in, in any order.
+      What it returns is None, or a future that is done when the chunk is stored.
 
-    Raises
-    ------
-    SpecError, ImportError
-        There is no such executor.
-    ExecutorError
-        The executor does not work.
+    Raises SpecError or ImportError if there is no such executor. Raises ExecutorError if the
+    executor does not work.
     """
     adapter = adapter_of(executor, workers)
     ended = False
@@ -161,14 +144,9 @@ class _Task:
 class Dispatcher:
     """Runs the chunks of one sweep on one executor.
 
-    Parameters
-    ----------
-    adapter : ExecutorAdapter
-    job : Job
-    deliver : callable
-        ``deliver(chunk, rows)``, called on this thread when all trials of a chunk are in. A chunk
-        is under way until the future that it may return is done, so that a kill costs each worker
-        one chunk and no more.
+    ``deliver``: ``deliver(chunk, rows)``, called on this thread when all trials of a chunk are in.
+    A chunk is under way until the future that it may return is done, so that a kill costs each
+    worker one chunk and no more.
     """
 
     def __init__(self, adapter: ExecutorAdapter, job: Job, deliver: Deliver) -> None:
@@ -189,12 +167,8 @@ class Dispatcher:
         """Run all chunks; return when the last one is delivered.
 
         After an exception, Ctrl-C among them, what is finished by then is delivered, chunks that
-        are finished in part with those trials.
-
-        Raises
-        ------
-        ExecutorError
-            Workers run other versions, cannot unpack the sweep, or are lost for good.
+        are finished in part with those trials. Raises ExecutorError if workers run other versions,
+        cannot unpack the sweep, or are lost for good.
         """
         self._new_chunks = iter(chunks)
         with _registered_job(self._job) as (self._key, stop):

@@ -94,8 +94,6 @@ def _data_bytes(problem: Any) -> int:
 def refuse_too_large(plan: Plan, store: str | os.PathLike[str] | None, workers: int) -> None:
     """Raise unless models fit in memory, one a worker, and results or, with a store, on its disk.
 
-    Examples
-    --------
     >>> from sweeps import problems, sweep
     >>> axes = {"lr": [0.1], "seed": range(10**15)}
     >>> sweep(problems.ellipse(), axes, steps=1)  # doctest: +IGNORE_EXCEPTION_DETAIL

@@ -31,10 +31,8 @@ LOOK = 2.0
 class ExecutorAdapter:
     """What the dispatcher needs of an executor; this one, of any executor with ``submit``.
 
-    Parameters
-    ----------
-    executor : object
-        With ``submit(function, *args)`` that returns a :class:`concurrent.futures.Future`.
+    ``executor``, object: with ``submit(function, *args)`` that returns a
+    :class:`concurrent.futures.Future`.
     """
 
     # In flight, for each worker: one runs, the next waits in the executor's queue.
@@ -74,10 +72,7 @@ class ExecutorAdapter:
 class OwnProcesses(ExecutorAdapter):
     """The executor ``"processes"``: :class:`sweeps.running.processes.Processes`.
 
-    Parameters
-    ----------
-    n : int
-        How many of them.
+    ``n``: how many of them.
     """
 
     def __init__(self, n: int) -> None:
@@ -91,10 +86,7 @@ class OwnProcesses(ExecutorAdapter):
 class Loky(ExecutorAdapter):
     """The executor ``"loky"``: a pool of that library.
 
-    Parameters
-    ----------
-    n : int
-        How many workers.
+    ``n``: how many workers.
     """
 
     def __init__(self, n: int) -> None:
@@ -128,10 +120,7 @@ class Loky(ExecutorAdapter):
 class Threads(ExecutorAdapter):
     """The executor ``"threads"``: threads of this process, which live as long as it does.
 
-    Parameters
-    ----------
-    n : int
-        How many of them at a time.
+    ``n``: how many of them at a time.
     """
 
     # None waits in a queue: there are as many threads as there are calls.
@@ -149,11 +138,7 @@ class Threads(ExecutorAdapter):
 class Dask(ExecutorAdapter):
     """Workers of a dask cluster.
 
-    Parameters
-    ----------
-    client : distributed.Client
-    ours : bool
-        Whether to close the client in the end.
+    ``client``: distributed.Client. ``ours``: whether to close the client in the end.
     """
 
     # Chunks travel from the scheduler's machine to a worker's while two others keep it busy.
@@ -239,25 +224,12 @@ def _import(module: str, extra: str) -> Any:
 def adapter_of(executor: Any, workers: int) -> ExecutorAdapter:
     """Return the adapter to what ``executor=`` names.
 
-    Parameters
-    ----------
-    executor : str or object
-        A name in :data:`EXECUTORS`, the address of a dask scheduler (``"tcp://host:port"``), a
-        dask client, or an object with ``submit``, which is used and not shut down.
-    workers : int
-        How many, for those that are made here.
+    ``executor``, str or object: a name in :data:`EXECUTORS`, the address of a dask scheduler
+    (``"tcp://host:port"``), a dask client, or an object with ``submit``, which is used and not shut
+    down. ``workers``: how many, for those that are made here. Raises SpecError if it is none of
+    these, or there is no dask client or scheduler. Raises ExecutorError if the dask client is
+    closed. Raises ImportError if the library it needs is not installed.
 
-    Raises
-    ------
-    SpecError
-        It is none of these, or there is no dask client or scheduler.
-    ExecutorError
-        The dask client is closed.
-    ImportError
-        The library it needs is not installed.
-
-    Examples
-    --------
     >>> adapter_of("threads", 2).capacity()
     2
     >>> adapter_of("thread", 2)

@@ -57,11 +57,8 @@ class Job(Protocol):
 class TrainingJob:
     """Trials of a checked sweep.
 
-    Parameters
-    ----------
-    plan : Plan
-    threads : int
-        That run a chunk: more than one where there are fewer chunks than cores of this machine.
+    ``threads``: that run a chunk: more than one where there are fewer chunks than cores of this
+    machine.
     """
 
     plan: Plan
@@ -106,12 +103,8 @@ class TrainingJob:
 class Answers:
     """The outcomes of calls.
 
-    Parameters
-    ----------
-    outcomes : dict of int to object
-        Trial number -> what its answer means.
-    errors : dict of int to str
-        Trial number -> why there is no answer.
+    ``outcomes``: trial number -> what its answer means. ``errors``: trial number -> why there is no
+    answer.
     """
 
     outcomes: Mapping[int, Any] = field(default_factory=dict)
@@ -125,14 +118,9 @@ class Answers:
 class FunctionJob:
     """Calls of a Python function, one a trial.
 
-    Parameters
-    ----------
-    function : callable
-        ``function(config)``, with the trial's axes by name.
-    space : Space
-    judge : callable
-        ``judge(answer)``: what an answer, or an exception, means. It is asked where the function
-        runs, because many an answer (a tensor on a device, an exception) cannot travel.
+    ``function``: ``function(config)``, with the trial's axes by name. ``judge``: ``judge(answer)``:
+    what an answer, or an exception, means. It is asked where the function runs, because many an
+    answer (a tensor on a device, an exception) cannot travel.
     """
 
     function: Callable[[dict[str, Any]], Any]

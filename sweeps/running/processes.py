@@ -25,10 +25,7 @@ __all__ = ["Processes"]
 class Processes(Executor):
     """Processes, each started when a call needs it, and replaced when it has died.
 
-    Parameters
-    ----------
-    n : int
-        How many of them at a time.
+    ``n``: how many of them at a time.
     """
 
     def __init__(self, n: int) -> None:

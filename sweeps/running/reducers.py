@@ -57,12 +57,7 @@ class Reducer(Protocol[Answer]):
 class ReducingCollector(Collector):
     """Collects the summaries of a reduced sweep, where :class:`Collector` keeps all rows.
 
-    Parameters
-    ----------
-    plan : Plan
-    reducer : Reducer
-    chunk_size : int, optional
-        Trials of a chunk.
+    ``chunk_size``: trials of a chunk.
     """
 
     def __init__(self, plan: Plan, reducer: Reducer[Any], chunk_size: int | None = None) -> None:

@@ -33,19 +33,14 @@ Training = tuple[dict[str, Any], dict[str, Any]]
 class Adapter(NamedTuple):
     """How an estimator is trained compiled.
 
-    Parameters
-    ----------
-    training : callable
-        ``training(estimator, params, fold) -> (model, trial)``: what makes the problem, and
-        settings of :func:`sweeps.sweep`, of an estimator with these parameters; raises SpecError
-        for what is not trained compiled.
-    fill : callable
-        ``fill(estimator, ran)`` makes it a fitted one.
-    refits : bool
-        Whether the best one is fitted by its own ``fit``, not by another compiled training.
-    settle : callable or None
-        ``settle(jobs, estimators, launch)`` returns the jobs with what is to be found by launches
-        of its own before, as :func:`sweeps.sklearn.scales.with_scales`.
+    * ``training``: ``training(estimator, params, fold) -> (model, trial)``: what makes the problem,
+      and settings of :func:`sweeps.sweep`, of an estimator with these parameters; raises SpecError
+      for what is not trained compiled.
+    * ``fill``: ``fill(estimator, ran)`` makes it a fitted one.
+    * ``refits``: whether the best one is fitted by its own ``fit``, not by another compiled
+      training.
+    * ``settle``: ``settle(jobs, estimators, launch)`` returns the jobs with what is to be found by
+      launches of its own before, as :func:`sweeps.sklearn.scales.with_scales`.
     """
 
     training: Callable[[Any, Mapping[str, Any], Fold], Training]

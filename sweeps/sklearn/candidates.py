@@ -27,18 +27,11 @@ __all__ = ["Candidate", "Variant", "candidates_of", "variants_of"]
 class Candidate(NamedTuple):
     """A point of the grid.
 
-    Parameters
-    ----------
-    params : dict
-        As the grid has them.
-    whole : estimator
-        With these parameters, not fitted.
-    adapter : Adapter
-        Of what is trained compiled: the estimator, or a pipeline's last step.
-    variant : int
-        Number of what goes before that.
-    own : dict
-        All parameters of what is trained compiled.
+    * ``params``: as the grid has them.
+    * ``whole``, estimator: with these parameters, not fitted.
+    * ``adapter``: of what is trained compiled: the estimator, or a pipeline's last step.
+    * ``variant``: number of what goes before that.
+    * ``own``: all parameters of what is trained compiled.
     """
 
     params: Mapping[str, Any]
@@ -56,13 +49,7 @@ class Candidate(NamedTuple):
 class Variant(NamedTuple):
     """A table as some steps make it of each fold.
 
-    Parameters
-    ----------
-    prepared : sequence of Prepared
-        One a fold.
-    rows : Rows
-        The table, with the features of each fold.
-    folds : sequence of Fold
+    ``prepared``: one a fold. ``rows``: the table, with the features of each fold.
     """
 
     prepared: Sequence[Prepared]
@@ -73,13 +60,8 @@ class Variant(NamedTuple):
 def candidates_of(base: Any, points: Sequence[Mapping[str, Any]]) -> list[Candidate]:
     """Return the candidates of a grid, in its order.
 
-    Raises
-    ------
-    SpecError
-        One of them is not trained compiled.
+    Raises SpecError if one of them is not trained compiled.
 
-    Examples
-    --------
     >>> from sklearn.linear_model import Ridge
     >>> from sklearn.pipeline import Pipeline
     >>> from sklearn.preprocessing import StandardScaler
@@ -151,19 +133,9 @@ def variants_of(
 ) -> list[Variant]:
     """Return the tables of all variants.
 
-    Parameters
-    ----------
-    candidates : sequence of Candidate
-    table : (X, y, weights)
-        Of all rows.
-    splits : sequence of (train, test)
-    whole : Prepared or None
-        The checked table, where nothing goes before the estimator.
-
-    Raises
-    ------
-    SpecError
-        A step refuses rows, or memory has no room for what all of them make.
+    ``table`` (X, y, weights): of all rows. ``splits``: of shape (train, test). ``whole``: the
+    checked table, where nothing goes before the estimator. Raises SpecError if a step refuses rows,
+    or memory has no room for what all of them make.
     """
     X, y, weights = table
     first = {candidate.variant: candidate for candidate in reversed(candidates)}

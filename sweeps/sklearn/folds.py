@@ -23,14 +23,8 @@ NEGLIGIBLE = 1e-10
 class Fold:
     """Training rows of one split.
 
-    Parameters
-    ----------
-    rows : Rows
-        The whole table.
-    train : ndarray of int
-        Which of its rows.
-    number : int or None
-        Of the fold; None where there is no other.
+    ``rows``: the whole table. ``train``: which of its rows. ``number``: of the fold; None where
+    there is no other.
     """
 
     rows: Rows

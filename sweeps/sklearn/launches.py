@@ -61,19 +61,12 @@ def launched(
 ) -> Iterator[tuple[int, Ran]]:
     """Train jobs; yield the number of each one with what it came to.
 
-    Parameters
-    ----------
-    jobs : sequence of Job
-        Those of one problem run in one launch, and only other tables, losses, dtypes, class weights
-        or depths of none are other problems.
-    splits : sequence of (train, test)
-        The folds.
-    n_jobs : int
-    store : path-like, optional
-        Folder to keep the trials in; of several problems a folder in it for each.
-    weights : bool
-        Whether weights are asked for, or figures only: a store keeps no weights, so its trials
-        run once more for them.
+    * ``jobs``: those of one problem run in one launch, and only other tables, losses, dtypes, class
+      weights or depths of none are other problems.
+    * ``splits`` (train, test): the folds.
+    * ``store``: folder to keep the trials in; of several problems a folder in it for each.
+    * ``weights``: whether weights are asked for, or figures only: a store keeps no weights, so its
+      trials run once more for them.
     """
     found = groups(jobs, splits)
     for k, group in enumerate(found):

@@ -80,14 +80,8 @@ def with_scales(
 ) -> list[Job]:
     """Return jobs at the scales that are best with the weights that they come to.
 
-    Parameters
-    ----------
-    jobs : sequence of Job
-        At the largest scales that they may have.
-    estimators : sequence of HuberRegressor
-        The candidate of each job.
-    launch : callable
-        Trains jobs, and yields the number of each with what it came to.
+    ``jobs``: at the largest scales that they may have. ``estimators``: the candidate of each job.
+    ``launch``: trains jobs, and yields the number of each with what it came to.
     """
     made = list(jobs)
     roots = [Root(math.log(scale_of(job, e))) for job, e in zip(jobs, estimators)]

@@ -38,17 +38,8 @@ Scores = Any  # a number, or a dict of them by scorer
 class Search:
     """One fit: the table, its folds, the candidates, and the scores.
 
-    Parameters
-    ----------
-    owner : SweepSearchCV
-    X, y : array_like
-    params : dict
-        What ``fit`` was given beside them.
-
-    Raises
-    ------
-    SpecError
-        The estimator or the table is not trained compiled.
+    ``owner``: SweepSearchCV. ``X``, ``y``: array_like. ``params``: what ``fit`` was given beside
+    them. Raises SpecError if the estimator or the table is not trained compiled.
     """
 
     def __init__(self, owner: Any, X: Any, y: Any, params: Mapping[str, Any]) -> None:

@@ -78,17 +78,9 @@ def network_of(params: Mapping[str, Any], loss: str) -> dict[str, Any]:
 def trial_of(params: Mapping[str, Any], loss: str, n: int, weight: float = 1.0) -> dict[str, Any]:
     """Return the settings of a training on ``n`` rows.
 
-    Parameters
-    ----------
-    params : dict
-        Parameters of an ``MLPClassifier``, an ``MLPRegressor`` or ours.
-    loss : str
-    n : int
-    weight : float
-        What a row counts for, on average: a minibatch of rows that count twice has as many twice.
+    ``params``: parameters of an ``MLPClassifier``, an ``MLPRegressor`` or ours. ``weight``: what a
+    row counts for, on average: a minibatch of rows that count twice has as many twice.
 
-    Examples
-    --------
     >>> from sklearn.neural_network import MLPClassifier
     >>> trial = trial_of(MLPClassifier(alpha=0.3).get_params(), "softmax_cross_entropy", 150)
     >>> trial["optimizer"], trial["batch_size"], trial["l2"], trial["patience"]

@@ -17,13 +17,9 @@ __all__ = ["checked"]
 def checked(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return features of float64 and targets, and have the estimator know its columns.
 
-    Raises
-    ------
-    ValueError, TypeError
-        As scikit-learn's ``validate_data``; an ArrayError for text, and for labels that are none.
+    Raises ValueError or TypeError as scikit-learn's ``validate_data``; an ArrayError for text, and
+    for labels that are none.
 
-    Examples
-    --------
     >>> from sklearn.linear_model import Ridge
     >>> checked(Ridge(), pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), [0, 1])
     Traceback (most recent call last):

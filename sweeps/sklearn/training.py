@@ -27,14 +27,10 @@ MOST_BYTES = 1 << 28
 class Rows(NamedTuple):
     """A checked table: labels by their numbers, or targets ``(n, outputs)``.
 
-    Parameters
-    ----------
-    X : (n, features) array of float64
-    y : (n,) array of int64 or (n, outputs) array of float64
-    classes : ndarray or None
-    weights : (n,) array of float64 or None
-    folded : tuple of arrays like X
-        Features of all rows by the preprocessing of each fold, where there is some.
+    * ``X``: of shape (n, features).
+    * ``y``: of shape (n,).
+    * ``weights``: of shape (n,).
+    * ``folded``: features of all rows by the preprocessing of each fold, where there is some.
     """
 
     X: np.ndarray
@@ -72,15 +68,10 @@ class Trial(NamedTuple):
 def problem_of(rows: Rows, model: Mapping[str, Any], split: Mapping[str, Any]) -> DataProblem:
     """Return the problem of a network on rows.
 
-    Parameters
-    ----------
-    rows : Rows
-    model : dict
-        ``loss`` and, where they are not the defaults, ``hidden``, ``activation``, ``init``,
-        ``class_weight``, ``dtype``, ``preprocess``, ``fit_intercept`` and constants of the loss.
-        Labels are told to a loss of several labels as one class against the rest.
-    split : dict
-        Arguments of :func:`sweeps.problems.splits.split_rows`, and its ``seed``.
+    ``model``: ``loss`` and, where they are not the defaults, ``hidden``, ``activation``, ``init``,
+    ``class_weight``, ``dtype``, ``preprocess``, ``fit_intercept`` and constants of the loss. Labels
+    are told to a loss of several labels as one class against the rest. ``split``: arguments of
+    :func:`sweeps.problems.splits.split_rows`, and its ``seed``.
     """
     given = {"hidden": (), "class_weight": None, "dtype": "float32", "preprocess": None, **model}
     loss, hidden, dtype = given.pop("loss"), given.pop("hidden"), given.pop("dtype")
@@ -130,12 +121,7 @@ def laid_out(trials: Sequence[Mapping[str, Any]]) -> tuple[list[dict], np.ndarra
 def trained(plan: Plan, ids: Sequence[int] | None = None, n_jobs: int = -1) -> Iterator[Trial]:
     """Yield the trained networks of a plan, in the order of their numbers.
 
-    Parameters
-    ----------
-    plan : Plan
-    ids : sequence of int, optional
-        Trial numbers, increasing; all by default.
-    n_jobs : int
+    ``ids``: trial numbers, increasing; all by default.
     """
     wanted = np.arange(plan.size) if ids is None else np.asarray(ids)
     largest = max(block.problem.n_params for block in plan.blocks(wanted, results=False))

@@ -181,20 +181,10 @@ def _points(helper: str, low: Any, high: Any, n: Any, log: bool = False) -> Poin
 def as_axis(where: str, given: Any) -> Sequence:
     """Check the values of one axis and return them as a sequence of plain Python values.
 
-    Parameters
-    ----------
-    where : str
-        What to call the axis in error messages, e.g. ``"axis 'lr'"``.
-    given : list, tuple, range, 1-D array, Computed, Tied or scalar
-        The values; a scalar is an axis of one value.
+    ``where``: what to call the axis in error messages, e.g. ``"axis 'lr'"``. ``given`` (list,
+    tuple, range, 1-D array, Computed, Tied or scalar): the values; a scalar is an axis of one
+    value. Raises SpecError as for :class:`Space`.
 
-    Raises
-    ------
-    SpecError
-        As for :class:`Space`.
-
-    Examples
-    --------
     >>> as_axis("axis 'lr'", np.array([1, 0.5], dtype=np.float32))
     (1.0, 0.5)
     >>> as_axis("axis 'lr'", 1)

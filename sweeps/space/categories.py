@@ -14,15 +14,9 @@ __all__ = ["Category", "categories_of", "uncategorised"]
 class Category:
     """A value among others of other sorts, such as None, 3 and ``"auto"``, as a name.
 
-    Parameters
-    ----------
-    value : object
-        What it stands for.
-    text : str
-        What it is called. No two of one axis share it, so that True and 1 stay apart.
+    ``value``, object: what it stands for. ``text``: what it is called. No two of one axis share it,
+    so that True and 1 stay apart.
 
-    Examples
-    --------
     >>> str(Category(None, "None")), Category(True, "True") == Category(1, "1")
     ('None', False)
     """
@@ -37,13 +31,9 @@ class Category:
 def categories_of(values: Iterable[Any]) -> dict[tuple[type, str], Category]:
     """Name values by ``str``, or by ``repr`` those that would share a name.
 
-    Returns
-    -------
-    dict
-        By the type and ``repr`` of a value: 1 and True are equal, and lists have no hash.
+    They are returned by the type and ``repr`` of a value: 1 and True are equal, and lists have no
+    hash.
 
-    Examples
-    --------
     >>> [str(category) for category in categories_of(["1", 1, None, True, 1]).values()]
     ["'1'", '1', 'None', 'True']
     """

@@ -70,24 +70,11 @@ def when(axis: Any, **conditions: Any) -> When:
 def expand_conditions(part: Mapping[str, Any]) -> list[dict[str, Sequence]]:
     """Turn a product with conditional axes into products without any.
 
-    Parameters
-    ----------
-    part : dict
-        Axis name -> checked axis or :class:`When`.
+    ``part``: axis name -> checked axis or :class:`When`. Returns one product for every way the
+    conditions turn out, in the order of the values that decide. Raises SpecError if a condition
+    names no axis or value of this product, an axis that cannot decide, or conditions go round in a
+    circle.
 
-    Returns
-    -------
-    list of dict
-        One product for every way the conditions turn out, in the order of the values that decide.
-
-    Raises
-    ------
-    SpecError
-        A condition names no axis or value of this product, an axis that cannot decide, or
-        conditions go round in a circle.
-
-    Examples
-    --------
     >>> expand_conditions({"a": (1, 2, 3), "b": when([7, 8], a=[2])})
     [{'a': (1, 3)}, {'a': (2,), 'b': (7, 8)}]
     """

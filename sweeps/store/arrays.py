@@ -28,10 +28,7 @@ __all__ = [
 def open_part(path: Path) -> pq.ParquetFile:
     """Open a part: its footer is checked now, its pages against their checksums as they are read.
 
-    Raises
-    ------
-    StoreError
-        It is damaged or cannot be read.
+    Raises StoreError if it is damaged or cannot be read.
     """
     try:
         if footer_digest(read_footer(path)) != path.stem[-8:]:
@@ -46,10 +43,7 @@ def read_table(
 ) -> pa.Table:
     """Return some columns of a part, or all; of one group of its rows, or of all.
 
-    Raises
-    ------
-    StoreError
-        It is damaged or cannot be read.
+    Raises StoreError if it is damaged or cannot be read.
     """
     try:
         with open_part(path) as file:
@@ -66,10 +60,7 @@ def read_table(
 def read_part_facts(path: Path, footer: pq.FileMetaData | None = None) -> PartFacts:
     """Return the facts in the footer of a part, which is read if it is not given.
 
-    Raises
-    ------
-    StoreError
-        It is damaged or cannot be read.
+    Raises StoreError if it is damaged or cannot be read.
     """
     try:
         return facts_in(open_part(path).metadata if footer is None else footer)
@@ -110,13 +101,8 @@ def cells_of_column(name: str, column: pa.ChunkedArray, gaps: bool = False) -> n
 def curves_from(table: pa.Table, ids: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Turn a table with a row per trial and point into arrays ``(n, points)``, padded with NaN.
 
-    Parameters
-    ----------
-    table : pyarrow.Table
-        ``trial_id``, not decreasing, and ``names``.
-    ids : ndarray of int64, shape (n,)
-        Trials to return, increasing.
-    names : sequence of str
+    ``table``: ``trial_id``, not decreasing, and ``names``. ``ids`` (n,): trials to return,
+    increasing.
     """
     owner = table["trial_id"].to_numpy()
     rows = np.minimum(np.searchsorted(ids, owner), len(ids) - 1)

@@ -42,24 +42,9 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
     The large part is written, verified and published before the small ones are removed, so the
     store is whole whenever it stops, and the same sweep still goes on with it.
 
-    Parameters
-    ----------
-    path : path-like
-        The store. Nobody should be reading it meanwhile.
-
-    Returns
-    -------
-    Compacted
-
-    Raises
-    ------
-    StoreError
-        The folder is missing, holds no sweep or cannot be written.
-
-    Warns
-    -----
-    SweepWarning
-        A part is damaged, and set aside.
+    ``path``: the store. Nobody should be reading it meanwhile. Raises StoreError if the folder is
+    missing, holds no sweep or cannot be written. Warns SweepWarning if a part is damaged, and set
+    aside.
     """
     folder = Folder(path)
     folder.newest_sweep()

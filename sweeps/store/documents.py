@@ -144,13 +144,8 @@ def digest(document: Any) -> str:
 def parse_json(data: bytes) -> Any:
     """Read JSON that anybody may have written.
 
-    Raises
-    ------
-    ValueError
-        It is no JSON, or nested too deeply.
+    Raises ValueError if it is no JSON, or nested too deeply.
 
-    Examples
-    --------
     >>> parse_json(b'{"rows": 3}')
     {'rows': 3}
     >>> parse_json(b"[" * 5000 + b"]" * 5000)
@@ -181,10 +176,7 @@ def _containers_in(containers: list[Any]) -> Iterator[Any]:
 def read_spec(path: Path, number: int) -> StoredSweep | str:
     """Return the sweep that a ``spec.json`` describes, or what is wrong with it.
 
-    Raises
-    ------
-    StoreError
-        It was written by a newer version, or cannot be read now.
+    Raises StoreError if it was written by a newer version, or cannot be read now.
     """
     try:
         document = parse_json(fs.read(path, MOST_SPEC))
@@ -208,13 +200,8 @@ def read_spec(path: Path, number: int) -> StoredSweep | str:
 def parse_facts(data: bytes) -> PartFacts:
     """Parse the metadata of a part.
 
-    Raises
-    ------
-    ValueError
-        It is no such metadata.
+    Raises ValueError if it is no such metadata.
 
-    Examples
-    --------
     >>> parse_facts(b'{"first": 2, "count": 1, "rows": 3, "states": [3, 0, 0, 0]}').rows
     3
     """

@@ -32,10 +32,7 @@ SPEC = re.compile(r"spec(-(?P<number>\d{4,})-[0-9a-f]{16})?\.json")
 class Folder:
     """A store on disk.
 
-    Parameters
-    ----------
-    path : path-like
-        The folder. It is looked at only when a method is called.
+    ``path``: the folder. It is looked at only when a method is called.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -47,10 +44,7 @@ class Folder:
     def prepare(self) -> None:
         """Make the folders, check that they can be written, remove drafts of dead processes.
 
-        Raises
-        ------
-        StoreError
-            A folder cannot be made or written.
+        Raises StoreError if a folder cannot be made or written.
         """
         for name in (ROWS, CURVES, FACTS):
             folder = self.path / name
@@ -63,15 +57,9 @@ class Folder:
     def sweeps(self, repair: bool = False) -> list[StoredSweep]:
         """Return the sweeps of the store, oldest first.
 
-        Parameters
-        ----------
-        repair : bool
-            Set damaged documents aside with a warning, to be written again; else they are errors.
-
-        Raises
-        ------
-        StoreError
-            There is no such folder, a document is damaged, or written by a newer version.
+        ``repair``: set damaged documents aside with a warning, to be written again; else they are
+        errors. Raises StoreError if there is no such folder, a document is damaged, or written by a
+        newer version.
         """
         found = []
         for path in sorted(self._list_files(self.path)):
@@ -96,10 +84,7 @@ class Folder:
     def newest_sweep(self) -> StoredSweep:
         """Return the newest sweep.
 
-        Raises
-        ------
-        StoreError
-            There is none: the folder is missing or no store.
+        Raises StoreError if there is none: the folder is missing or no store.
         """
         found = self.sweeps()
         if not found:
@@ -112,11 +97,8 @@ class Folder:
     def open_or_create(self, identity: dict[str, Any]) -> StoredSweep:
         """Return the stored sweep with this identity, or create it.
 
-        Raises
-        ------
-        SpecError
-            The store holds another sweep, of which this one is no extension; the message lists
-            what differs.
+        Raises SpecError if the store holds another sweep, of which this one is no extension; the
+        message lists what differs.
         """
         for _ in range(MOST_LOOKS):
             known = self.sweeps(repair=True)
@@ -181,15 +163,8 @@ class Folder:
     ) -> list[Part]:
         """Return the listed parts that have the right bytes; set the others aside.
 
-        Raises
-        ------
-        StoreError
-            Other processes keep adding and removing parts.
-
-        Warns
-        -----
-        SweepWarning
-            A part is damaged.
+        Raises StoreError if other processes keep adding and removing parts. Warns SweepWarning if a
+        part is damaged.
         """
         good: set[Part] = set()
         for _ in range(MOST_LOOKS):

@@ -37,21 +37,10 @@ NUMBERS = "biuf"
 class FoldWriter(ReducingCollector):
     """Folds the chunks of a sweep and keeps the summaries in a store.
 
-    Parameters
-    ----------
-    plan : Plan
-    reducer : Reducer
-    path : path-like
-        The folder; made if it is not there.
-    shard : tuple of int
-        ``(i, n)``: only chunks ``i``, ``i + n``, ... are verified, run and merged.
-
-    Raises
-    ------
-    StoreError
-        The folder cannot be made, read or written.
-    SpecError
-        It holds another sweep, or one that is reduced to something else.
+    ``path``: the folder; made if it is not there. ``shard``: ``(i, n)``: only chunks ``i``,
+    ``i + n``, ... are verified, run and merged. Raises StoreError if the folder cannot be made,
+    read or written. Raises SpecError if it holds another sweep, or one that is reduced to something
+    else.
     """
 
     executor = "threads"
@@ -139,13 +128,8 @@ class FoldWriter(ReducingCollector):
 def table_of(arrays: Mapping[str, np.ndarray]) -> pa.Table:
     """Return arrays as a table.
 
-    Raises
-    ------
-    SpecError
-        One holds something else than numbers.
+    Raises SpecError if one holds something else than numbers.
 
-    Examples
-    --------
     >>> arrays_in(table_of({"counts": np.array([[3, 4]]), "none": np.empty((0, 2))}))
     {'counts': array([[3, 4]]), 'none': array([], shape=(0, 2), dtype=float64)}
     """
@@ -167,10 +151,7 @@ def table_of(arrays: Mapping[str, np.ndarray]) -> pa.Table:
 def arrays_in(table: pa.Table) -> dict[str, np.ndarray]:
     """Return the arrays of a table from :func:`table_of`.
 
-    Raises
-    ------
-    ValueError, TypeError, KeyError
-        It is no such table.
+    Raises ValueError, TypeError or KeyError if it is no such table.
     """
     found = {}
     for row in table.to_pylist():

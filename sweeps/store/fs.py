@@ -48,12 +48,7 @@ def publish(path: Path, data: bytes) -> None:
     """Write a file atomically: whatever happens, all of it is under its name, or nothing.
 
     It is written under another name, synced, read back, renamed, and the folder is synced. A file
-    that was there is replaced.
-
-    Raises
-    ------
-    StoreError
-        It cannot be written; nothing has changed.
+    that was there is replaced. Raises StoreError if it cannot be written; nothing has changed.
     """
     try:
         try:
@@ -151,10 +146,7 @@ def append(path: Path, data: bytes) -> None:
 def make_folder(path: Path) -> None:
     """Make a folder, those it lies in included, and sync their names.
 
-    Raises
-    ------
-    StoreError
-        It cannot be made.
+    Raises StoreError if it cannot be made.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     for folder in reversed(missing):
@@ -173,14 +165,8 @@ def make_one_folder(folder: Path) -> None:
 def read(path: Path, most: int | None = None) -> bytes:
     """Return the bytes of a file, of which it may have ``most``.
 
-    Raises
-    ------
-    FileNotFoundError
-        There is none, any more.
-    NotAFile
-        It is no file: reading a pipe, or ``/dev/zero``, might never end.
-    OSError
-        It cannot be read.
+    Raises FileNotFoundError if there is none, any more. Raises NotAFile if it is no file: reading a
+    pipe, or ``/dev/zero``, might never end. Raises OSError if it cannot be read.
     """
     with _open(path) as file:
         size = os.fstat(file.fileno()).st_size

@@ -49,12 +49,9 @@ MOST_LISTED = 2**20
 def identity(plan: Plan, chunk: int) -> dict[str, Any]:
     """Describe a checked sweep that is cut into chunks of ``chunk`` trials.
 
-    Returns
-    -------
-    dict
-        ``format``; ``problem``; ``options``; ``keywords`` (hyperparameters with one value);
-        ``space`` (``names``, ``parts``, ``selection``);
-        ``results`` and ``curve`` (columns of what is measured); ``trials``; ``chunk``.
+    Returns ``format``; ``problem``; ``options``; ``keywords`` (hyperparameters with one value);
+    ``space`` (``names``, ``parts``, ``selection``); ``results`` and ``curve`` (columns of what is
+    measured); ``trials``; ``chunk``.
     """
     options = {
         field.name: describe(getattr(plan.options, field.name))
@@ -160,14 +157,8 @@ def restore_space(document: Mapping[str, Any]) -> Space:
     """Make the space that a ``space`` document describes.
 
     Schedules come back as their names, and a selection of more than a million trials as the whole.
+    Raises StoredSpecError if it describes no space.
 
-    Raises
-    ------
-    StoredSpecError
-        It describes no space.
-
-    Examples
-    --------
     >>> from sweeps import geomspace, uniform
     >>> space = Space({"lr": geomspace(1e-3, 1, 4), "seed": range(2), "x": uniform(0, 1, 2)})
     >>> import json

@@ -112,10 +112,7 @@ def footer_digest(footer: bytes) -> str:
 def read_footer(path: Path) -> bytes:
     """Return the footer of a Parquet file; of one with an impossible length only the last bytes.
 
-    Raises
-    ------
-    OSError
-        It cannot be read.
+    Raises OSError if it cannot be read.
     """
     length = footer_length(fs.read_end(path, 8))
     return fs.read_end(path, length if length <= MOST_FOOTER else 8)
@@ -159,13 +156,8 @@ def encode_parquet(
 ) -> bytes:
     """Return the bytes of a Parquet file: compressed, with a checksum a page.
 
-    Parameters
-    ----------
-    table : pyarrow.Table
-    facts : dict
-        ``sweep``, ``first``, ``count``, ...; what :func:`find_damage` compares with.
-    row_group : int, optional
-        Rows of a group; all by default.
+    ``facts``: ``sweep``, ``first``, ``count``, ...; what :func:`find_damage` compares with.
+    ``row_group``: rows of a group; all by default.
     """
     table = table.replace_schema_metadata({KEY: json.dumps(dict(facts), sort_keys=True).encode()})
     sink = pa.BufferOutputStream()
@@ -195,10 +187,7 @@ def count_states(state: np.ndarray) -> dict[str, Any]:
 def facts_in(metadata: pq.FileMetaData) -> PartFacts:
     """Return the facts in the metadata of a Parquet file.
 
-    Raises
-    ------
-    ValueError
-        It has none.
+    Raises ValueError if it has none.
     """
     return parse_facts((metadata.metadata or {}).get(KEY, b"{}"))
 
@@ -206,15 +195,7 @@ def facts_in(metadata: pq.FileMetaData) -> PartFacts:
 def find_damage(part: Part, data: bytes) -> str:
     """Check the bytes of a part against its name; return what is wrong, or nothing.
 
-    Parameters
-    ----------
-    part : Part
-    data : bytes
-
-    Returns
-    -------
-    str
-        Empty if the part is whole and what its name says.
+    The answer is empty if the part is whole and what its name says.
     """
     if not data:
         return "it is empty"

@@ -68,12 +68,8 @@ def _text_of(pruner: Mapping[str, Any]) -> str:
 def reopen_result_parts(plan: Plan, path: str | os.PathLike[str]) -> Parts:
     """Return the finished trials of a sweep whose plan is at hand; none of the others runs.
 
-    Raises
-    ------
-    SpecError
-        The store holds another sweep; the message says what differs.
-    StoreError
-        There is no store, or it is damaged.
+    Raises SpecError if the store holds another sweep; the message says what differs. Raises
+    StoreError if there is no store, or it is damaged.
     """
     folder = Folder(path)
     wanted, known = identity(plan, 0), folder.sweeps()
@@ -111,18 +107,10 @@ def stored_result_parts(
 ) -> Parts:
     """Return the finished trials of a stored sweep, as parts of a result.
 
-    Parameters
-    ----------
-    folder : Folder
-    stored : StoredSweep
-    info : dict
-        As for :class:`sweeps.SweepResult`.
-    plan : Plan, optional
-        The sweep itself, if the caller has it: then axes hold its own values.
-    columns, filters
-        As for :meth:`sweeps.SweepResult.open`.
-    chunks : range, optional
-        Those to look at; all by default.
+    * ``info``: as for :class:`sweeps.SweepResult`.
+    * ``plan``: the sweep itself, if the caller has it: then axes hold its own values.
+    * ``columns``, ``filters``: as for :meth:`sweeps.SweepResult.open`.
+    * ``chunks``: those to look at; all by default.
     """
     if stored.reduce is not None:
         raise StoredSpecError(
@@ -141,24 +129,10 @@ def stored_result_parts(
 class StoredColumns(Mapping[str, np.ndarray]):
     """Columns of a stored sweep by name, each read at its first use and kept.
 
-    Parameters
-    ----------
-    folder : Folder
-    stored : StoredSweep
-    space : Space
-    columns : sequence of str, optional
-        Those that are wanted; all by default. What a ranking needs is always there.
-    decode : bool
-        Compute axes from the trials' numbers instead of reading them: then schedules are objects.
-    chunks : range, optional
-        Those to look at; all by default.
-
-    Raises
-    ------
-    SpecError
-        There is no such column.
-    StoreError
-        A part is damaged.
+    ``columns``: those that are wanted; all by default. What a ranking needs is always there.
+    ``decode``: compute axes from the trials' numbers instead of reading them: then schedules are
+    objects. ``chunks``: those to look at; all by default. Raises SpecError if there is no such
+    column. Raises StoreError if a part is damaged.
     """
 
     def __init__(
@@ -233,20 +207,14 @@ class StoredColumns(Mapping[str, np.ndarray]):
     def select(self, rows: Any) -> dict[str, np.ndarray]:
         """Return all columns of some rows; no other part is read, and nothing is kept.
 
-        Parameters
-        ----------
-        rows : slice or ndarray of int
-            Positions, in any order.
+        ``rows``, slice or ndarray of int: positions, in any order.
         """
         return self._cells_of_rows(rows, self._names)
 
     def matching(self, filters: Any) -> dict[str, np.ndarray]:
         """Return all columns of the rows that pass a filter of :func:`pyarrow.parquet.read_table`.
 
-        Raises
-        ------
-        SpecError
-            The filter makes no sense for these columns.
+        Raises SpecError if the filter makes no sense for these columns.
         """
         names = list(self._names)
         if not self.paths:

@@ -36,17 +36,8 @@ class Replay(NamedTuple):
 def replay(stored: StoredSweep, cells: Mapping[str, np.ndarray], metric: np.ndarray) -> Replay:
     """Play the rounds of a pruned sweep once more, as far as its rows go.
 
-    Parameters
-    ----------
-    stored : StoredSweep
-    cells : dict of str to (n,) array
-        ``trial_id``, ``state``, ``bracket`` and ``rung`` of all rows.
-    metric : ndarray, shape (n,)
-
-    Raises
-    ------
-    StoredSpecError
-        The pruner is not one of ours, or makes no sense.
+    ``cells`` (n,): ``trial_id``, ``state``, ``bracket`` and ``rung`` of all rows. ``metric``: of
+    shape (n,). Raises StoredSpecError if the pruner is not one of ours, or makes no sense.
     """
     n, ids = stored.identity["trials"], cells["trial_id"]
     rounds = _restored(stored).rounds(n, stored.identity["max_resources"])

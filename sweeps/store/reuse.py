@@ -40,15 +40,8 @@ CACHED = 8
 class TrialCache:
     """Trials that other sweeps of a store have finished.
 
-    Parameters
-    ----------
-    folder : Folder
-    plan : Plan
-        The sweep that asks.
-    asking : StoredSweep
-        The same sweep, as it is stored.
-    others : sequence of StoredSweep
-        Sweeps whose trials it may use: with the same problem, options and results.
+    ``plan``: the sweep that asks. ``asking``: the same sweep, as it is stored. ``others``: sweeps
+    whose trials it may use: with the same problem, options and results.
     """
 
     def __init__(
@@ -72,10 +65,7 @@ class TrialCache:
     def rows(self, ids: np.ndarray) -> Rows:
         """Return the rows of those trials that other sweeps have, with their numbers in this one.
 
-        Parameters
-        ----------
-        ids : ndarray of int64, shape (n,)
-            Trial numbers, increasing.
+        ``ids`` (n,): trial numbers, increasing.
         """
         if not len(self):
             return no_rows(self.plan)
@@ -141,11 +131,7 @@ class TrialCache:
 def effective_defaults(identity: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the values of trials that lack these axes: keywords, or defaults of their rules.
 
-    Parameters
-    ----------
-    identity : dict
-        See :func:`sweeps.store.identity.identity`.
-    names : sequence of str
+    ``identity``: see :func:`sweeps.store.identity.identity`.
     """
     keywords = {name: v for name, v in identity["keywords"].items() if v is not None}
     parts = identity["space"]["parts"]
@@ -166,18 +152,8 @@ def encode_values(
 ) -> np.ndarray:
     """Encode the values of trials as numbers, which are equal if and only if the values are.
 
-    Parameters
-    ----------
-    columns : dict of str to (n,) array
-        Axes; one that is missing, or has a gap, stands for the keyword of its name.
-    names : sequence of str
-        What to encode, k names.
-    keywords : dict
-    n : int
-
-    Returns
-    -------
-    ndarray of uint64, shape (n, k)
+    ``columns`` (n,): axes; one that is missing, or has a gap, stands for the keyword of its name.
+    ``names``: what to encode, k names.
     """
     codes = np.empty((n, len(names)), np.uint64)
     for k, name in enumerate(names):

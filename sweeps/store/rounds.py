@@ -36,21 +36,9 @@ __all__ = ["StoredRounds", "describe_pruner"]
 class StoredRounds:
     """Keeps the rows of a pruned sweep in a folder: a :class:`sweeps.pruning.race.Ledger`.
 
-    Parameters
-    ----------
-    plan : Plan
-    path : path-like
-        The folder; made if it is not there.
-    pruner : Pruner
-    max_resources : int
-        The length of the longest trial.
-
-    Raises
-    ------
-    StoreError
-        The folder cannot be made, read or written.
-    SpecError
-        It holds another sweep, or one with another pruner.
+    ``path``: the folder; made if it is not there. ``max_resources``: the length of the longest
+    trial. Raises StoreError if the folder cannot be made, read or written. Raises SpecError if it
+    holds another sweep, or one with another pruner.
     """
 
     def __init__(

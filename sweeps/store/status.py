@@ -19,27 +19,15 @@ __all__ = ["status"]
 def status(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Say how far a stored sweep is.
 
-    Parameters
-    ----------
-    path : path-like
-        The store. A sweep may be running in it.
-
-    Returns
-    -------
-    dict
-        ``store``; ``problem``, ``metric``, ``mode``; ``trials`` and ``finished``; ``states`` by
-        name; ``chunks`` and ``chunks_done``; ``parts``; ``sweeps`` (1, and 1 more for each
-        extension); ``core_seconds`` and ``hosts`` of those who ran chunks; ``bytes``; ``bad``
-        (names of what was set aside); ``provenance``. Of extended sweeps, the newest. Of a pruned
-        sweep, whose ``chunks`` are not known before its end and None, also ``pruner`` and
-        ``rungs``, those that have begun: ``bracket``, ``rung``, ``n_resources``, ``trials`` and
-        ``finished``, how many of these are through. Who is PRUNED by a pruner of one's own, which
-        cannot be asked here, is not told.
-
-    Raises
-    ------
-    StoreError
-        The folder is missing, holds no sweep or is damaged.
+    ``path``: the store. A sweep may be running in it. Returns ``store``; ``problem``, ``metric``,
+    ``mode``; ``trials`` and ``finished``; ``states`` by name; ``chunks`` and ``chunks_done``;
+    ``parts``; ``sweeps`` (1, and 1 more for each extension); ``core_seconds`` and ``hosts`` of
+    those who ran chunks; ``bytes``; ``bad`` (names of what was set aside); ``provenance``. Of
+    extended sweeps, the newest. Of a pruned sweep, whose ``chunks`` are not known before its end
+    and None, also ``pruner`` and ``rungs``, those that have begun: ``bracket``, ``rung``,
+    ``n_resources``, ``trials`` and ``finished``, how many of these are through. Who is PRUNED by a
+    pruner of one's own, which cannot be asked here, is not told. Raises StoreError if the folder is
+    missing, holds no sweep or is damaged.
     """
     folder = Folder(path)
     stored = folder.newest_sweep()

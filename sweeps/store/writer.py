@@ -42,14 +42,7 @@ WRITERS = 2
 
 
 class PartWriter:
-    """Writes rows as parts of a stored sweep, in the background, while other chunks run.
-
-    Parameters
-    ----------
-    plan : Plan
-    folder : Folder
-    stored : StoredSweep
-    """
+    """Writes rows as parts of a stored sweep, in the background, while other chunks run."""
 
     def __init__(self, plan: Plan, folder: Folder, stored: StoredSweep) -> None:
         self.plan, self.folder, self.stored = plan, folder, stored
@@ -60,18 +53,8 @@ class PartWriter:
     def store(self, number: int, rows: Rows, marks: Mapping[str, int] | None = None) -> Future:
         """Write the rows of a chunk; the future is done when they are on the disk.
 
-        Parameters
-        ----------
-        number : int
-            Of the chunk.
-        rows : Rows
-        marks : dict of str to int, optional
-            More columns, each with one value for all rows.
-
-        Raises
-        ------
-        StoreError
-            A chunk before it could not be written.
+        ``number``: of the chunk. ``marks``: more columns, each with one value for all rows. Raises
+        StoreError if a chunk before it could not be written.
         """
         return self.later(self._write, number, rows, marks or {})
 
@@ -120,25 +103,10 @@ class StoreWriter(Collector):
 
     Making one opens the sweep in the folder, or creates it there, and verifies what is stored.
 
-    Parameters
-    ----------
-    plan : Plan
-    path : path-like
-        The folder; made if it is not there.
-    shard : tuple of int
-        ``(i, n)``: only chunks ``i``, ``i + n``, ... are verified and run.
-
-    Raises
-    ------
-    StoreError
-        The folder cannot be made, read or written.
-    SpecError
-        It holds another sweep.
-
-    Warns
-    -----
-    SweepWarning
-        Something in it is damaged, and set aside.
+    ``path``: the folder; made if it is not there. ``shard``: ``(i, n)``: only chunks ``i``,
+    ``i + n``, ... are verified and run. Raises StoreError if the folder cannot be made, read or
+    written. Raises SpecError if it holds another sweep. Warns SweepWarning if something in it is
+    damaged, and set aside.
     """
 
     # One chunk a thread: a kill costs each thread one at most, and none waits for the others.
@@ -188,12 +156,8 @@ class StoreWriter(Collector):
     def add(self, chunk: Chunk, rows: Rows) -> Future | None:
         """Store the rows of a chunk; if it was stopped in the middle, nothing of it is kept.
 
-        Returns a future that is done when they are on the disk.
-
-        Raises
-        ------
-        StoreError
-            The chunk, or the one before, could not be written.
+        Returns a future that is done when they are on the disk. Raises StoreError if the chunk, or
+        the one before, could not be written.
         """
         known = self._reused_rows.pop(chunk.number, None)
         if len(rows) < len(chunk.ids):

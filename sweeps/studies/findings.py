@@ -27,21 +27,12 @@ HALF = Decimal("0.5000001")
 class Check:
     """One figure beside the published or independent one.
 
-    Parameters
-    ----------
-    quantity : str
-        What it is.
-    published : str
-        The figure of a paper, of a library, of a formula or of plain NumPy.
-    ours : str
-        What the study found.
-    tolerance : str
-        By how much they may differ, or ``at most`` or ``at least``.
-    passed : bool
-        Whether they agree.
+    * ``quantity``: what it is.
+    * ``published``: the figure of a paper, of a library, of a formula or of plain NumPy.
+    * ``ours``: what the study found.
+    * ``tolerance``: by how much they may differ, or ``at most`` or ``at least``.
+    * ``passed``: whether they agree.
 
-    Examples
-    --------
     >>> found = Findings()
     >>> found.check("pi", "3.14", 3.14159)
     >>> found.checks[0]

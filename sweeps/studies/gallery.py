@@ -42,13 +42,8 @@ def names() -> list[str]:
 def find(name: str) -> Path:
     """Return the script of a study, by its name or by its own path.
 
-    Raises
-    ------
-    SpecError
-        There is none.
+    Raises SpecError if there is none.
 
-    Examples
-    --------
     >>> find("shootout").name
     'shootout.py'
     >>> find("shootot")
@@ -71,15 +66,9 @@ def find(name: str) -> Path:
 def load(path: Path) -> ModuleType:
     """Import the script of a study, without running it.
 
-    Raises
-    ------
-    SpecError
-        It has no function ``study``.
-    ImportError
-        It needs a package that is not installed.
+    Raises SpecError if it has no function ``study``. Raises ImportError if it needs a package that
+    is not installed.
 
-    Examples
-    --------
     >>> load(find("shootout")).__doc__.splitlines()[0]
     'S5. Shootout in the banana valley: which optimizer wins is a question of its learning rate.'
     """
@@ -117,26 +106,11 @@ def titles() -> dict[str, str]:
 def run(name: str, *, full: bool = False) -> Findings:
     """Run a study.
 
-    Parameters
-    ----------
-    name : str
-        One of :func:`names`, or the path of a script.
-    full : bool
-        The size of the published experiment, which may take minutes, instead of a quick one.
+    ``name``: one of :func:`names`, or the path of a script. ``full``: the size of the published
+    experiment, which may take minutes, instead of a quick one. The findings come with their
+    ``name``, ``script``, ``title``, ``text`` (the rest of the doc string) and ``seconds``. Raises
+    SpecError if there is no such study.
 
-    Returns
-    -------
-    Findings
-        With its ``name``, ``script``, ``title``, ``text`` (the rest of the doc string) and
-        ``seconds``.
-
-    Raises
-    ------
-    SpecError
-        There is no such study.
-
-    Examples
-    --------
     >>> found = run("hyperband")
     >>> found.passed, found.checks[0].quantity
     (True, 'Hyperband, bracket 4')
@@ -156,14 +130,8 @@ def run(name: str, *, full: bool = False) -> Findings:
 def index(results: Sequence[Findings], folder: str | os.PathLike[str] = ".") -> str:
     """Write a page in Markdown: every study with picture and question, then its text and table.
 
-    Parameters
-    ----------
-    results : sequence of Findings
-    folder : path
-        Where the page will lie; links to scripts begin there.
+    ``folder``: where the page will lie; links to scripts begin there.
 
-    Examples
-    --------
     >>> found = Findings()
     >>> found.name, found.title, found.seconds = "pi", "What pi is.", 0.25
     >>> found.check("pi", "3.14", 3.14159)
@@ -215,21 +183,10 @@ def index(results: Sequence[Findings], folder: str | os.PathLike[str] = ".") -> 
 def write(results: Sequence[Findings], folder: str | os.PathLike[str]) -> Path:
     """Write the newest figure, and the page of all results, to a folder.
 
-    Parameters
-    ----------
-    results : sequence of Findings
-        The last of them has its figure drawn: call this after each study, so that what is
-        finished is on disk.
-    folder : path
-        Made if it is not there.
+    ``results``: the last of them has its figure drawn: call this after each study, so that what is
+    finished is on disk. ``folder``: made if it is not there. Returns the page, ``studies.md``, by
+    name; figures are called ``studies/NAME.png``.
 
-    Returns
-    -------
-    Path
-        The page, ``studies.md``, by name; figures are called ``studies/NAME.png``.
-
-    Examples
-    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     page = write([run("hyperband")], folder)

@@ -121,15 +121,8 @@ def check_one_trial(problem: Problem, settings: Mapping[str, Any], stacklevel: i
 def run_one_trial(plan: Plan, i: int, steps: int | None = None, **changes: Any) -> Block:
     """Run trial ``i`` of a sweep by itself; return its block, of one row, with the results.
 
-    Parameters
-    ----------
-    plan : Plan
-    i : int
-        Trial number.
-    steps : int, optional
-        End there, with no regard to patience.
-    **changes
-        Other options than those of the sweep, such as ``curves=True``.
+    ``i``: trial number. ``steps``: end there, with no regard to patience. ``**changes``: other
+    options than those of the sweep, such as ``curves=True``.
     """
     again = plan.varied(options=dataclasses.replace(plan.options, **changes))
     (block,) = again.blocks(np.array([i]))
@@ -144,16 +137,10 @@ def run_one_trial(plan: Plan, i: int, steps: int | None = None, **changes: Any) 
 def history(plan: Plan, i: int, vectors: bool = False, ran: Block | None = None) -> pd.DataFrame:
     """Return the :func:`trace` of trial ``i`` of a sweep.
 
-    Parameters
-    ----------
-    plan : Plan
-        The checked sweep.
-    i : int
-        Trial number.
-    vectors : bool
-        As for :func:`trace`.
-    ran : Block, optional
-        From ``alone(plan, i)``, if that is known.
+    * ``plan``: the checked sweep.
+    * ``i``: trial number.
+    * ``vectors``: as for :func:`trace`.
+    * ``ran``: from ``alone(plan, i)``, if that is known.
     """
     ran = run_one_trial(plan, i) if ran is None else ran
     final = dict(zip(plan.results, ran.trials.out[0].tolist()))

@@ -24,14 +24,9 @@ MOST_STEPS = 5000
 class TrainingPath:
     """The steps of one training.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        ``step``, ``loss``, ``grad_norm``, ``update_norm``, ``theta_norm``, one row a step.
-    dead : float
-        Share of parameters whose gradient was zero at every step.
-    culprit : str
-        If the loss is not finite: what became infinite or NaN first, in words.
+    ``frame``: ``step``, ``loss``, ``grad_norm``, ``update_norm``, ``theta_norm``, one row a step.
+    ``dead``: share of parameters whose gradient was zero at every step. ``culprit``: if the loss is
+    not finite: what became infinite or NaN first, in words.
     """
 
     frame: pd.DataFrame
@@ -52,8 +47,6 @@ class TrainingPath:
 def follow_training(problem: Problem, optimizer: str, **settings: Any) -> TrainingPath:
     """Run one training again, step by step; settings as for :func:`sweeps.trace`.
 
-    Examples
-    --------
     >>> from sweeps import problems
     >>> follow_training(problems.ellipse(), "sgd", lr=0.05, steps=2).frame.round(4)
        step     loss  grad_norm  update_norm  theta_norm
