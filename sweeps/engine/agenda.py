@@ -26,13 +26,7 @@ STEPS = 4
 class TrialGroup:
     """Trials of a block that are about as long, and the counters of those who run them.
 
-    Parameters
-    ----------
-    run : callable
-        The kernel of the block.
-    block : Block
-    order : ndarray of int64, shape (n,)
-        Its items to be run, the longest first.
+    ``run``: the kernel of the block. ``order`` (n,): its items to be run, the longest first.
     """
 
     def __init__(self, run: Callable, block: Block, order: np.ndarray) -> None:

@@ -54,18 +54,9 @@ class Compiled(NamedTuple):
 def compile_together(blocks: Iterable[Block], workers: int) -> int:
     """Compile what is in no cache in up to ``workers`` processes, this one among them.
 
-    Parameters
-    ----------
-    blocks : iterable of Block
-        Trials that are to run.
-    workers : int
-        How many processes may work. More than this one do where it saves time.
-
-    Returns
-    -------
-    int
-        How many functions other processes compiled. Where there are none, nothing is compiled here,
-        but by :func:`sweeps.engine.run_blocks.compile_block`.
+    ``blocks``: trials that are to run. ``workers``: how many processes may work. More than this one
+    do where it saves time. Returns how many functions other processes compiled. Where there are
+    none, nothing is compiled here, but by :func:`sweeps.engine.run_blocks.compile_block`.
     """
     if workers < 2:
         return 0

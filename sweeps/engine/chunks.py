@@ -67,15 +67,8 @@ class Chunk(NamedTuple):
 class Chunks(Sequence[Chunk]):
     """All chunks of a sweep, made one at a time: a sweep of 10^12 trials has a length, too.
 
-    Parameters
-    ----------
-    n_trials : int
-        Trials of the sweep.
-    size : int
-        Trials of a chunk; the last one may have fewer.
+    ``n_trials``: trials of the sweep. ``size``: trials of a chunk; the last one may have fewer.
 
-    Examples
-    --------
     >>> chunks = Chunks(10, 4)
     >>> len(chunks), chunks[2].ids, [chunk.number for chunk in chunks[1:]]
     (3, array([8, 9]), [1, 2])
@@ -113,26 +106,17 @@ class Chunks(Sequence[Chunk]):
 class Rows:
     """What trials came to, in arrays that can be pickled and sent.
 
-    Parameters
-    ----------
-    ids : ndarray of int64, shape (n,)
-        Numbers of the finished trials, increasing.
-    state : ndarray of int8, shape (n,)
-        Positions in :data:`sweeps.results.STATES`.
-    out : ndarray of float64, shape (n, len(plan.results))
-        What was measured.
-    curves : ndarray of float64, shape (n, points, len(plan.curve))
-        NaN past the end of a trial; no points if curves are not recorded.
-    cost : int
-        Nanoseconds of one core by the cost model: what progress counts.
-    errors : dict of int to str
-        Trial number -> why it FAILED.
-    facts : dict
-        What is true of this run of the trials and not of their results: ``host``, ``pid``,
-        ``began`` (seconds since 1970), ``seconds``, ``compile_seconds``, ``wait_seconds``
-        (those before the first trial began), ``compiled`` (functions).
-    paused : Paused, optional
-        The states of those that paused, which are PRUNED unless they go on.
+    * ``ids`` (n,): numbers of the finished trials, increasing.
+    * ``state`` (n,): positions in :data:`sweeps.results.STATES`.
+    * ``out`` (n, len(plan.results)): what was measured.
+    * ``curves`` (n, points, len(plan.curve)): NaN past the end of a trial; no points if curves are
+      not recorded.
+    * ``cost``: nanoseconds of one core by the cost model: what progress counts.
+    * ``errors``: trial number -> why it FAILED.
+    * ``facts``: what is true of this run of the trials and not of their results: ``host``, ``pid``,
+      ``began`` (seconds since 1970), ``seconds``, ``compile_seconds``, ``wait_seconds`` (those
+      before the first trial began), ``compiled`` (functions).
+    * ``paused``: the states of those that paused, which are PRUNED unless they go on.
     """
 
     ids: np.ndarray
@@ -151,15 +135,9 @@ class Rows:
 def chunk_size(plan: Plan) -> int:
     """Return how many trials make a chunk of this sweep: some 0.2 to 2 s of one core.
 
-    Parameters
-    ----------
-    plan : Plan
-
-    Returns
-    -------
-    int
-        At least 1, at most :data:`MOST_TRIALS`, and of at most :data:`MOST_BYTES` of results. Lanes
-        are filled, since empty ones take as long: chunks of 356 trials took 7 % longer than of 352.
+    Returns at least 1, at most :data:`MOST_TRIALS`, and of at most :data:`MOST_BYTES` of results.
+    Lanes are filled, since empty ones take as long: chunks of 356 trials took 7 % longer than of
+    352.
     """
     seen = plan.sample
     share = int(seen.cost * plan.size) // ENOUGH
@@ -171,15 +149,8 @@ def chunk_size(plan: Plan) -> int:
 def stretch_size(plan: Plan, chunk: int, longer: int, state_bytes: int) -> int:
     """Return how many trials make a chunk that pauses: as much work as a chunk of whole trials.
 
-    Parameters
-    ----------
-    plan : Plan
-    chunk : int
-        Trials of a chunk that go to their end.
-    longer : int
-        How many times as long the longest trial is.
-    state_bytes : int
-        Of a paused trial.
+    ``chunk``: trials of a chunk that go to their end. ``longer``: how many times as long the
+    longest trial is. ``state_bytes``: of a paused trial.
     """
     # Curves have room for whole trials, however short the stretch is.
     size = min(chunk if plan.options.curves else chunk * longer, MOST_TRIALS)
@@ -230,20 +201,9 @@ def run_chunk(
 ) -> Rows:
     """Run trials on this machine; the answer does not depend on what else runs, or where.
 
-    Parameters
-    ----------
-    plan : Plan
-    ids : ndarray of int64, shape (n,)
-        Trial numbers, increasing.
-    workers, watch, stop
-        As for :func:`run_blocks`.
-    stretch : Stretch, optional
-        How far they go; to their end by default.
-
-    Returns
-    -------
-    Rows
-        The finished trials: fewer than ``ids`` only if it was told to stop.
+    ``ids`` (n,): trial numbers, increasing. ``workers``, ``watch``, ``stop``: as for
+    :func:`run_blocks`. ``stretch``: how far they go; to their end by default. Returns the finished
+    trials: fewer than ``ids`` only if it was told to stop.
     """
     if stretch is None:
         return run_blocks(plan, plan.blocks(ids), workers, watch, stop)
@@ -263,23 +223,13 @@ def run_blocks(
 ) -> Rows:
     """Run trials that are laid out already.
 
-    Parameters
-    ----------
-    plan : Plan
-    blocks : list of Block
-        From ``plan.blocks()``; their results are written.
-    workers : int
-        Threads to use.
-    watch : callable, optional
-        ``watch(cost, done, best)``, called about 20 times a second: the cost and the number of
-        these trials that are finished, and their best metric so far.
-    stop : threading.Event, optional
-        Set it from elsewhere to end early; Ctrl-C on the main thread does the same.
+    Returns the finished trials: all but those that were left when it was told to stop.
 
-    Returns
-    -------
-    Rows
-        The finished trials: all but those that were left when it was told to stop.
+    * ``blocks``: from ``plan.blocks()``; their results are written.
+    * ``workers``: threads to use.
+    * ``watch``: ``watch(cost, done, best)``, called about 20 times a second: the cost and the
+      number of these trials that are finished, and their best metric so far.
+    * ``stop``: set it from elsewhere to end early; Ctrl-C on the main thread does the same.
     """
     began, clock, known = time.time(), time.perf_counter(), len(compilations())
     elsewhere, compiling, waiting = 0, 0.0, 0.0

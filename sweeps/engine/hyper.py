@@ -29,17 +29,8 @@ def hyper_table(
 ) -> np.ndarray:
     """Return the hyperparameters of trials, a row each, in the order of their rule.
 
-    Parameters
-    ----------
-    names : (n,) array of str
-        Optimizers.
-    values, defaults : dict
-        Axes by name, and keywords.
-
-    Raises
-    ------
-    HyperparameterError
-        A value is out of its range.
+    ``names`` (n,): optimizers. ``values``, ``defaults``: axes by name, and keywords. Raises
+    HyperparameterError if a value is out of its range.
     """
     rule = find_rule(names[0])
     h = np.empty((len(names), len(rule.hyper)))

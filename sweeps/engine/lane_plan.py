@@ -101,16 +101,7 @@ class LaneBlock(Block):
 class LanePlan(Plan):
     """A checked sweep over a landscape: what :class:`sweeps.engine.plan.Plan` is to data problems.
 
-    Parameters
-    ----------
-    problem : Landscape
-    space : Space
-    options : Options
-
-    Raises
-    ------
-    SpecError, HyperparameterError
-        As for :class:`sweeps.engine.plan.Plan`.
+    Raises SpecError or HyperparameterError as for :class:`sweeps.engine.plan.Plan`.
     """
 
     n_lanes = WIDTH

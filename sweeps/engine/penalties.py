@@ -28,10 +28,8 @@ def shrinking():
     Weights move towards zero by the threshold, :math:`\alpha \lambda_1`, and those within it are
     zero: a step of proximal gradient descent, which subgradients of \|w\| only circle around.
 
-    References
-    ----------
-    A. Beck and M. Teboulle, *A fast iterative shrinkage-thresholding algorithm for linear inverse
-    problems*, SIAM Journal on Imaging Sciences 2 (2009), equation (1.5).
+    Reference: A. Beck and M. Teboulle, *A fast iterative shrinkage-thresholding algorithm for
+    linear inverse problems*, SIAM Journal on Imaging Sciences 2 (2009), equation (1.5).
     """
 
     def shrink(x, threshold, weights):

@@ -61,18 +61,8 @@ __all__ = ["Plan"]
 class Plan:
     """A checked sweep.
 
-    Parameters
-    ----------
-    problem : DataProblem
-    space : Space
-    options : Options
-
-    Raises
-    ------
-    SpecError
-        An axis, optimizer or option is unknown, or a combination makes no sense.
-    HyperparameterError
-        A hyperparameter is out of its range.
+    ``problem``: DataProblem. Raises SpecError if an axis, optimizer or option is unknown, or a
+    combination makes no sense. Raises HyperparameterError if a hyperparameter is out of its range.
     """
 
     common: tuple[str, ...] = COMMON

@@ -157,18 +157,12 @@ def run_together(
     The longest are begun first: see :mod:`sweeps.engine.agenda`. Workers wait for each other once,
     at the end of the last launch.
 
-    Parameters
-    ----------
-    launches : iterable of sequence of Block
-        Compiled; those of one sequence by one kernel. While this is asked for the next ones, those
-        before run, so it may compile them then. Their ``trials.out``, ``state`` and ``curves`` are
-        written; unfinished trials stay PENDING.
-    workers : int
-        Threads to use.
-    watch : callable
-        Called about 20 times a second with the cost and the number of trials done so far.
-    stop : threading.Event, optional
-        Set from another thread, it ends the run as Ctrl-C does.
+    * ``launches``: compiled; those of one sequence by one kernel. While this is asked for the next
+      ones, those before run, so it may compile them then. Their ``trials.out``, ``state`` and
+      ``curves`` are written; unfinished trials stay PENDING.
+    * ``workers``: threads to use.
+    * ``watch``: called about 20 times a second with the cost and the number of trials done so far.
+    * ``stop``: set from another thread, it ends the run as Ctrl-C does.
     """
     agenda, finished = Agenda(), False
     running: list[Future] = []

@@ -41,20 +41,9 @@ def hashed(name: str) -> int:
 def mixed_seeds(names: Sequence[str], tables: Sequence[np.ndarray]) -> np.ndarray:
     """Return a seed for each trial, of all that it is.
 
-    Parameters
-    ----------
-    names : (n,) sequence of str
-        What tells trials apart beside numbers, such as the optimizer and the layers.
-    tables : sequence of (n, k) arrays
-        Its numbers, the user's seed among them.
+    ``names`` (n,): what tells trials apart beside numbers, such as the optimizer and the layers.
+    ``tables`` (n, k): its numbers, the user's seed among them. Seeds lie in [0, 2**63).
 
-    Returns
-    -------
-    (n,) array of int64
-        In [0, 2**63).
-
-    Examples
-    --------
     >>> seeds = mixed_seeds(["sgd", "sgd", "adam"], [np.array([[0.1], [0.2], [0.1]])])
     >>> len(set(seeds.tolist()))
     3
