@@ -70,25 +70,16 @@ class Recipe(NamedTuple):
 def kernel(template: Callable, *parts: Any, parallel: bool = False, nogil: bool = True) -> Any:
     """Compile ``template(*parts)`` lazily, cached on disk under a name that says what it is.
 
-    Parameters
-    ----------
-    template : callable
-        Plain function that returns the loop to compile, closed over ``parts``.
-    *parts : hashable
-        Plain functions and constants. Functions are compiled as they are at this call.
-    parallel : bool
-        Compile ``prange`` as a parallel region; otherwise it is ``range`` (the serial twin).
-    nogil : bool
-        Release the GIL while it runs.
+    Returns the same object as long as nothing changes that the loop is made of. Nothing compiles
+    before the first call.
 
-    Returns
-    -------
-    numba.core.registry.CPUDispatcher
-        The same object as long as nothing changes that the loop is made of. Nothing compiles
-        before the first call.
+    * ``template``: plain function that returns the loop to compile, closed over ``parts``.
+    * ``*parts``, hashable: plain functions and constants. Functions are compiled as they are at
+      this call.
+    * ``parallel``: compile ``prange`` as a parallel region; otherwise it is ``range`` (the serial
+      twin).
+    * ``nogil``: release the GIL while it runs.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> def scaled(rule):
     ...     def loop(c, x):

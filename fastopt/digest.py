@@ -22,14 +22,8 @@ Tensor = tuple[str, str, tuple[int, ...], Any]
 def digest(text: str, tensors: Iterable[Tensor]) -> str:
     """Return the SHA-256 of all that a file says, whatever the order of its tensors.
 
-    Parameters
-    ----------
-    text : str
-        The JSON in its metadata.
-    tensors : iterable of Tensor
+    ``text``: the JSON in its metadata.
 
-    Examples
-    --------
     >>> one, two = ("a", "F32", (1,), b"1234"), ("b", "F32", (1,), b"1234")
     >>> digest("{}", [one, two]) == digest("{}", [two, one]) != digest("{}", [one])
     True
@@ -50,24 +44,9 @@ def check_digest(
 ) -> None:
     """Raise unless a file is what was written; warn of one that cannot tell.
 
-    Parameters
-    ----------
-    path : path-like
-        For the warning.
-    metadata, text, tensors
-        Of the file.
-    may_lack : bool
-        Whether the file says that it is of a version that had no digest.
-
-    Raises
-    ------
-    StateError
-        It is damaged, or its digest is gone.
-
-    Warns
-    -----
-    StateWarning
-        It has none, and need not have.
+    ``path``: for the warning. ``metadata``, ``text``, ``tensors``: of the file. ``may_lack``:
+    whether the file says that it is of a version that had no digest. Raises StateError if it is
+    damaged, or its digest is gone. Warns StateWarning if it has none, and need not have.
     """
     said = metadata.get(DIGEST)
     if said is None and may_lack:

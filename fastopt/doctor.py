@@ -28,15 +28,9 @@ CGROUP_V1 = Path("/sys/fs/cgroup/cpu")
 def facts() -> dict[str, str]:
     """Collect the facts about this process and machine that a report of speed needs.
 
-    Starts Numba's threads, since their kind is not known before.
+    Starts Numba's threads, since their kind is not known before. They are in the order to show
+    them; what is wrong says so, and what to do.
 
-    Returns
-    -------
-    dict of str to str
-        In the order to show them; what is wrong says so, and what to do.
-
-    Examples
-    --------
     >>> list(facts())[:3]
     ['fastopt', 'numpy', 'numba']
     """
@@ -53,8 +47,6 @@ def facts() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Collect what decides the last bits of results: packages, Python, system and CPU.
 
-    Examples
-    --------
     >>> list(versions())[-3:]
     ['Python', 'system', 'CPU']
     """

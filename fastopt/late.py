@@ -32,16 +32,10 @@ def late_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` of a package whose names are imported late.
 
-    Parameters
-    ----------
-    package : str
-        Its ``__name__``. Its file has an ``if TYPE_CHECKING:`` with ``from module import names``,
-        and with ``__all__`` if one of the modules is imported with a star.
-    first : str
-        A module that is imported before any of these names.
+    ``package``: its ``__name__``. Its file has an ``if TYPE_CHECKING:`` with
+    ``from module import names``, and with ``__all__`` if one of the modules is imported with a
+    star. ``first``: a module that is imported before any of these names.
 
-    Examples
-    --------
     >>> get, names = late_names("fastopt")
     >>> get("Adam").__name__, "Adam" in names()
     ('Adam', True)

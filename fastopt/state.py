@@ -67,14 +67,8 @@ def check_layout(state_dict: Any) -> tuple[Mapping[Any, Any], list[Mapping[str, 
     """Return the state and the param groups of a state dict, if it is put together as one.
 
     What is in them is for others to check; entries that belong to no parameter may be anything.
+    Raises StateError if something is missing, or is no dict or list where a state dict has one.
 
-    Raises
-    ------
-    StateError
-        Something is missing, or is no dict or list where a state dict has one.
-
-    Examples
-    --------
     >>> check_layout({"state": {}, "param_groups": [{"params": [0], "lr": 1.0}]})
     ({}, [{'params': [0], 'lr': 1.0}])
     """

@@ -43,12 +43,8 @@ def cache_folder() -> Path | None:
     """Return the folder that compiled code is cached in, made if need be; None if there is none.
 
     It is in ``NUMBA_CACHE_DIR`` if that is set, else beside the package if one may write there,
-    else the user's own in ``XDG_CACHE_HOME`` or ``~/.cache``.
-
-    Warns
-    -----
-    CacheWarning
-        There is none, or the one in ``NUMBA_CACHE_DIR`` is not private.
+    else the user's own in ``XDG_CACHE_HOME`` or ``~/.cache``. Warns CacheWarning if there is none,
+    or the one in ``NUMBA_CACHE_DIR`` is not private.
     """
     named = numba.config.CACHE_DIR
     for folder in _candidates(named):
@@ -129,12 +125,8 @@ class KernelCache(FunctionCache):
     A truncated file raises EOFError on every call in Numba's own (numba#10434), a full disk raises
     from the kernel call: here both are a warning, and the kernel is compiled in memory.
 
-    Parameters
-    ----------
-    name : str
-        Of the kernel, with a digest of all that it is made of.
-    folder : Path
-        From :func:`cache_folder`.
+    ``name``: of the kernel, with a digest of all that it is made of. ``folder``: from
+    :func:`cache_folder`.
     """
 
     def __init__(self, name: str, folder: Path) -> None:

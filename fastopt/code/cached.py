@@ -16,8 +16,6 @@ class _CachedProperty:
     forked while a thread computes an attribute waits for ever. Here two threads may both compute
     it.
 
-    Examples
-    --------
     >>> class Circle:
     ...     @cached_property
     ...     def area(self):

@@ -38,10 +38,7 @@ def mode() -> str:
 def fix_target() -> None:
     """In portable mode, tell Numba, NumPy and OpenBLAS what they may use.
 
-    Raises
-    ------
-    ImportError
-        Numba or NumPy are imported already and do otherwise.
+    Raises ImportError if Numba or NumPy are imported already and do otherwise.
     """
     if mode() == "native":
         return

@@ -33,8 +33,6 @@ _PAUSE = 0.01
 class Turns:
     r"""The turns in one folder; Numba compiles in one thread of a process at a time.
 
-    Examples
-    --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     turns = Turns(Path(folder))
@@ -57,12 +55,7 @@ class Turns:
     def take(self, place: int, is_done: Callable[[], bool]) -> None:
         """Return when it is our turn at ``place``, or what another does there is done.
 
-        Parameters
-        ----------
-        place : int
-            Which byte, from 0 to 2^62.
-        is_done : callable
-            Whether what is waited for is there.
+        ``place``: which byte, from 0 to 2^62. ``is_done``: whether what is waited for is there.
         """
         end = time.monotonic() + PATIENCE
         try:

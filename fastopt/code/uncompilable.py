@@ -32,9 +32,7 @@ _LONGEST = 200
 def in_two_lines() -> Iterator[None]:
     """Raise what Numba has to say as :func:`as_compile_error`.
 
-    Raises
-    ------
-    CompileError
+    Raises CompileError.
     """
     try:
         yield
@@ -45,12 +43,6 @@ def in_two_lines() -> Iterator[None]:
 def as_compile_error(error: Exception) -> CompileError:
     r"""Return Numba's error as one of ours.
 
-    Parameters
-    ----------
-    error : numba.core.errors.NumbaError
-
-    Examples
-    --------
     >>> text = "Failed in nopython mode pipeline\nUnknown attribute 'foo' of type float64"
     >>> print(as_compile_error(ValueError(text)))
     Numba cannot compile a function of the problem or rule: Unknown attribute 'foo' of type float64

@@ -55,20 +55,10 @@ def named(where: str, arrays: Any) -> list[tuple[str, Any]]:
 def check_kind(where: str, a: Any) -> None:
     """Refuse what is not a plain NumPy array of float32 or float64.
 
-    Parameters
-    ----------
-    where : str
-        How the caller names the array, e.g. ``"params['w']"``.
-    a : object
-        What was given.
+    ``where``: how the caller names the array, e.g. ``"params['w']"``. ``a``, object: what was
+    given. Raises ArrayTypeError if ``a`` is something else, a subclass such as a masked array, or
+    of another dtype.
 
-    Raises
-    ------
-    ArrayTypeError
-        ``a`` is something else, a subclass such as a masked array, or of another dtype.
-
-    Examples
-    --------
     >>> check_kind("params['w']", [1.0, 2.0])
     Traceback (most recent call last):
         ...
@@ -131,21 +121,10 @@ _FAULT_OF_WRITTEN = (
 def check_array(where: str, a: Any, *, written: bool = True) -> None:
     """Refuse an array that a kernel cannot use in place.
 
-    Parameters
-    ----------
-    where : str
-        How the caller names the array.
-    a : object
-        What was given; 0-d and empty arrays are fine.
-    written : bool
-        Whether the kernel writes to it.
-
-    Raises
-    ------
-    ArrayTypeError
-        See :func:`check_kind`.
-    ArrayError
-        ``a`` has another byte order, or is unaligned, not C-contiguous or (when written) read-only.
+    ``where``: how the caller names the array. ``a``, object: what was given; 0-d and empty arrays
+    are fine. ``written``: whether the kernel writes to it. Raises ArrayTypeError: see
+    :func:`check_kind`. Raises ArrayError if ``a`` has another byte order, or is unaligned, not
+    C-contiguous or (when written) read-only.
     """
     check_kind(where, a)
     for is_faulty, what in (*_FAULTS, _FAULT_OF_WRITTEN) if written else _FAULTS:
@@ -156,12 +135,8 @@ def check_array(where: str, a: Any, *, written: bool = True) -> None:
 def check_like(where: str, g: Any, dtype: np.dtype, shape: tuple[int, ...]) -> None:
     """Refuse a gradient that does not have the dtype and shape of its parameter; it is only read.
 
-    Raises
-    ------
-    ArrayTypeError
-        ``g`` is not an array, or of another dtype.
-    ArrayError
-        Its shape or memory is not right.
+    Raises ArrayTypeError if ``g`` is not an array, or of another dtype. Raises ArrayError if its
+    shape or memory is not right.
     """
     check_array(where, g, written=False)
     if g.dtype != dtype:
@@ -194,8 +169,6 @@ def address(a: np.ndarray) -> int:
 class Extents:
     """The memory of C-contiguous arrays that must not overlap, sorted by address.
 
-    Examples
-    --------
     >>> extents, a = Extents(), np.zeros(8)
     >>> extents.add("w", a[:5])
     >>> extents.find(a[4:]), extents.find(a[5:])
@@ -221,10 +194,7 @@ class Extents:
     def add(self, name: str, a: np.ndarray) -> None:
         """Add the memory of ``a``.
 
-        Raises
-        ------
-        ArrayError
-            It overlaps an array added before.
+        Raises ArrayError if it overlaps an array added before.
         """
         other = self.find(a)
         if other is not None:
@@ -243,10 +213,7 @@ class Extents:
 def check_disjoint(items: list[tuple[str, np.ndarray]]) -> None:
     """Refuse arrays, given with their names, that share memory.
 
-    Raises
-    ------
-    ArrayError
-        Two of them overlap, or one is there twice.
+    Raises ArrayError if two of them overlap, or one is there twice.
     """
     owners = {id(a) for _, a in items if a.flags.owndata}
     if len(owners) == len(items):
@@ -259,24 +226,14 @@ def check_disjoint(items: list[tuple[str, np.ndarray]]) -> None:
 def aligned_zeros(n: int, dtype: Any, place: int = 0) -> np.ndarray:
     """Return zeros of shape ``(n,)`` that start on a 64-byte boundary.
 
-    Parameters
-    ----------
-    n : int
-        Number of elements.
-    dtype : dtype
-        Type of the elements.
-    place : int
-        Which of the buffers used together this is (0: parameters, 1: gradients, 2 ...: slots);
-        buffers of four pages or more start ``place`` x 256 bytes into a page.
-
-    Notes
-    -----
     Nothing is written here: the system maps zero pages when they are first touched, which is when
     a kernel's thread updates them, so on a machine with several memories each page lands near the
     thread that uses it.
 
-    Examples
-    --------
+    ``n``: number of elements. ``dtype``, dtype: type of the elements. ``place``: which of the
+    buffers used together this is (0: parameters, 1: gradients, 2 ...: slots); buffers of four pages
+    or more start ``place`` x 256 bytes into a page.
+
     >>> a = aligned_zeros(5, np.float32)
     >>> a, a.ctypes.data % 64
     (array([0., 0., 0., 0., 0.], dtype=float32), 0)

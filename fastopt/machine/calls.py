@@ -41,10 +41,7 @@ class Callee(NamedTuple):
 class Callees:
     """Functions that are called by address: known before any of them is compiled.
 
-    Parameters
-    ----------
-    *wanted : Callee or None
-        None stands for a function that there is not, whose address is 0.
+    ``*wanted``: None stands for a function that there is not, whose address is 0.
     """
 
     def __init__(self, *wanted: Callee | None) -> None:
@@ -71,14 +68,8 @@ def address_of(kernel: Any, returns: Any, *arguments: Any) -> int:
     """Compile ``kernel`` for these Numba types, or load it; return where its machine code is.
 
     The kernel has to stay alive as long as the address is used: :func:`fastopt.compile.kernel`
-    keeps all of its own.
-
-    Raises
-    ------
-    TypeError
-        It returns something else than ``returns``.
-    CompileError
-        Numba cannot compile it.
+    keeps all of its own. Raises TypeError if it returns something else than ``returns``. Raises
+    CompileError if Numba cannot compile it.
     """
     with in_two_lines():
         kernel.compile(arguments)

@@ -37,20 +37,13 @@ FAULTS = 3
 class Lookup(NamedTuple):
     """How to ask one kind of object where its elements are.
 
-    Attributes
-    ----------
-    locate : callable
-        ``locate(api, code, is_written, item, layout, first, ndim) -> address`` for the object at
-        the address ``item``; -1 if it is not of the dtype ``code``, or its sizes (and strides) are
-        not the ``ndim`` rows of ``layout`` from ``first`` on.
-    api : ndarray of int64
-        What ``locate`` needs; the first element is the address of None.
-    codes : mapping
-        For each dtype what ``locate`` knows it by.
-    address : callable
-        ``address(object) -> address``, of one that was checked.
-    shares_state : bool
-        Whether others can reach the slots, so that they have to be asked, too.
+    * ``locate``, callable: ``locate(api, code, is_written, item, layout, first, ndim) -> address``
+      for the object at the address ``item``; -1 if it is not of the dtype ``code``, or its sizes
+      (and strides) are not the ``ndim`` rows of ``layout`` from ``first`` on.
+    * ``api``: what ``locate`` needs; the first element is the address of None.
+    * ``codes``: for each dtype what ``locate`` knows it by.
+    * ``address``: ``address(object) -> address``, of one that was checked.
+    * ``shares_state``: whether others can reach the slots, so that they have to be asked, too.
     """
 
     locate: Any

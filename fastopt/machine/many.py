@@ -43,21 +43,10 @@ OVERHEAD = 128
 def work_items(sizes: np.ndarray, threads: int = 1) -> np.ndarray:
     """Cut arrays, one behind the other, in work items that take equally long.
 
-    Parameters
-    ----------
-    sizes : ndarray of int64
-        Number of elements of each array; zeros are fine.
-    threads : int
-        The number of items is a multiple of this, or less by one or two.
+    ``sizes``: number of elements of each array; zeros are fine. ``threads``: the number of items is
+    a multiple of this, or less by one or two. Item ``k`` starts at element ``items[1, k]`` of array
+    ``items[0, k]`` and ends where item ``k + 1`` starts; the last pair is where everything ends.
 
-    Returns
-    -------
-    items : ndarray of int64, shape (2, number of items + 1)
-        Item ``k`` starts at element ``items[1, k]`` of array ``items[0, k]`` and ends where item
-        ``k + 1`` starts; the last pair is where everything ends.
-
-    Examples
-    --------
     >>> work_items(np.array([5, 0, 10_000, 3]))
     array([[   0,    2,    4],
            [   0, 4864,    0]])
@@ -98,42 +87,28 @@ def _layout(shapes: tuple[Layout, ...]) -> tuple[np.ndarray, ...]:
 class Many:
     """Arrays of one rule and dtype, each with its own clock, updated by one kernel call.
 
-    Parameters
-    ----------
-    rule : Rule
-        Update rule of all of them.
-    kind, slot_kind : dtype
-        Of parameters and gradients (float32, float64 or :data:`BFLOAT16`), and of the slots.
-    shapes : sequence of (shape, strides)
-        Sizes of each array, and its strides in elements.
-    hyper : ndarray of float64, shape (groups, hyperparameters)
-        From :meth:`fastopt.rules.Rule.pack`, one row a group; read at each step.
-    groups : sequence of int
-        Which row of the hyperparameters each array takes.
-    lookup : Lookup
-        How the objects are asked where they are.
-    counts : bool
-        Whether there are step counters outside, float32 arrays of no dimension.
-    clocks : ndarray, optional
-        Those of another :class:`Many` for the same arrays, to be shared with it.
-
-    Attributes
-    ----------
-    objects, checked : ndarray of object, shape (3 + slots, arrays)
-        Step counter (or None), gradient (or None), parameter and slots, as they are to be stepped;
-        and the same as the caller has checked them.
-    table : ndarray of int64, shape (3 + slots, arrays)
-        Where those checked begin; in the row of gradients, where the last ones were.
-    clocks : ndarray of float64, shape (arrays, length)
-        Advanced in place by a step.
-    active : ndarray of int64
-        Numbers of the arrays that have a gradient, in rising order; see :meth:`aim`.
-
-    Notes
-    -----
     A step finds the attributes by address: write to them, never replace them. It checks that the
     objects are where and what they were when checked; that no two of those written overlap is for
     the caller to check.
+
+    * ``rule``: update rule of all of them.
+    * ``kind``, ``slot_kind``, dtype: of parameters and gradients (float32, float64 or
+      :data:`BFLOAT16`), and of the slots.
+    * ``shapes`` (shape, strides): sizes of each array, and its strides in elements.
+    * ``hyper`` (groups, hyperparameters): from :meth:`fastopt.rules.Rule.pack`, one row a group;
+      read at each step.
+    * ``groups``: which row of the hyperparameters each array takes.
+    * ``lookup``: how the objects are asked where they are.
+    * ``counts``: whether there are step counters outside, float32 arrays of no dimension.
+    * ``clocks``: those of another :class:`Many` for the same arrays, to be shared with it.
+    * ``objects``, ``checked`` (ndarray of object, shape (3 + slots, arrays)): step counter (or
+      None), gradient (or None), parameter and slots, as they are to be stepped; and the same as the
+      caller has checked them.
+    * ``table`` (ndarray of int64, shape (3 + slots, arrays)): where those checked begin; in the row
+      of gradients, where the last ones were.
+    * ``clocks`` (arrays, length): advanced in place by a step.
+    * ``active``, ndarray of int64: numbers of the arrays that have a gradient, in rising order; see
+      :meth:`aim`.
     """
 
     def __init__(
@@ -169,13 +144,8 @@ class Many:
     def aim(self, active: np.ndarray, bounds: np.ndarray) -> None:
         """Step these arrays from now on.
 
-        Parameters
-        ----------
-        active : ndarray of int64
-            Their numbers, in rising order.
-        bounds : ndarray of int64, shape (2, n)
-            Where the disjoint ranges of memory begin, in rising order, and end, that no gradient
-            may share.
+        ``active``: their numbers, in rising order. ``bounds`` (2, n): where the disjoint ranges of
+        memory begin, in rising order, and end, that no gradient may share.
         """
         self.active, self.bounds = active, bounds
         # Checked against these bounds they were not.
@@ -235,13 +205,8 @@ class Launch:
     other Python thread can move memory meanwhile, nor see a step half done. (It also releases none
     of the cores to one: two threads that step two optimizers take turns.)
 
-    Parameters
-    ----------
-    batches : iterable of Many
-        From now on as they are aimed.
+    ``batches``: from now on as they are aimed.
 
-    Examples
-    --------
     >>> from fastopt.machine.lookup import ARRAYS, GRADIENT, MOVED, PARAMETER
     >>> from fastopt.rules import RULES
     >>> rule, p, g = RULES["sgd"], np.ones(2), np.ones(2)
@@ -297,20 +262,11 @@ def single(
 ) -> Launch:
     """Return the step of one array alone, by the path of all others.
 
-    Parameters
-    ----------
-    rule : Rule
-    hyper : ndarray of float64, shape (1, hyperparameters)
-        Read at each step.
-    clock : ndarray of float64, shape (1, length)
-        Advanced in place by each step.
-    g : ndarray, shape (n,)
-        The gradient, read at each step.
-    x : sequence of ndarray, shape (n,)
-        Parameter and slots, of the dtype of ``g`` and apart from it, which nobody checks.
+    * ``hyper`` (1, hyperparameters): read at each step.
+    * ``clock`` (1, length): advanced in place by each step.
+    * ``g`` (n,): the gradient, read at each step.
+    * ``x`` (n,): parameter and slots, of the dtype of ``g`` and apart from it, which nobody checks.
 
-    Examples
-    --------
     >>> from fastopt.rules import RULES
     >>> rule, p = RULES["sgd"], np.ones(2)
     >>> hyper, clock = np.array([rule.pack({"lr": 0.5})]), np.zeros((1, 1))

@@ -52,10 +52,7 @@ def find_of(locate: Callable) -> int:
 def links_of(rule: Rule, kinds: tuple[np.dtype, ...], parallel: bool = False) -> np.ndarray:
     """Compile what a step calls for gradients, parameters and slots of these dtypes.
 
-    Returns
-    -------
-    ndarray of int64, shape (10,)
-        See :func:`fastopt.machine.loops.scattered`.
+    For the ten numbers see :func:`fastopt.machine.loops.scattered`.
     """
     scattered, ticks, updates, *others = callees_of(rule, kinds).addresses
     return np.array((_coefficients(rule), scattered, ticks, updates, _each(parallel), *others))

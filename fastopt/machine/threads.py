@@ -113,12 +113,8 @@ def gil_kept() -> Iterator[None]:
 class Twins:
     """A loop in two forms: serial for small arrays, parallel for large ones.
 
-    Parameters
-    ----------
-    serial, parallel : callable
-        Take the same arguments and compute the same bits.
-    threshold : int
-        Number of elements from which the parallel twin is faster.
+    ``serial``, ``parallel``: take the same arguments and compute the same bits. ``threshold``:
+    number of elements from which the parallel twin is faster.
     """
 
     def __init__(self, serial: Callable, parallel: Callable, threshold: int) -> None:

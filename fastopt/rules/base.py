@@ -270,17 +270,10 @@ def initial_value(source, h, p):
 def begin(source: int, h: tuple[float, ...], p: np.ndarray, slot: np.ndarray) -> None:
     """Fill ``slot`` with what it holds before the first step, in place.
 
-    Parameters
-    ----------
-    source : int
-        From :attr:`Rule.starts`: ``ZERO``, ``PARAMETER`` or a position in ``h``.
-    h : tuple of float
-        Hyperparameters from :meth:`Rule.pack`.
-    p, slot : ndarray, shape (n,)
-        The parameter, and the slot, which is written.
+    ``source``: from :attr:`Rule.starts`: ``ZERO``, ``PARAMETER`` or a position in ``h``. ``h``:
+    hyperparameters from :meth:`Rule.pack`. ``p``, ``slot`` (n,): the parameter, and the slot, which
+    is written.
 
-    Examples
-    --------
     >>> slot = np.empty(2)
     >>> begin(0, (0.5,), np.ones(2), slot)
     >>> slot

@@ -66,17 +66,9 @@ def rewind(rule: Rule, h: tuple[float, ...], clocks: np.ndarray) -> None:
     Needed when one of their bases has changed, or the count. Just as in torch, which computes
     ``beta ** t`` with today's beta and goes on with the sums it has.
 
-    Parameters
-    ----------
-    rule : Rule
-        Of all of them.
-    h : tuple of float
-        Hyperparameters from :meth:`fastopt.rules.Rule.pack`.
-    clocks : ndarray of float64, shape (clocks, length)
-        The first column counts the steps.
+    ``rule``: of all of them. ``h``: hyperparameters from :meth:`fastopt.rules.Rule.pack`.
+    ``clocks`` (clocks, length): the first column counts the steps.
 
-    Examples
-    --------
     >>> from fastopt.rules import RULES
     >>> rule = RULES["adam"]
     >>> clock = new_clock(rule, rule.pack())
@@ -95,13 +87,8 @@ def rewind(rule: Rule, h: tuple[float, ...], clocks: np.ndarray) -> None:
 def whole_step(where: str, value: Any) -> int:
     """Check a step count that a state brings along; a tensor or array of one element is one, too.
 
-    Raises
-    ------
-    StateError
-        It is not a whole number from zero to :data:`LAST_STEP`.
+    Raises StateError if it is not a whole number from zero to :data:`LAST_STEP`.
 
-    Examples
-    --------
     >>> whole_step("step", np.array([3.0]))
     3
     """
@@ -124,27 +111,16 @@ def resume_clock(
 ) -> np.ndarray:
     """Return the clock after ``t`` steps, of a tensor whose state is loaded.
 
-    Parameters
-    ----------
-    where : str
-        How error messages call the state of the tensor.
-    rule, h
-        How the tensor will be stepped. A saved power of another hyperparameter (it was changed
-        after the last step) is made anew.
-    t : float
-        Steps taken, from :func:`whole_step`.
-    clock : sequence of float, optional
-        The clock as it was saved; without it, only what accumulates is needed.
-    numbers : mapping, optional
-        What accumulates, by name, if ``clock`` is not given.
+    * ``where``: how error messages call the state of the tensor.
+    * ``rule``, ``h``: how the tensor will be stepped. A saved power of another hyperparameter (it
+      was changed after the last step) is made anew.
+    * ``t``: steps taken, from :func:`whole_step`.
+    * ``clock``, sequence of float: the clock as it was saved; without it, only what accumulates is
+      needed.
+    * ``numbers``: what accumulates, by name, if ``clock`` is not given.
 
-    Raises
-    ------
-    StateError
-        Something is missing, or no clock of this rule can be so.
+    Raises StateError if something is missing, or no clock of this rule can be so.
 
-    Examples
-    --------
     >>> from fastopt.rules import RULES
     >>> rule = RULES["nadam"]
     >>> resume_clock("it", rule, rule.pack({"beta2": 0.5}), 2.0, numbers={"mu_product": 0.25})[:3]
@@ -174,13 +150,8 @@ def resume_clock(
 def read_clock(where: str, clock: Any) -> list[float]:
     """Return a saved clock, a sequence of numbers.
 
-    Raises
-    ------
-    StateError
-        It is something else, or empty.
+    Raises StateError if it is something else, or empty.
 
-    Examples
-    --------
     >>> read_clock("it", (3, 0.5))
     [3.0, 0.5]
     """
@@ -203,10 +174,7 @@ def _number(value: Any) -> Any:
 def read_sum(where: str, rule: Rule, name: str, numbers: Mapping[str, Any]) -> float:
     """Return a number that ``rule`` accumulates, from a state that is loaded.
 
-    Raises
-    ------
-    StateError
-        It is missing, or is not a number.
+    Raises StateError if it is missing, or is not a number.
     """
     if name not in numbers:
         raise StateError(

@@ -36,14 +36,9 @@ class Piece(NamedTuple):
 class Segment:
     """Contiguous memory with its slots and its clock: one array, or a whole arena.
 
-    Parameters
-    ----------
-    path, suffix : str
-        How error messages call it, and how they call its gradient after ``grads``.
-    array : ndarray
-        Updated in place. Its memory may move between steps, its shape and dtype may not change.
-    pieces : list of Piece
-        The user's tensors in it.
+    ``path``, ``suffix``: how error messages call it, and how they call its gradient after
+    ``grads``. ``array``: updated in place. Its memory may move between steps, its shape and dtype
+    may not change. ``pieces``: the user's tensors in it.
     """
 
     def __init__(self, path: str, suffix: str, array: np.ndarray, pieces: list[Piece]) -> None:
@@ -113,23 +108,14 @@ class Segment:
 class Batch:
     """Segments of one rule and one dtype.
 
-    Parameters
-    ----------
-    rule : Rule
-        How they are updated.
-    segments : sequence of Segment
-        Bound to ``rule``; from now on their clocks are views of those of the batch.
-    places : sequence of int
-        Which items of the gradients that a group is given are theirs.
-    hyper : ndarray, shape (2, hyperparameters)
-        Read at each step: those of matrices, those of others; see :meth:`fastopt.rules.Rule.rows`.
-    is_whole : bool
-        Whether the group has no other segments.
+    ``row``, ndarray of object: the gradients for the next step, or None, one a segment.
 
-    Attributes
-    ----------
-    row : ndarray of object
-        The gradients for the next step, or None, one a segment.
+    * ``rule``: how they are updated.
+    * ``segments``: bound to ``rule``; from now on their clocks are views of those of the batch.
+    * ``places``: which items of the gradients that a group is given are theirs.
+    * ``hyper`` (2, hyperparameters): read at each step: those of matrices, those of others; see
+      :meth:`fastopt.rules.Rule.rows`.
+    * ``is_whole``: whether the group has no other segments.
     """
 
     def __init__(

@@ -82,14 +82,9 @@ def _extended(
 ) -> Rule:
     """Return ``rule`` with more at the ends of ``h``, ``c`` and ``x``.
 
-    Parameters
-    ----------
-    coefficients : callable
-        ``coefficients(h)`` returns what is added to ``c``.
-    intake : callable
-        ``intake(c, g, x)`` returns the gradient that the rule is to see.
-    finish : callable
-        ``finish(c, p, x)`` returns the new elements of the added arrays; ``p`` is the new one.
+    ``coefficients``: ``coefficients(h)`` returns what is added to ``c``. ``intake``:
+    ``intake(c, g, x)`` returns the gradient that the rule is to see. ``finish``:
+    ``finish(c, p, x)`` returns the new elements of the added arrays; ``p`` is the new one.
     """
     clock0, tick, update, measure, trust = (
         getattr(rule, name) for name in ("clock0", "tick", "update", "measure", "trust")
@@ -154,8 +149,6 @@ def averaged(rule: Rule) -> Rule:
     with the new :math:`p`, from :math:`e = p` before the first step; ``h = (*h, d)``. torch's
     ``AveragedModel`` with ``get_ema_multi_avg_fn(d)``.
 
-    Examples
-    --------
     >>> from fastopt.rules import RULES
     >>> rule = averaged(RULES["sgd"])
     >>> rule.slots
@@ -164,9 +157,8 @@ def averaged(rule: Rule) -> Rule:
     >>> rule.update(c, 2.0, (1.0, 4.0))
     (0.0, 3.0)
 
-    References
-    ----------
-    B. T. Polyak and A. B. Juditsky, *Acceleration of stochastic approximation by averaging*, 1992.
+    Reference: B. T. Polyak and A. B. Juditsky, *Acceleration of stochastic approximation by
+    averaging*, 1992.
     """
     return _extended(
         rule,
@@ -261,14 +253,8 @@ def clearing(rule: Rule) -> Rule:
 class Extras(NamedTuple):
     """What one step does besides its rule; made by :func:`extras`.
 
-    Attributes
-    ----------
-    factor : float
-        By which gradients are multiplied first.
-    limit : float or None
-        Largest magnitude of an element after that.
-    clears : bool
-        Whether the gradient is set to zero once read.
+    ``factor``: by which gradients are multiplied first. ``limit``: largest magnitude of an element
+    after that. ``clears``: whether the gradient is set to zero once read.
     """
 
     factor: float
@@ -294,17 +280,10 @@ def extras(
 ) -> Extras | None:
     """Return what is to be done besides the rule, or None when there is nothing.
 
-    Parameters
-    ----------
-    grad_scale, clip_value, max_norm
-        Checked options of :meth:`fastopt.Optimizer.step`.
-    clears : bool
-        Its ``zero_grad``.
-    norm : float
-        Global norm of the gradients as they are given, scaled; read only with ``max_norm``.
+    ``grad_scale``, ``clip_value``, ``max_norm``: checked options of :meth:`fastopt.Optimizer.step`.
+    ``clears``: its ``zero_grad``. ``norm``: global norm of the gradients as they are given, scaled;
+    read only with ``max_norm``.
 
-    Examples
-    --------
     >>> extras(4.0, None, False, norm=8.0, max_norm=1.0).factor.__round__(6)
     0.125
     >>> extras(1.0, None, False, norm=0.5, max_norm=1.0) is None
@@ -321,14 +300,9 @@ def extras(
 def ask_for_extras(grad_scale: Any, max_norm: Any, clip_value: Any, clears: bool) -> bool:
     """Tell whether options of :meth:`fastopt.Optimizer.step` ask for more than the rule.
 
-    Raises
-    ------
-    HyperparameterError
-        ``grad_scale`` is not finite and positive, a limit is given and not zero or more, or
-        ``clears`` is not a truth value.
+    Raises HyperparameterError if ``grad_scale`` is not finite and positive, a limit is given and
+    not zero or more, or ``clears`` is not a truth value.
 
-    Examples
-    --------
     >>> ask_for_extras(1.0, None, None, False), ask_for_extras(1.0, 5.0, None, False)
     (False, True)
     """
@@ -360,10 +334,8 @@ def _is_number(value: Any) -> bool:
 def check_cleared(items: list[tuple[str, np.ndarray]]) -> None:
     """Refuse gradients, given with their names, that a step cannot set to zero.
 
-    Raises
-    ------
-    ArrayError
-        One is read-only, or two share memory: the second would be read after it was cleared.
+    Raises ArrayError if one is read-only, or two share memory: the second would be read after it
+    was cleared.
     """
     for where, g in items:
         if not g.flags.writeable:

@@ -27,17 +27,8 @@ class Snapshot:
 
     It is all that a step remembers of the one before, and is dropped as a whole.
 
-    Parameters
-    ----------
-    batches : list of Batch
-        Settled.
-
-    Attributes
-    ----------
-    plain : Launch
-        The step by the rules alone.
-    is_stepped : bool
-        Whether a step was made of it, before which slots and clocks were made ready.
+    ``batches``: settled. ``plain``, Launch: the step by the rules alone. ``is_stepped``, bool:
+    whether a step was made of it, before which slots and clocks were made ready.
     """
 
     def __init__(self, batches: list[Batch]) -> None:
@@ -62,12 +53,8 @@ class Snapshot:
 class Groups:
     """Groups that are stepped together.
 
-    Parameters
-    ----------
-    title : str
-        How error messages call the optimizer.
-    is_bare : bool
-        Whether the gradients of the only group come as they are, not in a list.
+    ``title``: how error messages call the optimizer. ``is_bare``: whether the gradients of the only
+    group come as they are, not in a list.
     """
 
     def __init__(self, title: str, is_bare: bool) -> None:
@@ -102,10 +89,8 @@ class Groups:
     def put(self, grads: Any) -> None:
         """Take the gradients of a step, in the structure of the parameters.
 
-        Raises
-        ------
-        ArrayTypeError, ArrayError
-            The structure is another one. What the gradients are is checked as the step finds them.
+        Raises ArrayTypeError or ArrayError if the structure is another one. What the gradients are
+        is checked as the step finds them.
         """
         groups = self.groups
         if grads is None and not all(isinstance(group.params, Buffer) for group in groups):
@@ -183,10 +168,7 @@ class Groups:
     def check_finite(self) -> None:
         """Refuse gradients that are not finite, by the place of the first.
 
-        Raises
-        ------
-        NonFiniteError
-            One is not.
+        Raises NonFiniteError if one is not.
         """
         for _, segment, given in self.gradients():
             g = given.reshape(-1)

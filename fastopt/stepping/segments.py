@@ -36,26 +36,15 @@ class Change(NamedTuple):
 class Group:
     """Segments that share hyperparameters.
 
-    Parameters
-    ----------
-    where : str
-        Name of the group in error messages.
-    path : str
-        How the caller wrote its parameters, e.g. ``params[0]['params']``.
-    params : ndarray, list or dict of ndarray, or Buffer
-        Updated in place.
-    options : dict
-        The row of ``param_groups``; read, and given the arrays as ``"params"``.
-    recipe : callable
-        See :data:`fastopt.rules.recipes.Recipe`.
-    extents : Extents
-        Memory of all parameters so far; this group's is added.
+    ``waiting``, set of Segment: those that have not taken a step: what starts from their
+    parameters, or from an option, is read when they do.
 
-    Attributes
-    ----------
-    waiting : set of Segment
-        Those that have not taken a step: what starts from their parameters, or from an option, is
-        read when they do.
+    * ``where``: name of the group in error messages.
+    * ``path``: how the caller wrote its parameters, e.g. ``params[0]['params']``.
+    * ``params`` (ndarray, list or dict of ndarray, or Buffer): updated in place.
+    * ``options``: the row of ``param_groups``; read, and given the arrays as ``"params"``.
+    * ``recipe``: see :data:`fastopt.rules.recipes.Recipe`.
+    * ``extents``: memory of all parameters so far; this group's is added.
     """
 
     def __init__(
@@ -109,10 +98,8 @@ class Group:
     def put(self, grads: Any, where: str) -> None:
         """Take gradients for the next step, in the structure of the parameters.
 
-        Raises
-        ------
-        ArrayTypeError, ArrayError
-            The structure is another one. What the gradients are is checked as the step finds them.
+        Raises ArrayTypeError or ArrayError if the structure is another one. What the gradients are
+        is checked as the step finds them.
         """
         items = self._items(grads, where)
         for batch in self.batches:
@@ -202,10 +189,7 @@ class Group:
     def adopt(self, change: Change) -> bool:
         """Use new hyperparameters from now on: slots for the rule, powers in clocks made anew.
 
-        Returns
-        -------
-        bool
-            Whether they go with another rule, and so with batches that have no gradients yet.
+        Returns whether they go with another rule, and so with batches that have no gradients yet.
         """
         before, (rule, h, _) = dict(zip(self.rule.hyper, self.h)), change
         changed = {name for name, value in zip(rule.hyper, h) if before.get(name, value) != value}

@@ -25,13 +25,9 @@ _all: weakref.WeakSet[Transaction] = weakref.WeakSet()
 class Transaction:
     """A context that one thread at a time may be in, and only once.
 
-    Attributes
-    ----------
-    lock : RLock
-        Held inside. Who calls nothing of a user's may take it alone, which takes 0.2 us less.
+    ``lock``, RLock: held inside. Who calls nothing of a user's may take it alone, which takes 0.2
+    us less.
 
-    Examples
-    --------
     >>> transaction = Transaction("SGD")
     >>> with transaction, transaction:
     ...     pass

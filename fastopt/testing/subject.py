@@ -22,15 +22,8 @@ __all__ = ["Subject", "subject_of"]
 class Subject:
     """A class, the rule that it runs at its defaults, and their packed values.
 
-    Parameters
-    ----------
-    cls : type
-        Over arrays.
-    rule : Rule
-    h : tuple of float
-        From :meth:`fastopt.rules.Rule.pack`.
-    is_importable : bool
-        Whether a module has the class, so that it can be pickled by name.
+    ``cls``, type: over arrays. ``h``: from :meth:`fastopt.rules.Rule.pack`. ``is_importable``:
+    whether a module has the class, so that it can be pickled by name.
     """
 
     cls: Any

@@ -60,24 +60,14 @@ def initial_slot(rule: Rule, h: tuple[float, ...], p: torch.Tensor, name: str) -
 class Batch:
     """Parameters of one rule and one dtype.
 
-    Parameters
-    ----------
-    rule : Rule
-        How they are updated.
-    params : list of Tensor
-        Of any groups.
-    names : list of str
-        How error messages call them.
-    rows : list of Row
-        The hyperparameters of each.
-    hyper : ndarray, shape (2 * groups, hyperparameters)
-        Read at each step.
-    groups : list of int
-        Which row of it each parameter takes.
-    clocks : dict
-        Clocks so far; the batch adds, and replaces, those of its parameters.
-    counts : bool
-        Whether torch keeps ``step`` in the state.
+    * ``rule``: how they are updated.
+    * ``params``: of any groups.
+    * ``names``: how error messages call them.
+    * ``rows``: the hyperparameters of each.
+    * ``hyper`` (2 * groups, hyperparameters): read at each step.
+    * ``groups``: which row of it each parameter takes.
+    * ``clocks``: clocks so far; the batch adds, and replaces, those of its parameters.
+    * ``counts``: whether torch keeps ``step`` in the state.
     """
 
     def __init__(
@@ -154,17 +144,9 @@ class Batch:
     def check(self, state: dict) -> Iterator[tuple[str, torch.Tensor, torch.Tensor | None]]:
         """Check parameters, gradients and state as they are now; nothing is written.
 
-        Yields
-        ------
-        (str, Tensor, Tensor or None)
-            Each tensor that a step writes to, and for parameters also their gradient.
-
-        Raises
-        ------
-        Stale
-            A parameter is not what it was: plan again.
-        ArrayTypeError, ArrayError, StateError
-            A gradient is sparse, or a gradient or the state does not fit its parameter.
+        Yields each tensor that a step writes to, and for parameters also their gradient. Raises
+        Stale if a parameter is not what it was: plan again. Raises ArrayTypeError, ArrayError or
+        StateError if a gradient is sparse, or a gradient or the state does not fit its parameter.
         """
         for k, (name, p) in enumerate(zip(self.names, self.params)):
             if _signature(p) != self._signatures[k]:

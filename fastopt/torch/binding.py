@@ -21,8 +21,6 @@ _TYPES = {"params": Params, "lr": Lr}
 def bind_class(arrays: type) -> Callable[[T], T]:
     """Let a class of a signature and a line of docstring run the rule of one over arrays.
 
-    Examples
-    --------
     >>> import torch
     >>> from fastopt import classes
     >>> @bind_class(classes.Lion)
@@ -48,8 +46,6 @@ def bind_class(arrays: type) -> Callable[[T], T]:
 def made_of(arrays: type, base: type[Optimizer], module: str) -> type[Optimizer]:
     """Return the class over tensors that has the options of one over arrays.
 
-    Examples
-    --------
     >>> from fastopt import classes
     >>> inspect.signature(made_of(classes.Lion, Optimizer, "here")).parameters["betas"].default
     (0.9, 0.99)

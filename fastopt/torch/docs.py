@@ -59,14 +59,8 @@ References
 def class_docstring(cls: type, arrays: type, rule: Rule) -> str:
     """Return the docstring of a class over tensors: a line of its own, then what others say.
 
-    Parameters
-    ----------
-    cls : type
-        Its docstring is the line.
-    arrays : type
-        The class over arrays, which documents the options.
-    rule : Rule
-        It has the formula and the source.
+    ``cls``: its docstring is the line. ``arrays``: the class over arrays, which documents the
+    options. ``rule``: it has the formula and the source.
     """
     known = _parameters(arrays) | _OF_TORCH
     parameters = "\n".join(

@@ -54,16 +54,10 @@ def _agrees(number: float, value: Any) -> bool:
 class Row:
     """The hyperparameters of one param group, as a row of the kernel's table.
 
-    Parameters
-    ----------
-    where : str
-        How error messages call the group.
-    group : dict
-        The row of ``param_groups``; only read.
-    names : list of str
-        Which of its options to read.
-    recipe : callable
-        See :mod:`fastopt.rules.recipes`.
+    * ``where``: how error messages call the group.
+    * ``group``: the row of ``param_groups``; only read.
+    * ``names``: which of its options to read.
+    * ``recipe``: see :mod:`fastopt.rules.recipes`.
     """
 
     def __init__(self, where: str, group: dict[str, Any], names: list[str], recipe: Recipe) -> None:
@@ -90,10 +84,7 @@ class Row:
     def pending(self) -> Change | None:
         """Return the rule and numbers if an option changed; None is the usual answer.
 
-        Raises
-        ------
-        HyperparameterError
-            An option is gone or has a value that is not allowed.
+        Raises HyperparameterError if an option is gone or has a value that is not allowed.
         """
         try:
             # What was seen has no tensors, so one that changed in place compares by value.
@@ -118,21 +109,14 @@ class Row:
     ) -> np.ndarray:
         """Return the clock that goes with the state of a parameter, loaded or changed by hand.
 
-        Parameters
-        ----------
-        where : str
-            How error messages call the state.
-        entry : mapping
-            The state: ``step``, ``clock`` if it comes from us, and what torch keeps beside.
-        running : ndarray, optional
-            Its clock so far.
-        is_own : bool
-            Whether that is a clock of the present rule.
+        * ``where``: how error messages call the state.
+        * ``entry``: the state: ``step``, ``clock`` if it comes from us, and what torch keeps
+          beside.
+        * ``running``: its clock so far.
+        * ``is_own``: whether that is a clock of the present rule.
 
-        Raises
-        ------
-        StateError
-            The step is not a whole number, or something is missing that ``step`` does not tell.
+        Raises StateError if the step is not a whole number, or something is missing that ``step``
+        does not tell.
         """
         rule = self.rule
         saved: Any = running if is_own else None

@@ -22,23 +22,14 @@ def fit_state(
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     """Return a copy of the saved state of one parameter, and its clock, if it has any.
 
-    Parameters
-    ----------
-    where : str
-        How error messages call the entry.
-    entry : mapping
-        Empty, or with ``None`` for all slots, before the first step.
-    p : Tensor
-        The parameter.
-    row : Row
-        The hyperparameters that it will be stepped with.
-    counts : bool
-        Whether torch keeps ``step`` in the state.
+    * ``where``: how error messages call the entry.
+    * ``entry``: empty, or with ``None`` for all slots, before the first step.
+    * ``p``: the parameter.
+    * ``row``: the hyperparameters that it will be stepped with.
+    * ``counts``: whether torch keeps ``step`` in the state.
 
-    Raises
-    ------
-    StateError
-        The step count or a slot is missing, or a slot has another shape than the parameter.
+    Raises StateError if the step count or a slot is missing, or a slot has another shape than the
+    parameter.
     """
     rule, slots = row.rule, row.rule.slots
     found = [name for name in slots if isinstance(entry.get(name), torch.Tensor)]

@@ -105,8 +105,6 @@ TENSORS = Lookup(
 class Ranges:
     """The memory of tensors that are written to, which must not be shared.
 
-    Examples
-    --------
     >>> base, ranges = torch.zeros(6), Ranges()
     >>> ranges.add("even", base[::2])
     >>> ranges.add("odd", base[1::2])
@@ -136,10 +134,7 @@ class Ranges:
     def check(self) -> None:
         """Refuse tensors that share memory: two threads would write to it.
 
-        Raises
-        ------
-        ArrayError
-            Two of them overlap, or one is there twice.
+        Raises ArrayError if two of them overlap, or one is there twice.
         """
         self._order = sorted(range(len(self._starts)), key=self._starts.__getitem__)
         self._sorted = [self._starts[k] for k in self._order]
@@ -161,10 +156,7 @@ class Ranges:
     def check_apart(self, name: str, t: torch.Tensor) -> None:
         """Refuse a tensor that shares memory with any of these, which have been checked.
 
-        Raises
-        ------
-        ArrayError
-            It does.
+        Raises ArrayError if it does.
         """
         if not t.numel() or not t.data_ptr():
             return

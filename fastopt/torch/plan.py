@@ -30,16 +30,10 @@ TRIES = 3
 class Traits(NamedTuple):
     """What distinguishes one optimizer class from another.
 
-    Attributes
-    ----------
-    title : str
-        Name of the class.
-    recipe : callable
-        See :mod:`fastopt.rules.recipes`.
-    options : list of str
-        Options of a param group that the recipe reads.
-    counts : bool
-        Whether torch keeps ``step`` in the state.
+    * ``title``: name of the class.
+    * ``recipe``: see :mod:`fastopt.rules.recipes`.
+    * ``options``: options of a param group that the recipe reads.
+    * ``counts``: whether torch keeps ``step`` in the state.
     """
 
     title: str
@@ -66,21 +60,13 @@ def params_of(groups: list[dict[str, Any]]) -> list[torch.Tensor]:
 class Plan:
     """Everything that a step needs to know about the parameters of an optimizer.
 
-    Parameters
-    ----------
-    traits : Traits
-        Of the optimizer's class.
-    groups : list of dict
-        torch's ``param_groups``.
-    clocks : dict
-        Clocks so far; those of other parameters are dropped.
-    rows : list of Row
-        Of groups that were checked before; taken over where nothing has changed.
+    * ``traits``: of the optimizer's class.
+    * ``groups``: torch's ``param_groups``.
+    * ``clocks``: clocks so far; those of other parameters are dropped.
+    * ``rows``: of groups that were checked before; taken over where nothing has changed.
 
-    Raises
-    ------
-    ArrayTypeError, ArrayError, HyperparameterError
-        A parameter or an option is not what a kernel can use.
+    Raises ArrayTypeError, ArrayError or HyperparameterError if a parameter or an option is not what
+    a kernel can use.
     """
 
     def __init__(
@@ -144,17 +130,10 @@ class Plan:
     def step(self, state: defaultdict[torch.Tensor, Any]) -> None:
         """Update every parameter that has a gradient; all checks come before the first write.
 
-        Parameters
-        ----------
-        state : defaultdict
-            torch's ``state``; entries are made when a parameter gets its first gradient.
-
-        Raises
-        ------
-        Stale
-            Plan again; nothing was changed.
-        HyperparameterError, ArrayTypeError, ArrayError, StateError
-            An option, a gradient or a state is not allowed; nothing was changed.
+        ``state``: torch's ``state``; entries are made when a parameter gets its first gradient.
+        Raises Stale: plan again; nothing was changed. Raises HyperparameterError, ArrayTypeError,
+        ArrayError or StateError if an option, a gradient or a state is not allowed; nothing was
+        changed.
         """
         pending = [row.pending() for row in self._rows]
         changes = {k: change for k, change in enumerate(pending) if change is not None}

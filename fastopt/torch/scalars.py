@@ -31,13 +31,8 @@ class Scalars:
     Clocks are float64 and what kernels advance; these are written after each step, and read before
     it, because anyone may write to them.
 
-    Parameters
-    ----------
-    rule : Rule
-        With something that accumulates.
+    ``rule``: with something that accumulates.
 
-    Examples
-    --------
     >>> from fastopt.rules import RULES
     >>> scalars, entry = Scalars(RULES["nadam"]), {"mu_product": torch.tensor(1.0)}
     >>> scalars.take([entry], np.array([[0.0, 1.0, 1.0, 0.0]]))

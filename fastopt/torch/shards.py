@@ -44,10 +44,8 @@ def place_like(p: Any, local: torch.Tensor) -> torch.Tensor:
 def check_shard(where: str, p: Any, rule: Rule) -> None:
     """Refuse a shard of a DTensor to a rule that needs to see the whole tensor.
 
-    Raises
-    ------
-    ArrayTypeError
-        The rule sums over all of it, or the DTensor holds sums that are still to be made.
+    Raises ArrayTypeError if the rule sums over all of it, or the DTensor holds sums that are still
+    to be made.
     """
     if not is_sharded(p):
         return
@@ -63,10 +61,7 @@ def check_shard(where: str, p: Any, rule: Rule) -> None:
 def check_slot(where: str, p: Any, key: str, slot: Any) -> None:
     """Refuse a slot that is not placed as its parameter is.
 
-    Raises
-    ------
-    StateError
-        With what to do.
+    Raises StateError with what to do.
     """
     if is_sharded(p) and not (is_sharded(slot) and slot.placements == p.placements):
         raise StateError(

@@ -39,13 +39,9 @@ def scalar_dtype() -> torch.dtype:
 def spread(t: torch.Tensor) -> str:
     """Tell how the elements of a strided tensor lie in memory.
 
-    Returns
-    -------
-    {"dense", "gappy", "overlapping"}
-        Side by side in any order of dimensions; with holes; or (perhaps) on each other.
+    Returns "dense" if they lie side by side in any order of dimensions, "gappy" if with holes,
+    "overlapping" if (perhaps) on each other.
 
-    Examples
-    --------
     >>> t = torch.zeros(4, 6)
     >>> spread(t), spread(t.T), spread(t[:, ::2]), spread(t[:, :1].expand(4, 3))
     ('dense', 'dense', 'gappy', 'overlapping')
@@ -68,8 +64,6 @@ _LARGE = 1 << 20
 def empty_slot(p: torch.Tensor, place: int) -> torch.Tensor:
     """Return memory for slot number ``place`` whose elements lie in the order ``p`` is stepped in.
 
-    Notes
-    -----
     torch starts every large tensor 64 bytes into a page, where the arrays of a step get in each
     other's way, and in small pages. Large slots therefore come from NumPy, each at an offset of
     its own, in huge pages where the system grants them: AdamW on 4 million float32 takes 2.9 ms
@@ -111,22 +105,11 @@ def _check_memory(where: str, t: torch.Tensor) -> None:
 def check_tensor(where: str, p: torch.Tensor) -> None:
     """Refuse a parameter that no kernel can update in place.
 
-    Parameters
-    ----------
-    where : str
-        How the message calls it.
-    p : Tensor
-        A lazy parameter without memory passes; it is checked again at the first step.
+    ``where``: how the message calls it. ``p``: a lazy parameter without memory passes; it is
+    checked again at the first step. Raises ArrayTypeError if it is on another device, sparse, a
+    wrapper, or not float32, float64 or bfloat16. Raises ArrayError if several of its elements share
+    memory (it was expanded).
 
-    Raises
-    ------
-    ArrayTypeError
-        It is on another device, sparse, a wrapper, or not float32, float64 or bfloat16.
-    ArrayError
-        Several of its elements share memory (it was expanded).
-
-    Examples
-    --------
     >>> check_tensor("params[0]", torch.zeros(3, dtype=torch.int64))
     Traceback (most recent call last):
         ...
@@ -149,10 +132,7 @@ def check_tensor(where: str, p: torch.Tensor) -> None:
 def check_gradient(where: str, p: torch.Tensor, g: torch.Tensor) -> None:
     """Refuse a gradient that is not dense, or not of its parameter's dtype and shape.
 
-    Raises
-    ------
-    ArrayTypeError, ArrayError
-        Names what was found.
+    Raises ArrayTypeError or ArrayError, which names what was found.
     """
     where = f"the gradient of {where}"
     _check_memory(where, g)
@@ -182,15 +162,9 @@ def layout_of(p: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def linear(p: torch.Tensor, g: torch.Tensor, copied: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ``p`` and ``g`` with their elements side by side, in the same order.
 
-    Parameters
-    ----------
-    p, g : Tensor
-        A parameter and its gradient, of the same shape.
-    copied : bool
-        What :func:`is_copied` says of ``p``; the caller copies the copy back after the step.
+    ``p``, ``g``: a parameter and its gradient, of the same shape. ``copied``: what
+    :func:`is_copied` says of ``p``; the caller copies the copy back after the step.
 
-    Examples
-    --------
     >>> p, g = torch.zeros(2, 3).T, torch.ones(3, 2)
     >>> a, b = linear(p, g, copied=False)
     >>> a is p, b.stride() == p.stride()

@@ -17,23 +17,10 @@ __all__ = ["stepped"]
 def stepped(arrays: type, p: np.ndarray, grads: Sequence[np.ndarray]) -> list[bytes]:
     """Return the bytes of a tensor after steps of the class that is made of one over arrays.
 
-    Parameters
-    ----------
-    arrays : type
-        A class over arrays that a rule is bound to.
-    p : ndarray
-        Where the tensor starts.
-    grads : sequence of ndarray
-        A gradient a step.
+    ``arrays``: a class over arrays that a rule is bound to. ``p``: where the tensor starts.
+    ``grads``: a gradient a step. Returns those of a run in one go, and of one that goes on in
+    another optimizer, by its state dict, before the last step.
 
-    Returns
-    -------
-    list of bytes
-        Of a run in one go, and of one that goes on in another optimizer, by its state dict, before
-        the last step.
-
-    Examples
-    --------
     >>> from fastopt import classes
     >>> first, second = stepped(classes.SGD, np.zeros(2), [np.ones(2)])
     >>> np.frombuffer(first), first == second
