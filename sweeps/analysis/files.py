@@ -12,10 +12,9 @@ import numpy as np
 
 from fastopt.doctor import facts
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import check_choice
 from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
-from sweeps.common.names import STEP_COUNTS
+from sweeps.common.names import STEP_COUNTS, check_choice
 from sweeps.common.states import STATES
 from sweeps.engine.tables import Parts
 from sweeps.store import settings_in

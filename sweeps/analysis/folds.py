@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweeps.analysis.stats import check_choice, mode_of, over_seeds
+from sweeps.analysis.stats import mode_of, over_seeds
 from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
-from sweeps.common.names import refuse_repeated
+from sweeps.common.names import check_choice, refuse_repeated
 
 __all__ = ["BestOfFolds", "best_of_folds", "over_folds", "trials_by_folds"]
 

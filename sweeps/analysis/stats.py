@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError, did_you_mean, shortened
+from fastopt.errors import SpecError, shortened
 from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
-from sweeps.common.names import UNORDERED, refuse_repeated
+from sweeps.common.names import UNORDERED, check_choice, refuse_repeated
 from sweeps.common.states import State
 from sweeps.problems.metrics import METRICS
 from sweeps.space.axes import ends
 
 __all__ = [
     "bca",
-    "check_choice",
     "check_fraction",
     "configurations",
     "edges",
@@ -326,22 +325,6 @@ def edges(result: Table) -> pd.DataFrame:
 def _present(column: np.ndarray) -> list[Any]:
     """Return the distinct values of an axis, without the gaps of a union."""
     return [cell for cell in {*column.tolist()} if cell is not None and cell == cell]
-
-
-def check_choice(what: str, given: Any, allowed: Sequence[str]) -> None:
-    """Raise unless ``given`` is among the allowed names.
-
-    Raises SpecError with the nearest allowed name.
-
-    >>> check_choice("metric", "train_los", ["train_loss"])
-    Traceback (most recent call last):
-    fastopt.errors.SpecError: metric must be one of train_loss; got 'train_los'; did you mean ...
-    """
-    if given not in allowed:
-        raise SpecError(
-            f"{what} must be one of {', '.join(allowed) or 'none, as there is none'}; "
-            f"got {shortened(given)}{did_you_mean(given, allowed)}"
-        )
 
 
 def check_fraction(what: str, given: Any) -> None:

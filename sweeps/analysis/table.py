@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError, did_you_mean, shortened
+from fastopt.errors import SpecError, shortened
 from sweeps.common.frames import pd
-from sweeps.common.names import STEP_COUNTS, STEPS_TAKEN
+from sweeps.common.names import STEP_COUNTS, STEPS_TAKEN, check_choice
 from sweeps.common.states import STATES
 from sweeps.engine.plan import Plan
 from sweeps.running.reasons import no_best
@@ -57,11 +57,7 @@ class Table:
     ) -> None:
         names = list(columns)
         measured = [name for name in names[names.index("state") + 1 :] if name != "error"]
-        if metric not in measured:
-            raise SpecError(
-                f"metric must be one of {', '.join(measured)}; "
-                f"got {shortened(metric)}{did_you_mean(metric, measured)}"
-            )
+        check_choice("metric", metric, measured)
         if mode not in ("min", "max"):
             raise SpecError(f"mode must be 'min' or 'max'; got {shortened(mode)}")
         # A store's columns stay in their files: each is read when it is first used.

@@ -14,7 +14,8 @@ import numpy as np
 from fastopt.errors import FastoptError, SpecError, did_you_mean, shortened
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
-from sweeps.engine.columns import ALIASES, REALS, WHOLE, choose, reals, whole
+from sweeps.common.names import check_choice
+from sweeps.engine.columns import ALIASES, REALS, WHOLE, reals, whole
 from sweeps.engine.data_order import SHUFFLES
 from sweeps.engine.options import COMMON, LOG, SEED_MODES
 from sweeps.problems.losses import LOSSES
@@ -72,7 +73,7 @@ def check_value(at: str, name: str, value: Any) -> None:
     fastopt.errors.SpecError: $.space.lr must be finite and in [0.0, inf); got -1
     """
     if name in _CHOICES:
-        choose(at, value, dict.fromkeys(_CHOICES[name]))
+        check_choice(at, value, _CHOICES[name])
     elif name in WHOLE and value != _WORDS.get(name, ""):
         word = f', or "{_WORDS[name]}"' if name in _WORDS else ""
         whole(name, np.array([value], object), at, other=word)

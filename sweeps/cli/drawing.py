@@ -10,8 +10,8 @@ from typing import Any
 
 from fastopt.errors import SpecError, SweepWarning
 from sweeps.analysis.export import draft_of
-from sweeps.analysis.stats import check_choice
 from sweeps.cli.stored import COPY, open_with_spec
+from sweeps.common.names import check_choice
 from sweeps.plots import PLOTS
 from sweeps.plots.style import matplotlib
 from sweeps.results import SweepResult

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from fastopt.errors import FastoptError, SpecError, shortened
 from sweeps import problems
 from sweeps.cli.checks import hints_of, refuse_unknown, table_at, typed
-from sweeps.engine.columns import choose
+from sweeps.common.names import check_choice
 from sweeps.problems.losses import LOSSES
 from sweeps.problems.table_data import read_table
 
@@ -110,7 +110,7 @@ def _shipped(at: str, given: dict[str, Any]) -> Made:
     if "name" not in given:
         raise SpecError(f"{at}.name is missing; there are {', '.join(problems.PROBLEMS)}")
     name = given.pop("name")
-    choose(f"{at}.name", name, problems.PROBLEMS)
+    check_choice(f"{at}.name", name, problems.PROBLEMS)
     constructor = problems.PROBLEMS[name]
     signature = inspect.signature(constructor).parameters
     refuse_unknown(at, given, list(signature), f"option of problem {shortened(name)}")

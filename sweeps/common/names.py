@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping
+from typing import Any
 
-from fastopt.errors import SpecError, shortened
+from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.limits import check_name
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "STEPS_TAKEN",
     "STEP_COUNTS",
     "UNORDERED",
+    "check_choice",
     "columns_beside_axes",
     "refuse_repeated",
     "refuse_taken",
@@ -60,6 +62,21 @@ def steps_taken(columns: Container[str]) -> str:
     """
     given, taken = STEPS_TAKEN
     return taken if taken in columns else given
+
+
+def check_choice(what: str, given: Any, allowed: Iterable[str]) -> None:
+    """Raise unless a name is one of those that are allowed, and say which is nearest.
+
+    >>> check_choice("metric", "train_los", ["train_loss"])
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: metric must be one of train_loss; got 'train_los'; did you mean ...
+    """
+    names = list(allowed)
+    if not isinstance(given, str) or given not in names:
+        raise SpecError(
+            f"{what} must be one of {', '.join(names) or 'none, as there is none'}; "
+            f"got {shortened(given)}{did_you_mean(given, names)}"
+        )
 
 
 def refuse_taken(what: str, names: Iterable[str], taken: Mapping[str, str] | None = None) -> None:

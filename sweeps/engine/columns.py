@@ -5,23 +5,23 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fastopt import schedules
-from fastopt.errors import HyperparameterError, SpecError, did_you_mean, shortened
+from fastopt.errors import HyperparameterError, SpecError, shortened
 from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import Real
 from fastopt.rules.clocks import LAST_STEP as MOST_STEPS
 from sweeps.common.frames import pd
 from sweeps.common.limits import is_whole
+from sweeps.common.names import check_choice
 from sweeps.engine.monitoring import next_check
 
 __all__ = [
     "ALIASES", "MOST_COST", "MOST_STEPS", "REALS", "WHOLE", "accepts", "aliases", "alike",
-    "check_counts", "choose", "constant", "fill", "filled", "find_rule", "gaps_in", "missing",
+    "check_counts", "constant", "fill", "filled", "find_rule", "gaps_in", "missing",
     "packed", "packed_schedule", "reals", "rows_of", "rows_with", "schedule_parameters", "steps_of",
     "whole",
 ]  # fmt: skip
@@ -235,25 +235,16 @@ def packed(where: str, kind: Any, column: np.ndarray) -> np.ndarray:
     return np.array([kind.pack(where, v) for v in column[first].tolist()])[inverse]
 
 
-def choose(what: str, name: Any, table: Mapping[str, Any]) -> Any:
-    """Look ``name`` up in a table, or say what there is."""
-    if not isinstance(name, str) or name not in table:
-        raise SpecError(
-            f"{what} must be one of {', '.join(table)}; got "
-            f"{shortened(name)}{did_you_mean(name, table)}"
-        )
-    return table[name]
-
-
 def find_rule(name: Any) -> Rule:
     """Return the rule an optimizer's name stands for."""
-    choose("optimizer", name, RULES)
+    check_choice("optimizer", name, RULES)
     return current(name)
 
 
 def schedule_row(name: Any) -> Any:
     """Return the schedule a name stands for."""
-    return choose("schedule", name, schedules.SCHEDULES)
+    check_choice("schedule", name, schedules.SCHEDULES)
+    return schedules.SCHEDULES[name]
 
 
 def packed_schedule(schedule: Any, parameters: dict[str, Any], total: int) -> np.ndarray:

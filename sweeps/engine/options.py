@@ -13,7 +13,8 @@ import numpy as np
 from fastopt.errors import SpecError, did_you_mean, shortened
 from fastopt.rules import RULES, Rule
 from sweeps.common.limits import is_finite
-from sweeps.engine.columns import ALIASES, accepts, choose, find_rule, schedule_parameters, whole
+from sweeps.common.names import check_choice
+from sweeps.engine.columns import ALIASES, accepts, find_rule, schedule_parameters, whole
 from sweeps.space.axes import support
 from sweeps.space.space import Space
 
@@ -53,11 +54,11 @@ class Options:
 
 def check_watch(options: Options, metrics: Collection[str]) -> None:
     """Raise unless the metric is one of these and the options around it make sense."""
-    choose("metric", options.metric, dict.fromkeys(metrics))
-    choose("mode", options.mode, {"min": -1, "max": 1})
-    choose("seed_mode", options.seed_mode, dict.fromkeys(SEED_MODES))
+    check_choice("metric", options.metric, metrics)
+    check_choice("mode", options.mode, ("min", "max"))
+    check_choice("seed_mode", options.seed_mode, SEED_MODES)
     if isinstance(options.eval_every, str):
-        choose("eval_every", options.eval_every, {LOG: 0})
+        check_choice("eval_every", options.eval_every, (LOG,))
     elif options.eval_every is not None:
         whole("eval_every", np.array([options.eval_every], object))
     if options.target is not None and not (
@@ -77,7 +78,7 @@ def check_measures(given: Any, allowed: Collection[str]) -> tuple[str, ...]:
     listed = isinstance(given, list | tuple)
     names = tuple(given) if listed else (given,)
     for k, name in enumerate(names):
-        choose("measure", name, dict.fromkeys(allowed))
+        check_choice("measure", name, allowed)
         if name in names[:k]:
             raise SpecError(f"measure names {shortened(name)} twice; once is enough")
     return names

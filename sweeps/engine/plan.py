@@ -15,7 +15,7 @@ from fastopt.code.cached import cached_property
 from fastopt.compile import frozen
 from fastopt.errors import SpecError, shortened
 from fastopt.rules import Rule
-from sweeps.common.names import columns_beside_axes
+from sweeps.common.names import check_choice, columns_beside_axes
 from sweeps.common.resources import check_curve, check_model
 from sweeps.common.states import State
 from sweeps.engine import trial
@@ -23,7 +23,6 @@ from sweeps.engine.block import Block, cost_of
 from sweeps.engine.columns import (
     alike,
     check_counts,
-    choose,
     fill,
     filled,
     find_rule,
@@ -331,8 +330,10 @@ class Plan:
         settings["patience"] = self._patience(values, n)
         settings["seed"] = whole("seed", get["seed"])
         first, inverse = alike(get["shuffle"])
-        kinds = [choose("shuffle", name, SHUFFLES) for name in get["shuffle"][first].tolist()]
-        settings["shuffle"] = np.array(kinds)[inverse]
+        shuffles = get["shuffle"][first].tolist()
+        for name in shuffles:
+            check_choice("shuffle", name, SHUFFLES)
+        settings["shuffle"] = np.array([SHUFFLES[name] for name in shuffles])[inverse]
         scheduled = schedule_table(get["schedule"], values, defaults, steps)
         settings["schedule"] = scheduled[:, 0]
         return settings, np.ascontiguousarray(scheduled[:, 1:])

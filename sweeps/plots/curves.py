@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import check_choice, mode_of, scores
+from sweeps.analysis.stats import mode_of, scores
 from sweeps.analysis.table import Table
+from sweeps.common.names import check_choice
 from sweeps.plots.axes import label_of
 from sweeps.plots.style import MUTED, NOTHING, colours_of, new_axes, value_scale
 from sweeps.plots.tables import varying_axes

@@ -9,8 +9,9 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.analysis import importance as anova
-from sweeps.analysis.stats import check_choice, group_means, mode_of, scores
+from sweeps.analysis.stats import group_means, mode_of, scores
 from sweeps.analysis.table import Table
+from sweeps.common.names import check_choice
 from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.style import DIVERGED, MOST_TICKS, MUTED, OKABE_ITO, matplotlib, new_axes

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from fastopt import maths
 from fastopt.compile import inlinable, jitable
-from fastopt.errors import SpecError, did_you_mean, shortened
 from fastopt.maths.bits import rectified
+from sweeps.common.names import check_choice
 from sweeps.problems.matrices import flat
 
 __all__ = ["ACTIVATIONS", "Activation", "Layers", "find_activation", "layers_of"]
@@ -240,11 +240,7 @@ def find_activation(name: Any) -> Activation:
     >>> find_activation("relu").keeps_inputs, find_activation("gelu").keeps_inputs
     (False, True)
     """
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise SpecError(
-            f"activation must be one of {', '.join(ACTIVATIONS)}; got {shortened(name)}"
-            f"{did_you_mean(name, ACTIVATIONS)}"
-        )
+    check_choice("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]
 
 

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from fastopt.compile import inlinable, jitable
-from fastopt.errors import SpecError, did_you_mean, shortened
+from fastopt.errors import SpecError, shortened
+from sweeps.common.names import check_choice
 from sweeps.common.philox import fill_normal, fill_uniform
 
 __all__ = ["INITIALISATIONS", "initialisation"]
@@ -126,11 +127,7 @@ def initialisation(
     >>> float(np.hypot(*theta[:2])), theta[2:4]
     (2.0, array([0., 0.]))
     """
-    if name not in INITIALISATIONS:
-        raise SpecError(
-            f"init must be one of {', '.join(INITIALISATIONS)}; got {shortened(name)}"
-            f"{did_you_mean(name, INITIALISATIONS)}"
-        )
+    check_choice("init", name, INITIALISATIONS)
     number = isinstance(gain, int | float | np.number) and not isinstance(gain, bool)
     if not number or not 0 < gain < math.inf:
         raise SpecError(f"gain must be a number > 0; got {shortened(gain)}")

@@ -22,7 +22,8 @@ import numpy as np
 
 from fastopt import maths
 from fastopt.compile import jitable
-from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
+from fastopt.errors import ArrayError, SpecError, shortened
+from sweeps.common.names import check_choice
 from sweeps.problems import pointwise
 from sweeps.problems.matrices import flat
 from sweeps.problems.pointwise import of_each_output
@@ -251,9 +252,7 @@ def find_loss(name: Any) -> Loss:
     >>> find_loss("poisson").link
     'exp'
     """
-    if not isinstance(name, str) or name not in LOSSES:
-        near = did_you_mean(name, LOSSES)
-        raise SpecError(f"loss must be one of {', '.join(LOSSES)}; got {shortened(name)}{near}")
+    check_choice("loss", name, LOSSES)
     return LOSSES[name]
 
 

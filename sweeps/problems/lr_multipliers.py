@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import SpecError, did_you_mean, shortened
+from fastopt.errors import SpecError, shortened
 from sweeps.common.limits import is_whole
+from sweeps.common.names import check_choice
 from sweeps.common.resources import check_memory
 from sweeps.problems.passes import Design, shapes_of
 
@@ -75,11 +76,7 @@ def base_width_of(axes: Mapping[str, Any]) -> float:
     32.0
     """
     kind, width = axes["parametrization"], axes["base_width"]
-    if kind not in PARAMETRIZATIONS:
-        raise SpecError(
-            f"parametrization must be one of {', '.join(PARAMETRIZATIONS)}; got {shortened(kind)}"
-            f"{did_you_mean(kind, PARAMETRIZATIONS)}"
-        )
+    check_choice("parametrization", kind, PARAMETRIZATIONS)
     if not is_whole(width, 1, sys.float_info.max):
         raise SpecError(f"base_width must be an integer >= 1; got {shortened(width)}")
     if kind == "standard":

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ArrayError, SpecError, SweepWarning, did_you_mean, shortened
+from fastopt.errors import ArrayError, SpecError, SweepWarning, shortened
 from sweeps.common.frames import pd
+from sweeps.common.names import check_choice
 from sweeps.problems.columns import look_at
 from sweeps.problems.files import place_of
 from sweeps.problems.labels import classes_of, is_classification, measured, numbered, plain
@@ -106,11 +107,8 @@ def read_target(frame: pd.DataFrame, target: Any, task: str | None) -> tuple[np.
     >>> read_target(table, "a", None), read_target(table, "b", None)
     ((array(['x', 'y'], dtype='<U1'), 'classification'), (array([0.5, 2. ]), 'regression'))
     """
-    if task is not None and task not in TASKS:
-        raise SpecError(
-            f"task must be one of {', '.join(TASKS)}; got {shortened(task)}"
-            f"{did_you_mean(task, TASKS)}"
-        )
+    if task is not None:
+        check_choice("task", task, TASKS)
     what = f"target {name_of_target(target)!r}"
     given = entries_of(frame, target)
     if not hasattr(given, "__len__"):

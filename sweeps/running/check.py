@@ -49,12 +49,12 @@ def check(problem: Any, space: Any, settings: Mapping[str, Any], stacklevel: int
     made = PLANS[type(problem)](problem, Space(space), Options(defaults=keywords, **options))
     given = [k for k, v in keywords.items() if k not in DEFAULTS or not _same(v, DEFAULTS[k])]
     remarks = check_effects(made, given)  # raises, too
-    for remark in (*remarks, *check_choice(made)) if stacklevel else ():
+    for remark in (*remarks, *remarks_on_choice(made)) if stacklevel else ():
         warnings.warn(remark, SweepWarning, stacklevel=stacklevel + 1)
     return made
 
 
-def check_choice(plan: Plan) -> Iterator[str]:
+def remarks_on_choice(plan: Plan) -> Iterator[str]:
     """Yield a remark on a choice among trials that would flatter the one that is chosen.
 
     Of test rows once in a process: whoever has read it knows.

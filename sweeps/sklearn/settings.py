@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from fastopt.errors import SpecError, did_you_mean, shortened
+from fastopt.errors import SpecError, shortened
 from fastopt.rules import RULES
+from sweeps.common.names import check_choice
 from sweeps.problems.activations import ACTIVATIONS
 
 __all__ = ["MEAN_BATCH", "Refusal", "network_of", "refused", "seed_of", "trial_of", "widths"]
@@ -116,11 +117,7 @@ def _rule(params: Mapping[str, Any]) -> str:
         if params["momentum"] == 0:
             return "sgd"
         return "nesterov" if params["nesterovs_momentum"] else "momentum"
-    if solver not in RULES:
-        raise SpecError(
-            f"solver must be one of {', '.join(RULES)}; got {shortened(solver)}"
-            f"{did_you_mean(solver, RULES)}"
-        )
+    check_choice("solver", solver, RULES)
     return solver
 
 
