@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from sweeps.models.columns import Columns, Number
 from sweeps.models.rows import categories_of
 from sweeps.problems.columns import as_features
 
-__all__ = ["ACTIVATIONS", "estimator"]
+__all__ = ["ACTIVATIONS", "estimator", "set_coefficients"]
 
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "identity": "identity", "sigmoid": "logistic"}
 """Activation -> what scikit-learn calls it; there are no others."""
@@ -31,7 +30,7 @@ def estimator(model: Any) -> Any:
         raise SpecError(
             f"to_sklearn: scikit-learn has no network with {has}; use to_torch() or to_onnx(path)"
         )
-    fitted = _network(model) if _has_layers(model) else LINEAR[model.network.link](model)
+    fitted = _network(model) if _has_layers(model) else _linear(model)
     fitted.n_features_in_ = model.network.sizes[0]
     if model.preprocess is None:
         if model.feature_names is not None:
@@ -85,47 +84,37 @@ def _classes(model: Any) -> np.ndarray:
     return np.arange(2 if model.task == "binary" else model.network.sizes[-1])
 
 
-def _logistic(model: Any) -> Any:
-    ((weight, bias),) = _layers(model)
-    made = LogisticRegression()
-    made.classes_, made.coef_, made.intercept_ = _classes(model), weight.T.copy(), bias
-    made.n_iter_ = np.zeros(1, np.int32)
-    return made
-
-
-def _margin(model: Any) -> Any:
-    ((weight, bias),) = _layers(model)
-    made = LinearSVC()
-    made.classes_, made.coef_, made.intercept_ = _classes(model), weight.T.copy(), bias
-    made.n_iter_ = 0
-    return made
-
-
-def _least_squares(model: Any) -> Any:
-    ((weight, bias),) = _layers(model)
-    made = LinearRegression()
-    one = weight.shape[1] == 1
-    made.coef_ = weight[:, 0] if one else weight.T.copy()
-    made.intercept_ = float(bias[0]) if one else bias
-    return made
-
-
-def _poisson(model: Any) -> Any:
-    ((weight, bias),) = _layers(model)
-    made = PoissonRegressor()
-    made.coef_, made.intercept_, made.n_iter_ = weight[:, 0], float(bias[0]), 0
-    made._base_loss = made._get_loss()
-    return made
-
-
-LINEAR: dict[str, Callable[[Any], Any]] = {
-    "softmax": _logistic,
-    "sigmoid": _logistic,
-    "sign": _margin,
-    "identity": _least_squares,
-    "exp": _poisson,
+LINEAR: dict[str, type] = {
+    "softmax": LogisticRegression,
+    "sigmoid": LogisticRegression,
+    "sign": LinearSVC,
+    "identity": LinearRegression,
+    "exp": PoissonRegressor,
 }
 """Link -> the linear model that has it."""
+
+
+def _linear(model: Any) -> Any:
+    ((weight, bias),) = _layers(model)
+    made = LINEAR[model.network.link]()
+    if model.network.link != "identity":
+        made.n_iter_ = np.zeros(1, np.int32) if model.network.has_probabilities else 0
+    classes = _classes(model) if model.is_classifier else None
+    return set_coefficients(made, weight, bias, classes)
+
+
+def set_coefficients(
+    fitted: Any, weight: np.ndarray, bias: np.ndarray, classes: np.ndarray | None = None
+) -> Any:
+    """Make a linear model a fitted one, of weights ``(features, outputs)``; return it."""
+    if classes is not None:
+        fitted.classes_ = classes
+    one = classes is None and weight.shape[1] == 1
+    fitted.coef_ = weight[:, 0].copy() if one else weight.T.copy()
+    fitted.intercept_ = float(bias[0]) if one else bias
+    if isinstance(fitted, PoissonRegressor):
+        fitted._base_loss = fitted._get_loss()
+    return fitted
 
 
 def _network(model: Any) -> Any:

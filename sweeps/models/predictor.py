@@ -10,7 +10,7 @@ from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.models.links import HALF, chosen, spread
 from sweeps.models.network import Network
 from sweeps.problems.arrays import numbers_of
-from sweeps.problems.labels import plain
+from sweeps.problems.labels import plain, sort_of
 
 __all__ = ["Predictor"]
 
@@ -139,14 +139,10 @@ class Predictor:
             )
         if not self.is_classifier:
             return float(r2_score(numbers_of("y", y), predicted, sample_weight=sample_weight))
-        if _sort(y) != _sort(predicted):
+        if sort_of(y) != sort_of(predicted):
             raise ArrayError(
                 f"y holds {y.dtype} such as {shortened(y.flat[0].item()) if y.size else 'none'}; "
                 f"the labels of the model are {predicted.dtype}: {shortened(self.classes)}. Give "
                 "those"
             )
         return float(accuracy_score(y, predicted, sample_weight=sample_weight))
-
-
-def _sort(labels: np.ndarray) -> str:
-    return "number" if labels.dtype.kind in "biuf" else labels.dtype.kind

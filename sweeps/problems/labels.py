@@ -14,7 +14,15 @@ from sweeps.common.frames import pd
 from sweeps.problems.arrays import cast, numbers_of, refuse_gaps, refuse_mask
 from sweeps.problems.losses import find_loss
 
-__all__ = ["classes_of", "is_classification", "measured", "numbered", "plain", "ravelled"]
+__all__ = [
+    "classes_of",
+    "is_classification",
+    "measured",
+    "numbered",
+    "plain",
+    "ravelled",
+    "sort_of",
+]
 
 SORTS: tuple[tuple[str, Any], ...] = (
     ("boolean", bool | np.bool_),
@@ -200,7 +208,7 @@ def numbered(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """
     if y.ndim != 1:
         raise ArrayError(f"{name} must have one label a row, of shape (n,); got {y.shape}")
-    alike = not len(y) or _sort(y) == _sort(classes)
+    alike = not len(y) or sort_of(y) == sort_of(classes)
     known = np.isin(y, classes) if alike else np.zeros(len(y), bool)
     if not known.all():
         k = int(np.argmin(known))
@@ -211,7 +219,8 @@ def numbered(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.searchsorted(classes, y).astype(np.int64) if len(y) else np.empty(0, np.int64)
 
 
-def _sort(labels: np.ndarray) -> str:
+def sort_of(labels: np.ndarray) -> str:
+    """Return the kind of a dtype, "number" for all that are compared as numbers."""
     return "number" if labels.dtype.kind in "biuf" else labels.dtype.kind
 
 

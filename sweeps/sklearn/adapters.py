@@ -22,8 +22,8 @@ from sweeps.sklearn.folds import Fold
 from sweeps.sklearn.launches import Job, Ran
 from sweeps.sklearn.linear import LINEAR, fill_linear
 from sweeps.sklearn.scales import with_scales
-from sweeps.sklearn.settings import TWICE, Refusal, network_of, refused, trial_of
-from sweeps.sklearn.training import Rows
+from sweeps.sklearn.settings import Refusal, network_of, refused, trial_of
+from sweeps.sklearn.training import Rows, loss_and_epochs
 
 __all__ = ["ADAPTERS", "Adapter", "adapter_of", "rows_for"]
 
@@ -140,10 +140,8 @@ def fill_network(estimator: Any, ran: Ran) -> Any:
     for name, value in vars(fitted).items():
         if name not in own:
             setattr(estimator, name, value)
-    estimator.loss_ = trial.figures["train_loss"] / (2 if problem.options["loss"] in TWICE else 1)
+    estimator.loss_, estimator.n_iter_ = loss_and_epochs(problem, trial, ran.job.trial)
     estimator.best_loss_, estimator.loss_curve_ = estimator.loss_, [estimator.loss_]
-    steps = -(-len(problem.X) // ran.job.trial["batch_size"])
-    estimator.n_iter_ = int(-(-trial.figures["steps"] // steps))
     estimator.t_ = estimator.n_iter_ * len(problem.X)
     return estimator
 

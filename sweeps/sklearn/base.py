@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.models.trained import model_of
 from sweeps.running.check import check
-from sweeps.sklearn.settings import TWICE, network_of, trial_of
+from sweeps.sklearn.settings import network_of, trial_of
 from sweeps.sklearn.tables import checked
-from sweeps.sklearn.training import Rows, Trial, mean_weight, problem_of, trained
+from sweeps.sklearn.training import Rows, Trial, loss_and_epochs, mean_weight, problem_of, trained
 
 __all__ = ["SweepEstimator", "keep", "weights_of"]
 
@@ -106,16 +106,13 @@ class SweepEstimator(BaseEstimator):
 
     def take(self, problem: Any, trial: Trial, settings: Mapping[str, Any]) -> Any:
         """Set what a fit leaves: weights, losses, counts."""
-        loss = problem.options["loss"]
         self.model_ = model_of(problem, trial.theta)
         layers = self.model_.network.layers
         self.coefs_ = [weight for weight, _ in layers]
         self.intercepts_ = [bias for _, bias in layers]
         self.n_layers_, self.n_outputs_ = len(layers) + 1, problem.n_outputs
         self.out_activation_ = self.model_.network.link
-        self.loss_ = trial.figures["train_loss"] / (2.0 if loss in TWICE else 1.0)
-        epoch = -(-len(problem.X) // settings["batch_size"])
-        self.n_iter_ = int(-(-trial.figures["steps"] // epoch))
+        self.loss_, self.n_iter_ = loss_and_epochs(problem, trial, settings)
         if problem.classes is not None:
             self.classes_ = problem.classes
         return self

@@ -27,6 +27,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler, add_dummy
 from sklearn.svm import LinearSVC
 
 from fastopt.errors import shortened
+from sweeps.models.estimators import set_coefficients
 from sweeps.problems.base import DataProblem
 from sweeps.sklearn.folds import Fold
 from sweeps.sklearn.settings import refused
@@ -311,15 +312,7 @@ def coefficients(problem: DataProblem, trial: Trial) -> tuple[np.ndarray, np.nda
 def fill_linear(estimator: Any, ran: Any) -> Any:
     """Make a linear model with trained weights: what its predictions look at."""
     weight, bias = coefficients(ran.problem, ran.trial)
-    if is_classifier(estimator):
-        estimator.classes_ = ran.job.fold.rows.classes
-        estimator.coef_, estimator.intercept_ = weight.T.copy(), bias
-    else:
-        one = weight.shape[1] == 1
-        estimator.coef_ = weight[:, 0].copy() if one else weight.T.copy()
-        estimator.intercept_ = float(bias[0]) if one else bias
-    if isinstance(estimator, PoissonRegressor):
-        estimator._base_loss = estimator._get_loss()
+    set_coefficients(estimator, weight, bias, ran.job.fold.rows.classes)
     if isinstance(estimator, HuberRegressor):
         estimator.scale_ = ran.job.trial["delta"] / float(estimator.epsilon)
     estimator.n_iter_ = int(ran.trial.figures["steps"])

@@ -16,9 +16,10 @@ from sweeps.problems.losses import find_loss
 from sweeps.problems.networks import network_on
 from sweeps.problems.pinned import pinned
 from sweeps.problems.source import Parts, Source
+from sweeps.sklearn.settings import TWICE
 from sweeps.space.axes import zipped
 
-__all__ = ["Rows", "Trial", "laid_out", "mean_weight", "problem_of", "trained"]
+__all__ = ["Rows", "Trial", "laid_out", "loss_and_epochs", "mean_weight", "problem_of", "trained"]
 
 MOST_BYTES = 1 << 28
 """Parameters of trials that are held at a time."""
@@ -98,6 +99,15 @@ def problem_of(rows: Rows, model: Mapping[str, Any], split: Mapping[str, Any]) -
 def mean_weight(problem: DataProblem) -> float:
     """Return what a training row counts for, on average."""
     return float(problem.y[:, -1].mean()) if problem.options["weighted"] else 1.0
+
+
+def loss_and_epochs(
+    problem: DataProblem, trial: Trial, settings: Mapping[str, Any]
+) -> tuple[float, int]:
+    """Return the loss of a training as scikit-learn counts it, and its epochs."""
+    epoch = -(-len(problem.X) // settings["batch_size"])
+    loss = trial.figures["train_loss"] / (2.0 if problem.options["loss"] in TWICE else 1.0)
+    return loss, int(-(-trial.figures["steps"] // epoch))
 
 
 def laid_out(trials: Sequence[Mapping[str, Any]]) -> tuple[list[dict], np.ndarray]:
