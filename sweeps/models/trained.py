@@ -11,18 +11,24 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.analysis.folds import best_of_folds, trials_by_folds
 from sweeps.analysis.table import Table
+from sweeps.common.names import steps_taken
 from sweeps.common.states import State
+from sweeps.engine.block import Block
+from sweeps.engine.chunks import run_blocks
+from sweeps.engine.columns import accepts, missing, schedule_parameters
+from sweeps.engine.options import DEFAULTS
+from sweeps.engine.plan import Plan
 from sweeps.extend import plan_of
 from sweeps.models.columns import scaling_of
 from sweeps.models.ensemble import Ensemble
 from sweeps.models.model import Model
 from sweeps.models.network import Network
-from sweeps.models.parameters import run_again
-from sweeps.models.refit import refitted
+from sweeps.models.parameters import run_again, with_room
 from sweeps.models.transformers import columns_of
 from sweeps.problems.base import DataProblem
 from sweeps.problems.losses import LOSSES
 from sweeps.problems.networks import LAYERS
+from sweeps.running.check import check
 from sweeps.space.categories import uncategorised
 
 __all__ = ["best_model", "best_models", "model_of"]
@@ -129,8 +135,51 @@ def best_model(result: Table, trial_id: int | None = None, *, refit: bool = Fals
     (model,) = _models(result, [trial_id], "model")
     if not refit:
         return model
-    problem, theta = refitted(result, plan, int(trial_id), result._row_of(trial_id))
+    problem, theta = _refitted(result, plan, int(trial_id), result._row_of(trial_id))
     return model_of(problem, theta, {**model.about, "refitted_rows": len(problem.X)})
+
+
+def _refitted(result: Table, plan: Plan, i: int, row: int) -> tuple[DataProblem, np.ndarray]:
+    """Return the problem with its validation rows among those trained on, and what it came to.
+
+    The preprocessing is fitted to all of these rows, too. The trial takes as many epochs, or steps,
+    as it took in the sweep, where validation rows may have ended it early: there are none now.
+
+    ``plan``: its plan. ``i``, ``row``: number of the trial, and its row. Raises SpecError if the
+    problem has no validation rows, or the trial diverges on all of its rows.
+    """
+    (block,) = plan.blocks(np.array([i]), results=False)
+    problem = block.problem.refitted()
+    alone = check(problem, {}, _settings_alone(plan, block, i))
+    (again,) = alone.blocks(np.array([0]))
+    settings, full = again.trials.settings, int(block.trials.settings["steps"][0])
+    share = float(result.columns[steps_taken(result.columns)][row]) / full
+    settings["steps"] = np.maximum(1, np.rint(share * settings["steps"])).astype(np.int64)
+    settings["seed"] = block.trials.settings["seed"]  # where it was mixed of all that it was
+    again = with_room(again)
+    if len(run_blocks(alone, [again])) == 0:
+        raise KeyboardInterrupt
+    theta = again.trials.theta[0]
+    if not np.isfinite(theta).all():
+        raise SpecError(
+            f"model(refit=True): trial {i} diverges where it trains on its validation rows as "
+            "well; take another one, or the model without refit"
+        )
+    return problem, theta
+
+
+def _settings_alone(plan: Plan, block: Block, i: int) -> dict[str, Any]:
+    """Return the keywords of a sweep of this trial alone, chosen by nothing."""
+    cells = {name: column[0] for name, column in plan.space.columns(np.array([i])).items()}
+    given = {name: cell for name, cell in cells.items() if not missing(cell)}
+    all_of_it = {**plan.options.defaults, **given}
+    shared = {*DEFAULTS, *schedule_parameters()} - {"hidden", "patience"}
+    settings = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in all_of_it.items()
+        if name in shared or accepts(block.rule, name)
+    }
+    return {**settings, "metric": "train_loss", "diverge_above": plan.options.diverge_above}
 
 
 def best_models(result: Table, n: int, *, n_jobs: int = -1) -> Ensemble:
