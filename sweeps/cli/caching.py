@@ -96,11 +96,14 @@ def compile_ahead(
     rules = _names("optimizer", optimizer, RULES)
     plans = [read_spec(path).plan() for path in specs]
     for name in _names("problem", problem, PROBLEMS):
-        plans.append(_plan(name, rules or ["adam"]))
-    callees = [*itertools.chain.from_iterable(map(_of_plan, plans)), *_of_steps(rules)]
+        plans.append(_plan_of_problem(name, rules or ["adam"]))
+    callees = [
+        *itertools.chain.from_iterable(map(_callees_of_plan, plans)),
+        *_callees_of_steps(rules),
+    ]
     missing = missing_of(callees)
     processes = process_count(missing, workers)
-    done = _compile(missing, processes)
+    done = _compile_with_bar(missing, processes)
     if rules:
         _take_steps()
     compiled = done.elsewhere + len(compilations()) - known
@@ -122,18 +125,18 @@ def _names(kind: str, given: Sequence[str], known: dict[str, Any]) -> list[str]:
     return list(known) if ALL in given else list(dict.fromkeys(given))
 
 
-def _plan(name: str, rules: list[str]) -> Plan:
+def _plan_of_problem(name: str, rules: list[str]) -> Plan:
     problem = PROBLEMS[name]()
     length = "steps" if isinstance(problem, Landscape) else "epochs"
     return check(problem, {"optimizer": rules}, {length: 1})
 
 
-def _of_plan(plan: Plan) -> Iterator[Callee]:
+def _callees_of_plan(plan: Plan) -> Iterator[Callee]:
     blocks = plan.blocks(plan.space.every_value(("optimizer",)), results=False)
     return itertools.chain.from_iterable(map(needed, blocks))
 
 
-def _of_steps(rules: Sequence[str]) -> Iterator[Callee]:
+def _callees_of_steps(rules: Sequence[str]) -> Iterator[Callee]:
     """Yield what steps of optimizers on NumPy arrays and torch tensors call."""
     for rule in map(RULES.__getitem__, rules):
         for dtype in (np.float32, np.float64):
@@ -150,7 +153,7 @@ def _take_steps() -> None:
         find_of(TENSORS.locate)
 
 
-def _compile(missing: list[Callee], processes: int) -> Compiled:
+def _compile_with_bar(missing: list[Callee], processes: int) -> Compiled:
     """Compile functions under a progress bar."""
     columns = TextColumn("compiling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

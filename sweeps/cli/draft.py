@@ -64,7 +64,7 @@ lr = {{ geomspace = [1e-4, 1e-1, 7] }}
 {axis}"""
 
 
-class _Looks(NamedTuple):
+class _Findings(NamedTuple):
     """What was found in a table: columns, words for missing cells, and why columns are left out."""
 
     frame: pd.DataFrame
@@ -100,11 +100,11 @@ def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = No
     # "name" has another value in each of 40 rows, as names and keys have
     # numeric: acid
     """
-    found = _look(data, target)
+    found = _look_at_table(data, target)
     target = target or str(found.frame.columns[-1])
     task = _task(found.frame, target)
     lists = {"na_values": found.words, "drop": list(found.dropped)}
-    table, parts = _read(found.frame, target, task, list(found.dropped))
+    table, parts = _read_with_folds(found.frame, target, task, list(found.dropped))
     n = len(table.X.columns)
     path = os.path.relpath(Path(data).absolute(), spec.absolute().parent)
     train = min(len(rows) for rows, _ in table.splits.parts)
@@ -121,11 +121,11 @@ def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = No
         features=f"{n} feature{'s' * (n > 1)}",
         path=quoted(Path(path).as_posix()),
         target=quoted(target),
-        about_target=_about_target(table),
+        about_target=_target_comment(table),
         task=quoted(task),
         lists="".join(f"{name} = {quoted(value)}\n" for name, value in lists.items() if value),
         chosen_by=said,
-        about=_about(table, found.dropped),
+        about=_column_comments(table, found.dropped),
         batch=min(32, train),
         axis=f"fold = {{ range = {parts['folds']} }}\n" if "folds" in parts else "",
     )
@@ -145,15 +145,15 @@ def _argument(name: str) -> str:
     return shlex.quote(quoted(name)[1:-1])
 
 
-def _look(data: Any, target: str | None) -> _Looks:
+def _look_at_table(data: Any, target: str | None) -> _Findings:
     frame = as_frame(data)
     names = list(frame.columns)
     refuse_unknown([target] if target else [], names, "target")
     features = [name for name in names if name != (target or names[-1])]
-    words = _words(frame, names)
+    words = _missing_words(frame, names)
     frame = as_frame(data, words) if words else frame
     columns = {name: look_at(frame, name) for name in features}
-    dropped = {name: _why(column) for name, column in columns.items() if column.trouble}
+    dropped = {name: _explain_drop(column) for name, column in columns.items() if column.trouble}
     for name, column in columns.items():
         if column.kind == "numeric" and len(frame) > 1 and (column.values.diff()[1:] == 1).all():
             dropped[name] = "counts the rows"
@@ -165,10 +165,10 @@ def _look(data: Any, target: str | None) -> _Looks:
             f"no column is left to predict {target or names[-1]!r} from: {why}. Add columns of "
             "numbers or categories, or name another target (--target)"
         )
-    return _Looks(frame, columns, words, dropped)
+    return _Findings(frame, columns, words, dropped)
 
 
-def _why(column: Column) -> str:
+def _explain_drop(column: Column) -> str:
     """Return why a column is left out, and how it could be kept, if it could."""
     kept = column.remedy.partition(", or leave it out")[0]
     return f"{column.trouble}: {kept}" if column.kind in MENDED else column.trouble
@@ -178,7 +178,7 @@ MENDED = ("infinite", "text numbers")
 """Kinds of columns that would be numbers but for some of their cells."""
 
 
-def _words(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+def _missing_words(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """Return words that stand among numbers, as a mark of missing cells does."""
     found: dict[str, None] = {}
     for name in names:
@@ -198,7 +198,7 @@ def _task(frame: pd.DataFrame, target: str) -> str:
         return "classification" if few else "regression"
 
 
-def _read(
+def _read_with_folds(
     frame: pd.DataFrame, target: str, task: str, drop: list[str]
 ) -> tuple[TableData, dict[str, Any]]:
     """Return the table, and the first way to choose among trials that it has the rows for."""
@@ -211,7 +211,7 @@ def _read(
     raise AssertionError("there is no way to choose")
 
 
-def _about_target(table: TableData) -> str:
+def _target_comment(table: TableData) -> str:
     classes = table.classes
     if classes is None:
         return f"from {table.y.min():.6g} to {table.y.max():.6g}"
@@ -219,7 +219,7 @@ def _about_target(table: TableData) -> str:
     return f"{len(classes)} classes: {named}{', ...' if len(classes) > MOST_SHOWN else ''}"
 
 
-def _about(table: TableData, dropped: dict[str, str]) -> str:
+def _column_comments(table: TableData, dropped: dict[str, str]) -> str:
     """Return comments on the columns: what each is, and why some are left out."""
     lines = [f"# {quoted(name)} {why}" for name, why in list(dropped.items())[:MOST_SHOWN]]
     kinds = table.kinds

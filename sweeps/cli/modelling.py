@@ -21,13 +21,13 @@ from sweeps.problems.columns import as_features
 from sweeps.problems.files import place_of
 from sweeps.problems.table_data import as_frame
 
-__all__ = ["Said", "predict_rows", "save_ensemble", "save_model"]
+__all__ = ["Message", "predict_rows", "save_ensemble", "save_model"]
 
 WORDS = "na_values"
 """Of what is told of a model: words for missing cells of the table that it was trained with."""
 
 
-class Said(NamedTuple):
+class Message(NamedTuple):
     """What a command has to say, for scripts and for people."""
 
     facts: dict[str, Any]
@@ -36,27 +36,31 @@ class Said(NamedTuple):
 
 def save_model(
     store: Path, out: Path, trial: int | None, *, refit: bool, spec: Path | None
-) -> Said:
+) -> Message:
     """Train a trial of a stored sweep once more and save its model."""
     result, checked = open_with_spec(store, spec)
     found = best_of_folds(result) if trial is None else None
     made = result.model(trial, refit=refit)
-    _tell_words(checked, [made])
+    _note_missing_words(checked, [made])
     judged = score_on_test(made, checked.problem, made.about["params"].get("split_seed"))
     made.save(out)
-    test = None if judged is None else {"rows": judged[0], _score_of(made): judged[1]}
-    lines = [made.summary(), *_why(result, found, refit, made), *_judged(made, judged)]
-    return Said(
+    test = None if judged is None else {"rows": judged[0], _name_of_score(made): judged[1]}
+    lines = [
+        made.summary(),
+        *_explain_choice(result, found, refit, made),
+        *_test_score_lines(made, judged),
+    ]
+    return Message(
         {"model": str(out), "test": test, **made.about}, [*lines, f"Saved the model to {out}"]
     )
 
 
-def save_ensemble(store: Path, out: Path, n: int, *, spec: Path | None) -> Said:
+def save_ensemble(store: Path, out: Path, n: int, *, spec: Path | None) -> Message:
     """Train the best trials of a stored sweep once more and save their models in one file."""
     result, checked = open_with_spec(store, spec)
     made = result.models(n)
-    _tell_words(checked, made.models)
-    judged = _judged_together(made, checked.problem)
+    _note_missing_words(checked, made.models)
+    judged = _score_together(made, checked.problem)
     made.save(out)
     ids = [model.about["trial_id"] for model in made.models]
     of = "of the settings that are best over all folds" if "fold" in result.axes else "the best"
@@ -69,16 +73,16 @@ def save_ensemble(store: Path, out: Path, n: int, *, spec: Path | None) -> Said:
             "No test rows judge it: there are none, or other ones for each value of split_seed."
         )
     else:
-        name, alone = _score_of(made), judged["alone"]
-        lines += _judged(made, (judged["rows"], judged[name]))
+        name, alone = _name_of_score(made), judged["alone"]
+        lines += _test_score_lines(made, (judged["rows"], judged[name]))
         lines.append(
             f"Each model alone: {name} from {format_number(min(alone))} to "
             f"{format_number(max(alone))}."
         )
-    return Said(facts, [*lines, f"Saved the {len(made)} models to {out}"])
+    return Message(facts, [*lines, f"Saved the {len(made)} models to {out}"])
 
 
-def _judged_together(made: Ensemble, problem: Any) -> dict[str, Any] | None:
+def _score_together(made: Ensemble, problem: Any) -> dict[str, Any] | None:
     """Return the score of an ensemble, and those of its models, on the test rows they share."""
     seeds = {model.about["params"].get("split_seed") for model in made.models}
     if len(seeds) > 1:  # what judges one model has trained another
@@ -90,19 +94,19 @@ def _judged_together(made: Ensemble, problem: Any) -> dict[str, Any] | None:
     alone = [score_on_test(model, problem, seed) for model in made.models]
     return {
         "rows": judged[0],
-        _score_of(made): judged[1],
+        _name_of_score(made): judged[1],
         "alone": [each[1] for each in alone if each is not None],
     }
 
 
-def _tell_words(checked: Any, models: Sequence[Model]) -> None:
+def _note_missing_words(checked: Any, models: Sequence[Model]) -> None:
     """Have models know the words for missing cells of the table that they were trained with."""
     words = checked.made.options.get(WORDS)
     for model in models:
         model.about.update({WORDS: list(words)} if words else {})
 
 
-def _why(result: Any, found: Any, refit: bool, made: Model) -> list[str]:
+def _explain_choice(result: Any, found: Any, refit: bool, made: Model) -> list[str]:
     """Say which trial it is, and which rows trained it."""
     lines = []
     if found:
@@ -119,31 +123,29 @@ def _why(result: Any, found: Any, refit: bool, made: Model) -> list[str]:
     return lines
 
 
-def _judged(made: Model | Ensemble, judged: tuple[int, float] | None) -> list[str]:
+def _test_score_lines(made: Model | Ensemble, judged: tuple[int, float] | None) -> list[str]:
     if judged is None:
         return ["There are no test rows to judge it."]
-    rows, score = judged
-    return [
-        f"On {rows:,} test rows, which chose nothing: {_score_of(made)} {format_number(score)}."
-    ]
+    rows, name, score = judged[0], _name_of_score(made), format_number(judged[1])
+    return [f"On {rows:,} test rows, which chose nothing: {name} {score}."]
 
 
-def _score_of(made: Model | Ensemble) -> str:
+def _name_of_score(made: Model | Ensemble) -> str:
     return "accuracy" if made.is_classifier else "R2"
 
 
-def predict_rows(model: Path, table: Path, out: Path | None, *, shown: bool) -> Said:
+def predict_rows(model: Path, table: Path, out: Path | None, *, shown: bool) -> Message:
     """Predict the rows of a table: to a file, to what is said if ``shown``, else to stdout."""
     loaded = load(model)
-    frame = as_frame(table, _all_of(loaded)[0].about.get(WORDS, ()))
+    frame = as_frame(table, _models_in(loaded)[0].about.get(WORDS, ()))
     X = _features(loaded, frame, table)
     answer = _predictions(loaded, X)
-    score, unknown = _score(loaded, frame, X), _unknown(loaded, X)
+    score, unknown = _score_known_rows(loaded, frame, X), _rows_of_unknown_categories(loaded, X)
     facts = {"rows": len(answer), "out": None if out is None else str(out), **score}
     facts["unknown_categories"] = {
         name: {"rows": len(rows), "first_row": rows[0]} for name, rows in unknown.items()
     }
-    lines = [*_strange(frame, X, unknown), *_said(loaded, score)]
+    lines = [*_unknown_category_lines(frame, X, unknown), *_score_lines(loaded, score)]
     if out is not None:
         with draft_of(out) as draft:
             write = answer.to_csv if out.suffix == ".csv" else answer.to_parquet
@@ -153,12 +155,12 @@ def predict_rows(model: Path, table: Path, out: Path | None, *, shown: bool) -> 
         facts["predictions"] = answer.to_dict("records")
     else:
         answer.to_csv(sys.stdout, index=False)
-    return Said(facts, lines)
+    return Message(facts, lines)
 
 
 def _features(loaded: Model | Ensemble, frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Return the columns that a model reads, as those of its training rows were read."""
-    model = _all_of(loaded)[0]
+    model = _models_in(loaded)[0]
     names = model.feature_names
     if names is None:
         return frame
@@ -171,33 +173,37 @@ def _features(loaded: Model | Ensemble, frame: pd.DataFrame, path: Path) -> pd.D
             f"{did_you_mean(missing[0], list(frame.columns)) or '.'} It has {have}. Name the "
             "columns as in training; one that is not known any more may be there without values"
         )
-    return as_features(frame, dict(zip(names, _kinds(model, names))), _known(loaded))
+    return as_features(
+        frame, dict(zip(names, _kinds_of_columns(model, names))), _known_categories(loaded)
+    )
 
 
-def _all_of(loaded: Model | Ensemble) -> list[Model]:
+def _models_in(loaded: Model | Ensemble) -> list[Model]:
     return loaded.models if isinstance(loaded, Ensemble) else [loaded]
 
 
-def _known(loaded: Model | Ensemble) -> dict[str, list[Any]]:
+def _known_categories(loaded: Model | Ensemble) -> dict[str, list[Any]]:
     """Return the categories of each column that at least one model was trained with."""
     known: dict[str, list[Any]] = {}
-    for model in _all_of(loaded):
+    for model in _models_in(loaded):
         if model.feature_names is not None:
             for name, own in categories_of(model.preprocess, model.feature_names).items():
                 known[name] = list(dict.fromkeys((*known.get(name, ()), *own)))
     return known
 
 
-def _unknown(loaded: Model | Ensemble, X: pd.DataFrame) -> dict[str, list[int]]:
+def _rows_of_unknown_categories(loaded: Model | Ensemble, X: pd.DataFrame) -> dict[str, list[int]]:
     """Return the rows of each column whose category no model was trained with."""
     found = {}
-    for name, categories in _known(loaded).items():
+    for name, categories in _known_categories(loaded).items():
         rows = np.flatnonzero(X[name].notna() & ~X[name].isin(categories)).tolist()
         found.update({name: rows} if rows else {})
     return found
 
 
-def _strange(frame: pd.DataFrame, X: pd.DataFrame, unknown: dict[str, list[int]]) -> list[str]:
+def _unknown_category_lines(
+    frame: pd.DataFrame, X: pd.DataFrame, unknown: dict[str, list[int]]
+) -> list[str]:
     """Say which categories are new: they may be slips of a pen."""
     lines = []
     for name, rows in unknown.items():
@@ -213,7 +219,7 @@ def _strange(frame: pd.DataFrame, X: pd.DataFrame, unknown: dict[str, list[int]]
     return lines
 
 
-def _kinds(model: Model, names: list[str]) -> list[str]:
+def _kinds_of_columns(model: Model, names: list[str]) -> list[str]:
     """Return whether each column holds numbers or categories to a model."""
     kinds = ["other"] * len(names)
     for entry in model.preprocess.entries if isinstance(model.preprocess, Columns) else ():
@@ -227,7 +233,7 @@ def _predictions(model: Model | Ensemble, X: pd.DataFrame) -> pd.DataFrame:
     if predicted.ndim == 1:
         columns["prediction"] = predicted
     else:
-        names = _targets(model, predicted.shape[1])
+        names = _names_of_targets(model, predicted.shape[1])
         columns |= {f"prediction_{name}": predicted[:, k] for k, name in enumerate(names)}
     if isinstance(model, Ensemble) and not model.is_classifier:
         columns |= _spread_of(model, X, [*columns][1:])
@@ -251,17 +257,19 @@ SHARES = (0.1, 0.9)
 """Quantiles over the models of an ensemble that are written beside their mean."""
 
 
-def _targets(model: Model | Ensemble, outputs: int) -> list[str]:
+def _names_of_targets(model: Model | Ensemble, outputs: int) -> list[str]:
     """Return the columns that a model predicts: names of several stand in one, with commas."""
     told = model.target_name or ""
     names = [told] if outputs == 1 else told.split(", ")
     return names if len(names) == outputs else [str(k) for k in range(outputs)]
 
 
-def _score(model: Model | Ensemble, frame: pd.DataFrame, X: pd.DataFrame) -> dict[str, Any]:
+def _score_known_rows(
+    model: Model | Ensemble, frame: pd.DataFrame, X: pd.DataFrame
+) -> dict[str, Any]:
     """Return the score on rows whose target is known, or why there is none, by name."""
     outputs = 1 if model.classes is not None else model.network.sizes[-1]
-    targets = _targets(model, outputs)
+    targets = _names_of_targets(model, outputs)
     if not {*targets} <= {*frame.columns}:
         return {}
     true = frame[targets if outputs > 1 else targets[0]]
@@ -272,15 +280,15 @@ def _score(model: Model | Ensemble, frame: pd.DataFrame, X: pd.DataFrame) -> dic
         score = model.score(X[known], true[known])
     except FastoptError as error:
         return {"not_scored": f"column {model.target_name!r}: {error}"}
-    return {"scored_rows": int(known.sum()), _score_of(model): score}
+    return {"scored_rows": int(known.sum()), _name_of_score(model): score}
 
 
-def _said(model: Model | Ensemble, score: dict[str, Any]) -> list[str]:
+def _score_lines(model: Model | Ensemble, score: dict[str, Any]) -> list[str]:
     if "not_scored" in score:
         return [f"Not scored: {score['not_scored']}"]
     if not score:
         return []
-    name = _score_of(model)
+    name = _name_of_score(model)
     n = score["scored_rows"]
     rows = f"{n:,} row{'s' * (n != 1)} with a value of {model.target_name!r}"
     return [f"On {rows}: {name} {format_number(score[name])}."]

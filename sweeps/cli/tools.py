@@ -84,25 +84,18 @@ def init(
         if spec.exists() and not force:
             raise typer.BadParameter(f"{str(spec)!r} is there already; --force replaces it")
         name = writable(str(spec))
-        text = (
-            TEMPLATE.format(name=shlex.quote(name))
-            if data is None
-            else _drafted(data, spec, target)
-        )
+        command = f"fastopt sweep {shlex.quote(name)}"
+        if data is None:
+            text = TEMPLATE.format(name=shlex.quote(name))
+        else:
+            from sweeps.cli.draft import draft_spec, store_of
+
+            text = draft_spec(data, spec, target)
+            command += f" --store {shlex.quote(store_of(spec))}"
         spec.write_text(text, encoding="utf-8")
-    command = f"fastopt sweep {shlex.quote(name)}"
     if data is not None:
-        from sweeps.cli.draft import store_of
-
         typer.echo(text.partition("\n")[0].removeprefix("# "))
-        command += f" --store {shlex.quote(store_of(spec))}"
     typer.echo(f"Wrote {name}. Run it: {command}")
-
-
-def _drafted(data: Path, spec: Path, target: str | None) -> str:
-    from sweeps.cli.draft import draft_spec
-
-    return draft_spec(data, spec, target)
 
 
 @commands.command(

@@ -21,8 +21,8 @@ from sweeps.sklearn.estimators import SweepClassifier, SweepRegressor
 from sweeps.sklearn.folds import Fold
 from sweeps.sklearn.launches import Job, Ran
 from sweeps.sklearn.linear import LINEAR, fill_linear
-from sweeps.sklearn.scales import with_scales
-from sweeps.sklearn.settings import Refusal, network_of, refused, trial_of
+from sweeps.sklearn.scales import with_best_scales
+from sweeps.sklearn.settings import Refusal, network_of, refusal, trial_of
 from sweeps.sklearn.training import Rows, loss_and_epochs
 
 __all__ = ["ADAPTERS", "Adapter", "adapter_of", "rows_for"]
@@ -40,7 +40,7 @@ class Adapter(NamedTuple):
     * ``refits``: whether the best one is fitted by its own ``fit``, not by another compiled
       training.
     * ``settle``: ``settle(jobs, estimators, launch)`` returns the jobs with what is to be found by
-      launches of its own before, as :func:`sweeps.sklearn.scales.with_scales`.
+      launches of its own before, as :func:`sweeps.sklearn.scales.with_best_scales`.
     """
 
     training: Callable[[Any, Mapping[str, Any], Fold], Training]
@@ -58,7 +58,7 @@ def adapter_of(estimator: Any) -> Adapter:
         )
     found = ADAPTERS.get(type(estimator))
     if found is None:
-        raise refused(estimator, f"trains {', '.join(t.__name__ for t in ADAPTERS)}, not it")
+        raise refusal(estimator, f"trains {', '.join(t.__name__ for t in ADAPTERS)}, not it")
     return found
 
 
@@ -83,7 +83,7 @@ SEVERAL_TARGETS = (
 def own_training(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Training:
     """Return what a candidate of ours is."""
     if estimator.early_stopping:
-        raise refused(
+        raise refusal(
             estimator, "chooses by the rows of each fold: early_stopping=True would hold out others"
         )
     loss = estimator.loss_of(fold.rows)
@@ -97,9 +97,9 @@ def network_training(estimator: Any, params: Mapping[str, Any], fold: Fold) -> T
     for name, allowed in NETWORK.items():
         value = params.get(name, allowed[0])
         if value not in allowed:
-            raise refused(estimator, f"has no {name}={shortened(value)}, only {allowed}")
+            raise refusal(estimator, f"has no {name}={shortened(value)}, only {allowed}")
     if params["solver"] == "sgd" and params["learning_rate"] != "constant":
-        raise refused(
+        raise refusal(
             estimator,
             f"has no learning_rate={params['learning_rate']!r}, only 'constant' (the schedules of "
             "SweepClassifier and SweepRegressor have more)",
@@ -107,7 +107,7 @@ def network_training(estimator: Any, params: Mapping[str, Any], fold: Fold) -> T
     loss = _loss_of(params, fold.rows)
     model = network_of(params, loss)
     if not model["hidden"]:
-        raise refused(estimator, "needs one hidden layer or more")
+        raise refusal(estimator, "needs one hidden layer or more")
     return model, trial_of(params, loss, fold.n, float(fold.weights().mean()))
 
 
@@ -152,6 +152,6 @@ ADAPTERS: dict[type, Adapter] = {
     MLPClassifier: Adapter(network_training, fill_network, False),
     MLPRegressor: Adapter(network_training, fill_network, False),
     **{kind: Adapter(training, fill_linear, True) for kind, training in LINEAR.items()},
-    HuberRegressor: Adapter(LINEAR[HuberRegressor], fill_linear, True, with_scales),
+    HuberRegressor: Adapter(LINEAR[HuberRegressor], fill_linear, True, with_best_scales),
 }
 """Class of an estimator -> how it is trained compiled; subclasses may mean something else."""

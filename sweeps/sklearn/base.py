@@ -13,13 +13,20 @@ from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.models.trained import model_of
 from sweeps.running.check import check
 from sweeps.sklearn.settings import network_of, trial_of
-from sweeps.sklearn.tables import checked
-from sweeps.sklearn.training import Rows, Trial, loss_and_epochs, mean_weight, problem_of, trained
+from sweeps.sklearn.tables import check_table
+from sweeps.sklearn.training import (
+    Rows,
+    Trial,
+    loss_and_epochs,
+    mean_weight,
+    problem_of,
+    train_trials,
+)
 
-__all__ = ["SweepEstimator", "keep", "weights_of"]
+__all__ = ["SweepEstimator", "set_params_of_init", "weights_of"]
 
 
-def keep(estimator: Any, given: Mapping[str, Any]) -> None:
+def set_params_of_init(estimator: Any, given: Mapping[str, Any]) -> None:
     """Set the parameters of an estimator: the arguments of its ``__init__``."""
     for name, value in given.items():
         if name not in ("self", "__class__"):
@@ -86,7 +93,7 @@ class SweepEstimator(BaseEstimator):
         ValueError
             Data or parameters make no sense, or training diverged.
         """
-        X, y = checked(self, X, y)
+        X, y = check_table(self, X, y)
         rows = self.rows_of(X, y, weights_of(sample_weight, len(X)))
         params, loss = self.get_params(deep=False), self.loss_of(rows)
         held = {"validation": self.validation_fraction} if self.early_stopping else {}
@@ -96,7 +103,7 @@ class SweepEstimator(BaseEstimator):
         if self.early_stopping:
             watched = {"metric": "val_loss", "restore_best": True}
         plan = check(problem, {}, {**settings, **watched})
-        (trial,) = trained(plan, n_jobs=1)
+        (trial,) = train_trials(plan, n_jobs=1)
         if trial.diverged:
             raise SpecError(
                 f"training diverged after {int(trial.figures['diverged_step'])} steps; lower "

@@ -17,8 +17,8 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sweeps.common.resources import check_memory
 from sweeps.sklearn.adapters import Adapter, adapter_of, rows_for
 from sweeps.sklearn.folds import Fold
-from sweeps.sklearn.pipelines import Prepared, is_piped, last_of, prepared, refuse_strangers
-from sweeps.sklearn.settings import refused
+from sweeps.sklearn.pipelines import Prepared, is_piped, last_of, prepare_table, refuse_strangers
+from sweeps.sklearn.settings import refusal
 from sweeps.sklearn.training import Rows
 
 __all__ = ["Candidate", "Variant", "candidates_of", "variants_of"]
@@ -75,20 +75,22 @@ def candidates_of(base: Any, points: Sequence[Mapping[str, Any]]) -> list[Candid
     given = base.get_params(deep=False) if hasattr(base, "get_params") else {}
     for params in points:
         refuse_strangers(base, params)
-        whole, own = set_to(base, given, params)
+        whole, own = with_params(base, given, params)
         last = last_of(whole)
         adapter = adapter_of(last)
         if is_classifier(last) != is_classifier(base):
-            raise refused(
+            raise refusal(
                 base, "chooses among classifiers, or among regressors, and the grid has both"
             )
-        key = frozenset((name, told(value)) for name, value in before(whole, params).items())
+        key = frozenset(
+            (name, key_of(value)) for name, value in params_of_earlier_steps(whole, params).items()
+        )
         own = last.get_params(deep=False) if own is None else own
         made.append(Candidate(params, whole, adapter, known.setdefault(key, len(known)), own))
     return made
 
 
-def set_to(
+def with_params(
     base: Any, given: Mapping[str, Any], params: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any] | None]:
     """Return an estimator with other parameters, as ``clone`` and ``set_params`` do.
@@ -112,7 +114,7 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def before(whole: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+def params_of_earlier_steps(whole: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters that are not those of the last step, nor that step itself."""
     if not is_piped(whole):
         return {}
@@ -120,7 +122,7 @@ def before(whole: Any, params: Mapping[str, Any]) -> dict[str, Any]:
     return {n: v for n, v in params.items() if n != last and not n.startswith(f"{last}__")}
 
 
-def told(value: Any) -> Any:
+def key_of(value: Any) -> Any:
     """Return what tells a parameter from others; one too many costs a second fit, and no more."""
     return (type(value), repr(value)) if is_plain(value) else id(value)
 
@@ -143,7 +145,7 @@ def variants_of(
     made: list[Variant] = []
     for number in range(len(first)):
         estimator = first[number].whole
-        parts = [whole or prepared(estimator, X, y, train) for train, _ in splits]
+        parts = [whole or prepare_table(estimator, X, y, train) for train, _ in splits]
         if not made and whole is None:
             check_memory(
                 parts[0].X.nbytes * len(first) * len(splits),

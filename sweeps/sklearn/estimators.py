@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from fastopt.errors import SpecError, shortened
 from sweeps.models.links import PROBABILITIES, chosen, linked, spread
 from sweeps.problems.losses import LOSSES
-from sweeps.sklearn.base import SweepEstimator, keep
+from sweeps.sklearn.base import SweepEstimator, set_params_of_init
 from sweeps.sklearn.training import Rows
 
 __all__ = ["SweepClassifier", "SweepRegressor"]
@@ -121,7 +121,7 @@ class SweepClassifier(ClassifierMixin, SweepEstimator):
         init: str = "glorot_uniform",
         dtype: str = "float32",
     ) -> None:
-        keep(self, locals())
+        set_params_of_init(self, locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -145,10 +145,10 @@ class SweepClassifier(ClassifierMixin, SweepEstimator):
     def loss_of(self, rows: Rows) -> str:
         """Return the name of the loss for these labels."""
         if rows.y.ndim == 2:
-            return fitting(self.loss, "multilabel", ("multilabel",))
+            return fitting_loss(self.loss, "multilabel", ("multilabel",))
         two = rows.classes is not None and len(rows.classes) == 2
         both = ("classification", "binary") if two else ("classification",)
-        return fitting(self.loss, "softmax_cross_entropy", both)
+        return fitting_loss(self.loss, "softmax_cross_entropy", both)
 
     def take(self, problem: Any, trial: Any, settings: Any) -> Any:
         """Set what a fit leaves, and the labels."""
@@ -239,7 +239,7 @@ class SweepRegressor(RegressorMixin, SweepEstimator):
         init: str = "glorot_uniform",
         dtype: str = "float32",
     ) -> None:
-        keep(self, locals())
+        set_params_of_init(self, locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -254,7 +254,7 @@ class SweepRegressor(RegressorMixin, SweepEstimator):
 
     def loss_of(self, rows: Rows) -> str:
         """Return the name of the loss."""
-        return fitting(self.loss, "squared_error", ("regression",))
+        return fitting_loss(self.loss, "squared_error", ("regression",))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the numbers of each row."""
@@ -263,7 +263,7 @@ class SweepRegressor(RegressorMixin, SweepEstimator):
         return chosen("regression", values, 0.0, None)
 
 
-def fitting(loss: Any, default: str, tasks: tuple[str, ...]) -> str:
+def fitting_loss(loss: Any, default: str, tasks: tuple[str, ...]) -> str:
     """Return the loss that is meant, or say which ones fit these targets."""
     allowed = [name for name, row in LOSSES.items() if row.task in tasks]
     name = default if loss is None else loss

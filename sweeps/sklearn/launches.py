@@ -19,9 +19,9 @@ from sweeps.problems.base import DataProblem
 from sweeps.run import sweep
 from sweeps.running.check import check
 from sweeps.sklearn.folds import Fold
-from sweeps.sklearn.training import Trial, laid_out, problem_of, trained
+from sweeps.sklearn.training import Trial, problem_of, space_of_trials, train_trials
 
-__all__ = ["Job", "Ran", "alive", "launched"]
+__all__ = ["Job", "Ran", "surviving_jobs", "train_jobs"]
 
 
 class Job(NamedTuple):
@@ -51,7 +51,7 @@ class Group(NamedTuple):
     settings: dict[str, Any]
 
 
-def launched(
+def train_jobs(
     jobs: Sequence[Job],
     splits: Sequence[tuple[np.ndarray, np.ndarray]],
     *,
@@ -68,21 +68,25 @@ def launched(
     * ``weights``: whether weights are asked for, or figures only: a store keeps no weights, so its
       trials run once more for them.
     """
-    found = groups(jobs, splits)
+    found = group_jobs(jobs, splits)
     for k, group in enumerate(found):
         own = None if store is None else Path(store) / (str(k) if len(found) > 1 else "")
         folds: dict[Any, DataProblem] = {}
-        trials = ran(group, n_jobs) if own is None else kept(group, n_jobs, own, weights)
+        trials = (
+            train_group(group, n_jobs)
+            if own is None
+            else train_stored_group(group, n_jobs, own, weights)
+        )
         began, seconds = time.perf_counter(), 0.0
         for place, trial in zip(np.argsort(group.places).tolist(), trials):
             # The first comes when all of them are trained.
             seconds = seconds or (time.perf_counter() - began) / len(group.members)
             job = jobs[group.members[place]]
-            problem = varied(group.problem, job, folds) if weights else group.problem
+            problem = problem_of_job(group.problem, job, folds) if weights else group.problem
             yield group.members[place], Ran(job, problem, trial, seconds)
 
 
-def varied(problem: DataProblem, job: Job, known: dict[Any, DataProblem]) -> DataProblem:
+def problem_of_job(problem: DataProblem, job: Job, known: dict[Any, DataProblem]) -> DataProblem:
     """Return the problem of a job: with its fold, whose rows are picked once, and its layers."""
     given, fold = settings_of(job), job.fold.number
     if fold is not None and fold not in known:
@@ -94,7 +98,7 @@ def varied(problem: DataProblem, job: Job, known: dict[Any, DataProblem]) -> Dat
     return known[key]
 
 
-def groups(jobs: Sequence[Job], splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Group]:
+def group_jobs(jobs: Sequence[Job], splits: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Group]:
     """Return jobs by their problems, those that differ in layers only together."""
     by: dict[str, list[int]] = {}
     tables: dict[int, int] = {}
@@ -108,8 +112,8 @@ def groups(jobs: Sequence[Job], splits: Sequence[tuple[np.ndarray, np.ndarray]])
         first, rows = jobs[members[0]].model, jobs[members[0]].fold.rows
         problem = problem_of(rows, first, {"folds": list(splits)} if splits else {})
         trials = [settings_of(jobs[k]) for k in members]
-        space, places = laid_out(trials)
-        made.append(Group(problem, members, space, places, watched(trials)))
+        space, places = space_of_trials(trials)
+        made.append(Group(problem, members, space, places, shared_settings(trials)))
     return made
 
 
@@ -123,18 +127,18 @@ def settings_of(job: Job) -> dict[str, Any]:
     return given if job.fold.number is None else {**given, "fold": job.fold.number}
 
 
-def watched(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def shared_settings(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what all trials of a sweep are told: full batches are not looked at step by step."""
     often = all("steps" in trial for trial in trials)
     return {"metric": "train_loss", **({"eval_every": 1_000_000} if often else {})}
 
 
-def ran(group: Group, n_jobs: int) -> Iterator[Trial]:
+def train_group(group: Group, n_jobs: int) -> Iterator[Trial]:
     """Yield the trials of a group as they come out of one launch."""
-    return trained(check(group.problem, group.space, group.settings), n_jobs=n_jobs)
+    return train_trials(check(group.problem, group.space, group.settings), n_jobs=n_jobs)
 
 
-def kept(group: Group, n_jobs: int, store: Path, weights: bool) -> Iterator[Trial]:
+def train_stored_group(group: Group, n_jobs: int, store: Path, weights: bool) -> Iterator[Trial]:
     """Yield the trials of a group that a store keeps: those that it has are not trained again."""
     options = {**group.settings, "n_jobs": n_jobs, "progress": False}
     result = quietly(group.problem, group.space, store=store, **options)
@@ -157,7 +161,7 @@ def quietly(*what: Any, **options: Any) -> Any:
         return sweep(*what, **options)
 
 
-def alive(
+def surviving_jobs(
     jobs: Sequence[Job],
     splits: Sequence[tuple[np.ndarray, np.ndarray]],
     pruner: Any,
@@ -165,7 +169,7 @@ def alive(
 ) -> set[int]:
     """Return which of these jobs a pruner lets go on to their end, by the loss on their fold."""
     left: set[int] = set()
-    for group in groups(jobs, splits):
+    for group in group_jobs(jobs, splits):
         space = [{n: a for n, a in part.items() if n != "patience"} for part in group.space]
         options = {**group.settings, "metric": "val_loss", "n_jobs": n_jobs, "progress": False}
         result = quietly(group.problem, space, pruner=pruner, **options)

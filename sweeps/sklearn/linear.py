@@ -30,7 +30,7 @@ from fastopt.errors import shortened
 from sweeps.models.estimators import set_coefficients
 from sweeps.problems.base import DataProblem
 from sweeps.sklearn.folds import Fold
-from sweeps.sklearn.settings import refused
+from sweeps.sklearn.settings import refusal
 from sweeps.sklearn.training import Trial
 
 __all__ = ["LEAST_SCALE", "LINEAR", "coefficients", "epsilon_of", "fill_linear", "huber"]
@@ -55,7 +55,7 @@ LEAST = {"squared_error": 1.0, "squared_hinge": 0.01}
 """Loss -> the share of its curvature that is everywhere, or nearly so where it matters."""
 
 
-def convex(
+def convex_training(
     estimator: Any, fold: Fold, loss: str, l1: float, l2: float, **model: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a training that ends at the minimum.
@@ -107,11 +107,11 @@ def curvature(loss: str, fold: Fold, model: Mapping[str, Any]) -> tuple[float, f
         return max(float(np.quantile(y, 0.9)), float(y.mean()), 1.0), 0.05
     if "smoothed_hinge" in loss:
         return 1.0 / model["smoothing"], LEAST["squared_hinge"] * (model["smoothing"] > 1.0)
-    share, one = fold.outputs if loss == "squared_error" else 1, of_one(loss)
+    share, one = fold.outputs if loss == "squared_error" else 1, loss_of_one_label(loss)
     return CURVATURE[one] / share, LEAST.get(one, 0.05)
 
 
-def of_one(loss: str) -> str:
+def loss_of_one_label(loss: str) -> str:
     """Return the loss of two classes of which one of several labels is the sum."""
     return "logistic" if loss == "multilabel" else loss.removeprefix(SEVERAL)
 
@@ -121,7 +121,7 @@ def one_against_the_rest(estimator: Any, loss: str, fold: Fold) -> str:
     if fold.rows.classes is None or len(fold.rows.classes) <= 2:
         return loss
     if estimator.class_weight is not None:
-        raise refused(
+        raise refusal(
             estimator,
             f"weighs two classes; class_weight={shortened(estimator.class_weight)} of "
             f"{len(fold.rows.classes)} classes weighs each against the rest another way",
@@ -132,48 +132,50 @@ def one_against_the_rest(estimator: Any, loss: str, fold: Fold) -> str:
 SEVERAL = "multilabel_"
 
 
-def plain(estimator: Any, name: str) -> float:
+def number_of(estimator: Any, name: str) -> float:
     """Return a penalty that is one number."""
     value: Any = getattr(estimator, name)
     if not isinstance(value, numbers.Real) or not 0 <= float(value) < math.inf:
-        raise refused(estimator, f"has {name} as one number >= 0, not {shortened(value)}")
+        raise refusal(estimator, f"has {name} as one number >= 0, not {shortened(value)}")
     return float(value)
 
 
-def positive(estimator: Any, name: str) -> float:
+def positive_of(estimator: Any, name: str) -> float:
     """Return a number by which something is divided."""
-    value = plain(estimator, name)
+    value = number_of(estimator, name)
     if value == 0.0:
-        raise refused(estimator, f"has {name} as one number > 0, not {shortened(value)}")
+        raise refusal(estimator, f"has {name} as one number > 0, not {shortened(value)}")
     return value
 
 
-def only(estimator: Any, **allowed: tuple) -> None:
+def check_values(estimator: Any, **allowed: tuple) -> None:
     """Raise unless parameters have these values; those that this version lacks are passed over."""
     for name, values in allowed.items():
         value = getattr(estimator, name, values[0])
         if value not in values:
-            raise refused(estimator, f"has no {name}={shortened(value)}, only {values}")
+            raise refusal(estimator, f"has no {name}={shortened(value)}, only {values}")
 
 
 def ridge(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     r"""Objective :math:`\lVert y - Xw \rVert^2 + \alpha \lVert w \rVert^2`."""
-    only(estimator, positive=(False,))
+    check_values(estimator, positive=(False,))
     share = fold.weights().sum() * fold.outputs
-    return convex(estimator, fold, "squared_error", 0.0, 2 * plain(estimator, "alpha") / share)
+    return convex_training(
+        estimator, fold, "squared_error", 0.0, 2 * number_of(estimator, "alpha") / share
+    )
 
 
 def elastic_net(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     r"""Objective :math:`\frac{1}{2n} \lVert y - Xw \rVert^2 + \alpha (\rho |w|_1 + ...)`."""
-    only(estimator, positive=(False,))
-    penalty = 2 * plain(estimator, "alpha") / fold.outputs
+    check_values(estimator, positive=(False,))
+    penalty = 2 * number_of(estimator, "alpha") / fold.outputs
     share = params.get("l1_ratio", 1.0)
-    return convex(estimator, fold, "squared_error", penalty * share, penalty * (1 - share))
+    return convex_training(estimator, fold, "squared_error", penalty * share, penalty * (1 - share))
 
 
 def poisson(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     r"""Objective: half the mean deviance :math:`+ \frac{\alpha}{2} \lVert w \rVert^2`."""
-    return convex(estimator, fold, "poisson", 0.0, plain(estimator, "alpha"))
+    return convex_training(estimator, fold, "poisson", 0.0, number_of(estimator, "alpha"))
 
 
 def huber(estimator: Any, params: Mapping[str, Any], fold: Fold, scale: float | None = None) -> Any:
@@ -182,19 +184,19 @@ def huber(estimator: Any, params: Mapping[str, Any], fold: Fold, scale: float | 
     It is a training at one scale, the largest that it may come to by default;
     :mod:`sweeps.sklearn.scales` finds the right one.
     """
-    only(estimator, warm_start=(False,))
+    check_values(estimator, warm_start=(False,))
     if scale is None:
         scale = largest_scale(fold.rows.y[fold.kept, 0], fold.weights())
-    l2 = plain(estimator, "alpha") * scale / fold.weights().sum()
-    model, trial = convex(estimator, fold, "huber", 0.0, l2)
+    l2 = number_of(estimator, "alpha") * scale / fold.weights().sum()
+    model, trial = convex_training(estimator, fold, "huber", 0.0, l2)
     return model, {**trial, "delta": scale * epsilon_of(estimator)}
 
 
 def epsilon_of(estimator: Any) -> float:
     """Return how many scales away an outlier is, or say what it may be."""
-    value = positive(estimator, "epsilon")
+    value = positive_of(estimator, "epsilon")
     if value < 1.0:
-        raise refused(estimator, f"has epsilon as one number >= 1, not {shortened(value)}")
+        raise refusal(estimator, f"has epsilon as one number >= 1, not {shortened(value)}")
     return value
 
 
@@ -210,15 +212,17 @@ LEAST_SCALE = 10 * float(np.finfo(np.float64).eps)
 
 def logistic(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     r"""Objective :math:`C \sum_i w_i l_i` and the penalty."""
-    only(estimator, solver=SMOOTH, dual=(False,), multi_class=("deprecated", "auto", "multinomial"))
+    check_values(
+        estimator, solver=SMOOTH, dual=(False,), multi_class=("deprecated", "auto", "multinomial")
+    )
     weights = fold.weights(estimator.class_weight)
     share = _l1_share(estimator)
     free = math.isinf(estimator.C) or getattr(estimator, "penalty", "l2") is None
-    penalty = 0.0 if free else 1.0 / (positive(estimator, "C") * weights.sum())
+    penalty = 0.0 if free else 1.0 / (positive_of(estimator, "C") * weights.sum())
     several = len(fold.rows.classes) > 2 if fold.rows.classes is not None else False
     loss = "softmax_cross_entropy" if several else "logistic"
     own = class_weight_of(estimator)
-    return convex(estimator, fold, loss, penalty * share, penalty * (1 - share), **own)
+    return convex_training(estimator, fold, loss, penalty * share, penalty * (1 - share), **own)
 
 
 SMOOTH = ("lbfgs", "newton-cg", "newton-cholesky", "sag", "saga")
@@ -234,11 +238,11 @@ def _l1_share(estimator: Any) -> float:
 
 def sgd(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     """Objective that ``SGDClassifier`` and ``SGDRegressor`` approach, at its minimum."""
-    only(estimator, penalty=("l2", "l1", "elasticnet", None), average=(False,))
+    check_values(estimator, penalty=("l2", "l1", "elasticnet", None), average=(False,))
     losses = SGD_LABELS if is_classifier(estimator) else SGD_NUMBERS
     if estimator.loss == "perceptron":
-        raise refused(estimator, "has no loss='perceptron', whose minimum is weights of zero")
-    only(estimator, early_stopping=(False,), loss=tuple(losses))
+        raise refusal(estimator, "has no loss='perceptron', whose minimum is weights of zero")
+    check_values(estimator, early_stopping=(False,), loss=tuple(losses))
     loss, factor, constants = losses[estimator.loss]
     own: dict[str, Any] = dict(constants)
     if is_classifier(estimator):
@@ -248,8 +252,8 @@ def sgd(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
         own["delta"] = float(estimator.epsilon)
     named = {"l2": 0.0, "l1": 1.0, "elasticnet": estimator.l1_ratio, None: 0.0}
     share = float(named[estimator.penalty])
-    penalty = factor * plain(estimator, "alpha") if estimator.penalty is not None else 0.0
-    return convex(estimator, fold, loss, penalty * share, penalty * (1 - share), **own)
+    penalty = factor * number_of(estimator, "alpha") if estimator.penalty is not None else 0.0
+    return convex_training(estimator, fold, loss, penalty * share, penalty * (1 - share), **own)
 
 
 SGD_LABELS: dict[str, tuple[str, float, dict[str, float]]] = {
@@ -275,14 +279,14 @@ def class_weight_of(estimator: Any) -> dict[str, Any]:
 
 def support_vectors(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     r"""Objective :math:`\frac{1}{2} \lVert w \rVert^2 + C \sum_i w_i l_i`, intercept included."""
-    only(estimator, multi_class=("ovr",), penalty=("l2", "l1"))
-    only(estimator, loss=("squared_hinge", "hinge"))
+    check_values(estimator, multi_class=("ovr",), penalty=("l2", "l1"))
+    check_values(estimator, loss=("squared_hinge", "hinge"))
     loss = one_against_the_rest(estimator, SGD_LABELS[estimator.loss][0], fold)
     weights = fold.weights(estimator.class_weight)
-    penalty = 1.0 / (positive(estimator, "C") * weights.sum())
+    penalty = 1.0 / (positive_of(estimator, "C") * weights.sum())
     l1, l2 = (penalty, 0.0) if estimator.penalty == "l1" else (0.0, penalty)
     own = {**SGD_LABELS[estimator.loss][2], **class_weight_of(estimator)}
-    return convex(estimator, fold, loss, l1, l2, **own)
+    return convex_training(estimator, fold, loss, l1, l2, **own)
 
 
 LINEAR: dict[type, Callable[[Any, Mapping[str, Any], Fold], Any]] = {

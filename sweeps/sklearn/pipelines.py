@@ -17,17 +17,17 @@ from sklearn.utils.validation import _num_samples
 
 from fastopt.errors import SpecError
 from sweeps.problems.preprocessing import REFUSALS, dense
-from sweeps.sklearn.settings import refused
-from sweeps.sklearn.tables import checked
+from sweeps.sklearn.settings import refusal
+from sweeps.sklearn.tables import check_table
 
 __all__ = [
     "Prepared",
     "fit_params_of",
     "is_piped",
     "last_of",
-    "prepared",
+    "prepare_table",
     "refuse_strangers",
-    "whole_of",
+    "with_earlier_steps",
 ]
 
 
@@ -85,13 +85,13 @@ def fit_params_of(estimator: Any, given: Mapping[str, Any]) -> Mapping[str, Any]
     for name, _ in estimator.steps[:-1]:
         passed = {k for k in routed.get(name, {}) if routed[name][k]}
         if passed:
-            raise refused(
+            raise refusal(
                 estimator, f"passes arguments of fit to the last step, not to the step {name!r}"
             )
     return dict(routed[estimator.steps[-1][0]].fit)
 
 
-def prepared(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) -> Prepared:
+def prepare_table(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) -> Prepared:
     """Return the features of a table, made by steps that are fitted on its training rows.
 
     ``estimator``: estimator. ``X``, ``y``: array_like. ``train``: all rows by default. Raises
@@ -99,7 +99,7 @@ def prepared(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) ->
     """
     last = clone(last_of(estimator))
     if not is_piped(estimator) or len(estimator.steps) == 1:
-        return Prepared(None, last, *checked(last, X, y))
+        return Prepared(None, last, *check_table(last, X, y))
     if y is None:
         raise SpecError(f"{type(last).__name__} is trained on targets; give y to fit")
     before = clone(estimator)[:-1]
@@ -114,7 +114,7 @@ def prepared(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) ->
             f"the steps before {type(last).__name__} ({names}) refuse {rows_are}: "
             f"{error!s:.500}. Use steps that take them, or leave those rows out"
         ) from error
-    features, y = checked(last, dense(WHAT, made), y)
+    features, y = check_table(last, dense(WHAT, made), y)
     features = np.array(features)
     # What is fitted to targets treats its own rows in another way: it leaves each one out.
     features[rows] = check_array(dense(WHAT, own), dtype=np.float64)
@@ -124,7 +124,7 @@ def prepared(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) ->
 WHAT = "what the steps before the last make"
 
 
-def whole_of(estimator: Any, made: Prepared, fitted: Any) -> Any:
+def with_earlier_steps(estimator: Any, made: Prepared, fitted: Any) -> Any:
     """Return a fitted estimator with the fitted steps before it."""
     if not is_piped(estimator):
         return fitted

@@ -17,7 +17,7 @@ import numpy as np
 from sweeps.sklearn.launches import Job, Ran
 from sweeps.sklearn.linear import LEAST_SCALE, coefficients, epsilon_of, huber
 
-__all__ = ["best_scale", "with_scales"]
+__all__ = ["best_scale", "with_best_scales"]
 
 MOST_ROUNDS = 20
 CLOSE = 1e-8
@@ -73,7 +73,7 @@ def best_scale(residuals: np.ndarray, weights: np.ndarray, epsilon: float) -> fl
     return math.sqrt(inside[k] / left) if left > 0 else 0.0
 
 
-def with_scales(
+def with_best_scales(
     jobs: Sequence[Job],
     estimators: Sequence[Any],
     launch: Callable[[Sequence[Job]], Iterable[tuple[int, Ran]]],
@@ -90,7 +90,7 @@ def with_scales(
         going = []
         for k, ran in launch([made[i] for i in active]):
             i = active[k]
-            if not ran.trial.diverged and moved(roots[i], ran, estimators[i]):
+            if not ran.trial.diverged and move_to_best_scale(roots[i], ran, estimators[i]):
                 going.append(i)
         active = going
         for i in active:
@@ -107,7 +107,7 @@ def scale_of(job: Job, estimator: Any) -> float:
     return float(job.trial["delta"]) / epsilon_of(estimator)
 
 
-def moved(root: Root, ran: Ran, estimator: Any) -> bool:
+def move_to_best_scale(root: Root, ran: Ran, estimator: Any) -> bool:
     """Move to the next scale, unless this one is right."""
     fold = ran.job.fold
     weight, bias = coefficients(ran.problem, ran.trial)

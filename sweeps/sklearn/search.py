@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 
-from sweeps.sklearn.base import keep
+from sweeps.sklearn.base import set_params_of_init
 from sweeps.sklearn.searching import Search
 from sweeps.sklearn.settings import Refusal
 
@@ -101,7 +101,7 @@ class SweepSearchCV(GridSearchCV):
         fallback: bool = False,
         verbose: int = 0,
     ) -> None:
-        keep(self, locals())
+        set_params_of_init(self, locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

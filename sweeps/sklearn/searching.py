@@ -23,9 +23,15 @@ from sweeps.sklearn.adapters import rows_for
 from sweeps.sklearn.base import weights_of
 from sweeps.sklearn.candidates import candidates_of, variants_of
 from sweeps.sklearn.folds import Fold
-from sweeps.sklearn.launches import Job, Ran, alive, launched
-from sweeps.sklearn.pipelines import Prepared, fit_params_of, is_piped, prepared, whole_of
-from sweeps.sklearn.settings import refused
+from sweeps.sklearn.launches import Job, Ran, surviving_jobs, train_jobs
+from sweeps.sklearn.pipelines import (
+    Prepared,
+    fit_params_of,
+    is_piped,
+    prepare_table,
+    with_earlier_steps,
+)
+from sweeps.sklearn.settings import refusal
 
 __all__ = ["Search"]
 
@@ -47,13 +53,13 @@ class Search:
         piped = is_piped(self.base)
         self.candidates = candidates_of(self.base, list(ParameterGrid(owner.param_grid)))
         if scipy.sparse.issparse(X) and not piped:
-            raise refused(owner.estimator, "takes dense rows, X.toarray(), not sparse ones")
+            raise refusal(owner.estimator, "takes dense rows, X.toarray(), not sparse ones")
         self.scorers, self.refit_metric = owner._get_scorers()
         self.X, self.y = indexable(X, y)
         params = _check_method_params(self.X, params=params)
         self.routed = owner._get_routed_params_for_fit(params)
         self.weights = self._weights()
-        whole = None if piped else prepared(self.base, self.X, self.y)
+        whole = None if piped else prepare_table(self.base, self.X, self.y)
         cv = check_cv(owner.cv, self.y, classifier=is_classifier(owner.estimator))
         self.splits = self._parted(cv.split(self.X, self.y, **self.routed.splitter.split))
         table = self.X, self.y, self.weights
@@ -69,7 +75,7 @@ class Search:
                 raise SpecError(f"cv, fold {k}: {error}; rows must be below {len(every)}") from None
             rows, times = np.unique(np.concatenate(made[-1]), return_counts=True)
             if len(rows) and times.max() > 1:
-                raise refused(
+                raise refusal(
                     self.owner.estimator,
                     f"has each row once in a fold; row {rows[times.argmax()]} stands "
                     f"{times.max()} times in fold {k}, trained on or scored",
@@ -83,7 +89,7 @@ class Search:
         given = fit_params_of(self.base, self.routed.estimator.fit)
         others = sorted({*given} - {"sample_weight"})
         if others:
-            raise refused(
+            raise refusal(
                 self.owner.estimator, f"passes sample_weight to fit, not {', '.join(others)}"
             )
         return weights_of(given.get("sample_weight"), _num_samples(self.X))
@@ -130,7 +136,7 @@ class Search:
     def _settled(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """Return the jobs with what has to be found before they are trained."""
         made, of = list(jobs), [c for c in self.candidates for _ in self.splits]
-        launch = functools.partial(launched, splits=self.splits, n_jobs=self._n_jobs())
+        launch = functools.partial(train_jobs, splits=self.splits, n_jobs=self._n_jobs())
         for settle in {c.adapter.settle for c in self.candidates if c.adapter.settle}:
             some = [k for k, candidate in enumerate(of) if candidate.adapter.settle is settle]
             found = settle([jobs[k] for k in some], [of[k].last for k in some], launch)
@@ -145,7 +151,7 @@ class Search:
         some = [jobs[k] for k in chosen]
         where = {"n_jobs": self._n_jobs(), "store": self.owner.store}
         weights = not self._counts_hits(jobs)
-        for k, ran in launched(some, self.splits, weights=weights, **where):
+        for k, ran in train_jobs(some, self.splits, weights=weights, **where):
             out[chosen[k]] = self._noted(chosen[k], ran, counted=not weights)
         self._fill_failed(out, chosen)
         return out
@@ -155,7 +161,7 @@ class Search:
         if self.owner.pruner is None:
             return list(range(len(jobs)))
         n = len(self.splits)
-        left = alive(jobs[::n], self.splits, self.owner.pruner, self._n_jobs())
+        left = surviving_jobs(jobs[::n], self.splits, self.owner.pruner, self._n_jobs())
         return [k for k in range(len(jobs)) if k // n in left]
 
     def _noted(self, k: int, ran: Ran, counted: bool) -> dict[str, Any]:
@@ -198,7 +204,7 @@ class Search:
         for name in NAMES:
             if hasattr(made.last, name):
                 setattr(fitted, name, getattr(made.last, name))
-        return whole_of(chosen.whole, made, fitted)
+        return with_earlier_steps(chosen.whole, made, fitted)
 
     def _score(self, fitted: Any, rows: np.ndarray) -> Scores:
         params = _check_method_params(self.X, params=self.routed.scorer.score, indices=rows)
@@ -232,11 +238,11 @@ class Search:
         if candidate.adapter.refits:
             whole = clone(candidate.whole)
             return whole.fit(self.X, self.y, **self.routed.estimator.fit)
-        made, last = prepared(candidate.whole, self.X, self.y), candidate.last
+        made, last = prepare_table(candidate.whole, self.X, self.y), candidate.last
         rows = rows_for(last, made.X, made.y, self.weights)
         fold = Fold(rows, np.arange(len(rows.X)))
         job = Job(*candidate.adapter.training(last, candidate.own, fold), fold)
-        ((_, ran),) = launched([job], [], n_jobs=1)
+        ((_, ran),) = train_jobs([job], [], n_jobs=1)
         if ran.trial.diverged:
             raise SpecError(
                 f"the best candidate, {candidate.params}, diverges on all rows together; lower its "

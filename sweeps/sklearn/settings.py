@@ -18,7 +18,7 @@ from fastopt.rules import RULES
 from sweeps.common.names import check_choice
 from sweeps.problems.activations import ACTIVATIONS
 
-__all__ = ["MEAN_BATCH", "Refusal", "network_of", "refused", "seed_of", "trial_of", "widths"]
+__all__ = ["MEAN_BATCH", "Refusal", "network_of", "refusal", "seed_of", "trial_of", "widths"]
 
 MEAN_BATCH = 200
 """Rows of a minibatch with ``batch_size="auto"``, as in scikit-learn."""
@@ -146,7 +146,7 @@ class Refusal(SpecError):
     """What a search does not train compiled."""
 
 
-def refused(estimator: Any, why: str) -> Refusal:
+def refusal(estimator: Any, why: str) -> Refusal:
     """Return the error of what is not trained compiled: which, why, and what to do."""
     return Refusal(
         f"{type(estimator).__name__}: a compiled search {why}. fallback=True runs it as "

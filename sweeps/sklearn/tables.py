@@ -11,10 +11,10 @@ from sklearn.utils.validation import validate_data
 
 from fastopt.errors import ArrayError, shortened
 
-__all__ = ["checked"]
+__all__ = ["check_table"]
 
 
-def checked(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+def check_table(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return features of float64 and targets, and have the estimator know its columns.
 
     Raises ValueError or TypeError as scikit-learn's ``validate_data``; an ArrayError for text, and

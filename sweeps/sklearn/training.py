@@ -19,7 +19,15 @@ from sweeps.problems.source import Parts, Source
 from sweeps.sklearn.settings import TWICE
 from sweeps.space.axes import zipped
 
-__all__ = ["Rows", "Trial", "laid_out", "loss_and_epochs", "mean_weight", "problem_of", "trained"]
+__all__ = [
+    "Rows",
+    "Trial",
+    "loss_and_epochs",
+    "mean_weight",
+    "problem_of",
+    "space_of_trials",
+    "train_trials",
+]
 
 MOST_BYTES = 1 << 28
 """Parameters of trials that are held at a time."""
@@ -110,7 +118,7 @@ def loss_and_epochs(
     return loss, int(-(-trial.figures["steps"] // epoch))
 
 
-def laid_out(trials: Sequence[Mapping[str, Any]]) -> tuple[list[dict], np.ndarray]:
+def space_of_trials(trials: Sequence[Mapping[str, Any]]) -> tuple[list[dict], np.ndarray]:
     """Return a space of trials, each of them a dict of settings, and where in it each one stands.
 
     >>> space, places = laid_out([{"lr": 0.1}, {"lr": 0.2, "beta1": 0.5}, {"lr": 0.3}])
@@ -128,7 +136,7 @@ def laid_out(trials: Sequence[Mapping[str, Any]]) -> tuple[list[dict], np.ndarra
     return space, np.argsort(order)
 
 
-def trained(plan: Plan, ids: Sequence[int] | None = None, n_jobs: int = -1) -> Iterator[Trial]:
+def train_trials(plan: Plan, ids: Sequence[int] | None = None, n_jobs: int = -1) -> Iterator[Trial]:
     """Yield the trained networks of a plan, in the order of their numbers.
 
     ``ids``: trial numbers, increasing; all by default.
