@@ -23,6 +23,7 @@ from sweeps.space.axes import ends
 
 __all__ = [
     "bca",
+    "best_first",
     "check_fraction",
     "configurations",
     "edges",
@@ -118,6 +119,16 @@ def group_means(cells: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:
     n = np.bincount(codes[counts], minlength=size)
     sums = np.bincount(codes[counts], weights=cells[counts], minlength=size)
     return np.divide(sums, n, out=np.full(size, math.nan), where=n > 0)
+
+
+def best_first(score: np.ndarray, mode: str) -> np.ndarray:
+    """Return the positions of scores that are known, the best first, and of equal ones the first.
+
+    >>> best_first(np.array([1.0, np.nan, 2.0, 2.0]), "max")
+    array([2, 3, 0])
+    """
+    known = np.flatnonzero(~np.isnan(score))
+    return known[np.argsort(score[known] if mode == "min" else -score[known], kind="stable")]
 
 
 def over_seeds(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import mode_of, scores
+from sweeps.analysis.stats import best_first, mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.common.names import check_choice
 from sweeps.plots.axes import label_of
@@ -124,10 +124,9 @@ def best_curves(result: Table, metric: str, n: int) -> list[tuple[str, np.ndarra
     mode = mode_of(result, metric)
     # Ranked by what is drawn if trials have it at their end, else by the metric of the sweep.
     score = scores(result, metric if metric in result.metrics else result.metric)
-    order = np.argsort(score if mode == "min" else -score, kind="stable")
     lines = []
     varied = varying_axes(result)
-    for k in order[~np.isnan(score[order])][:n].tolist():
+    for k in best_first(score, mode)[:n].tolist():
         row = row_of[int(result.columns["trial_id"][k])]
         step, value = np.asarray(held["step"])[row], np.asarray(held[metric])[row]
         kept = (step >= 0) & np.isfinite(value)

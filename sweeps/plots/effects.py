@@ -9,7 +9,7 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.analysis import importance as anova
-from sweeps.analysis.stats import group_means, mode_of, scores
+from sweeps.analysis.stats import best_first, group_means, mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.common.names import check_choice
 from sweeps.common.states import State
@@ -165,9 +165,7 @@ def _names(result: Table, axes: Sequence[str] | None) -> list[str]:
 def _rank(score: np.ndarray, mode: str) -> np.ndarray:
     """Return how good each trial is, from 0 for the worst to 1 for the best; NaN where unknown."""
     rank = np.full(len(score), np.nan)
-    known = np.flatnonzero(~np.isnan(score))
-    # Of equal trials the first is the better one, as for SweepResult.best.
-    order = known[np.argsort(-score[known] if mode == "max" else score[known], kind="stable")]
+    order = best_first(score, mode)
     rank[order] = np.linspace(1.0, 0.0, len(order))
     return rank
 

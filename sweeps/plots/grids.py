@@ -12,6 +12,7 @@ from sweeps.analysis.stats import mode_of
 from sweeps.analysis.table import Table
 from sweeps.plots.axes import label_of
 from sweeps.plots.style import (
+    ABOVE,
     DIVERGED,
     NOTHING,
     cell_axes,
@@ -303,13 +304,4 @@ def _draw_legend(ax: Any, entries: list[Any], figure: Any = None) -> None:
     if figure is not None:
         figure.legend(handles=entries, loc="outside upper right", ncols=3, frameon=False)
         return
-    ax.legend(
-        handles=entries,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=3,
-        frameon=False,
-        borderaxespad=0.2,
-        handlelength=1.2,
-        columnspacing=1.2,
-    )
+    ax.legend(handles=entries, ncols=3, handlelength=1.2, **ABOVE)

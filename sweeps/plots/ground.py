@@ -9,6 +9,7 @@ import numpy as np
 
 from fastopt.errors import SpecError, shortened
 from sweeps.common.frames import pd
+from sweeps.plots.style import ABOVE
 from sweeps.problems.landscapes import Landscape
 
 __all__ = ["Traces", "coordinates", "draw_contours", "mark_points", "view_of"]
@@ -81,12 +82,4 @@ def mark_points(ax: Any, problem: Landscape, lines: dict[str, np.ndarray]) -> No
     if len(problem.optima):
         style = {"ls": "none", "marker": "*", "ms": 12, "color": "white", "mec": "black"}
         ax.plot(*problem.optima.T, zorder=4, label="optimum", **style)
-    # Above the picture, where it hides no path.
-    place: dict[str, Any] = {
-        "loc": "lower right",
-        "bbox_to_anchor": (1.0, 1.0),
-        "borderaxespad": 0.2,
-    }
-    ax.legend(
-        **place, ncols=5, fontsize="small", frameon=False, columnspacing=1.2, handlelength=1.4
-    )
+    ax.legend(ncols=5, fontsize="small", handlelength=1.4, **ABOVE)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
-    "DIVERGED", "MARKERS", "MUTED", "NOTHING", "OKABE_ITO", "cell_axes", "colour_norm",
+    "ABOVE", "DIVERGED", "MARKERS", "MUTED", "NOTHING", "OKABE_ITO", "cell_axes", "colour_norm",
     "colours_of", "line_scale", "log_range", "matplotlib", "new_axes", "plain_numbers", "tick_at",
     "value_scale",
 ]  # fmt: skip
@@ -26,10 +26,16 @@ NOTHING = "#D9D9D9"
 MUTED = "#767676"
 MARKERS = "osD^vPX"
 
+ABOVE: dict[str, Any] = {
+    "loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "frameon": False, "borderaxespad": 0.2,
+    "columnspacing": 1.2,
+}  # fmt: skip
+"""Where a legend hides nothing: above the picture."""
+
 MOST_TICKS = 12
 """Values that are each written next to an axis; of more, every second, third, ... is."""
 
-WIDE = 10.0  # from here on a linear scale of colours shows only the largest values
+WIDE = 10.0  # from here on a linear scale shows only the largest values
 
 MEDIANS_SHOWN = 3.0
 """Colours reach from the best value to this many times as far as the median cell.
@@ -62,14 +68,14 @@ def new_axes(ax: Axes | None, width: float = 6.4, height: float = 4.4) -> Axes:
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
 
 
-def log_range(values: np.ndarray, wide: float) -> bool:
-    """Tell whether positive values span this factor or more; what is not finite does not count.
+def log_range(values: np.ndarray) -> bool:
+    """Tell whether positive values span a factor of ten or more; what is not finite does not count.
 
-    >>> log_range(np.array([1.0, 50.0, np.nan]), 10.0), log_range(np.array([0.0, 50.0]), 10.0)
+    >>> log_range(np.array([1.0, 50.0, np.nan])), log_range(np.array([0.0, 50.0]))
     (True, False)
     """
     known = values[np.isfinite(values)]
-    return bool(known.size and known.min() > 0.0 and known.max() >= wide * known.min())
+    return bool(known.size and known.min() > 0.0 and known.max() >= WIDE * known.min())
 
 
 def colour_norm(values: np.ndarray, mode: str) -> tuple[Any, str]:
@@ -90,7 +96,7 @@ def colour_norm(values: np.ndarray, mode: str) -> tuple[Any, str]:
     known = values[np.isfinite(values)]
     if not known.size:
         return Normalize(0.0, 1.0), "neither"
-    log = log_range(known, WIDE)
+    log = log_range(known)
     scaled = np.log(known) if log else known
     low, high = float(scaled.min()), float(scaled.max())
     reach = MEDIANS_SHOWN * (
@@ -162,6 +168,6 @@ def line_scale(ax: Axes, axis: Axis) -> np.ndarray:
 
 def value_scale(ax: Axes, values: np.ndarray) -> None:
     """Make the y axis logarithmic if positive values span a decade and more."""
-    if log_range(values, WIDE):
+    if log_range(values):
         ax.set_yscale("log")
         plain_numbers(ax.yaxis)

@@ -14,10 +14,12 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.analysis import importance as anova
-from sweeps.analysis.stats import mode_of, scores
+from sweeps.analysis.stats import best_first, mode_of, scores
 from sweeps.analysis.table import Table
+from sweeps.common.limits import spaced_ids
 from sweeps.plots.axes import Axis, axis_of, label_of
 from sweeps.plots.curves import bands, best_curves, recorded_metrics
+from sweeps.plots.style import log_range
 from sweeps.plots.tables import (
     REPEATS,
     SEED,
@@ -29,7 +31,7 @@ from sweeps.plots.tables import (
 )
 from sweeps.plots.tuned import MOST_LINES, over_seeds, tune_lines
 
-__all__ = ["data", "heatmaps", "importance", "learning", "parallel", "sensitivity"]
+__all__ = ["data", "heatmaps", "importance", "learning", "parallel", "rounded", "sensitivity"]
 
 MOST_AXES = 8
 MOST_METRICS = 5
@@ -83,9 +85,9 @@ def heatmaps(result: Table) -> dict[str, Any] | None:
     for (i, x), (j, y) in itertools.combinations(enumerate(axes), 2):
         for metric, over in itertools.product(metrics, OVER):
             found = tabulate(result, (y, x), pools[metric, _repeats((x.name, y.name))], over)
-            tables[f"{i},{j},{metric},{over}"] = _rounded(found.value)
+            tables[f"{i},{j},{metric},{over}"] = rounded(found.value)
             best[f"{i},{j},{metric},{over}"] = found.best
-        share = _rounded(found.diverged)
+        share = rounded(found.diverged)
         tables |= {f"{i},{j},{SHARE},{over}": share for over in OVER[:1]}
     return {
         "axes": [{"name": axis.name, "labels": axis.labels} for axis in axes],
@@ -116,17 +118,17 @@ def sensitivity(result: Table) -> dict[str, Any] | None:
         by = None if name == groups else groups
         found = tune_lines(result, name, by, result.metric, spread=spread)
         axes[name] = {
-            "x": _rounded(found.axis.values) if found.axis.numeric else found.axis.labels,
-            "log": found.axis.numeric and _wide(found.axis.values),
+            "x": rounded(found.axis.values) if found.axis.numeric else found.axis.labels,
+            "log": found.axis.numeric and log_range(found.axis.values),
             "numeric": found.axis.numeric,
-            "wide": _wide(found.middle),
+            "wide": log_range(found.middle),
             "by": by,
             "lines": [
                 {
                     "name": found.groups.labels[k] if found.groups else mean_of(result),
-                    "middle": _rounded(found.middle[k]),
-                    "low": _rounded(found.low[k]),
-                    "high": _rounded(found.high[k]),
+                    "middle": rounded(found.middle[k]),
+                    "low": rounded(found.low[k]),
+                    "high": rounded(found.high[k]),
                 }
                 for k in range(len(found.middle))
             ],
@@ -141,12 +143,11 @@ def parallel(result: Table) -> dict[str, Any] | None:
     if not names:
         return None
     score, mode = scores(result, result.metric), mode_of(result, result.metric)
-    known = np.flatnonzero(~np.isnan(score))
-    order = known[np.argsort(score[known] if mode == "min" else -score[known], kind="stable")]
+    order = best_first(score, mode)
     rest = order[100:]
-    some = np.unique(np.linspace(0, len(rest) - 1, min(len(rest), LINES - 100)).astype(int))
+    some = spaced_ids(len(rest), LINES - 100)
     lost = np.flatnonzero(np.asarray(result.columns["state"]) == 1)
-    lost = lost[np.unique(np.linspace(0, len(lost) - 1, min(len(lost), 60)).astype(int))]
+    lost = lost[spaced_ids(len(lost), 60)]
     rows = np.concatenate([order[:100], rest[some], lost])
     place = np.full(len(score), -1)
     place[order] = np.arange(len(order))
@@ -157,7 +158,7 @@ def parallel(result: Table) -> dict[str, Any] | None:
     return {
         "axes": axes,
         "rank": place[rows].tolist(),
-        "score": _rounded(score[rows]),
+        "score": rounded(score[rows]),
         "ranked": len(order),
     }
 
@@ -170,16 +171,16 @@ def learning(result: Table) -> dict[str, Any] | None:
     charts = {}
     for metric in recorded_metrics(result)[:MOST_METRICS]:
         lines = [
-            {"name": label, "step": _thin(step).tolist(), "value": _rounded(_thin(value))}
+            {"name": label, "step": _thin(step).tolist(), "value": rounded(_thin(value))}
             for label, step, value in best_curves(result, metric, 5)
         ]
         ((step, *quantiles),) = bands(result, metric, every, 1)
-        band = dict(zip(("low", "middle", "high"), map(_rounded, quantiles)))
+        band = dict(zip(("low", "middle", "high"), map(rounded, quantiles)))
         shown = [np.array(line["value"], float) for line in lines] + [quantiles[1]]
         charts[metric] = {
             "lines": lines,
             "band": {"step": step.tolist(), **band},
-            "log": _wide(np.concatenate(shown)),
+            "log": log_range(np.concatenate(shown)),
         }
     return {"axes": ", ".join(varying_axes(result)), "charts": charts}
 
@@ -193,7 +194,7 @@ def importance(result: Table) -> dict[str, Any] | None:
     return {
         "effect": frame["effect"].tolist(),
         "order": frame["order"].tolist(),
-        "share": _rounded(frame["share"].to_numpy()),
+        "share": rounded(frame["share"].to_numpy()),
     }
 
 
@@ -215,18 +216,12 @@ def _axes(result: Table, names: list[str], tables: int) -> list[Axis]:
         finest //= 2
 
 
-def _wide(values: np.ndarray) -> bool:
-    known = np.asarray(values, float)
-    known = known[np.isfinite(known)]
-    return bool(known.size and known.min() > 0.0 and known.max() >= 10.0 * known.min())
-
-
 def _thin(a: np.ndarray, most: int = 300) -> np.ndarray:
     return a if len(a) <= most else a[np.linspace(0, len(a) - 1, most).round().astype(int)]
 
 
-def _rounded(a: np.ndarray) -> Any:
+def rounded(a: np.ndarray) -> Any:
     """Return nested lists of numbers as short as four digits make them, None for NaN."""
     if a.ndim > 1:
-        return [_rounded(row) for row in a]
+        return [rounded(row) for row in a]
     return [float(label_of(float(v))) if math.isfinite(v) else None for v in a.tolist()]

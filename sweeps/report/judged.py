@@ -13,9 +13,10 @@ import numpy as np
 from fastopt.errors import FastoptError
 from sweeps.analysis.folds import best_of_folds
 from sweeps.analysis.table import Table
+from sweeps.common.limits import spaced_ids
 from sweeps.models.trained import best_model
-from sweeps.plots.axes import label_of
 from sweeps.problems.base import DataProblem
+from sweeps.report.charts import rounded
 
 __all__ = ["Judged", "calibration", "confusion", "judged", "residuals", "rows_in_words"]
 
@@ -128,7 +129,7 @@ def calibration(found: Judged) -> dict[str, Any] | None:
     there = n > 0
     means = [np.bincount(bins, a, BINS)[there] / n[there] for a in (sure, hit)]
     gap = float((n[there] * np.abs(means[0] - means[1])).sum() / n.sum())
-    points = {"x": _short(means[0]), "y": _short(means[1]), "n": n[there].tolist()}
+    points = {"x": rounded(means[0]), "y": rounded(means[1]), "n": n[there].tolist()}
     return {"of": of, "error": f"{gap:.3g}", **points}
 
 
@@ -137,17 +138,13 @@ def residuals(found: Judged) -> dict[str, Any] | None:
     if found.task != "regression":
         return None
     x, off = found.values.ravel().astype(float), (found.true - found.values).ravel().astype(float)
-    some = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_POINTS)).astype(int))
+    some = spaced_ids(len(x), MOST_POINTS)
     return {
-        "x": _short(x[some]),
-        "y": _short(off[some]),
+        "x": rounded(x[some]),
+        "y": rounded(off[some]),
         "rmse": f"{np.sqrt(np.mean(off**2)):.4g}",
         "mae": f"{np.mean(np.abs(off)):.4g}",
     }
-
-
-def _short(a: np.ndarray) -> list[float | None]:
-    return [float(label_of(float(v))) if np.isfinite(v) else None for v in a.tolist()]
 
 
 def rows_in_words(result: Table) -> str:
