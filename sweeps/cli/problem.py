@@ -93,7 +93,7 @@ def problem_of(at: str, document: Mapping[str, Any], folder: Path) -> Made:
             f"{at}: [problem] is one of our problems and [data] one of yours; keep one of them"
         )
     if "data" in document:
-        return _own(at, document, folder)
+        return _make_own(at, document, folder)
     if "problem" not in document:
         raise SpecError(
             f"{at}: the table [problem] is missing, or [data] with a file of yours instead"
@@ -103,10 +103,10 @@ def problem_of(at: str, document: Mapping[str, Any], folder: Path) -> Made:
             f"{at}.model: a [model] goes with [data]; the options of a [problem], such as hidden, "
             "stand in that table"
         )
-    return _shipped(f"{at}.problem", table_at(f"{at}.problem", document["problem"]))
+    return _make_shipped(f"{at}.problem", table_at(f"{at}.problem", document["problem"]))
 
 
-def _shipped(at: str, given: dict[str, Any]) -> Made:
+def _make_shipped(at: str, given: dict[str, Any]) -> Made:
     if "name" not in given:
         raise SpecError(f"{at}.name is missing; there are {', '.join(problems.PROBLEMS)}")
     name = given.pop("name")
@@ -126,7 +126,7 @@ def _shipped(at: str, given: dict[str, Any]) -> Made:
     return Made(name, checked, {key: f"$.problem.{key}" for key in checked})
 
 
-def _own(at: str, document: Mapping[str, Any], folder: Path) -> Made:
+def _make_own(at: str, document: Mapping[str, Any], folder: Path) -> Made:
     data = table_at(f"{at}.data", document["data"])
     model = table_at(f"{at}.model", document.get("model", {}))
     for table, given, allowed, other in (
@@ -151,11 +151,11 @@ def _own(at: str, document: Mapping[str, Any], folder: Path) -> Made:
             options[key] = typed(f"{at}.{table}.{name}", value, hints[name])
     options["table"] = Path(os.path.normpath(folder / options["table"]))
     if isinstance(options.get("class_weight"), dict):
-        options["class_weight"] = _labelled(options["class_weight"])
+        options["class_weight"] = _by_labels(options["class_weight"])
     return Made("table", options, places)
 
 
-def _labelled(weights: Mapping[str, Any]) -> dict[Any, Any]:
+def _by_labels(weights: Mapping[str, Any]) -> dict[Any, Any]:
     """Return weights by labels: keys of TOML are text, labels of a table may be numbers.
 
     >>> _labelled({"5": 2.0, "6": 1}), _labelled({"5": 2.0, "red": 1})

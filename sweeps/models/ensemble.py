@@ -172,7 +172,7 @@ class Ensemble(Predictor):
         """
         path = check_path(path)
         several = files.read_several(path)
-        with files.refusing(path):
+        with files.name_file_in_errors(path):
             return cls([Model(**parts._asdict()) for parts in several])
 
     def summary(self) -> str:

@@ -34,7 +34,13 @@ from sweeps.problems.losses import LOSSES, constants_of
 from sweeps.problems.passes import Design, shapes_of
 
 __all__ = [
-    "Parts", "holds_several", "read", "read_several", "refusing", "write", "write_several",
+    "Parts",
+    "holds_several",
+    "name_file_in_errors",
+    "read",
+    "read_several",
+    "write",
+    "write_several",
 ]  # fmt: skip
 
 KEY, SEVERAL, VERSION = "fastopt.model", "fastopt.ensemble", 1
@@ -108,7 +114,7 @@ Told = TypeVar("Told", Record, Records)
 def write(path: Path, parts: Parts) -> Path:
     """Write a model's file: :meth:`sweeps.models.model.Model.save`."""
     record, tensors = _record_of(parts), _tensors_of(parts.network)
-    return _written(path, KEY, msgspec.json.encode(record).decode(), tensors)
+    return _write_file(path, KEY, msgspec.json.encode(record).decode(), tensors)
 
 
 def write_several(path: Path, several: Sequence[Parts]) -> Path:
@@ -119,12 +125,12 @@ def write_several(path: Path, several: Sequence[Parts]) -> Path:
         for k, parts in enumerate(several)
         for name, array in _tensors_of(parts.network).items()
     }
-    return _written(path, SEVERAL, msgspec.json.encode(records).decode(), tensors)
+    return _write_file(path, SEVERAL, msgspec.json.encode(records).decode(), tensors)
 
 
 def holds_several(path: Path) -> bool:
     """Tell whether a file is an ensemble's, by its metadata; of another file, say what is wrong."""
-    with refusing(path):
+    with name_file_in_errors(path):
         check_file(path)
         with safe_open(path, framework="numpy") as file:
             return SEVERAL in (file.metadata() or {})
@@ -132,16 +138,16 @@ def holds_several(path: Path) -> bool:
 
 def read(path: Path) -> Parts:
     """Read a model's file: :meth:`sweeps.models.model.Model.load`."""
-    with refusing(path):
+    with name_file_in_errors(path):
         text, tensors = _content(path, KEY)
-        return _parts(_decoded(text, Record), tensors)
+        return _parts(_decode_json(text, Record), tensors)
 
 
 def read_several(path: Path) -> list[Parts]:
     """Read an ensemble's file: :meth:`sweeps.models.ensemble.Ensemble.load`."""
-    with refusing(path):
+    with name_file_in_errors(path):
         text, tensors = _content(path, SEVERAL)
-        records = _decoded(text, Records).models
+        records = _decode_json(text, Records).models
         made = []
         for k, record in enumerate(records):
             start = _prefix(k)
@@ -155,7 +161,7 @@ def read_several(path: Path) -> list[Parts]:
 
 
 @contextlib.contextmanager
-def refusing(path: Path) -> Iterator[None]:
+def name_file_in_errors(path: Path) -> Iterator[None]:
     """Name the file in the error of what is in it."""
     try:
         yield
@@ -188,7 +194,7 @@ def _record_of(parts: Parts) -> Record:
         feature_names=parts.feature_names,
         target_name=parts.target_name,
         kinds=None if parts.kinds is None else dict(parts.kinds),
-        about=_about(parts.about),
+        about=_convert_about(parts.about),
         layer_norm=network.layer_norm,
         residual=network.residual,
         blocks=list(network.blocks),
@@ -199,7 +205,7 @@ def _tensors_of(network: Network) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(array) for name, array in network.weights.items()}
 
 
-def _written(path: Path, key: str, text: str, tensors: dict[str, np.ndarray]) -> Path:
+def _write_file(path: Path, key: str, text: str, tensors: dict[str, np.ndarray]) -> Path:
     with replacing(path) as temporary:
         save_file(tensors, temporary, {key: text, DIGEST: digest(text, _flat(tensors))})
     return path
@@ -234,7 +240,7 @@ def _flat(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, tuple, 
         yield name, CODES[a.dtype.name], a.shape, a.reshape(-1)
 
 
-def _about(told: Mapping[str, Any]) -> About:
+def _convert_about(told: Mapping[str, Any]) -> About:
     try:
         return msgspec.convert(dict(told), About)
     except msgspec.ValidationError as error:
@@ -281,7 +287,7 @@ def _array_of(labels: Labels) -> np.ndarray:
     return made
 
 
-def _decoded(text: str, kind: type[Told]) -> Told:
+def _decode_json(text: str, kind: type[Told]) -> Told:
     try:
         found = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
         number = None if found is None else bytes(found).decode()

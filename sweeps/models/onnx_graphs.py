@@ -67,8 +67,8 @@ def write_onnx(model: Any, path: Path) -> Path:
 
 def _model(model: Any) -> Any:
     network, graph = model.network, Graph([], [])
-    features = _preprocess(model, graph)
-    z = _layers(network, graph, features)
+    features = _add_preprocessing(model, graph)
+    z = _add_layers(network, graph, features)
     graph.apply("Identity", z, output="outputs")
     element, k = ELEMENTS[network.theta.dtype.name], network.sizes[-1]
     results = [helper.make_tensor_value_info("outputs", element, ["rows", k])]
@@ -82,18 +82,18 @@ def _model(model: Any) -> Any:
     opsets = [helper.make_opsetid("", OPSET)]
     made = helper.make_model(whole, opset_imports=opsets, producer_name="fastopt")
     made.ir_version = IR_VERSION
-    helper.set_model_props(made, _told(model))
+    helper.set_model_props(made, _metadata_of(model))
     return made
 
 
-def _told(model: Any) -> dict[str, str]:
+def _metadata_of(model: Any) -> dict[str, str]:
     """Return the metadata of a model: JSON by name."""
     classes = None if model.classes is None else [*map(str, model.classes.tolist())]
     told = {"loss": model.network.loss, "classes": classes, "feature_names": model.feature_names}
     return {name: json.dumps(value) for name, value in told.items() if value is not None}
 
 
-def _preprocess(model: Any, graph: Graph) -> str:
+def _add_preprocessing(model: Any, graph: Graph) -> str:
     """Fill in, shift and scale in float64, then cast; return the name of the features."""
     x = "X"
     if model.preprocess is not None:
@@ -112,7 +112,7 @@ def _preprocess(model: Any, graph: Graph) -> str:
     return graph.apply("Cast", x, to=ELEMENTS[model.network.theta.dtype.name])
 
 
-def _layers(network: Any, graph: Graph, x: str) -> str:
+def _add_layers(network: Any, graph: Graph, x: str) -> str:
     """Add the layers; return the name of the last one's outputs."""
     if network.activation not in ACTIVATIONS:
         raise SpecError(
@@ -120,7 +120,7 @@ def _layers(network: Any, graph: Graph, x: str) -> str:
             "itself, or train with another activation"
         )
     named = {name: graph.constant(name, array) for name, array in network.weights.items()}
-    x = _embedded(network, graph, x, named) if network.blocks else x
+    x = _add_embeddings(network, graph, x, named) if network.blocks else x
     last = len(network.layers) - 1
     for k in range(last + 1):
         product = graph.apply("MatMul", x, named[f"layers.{k}.weight"])
@@ -128,12 +128,12 @@ def _layers(network: Any, graph: Graph, x: str) -> str:
         if f"norms.{k}.weight" in named:
             norm = named[f"norms.{k}.weight"], named[f"norms.{k}.bias"]
             x = graph.apply("LayerNormalization", x, *norm, axis=1, epsilon=EPSILON)
-        x = _activated(network, graph, x) if k < last else x
+        x = _add_activation(network, graph, x) if k < last else x
         x = graph.apply("Add", before, x) if network.adds(k) else x
     return x
 
 
-def _embedded(network: Any, graph: Graph, x: str, named: Mapping[str, str]) -> str:
+def _add_embeddings(network: Any, graph: Graph, x: str, named: Mapping[str, str]) -> str:
     """Add the tables of categories; return the name of embedded rows."""
     left, made = np.ones(network.n_features, bool), []
     for k, (low, count) in enumerate(zip(network.blocks[::3], network.blocks[1::3])):
@@ -145,7 +145,7 @@ def _embedded(network: Any, graph: Graph, x: str, named: Mapping[str, str]) -> s
     return graph.apply("Concat", graph.apply("Gather", x, others, axis=1), *made, axis=1)
 
 
-def _activated(network: Any, graph: Graph, x: str) -> str:
+def _add_activation(network: Any, graph: Graph, x: str) -> str:
     operator, attributes = ACTIVATIONS[network.activation]
     made = graph.apply(operator, x, **attributes)
     return graph.apply("Mul", x, made) if network.activation == "silu" else made

@@ -37,7 +37,7 @@ def parameters_of(
     held = sum(len(b.ids) * b.problem.n_params * b.problem.dtype.itemsize for b in blocks)
     check_memory(held, f"the parameters of {len(ids):,} trials take", "Ask for fewer at a time")
     steps = {} if until is None else dict(zip(ids.tolist(), until.tolist()))
-    blocks = [with_room(_paused(block, steps)) for block in blocks]
+    blocks = [with_room(_pause_after(block, steps)) for block in blocks]
     rows = run_blocks(plan, blocks, worker_count(n_jobs))
     if len(rows) < len(ids):
         raise KeyboardInterrupt
@@ -45,7 +45,7 @@ def parameters_of(
     return rows, [found[i] for i in ids.tolist()]
 
 
-def _paused(block: Block, steps: dict[int, int]) -> Block:
+def _pause_after(block: Block, steps: dict[int, int]) -> Block:
     """Have trials pause after these steps, if any of them is to."""
     length = block.trials.settings["steps"]
     ends = [min(steps.get(i, n), n) for i, n in zip(block.ids.tolist(), length.tolist())]

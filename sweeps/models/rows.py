@@ -43,7 +43,7 @@ def features_of(
     if kinds is None or names is None:
         X = in_order(X, names, target)
     else:
-        X = as_features(_framed(X, names), kinds, categories_of(preprocess, names))
+        X = as_features(_to_frame(X, names), kinds, categories_of(preprocess, names))
     if isinstance(preprocess, Columns):
         made = preprocess.transform(X, names)
     elif preprocess is None:
@@ -51,7 +51,7 @@ def features_of(
     elif isinstance(X, pd.DataFrame) and not len(X):  # scikit-learn's refuse no rows, ours do not
         made = np.empty((0, width))
     else:
-        made = _transformed(X, preprocess)
+        made = _transform_by(X, preprocess)
     if made.shape[1] != width:
         raise ArrayError(wrong_width(made.shape[1], width))
     return cast("X", made, dtype, told=False)
@@ -71,7 +71,7 @@ def categories_of(preprocess: Any, names: Sequence[str]) -> dict[str, list[Any]]
     return {names[e.column]: e.categories for e in entries if isinstance(e, Category)}
 
 
-def _framed(X: Any, names: Sequence[str]) -> pd.DataFrame:
+def _to_frame(X: Any, names: Sequence[str]) -> pd.DataFrame:
     """Return a table with these columns; others that it has do not matter, as in training."""
     if isinstance(X, pd.DataFrame):
         frame = X.rename(columns=str)
@@ -79,7 +79,7 @@ def _framed(X: Any, names: Sequence[str]) -> pd.DataFrame:
         return in_order(frame.loc[:, known], names, None, [*frame.columns[~known]])
     array = as_table(X)
     if array.shape[1] != len(names):
-        raise ArrayError(f"{wrong_width(array.shape[1], len(names))}: {_listed(names)}")
+        raise ArrayError(f"{wrong_width(array.shape[1], len(names))}: {_join(names)}")
     return pd.DataFrame(array, columns=list(names))
 
 
@@ -98,14 +98,14 @@ def in_order(
     missing = [name for name in names if name not in given]
     if missing:
         raise ArrayError(
-            f"X lacks the column{'s' * (len(missing) > 1)} {_listed(missing)}"
+            f"X lacks the column{'s' * (len(missing) > 1)} {_join(missing)}"
             f"{did_you_mean(missing[0], map(str, [*given, *others]))}; the model was trained with "
-            f"{_listed(names)}"
+            f"{_join(names)}"
         )
     unknown = [name for name in given if name not in set(names)]
     if unknown:
         raise ArrayError(
-            f"X has the column{'s' * (len(unknown) > 1)} {_listed(unknown)}, which the model was "
+            f"X has the column{'s' * (len(unknown) > 1)} {_join(unknown)}, which the model was "
             "not trained with; leave them out: X[model.feature_names]"
         )
     if len(given) > len(names):
@@ -114,12 +114,12 @@ def in_order(
     return X[list(names)]
 
 
-def _listed(names: Sequence[Any]) -> str:
+def _join(names: Sequence[Any]) -> str:
     shown = ", ".join(shortened(name, 60) for name in names[:10])
     return shown if len(names) <= 10 else f"{shown}, ... ({len(names)} of them)"
 
 
-def _transformed(X: Any, transformer: Any) -> np.ndarray:
+def _transform_by(X: Any, transformer: Any) -> np.ndarray:
     """Return what a fitted transformer makes of a table, dense and finite."""
     try:
         made = transformer.transform(X)

@@ -136,14 +136,14 @@ def sequential(model: Any) -> nn.Sequential:
 
 def _linear(layer: Layer, dtype: torch.dtype) -> nn.Module:
     made = nn.utils.skip_init(nn.Linear, *layer.weight.shape, dtype=dtype)  # draws nothing
-    return _filled(made, layer.weight.T, layer.bias)
+    return _fill_weights(made, layer.weight.T, layer.bias)
 
 
 def _norm(norm: Norm, dtype: torch.dtype) -> nn.Module:
-    return _filled(nn.LayerNorm(norm.weight.size, EPSILON, dtype=dtype), *norm)
+    return _fill_weights(nn.LayerNorm(norm.weight.size, EPSILON, dtype=dtype), *norm)
 
 
-def _filled(module: Any, weight: np.ndarray, bias: np.ndarray) -> nn.Module:
+def _fill_weights(module: Any, weight: np.ndarray, bias: np.ndarray) -> nn.Module:
     with torch.no_grad():
         module.weight.copy_(torch.from_numpy(weight.copy()))
         module.bias.copy_(torch.from_numpy(bias.copy()))

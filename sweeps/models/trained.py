@@ -135,11 +135,11 @@ def best_model(result: Table, trial_id: int | None = None, *, refit: bool = Fals
     (model,) = _models(result, [trial_id], "model")
     if not refit:
         return model
-    problem, theta = _refitted(result, plan, int(trial_id), result._row_of(trial_id))
+    problem, theta = _refit_trial(result, plan, int(trial_id), result._row_of(trial_id))
     return model_of(problem, theta, {**model.about, "refitted_rows": len(problem.X)})
 
 
-def _refitted(result: Table, plan: Plan, i: int, row: int) -> tuple[DataProblem, np.ndarray]:
+def _refit_trial(result: Table, plan: Plan, i: int, row: int) -> tuple[DataProblem, np.ndarray]:
     """Return the problem with its validation rows among those trained on, and what it came to.
 
     The preprocessing is fitted to all of these rows, too. The trial takes as many epochs, or steps,
@@ -150,7 +150,7 @@ def _refitted(result: Table, plan: Plan, i: int, row: int) -> tuple[DataProblem,
     """
     (block,) = plan.blocks(np.array([i]), results=False)
     problem = block.problem.refitted()
-    alone = check(problem, {}, _settings_alone(plan, block, i))
+    alone = check(problem, {}, _settings_of_trial(plan, block, i))
     (again,) = alone.blocks(np.array([0]))
     settings, full = again.trials.settings, int(block.trials.settings["steps"][0])
     share = float(result.columns[steps_taken(result.columns)][row]) / full
@@ -168,7 +168,7 @@ def _refitted(result: Table, plan: Plan, i: int, row: int) -> tuple[DataProblem,
     return problem, theta
 
 
-def _settings_alone(plan: Plan, block: Block, i: int) -> dict[str, Any]:
+def _settings_of_trial(plan: Plan, block: Block, i: int) -> dict[str, Any]:
     """Return the keywords of a sweep of this trial alone, chosen by nothing."""
     cells = {name: column[0] for name, column in plan.space.columns(np.array([i])).items()}
     given = {name: cell for name, cell in cells.items() if not missing(cell)}
@@ -236,11 +236,11 @@ def _models(result: Table, ids: list[int], what: str, n_jobs: int = -1) -> list[
                 "result.best() lists those that did not"
             )
         (block,) = plan.blocks(np.array([i]), results=False)
-        made.append(model_of(block.problem, theta, _about(result, i, row)))
+        made.append(model_of(block.problem, theta, _facts_of_trial(result, i, row)))
     return made
 
 
-def _about(result: Table, i: int, row: int) -> dict[str, Any]:
+def _facts_of_trial(result: Table, i: int, row: int) -> dict[str, Any]:
     """Return what is told of a trial: its axes and figures, in plain Python."""
     cells = {name: _plain(result.columns[name][row]) for name in result.axes}
     figures = {name: _plain(result.columns[name][row]) for name in result.metrics}

@@ -54,28 +54,28 @@ def columns_of(transformer: Any) -> Columns:
         return transformer
     n = getattr(transformer, "n_features_in_", None)
     if n is None:
-        raise _unknown(transformer)
-    parts = _after([Raw(k) for k in range(n)], transformer)
-    return Columns(int(n), [_finished(part) for part in parts])
+        raise _refusal_of(transformer)
+    parts = _apply_step([Raw(k) for k in range(n)], transformer)
+    return Columns(int(n), [_as_entry(part) for part in parts])
 
 
-def _finished(part: Part) -> Entry:
+def _as_entry(part: Part) -> Entry:
     if not isinstance(part, Raw):
         return part
     return Number(part.column, fill=None if part.fill is None else float(part.fill))
 
 
-def _after(parts: list[Part], step: Any) -> list[Part]:
+def _apply_step(parts: list[Part], step: Any) -> list[Part]:
     """Return what a step makes of features."""
     if isinstance(step, str) and step in ("passthrough", "drop"):
         return parts if step == "passthrough" else []
     kind = type(step)
     if kind.__module__.partition(".")[0] != "sklearn" or kind.__name__ not in STEPS:
-        raise _unknown(step)
+        raise _refusal_of(step)
     return STEPS[kind.__name__](parts, step)
 
 
-def _unknown(step: Any, why: str = "") -> SpecError:
+def _refusal_of(step: Any, why: str = "") -> SpecError:
     name = f"{type(step).__name__}{why}"
     return SpecError(
         f"preprocess: {name} cannot be written as plain data; what can are {NAMES} "
@@ -87,26 +87,26 @@ def _unknown(step: Any, why: str = "") -> SpecError:
 
 def _pipeline(parts: list[Part], pipeline: Any) -> list[Part]:
     for _, step in pipeline.steps:
-        parts = _after(parts, "passthrough" if step is None else step)
+        parts = _apply_step(parts, "passthrough" if step is None else step)
     return parts
 
 
 def _column_transformer(parts: list[Part], transformer: Any) -> list[Part]:
     if any(not isinstance(part, Raw) or part.fill is not None for part in parts):
-        raise _unknown(transformer, " after another step")
+        raise _refusal_of(transformer, " after another step")
     made: list[Part] = []
     for _, step, columns in transformer.transformers_:
-        made += _after([parts[k] for k in _places(transformer, columns)], step)
+        made += _apply_step([parts[k] for k in _column_numbers(transformer, columns)], step)
     return made
 
 
-def _places(transformer: Any, columns: Any) -> list[int]:
+def _column_numbers(transformer: Any, columns: Any) -> list[int]:
     """Return the numbers of the columns that a transformer was given."""
     everything = np.arange(transformer.n_features_in_)
     if isinstance(columns, str | int | np.integer):
         columns = [columns]
     if isinstance(columns, slice):
-        return everything[_of_numbers(columns, transformer)].tolist()
+        return everything[_slice_of_numbers(columns, transformer)].tolist()
     listed = list(columns)
     if listed and isinstance(listed[0], str):
         names = list(transformer.feature_names_in_)
@@ -114,7 +114,7 @@ def _places(transformer: Any, columns: Any) -> list[int]:
     return everything[np.asarray(listed, bool if _is_mask(listed) else int)].tolist()
 
 
-def _of_numbers(columns: slice, transformer: Any) -> slice:
+def _slice_of_numbers(columns: slice, transformer: Any) -> slice:
     """Return a slice of names as one of numbers; it has its last name, as in pandas."""
     if not (isinstance(columns.start, str) or isinstance(columns.stop, str)):
         return columns
@@ -130,11 +130,11 @@ def _is_mask(listed: Sequence[Any]) -> bool:
 
 def _imputer(parts: list[Part], imputer: Any) -> list[Part]:
     if not pd.isna(imputer.missing_values):
-        raise _unknown(imputer, f"(missing_values={imputer.missing_values!r})")
+        raise _refusal_of(imputer, f"(missing_values={imputer.missing_values!r})")
     made: list[Part] = []
     for part, value in zip(parts, imputer.statistics_.tolist()):
         if not isinstance(part, Raw):
-            raise _unknown(imputer, " after another step")
+            raise _refusal_of(imputer, " after another step")
         if not pd.isna(value):  # of a column without any value there is none, and it is left out
             made.append(Raw(part.column, value if part.fill is None else part.fill))
         elif imputer.keep_empty_features:
@@ -154,34 +154,34 @@ def _scaler(means: str, scales: str) -> Callable[[list[Part], Any], list[Part]]:
         shifts = np.zeros(len(parts)) if mean is None else mean
         factors = np.ones(len(parts)) if scale is None else scale
         if getattr(scaler, "unit_variance", False) or getattr(scaler, "clip", False):
-            raise _unknown(scaler, " with unit_variance or clip")
+            raise _refusal_of(scaler, " with unit_variance or clip")
         return [
-            _shifted(part, scaler, float(shift), float(factor))
+            _shift_and_scale(part, scaler, float(shift), float(factor))
             for part, shift, factor in zip(parts, shifts, factors)
         ]
 
     return scaled
 
 
-def _shifted(part: Part, scaler: Any, mean: float, scale: float) -> Part:
+def _shift_and_scale(part: Part, scaler: Any, mean: float, scale: float) -> Part:
     if isinstance(part, Raw):
         return Number(part.column, mean, scale, None if part.fill is None else float(part.fill))
     if isinstance(part, Gap) and (part.mean, part.scale) == (0.0, 1.0):
         return Gap(part.column, mean, scale)
-    raise _unknown(scaler, " after another scaler or an encoder")
+    raise _refusal_of(scaler, " after another scaler or an encoder")
 
 
 def _encoder(parts: list[Part], encoder: Any) -> list[Part]:
     if encoder.min_frequency is not None or encoder.max_categories is not None:
-        raise _unknown(encoder, " with min_frequency or max_categories")
+        raise _refusal_of(encoder, " with min_frequency or max_categories")
     dropped = [None] * len(parts) if encoder.drop_idx_ is None else encoder.drop_idx_
     made: list[Part] = []
     for part, categories, drop in zip(parts, encoder.categories_, dropped):
         if not isinstance(part, Raw):
-            raise _unknown(encoder, " after another step")
+            raise _refusal_of(encoder, " after another step")
         values = [None if pd.isna(value) else value for value in categories.tolist()]
         if any(not isinstance(value, str | int | float | None) for value in values):
-            raise _unknown(encoder, " of categories that are neither text nor numbers")
+            raise _refusal_of(encoder, " of categories that are neither text nor numbers")
         refuses = encoder.handle_unknown == "error"
         left_out = None if drop is None else int(drop)
         made.append(Category(part.column, values, part.fill, left_out, refuses))
@@ -191,7 +191,7 @@ def _encoder(parts: list[Part], encoder: Any) -> list[Part]:
 def _function(parts: list[Part], transformer: Any) -> list[Part]:
     """Return the columns as they are, which is what "passthrough" becomes in a fitted table."""
     if transformer.func is not None:
-        raise _unknown(transformer, f"({getattr(transformer.func, '__name__', 'a function')})")
+        raise _refusal_of(transformer, f"({getattr(transformer.func, '__name__', 'a function')})")
     return parts
 
 

@@ -25,7 +25,7 @@ from sweeps.problems.networks import network_on
 from sweeps.problems.source import STANDARDIZE, Source
 
 __all__ = [
-    "encoded",
+    "encode_targets",
     "linear_regression",
     "logistic_regression",
     "mlp",
@@ -184,7 +184,7 @@ def mlp(
     tables, targets = _read(name, X, y, (("val", X_val, y_val), ("test", X_test, y_test)))
     if loss is None:
         loss = "softmax_cross_entropy" if is_classification(targets[0], categorical) else SQUARED
-    target, classes = encoded(loss, targets)
+    target, classes = encode_targets(loss, targets)
     fixed = {"validation": validation, "test": test, "folds": folds}
     rows = np.concatenate([table for table in tables if len(table)])
     preprocess: Any = STANDARDIZE if standardize else None
@@ -301,7 +301,7 @@ def linear_regression(
     )
 
 
-def encoded(loss: str, parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+def encode_targets(loss: str, parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the targets of all parts, labels by their numbers, and the classes of labels."""
     named = [(name, y) for name, y in zip(("y", "y_val", "y_test"), parts) if len(y)]
     if find_loss(loss).task in ("regression", "multilabel"):

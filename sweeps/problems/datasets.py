@@ -12,7 +12,7 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.common import known
 from sweeps.problems.base import DataProblem
-from sweeps.problems.data import SQUARED, encoded
+from sweeps.problems.data import SQUARED, encode_targets
 from sweeps.problems.networks import Network, data_axes, model_axes
 from sweeps.problems.prepared import prepared
 from sweeps.problems.source import STANDARDIZE, Parts, Source
@@ -48,7 +48,7 @@ def rows_of(name: str, loss: str | None, preprocess: str | None, seed: int, spli
     """Return the rows of a dataset, by default with the targets of the loss that fits them."""
     # Raw arrays are kept, too: a process that has them does not import scikit-learn.
     X, y = prepared(f"{name}_raw", LOADERS[name])
-    target, classes = encoded(loss or usual_loss(y), [y])
+    target, classes = encode_targets(loss or usual_loss(y), [y])
     return Source(
         np.asarray(X, np.float64), target, None, dict(split), seed, preprocess, classes=classes
     )

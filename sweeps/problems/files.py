@@ -84,9 +84,9 @@ def _csv(path: Path, na_values: list[str]) -> pd.DataFrame:
         "sep": separator, "encoding": "utf-8-sig", "na_values": na_values, "index_col": False,
         "skipinitialspace": True, "low_memory": False,
     }  # fmt: skip
-    frame = _parsed(path, **options)
+    frame = _parse_csv(path, **options)
     if separator != "," and any(_has_decimal_commas(column) for _, column in frame.items()):
-        again = _parsed(path, decimal=",", **options)
+        again = _parse_csv(path, decimal=",", **options)
         frame = again if len(_texts(again)) < len(_texts(frame)) else frame
     frame.columns = [name.strip() for name in names]
     with open(path, "rb") as file:
@@ -149,7 +149,7 @@ def refuse_repeats(names: Sequence[str], where: str) -> None:
         first[stripped] = k
 
 
-def _parsed(path: Path, **options: Any) -> pd.DataFrame:
+def _parse_csv(path: Path, **options: Any) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:

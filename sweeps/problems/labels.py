@@ -97,7 +97,7 @@ def _without_objects(name: str, array: np.ndarray) -> np.ndarray:
     if found.keys() == {"integer", "real"}:
         found = {"real": None}
     if len(found) > 1 or "" in found:
-        shown = ", ".join(f"{_shown(value)} ({type(value).__name__})" for value in found.values())
+        shown = ", ".join(f"{_show(value)} ({type(value).__name__})" for value in found.values())
         raise ArrayTypeError(
             f"{name} holds {shown}; it must be all text, all booleans or all numbers: "
             f"[str(label) for label in {name}]"
@@ -125,7 +125,7 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
     distinct, rows = len(np.unique(y)), y.size
     if y.dtype.kind in "US" and not categorical and _are_numbers(y):
         raise ArrayError(
-            f"y holds numbers written as text ({_shown(y.flat[0].item())}, ...): labels or "
+            f"y holds numbers written as text ({_show(y.flat[0].item())}, ...): labels or "
             f"measurements? Say {BOTH}, which needs np.asarray(y, float)"
         )
     # Whole numbers that repeat are labels to scikit-learn, and measurements by their dtype.
@@ -188,11 +188,11 @@ def classes_of(loss: str, y: np.ndarray) -> np.ndarray:
     classes = np.unique(y)
     if len(classes) < 2:
         raise ArrayError(
-            f"{loss} needs labels of two classes or more; all of y is {_shown(classes.tolist()[0])}"
+            f"{loss} needs labels of two classes or more; all of y is {_show(classes.tolist()[0])}"
         )
     if find_loss(loss).task == "binary" and len(classes) > 2:
         raise ArrayError(
-            f"{loss} needs labels of two classes; got {len(classes)}: {_few(classes)}. For more "
+            f"{loss} needs labels of two classes; got {len(classes)}: {_some(classes)}. For more "
             'there is loss="softmax_cross_entropy"'
         )
     return classes
@@ -213,8 +213,8 @@ def numbered(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     if not known.all():
         k = int(np.argmin(known))
         raise ArrayError(
-            f"{name}[{k}] is {_shown(y[k].item())}, which is no label of the training rows: "
-            f"{_few(classes)}. Leave such rows out, or let some of each class be trained on"
+            f"{name}[{k}] is {_show(y[k].item())}, which is no label of the training rows: "
+            f"{_some(classes)}. Leave such rows out, or let some of each class be trained on"
         )
     return np.searchsorted(classes, y).astype(np.int64) if len(y) else np.empty(0, np.int64)
 
@@ -224,13 +224,13 @@ def sort_of(labels: np.ndarray) -> str:
     return "number" if labels.dtype.kind in "biuf" else labels.dtype.kind
 
 
-def _shown(label: Any) -> str:
+def _show(label: Any) -> str:
     return shortened(label, SHORT)
 
 
-def _few(classes: np.ndarray) -> str:
+def _some(classes: np.ndarray) -> str:
     more = ", ..." if len(classes) > SHOWN else ""
-    return ", ".join(map(_shown, classes[:SHOWN].tolist())) + more
+    return ", ".join(map(_show, classes[:SHOWN].tolist())) + more
 
 
 def ravelled(name: str, y: np.ndarray) -> np.ndarray:
@@ -258,7 +258,7 @@ def measured(name: str, y: Any, dtype: Any, told: bool = True) -> np.ndarray:
     array = plain(name, y)
     if array.dtype.kind not in "biuf":
         raise ArrayTypeError(
-            f"{name} holds {_shown(array.flat[0].item())}, of {array.dtype}; a regression needs "
+            f"{name} holds {_show(array.flat[0].item())}, of {array.dtype}; a regression needs "
             f'numbers: np.asarray({name}, float); for classes there is loss="softmax_cross_entropy"'
         )
     array = numbers_of(name, array)

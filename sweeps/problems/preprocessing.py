@@ -111,12 +111,12 @@ def fit_rows(
         fitted = clone(preprocess)
         # What is fitted to targets treats its own rows in another way: it leaves each one out.
         with np.errstate(all="ignore"):  # told as the infinity it becomes
-            made = fitted.fit_transform(_taken(X, rows), y[rows])
+            made = fitted.fit_transform(_take_rows(X, rows), y[rows])
     except FastoptError:
         raise
     except REFUSALS as error:
-        raise SpecError(f"{_named(preprocess)}: {error!s:.500}") from None
-    features = [_checked(made, fitted, rows)]
+        raise SpecError(f"{_name_of(preprocess)}: {error!s:.500}") from None
+    features = [_check_features(made, fitted, rows)]
     for each in others:
         wanted = len(each) > 0
         features.append(transform_rows(fitted, X, each) if wanted else features[0][:0])
@@ -132,25 +132,25 @@ def transform_rows(fitted: Any, X: Any, rows: np.ndarray) -> np.ndarray:
     array([[5.]])
     """
     try:
-        made = fitted.transform(_taken(X, rows))
+        made = fitted.transform(_take_rows(X, rows))
     except FastoptError:
         raise
     except REFUSALS as error:
-        raise SpecError(f"{_named(fitted)}: {error!s:.500}") from None
-    return _checked(made, fitted, rows)
+        raise SpecError(f"{_name_of(fitted)}: {error!s:.500}") from None
+    return _check_features(made, fitted, rows)
 
 
-def _named(preprocess: Any) -> str:
+def _name_of(preprocess: Any) -> str:
     return f"preprocess ({type(preprocess).__name__})"
 
 
-def _taken(X: Any, rows: np.ndarray) -> Any:
+def _take_rows(X: Any, rows: np.ndarray) -> Any:
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
-def _checked(made: Any, fitted: Any, rows: np.ndarray) -> np.ndarray:
+def _check_features(made: Any, fitted: Any, rows: np.ndarray) -> np.ndarray:
     """Return what a transformer made as a dense array of finite numbers."""
-    what = _named(fitted)
+    what = _name_of(fitted)
     try:
         array = np.ascontiguousarray(dense(f"what {what} makes", made), np.float64)
     except (ValueError, TypeError) as error:

@@ -129,11 +129,11 @@ class Source:
         train, chosen_by = _fold_of(splits, fold)
         if refit:
             train, chosen_by = np.sort(np.concatenate([train, chosen_by])), chosen_by[:0]
-        train = _some_of(train, n_train, len(self.y), seed)
+        train = _draw_some(train, n_train, len(self.y), seed)
         y = self._noisy(train, label_noise, seed)
         weights = self._weights(train, y)
         if weights is not None:
-            train = _counting(train, weights, np.dtype(dtype), fold)
+            train = _rows_that_count(train, weights, np.dtype(dtype), fold)
         chunks = train, chosen_by, splits.test
         features, *fitted = self._features(*chunks)
         arrays: list[np.ndarray] = []
@@ -178,10 +178,10 @@ class Source:
         rest = np.concatenate([chosen_by, test])
         fitted: tuple = (None, None, None)
         if self.preprocess is None:
-            made, others = _taken(self.X, train), self.X[rest]
+            made, others = _take_rows(self.X, train), self.X[rest]
         elif isinstance(self.preprocess, str):
             own = None if self.weights is None else self.weights[train]
-            made, others, mean, scale = standardized(_taken(self.X, train), self.X[rest], own)
+            made, others, mean, scale = standardized(_take_rows(self.X, train), self.X[rest], own)
             fitted = mean, scale, None
         else:
             transformer, (made, others) = fit_rows(self.preprocess, self.X, self.y, train, rest)
@@ -189,7 +189,7 @@ class Source:
         return (made, others[: len(chosen_by)], others[len(chosen_by) :]), *fitted
 
 
-def _taken(X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _take_rows(X: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return rows of a table: a run of them in the order of their memory, in which sums are taken.
 
     Those that are picked come in rows, as in scikit-learn.
@@ -206,7 +206,7 @@ def _fold_of(splits: Splits, fold: Any) -> tuple[np.ndarray, np.ndarray]:
     return splits.parts[int(fold)]
 
 
-def _some_of(train: np.ndarray, n_train: Any, rows: int, seed: int) -> np.ndarray:
+def _draw_some(train: np.ndarray, n_train: Any, rows: int, seed: int) -> np.ndarray:
     if n_train is None:
         return train
     if not is_whole(n_train, 1, len(train)):
@@ -218,7 +218,9 @@ def _some_of(train: np.ndarray, n_train: Any, rows: int, seed: int) -> np.ndarra
     return np.sort(train[np.argsort(rank[train], kind="stable")[: int(n_train)]])
 
 
-def _counting(train: np.ndarray, weights: np.ndarray, dtype: np.dtype, fold: int) -> np.ndarray:
+def _rows_that_count(
+    train: np.ndarray, weights: np.ndarray, dtype: np.dtype, fold: int
+) -> np.ndarray:
     """Return the training rows that weigh something, or say that there are none."""
     own = weights[train]
     with np.errstate(over="ignore", under="ignore"):

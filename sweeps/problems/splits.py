@@ -95,13 +95,13 @@ def split_rows(
     [5 4 3 2] [1 0]
     """
     rows = dataclasses.replace(_rows(y, classification, groups, time, seed), classes=classes)
-    if folds is not None and _wanted(validation):
+    if folds is not None and _asks_for_rows(validation):
         raise SpecError(
             "folds and validation both say which rows choose among trials; keep one: folds for "
             "every row in turn, validation for the same rows in all trials"
         )
     pairs = folds is not None and not _is_number(folds) and not hasattr(folds, "split")
-    if pairs and _wanted(test) and _is_number(test):
+    if pairs and _asks_for_rows(test) and _is_number(test):
         raise SpecError(
             f"folds are given row by row, so test must be, too; got test={shortened(test)}. "
             "test=0 holds no rows out, test=[...] those with these numbers"
@@ -113,7 +113,7 @@ def split_rows(
         found = pairs_of(folds, rows.n) if pairs else rows.fold(folds, rest)
         parts = list(itertools.islice(found, MOST_FOLDS + 1))
         _check_folds(folds, parts)
-        if hasattr(folds, "split") and not _same(parts, rows.fold(folds, rest)):
+        if hasattr(folds, "split") and not _are_same_folds(parts, rows.fold(folds, rest)):
             raise SpecError(
                 f"folds={shortened(folds)} draws other rows each time; give it a random_state, "
                 "such as 0"
@@ -123,7 +123,7 @@ def split_rows(
     return Splits(parts, held)
 
 
-def _same(parts: Iterable[Any], others: Iterable[Any]) -> bool:
+def _are_same_folds(parts: Iterable[Any], others: Iterable[Any]) -> bool:
     pairs = itertools.zip_longest(itertools.chain(*parts), itertools.chain(*others))
     return all(np.array_equal(rows, those) for rows, those in pairs)
 
@@ -178,7 +178,7 @@ def _warn_of_unseen(rows: _Rows, parts: list[tuple[np.ndarray, np.ndarray]]) -> 
             return
 
 
-def _wanted(rows: Any) -> bool:
+def _asks_for_rows(rows: Any) -> bool:
     return rows is not None and not (_is_number(rows) and rows == 0)
 
 
@@ -240,7 +240,7 @@ class _Rows:
 
     def hold_out(self, name: str, wanted: Any, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows that stay, and those that are held out."""
-        if not _wanted(wanted):
+        if not _asks_for_rows(wanted):
             return rest, rest[:0]
         if not _is_number(wanted):
             held = np.unique(row_numbers(name, wanted, self.n))

@@ -129,7 +129,12 @@ def diagnosis(result: Table) -> list[dict[str, str]]:
     if not result.counting(result.metric).any():
         text = f"None of the {len(result):,} finished trials is complete with a finite "
         return [_remark("warn", "No best trial", f"{text}{result.metric}: {result.counts}.")]
-    remarks = [_interrupted(result), *_edges(result), *_boundaries(result), *_seeds(result)]
+    remarks = [
+        _remark_on_interrupt(result),
+        *_remarks_on_edges(result),
+        *_remarks_on_divergence(result),
+        *_remarks_on_seeds(result),
+    ]
     return [remark for remark in remarks if remark]
 
 
@@ -137,14 +142,14 @@ def _remark(kind: str, head: str, text: str) -> dict[str, str]:
     return {"kind": kind, "head": head, "text": text}
 
 
-def _interrupted(result: Table) -> dict[str, str]:
+def _remark_on_interrupt(result: Table) -> dict[str, str]:
     if not result.info.get("interrupted"):
         return {}
     left = result.info.get("n_trials", len(result)) - len(result)
     return _remark("warn", "Interrupted", f"{left:,} trials did not run.")
 
 
-def _edges(result: Table) -> list[dict[str, str]]:
+def _remarks_on_edges(result: Table) -> list[dict[str, str]]:
     edges = stats.edges(result)
     if edges.empty:
         text = "The best value of every axis of three numbers or more lies inside of its range."
@@ -163,7 +168,7 @@ def _edges(result: Table) -> list[dict[str, str]]:
 _END = {"low": "smallest", "high": "largest"}
 
 
-def _boundaries(result: Table) -> list[dict[str, str]]:
+def _remarks_on_divergence(result: Table) -> list[dict[str, str]]:
     """Say for each optimizer from which learning rate on trials diverge."""
     state = np.asarray(result.columns["state"])
     lost, ended = int((state == State.DIVERGED).sum()), int((state <= State.DIVERGED).sum())
@@ -176,13 +181,13 @@ def _boundaries(result: Table) -> list[dict[str, str]]:
     found = table_of_axes(result, ["optimizer", "lr"] if split else ["lr"])
     labels, lrs = found.axes[0].labels if split else [""], found.axes[-1]
     parts = [
-        f"{label}{': ' if label else ''}{_boundary(lrs.labels, share)}"
+        f"{label}{': ' if label else ''}{_describe_boundary(lrs.labels, share)}"
         for label, share in zip(labels, np.atleast_2d(found.diverged))
     ]
     return [_remark("warn", head, f"{'; '.join(parts)}.")]
 
 
-def _boundary(lrs: list[str], share: np.ndarray) -> str:
+def _describe_boundary(lrs: list[str], share: np.ndarray) -> str:
     """Describe where along increasing learning rates trials begin to diverge."""
     known = np.flatnonzero(~np.isnan(share))
     some = known[share[known] > 0.0]
@@ -198,7 +203,7 @@ def _boundary(lrs: list[str], share: np.ndarray) -> str:
     return text
 
 
-def _seeds(result: Table) -> list[dict[str, str]]:
+def _remarks_on_seeds(result: Table) -> list[dict[str, str]]:
     """Say where seeds disagree: some diverge and some do not, or they spread more than the best."""
     if SEED not in varying_axes(result):
         return [_remark("warn", "One seed", "How much results depend on the seed is not known.")]
@@ -213,10 +218,10 @@ def _seeds(result: Table) -> list[dict[str, str]]:
             f"finite {result.metric} and some do not, for example {_configuration(result, row)}."
         )
         remarks.append(_remark("warn", "Seeds that disagree", text))
-    return [*remarks, *_lead(result, spread)]
+    return [*remarks, *_remark_on_lead(result, spread)]
 
 
-def _lead(result: Table, spread: dict[str, Any]) -> list[dict[str, str]]:
+def _remark_on_lead(result: Table, spread: dict[str, Any]) -> list[dict[str, str]]:
     """Compare the lead of the best configuration with how far its seeds spread."""
     mean = spread["mean"] if result.mode == "min" else -spread["mean"]
     full = (spread["n"] == spread["n_trials"]) & np.isfinite(mean)

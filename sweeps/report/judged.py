@@ -66,7 +66,7 @@ def judged(result: Table) -> Judged | None:
     found = best_of_folds(result)
     ids = found.ids if found else [int(result.columns["trial_id"][result._winner()])]
     try:
-        parts = [_predicted(result, i, part) for i in ids]
+        parts = [_predict_held_out(result, i, part) for i in ids]
     except FastoptError:  # not one of our networks
         return None
     model = parts[0][0]
@@ -83,7 +83,7 @@ def judged(result: Table) -> Judged | None:
     return Judged(f"{said}.", model.task, model.classes, true, values, has)
 
 
-def _predicted(result: Table, i: int, part: str) -> tuple[Any, np.ndarray, np.ndarray]:
+def _predict_held_out(result: Table, i: int, part: str) -> tuple[Any, np.ndarray, np.ndarray]:
     """Return the model of a trial, and what is true and predicted of its held-out rows."""
     plan: Any = result.plan
     model = best_model(result, i)

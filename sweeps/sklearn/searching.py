@@ -61,11 +61,11 @@ class Search:
         self.weights = self._weights()
         whole = None if piped else prepare_table(self.base, self.X, self.y)
         cv = check_cv(owner.cv, self.y, classifier=is_classifier(owner.estimator))
-        self.splits = self._parted(cv.split(self.X, self.y, **self.routed.splitter.split))
+        self.splits = self._split_rows(cv.split(self.X, self.y, **self.routed.splitter.split))
         table = self.X, self.y, self.weights
         self.variants = variants_of(self.candidates, table, self.splits, whole)
 
-    def _parted(self, splits: Iterable[tuple[Any, Any]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _split_rows(self, splits: Iterable[tuple[Any, Any]]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return folds as numbers of rows; a row stands once in a fold, and so in one part."""
         every, made = np.arange(_num_samples(self.X)), []
         for k, (train, test) in enumerate(splits):
@@ -106,7 +106,7 @@ class Search:
     def finish(self, jobs: Sequence[Job]) -> Any:
         """Train the jobs, and set on the owner what GridSearchCV sets."""
         owner, n = self.owner, len(self.splits)
-        out = self._scored(self._settled(jobs))
+        out = self._score_jobs(self._settle_jobs(jobs))
         with warnings.catch_warnings():
             if owner.pruner is not None:  # the scores of the others are missing on purpose
                 warnings.filterwarnings("ignore", "One or more of the", UserWarning)
@@ -122,7 +122,7 @@ class Search:
             owner.best_params_ = results["params"][owner.best_index_]
         if owner.refit:
             began = time.perf_counter()
-            owner.best_estimator_ = self._fitted(owner.best_index_)
+            owner.best_estimator_ = self._fit_best(owner.best_index_)
             owner.refit_time_ = time.perf_counter() - began
             if hasattr(owner.best_estimator_, "feature_names_in_"):
                 owner.feature_names_in_ = owner.best_estimator_.feature_names_in_
@@ -133,7 +133,7 @@ class Search:
     def _n_jobs(self) -> int:
         return -1 if self.owner.n_jobs is None else self.owner.n_jobs
 
-    def _settled(self, jobs: Sequence[Job]) -> Sequence[Job]:
+    def _settle_jobs(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """Return the jobs with what has to be found before they are trained."""
         made, of = list(jobs), [c for c in self.candidates for _ in self.splits]
         launch = functools.partial(train_jobs, splits=self.splits, n_jobs=self._n_jobs())
@@ -144,7 +144,7 @@ class Search:
                 made[k] = job
         return made
 
-    def _scored(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    def _score_jobs(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         """Return what GridSearchCV notes of each job."""
         chosen = self._survivors(jobs)
         out: list[dict[str, Any]] = [{"fit_time": 0.0, "score_time": 0.0} for _ in jobs]
@@ -152,7 +152,7 @@ class Search:
         where = {"n_jobs": self._n_jobs(), "store": self.owner.store}
         weights = not self._counts_hits(jobs)
         for k, ran in train_jobs(some, self.splits, weights=weights, **where):
-            out[chosen[k]] = self._noted(chosen[k], ran, counted=not weights)
+            out[chosen[k]] = self._note_job(chosen[k], ran, counted=not weights)
         self._fill_failed(out, chosen)
         return out
 
@@ -164,7 +164,7 @@ class Search:
         left = surviving_jobs(jobs[::n], self.splits, self.owner.pruner, self._n_jobs())
         return [k for k in range(len(jobs)) if k // n in left]
 
-    def _noted(self, k: int, ran: Ran, counted: bool) -> dict[str, Any]:
+    def _note_job(self, k: int, ran: Ran, counted: bool) -> dict[str, Any]:
         """Return times and scores of a job; no scores if it failed."""
         noted: dict[str, Any] = {"fit_time": ran.seconds, "score_time": 0.0}
         if ran.trial.diverged:
@@ -178,7 +178,7 @@ class Search:
             train_score: Scores = figures["train_accuracy"]
         else:
             made = self.variants[self.candidates[candidate].variant].prepared[fold]
-            fitted = self._made(candidate, ran, made)
+            fitted = self._fill_estimator(candidate, ran, made)
             noted["test_scores"] = self._score(fitted, test)
             train_score = self._score(fitted, train) if self.owner.return_train_score else None
         noted["score_time"] = time.perf_counter() - began
@@ -197,7 +197,7 @@ class Search:
         tasks = {find_loss(job.model["loss"]).task for job in jobs}
         return simple and unweighted and "multilabel" not in tasks and not others
 
-    def _made(self, candidate: int, ran: Ran, made: Prepared) -> Any:
+    def _fill_estimator(self, candidate: int, ran: Ran, made: Prepared) -> Any:
         """Return a fitted estimator with the weights of a trial."""
         chosen = self.candidates[candidate]
         fitted = chosen.adapter.fill(clone(chosen.last), ran)
@@ -232,7 +232,7 @@ class Search:
             for part in parts:
                 noted.setdefault(part, every)
 
-    def _fitted(self, number: int) -> Any:
+    def _fit_best(self, number: int) -> Any:
         """Return the best estimator, fitted on all rows."""
         candidate = self.candidates[number]
         if candidate.adapter.refits:
@@ -248,4 +248,4 @@ class Search:
                 f"the best candidate, {candidate.params}, diverges on all rows together; lower its "
                 "learning rate, or scale the features"
             )
-        return self._made(number, ran, made)
+        return self._fill_estimator(number, ran, made)

@@ -21,7 +21,7 @@ def check_table(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]
     for labels that are none.
 
     >>> from sklearn.linear_model import Ridge
-    >>> checked(Ridge(), pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), [0, 1])
+    >>> check_table(Ridge(), pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), [0, 1])
     Traceback (most recent call last):
     fastopt.errors.ArrayError: X, row 0, column 'b': 'x' is no number; ...
     """

@@ -121,7 +121,7 @@ def loss_and_epochs(
 def space_of_trials(trials: Sequence[Mapping[str, Any]]) -> tuple[list[dict], np.ndarray]:
     """Return a space of trials, each of them a dict of settings, and where in it each one stands.
 
-    >>> space, places = laid_out([{"lr": 0.1}, {"lr": 0.2, "beta1": 0.5}, {"lr": 0.3}])
+    >>> space, places = space_of_trials([{"lr": 0.1}, {"lr": 0.2, "beta1": 0.5}, {"lr": 0.3}])
     >>> [sorted(part) for part in space], places
     ([['lr'], ['beta1', 'lr']], array([0, 2, 1]))
     """

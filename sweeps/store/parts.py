@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Part",
+    "add_marks",
     "content_digest",
     "count_states",
     "curve_table",
@@ -39,7 +40,6 @@ __all__ = [
     "find_damage",
     "footer_digest",
     "footer_length",
-    "marked",
     "parse_name",
     "read_footer",
     "stored_names",
@@ -143,7 +143,7 @@ def curve_table(plan: Plan, rows: Rows) -> pa.Table:
     return pa.table(columns)
 
 
-def marked(table: pa.Table, marks: Mapping[str, int]) -> pa.Table:
+def add_marks(table: pa.Table, marks: Mapping[str, int]) -> pa.Table:
     """Return a table with more columns, each of one whole number."""
     for name, value in marks.items():
         column = pa.array(np.full(table.num_rows, value, np.int64))

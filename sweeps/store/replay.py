@@ -40,7 +40,7 @@ def replay(stored: StoredSweep, cells: Mapping[str, np.ndarray], metric: np.ndar
     shape (n,). Raises StoredSpecError if the pruner is not one of ours, or makes no sense.
     """
     n, ids = stored.identity["trials"], cells["trial_id"]
-    rounds = _restored(stored).rounds(n, stored.identity["max_resources"])
+    rounds = _restore_pruner(stored).rounds(n, stored.identity["max_resources"])
     rows_of_rung = _by_rung(cells)
     at, state = np.full(n, -1), np.full(n, State.PENDING, np.int8)
     undecided, losses, played = np.empty(0, np.int64), None, []
@@ -89,7 +89,7 @@ def is_known(stored: StoredSweep) -> bool:
     return "name" in (stored.pruner or {})
 
 
-def _restored(stored: StoredSweep) -> Pruner:
+def _restore_pruner(stored: StoredSweep) -> Pruner:
     said = stored.pruner or {}
     if not is_known(stored):
         raise StoredSpecError(

@@ -27,11 +27,11 @@ from sweeps.store.folder import CURVES, FACTS, ROWS, Folder
 from sweeps.store.identity import identity
 from sweeps.store.parts import (
     Part,
+    add_marks,
     content_digest,
     count_states,
     curve_table,
     encode_parquet,
-    marked,
     stored_names,
 )
 from sweeps.store.reader import stored_result_parts
@@ -82,9 +82,9 @@ class PartWriter:
         said = {"sweep": name, "first": number, "count": 1}
         if self.plan.options.curves:
             # Before the rows: a chunk with rows is never without its curves.
-            table = marked(curve_table(self.plan, rows), marks)
+            table = add_marks(curve_table(self.plan, rows), marks)
             self.publish(CURVES, number, encode_parquet(table, said))
-        table = marked(row_table(self.plan, self._schema, rows), marks)
+        table = add_marks(row_table(self.plan, self._schema, rows), marks)
         self.publish(ROWS, number, encode_parquet(table, {**said, **count_states(rows.state)}))
         self.note(number, rows)
 
