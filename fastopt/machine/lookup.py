@@ -37,7 +37,7 @@ FAULTS = 3
 class Lookup(NamedTuple):
     """How to ask one kind of object where its elements are.
 
-    * ``locate``, callable: ``locate(api, code, is_written, item, layout, first, ndim) -> address``
+    * ``locate``: ``locate(api, code, is_written, item, layout, first, ndim) -> address``
       for the object at the address ``item``; -1 if it is not of the dtype ``code``, or its sizes
       (and strides) are not the ``ndim`` rows of ``layout`` from ``first`` on.
     * ``api``: what ``locate`` needs; the first element is the address of None.

@@ -43,9 +43,10 @@ OVERHEAD = 128
 def work_items(sizes: np.ndarray, threads: int = 1) -> np.ndarray:
     """Cut arrays, one behind the other, in work items that take equally long.
 
-    ``sizes``: number of elements of each array; zeros are fine. ``threads``: the number of items is
-    a multiple of this, or less by one or two. Item ``k`` starts at element ``items[1, k]`` of array
-    ``items[0, k]`` and ends where item ``k + 1`` starts; the last pair is where everything ends.
+    ``sizes`` of int64: number of elements of each array; zeros are fine. ``threads``: the number of
+    items is a multiple of this, or less by one or two. Item ``k`` starts at element ``items[1, k]``
+    of array ``items[0, k]`` and ends where item ``k + 1`` starts; the last pair is where everything
+    ends.
 
     >>> work_items(np.array([5, 0, 10_000, 3]))
     array([[   0,    2,    4],
@@ -95,8 +96,8 @@ class Many:
     * ``kind``, ``slot_kind``, dtype: of parameters and gradients (float32, float64 or
       :data:`BFLOAT16`), and of the slots.
     * ``shapes`` (shape, strides): sizes of each array, and its strides in elements.
-    * ``hyper`` (groups, hyperparameters): from :meth:`fastopt.rules.Rule.pack`, one row a group;
-      read at each step.
+    * ``hyper`` (groups, hyperparameters) of float64: from :meth:`fastopt.rules.Rule.pack`, one row
+      a group; read at each step.
     * ``groups``: which row of the hyperparameters each array takes.
     * ``lookup``: how the objects are asked where they are.
     * ``counts``: whether there are step counters outside, float32 arrays of no dimension.
@@ -106,7 +107,7 @@ class Many:
       caller has checked them.
     * ``table`` (ndarray of int64, shape (3 + slots, arrays)): where those checked begin; in the row
       of gradients, where the last ones were.
-    * ``clocks`` (arrays, length): advanced in place by a step.
+    * ``clocks`` (arrays, length) of float64: advanced in place by a step.
     * ``active``, ndarray of int64: numbers of the arrays that have a gradient, in rising order; see
       :meth:`aim`.
     """
@@ -144,8 +145,8 @@ class Many:
     def aim(self, active: np.ndarray, bounds: np.ndarray) -> None:
         """Step these arrays from now on.
 
-        ``active``: their numbers, in rising order. ``bounds`` (2, n): where the disjoint ranges of
-        memory begin, in rising order, and end, that no gradient may share.
+        ``active`` of int64: their numbers, in rising order. ``bounds`` (2, n) of int64: where the
+        disjoint ranges of memory begin, in rising order, and end, that no gradient may share.
         """
         self.active, self.bounds = active, bounds
         # Checked against these bounds they were not.
@@ -262,8 +263,8 @@ def single(
 ) -> Launch:
     """Return the step of one array alone, by the path of all others.
 
-    * ``hyper`` (1, hyperparameters): read at each step.
-    * ``clock`` (1, length): advanced in place by each step.
+    * ``hyper`` (1, hyperparameters) of float64: read at each step.
+    * ``clock`` (1, length) of float64: advanced in place by each step.
     * ``g`` (n,): the gradient, read at each step.
     * ``x`` (n,): parameter and slots, of the dtype of ``g`` and apart from it, which nobody checks.
 

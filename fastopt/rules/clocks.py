@@ -67,7 +67,7 @@ def rewind(rule: Rule, h: tuple[float, ...], clocks: np.ndarray) -> None:
     ``beta ** t`` with today's beta and goes on with the sums it has.
 
     ``rule``: of all of them. ``h``: hyperparameters from :meth:`fastopt.rules.Rule.pack`.
-    ``clocks`` (clocks, length): the first column counts the steps.
+    ``clocks`` (clocks, length) of float64: the first column counts the steps.
 
     >>> from fastopt.rules import RULES
     >>> rule = RULES["adam"]

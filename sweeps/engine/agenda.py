@@ -26,7 +26,8 @@ STEPS = 4
 class TrialGroup:
     """Trials of a block that are about as long, and the counters of those who run them.
 
-    ``run``: the kernel of the block. ``order`` (n,): its items to be run, the longest first.
+    ``run``: the kernel of the block. ``order`` (n,) of int64: its items to be run, the longest
+    first.
     """
 
     def __init__(self, run: Callable, block: Block, order: np.ndarray) -> None:

@@ -99,8 +99,9 @@ class Paused:
         """Return ``block`` with trials that go on where they paused, and pause at ``until``.
 
         ``block``: laid out for whole runs. Its curves take over the points drawn so far. ``until``
-        (n,): steps since the start of the trial, at most its length. On a landscape, the trials of
-        a block that pause do so at the same step, and those that go on have paused at the same.
+        (n,) of int64: steps since the start of the trial, at most its length. On a landscape, the
+        trials of a block that pause do so at the same step, and those that go on have paused at the
+        same.
         """
         n, trials = len(block.ids), block.trials
         trials = trials._replace(until=np.ascontiguousarray(until, np.int64), kept=block.kept(n))
@@ -120,8 +121,8 @@ class Paused:
     def keep(self, block: Block, rows: np.ndarray) -> None:
         """Take over the state of paused trials.
 
-        ``block``: from :meth:`stretched`, after it has run; its trial numbers increase. ``rows``:
-        those to keep.
+        ``block``: from :meth:`stretched`, after it has run; its trial numbers increase. ``rows`` of
+        int: those to keep.
         """
         if len(rows):
             trials = block.trials

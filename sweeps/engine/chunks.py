@@ -106,11 +106,11 @@ class Chunks(Sequence[Chunk]):
 class Rows:
     """What trials came to, in arrays that can be pickled and sent.
 
-    * ``ids`` (n,): numbers of the finished trials, increasing.
-    * ``state`` (n,): positions in :data:`sweeps.results.STATES`.
-    * ``out`` (n, len(plan.results)): what was measured.
-    * ``curves`` (n, points, len(plan.curve)): NaN past the end of a trial; no points if curves are
-      not recorded.
+    * ``ids`` (n,) of int64: numbers of the finished trials, increasing.
+    * ``state`` (n,) of int8: positions in :data:`sweeps.results.STATES`.
+    * ``out`` (n, len(plan.results)) of float64: what was measured.
+    * ``curves`` (n, points, len(plan.curve)) of float64: NaN past the end of a trial; no points if
+      curves are not recorded.
     * ``cost``: nanoseconds of one core by the cost model: what progress counts.
     * ``errors``: trial number -> why it FAILED.
     * ``facts``: what is true of this run of the trials and not of their results: ``host``, ``pid``,
@@ -201,7 +201,7 @@ def run_chunk(
 ) -> Rows:
     """Run trials on this machine; the answer does not depend on what else runs, or where.
 
-    ``ids`` (n,): trial numbers, increasing. ``workers``, ``watch``, ``stop``: as for
+    ``ids`` (n,) of int64: trial numbers, increasing. ``workers``, ``watch``, ``stop``: as for
     :func:`run_blocks`. ``stretch``: how far they go; to their end by default. Returns the finished
     trials: fewer than ``ids`` only if it was told to stop.
     """

@@ -27,10 +27,10 @@ DECADE = 10.0
 class Axis:
     """A column of a result as cells in a row; made by :func:`axis_of`.
 
-    * ``codes`` (n,): the cell of every trial, -1 for a trial that has no such axis.
+    * ``codes`` (n,) of int64: the cell of every trial, -1 for a trial that has no such axis.
     * ``values`` (k,): what the cells stand for, in order: numbers, or whatever names the axis has.
-    * ``edges`` (k + 1,): where the cells begin and end: in the units of the values if ``scale`` is
-      ``"linear"`` or ``"log"``, else 0.5 to the left and right of 0, 1, 2, ...
+    * ``edges`` (k + 1,) of float64: where the cells begin and end: in the units of the values if
+      ``scale`` is ``"linear"`` or ``"log"``, else 0.5 to the left and right of 0, 1, 2, ...
     * ``scale`` (one of "linear", "log", "ordinal"): how the cells are spaced. Numbers that are not
       evenly spaced are ordinal, as names are: cells of one width, each with its own label.
     """

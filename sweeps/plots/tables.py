@@ -43,9 +43,9 @@ luck."""
 class Pool:
     """One metric of every configuration, averaged over repeats; made by :func:`average_seeds`.
 
-    ``rows`` (m,): the first trial of each configuration. ``score`` (m,): the mean metric over its
-    seeds and folds that finished; NaN if none did. ``mode`` (one of "min", "max"): whether a small
-    or a large metric is good.
+    ``rows`` (m,) of int64: the first trial of each configuration. ``score`` (m,) of float64: the
+    mean metric over its seeds and folds that finished; NaN if none did. ``mode`` (one of "min",
+    "max"): whether a small or a large metric is good.
     """
 
     rows: np.ndarray

@@ -38,7 +38,8 @@ class TunedLines:
 
     ``groups``: a line for each of its values; a single one without. ``middle``, ``low``, ``high``
     (lines, len(axis)): mean over seeds and folds of the best configuration, and the sides of its
-    band; NaN without one. ``lost`` (len(axis),): values at which trials diverged and none finished.
+    band; NaN without one. ``lost`` (len(axis),) of bool: values at which trials diverged and none
+    finished.
     """
 
     axis: Axis

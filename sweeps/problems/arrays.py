@@ -135,9 +135,9 @@ def standardized(
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
     """Return both tables shifted and scaled by scikit-learn's ``StandardScaler``, and its numbers.
 
-    ``X``, ``X_test`` (n, features): it is fitted on ``X``. A column that is constant but for
-    rounding is shifted only. ``weights`` (n,): of the rows of ``X``, so that one of weight k counts
-    as k rows do.
+    ``X``, ``X_test`` (n, features) of float64: it is fitted on ``X``. A column that is constant but
+    for rounding is shifted only. ``weights`` (n,) of float64: of the rows of ``X``, so that one of
+    weight k counts as k rows do.
 
     >>> standardized(np.array([[1.0, 0.1], [3.0, 0.1]]), np.array([[2.0, 0.2]]))[:2]
     (array([[-1.,  0.],

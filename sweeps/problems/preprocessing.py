@@ -92,8 +92,8 @@ def fit_rows(
     * ``preprocess``, transformer: scikit-learn's, or of its interface; it is left as it is.
     * ``X``, DataFrame or ndarray: the whole table.
     * ``y``: its targets, for encoders that look at them.
-    * ``rows``: those that are trained on, and the only ones that are read for fitting.
-    * ``*others``: rows that are transformed only: of validation and test; may be empty.
+    * ``rows`` of int: those that are trained on, and the only ones that are read for fitting.
+    * ``*others`` of int: rows that are transformed only: of validation and test; may be empty.
 
     Raises SpecError if it refuses the rows. Raises ArrayError if what comes out has another shape,
     is not finite, or too large as a dense array.

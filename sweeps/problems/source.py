@@ -49,9 +49,9 @@ class Parts(NamedTuple):
 class Source:
     """A table of rows and its parts.
 
-    * ``X``: of shape (n, features) array of float64, or DataFrame.
-    * ``y`` (n,): numbers of classes, or targets.
-    * ``weights``: of shape (n,).
+    * ``X``: a DataFrame, or float64 of shape (n, features).
+    * ``y``: numbers of classes, int64 of shape (n,), or targets, float64 of shape (n, outputs).
+    * ``weights``: float64 of shape (n,).
     * ``split``: arguments of :func:`sweeps.problems.splits.split_rows` but the seed.
     * ``seed``: of the split, of ``n_train`` and of ``label_noise``.
     * ``preprocess`` ("standardize", transformer or None): a scikit-learn transformer is cloned and
@@ -59,7 +59,7 @@ class Source:
     * ``class_weight`` ("balanced", dict or None): as scikit-learn's; multiplies the weights of
       training rows.
     * ``classes``: labels by their numbers.
-    * ``content``, JSON: what tells this table from others in a store; by default the array ``X``
+    * ``content`` (JSON): what tells this table from others in a store; by default the array ``X``
       itself.
     """
 

@@ -36,8 +36,8 @@ class Splits(NamedTuple):
     """Numbers of the rows of each part.
 
     ``parts`` (train, validation): a pair of integer arrays for each fold; without folds there is
-    one pair, whose second array is empty if no rows are held out for choosing. ``test``: rows that
-    are in no fold; may be empty.
+    one pair, whose second array is empty if no rows are held out for choosing. ``test`` of int:
+    rows that are in no fold; may be empty.
 
     >>> Splits([(np.array([0, 1]), np.array([2]))], np.array([3])).test
     array([3])

@@ -43,7 +43,7 @@ class TableData(NamedTuple):
     * ``X``: features: float64 with NaN where missing, or text likewise.
     * ``y``: the number of each row's class, or float64 targets of shape (rows, outputs).
     * ``classes``: labels by their numbers; None in a regression.
-    * ``weights``: of shape (rows,).
+    * ``weights``: float64 of shape (rows,).
     * ``task``: one of "classification", "regression".
     * ``preprocess``, transformer: not fitted.
     * ``split``: arguments of :func:`sweeps.problems.splits.split_rows` but the seed.

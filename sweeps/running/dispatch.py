@@ -61,7 +61,7 @@ def run_trials(key: str, payload: bytes, ids: np.ndarray, stretch: Any = None) -
     * ``key``: name of the sweep.
     * ``payload``: the job, by :func:`sweeps.common.pickling.pack`; not looked at in the process of
       the sweep.
-    * ``ids`` (n,): trial numbers, increasing.
+    * ``ids`` (n,) of int64: trial numbers, increasing.
     * ``stretch``, Stretch: how far they go.
 
     Raises ExecutorError if the job cannot be unpacked here.

@@ -23,8 +23,8 @@ NEGLIGIBLE = 1e-10
 class Fold:
     """Training rows of one split.
 
-    ``rows``: the whole table. ``train``: which of its rows. ``number``: of the fold; None where
-    there is no other.
+    ``rows``: the whole table. ``train`` of int: which of its rows. ``number``: of the fold; None
+    where there is no other.
     """
 
     rows: Rows

@@ -36,8 +36,8 @@ class Prepared(NamedTuple):
 
     ``before``, Pipeline or None: the fitted steps before the last one; None if there are none.
     ``last``, estimator: not fitted, but for what it knows of its columns: ``n_features_in_``,
-    ``feature_names_in_``. ``X`` (n, features): those of training rows as the steps made them when
-    they were fitted to them.
+    ``feature_names_in_``. ``X`` (n, features) of float64: those of training rows as the steps made
+    them when they were fitted to them.
     """
 
     before: Any
@@ -94,8 +94,8 @@ def fit_params_of(estimator: Any, given: Mapping[str, Any]) -> Mapping[str, Any]
 def prepare_table(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) -> Prepared:
     """Return the features of a table, made by steps that are fitted on its training rows.
 
-    ``estimator``: estimator. ``X``, ``y``: array_like. ``train``: all rows by default. Raises
-    SpecError if a step refuses the rows, or makes none that are numbers.
+    ``estimator``: estimator. ``X``, ``y``: array_like. ``train`` of int: all rows by default.
+    Raises SpecError if a step refuses the rows, or makes none that are numbers.
     """
     last = clone(last_of(estimator))
     if not is_piped(estimator) or len(estimator.steps) == 1:

@@ -36,9 +36,8 @@ MOST_BYTES = 1 << 28
 class Rows(NamedTuple):
     """A checked table: labels by their numbers, or targets ``(n, outputs)``.
 
-    * ``X``: of shape (n, features).
-    * ``y``: of shape (n,).
-    * ``weights``: of shape (n,).
+    * ``X``, ``weights``: float64, of shapes (n, features) and (n,).
+    * ``y``: int64 of shape (n,), or float64 of shape (n, outputs).
     * ``folded``: features of all rows by the preprocessing of each fold, where there is some.
     """
 

@@ -101,7 +101,7 @@ def cells_of_column(name: str, column: pa.ChunkedArray, gaps: bool = False) -> n
 def curves_from(table: pa.Table, ids: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Turn a table with a row per trial and point into arrays ``(n, points)``, padded with NaN.
 
-    ``table``: ``trial_id``, not decreasing, and ``names``. ``ids`` (n,): trials to return,
+    ``table``: ``trial_id``, not decreasing, and ``names``. ``ids`` (n,) of int64: trials to return,
     increasing.
     """
     owner = table["trial_id"].to_numpy()

@@ -65,7 +65,7 @@ class TrialCache:
     def rows(self, ids: np.ndarray) -> Rows:
         """Return the rows of those trials that other sweeps have, with their numbers in this one.
 
-        ``ids`` (n,): trial numbers, increasing.
+        ``ids`` (n,) of int64: trial numbers, increasing.
         """
         if not len(self):
             return no_rows(self.plan)
