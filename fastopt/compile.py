@@ -188,7 +188,8 @@ def compiled(
     """Make the dispatcher of a kernel anew."""
     function: Any = frozen_loop(template(*parts))
     options = {
-        "parallel": parallel, "nogil": nogil, "error_model": "numpy", "fastmath": set(FASTMATH)
+        "parallel": parallel, "nogil": nogil, "error_model": "numpy", "fastmath": set(FASTMATH),
+        "no_cfunc_wrapper": True,
     }  # fmt: skip
     names = [getattr(part, "__name__", str(part)) for part in (template, *parts)]
     label = "_".join([*names, "parallel" if parallel else "serial"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from numba.extending import register_jitable
 
+from fastopt.code.contained import ContainedCompiler
 from fastopt.code.fingerprint import FROZEN, fingerprint, forget, is_settled
 from fastopt.code.origins import OWN, origin
 from fastopt.code.roles import MARK, inlinable, jitable, register_by, registration
@@ -33,7 +34,13 @@ def _registered(function: Any, role: str) -> Any:
     if "<locals>" in named.__qualname__ and not is_settled(named) and origin(named) == OWN:
         return named  # kernels contain copies only, and Numba would never forget this one (26 kB)
     options = {"forceinline": True} if role == "inlinable" else {}
-    return register_jitable(error_model="numpy", fastmath=set(FASTMATH), **options)(named)
+    register = register_jitable(
+        error_model="numpy",
+        fastmath=set(FASTMATH),
+        pipeline_class=ContainedCompiler,
+        **options,
+    )
+    return register(named)
 
 
 def _mark(function: Callable, name: str) -> Callable:
