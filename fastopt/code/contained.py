@@ -15,7 +15,7 @@ __all__ = ["ContainedCompiler"]
 
 
 class _ContainedLibrary(JITCodeLibrary):
-    """Code as it was lowered, which libraries of kernels link, optimize and make machine code of."""
+    """Code as it was lowered, which kernels link, optimize and make machine code of."""
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout

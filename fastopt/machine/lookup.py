@@ -19,6 +19,7 @@ import numpy as np
 from fastopt.compile import inlinable, jitable
 from fastopt.machine.access import arrays_of, word_at
 from fastopt.machine.arrays import HEAD, address
+from fastopt.machine.calls import picked
 
 __all__ = [
     "ARRAYS", "CLASH", "CLOCK", "COUNTER", "FAULTS", "GRADIENT", "MOVED", "PARAMETER", "SLOTS",
@@ -66,7 +67,7 @@ def overlapping(bounds, low, high):
 
 
 def finding(locate: Callable) -> Callable:
-    """Template of ``find(...)``: look up everything a step touches; -1, or what is wrong.
+    """Template of ``find(order)``: look up everything a step touches; -1, or what is wrong.
 
     ``objects[r, k]`` is the address of the Python object in row ``r`` for array ``k``, and
     ``checked[r, k]`` that of the one that was checked, and lay at ``table[r, k]``. A gradient may
@@ -76,6 +77,10 @@ def finding(locate: Callable) -> Callable:
     """
     counter_at = arrays_of((np.dtype(np.float32),))
     overlaps = jitable(overlapping)
+    pick = picked(
+        "api", "codes", "objects", "checked", "layout", "first", "table", "bounds", "nbytes",
+        "clocks", "active",
+    )  # fmt: skip
 
     def row_fault(api, codes, objects, checked, layout, first, table, bounds, nbytes, k, r):
         item, is_gradient = objects[r, k], r == GRADIENT
@@ -96,7 +101,10 @@ def finding(locate: Callable) -> Callable:
 
     fault_of = inlinable(row_fault)
 
-    def find(api, codes, objects, checked, layout, first, table, bounds, nbytes, clocks, active):
+    def find(order):
+        api, codes, objects, checked, layout, first, table, bounds, nbytes, clocks, active = pick(
+            order
+        )
         position = 0
         for k in range(objects.shape[1]):
             is_active = position < active.size and active[position] == k

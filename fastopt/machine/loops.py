@@ -14,12 +14,12 @@ from numba import prange
 
 from fastopt.compile import inlinable, jitable
 from fastopt.machine.access import arrays_of, cast, load, put, store, take
-from fastopt.machine.calls import call
+from fastopt.machine.calls import call, picked
 from fastopt.rules import Rule
 
 __all__ = [
-    "LINE", "adapted", "cast", "contained", "each", "launched", "load", "measuring", "put",
-    "scattered", "span_item", "spanning", "store", "summing", "sums_item", "take", "ticking",
+    "LINE", "adapted", "cast", "chunks_of", "contained", "each", "launched", "load", "measuring",
+    "put", "scattered", "span_item", "spanning", "store", "summing", "sums_item", "take", "ticking",
     "trusting",
 ]  # fmt: skip
 
@@ -187,55 +187,61 @@ def each() -> Callable:
     with the loop over elements in it, it took 2 to 3 s for each rule and dtype.
     """
 
-    def run(work, n, code, c, table, active, sizes, items, sums):
+    def run(item, n, order):
         for k in prange(n):
-            call(work, None, (k, code, c, table, active, sizes, items, sums))
+            call(item, None, (k, order))
 
     return run
 
 
 def span_item() -> Callable:
     """Item ``k`` of updates: from element ``items[1, k]`` of array ``items[0, k]`` to the next."""
+    pick = picked("links", "sizes", "table", "active", "items", "c")
 
-    def run(k, code, c, table, active, sizes, items, sums):
+    def run(k, order):
+        links, sizes, table, active, items, c = pick(order)
         for s in range(items[0, k], items[0, k + 1] + 1):
             low = items[1, k] if s == items[0, k] else 0
             high = items[1, k + 1] if s == items[0, k + 1] else sizes[active[s]]
             if low < high:
-                call(code, None, (c[s], table, active[s], low, high))
+                call(links[SPAN], None, (c[s], table, active[s], low, high))
 
     return run
 
 
 def sums_item() -> Callable:
-    """Item ``k`` of sums: the chunk from element ``items[1, k]`` of array ``items[0, k]`` on."""
+    """Item ``k`` of sums: the chunk from element ``chunks[1, k]`` of array ``chunks[0, k]`` on."""
+    pick = picked("links", "sizes", "table", "active", "c", "chunks", "sums")
 
-    def run(k, code, c, table, active, sizes, items, sums):
-        s = items[0, k]
-        where = c[s], table, active[s], sizes[active[s]], items[1, k]
-        sums[0, k], sums[1, k] = call(code, (0.0, 0.0), where)
+    def run(k, order):
+        links, sizes, table, active, c, chunks, sums = pick(order)
+        s = chunks[0, k]
+        where = c[s], table, active[s], sizes[active[s]], chunks[1, k]
+        sums[0, k], sums[1, k] = call(links[SUMS], (0.0, 0.0), where)
 
     return run
 
 
-def measuring() -> Callable:
-    """Template of ``adapt(links, c, table, active, sizes)``: adapt ``c`` to the sums of each array.
+def chunks_of(sizes: np.ndarray) -> np.ndarray:
+    """Return the chunks that arrays of these sizes are summed in: numbers of arrays, and firsts.
 
-    Sums are taken in the chunks of :func:`adapted`, so that both give the same bits.
+    They are those of :func:`adapted`, so that both give the same bits.
+
+    >>> chunks_of(np.array([CHUNK + 1, 0, 5])).tolist()
+    [[0, 0, 2], [0, 4096, 0]]
     """
+    counts = -(-sizes // CHUNK)
+    array = np.repeat(np.arange(sizes.size), counts)
+    return np.array([array, CHUNK * (np.arange(array.size) - (np.cumsum(counts) - counts)[array])])
 
-    def adapt(links, c, table, active, sizes):
-        chunks = 0
-        for s in active:
-            chunks += (sizes[s] + CHUNK - 1) // CHUNK
-        items, sums = np.empty((2, chunks), np.int64), np.empty((2, chunks))
-        n = 0
-        for k in range(active.size):
-            for low in range(0, sizes[active[k]], CHUNK):
-                items[0, n], items[1, n] = k, low
-                n += 1
-        where = links[SUMS_ITEM], n, links[SUMS], c, table, active, sizes, items, sums
-        call(links[EACH], None, where)
+
+def measuring() -> Callable:
+    """Template of ``adapt(order)``: adapt the coefficients to the sums over each array."""
+    pick = picked("links", "sizes", "active", "c", "chunks", "sums")
+
+    def adapt(order):
+        links, sizes, active, c, chunks, sums = pick(order)
+        call(links[EACH], None, (links[SUMS_ITEM], chunks.shape[1], order))
         n = 0
         for k in range(active.size):
             a, b = 0.0, 0.0
@@ -253,16 +259,18 @@ def scattered() -> Callable:
 
     ``table[:, s]`` holds the addresses of array ``s``: step counter (or 0), gradient, parameter,
     slots. ``hyper[groups[s]]`` are its hyperparameters, ``clocks[s]`` its clock. Only arrays in
-    ``active`` are touched. Work item ``k`` is from element ``items[1, k]`` of
-    ``active[items[0, k]]`` to where item ``k + 1`` starts. What depends on the rule, and whether
-    items run in parallel, is called by the addresses ``links``: :func:`ticking`, :func:`spanning`,
-    :func:`each`, :func:`span_item`, :func:`measuring`, :func:`summing`, :func:`sums_item`,
-    :func:`trusting`.
+    ``active`` are touched; ``c`` has room for the coefficients of each of them. Work item ``k`` is
+    from element ``items[1, k]`` of ``active[items[0, k]]`` to where item ``k + 1`` starts. What
+    depends on the rule, and whether items run in parallel, is called by the addresses ``links``:
+    :func:`ticking`, :func:`spanning`, :func:`each`, :func:`span_item`, :func:`measuring`,
+    :func:`summing`, :func:`sums_item`, :func:`trusting`.
     """
     counter_at = arrays_of((np.dtype(np.float32),))
 
-    def step(links, hyper, groups, clocks, sizes, table, active, items):
-        c = np.empty((active.size, links[COEFFICIENTS]))
+    pick = picked("links", "hyper", "groups", "clocks", "table", "active", "items", "c")
+
+    def step(order):
+        links, hyper, groups, clocks, table, active, items, c = pick(order)
         for k in range(active.size):
             s = active[k]
             call(links[TICK], None, (hyper[groups[s]], clocks[s], c[k]))
@@ -270,33 +278,29 @@ def scattered() -> Callable:
                 (counter,) = counter_at(table, 0, s, 1)
                 counter[0] = clocks[s, 0]
         if links[ADAPT] != 0:
-            call(links[ADAPT], None, (links, c, table, active, sizes))
-        n, no_sums = items.shape[1] - 1, c
-        where = links[SPAN_ITEM], n, links[SPAN], c, table, active, sizes, items, no_sums
-        call(links[EACH], None, where)
+            call(links[ADAPT], None, (order,))
+        call(links[EACH], None, (links[SPAN_ITEM], items.shape[1] - 1, order))
 
     return step
 
 
-def launched(unpack: Callable) -> Callable:
+def launched() -> Callable:
     """Look up all arrays of all batches, then step them: all of a step, in one call.
 
-    ``orders`` has a row a batch, which ``unpack`` turns into what
-    :func:`fastopt.machine.lookup.finding` takes, behind its address, and what :func:`scattered`
-    takes. If anything is not as it should be, nothing is written, and ``batches * fault + batch``
-    comes back; -1 when all is well. With ``is_trial`` nothing is written either way.
+    ``orders`` has a row a batch: the addresses of :func:`fastopt.machine.lookup.finding` and of
+    :func:`scattered`, then the words of what they take. If anything is not as it should be, nothing
+    is written, and ``batches * fault + batch`` comes back; -1 when all is well. With ``is_trial``
+    nothing is written either way.
     """
 
     def launch(orders, is_trial):
         for b in range(len(orders)):
-            where, work = unpack(orders[b])
-            fault = call(where[0][0], 0, where[1:])
+            fault = call(orders[b, 0], 0, (orders[b],))
             if fault >= 0:
                 return len(orders) * fault + b
         if not is_trial:
             for b in range(len(orders)):
-                _, work = unpack(orders[b])
-                call(work[0][SCATTERED], None, work)
+                call(orders[b, 1], None, (orders[b],))
         return -1
 
     return launch

@@ -14,13 +14,12 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba import types
 
 from fastopt.compile import kernel
-from fastopt.machine.calls import unpacked, words_of
+from fastopt.machine.calls import words_of
 from fastopt.machine.lookup import ARRAYS, COUNTER, FAULTS, GRADIENT, PARAMETER, SLOTS, Lookup
-from fastopt.machine.loops import LINE, launched
-from fastopt.machine.steps import PARALLEL_FROM, WHERE, WORK, find_of, links_of
+from fastopt.machine.loops import COEFFICIENTS, LINE, SCATTERED, chunks_of, launched
+from fastopt.machine.steps import PARALLEL_FROM, find_of, links_of
 from fastopt.machine.threads import enter_parallel, leave_parallel
 from fastopt.rules import Rule
 from fastopt.rules.clocks import new_clock
@@ -70,7 +69,7 @@ def _clock(rule: Rule) -> np.ndarray:
 
 @functools.cache
 def _launcher() -> Any:
-    return kernel(launched, unpacked(types.Tuple((WHERE, WORK))), nogil=False)
+    return kernel(launched, nogil=False)
 
 
 @functools.lru_cache(maxsize=16)
@@ -175,17 +174,20 @@ class Many:
     def order(self, parallel: bool) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return what :func:`.loops.launched` takes, and the arrays that it is made of.
 
+        Those are :data:`.calls.ORDER`, in that order.
+
         It is for the arrays that are active now. The parallel loop is compiled, and threads start,
         when it is first asked for, which a process may never do.
         """
+        links, sizes = links_of(self.rule, self.kinds, parallel), self.sizes[self.active]
+        chunks = chunks_of(sizes if self.rule.measure else sizes[:0])
         arrays = [
-            np.array([find_of(self.lookup.locate)]), self.lookup.api, *self._where, self.bounds,
-            self._nbytes, self.clocks, self.active,
-            links_of(self.rule, self.kinds, parallel), self.hyper, self.groups, self.clocks,
-            self.sizes, self.table, self.active,
-            self._items(parallel),
+            self.lookup.api, *self._where, self.bounds, self._nbytes, self.clocks, self.active,
+            links, self.hyper, self.groups, self.sizes, self._items(parallel),
+            np.empty((sizes.size, links[COEFFICIENTS])), chunks, np.empty(chunks.shape),
         ]  # fmt: skip
-        return words_of(arrays), arrays
+        called = find_of(self.lookup.locate), links[SCATTERED]
+        return np.array([*called, *words_of(arrays).tolist()]), arrays
 
 
 class Fault(NamedTuple):

@@ -20,7 +20,7 @@ from fastopt.machine.lookup import finding
 from fastopt.machine.threads import gil_kept
 from fastopt.rules import Rule
 
-__all__ = ["PARALLEL_FROM", "WHERE", "WORK", "callees_of", "find_of", "links_of"]
+__all__ = ["PARALLEL_FROM", "callees_of", "find_of", "links_of"]
 
 # float32 on 2 cores the twins cross at 16 000 elements (AdamW), 24 000 (momentum), 32 000 (SGD).
 # Whole steps of AdamW, serial and parallel, in us: a list of 18 arrays of 1 000 takes 19 and 15
@@ -32,20 +32,12 @@ PARALLEL_FROM = 20_000
 _REAL, _WHOLE, _NONE = types.float64, types.int64, types.none
 _ROW, _ROWS = types.Array(_REAL, 1, "C"), types.Array(_REAL, 2, "C")
 _LIST, _TABLE = types.Array(_WHOLE, 1, "C"), types.Array(_WHOLE, 2, "C")
-# Arguments of every item of work, after its number, and of the loop over arrays.
-_ITEM = _WHOLE, _ROWS, _TABLE, _LIST, _LIST, _TABLE, _ROWS
-WORK = types.Tuple((_LIST, _ROWS, _LIST, _ROWS, _LIST, _TABLE, _LIST, _TABLE))
-"""Numba's types of what :func:`fastopt.machine.loops.scattered` takes."""
-WHERE = types.Tuple(
-    (_LIST, _LIST, _LIST, _TABLE, _TABLE, _TABLE, _LIST, _TABLE, _TABLE, _LIST, _ROWS, _LIST)
-)
-"""Those of what :func:`fastopt.machine.lookup.finding` takes, behind an array with its address."""
 
 
 @functools.cache
 def find_of(locate: Callable) -> int:
     """Compile what finds arrays by ``Lookup.locate``; return its address."""
-    return address_of(kernel(finding, locate), _WHOLE, *WHERE[1:])
+    return address_of(kernel(finding, locate), _WHOLE, _LIST)
 
 
 @functools.cache
@@ -69,10 +61,10 @@ def callees_of(rule: Rule, kinds: tuple[np.dtype, ...]) -> Callees:
     ticks = kernel(loops.ticking, rule.clock0, rule.tick, len(rule.pack()))
     updates = kernel(loops.spanning, rule.update, n, kinds)
     return Callees(
-        Callee(kernel(loops.scattered), _NONE, tuple(WORK)),
+        Callee(kernel(loops.scattered), _NONE, (_LIST,)),
         Callee(ticks, _NONE, (_ROW, _ROW, _ROW)),
         Callee(updates, _NONE, (_ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE)),
-        Callee(kernel(loops.span_item), _NONE, (_WHOLE, *_ITEM)),
+        Callee(kernel(loops.span_item), _NONE, (_WHOLE, _LIST)),
         *((None,) * 4 if rule.measure is None else _sums(rule, n, kinds)),
     )
 
@@ -80,14 +72,14 @@ def callees_of(rule: Rule, kinds: tuple[np.dtype, ...]) -> Callees:
 def _each(parallel: bool) -> int:
     with gil_kept():
         each = kernel(loops.each, parallel=parallel, nogil=False)
-        return address_of(each, _NONE, _WHOLE, _WHOLE, *_ITEM)
+        return address_of(each, _NONE, _WHOLE, _WHOLE, _LIST)
 
 
 def _sums(rule: Rule, n: int, kinds: tuple[np.dtype, ...]) -> tuple[Callee, ...]:
     adds, pair = kernel(loops.summing, rule.measure, n, kinds), types.UniTuple(_REAL, 2)
     return (
-        Callee(kernel(loops.measuring), _NONE, (_LIST, _ROWS, _TABLE, _LIST, _LIST)),
+        Callee(kernel(loops.measuring), _NONE, (_LIST,)),
         Callee(adds, pair, (_ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE)),
-        Callee(kernel(loops.sums_item), _NONE, (_WHOLE, *_ITEM)),
+        Callee(kernel(loops.sums_item), _NONE, (_WHOLE, _LIST)),
         Callee(kernel(loops.trusting, rule.trust, n), _NONE, (_ROW, _REAL, _REAL, _WHOLE)),
     )
