@@ -16,8 +16,10 @@ def penalizing():
     def penalize(grad, theta, l2, weights):
         factor = theta.dtype.type(l2)
         for k in range(0, weights.size, 2):
-            for j in range(weights[k], weights[k + 1]):
-                grad[j] += factor * theta[j]
+            # Views: an index of the whole could be negative, which SIMD cannot bear.
+            g, w = grad[weights[k] : weights[k + 1]], theta[weights[k] : weights[k + 1]]
+            for j in range(g.size):
+                g[j] += factor * w[j]
 
     return penalize
 
