@@ -194,20 +194,15 @@ def of_network(made, theta, X, y, aux):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_rows_of_a_network_count_by_their_weights(name):
-    """By plain Python; one is compiled below."""
+    """By plain Python; those of each kind of targets are compiled in test_weights.py."""
     rng, row = np.random.default_rng(0), LOSSES[name]
     aux, theta = aux_of(SIZES, "tanh", constants_of(name)), rng.normal(size=n_parameters(SIZES))
     X, y = rng.normal(size=(ROWS, SIZES[0])), outputs_and_targets(name, outputs=1)[1]
     y = y * 0 if row.task == "classification" else y
     times = np.array([2, 0, 1, 3, 0, 1, 1])
-    pairs = [functions(name, weighted, design=Design("tanh")) for weighted in (True, False)]
-    if name == "softmax_cross_entropy":
-        pairs[0] = pairs[0]._replace(
-            loss_and_grad=kernel(call_template, pairs[0].loss_and_grad),
-            evaluate=kernel(call_template, pairs[0].evaluate),
-        )
-    actual = of_network(pairs[0], theta, X, with_weights(y, times), aux)
-    expected = of_network(pairs[1], theta, np.repeat(X, times, 0), np.repeat(y, times, 0), aux)
+    weighted, plain = (functions(name, w, design=Design("tanh")) for w in (True, False))
+    actual = of_network(weighted, theta, X, with_weights(y, times), aux)
+    expected = of_network(plain, theta, np.repeat(X, times, 0), np.repeat(y, times, 0), aux)
     for a, e in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-15)
 
@@ -224,20 +219,26 @@ def test_constants_that_are_zero_may_be_a_simpler_loss(name):
         np.testing.assert_allclose(slopes, expected, rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["softmax_cross_entropy", "focal", "tweedie"])
+# In float32 as well one of each shape: both softmaxes, and branches of one output at a time.
+IN_FLOAT32 = {"softmax_cross_entropy", "focal", "tweedie"}
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_compiled_losses_are_the_plain_ones(name):
-    """One of each shape: both softmaxes, and one with branches of one output at a time."""
     function = kernel(call_template, LOSSES[name].function)
-    for dtype in (np.float32, np.float64):
+    times = np.array([2.0, 0, 1, 3, 0, 1, 1])
+    for dtype in (np.float64, *([np.float32] if name in IN_FLOAT32 else [])):
         z, y = outputs_and_targets(name, dtype=dtype)
         doubles = [a.astype(np.float64) if a.dtype == dtype else a for a in (z, y)]
-        expected, slopes = total(name, *doubles)
-        actual, compiled = total(name, z, y, function=function)
-        # Of 21 numbers that are rounded a few times each, the largest slopes being 4.
         eps = float(np.finfo(dtype).eps)
-        assert actual == pytest.approx(expected, rel=64 * eps)
-        np.testing.assert_allclose(compiled, slopes, atol=64 * eps, rtol=0)
-        assert compiled.dtype == dtype
+        for weights in (None, times) if dtype == np.float64 else (None,):
+            expected, slopes = total(name, *doubles, weights)
+            actual, compiled = total(name, z, y, weights, function=function)
+            # Of 21 numbers that are rounded a few times each, the largest slopes being 4 and
+            # weights 3.
+            assert actual == pytest.approx(expected, rel=64 * eps)
+            np.testing.assert_allclose(compiled, slopes, atol=192 * eps, rtol=0)
+            assert compiled.dtype == dtype
 
 
 @pytest.mark.parametrize("name", ["softmax_cross_entropy", "focal", "poisson", "logistic", "hinge"])

@@ -26,10 +26,10 @@ def rows_for(loss, seed=0, rows=ROWS):
     return X, targets[LOSSES[loss].task]
 
 
-def problem_of(loss, X, y, **options):
+def problem_of(loss, X, y, hidden=(), **options):
     """A linear model in float64, judged on rows of no weight of their own."""
     test = dict(zip(("X_test", "y_test"), rows_for(loss, 1)))
-    return problems.mlp(X, y, hidden=(), loss=loss, dtype="float64", **test, **options)
+    return problems.mlp(X, y, hidden=hidden, loss=loss, dtype="float64", **test, **options)
 
 
 def swept(problem):
@@ -41,24 +41,32 @@ def swept(problem):
     return found
 
 
-AS_OF_TWO_CLASSES = ("multilabel_squared_hinge", "multilabel_smoothed_hinge")
+# One for each kind of targets. Of all losses tests.sweeps.problems.test_losses asks the same: of
+# their functions compiled with weights and without, and of networks with them in plain Python.
+KINDS = {"softmax_cross_entropy", "logistic", "multilabel", "squared_error"}
 EVERY_LOSS = [
-    pytest.param(loss, marks=pytest.mark.soak if loss in AS_OF_TWO_CLASSES else ())
-    for loss in LOSSES
+    pytest.param(loss, marks=() if loss in KINDS else pytest.mark.soak) for loss in LOSSES
 ]
 
 
+def test_there_is_one_of_each_kind_of_targets():
+    assert {LOSSES[loss].task for loss in KINDS} == {row.task for row in LOSSES.values()}
+
+
+@pytest.mark.parametrize("hidden", [(), (6,)], ids=["linear", "hidden"])
 @pytest.mark.parametrize("loss", EVERY_LOSS)
-def test_a_row_of_weight_k_is_k_rows_and_of_weight_zero_none(loss):
+def test_a_row_of_weight_k_is_k_rows_and_of_weight_zero_none(loss, hidden):
     X, y = rows_for(loss)
-    weighted = swept(problem_of(loss, X, y, weights=TIMES))
-    repeated = swept(problem_of(loss, np.repeat(X, TIMES, 0), np.repeat(y, TIMES, 0)))
+    weighted = swept(problem_of(loss, X, y, hidden, weights=TIMES))
+    repeated = swept(problem_of(loss, np.repeat(X, TIMES, 0), np.repeat(y, TIMES, 0), hidden))
     there = TIMES > 0
-    left_out = swept(problem_of(loss, X[there], y[there], weights=TIMES[there]))
+    left_out = swept(problem_of(loss, X[there], y[there], hidden, weights=TIMES[there]))
     assert_same_bits(weighted, left_out)
     for name in ("train_loss", "test_loss", "best_loss", "train_accuracy", "test_accuracy"):
         np.testing.assert_allclose(weighted[name], repeated[name], rtol=1e-12)
-    assert abs(weighted.train_loss / swept(problem_of(loss, X, y)).train_loss - 1).min() > 1e-6
+    assert (
+        abs(weighted.train_loss / swept(problem_of(loss, X, y, hidden)).train_loss - 1).min() > 1e-6
+    )
 
 
 def test_in_minibatches_rows_left_out_leave_the_same_bits():
