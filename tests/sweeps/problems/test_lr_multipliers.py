@@ -124,11 +124,8 @@ def test_at_the_base_width_it_is_the_standard():
 
 def moved(problem):
     """How far outputs go in three steps."""
-    theta = np.empty(problem.n_params, np.float32)
-    problem.init(theta, problem.aux, np.uint64(0))
-    how = {"lr": 0.01, "steps": 3, "batch_size": 60, "seed": 0}
-    after = run(problem, {}, optimizer="adam", **how).model().bare()
-    before = model_of(problem, theta).bare()
+    how = {"optimizer": "adam", "steps": 3, "batch_size": 60, "seed": 0}
+    before, after = (run(problem, {}, lr=lr, **how).model().bare() for lr in (0.0, 0.01))
     return np.abs(after.outputs(problem.X) - before.outputs(problem.X)).mean()
 
 
