@@ -101,17 +101,19 @@ def torch_gradient(theta, X, y, sizes, activation):
 
 @pytest.mark.parametrize("sizes", [(4, 6, 3, 2), (4, 5, 2), (3, 2)], ids=str)
 def test_networks_that_keep_inputs_have_torchs_gradient_in_the_scratch_they_ask_for(sizes):
-    """Those that keep outputs are in test_problems.py, with relu and tanh."""
+    """In plain Python; test_layers.py has one compiled, with layer norm and dropout.
+
+    Those that keep outputs are in test_problems.py, with relu and tanh.
+    """
     rng, activation = np.random.default_rng(0), "silu"
     made = functions("squared_error", design=Design(activation))
     aux = aux_of(sizes, activation, constants_of("squared_error"))
-    function = kernel(call_template, made.loss_and_grad)
     for rows in (1, 9, BLOCK):
         X, y = rng.normal(size=(rows, sizes[0])), rng.normal(size=(rows, sizes[-1]))
         theta = rng.normal(size=n_parameters(sizes))
         grad = np.full_like(theta, np.nan)
         whole = np.full(work_per_row(sizes, Design(activation)) * BLOCK + 64, 12345.0)
-        loss = function(theta, X, y, aux, grad, whole[:-64])
+        loss = made.loss_and_grad(theta, X, y, aux, grad, whole[:-64])
         np.testing.assert_array_equal(whole[-64:], 12345.0)
         expected, slopes = torch_gradient(theta, X, y, sizes, activation)
         # Sums of some 1 500 rounded numbers.
