@@ -156,7 +156,7 @@ def test_nothing_to_embed_is_the_plain_network():
 
 
 def test_bits_do_not_depend_on_company_or_threads():
-    problem = problem_of(dtype="float32", validation=None, folds=2)
+    problem = problem_of(validation=None, folds=2)
     space = {"embed_dim": [1, 4], "lr": [0.01, 0.1], "fold": [0, 1]}
     how = {"epochs": 3, "batch_size": 50}
     result = run(problem, space, n_jobs=1, **how)
