@@ -20,14 +20,14 @@ AXES = {
     "fold": [0, 1, 2],
     "l1": [0.0, 0.01],
     "l2": [0.0, 0.1],
-    "activation": ["relu", "tanh"],
+    "activation": ["relu", "leaky_relu"],
     "label_noise": [0.0, 0.3],
     "n_train": [17, 20],
     "patience": [0, 2],
 }
 COMMON = {"optimizer": "sgd", "epochs": 3, "batch_size": 8, "restore_best": True, "eval_every": 2}
 FEW = {"lr": AXES["lr"], "fold": AXES["fold"], "l1": [0.01], "activation": AXES["activation"]}
-MEASURED = ["state", *RESULTS, "val_loss", "val_accuracy", "train_f1", "val_f1", "test_f1"]
+MEASURED = ["state", *RESULTS, "val_loss", "val_accuracy", "train_brier", "val_brier", "test_brier"]
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def problem():
     weights = rng.choice([0.5, 1.0, 2.0], 36)
     return problems.mlp(
         X, y, hidden=(3,), folds=3, test=5, weights=weights, class_weight="balanced",
-        metrics=["f1"],
+        metrics=["brier"], dtype="float64",
     )  # fmt: skip
 
 
