@@ -18,7 +18,8 @@ from fastopt.compile import compilations, kernel, recipe_of
 from fastopt.errors import CompileError, ExecutorError
 from fastopt.machine.calls import Callee
 from fastopt.rules import RULES
-from sweeps import problems
+from sweeps import problems, sweep
+from sweeps.cli.spec import read_spec
 from sweeps.common.interrupt import CHILDREN
 from sweeps.common.pickling import pack, unpack
 from sweeps.common.workers import Worker
@@ -290,25 +291,31 @@ COLD = """
 WARM = """
     from sweeps.cli.commands import app
 
-    app(["cache", "warm", PATH, "--jobs", "1"])
+    app(["cache", "warm", PATH, "--jobs", "1"], standalone_mode=False)
 """
 
 
 def test_a_sweep_compiles_nothing_twice_and_has_the_same_bits(python, tmp_path):
+    """As what this process compiles alone, or finds; what is missing is compiled ahead."""
     spec = tmp_path / "spec.toml"
     spec.write_text(SPEC)
 
-    def run(code, folder, executor=None):
+    def run(code, executor=None):
         code = textwrap.dedent(code).replace("PATH", repr(str(spec)))
-        where = {"NUMBA_CACHE_DIR": str(tmp_path / folder), "NUMBA_NUM_THREADS": "2"}
+        where = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_NUM_THREADS": "2"}
         return python(code.replace("EXECUTOR", repr(executor)), **where).stdout.splitlines()
 
-    first = run(COLD, "together")
+    first = run(COLD)
     files, compiled, here = map(int, first[1].split())
     assert files == compiled > here > 0
-    (told,) = run(WARM, "alone")
-    assert told.startswith(f"Compiled {files} functions in ")
+    gone = [*(tmp_path / "cache").rglob("beginning*.nbc")]
+    assert 0 < len(gone) < files
+    for path in gone:
+        path.unlink()
+    told, *second = run(textwrap.dedent(WARM) + textwrap.dedent(COLD), "processes")
+    assert told.startswith(f"Compiled {len(gone)} functions in ")
     assert "(1 process), the longest of them in " in told
-    assert "; 0 were there." in told
-    second = run(COLD, "alone", "processes")
-    assert second == [first[0], f"{files} 0 0"]
+    assert f"; {files - len(gone)} were there." in told
+    assert second == [first[0], f"{files} 0 {len(gone)}"]
+    alone = read_spec(spec).call(sweep, progress=False)
+    assert alone.columns["train_loss"].tolist() == [*map(float, first[0].split())]
