@@ -179,7 +179,7 @@ class Group:
             return self.read(self.options) == self.seen
         except KeyError as error:
             raise HyperparameterError(f"{self.where} has lost its {error}; set it again") from None
-        except ValueError:  # an array of several elements has no truth; packing refuses it by name
+        except (ValueError, RuntimeError):  # several elements have no truth; packing refuses them
             return False
 
     def pending(self) -> Change | None:

@@ -349,8 +349,11 @@ class Optimizer(torch.optim.Optimizer):
 
 
 def _refuse(where: str, options: Mapping[str, Any]) -> None:
+    values = {name: options.get(name) for name in _OF_TORCH}
+    # A tensor is taken for True: of several elements, or on no device, it has no truth.
+    on = {name for name, v in values.items() if isinstance(v, torch.Tensor) or v}
     for name, why in _REFUSED.items():
-        if options.get(name):
+        if name in on:
             raise HyperparameterError(f"{where}: {name}=True is not supported: {why}")
-    if options.get("foreach") and options.get("fused"):
+    if {"foreach", "fused"} <= on:
         raise HyperparameterError(f"{where}: fused and foreach cannot be True together")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,11 +35,12 @@ def name_of(group: dict[str, Any], where: str, k: int) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a hyperparameter without tensors."""
+    """Return a hyperparameter without tensors, but for those that no number can be read from."""
     if type(value) in _SIMPLE:  # asking for a tensor takes 0.2 us
         return value
-    if isinstance(value, torch.Tensor) and value.numel() == 1:
-        return value.item()
+    if isinstance(value, torch.Tensor):
+        with contextlib.suppress(RuntimeError, ValueError):  # it is on no device, or not one number
+            return value.item()
     return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
 
 

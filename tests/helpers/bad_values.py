@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import torch
 
 from fastopt.classes.common import BINDINGS, OF_ARRAYS
 from fastopt.rules import RULES, Choice, Flag, Real
@@ -29,6 +30,7 @@ ALLOWED = {
     "ema": "[0.0, 1.0]",
 }
 
+ODD = torch.ones((), device="meta"), torch.ones(2)  # of which no number can be read
 NO_NUMBERS = (
     "fast",
     "",
@@ -42,8 +44,9 @@ NO_NUMBERS = (
     np.ones(2),
     Decimal("0.3"),
     ...,
+    *ODD,
 )
-NO_FLAGS = (1, 0, 1.0, math.nan, "yes", None, (), np.ones(2), np.int64(1))
+NO_FLAGS = (1, 0, 1.0, math.nan, "yes", None, (), np.ones(2), np.int64(1), *ODD)
 NO_NAMES = ("nope", "", 3, None, True, ("x",), {}, np.ones(2), math.nan)
 NO_TUPLES = (0.9, None, "ab", (), (0.5,), (0.5,) * 4, np.ones(2), {"beta1": 0.5})
 NO_SCHEDULES = (3, "cosine", [1.0], math.nan, np.ones(2))
