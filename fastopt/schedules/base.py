@@ -78,6 +78,19 @@ class ScheduleRow:
     torch: str = ""
     optax: str = ""
 
+    def factor(self, t: float, a: tuple[float, ...]) -> float:
+        """Return the factor as kernels compute it: a power beyond any float is infinite.
+
+        >>> from fastopt.schedules import SCHEDULES
+        >>> row = SCHEDULES["exponential"]
+        >>> row.factor(10_000, row.pack({"gamma": 2.0}))
+        inf
+        """
+        try:
+            return self.function(float(t), a)
+        except OverflowError:
+            return math.inf
+
     def pack(self, values: Mapping[str, Any], total_steps: int | None = None) -> tuple[float, ...]:
         """Check ``values`` and return them, with defaults filled in, as ``a``."""
         for name in values:
@@ -87,7 +100,7 @@ class ScheduleRow:
                     f"{did_you_mean(name, self.params)}; it has {', '.join(self.params) or 'none'}"
                 )
         a = [self._value(name, kind, values, total_steps) for name, kind in self.params.items()]
-        self._check_order(dict(zip(self.params, a)))
+        self._check_together(dict(zip(self.params, a)))
         return (*a, *[0.0] * (WIDTH - len(a)))
 
     def _value(
@@ -101,8 +114,15 @@ class ScheduleRow:
             )
         return kind.pack(f"schedule {self.name}: {name}", value)
 
-    def _check_order(self, values: Mapping[str, float]) -> None:
-        """Refuse phases that are longer than the whole."""
+    def _check_together(self, values: Mapping[str, float]) -> None:
+        """Refuse phases that are longer than the whole, and swings that pass zero."""
+        growth = [name for name in ("gamma", "cycle_gamma") if values.get(name, 0.0) > 1.0]
+        if values.get("start", 0.0) > 1.0 and growth:
+            raise HyperparameterError(
+                f"schedule {self.name}: with a start above 1 its swings below "
+                f"it must not grow, to factors below zero; {growth[0]} must be in [0.0, 1.0], got "
+                f"{values[growth[0]]:g}"
+            )
         phases = {name: values[name] for name in ("warmup_steps", "decay_steps") if name in values}
         total = values.get("total_steps", math.inf)
         if sum(phases.values()) > total:

@@ -40,7 +40,7 @@ class Schedule:
 
     def __call__(self, t: float) -> float:
         """Return the factor for the step that follows ``t`` completed ones."""
-        return SCHEDULES[self.name].function(float(t), self.a)
+        return SCHEDULES[self.name].factor(t, self.a)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.values.items())

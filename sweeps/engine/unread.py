@@ -175,6 +175,6 @@ class _Scheduled(NamedTuple):
 
     def factors(self, at: Iterable[int]) -> bytes:
         """Return the factors at these steps; no bytes if all are 1."""
-        factor = list(SCHEDULES.values())[self.kind].function
-        found = np.array([factor(float(t), self.a) for t in at])
+        row = list(SCHEDULES.values())[self.kind]
+        found = np.array([row.factor(t, self.a) for t in at])
         return b"" if (found == 1.0).all() else found.tobytes()

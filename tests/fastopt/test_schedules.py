@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import fastopt
 from fastopt import schedules
 from fastopt.compile import kernel
 from fastopt.errors import HyperparameterError
@@ -252,6 +253,35 @@ def test_compiled_switch_is_python(ours):
     np.testing.assert_allclose(actual, expected, rtol=4 * EPS, atol=EPS)
 
 
+GROWING = [
+    schedules.exponential(2.0),
+    schedules.exponential(1e300, transition_steps=700),
+    schedules.step(3, gamma=1e10),
+    schedules.multi_step(100, 900, gamma=1e200),
+    schedules.cyclic(5, start=0.5, gamma=2.0),
+    schedules.cyclic(5, start=0.5, cycle_gamma=1e5),
+]
+
+
+@pytest.mark.parametrize("ours", GROWING, ids=lambda s: s.name)
+def test_a_factor_beyond_any_number_is_infinite_and_refused_by_the_step(ours):
+    """In sweeps, where it is as in kernels, such a trial has diverged."""
+    found = np.full(1100, np.nan)
+    kernel(every_step, schedules.factor)(ours.kind, ours.a, found)
+    factors = np.array([ours(t) for t in range(found.size)])
+    assert factors[0] < factors[-1] == np.inf
+    finite = np.isfinite(factors)
+    np.testing.assert_allclose(found[finite], factors[finite], rtol=1e-12)
+    assert not np.isfinite(found[~finite]).any()
+    p = np.ones(2)
+    opt = fastopt.SGD(p, schedule=ours)
+    opt.steps = int(np.flatnonzero(~finite)[0])
+    with pytest.raises(HyperparameterError, match=r"factor inf makes lr inf.*Nothing was changed"):
+        opt.step(p + 1.0)
+    assert p.tolist() == [1.0, 1.0]
+    assert opt.steps == np.flatnonzero(~finite)[0]
+
+
 def test_one_kernel_serves_all_schedules():
     """Schedules are data: a new one of them, or a new parameter, compiles nothing."""
     run = kernel(every_step, schedules.factor)
@@ -320,6 +350,10 @@ def test_pack_fills_defaults_and_inherits_the_runs_length():
         ("cosine", {"total_steps": 5, "final": math.inf}, "must be finite"),
         ("warmup_cosine", {"warmup_steps": 6, "total_steps": 5}, "must not exceed"),
         ("warmup_cosine", {"warmup_steps": -1, "total_steps": 5}, r"in \[0.0, inf\)"),
+        *(
+            ("cyclic", {"start": 2.0, name: 1.5}, rf"{name} must be in \[0.0, 1.0\], got 1.5")
+            for name in ("gamma", "cycle_gamma")
+        ),
     ],
 )
 def test_pack_refuses(name, values, message):
