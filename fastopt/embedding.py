@@ -1,7 +1,7 @@
 """Update rules inside a user's own ``@njit`` training loop.
 
-The same step kernel that the classes run, as a function that compiled code can call: no Python, no
-dispatch and no checks between two steps.
+The same step kernel that the classes run, as a function that compiled code can call: no Python and
+no dispatch between two steps, and no checks but of sizes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt.errors import HyperparameterError, did_you_mean, shortened
+from fastopt.compile import jitable
+from fastopt.errors import ArrayError, HyperparameterError, did_you_mean, shortened
+from fastopt.machine.access import fitting
 from fastopt.machine.arrays import aligned_zeros, check_array
 from fastopt.machine.loops import contained
 from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import begin
-from fastopt.rules.clocks import new_clock, rewind
+from fastopt.rules.clocks import new_clock, read_clock, resume_clock, whole_step
 
 __all__ = ["Embedded", "clock", "embed", "hyper", "slots"]
 
@@ -31,8 +33,9 @@ class Embedded(NamedTuple):
         The row of :data:`fastopt.rules.RULES`.
     step : callable
         ``step(h, clock, g, x)``, to be called from compiled code: advances ``clock`` and updates
-        ``x = (p, *slots)`` with the gradient ``g``, all in place; the arrays are 1-D,
-        C-contiguous, of one dtype and do not overlap. Nothing is checked.
+        ``x = (p, *slots)`` with the gradient ``g``, all in place; the arrays are 1-D, of one
+        dtype and size, and must not overlap. Types are checked when the call is compiled and
+        sizes at each step (ArrayTypeError, ArrayError), other things are not.
 
     Examples
     --------
@@ -86,7 +89,20 @@ def embed(name: str) -> Embedded:
 
 @functools.cache
 def _embedded(rule: Rule) -> Embedded:
-    return Embedded(rule, contained(rule))
+    step, fits = (
+        contained(rule),
+        fitting(len(rule.clock0(rule.pack())), len(rule.hyper), len(rule.slots)),
+    )
+
+    def checked(h, clock, g, x):
+        if not fits(h, clock, g, x):
+            raise ArrayError(
+                "an embedded step: g and the arrays of x must have one size, and the clock that of "
+                "fastopt.clock. Nothing was changed."
+            )
+        step(h, clock, g, x)
+
+    return Embedded(rule, jitable(checked))
 
 
 def hyper(name: str, **values: Any) -> tuple[float, ...]:
@@ -126,6 +142,13 @@ def clock(name: str, h: tuple[float, ...], running: np.ndarray | None = None) ->
         (of betas) are made anew, as in torch. A change of other hyperparameters needs no other
         clock.
 
+    Raises
+    ------
+    HyperparameterError
+        There is no such rule, or ``h`` has not as many numbers.
+    StateError
+        ``running`` is no clock of this rule.
+
     Examples
     --------
     >>> start = clock("adamw", hyper("adamw"))
@@ -136,11 +159,12 @@ def clock(name: str, h: tuple[float, ...], running: np.ndarray | None = None) ->
     array([2.  , 0.25])
     """
     rule = _rule(name)
+    _check_hyper(rule, h)
     if running is None:
         return new_clock(rule, h)
-    clocks = np.array(running, np.float64)[None]
-    rewind(rule, h, clocks)
-    return clocks[0]
+    where = f"fastopt.clock({name!r}, h, running)"
+    saved = read_clock(where, running)
+    return resume_clock(where, rule, h, whole_step(f"{where}: the step", saved[0]), saved)
 
 
 def slots(name: str, p: np.ndarray, h: tuple[float, ...] | None = None) -> tuple[np.ndarray, ...]:
@@ -162,6 +186,8 @@ def slots(name: str, p: np.ndarray, h: tuple[float, ...] | None = None) -> tuple
     ------
     ArrayTypeError, ArrayError
         ``p`` is not an array that a step can update.
+    HyperparameterError
+        There is no such rule, or ``h`` has not as many numbers.
 
     Examples
     --------
@@ -171,14 +197,23 @@ def slots(name: str, p: np.ndarray, h: tuple[float, ...] | None = None) -> tuple
     check_array("p", p)
     rule = _rule(name)
     h = rule.pack() if h is None else h
+    _check_hyper(rule, h)
     arrays = tuple(aligned_zeros(p.size, p.dtype, 2 + k) for k in range(len(rule.slots)))
     for source, slot in zip(rule.starts[1:], arrays):
         begin(source, h, p, slot)
     return arrays
 
 
+def _check_hyper(rule: Rule, h: tuple[float, ...]) -> None:
+    if not (isinstance(h, tuple) and len(h) == len(rule.hyper)):
+        raise HyperparameterError(
+            f"{rule.name}: h must be the {len(rule.hyper)} numbers that "
+            f"fastopt.hyper({rule.name!r}) returns; got {shortened(h)}"
+        )
+
+
 def _rule(name: str) -> Rule:
-    if name not in RULES:
+    if not isinstance(name, str) or name not in RULES:
         raise HyperparameterError(
             f"there is no rule {shortened(name)}{did_you_mean(name, RULES)}; there are "
             f"{', '.join(RULES)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt import RULES, ArrayError, ArrayTypeError, HyperparameterError
+from fastopt import RULES, ArrayError, ArrayTypeError, HyperparameterError, StateError
 from fastopt.machine.arrays import address
 from tests.helpers.cases import ONE_OF_A_SHAPE
 from tests.helpers.stepping import step_arrays
@@ -102,11 +103,64 @@ def test_slots_are_aligned_zeros_like_the_parameter():
         (lambda: fastopt.hyper("adam", lr=-1.0), HyperparameterError, "lr.*-1.0"),
         (lambda: fastopt.slots("adam", [1.0]), ArrayTypeError, "p must be a NumPy array"),
         (lambda: fastopt.slots("adam", np.ones(4)[::2]), ArrayError, "not C-contiguous"),
+        (lambda: fastopt.embed(["adam"]), HyperparameterError, "no rule"),
+        (lambda: fastopt.slots("rprop", np.ones(4), (0.1,)), HyperparameterError, "6 numbers"),
+        (lambda: fastopt.clock("sgd", ()), HyperparameterError, "4 numbers"),
+        (lambda: _again([2.0]), StateError, "5 elements"),
+        (lambda: _again(np.zeros((2, 5))), StateError, "must be a list of numbers"),
+        (lambda: _again([math.nan] * 5), StateError, "whole number"),
+        (lambda: _again([0.5] * 5), StateError, "whole number"),
     ],
 )
 def test_refused(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+def _again(running):
+    return fastopt.clock("adam", fastopt.hyper("adam"), running)
+
+
+def test_a_step_refuses_what_would_write_to_other_memory():
+    """Types when the call is compiled, sizes when it runs; each of these wrote somewhere."""
+    step, h = fastopt.embed("momentum").step, fastopt.hyper("momentum")
+
+    @numba.njit
+    def one(h, clock, g, x):
+        step(h, clock, g, x)
+
+    def arrays(n=4, dtype=np.float64):
+        return [np.ones(n, dtype) for _ in range(2)]
+
+    g, read_only = np.ones(4), np.ones(4)
+    read_only.flags.writeable = False
+    usual = {"h": h, "clock": fastopt.clock("momentum", h), "g": g, "x": tuple(arrays())}
+    cases = [
+        ({"h": h[1:]}, ArrayTypeError, "h must be a tuple of"),
+        ({"h": list(h)}, ArrayTypeError, "h must be a tuple of"),
+        ({"h": tuple(map(np.float32, h))}, ArrayTypeError, "h must be a tuple of"),
+        ({"clock": np.zeros(1, np.float32)}, ArrayTypeError, "clock must be a writable 1-D"),
+        ({"clock": np.zeros((1, 1))}, ArrayTypeError, "clock must be a writable 1-D"),
+        ({"clock": read_only[:1]}, ArrayTypeError, "clock must be a writable 1-D"),
+        ({"x": arrays()}, ArrayTypeError, "x must be a tuple .* of 2 arrays"),
+        ({"x": (g, *arrays())}, ArrayTypeError, "x must be a tuple .* of 2 arrays"),
+        ({"x": tuple(arrays(dtype=np.uint16))}, ArrayTypeError, "all of float32 or all of"),
+        ({"x": (np.ones((2, 2)), g)}, ArrayTypeError, "must be 1-D arrays"),
+        ({"g": np.ones(4, int)}, ArrayTypeError, "all of float32 or all of float64"),
+        ({"g": np.ones(4, np.float32)}, ArrayTypeError, "all of float32 or all of float64"),
+        ({"x": (read_only, np.ones(4))}, ArrayTypeError, "one is read-only"),
+        ({"g": np.ones(5)}, ArrayError, "must have one size"),
+        ({"x": (np.ones(4), np.ones(3))}, ArrayError, "must have one size"),
+        ({"clock": np.zeros(0)}, ArrayError, "clock that of fastopt.clock"),
+        ({"clock": np.zeros(9)}, ArrayError, "clock that of fastopt.clock"),
+    ]
+    for change, error, text in cases:
+        with pytest.raises(error, match=text):
+            one(**{**usual, **change})
+    assert (usual["x"][0] == 1.0).all()
+    assert usual["clock"][0] == 0.0
+    one(**{**usual, "g": read_only, "x": tuple(np.ones(8)[::2] for _ in range(2))})  # any strides
+    assert usual["clock"][0] == 1.0
 
 
 def test_importing_fastopt_compiles_nothing_and_imports_nothing_heavy():
