@@ -140,19 +140,25 @@ class Network(Shippable):
             axes["hidden"] = widths_of(problem, values["hidden"])
         parts = rows_of(problem)
         if any(name in DATA_AXES and axes[name] != problem.axes[name] for name in values):
-            parts = self.parts(axes)
+            parts = self.parts(axes, beside=problem)
         return self._like(problem, self.on(parts, axes))
 
     def refitted(self, problem: DataProblem) -> DataProblem:
         """Return a problem of this network that trains on its validation rows as well."""
-        return self._like(problem, self.on(self.parts(problem.axes, refit=True), problem.axes))
+        return self._like(problem, self.on(self.parts(problem.axes, True, problem), problem.axes))
 
-    def parts(self, axes: Mapping[str, Any], refit: bool = False) -> Parts:
-        """Return the rows that the axes choose."""
+    def parts(
+        self, axes: Mapping[str, Any], refit: bool = False, beside: DataProblem | None = None
+    ) -> Parts:
+        """Return the rows that the axes choose, as those of the problem beside them are made."""
         chosen = {name: axes[name] for name in DATA_AXES if name in axes}
         known = f"{chosen} {refit}"
         if known not in self.prepared:
-            made = self.source().parts(self.dtype, refit=refit, **chosen)
+            source = self.source()
+            if beside is not None:
+                own = {name: beside.axes[name] for name in chosen}
+                source.refuse_change(rows_of(beside), self.dtype, **own)
+            made = source.parts(self.dtype, refit=refit, **chosen)
             while len(self.prepared) >= MOST_PREPARED:
                 self.prepared.pop(next(iter(self.prepared)))
             self.prepared[known] = made

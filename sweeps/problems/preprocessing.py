@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ __all__ = [
     "dense",
     "fit_rows",
     "names_of_features",
+    "runs_users_code",
     "transform_rows",
 ]
 
@@ -65,7 +67,7 @@ def default_preprocess(kinds: Mapping[str, str]) -> Any:
 
 
 def check_transformer(preprocess: Any) -> Any:
-    """Return a transformer, or say what it lacks.
+    """Return a copy of a transformer, which nobody else changes, or say what it lacks.
 
     >>> check_transformer("scale")
     Traceback (most recent call last):
@@ -78,7 +80,31 @@ def check_transformer(preprocess: Any) -> Any:
             "preprocess must have fit_transform and transform, as transformers and Pipelines of "
             f"scikit-learn have; got {shortened(preprocess)}"
         )
-    return preprocess
+    return _cloned(preprocess)
+
+
+def _cloned(preprocess: Any) -> Any:
+    from sklearn.base import clone
+
+    try:
+        return clone(preprocess)
+    except (*REFUSALS, RuntimeError) as error:
+        raise SpecError(f"{_named(preprocess)}: {error!s:.500}") from None
+
+
+def runs_users_code(preprocess: Any) -> bool:
+    """Tell whether a transformer is, or holds, what is not scikit-learn's, and so may change.
+
+    >>> from sklearn.preprocessing import FunctionTransformer
+    >>> runs_users_code(FunctionTransformer(np.log1p)), runs_users_code(FunctionTransformer(dense))
+    (False, True)
+    """
+    parts = [preprocess, *preprocess.get_params(deep=True).values()]
+    ours = ("builtins", "numpy", "sklearn")
+    return any(
+        isinstance(part, FunctionType) or type(part).__module__.partition(".")[0] not in ours
+        for part in parts
+    )
 
 
 def fit_rows(
@@ -105,10 +131,11 @@ def fit_rows(
     >>> [each.ravel().tolist() for each in features]
     [[-1.0, 1.0], [998.0]]
     """
-    from sklearn.base import clone
-
+    fitted = _cloned(preprocess)
+    # One fit for each fold, in each process that needs it: all of them draw the same numbers.
+    undecided = [name for name, value in fitted.get_params().items() if value is None]
+    fitted.set_params(**{name: 0 for name in undecided if name.endswith("random_state")})
     try:
-        fitted = clone(preprocess)
         # What is fitted to targets treats its own rows in another way: it leaves each one out.
         with np.errstate(all="ignore"):  # told as the infinity it becomes
             made = fitted.fit_transform(_take_rows(X, rows), y[rows])

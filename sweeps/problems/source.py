@@ -19,7 +19,7 @@ from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.common.limits import is_whole
 from sweeps.problems.arrays import cast, standardized
 from sweeps.problems.class_weights import class_weights
-from sweeps.problems.preprocessing import fit_rows
+from sweeps.problems.preprocessing import fit_rows, runs_users_code
 from sweeps.problems.splits import Splits, split_rows
 
 __all__ = ["STANDARDIZE", "Parts", "Source"]
@@ -142,6 +142,23 @@ class Source:
             own = None if weights is None else weights[rows]
             arrays.append(_targets(y[rows], own, dtype, told=name == "X"))
         return Parts(*arrays, *fitted)
+
+    def refuse_change(self, parts: Parts, dtype: Any, **chosen: Any) -> None:
+        """Raise if a transformer of the user's own makes other features of rows that it has made.
+
+        Its other rows would not be those of the same problem.
+        """
+        if isinstance(self.preprocess, str | None) or not runs_users_code(self.preprocess):
+            return
+        again = self.parts(dtype, **chosen)
+        for name in ("X", "X_val", "X_test"):
+            if not np.array_equal(getattr(again, name), getattr(parts, name)):
+                raise SpecError(
+                    f"preprocess ({type(self.preprocess).__name__}) makes other features of the "
+                    "same rows than when the problem was made: its code or what it reads has "
+                    "changed, or it draws at random. Make the problem anew; what draws takes its "
+                    "numbers from a parameter random_state"
+                )
 
     def _weights(self, train: np.ndarray, y: np.ndarray) -> np.ndarray | None:
         """Return the weight of every row; that of its class counts where it is trained on.

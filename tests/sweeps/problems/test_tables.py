@@ -13,9 +13,13 @@ import scipy.sparse
 from sklearn import model_selection as sk
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_transformer
-from sklearn.preprocessing import StandardScaler
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from fastopt.errors import ArrayError, FastoptError, SpecError
+from sweeps.problems import table
 from sweeps.problems.columns import as_features
 from sweeps.problems.preprocessing import default_preprocess, fit_rows, names_of_features
 from sweeps.problems.splits import split_rows
@@ -197,7 +201,7 @@ def test_another_transformer_gets_the_columns_as_they_are():
     table = wines().assign(when=dates, name=[f"wine {k}" for k in range(120)])
     made = make_column_transformer((StandardScaler(), ["year"]), (LeaveOneOut(), ["colour"]))
     data = read_table(table, "quality", preprocess=made)
-    assert data.preprocess is made
+    assert str(data.preprocess) == str(made)
     assert data.kinds["when"] == "dates"
     train, chosen_by = data.splits.parts[0]
     _, (features, held, none) = fit_rows(made, data.X, data.y, train, chosen_by, train[:0])
@@ -251,6 +255,39 @@ def _no_leak(preprocess, options):
         assert not np.array_equal(fits[0][1], fits[1][1])
         for a, b in zip(data.splits.parts, other.splits.parts):
             np.testing.assert_array_equal(a[0], b[0])
+
+
+RATE = np.ones(1)
+
+
+def scaled(X):
+    return np.nan_to_num(X[["alcohol"]]) * RATE
+
+
+def jittered(X):
+    return np.nan_to_num(X[["alcohol"]]) + np.random.default_rng().normal()
+
+
+@pytest.mark.parametrize("function", [scaled, jittered])
+def test_rows_of_all_folds_are_made_by_one_version_of_a_transformer(function):
+    """Code of before for the first fold and of now for the others was run, and stored."""
+    problem = table(wines(), "quality", folds=3, preprocess=FunctionTransformer(function))
+    RATE[0] = 2.0
+    try:
+        for asked in (lambda: problem.varied(fold=1), problem.refitted):
+            with pytest.raises(SpecError, match="has changed, or it draws"):
+                asked()
+    finally:
+        RATE[0] = 1.0
+    assert function is jittered or problem.varied(fold=1).X.shape == (64, 1)
+
+
+def test_what_a_transformer_draws_is_the_same_in_every_process_and_nobody_elses():
+    drawn = IterativeImputer(sample_posterior=True, max_iter=2)
+    made = make_pipeline(make_column_transformer((drawn, ["alcohol", "year"])), StandardScaler())
+    first, other = (table(wines(), "quality", folds=3, preprocess=made) for _ in range(2))
+    made.steps.pop()
+    np.testing.assert_array_equal(first.varied(fold=2).X, other.varied(fold=2).X)
 
 
 def test_a_fold_may_have_no_value_of_a_column():
