@@ -92,4 +92,4 @@ def mutation(session: nox.Session) -> None:
     """Change one place at a time and see whether tests notice; ``-- rules`` is a part of it."""
     session.install("-e", ".[test]", "cosmic-ray>=8.7")
     session.run("python", "-m", "tests.mutation", *session.posargs)
-    session.run("python", "docs/reliability.py", "--mutation")
+    session.run("python", "docs/reliability.py", "--page")

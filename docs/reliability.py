@@ -1,10 +1,12 @@
 """Run the tests that hold the promises, and write ``reliability.md`` from what they counted.
 
-``python docs/reliability.py`` runs the long forms: some hours on two cores. ``--short`` runs what
-the default run of pytest has, ``--from run.xml`` reads a run that is over, and what stands behind
-``--`` goes to pytest: ``python docs/reliability.py -- -n 2``. What ``python -m tests.mutation``
-found stands there too; ``--mutation`` writes only that anew. A test says how many cases it tried
-(fixture ``counted`` of ``tests/conftest.py``); one that does not say is one case.
+``python docs/reliability.py`` runs the long forms, promise by promise, and notes each in
+``reliability.json`` when it is over: what is interrupted keeps what it has. ``--only leaks`` runs
+the promises with tests of that name, ``--short`` what the default run of pytest has, and what
+stands behind ``--`` goes to pytest: ``python docs/reliability.py -- -n 2``. What
+``python -m tests.mutation`` found stands on the page too; ``--page`` only writes that anew. A test
+says how many cases it tried (fixture ``counted`` of ``tests/conftest.py``); one that does not say
+is one case.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +32,7 @@ from pages import table
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PAGE = HERE / "reliability.md"
+RUNS = HERE / "reliability.json"
 SCORE = ROOT / "tests/mutation/score.json"
 LIBRARIES = ("numpy", "numba", "llvmlite", "torch", "pandas", "pyarrow", "scikit-learn")
 
@@ -168,7 +171,7 @@ PROMISES = (
         _in(
             "fastopt",
             "test_state_machine.py::test_anything_in_any_order",
-            "test_state_machine.py::test_anything_in_any_order_2000_times",
+            "test_state_machine.py::test_anything_in_any_order_at_length",
         ),
     ),
     Promise(
@@ -224,42 +227,33 @@ OPEN = """\
 """
 
 
-class Count(NamedTuple):
-    """What a run says of a test: how many cases, failures and skips, and how long."""
-
-    cases: int
-    failures: int
-    skipped: int
-    seconds: float
-
-
-def counts_of(report: Path) -> dict[str, list[Count]]:
-    """Return what each test of a JUnit report counted, by ``file::test``."""
-    found: dict[str, list[Count]] = {}
+def run_of(promise: Promise, report: Path) -> dict[str, int]:
+    """Return what the tests of a promise counted, of a JUnit report of them."""
+    run = {"cases": 0, "failures": 0, "skipped": 0, "seconds": 0}
+    seconds = 0.0
     for test in ElementTree.parse(report).iter("testcase"):
         file = test.get("classname", "").replace(".", "/") + ".py"
-        name = test.get("name", "").partition("[")[0]
-        failed = sum(test.find(kind) is not None for kind in ("failure", "error"))
-        skipped = int(test.find("skipped") is not None)
+        name = f"{file}::{test.get('name', '').partition('[')[0]}"
+        if not any(name == held or name.startswith(f"{held}::") for held in promise.tests):
+            continue
+        failed, skipped = (
+            any(test.find(kind) is not None for kind in kinds)
+            for kinds in (("failure", "error"), ("skipped",))
+        )
         said = [p.get("value") for p in test.iter("property") if p.get("name") == "cases"]
-        cases = 0 if skipped else int(said[0] or 1) if said else 1
-        row = Count(cases, failed, skipped, float(test.get("time", 0)))
-        found.setdefault(f"{file}::{name}", []).append(row)
-    return found
+        run["cases"] += 0 if failed or skipped else int(said[0] or 1) if said else 1
+        run["failures"] += failed
+        run["skipped"] += skipped
+        seconds += float(test.get("time", 0))
+    return {**run, "seconds": round(seconds)}
 
 
-def row_of(promise: Promise, counts: dict[str, list[Count]]) -> tuple[str, ...]:
+def row_of(promise: Promise, run: dict[str, Any]) -> tuple[str, ...]:
     """Return the row of a promise."""
-    rows = [
-        count
-        for name, held in counts.items()
-        if any(name == test or name.startswith(f"{test}::") for test in promise.tests)
-        for count in held
-    ]
-    cases, failures, skipped, seconds = (sum(column) for column in zip(*rows)) if rows else (0,) * 4
-    failed = f"{failures}" + f" ({skipped} skipped)" * bool(skipped)
-    wanted = f"{promise.wanted:,}" + " (reached)" * (cases >= promise.wanted)
-    return promise.says, f"{cases:,}", wanted, failed, f"{seconds:,.0f}"
+    failed = f"{run['failures']}" + f" ({run['skipped']} skipped)" * bool(run["skipped"])
+    wanted = f"{promise.wanted:,}" + " (reached)" * (run["cases"] >= promise.wanted)
+    cases, seconds = f"{run['cases']:,}", f"{run['seconds']:,}"
+    return promise.says, cases, wanted, failed, seconds, run["form"], run["date"], run["commit"]
 
 
 def mutation(scores: dict[str, dict[str, dict[str, Any]]], wanted: dict[str, Any]) -> str:
@@ -302,10 +296,11 @@ def tail() -> str:
     return f"{mutation(json.loads(SCORE.read_text()), targets)}\n\n{OPEN}"
 
 
-def page(counts: dict[str, list[Count]], how: str) -> str:
-    """Return the page, made from what a run counted; ``how`` says which run."""
-    header = "promise", "cases in this run", "wanted at length", "failures", "seconds"
-    rows = [row_of(promise, counts) for promise in PROMISES]
+def page(runs: dict[str, dict[str, Any]]) -> str:
+    """Return the page, made from the last run of each promise."""
+    header = "promise", "cases", "wanted at length", "failures", "seconds", "form", "day", "commit"
+    rows = [row_of(promise, runs[promise.says]) for promise in PROMISES if promise.says in runs]
+    machines = dict.fromkeys(runs[p.says]["machine"] for p in PROMISES if p.says in runs)
     return "\n\n".join(
         (
             "# Reliability",
@@ -313,60 +308,67 @@ def page(counts: dict[str, list[Count]], how: str) -> str:
             "the tests tried it. This page is written by `python docs/reliability.py`, which runs "
             "those tests; no number in it is typed. What is read, and never executed, stands in "
             "`SECURITY.md`.",
-            f"**This run:** {how}",
+            "Each row is the last run of its tests, in their long form or in the short one that "
+            "the default run of pytest has; the commit is the last one that had changed the "
+            "library. A test that fails counts no cases.",
             table(header, rows),
-            "Where a promise is short of what is wanted, its long form has not been part of this "
-            "run.",
+            "**Run on:** " + "; ".join(machines) + ".",
             tail(),
         )
     )
 
 
-def _cpu() -> str:
+def _output_of(*command: str) -> str:
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def _commit() -> str:
+    """Return the commit of the library: a later one of tests or pages does not change what ran."""
+    library = ("--", "fastopt", "sweeps")
+    commit = _output_of("git", "log", "-1", "--format=%h", *library).strip()
+    return commit + " with changes" * bool(_output_of("git", "status", "--porcelain", *library))
+
+
+def _machine() -> str:
     cpus = Path("/proc/cpuinfo")
     named = re.search(r"model name\s*: (.*)", cpus.read_text()) if cpus.exists() else None
-    return named[1] if named else platform.machine()
-
-
-def _how(length: str, counts: dict[str, list[Count]]) -> str:
-    """Say which run it was: what of, when, where and with what."""
-    tests = [count for held in counts.values() for count in held]
-    failed, skipped = (sum(getattr(t, what) for t in tests) for what in ("failures", "skipped"))
+    cpu = named[1] if named else platform.machine()
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
-        f"the {length}, {len(tests):,} of them ({failed} failed, {skipped} skipped), "
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()}, {_cpu()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {libraries}."
+        f"{platform.system()}, {cpu}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"{libraries}"
     )
 
 
-def run(report: Path, is_short: bool, more: Sequence[str]) -> None:
-    """Run the tests of the promises; a failure is counted, and does not end the run."""
-    tests = dict.fromkeys(test for promise in PROMISES for test in promise.tests)
-    marks: Iterable[str] = () if is_short else ("-m", "soak or not soak")
-    command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *marks, *tests, *more]
-    subprocess.run(command, cwd=ROOT, check=False)
+def run_tests(promise: Promise, is_short: bool, more: Sequence[str]) -> dict[str, Any]:
+    """Run the tests of a promise, and return what they counted; a failure is counted, too."""
+    marks = () if is_short else ("-m", "soak or not soak")
+    command = [sys.executable, "-m", "pytest", "-q", *marks, *promise.tests, *more]
+    about = {"form": "short" if is_short else "long", "date": f"{datetime.now(UTC):%Y-%m-%d}"}
+    about |= {"commit": _commit(), "machine": _machine()}
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "run.xml"
+        status = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT).returncode
+        if status not in (0, 1):  # interrupted, or no test could be run
+            raise SystemExit(status)
+        return {**run_of(promise, report), **about}
 
 
 def main() -> None:
-    """Write the page."""
+    """Run the promises, note each when it is over, and write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--short", action="store_true", help="only what the default run has")
-    parser.add_argument("--from", dest="report", type=Path, help="JUnit XML of a run that is over")
-    parser.add_argument("--mutation", action="store_true", help="only what tests.mutation found")
+    parser.add_argument("--only", help="promises that have tests with this in their names")
+    parser.add_argument("--page", action="store_true", help="run nothing, write the page anew")
     parser.add_argument("more", nargs="*", help="arguments of pytest, after --")
     given = parser.parse_args()
-    if given.mutation:
-        above = PAGE.read_text().partition("\n## ")[0]
-        PAGE.write_text(f"{above}\n{tail()}")
-        return
-    length = "short forms of the tests" if given.short else "long forms of the tests"
-    with tempfile.TemporaryDirectory() as folder:
-        report = given.report or Path(folder) / "run.xml"
-        if given.report is None:
-            run(report, given.short, given.more)
-        counts = counts_of(report)
-        PAGE.write_text(page(counts, _how(length, counts)))
+    for promise in () if given.page else PROMISES:
+        if given.only is None or any(given.only in test for test in promise.tests):
+            run = run_tests(promise, given.short, given.more)
+            runs = json.loads(RUNS.read_text()) if RUNS.exists() else {}
+            known = {p.says: runs[p.says] for p in PROMISES if p.says in runs}
+            RUNS.write_text(json.dumps({**known, promise.says: run}, indent=1) + "\n")
+    PAGE.write_text(page(json.loads(RUNS.read_text())))
 
 
 if __name__ == "__main__":

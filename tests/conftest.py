@@ -61,7 +61,7 @@ def python() -> Callable[..., subprocess.CompletedProcess[str]]:
             env={**os.environ, "PYTHONPATH": search, **environment},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=1200,
             cwd=path[0] if path else ROOT,
         )
         assert done.returncode == 0, done.stderr

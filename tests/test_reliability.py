@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -55,21 +57,49 @@ REPORT = """<testsuites><testsuite>
 
 def test_cases_failures_and_seconds_are_summed(made, tmp_path):
     (tmp_path / "run.xml").write_text(REPORT)
-    counts = made.counts_of(tmp_path / "run.xml")
-    rows = [made.row_of(promise, counts)[1:] for promise in made.PROMISES]
-    assert rows[0] == ("0", "600", "0", "0")
-    assert rows[1] == ("101", "400", "1 (1 skipped)", "3")
-    assert rows[-1] == ("304", "10,200", "0", "7")
+    runs = [made.run_of(promise, tmp_path / "run.xml") for promise in made.PROMISES]
+    about = {"form": "short", "date": "2026-11-30", "commit": "384f007", "machine": "Linux"}
+    rows = [made.row_of(p, {**run, **about})[1:] for p, run in zip(made.PROMISES, runs)]
+    which = "short", "2026-11-30", "384f007"
+    assert rows[0] == ("0", "600", "0", "0", *which)
+    assert rows[1] == ("71", "400", "1 (1 skipped)", "3", *which)
+    assert rows[-1] == ("304", "10,200", "0", "7", *which)
 
 
-def test_the_page_has_every_promise(made):
+def test_a_run_that_is_noted_keeps_the_others(made, monkeypatch, tmp_path):
+    ran = []
+    for name in ("RUNS", "PAGE"):
+        monkeypatch.setattr(made, name, tmp_path / name)
+    monkeypatch.setattr(made, "_machine", lambda: "here")
+
+    def run_tests(command, **_):
+        ran.append(command)
+        Path(command[-1].partition("=")[2]).write_text(REPORT)
+        return subprocess.CompletedProcess(command, 0, stdout="")
+
+    monkeypatch.setattr(made, "_commit", lambda: f"commit {len(ran)}")
+    monkeypatch.setattr(made.subprocess, "run", run_tests)
+    for arguments in (["--short"], ["--only", "leaks", "--", "-x"]):
+        monkeypatch.setattr(sys, "argv", ["reliability.py", *arguments])
+        made.main()
+    assert len(ran) == len(made.PROMISES) + 1
+    assert ran[-1][4:8] == ["-m", "soak or not soak", "tests/test_leaks.py", "-x"]
+    rows = [line for line in made.PAGE.read_text().splitlines() if "commit " in line]
+    forms = [(line.split(" | ")[-3], line.split(" | ")[-1]) for line in rows if "| 202" in line]
+    last = len(made.PROMISES)
+    assert forms == [
+        *(("short", f"commit {k} |") for k in range(last - 1)),
+        ("long", f"commit {last} |"),
+    ]
+
+
+def test_the_page_is_that_of_the_runs(made):
     page = made.PAGE.read_text()
+    assert page == made.page(json.loads(made.RUNS.read_text())), (
+        "run python docs/reliability.py --page"
+    )
     for promise in made.PROMISES:
         assert f"| {promise.says} | " in page, "run python docs/reliability.py"
-    assert re.search(
-        r"\*\*This run:\*\* the (short|long) forms of the tests, [\d,]+ of them \(", page
-    )
-    assert page.endswith(made.OPEN)
 
 
 def test_the_page_has_what_mutation_testing_found(made):
@@ -79,4 +109,3 @@ def test_the_page_has_what_mutation_testing_found(made):
     text = made.mutation({"rules": {"a.py": one, "b.py": two}}, wanted)
     assert "| rules | 2 of 3 | 115 | 95 | 15 | 5 | 95.0% | 7 |" in text
     assert "* a.py: `x + y  ->  x - y`" in text
-    assert made.tail() in made.PAGE.read_text(), "run python docs/reliability.py --mutation"

@@ -128,6 +128,8 @@ def _holds(wanted: Sequence[int], rows: Sequence[int]) -> bool:
 
     >>> _holds(range(9), [3, 1]), _holds(range(2**40), range(1, 2**40, 3)), _holds([3, 4], range(2))
     (True, True, False)
+    >>> _holds([0, 1, 3, 7], range(4)), _holds(range(5), [0, 9, 4])
+    (False, False)
     """
     if isinstance(rows, range) and isinstance(wanted, range):
         return all(row in wanted for row in (*rows[:2], *rows[-1:]))

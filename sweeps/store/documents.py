@@ -41,8 +41,11 @@ MOST_SPEC = 1 << 29
 MOST_FACTS = 1 << 26
 """Bytes of a file of facts that are read; a chunk writes some 200."""
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+MOST = 2**63 - 1
+"""What anything may count."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+Positive = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 
 
 class _Problem(msgspec.Struct):
@@ -117,7 +120,7 @@ class StoredSweep:
     def chunks(self) -> int:
         """Number of chunks that it is cut into; of a pruned one, the most that it may have."""
         if self.pruner is not None:
-            return 2**63 - 1
+            return MOST
         return -(-self.identity["trials"] // self.identity["chunk"])
 
     @property
@@ -204,6 +207,11 @@ def parse_facts(data: bytes) -> PartFacts:
 
     >>> parse_facts(b'{"first": 2, "count": 1, "rows": 3, "states": [3, 0, 0, 0]}').rows
     3
+    >>> parse_facts(b'{"rows": 9223372036854775807}').rows == MOST
+    True
+    >>> parse_facts(b'{"rows": 9223372036854775808}')
+    Traceback (most recent call last):
+    msgspec.ValidationError: Expected `int` <= 9223372036854775807 - at `$.rows`
     """
     facts = msgspec.convert(parse_json(data), PartFacts)
     if len(facts.states) != len(STATES):

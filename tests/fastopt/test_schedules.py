@@ -182,7 +182,7 @@ def test_inverse_sqrt_in_closed_form():
     expected = np.minimum(t**-0.5, t * w**-1.5) * w**0.5
     actual = [schedules.inverse_sqrt(w)(k) for k in t]
     np.testing.assert_allclose(actual, expected, rtol=1e-14)
-    assert schedules.inverse_sqrt(0)(30_000) == 0.5
+    assert schedules.inverse_sqrt(0)(30_000) == schedules.inverse_sqrt(1)(4) == 0.5
     assert schedules.inverse_sqrt(10, timescale=100)(310) == 0.5
 
 

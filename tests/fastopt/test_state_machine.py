@@ -327,5 +327,5 @@ def test_anything_in_any_order(name, counted):
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", NAMES)
-def test_anything_in_any_order_2000_times(name, counted):
-    counted(run(name, examples=2000, steps=25))
+def test_anything_in_any_order_at_length(name, counted):
+    counted(run(name, examples=25, steps=30))

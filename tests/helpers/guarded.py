@@ -13,18 +13,20 @@ import mmap
 import sys
 
 import numpy as np
+from numba import config
 
 import fastopt
 from fastopt.machine.lookup import ARRAYS, GRADIENT, _code
-from fastopt.machine.many import BFLOAT16, Launch, Many
+from fastopt.machine.many import BFLOAT16, Launch, Many, work_items
 from fastopt.rules import RULES
 from fastopt.rules.base import begin
 from fastopt.rules.clocks import new_clock
 
 # NumPy has no bfloat16: arrays of uint16 hold its bits, which optimizers over arrays do not take.
 BITS = ARRAYS._replace(codes={**ARRAYS.codes, BFLOAT16: _code(BFLOAT16)})
-PAGE = mmap.PAGESIZE
+PAGE, PROTECT = mmap.PAGESIZE, ctypes.CDLL(None).mprotect
 CANARY = 0xA5
+AT_ONCE = 64  # lengths in one call: a call of the parallel loop waits for threads
 
 
 class Guarded:
@@ -36,7 +38,7 @@ class Guarded:
         whole = np.frombuffer(self._map, np.uint8)
         start = whole.ctypes.data
         for page in (start, start + PAGE + self.size):
-            assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(page), PAGE, 0) == 0
+            assert PROTECT(ctypes.c_void_p(page), PAGE, 0) == 0
         self.bytes = whole[PAGE:-PAGE]
         self.bytes[:] = CANARY
 
@@ -65,26 +67,50 @@ def numbers(n, dtype):
     return halves(a) if dtype == "bfloat16" else a.astype(dtype)
 
 
-def step_rule(rule, n, dtype, places, at_end, parallel):
-    """Step once; return all bytes that were written."""
-    kind = BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype)
-    slot_kind = np.dtype(np.float32) if dtype == "bfloat16" else kind
-    h, start = rule.pack(), numbers(n, dtype)
+class Split(Many):
+    """Many arrays in one call, each cut in pieces as if it were alone."""
+
+    def _items(self, parallel: bool) -> np.ndarray:
+        if not parallel:
+            return super()._items(parallel)
+        alone = [work_items(self.sizes[k : k + 1], config.NUMBA_NUM_THREADS) for k in self.active]
+        starts = [[k + items[0, :-1], items[1, :-1]] for k, items in enumerate(alone)]
+        return np.concatenate([*starts, [[len(alone)], [0]]], axis=1)
+
+
+def values_of(rule, n, dtype, slot_kind):
+    """Return gradient, parameter and slots, as they begin."""
+    start = numbers(n, dtype)
     values = [start[::-1], start]
     for source in rule.starts[1:]:
         values.append(np.zeros(n, slot_kind))
-        begin(source, h, start, values[-1])
-    arrays = [place.array(a, at_end) for place, a in zip(places, values)]
-    clocks = new_clock(rule, h)[None].copy()
-    many = Many(rule, kind, slot_kind, [((n,), (1,))], np.array([h]), [0], BITS, clocks=clocks)
-    for row, a in enumerate(arrays, GRADIENT):
-        many.hold(row, 0, a)
+        begin(source, rule.pack(), start, values[-1])
+    return values
+
+
+def step_rule(rule, dtype, values, places, at_end, parallel):
+    """Step arrays of several lengths once; return all bytes that were written, of each length."""
+    kind = BFLOAT16 if dtype == "bfloat16" else np.dtype(dtype)
+    h, slot_kind = rule.pack(), values[0][-1].dtype if rule.slots else kind
+    shapes = [((own[0].size,), (1,)) for own in values]
+    clocks = np.tile(new_clock(rule, h), (len(values), 1))
+    groups = [0] * len(values)
+    many = Split(rule, kind, slot_kind, shapes, np.array([h]), groups, BITS, clocks=clocks)
+    arrays = [
+        [place.array(a, at_end) for place, a in zip(around, own)]
+        for around, own in zip(places, values)
+    ]
+    for k, own in enumerate(arrays):
+        for row, a in enumerate(own, GRADIENT):
+            many.hold(row, k, a)
     launch = Launch([many])
     assert launch._run(launch._order(parallel), 0) == -1
-    assert arrays[0].tobytes() == values[0].tobytes(), "the gradient was written"
-    written = [clocks.tobytes(), *(a.tobytes() for a in arrays[1:])]
-    for place, a in zip(places, arrays):
-        assert place.is_whole(a.nbytes, at_end), "a neighbour was written"
+    written = []
+    for around, own, old, clock in zip(places, arrays, values, clocks):
+        assert own[0].tobytes() == old[0].tobytes(), "the gradient was written"
+        written.append([clock.tobytes(), *(a.tobytes() for a in own[1:])])
+        for place, a in zip(around, own):
+            assert place.is_whole(a.nbytes, at_end), "a neighbour was written"
     return written
 
 
@@ -108,20 +134,22 @@ def step_fused(n, dtype, places, at_end):
 def main(dtype, rules, lengths):
     """Step every rule in both twins at both guards, with the same bits; return how many cases."""
     itemsize, cases = np.dtype("float32" if dtype == "bfloat16" else dtype).itemsize, 0
-    places = [Guarded(max(lengths) * itemsize) for _ in range(8)]
-    for name in rules:
-        print(name, file=sys.stderr, flush=True)  # where it ended, if it does
-        for n in lengths:
+    slot_kind = np.dtype(np.float32 if dtype == "bfloat16" else dtype)
+    for few in (lengths[k : k + AT_ONCE] for k in range(0, len(lengths), AT_ONCE)):
+        places = [[Guarded(n * itemsize) for _ in range(8)] for n in few]
+        for name in rules:
+            print(name, few, file=sys.stderr, flush=True)  # where it ended, if it does
+            values = [values_of(RULES[name], n, dtype, slot_kind) for n in few]
             found = [
-                step_rule(RULES[name], n, dtype, places, at_end, parallel)
+                step_rule(RULES[name], dtype, values, places, at_end, parallel)
                 for at_end in (True, False)
                 for parallel in (False, True)
             ]
-            assert all(written == found[0] for written in found), (name, n)
-            cases += len(found)
-    for n in lengths if dtype != "bfloat16" else ():
-        assert step_fused(n, dtype, places, True) == step_fused(n, dtype, places, False), n
-        cases += 2
+            assert all(written == found[0] for written in found), (name, few)
+            cases += len(found) * len(few)
+        for n, around in zip(few, places) if dtype != "bfloat16" else ():
+            assert step_fused(n, dtype, around, True) == step_fused(n, dtype, around, False), n
+            cases += 2
     return cases
 
 

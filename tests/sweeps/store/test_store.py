@@ -302,6 +302,18 @@ def test_values_that_an_axis_has_lost_are_told_and_counted(monkeypatch):
     assert lost({"seed": range(5)}, {"seed": [4, 3, 2, 1, 0]}) != []  # not listed any more
 
 
+def test_a_pruned_sweep_does_not_grow():
+    few, more = (
+        {**identity(planned({"lr": rates}), 4), "pruner": {"name": "asha"}}
+        for rates in ([0.1], [0.1, 0.2])
+    )
+    assert differences(few, few) == []
+    told = "space.parts[0].lr: [0.1] in the store, [0.1, 0.2] now (a pruned sweep does not grow)"
+    assert differences(few, more) == [told]
+    other = {**more, "pruner": {"name": "halving"}}
+    assert differences(few, other) == ["pruner.name: asha in the store, halving now"]
+
+
 def test_a_sample_can_grow(tmp_path):
     space = Space({"lr": logspace(1e-3, 1e-1, 100), "seed": range(10)})
     store = tmp_path / "store"

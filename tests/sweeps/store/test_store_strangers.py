@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 
 import pytest
@@ -78,6 +79,29 @@ def test_what_has_the_name_of_a_file_is_set_aside(stranger, place, tmp_path):
         same_frames(run(store, curves=True).to_frame(), expected)
     assert len(status(store)["bad"]) == 2
     same_frames(run(store, curves=True).to_frame(), expected)  # without a warning
+
+
+def test_what_is_gone_is_as_good_as_removed(tmp_path):
+    gone, short = tmp_path / "gone", tmp_path / "short"
+    fs.remove(gone)
+    fs.move(gone, tmp_path)
+    fs.make_one_folder(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        fs.read(gone)
+    fs.append(short, b"abc")
+    assert [fs.read_end(short, count) for count in (2, 9)] == [b"bc", b"abc"]
+
+
+def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
+    """Another machine that takes its draft for dead once, or Ctrl-C."""
+    sync = [lambda: next(tmp_path.glob(".*.draft")).unlink()]
+    monkeypatch.setattr(fs, "sync", lambda file: sync.pop()() if sync else None)
+    fs.publish(tmp_path / "a", b"x")
+    assert not sync
+    monkeypatch.setattr(fs, "sync", lambda file: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        fs.publish(tmp_path / "b", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 BESIDE = (
@@ -303,6 +327,7 @@ def test_facts_of_strangers_are_left_out(tmp_path):
     before = status(store)
     sweep = parse_name(files(store)[0].name).sweep.encode()
     (store / "facts/x.jsonl").write_bytes(b"\n".join(FACTS).replace(b"SWEEP", sweep))
+    (store / "facts/y.jsonl").mkdir()
     after = status(store)
     assert (after["core_seconds"], after["hosts"]) == (before["core_seconds"], before["hosts"])
 
