@@ -219,8 +219,8 @@ def scenario(tmp_path):
         ("processes", 1, 2000),
         pytest.param("None", 30, 20_000, marks=pytest.mark.soak),
         pytest.param("threads", 30, 20_000, marks=pytest.mark.soak),
-        pytest.param("processes", 100, 40_000, marks=pytest.mark.soak),
-        pytest.param("loky", 30, 40_000, marks=pytest.mark.soak),
+        pytest.param("processes", 20, 20_000, marks=pytest.mark.soak),
+        pytest.param("loky", 10, 20_000, marks=pytest.mark.soak),
     ],
 )
 @pytest.mark.timeout(1600)
