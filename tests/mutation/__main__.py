@@ -2,8 +2,9 @@
 
 ``python -m tests.mutation`` tries the files of ``targets.toml`` and writes ``score.json``, which
 ``docs/reliability.py`` reads; ``python -m tests.mutation rules`` one kind of them, ``--show`` also
-says which changes no test saw. Those that change nothing stand in ``equivalents.toml``, with the
-reason. Needs ``pip install cosmic-ray``, whose operators make the changes.
+says which changes no test saw, ``--again`` tries only those of the last score. Those that change
+nothing stand in ``equivalents.toml``, with the reason. Needs ``pip install cosmic-ray``, whose
+operators make the changes.
 
 It runs the tests itself: cosmic-ray starts a process for each change, which takes three seconds
 here to import Numba, pandas and torch; a fork that has them takes 0.3 s. And mutmut does not
@@ -150,12 +151,18 @@ def preload() -> None:
     assert not {"fastopt", "sweeps"} & {*sys.modules}
 
 
-def score_of(file: str, tests: list[str], most: int, show: bool) -> dict[str, Any]:
-    """Try the mutants of a file and return what became of them."""
+def score_of(
+    file: str, tests: list[str], most: int, show: bool, last: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Try the mutants of a file, or those that ``last`` left, and return what became of them."""
     excused = tomllib.loads((HERE / "equivalents.toml").read_text()).get(file, ())
     same = {each["line"] for each in excused}
     assert status_of_tests(None, tests) == 0, f"{file}: its tests fail without any change"
-    began, mutants = time.perf_counter(), mutants_of(file, most)
+    began, mutants, killed = time.perf_counter(), mutants_of(file, most), 0
+    if last is not None:
+        left = [mutant for mutant in mutants if mutant.line in {*last["survivors"], *same}]
+        killed, mutants = len(mutants) - len(left), left
+        assert killed == last["killed"], f"{file}: it has changed, try it whole"
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ends = list(pool.map(lambda mutant: status_of_tests(mutant, tests), mutants))
     assert not {3, 4, 5} & {*ends}, f"pytest could not run {tests}"
@@ -164,7 +171,7 @@ def score_of(file: str, tests: list[str], most: int, show: bool) -> dict[str, An
     for line in survivors if show else ():
         print(f"not seen in {file}: {line}")
     score = {
-        "killed": len(mutants) - len(unseen),
+        "killed": killed + len(mutants) - len(unseen),
         "equivalent": len(unseen) - len(survivors),
         "survivors": survivors,
         "seconds": round(time.perf_counter() - began),
@@ -173,19 +180,26 @@ def score_of(file: str, tests: list[str], most: int, show: bool) -> dict[str, An
     return score
 
 
+def known_scores() -> dict[str, dict[str, Any]]:
+    """Return what is known, by kind and file."""
+    return json.loads(SCORE.read_text()) if SCORE.exists() else {}
+
+
 def main() -> None:
     """Try all files, or those of the kinds or names given, and note their scores."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("wanted", nargs="*", help="rules, schedules, validation, store, or files")
     parser.add_argument("--show", action="store_true", help="say which changes nobody saw")
+    parser.add_argument("--again", action="store_true", help="only changes nobody saw last time")
     given = parser.parse_args()
     os.chdir(ROOT)
     preload()
     for kind, table in tomllib.loads((HERE / "targets.toml").read_text()).items():
         for file, tests in table["files"].items():
             if not given.wanted or {kind, file} & {*given.wanted}:
-                score = score_of(file, tests, table["most"], given.show)
-                known = json.loads(SCORE.read_text()) if SCORE.exists() else {}
+                last = known_scores()[kind][file] if given.again else None
+                score = score_of(file, tests, table["most"], given.show, last)
+                known = known_scores()  # another run may have written meanwhile
                 known.setdefault(kind, {})[file] = score
                 SCORE.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
