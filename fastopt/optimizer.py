@@ -90,6 +90,8 @@ class Optimizer(ABC):
     (array([0., 2.]), 1)
     """
 
+    steps, skipped = state.Count(), state.Count()
+
     @abstractmethod
     def __init__(
         self,
@@ -184,7 +186,7 @@ class Optimizer(ABC):
         loss = None if closure is None else closure()
         with self._transaction.lock:
             if not (has_extras or self._looks_first) and self._together.repeat(grads):
-                self.steps += 1
+                vars(self)["steps"] += 1
                 return loss
         with self._transaction:
             together = self._together

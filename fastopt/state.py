@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
 from fastopt.errors import StateError, shortened
+from fastopt.machine.arrays import KINDS
 from fastopt.rules.clocks import new_clock, resume_clock, whole_step
 from fastopt.stepping.batches import Piece, Segment
 from fastopt.stepping.segments import Change, Group
 
-__all__ = ["check_layout", "dump", "load"]
+__all__ = ["Count", "check_layout", "check_owners", "dump", "load"]
+
+
+class Count:
+    """An attribute that counts steps: whoever writes to it writes a whole number."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, opt: Any, owner: type) -> Any:
+        return self if opt is None else vars(opt)[self._name]
+
+    def __set__(self, opt: Any, value: Any) -> None:
+        vars(opt)[self._name] = whole_step(f"{type(opt).__name__}.{self._name}", value)
 
 
 def dump(groups: list[Group], steps: int) -> dict[str, Any]:
@@ -54,7 +69,7 @@ def load(groups: list[Group], state_dict: Mapping[str, Any]) -> int:
         change = group.change(options)
         loaded = _segments(group, change, row["params"], entries)
         plans.append((group, options, change, loaded))
-    _check_numbers(entries, rows)
+    check_owners(entries, rows, [slot for _, _, change, _ in plans for slot in change.rule.slots])
     steps = state_dict.get("steps")
     steps = None if steps is None else whole_step("the state dict's 'steps'", steps)
     for group, options, change, loaded in plans:
@@ -63,14 +78,16 @@ def load(groups: list[Group], state_dict: Mapping[str, Any]) -> int:
     return max(counts, default=0) if steps is None else steps
 
 
-def check_layout(state_dict: Any) -> tuple[Mapping[Any, Any], list[Mapping[str, Any]]]:
+def check_layout(state_dict: Any) -> tuple[dict[Any, Any], list[Mapping[str, Any]]]:
     """Return the state and the param groups of a state dict, if it is put together as one.
 
-    What is in them is for others to check; entries that belong to no parameter may be anything.
-    Raises StateError if something is missing, or is no dict or list where a state dict has one.
+    The state has the numbers of the groups as keys, also where JSON has made texts of either. What
+    is in it is for others to check. Raises StateError if something is missing, or is no dict or
+    list where a state dict has one; or a number stands for two parameters, or an entry that has a
+    number for none.
 
-    >>> check_layout({"state": {}, "param_groups": [{"params": [0], "lr": 1.0}]})
-    ({}, [{'params': [0], 'lr': 1.0}])
+    >>> check_layout({"state": {"0": {}}, "param_groups": [{"params": [0], "lr": 1.0}]})
+    ({0: {}}, [{'params': [0], 'lr': 1.0}])
     """
     if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
         raise StateError(
@@ -87,8 +104,53 @@ def check_layout(state_dict: Any) -> tuple[Mapping[Any, Any], list[Mapping[str, 
         _check_kind(f"param_groups[{k}]['param_names']", names, list | tuple, "a list of names")
         for number in numbers:
             _check_kind(f"param_groups[{k}]['params']", number, Hashable, "a list of numbers")
-            _check_kind(f"state[{number!r}]", entries.get(number, {}), Mapping, "a dict")
+    numbers = [number for row in rows for number in row.get("params", [])]
+    if len(set(numbers)) < len(numbers):
+        raise StateError(f"two parameters have one number in param_groups: {shortened(numbers)}")
+    entries = _numbered(entries, set(numbers))
+    for number in numbers:
+        _check_kind(f"state[{number!r}]", entries.get(number, {}), Mapping, "a dict")
     return entries, list(rows)
+
+
+def _numbered(entries: Mapping[Any, Any], numbers: set[Any]) -> dict[Any, Any]:
+    """Return the state by the numbers of the groups, which may be texts in either."""
+    of_text, found = {str(n): n for n in numbers if isinstance(n, int | str)}, {}
+    for key, entry in entries.items():
+        is_other = isinstance(key, int | str) and key not in numbers
+        number = of_text.get(str(key), key) if is_other else key
+        if number in found:
+            raise StateError(f"state[{number!r}] is there twice, once with a text as key")
+        found[number] = entry
+    return found
+
+
+def check_owners(
+    entries: Mapping[Any, Any], rows: list[Mapping[str, Any]], slots: Iterable[str]
+) -> None:
+    """Refuse state of a parameter that is not there: its moments would be lost without a word.
+
+    Parameters
+    ----------
+    entries, rows
+        From :func:`check_layout`.
+    slots : iterable of str
+        What optimizers of these rules keep. An entry that has none of them, and no number as key,
+        is the user's.
+
+    Raises
+    ------
+    StateError
+        There is one.
+    """
+    numbers, slots = {number for row in rows for number in row["params"]}, set(slots)
+    for key in set(entries).difference(numbers):
+        has_slots = isinstance(entries[key], Mapping) and not slots.isdisjoint(entries[key])
+        if has_slots or isinstance(key, Number):
+            raise StateError(
+                f"state[{shortened(key)}] belongs to no parameter: param_groups number them "
+                f"{shortened(sorted(numbers, key=str))}"
+            )
 
 
 def _check_kind(where: str, found: Any, kind: Any, allowed: str) -> None:
@@ -117,16 +179,6 @@ def _options(where: str, group: Group, row: Mapping[str, Any]) -> dict[str, Any]
 
 def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _check_numbers(entries: Mapping[int, Any], rows: list[Mapping[str, Any]]) -> None:
-    numbers = {number for row in rows for number in row["params"]}
-    for number in entries:
-        if number not in numbers:
-            raise StateError(
-                f"state[{number!r}] belongs to no parameter: param_groups number them "
-                f"{sorted(numbers)}"
-            )
 
 
 Loaded = tuple[np.ndarray, dict[str, list[np.ndarray]]] | None
@@ -182,7 +234,7 @@ def _checked(
     for name in rule.slots:
         if name not in slots:
             raise StateError(f"{where} lacks {name!r}, which {rule.name} keeps")
-    arrays = {name: np.asarray(a) for name, a in slots.items()}
+    arrays = {name: _array(f"{where}: {name!r}", a) for name, a in slots.items()}
     for name, a in arrays.items():
         if (a.shape, a.dtype) != (piece.array.shape, piece.array.dtype):
             raise StateError(
@@ -190,6 +242,16 @@ def _checked(
                 f"has shape {piece.array.shape} and dtype {piece.array.dtype}"
             )
     return resume_clock(where, rule, change.h, t, present.get("clock"), present), arrays
+
+
+def _array(where: str, a: Any) -> np.ndarray:
+    """Return a slot, an array or a tensor or what JSON made of one, as a plain array."""
+    try:
+        if isinstance(a, np.ndarray) and type(a) not in KINDS:  # a mask would be dropped
+            raise TypeError(f"it is a {type(a).__name__}; pass its .view(np.ndarray)")
+        return np.asarray(a.detach() if hasattr(a, "detach") else a)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise StateError(f"{where} cannot be read as an array: {error}") from error
 
 
 def _install(group: Group, options: dict[str, Any], change: Change, loaded: list[Loaded]) -> None:

@@ -26,6 +26,9 @@ __all__ = [
 LAST_STEP = 2**53
 """From here on a float64 has no next step."""
 
+_BITS = 1023
+"""An integer of more bits is beyond a float64."""
+
 # More digits than a pair of float64 holds, and smaller numbers than a float64 can be.
 _EXACT = decimal.Context(prec=40, Emin=-400, Emax=400, traps=[])
 
@@ -93,7 +96,7 @@ def whole_step(where: str, value: Any) -> int:
     3
     """
     number = _number(value)
-    if isinstance(number, int | float) and 0 <= number <= LAST_STEP and number == int(number):
+    if _is_real(number) and 0 <= number <= LAST_STEP and number == int(number):
         return int(number)
     raise StateError(
         f"{where} must be a whole number of steps from 0 to {LAST_STEP} (2**53); "
@@ -155,13 +158,11 @@ def read_clock(where: str, clock: Any) -> list[float]:
     >>> read_clock("it", (3, 0.5))
     [3.0, 0.5]
     """
-    try:
-        numbers = [] if isinstance(clock, str | Mapping) else list(map(float, clock))
-    except (TypeError, ValueError, OverflowError):
-        numbers = []
-    if not numbers:
+    listed = clock.tolist() if hasattr(clock, "tolist") else clock
+    numbers = list(map(_number, listed)) if isinstance(listed, list | tuple) else []
+    if not numbers or not all(map(_is_real, numbers)):
         raise StateError(f"{where}: 'clock' must be a list of numbers; got {shortened(clock)}")
-    return numbers
+    return list(map(float, numbers))
 
 
 def _number(value: Any) -> Any:
@@ -169,6 +170,12 @@ def _number(value: Any) -> Any:
         return value.item()
     except (AttributeError, ValueError, RuntimeError):  # several elements are not a number
         return value
+
+
+def _is_real(number: Any) -> bool:
+    """Tell whether this is a number of Python's that a float64 can be; True and False are none."""
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    return is_number and not (isinstance(number, int) and number.bit_length() > _BITS)
 
 
 def read_sum(where: str, rule: Rule, name: str, numbers: Mapping[str, Any]) -> float:
@@ -182,7 +189,7 @@ def read_sum(where: str, rule: Rule, name: str, numbers: Mapping[str, Any]) -> f
             "cannot be made from 'step'"
         )
     number = _number(numbers[name])
-    if isinstance(number, bool) or not isinstance(number, int | float):
+    if not _is_real(number):
         raise StateError(f"{where}: {shortened(name)} must be a number; got {shortened(number)}")
     return float(number)
 

@@ -14,7 +14,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hook
 
 from fastopt.errors import ArrayError, FastoptError, HyperparameterError, StateError
 from fastopt.rules import Rule
-from fastopt.state import check_layout
+from fastopt.state import check_layout, check_owners
 from fastopt.stepping.transaction import Transaction
 from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
@@ -299,7 +299,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _receive(self, state_dict: dict[str, Any]) -> None:
         entries, rows = check_layout(state_dict)
-        state_dict["param_groups"] = rows
+        state_dict["state"], state_dict["param_groups"] = entries, rows
         if len(rows) != len(self.param_groups):
             raise StateError(
                 f"the state dict has {len(rows)} param groups, but the optimizer has "
@@ -307,7 +307,7 @@ class Optimizer(torch.optim.Optimizer):
             )
         traits = self._traits(self.defaults)
         names = iter(names_of(traits, self.param_groups))
-        incoming, clocks = {}, {}
+        incoming, clocks, slots = {}, {}, set()
         for k, (row, group) in enumerate(zip(rows, self.param_groups)):
             where = f"the state dict, param group {k}"
             numbers = row.get("params", ())
@@ -318,6 +318,7 @@ class Optimizer(torch.optim.Optimizer):
                 )
             _refuse(where, row)
             own = traits.row(k, {**self.defaults, **row})
+            slots.update(own.rule.slots)
             for number, p, name in zip(numbers, group["params"], names):
                 entry = entries.get(number, {})
                 where = f"state[{number!r}] ({name})"
@@ -327,6 +328,7 @@ class Optimizer(torch.optim.Optimizer):
                 incoming[p], clock = fit_state(where, entry, p, own, self._counts)
                 if clock is not None:
                     clocks[p] = own.rule, clock
+        check_owners(entries, rows, slots)
         self._incoming = incoming, clocks
 
     def __getstate__(self) -> dict[str, Any]:

@@ -22,10 +22,12 @@ from fastopt.torch.scalars import Scalars, is_scalar
 from fastopt.torch.tensors import (
     KINDS,
     check_gradient,
+    check_state,
     empty_slot,
     is_copied,
     layout_of,
     linear,
+    plain,
     scalar_dtype,
     slot_dtype,
 )
@@ -159,21 +161,19 @@ class Batch:
                 yield f"the state {slot!r} of {name}", a, None
 
     def _slots(self, k: int, entry: Any) -> Iterator[tuple[str, torch.Tensor]]:
-        """Check the state of parameter ``k``; yield the slots that are there."""
+        """Check the state of parameter ``k``; yield what is there that a step writes to."""
+        if not isinstance(entry, dict):
+            return
         p, name = self.params[k], self.names[k]
-        for slot in self.rule.slots if isinstance(entry, dict) else ():
+        for slot in self.rule.slots:
             a = entry.get(slot)
-            if not isinstance(a, torch.Tensor):
-                continue
-            if a.shape != p.shape:
-                raise StateError(
-                    f"{name} has shape {tuple(p.shape)}, but its state {slot!r} has shape "
-                    f"{tuple(a.shape)}. After changing the shape of a parameter, delete its entry "
-                    "in the optimizer's state, or make a new optimizer."
-                )
-            yield slot, a
-        if isinstance(entry, dict):
-            self._check_numbers(k, entry)
+            if a is not None:
+                check_state(f"the state {slot!r} of {name}", a, p.shape)
+                yield slot, a
+        self._check_numbers(k, entry)
+        for number, (_, dtype) in self._kinds().items():
+            if is_scalar(entry.get(number), dtype):
+                yield number, entry[number]
 
     def _check_numbers(self, k: int, entry: dict[str, Any]) -> None:
         where, is_known = f"the state of {self.names[k]}", self.params[k] in self._clocks
@@ -189,7 +189,7 @@ class Batch:
             self._clock(k, entry)
 
     def _kept(self, entry: dict[str, Any]) -> list[str]:
-        return [name for name in self.rule.slots if isinstance(entry.get(name), torch.Tensor)]
+        return [name for name in self.rule.slots if entry.get(name) is not None]
 
     def settle(self, state: dict) -> None:
         """Make what is missing in the state, and copies of what no loop can run over, for a step.
@@ -230,8 +230,9 @@ class Batch:
 
     def written(self) -> list[torch.Tensor]:
         """Return the memory that a step of all parameters with a gradient writes to."""
-        rows = self.many.objects[PARAMETER:, self._indices]
-        return [a for a in rows.ravel() if a is not None]
+        rows = np.delete(self.many.objects, GRADIENT, axis=0)[:, self._indices]
+        numbers = self._scalars.tensors if self._scalars else []
+        return [a for a in rows.ravel() if a is not None] + numbers
 
     def finish(self) -> None:
         """Say that the parameters have changed, and copy back those that were copied."""
@@ -272,11 +273,15 @@ class Batch:
         self.many.clocks[k] = clock
         self._clocks[p] = (rule, self.many.clocks[k])
 
+    def _kinds(self) -> dict[str, tuple[int, torch.dtype]]:
+        """Return the numbers in the state: their places in the clock and their dtypes."""
+        numbers = {"step": (0, torch.float32)} if self._counts else {}
+        wide = scalar_dtype()
+        return numbers | {name: (place, wide) for name, place in self.rule.accumulates.items()}
+
     def _put_scalars(self, entry: dict[str, Any], clock: np.ndarray) -> None:
         """Have a step count and other numbers that a step can write, first as in torch."""
-        wide = scalar_dtype()
-        kinds = {"step": (0, torch.float32)} if self._counts else {}
-        kinds |= {name: (place, wide) for name, place in self.rule.accumulates.items()}
+        kinds = self._kinds()
         if all(is_scalar(entry.get(name), dtype) for name, (_, dtype) in kinds.items()):
             return
         rest = dict(entry)
@@ -298,8 +303,7 @@ class Batch:
         p = self.params[k]
         is_linear = p.is_contiguous() or self._is_copied[k]
         fits = slot.is_contiguous() if is_linear else slot.stride() == p.stride()
-        is_plain = type(slot) is torch.Tensor and not slot.is_neg() and slot.layout is torch.strided
-        if fits and is_plain and slot.dtype == slot_dtype(p) and slot.device == p.device:
+        if fits and plain(slot) is slot and slot.dtype == slot_dtype(p) and slot.device == p.device:
             return slot
         fitting = empty_slot(p, self.rule.slots.index(name))
         fitting.copy_(slot)  # which returns one of the class of `slot`

@@ -12,7 +12,7 @@ from fastopt.errors import StateError
 from fastopt.torch.batch import initial_slot
 from fastopt.torch.groups import Row
 from fastopt.torch.shards import check_slot, local_of, place_like
-from fastopt.torch.tensors import empty_slot, scalar_dtype
+from fastopt.torch.tensors import check_state, empty_slot, scalar_dtype
 
 __all__ = ["complete_state", "fit_state", "initial_slots"]
 
@@ -32,7 +32,7 @@ def fit_state(
     parameter.
     """
     rule, slots = row.rule, row.rule.slots
-    found = [name for name in slots if isinstance(entry.get(name), torch.Tensor)]
+    found = [name for name in slots if entry.get(name) is not None]
     _check_slots(where, entry, p, slots, found)
     known = "step", "clock", *rule.accumulates, *slots
     present = [name for name in known if entry.get(name) is not None]
@@ -58,10 +58,7 @@ def fit_state(
     with torch.no_grad():
         for name in found:
             slot = empty_slot(local_of(p), slots.index(name))
-            try:
-                slot.copy_(local_of(entry[name]))
-            except RuntimeError as error:  # it is sparse, quantised or on no device
-                raise StateError(f"{where}: {name!r} cannot be copied: {error}") from error
+            slot.copy_(local_of(entry[name]))
             copied[name] = place_like(p, slot)
     return copied, None if lacking else clock
 
@@ -71,7 +68,7 @@ def complete_state(entry: dict[str, Any], p: torch.Tensor, row: Row) -> dict[str
 
     They are what the next step would begin with.
     """
-    found = [isinstance(entry.get(name), torch.Tensor) for name in row.rule.slots]
+    found = [entry.get(name) is not None for name in row.rule.slots]
     if all(found) or not any(found):
         return entry
     lacking = [name for name, is_there in zip(row.rule.slots, found) if not is_there]
@@ -99,10 +96,4 @@ def _check_slots(
         )
     for name in found:
         check_slot(where, p, name, entry[name])
-        if entry[name].is_complex():
-            raise StateError(f"{where}: {name!r} is complex, but the parameter is not")
-        if entry[name].shape != p.shape:
-            raise StateError(
-                f"{where}: {name!r} has shape {tuple(entry[name].shape)}, but the parameter has "
-                f"{tuple(p.shape)}"
-            )
+        check_state(f"{where}: {name!r}", local_of(entry[name]), local_of(p).shape)

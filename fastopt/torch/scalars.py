@@ -33,6 +33,8 @@ class Scalars:
 
     ``rule``: with something that accumulates.
 
+    ``tensors`` are those that are written to.
+
     >>> from fastopt.rules import RULES
     >>> scalars, entry = Scalars(RULES["nadam"]), {"mu_product": torch.tensor(1.0)}
     >>> scalars.take([entry], np.array([[0.0, 1.0, 1.0, 0.0]]))
@@ -44,29 +46,29 @@ class Scalars:
     def __init__(self, rule: Rule) -> None:
         self._places = list(rule.accumulates.values())
         self._getters = list(map(itemgetter, rule.accumulates))
-        self._tensors: list[torch.Tensor] = []
+        self.tensors: list[torch.Tensor] = []
 
     def take(self, entries: list[dict[str, Any]], clocks: np.ndarray) -> None:
         """Write to these entries from now on; they say what their clocks do."""
-        self._tensors = [getter(entry) for getter in self._getters for entry in entries]
-        self._written = torch.empty(len(self._tensors), dtype=scalar_dtype())
+        self.tensors = [getter(entry) for getter in self._getters for entry in entries]
+        self._written = torch.empty(len(self.tensors), dtype=scalar_dtype())
         self._numbers = list(self._written.unbind())
         self._note(clocks)
 
     def _note(self, clocks: np.ndarray) -> None:
-        if self._tensors:
+        if self.tensors:
             self._written.copy_(torch.from_numpy(clocks[:, self._places].T.ravel()))
 
     def write(self, clocks: np.ndarray) -> None:
         """Make the tensors say what the clocks do after a step."""
-        if self._tensors:
+        if self.tensors:
             self._note(clocks)
-            torch._foreach_copy_(self._tensors, self._numbers)
+            torch._foreach_copy_(self.tensors, self._numbers)
 
     def are_untouched(self, entries: list[dict[str, Any]]) -> bool:
         """Tell whether the tensors are still there, and say what was written."""
         found = [getter(entry) for getter in self._getters for entry in entries]
-        if len(found) != len(self._tensors) or not all(map(is_, found, self._tensors)):
+        if len(found) != len(self.tensors) or not all(map(is_, found, self.tensors)):
             return False
         try:
             return not found or torch.equal(torch.stack(found), self._written)

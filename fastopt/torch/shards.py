@@ -63,7 +63,8 @@ def check_slot(where: str, p: Any, key: str, slot: Any) -> None:
 
     Raises StateError with what to do.
     """
-    if is_sharded(p) and not (is_sharded(slot) and slot.placements == p.placements):
+    fits = is_sharded(slot) and (slot.placements, slot.shape) == (p.placements, p.shape)
+    if is_sharded(p) and not fits:
         raise StateError(
             f"{where}: {key!r} must be a DTensor placed as the parameter is, {p.placements}. "
             "torch.distributed.checkpoint.state_dict.set_optimizer_state_dict loads it so."
@@ -105,7 +106,7 @@ class ShardBatch(Batch):
 
     def _local(self, name: str, p: Any, entry: dict[str, Any], key: str) -> Any:
         value = entry[key]
-        if key in self.rule.slots and isinstance(value, torch.Tensor):
+        if key in self.rule.slots and value is not None:
             check_slot(f"the state of {name}", p, key, value)
         return local_of(value)
 

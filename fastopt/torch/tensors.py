@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
-from fastopt.errors import ArrayError, ArrayTypeError
+from fastopt.errors import ArrayError, ArrayTypeError, StateError, shortened
 from fastopt.machine.arrays import aligned_zeros
 from fastopt.machine.many import BFLOAT16
 
 __all__ = [
-    "KINDS", "check_gradient", "check_tensor", "empty_slot", "is_copied",
+    "KINDS", "check_gradient", "check_state", "check_tensor", "empty_slot", "is_copied",
     "layout_of", "linear", "plain", "scalar_dtype", "slot_dtype", "spread",
 ]  # fmt: skip
 
@@ -85,10 +87,11 @@ def is_wrapper(t: torch.Tensor) -> bool:
 
 
 def _check_memory(where: str, t: torch.Tensor) -> None:
-    if is_wrapper(t):
+    if is_wrapper(t) or t.is_nested:
+        kind = "nested tensor" if t.is_nested else type(t).__name__
         raise ArrayTypeError(
-            f"{where} is a {type(t).__name__}, which has no memory of its own that a kernel could "
-            "use; pass plain tensors, or use torch.optim."
+            f"{where} is a {kind}, which has no memory of its own that a kernel could use; pass "
+            "plain tensors, or use torch.optim."
         )
     if t.device.type != "cpu":
         raise ArrayTypeError(
@@ -126,6 +129,36 @@ def check_tensor(where: str, p: torch.Tensor) -> None:
         raise ArrayError(
             f"{where} has shape {tuple(p.shape)} with strides {p.stride()}: several of its "
             "elements share memory (it was expanded). Pass a copy (.clone())."
+        )
+
+
+def check_state(where: str, a: Any, shape: torch.Size) -> None:
+    """Refuse what is no slot of a parameter of this shape, or not all of one can be copied.
+
+    Raises
+    ------
+    StateError
+        It is no tensor, or has a mask, zeros that are not stored, or no numbers.
+
+    Examples
+    --------
+    >>> check_state("it", [0.0], torch.Size([1]))
+    Traceback (most recent call last):
+        ...
+    fastopt.errors.StateError: it must be a dense tensor of real numbers, ... got [0.0], a list.
+    """
+    is_tensor = isinstance(a, torch.Tensor) and not (is_wrapper(a) or a.is_nested)
+    is_odd = not is_tensor or a.is_complex() or a.is_quantized or a.device.type == "meta"
+    if is_odd or a.layout is not torch.strided:
+        raise StateError(
+            f"{where} must be a dense tensor of real numbers, as torch.as_tensor makes; got "
+            f"{shortened(a)}, a {type(a).__name__}."
+        )
+    if a.shape != shape:
+        raise StateError(
+            f"{where} has shape {tuple(a.shape)}, but the parameter has {tuple(shape)}. After "
+            "changing the shape of a parameter, delete its entry in the optimizer's state, or make "
+            "a new optimizer."
         )
 
 

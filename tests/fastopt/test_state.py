@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import fastopt.torch
 from fastopt import SGD, Adam, AdamW, HyperparameterError, StateError, flatten
 from tests.helpers.makers import (
     arrays,
@@ -163,6 +164,10 @@ def edit(path, value):
     return apply
 
 
+def make_slot(saved, make):
+    saved["state"][3]["exp_avg"] = make(saved["state"][3]["exp_avg"])
+
+
 BAD = [
     (edit(["state"], ...), StateError, "has 'state' and 'param_groups'"),
     (edit(["param_groups"], []), StateError, "0 param groups, but the optimizer has 1"),
@@ -188,7 +193,10 @@ BAD = [
     *(
         (edit(path, value), StateError, f"{path[-1]}.*must be a whole number of steps")
         for path in (["state", 3, "step"], ["steps"])
-        for value in (math.nan, math.inf, 2**53 + 1, 2**63, 1e300, 10**400, -1e-9, "many", [1, 2])
+        for value in (
+            *(math.nan, math.inf, 2**53 + 1, 2**63, 1e300, 10**400, -1e-9, "many", [1, 2]),
+            *(True, np.True_, torch.tensor(True), np.complex128(3), "3"),
+        )
     ),
     (edit(["state", 3, "clock"], [math.nan] * 5), StateError, "'clock' must have 5 elements"),
     (
@@ -199,6 +207,20 @@ BAD = [
     (edit(["state", 3, "step"], 7), StateError, "'clock' must have 5 elements.*step 7"),
     (edit(["state", 3, "clock"], np.ones(2)), StateError, "'clock' must have 5 elements"),
     (edit(["param_groups", 0, "amsgrad"], True), StateError, "lacks 'max_exp_avg_sq'"),
+    *(
+        (lambda saved, make=make: make_slot(saved, make), StateError, r"state\[3\].*'exp_avg'.*")
+        for make in (
+            *(
+                np.ma.masked_array,
+                lambda a: a.view(np.matrix),
+                lambda a: a.view(np.recarray),
+                lambda a: a.tolist()[1:],
+            ),
+            *(lambda a: torch.tensor(a).to_sparse(), lambda a: torch.tensor(a).to("meta")),
+            *(lambda a: torch._neg_view(torch.tensor(a)), lambda a: torch.tensor(a).bfloat16()),
+            *(lambda a: [a.tolist(), [1.0]], lambda a: "moments", lambda a: {1: 2}),
+        )
+    ),
 ]
 
 
@@ -243,3 +265,39 @@ def test_names_may_be_dropped_to_load_by_position():
 @every_malformed_state
 def test_a_state_that_is_put_together_wrongly_is_refused(spoil, text):
     test_a_state_that_does_not_fit_is_refused_before_anything_is_written(spoil, StateError, text)
+
+
+KEYS = str, float, bool, np.int64, np.float32, np.str_
+
+
+@pytest.mark.parametrize("place", ["state", "params"])
+@pytest.mark.parametrize("kind", KEYS, ids=lambda kind: kind.__name__)
+def test_numbers_of_parameters_may_be_of_any_kind(kind, place):
+    """JSON makes texts of keys; what was saved is loaded, and what is the user's stays."""
+    runs = [np.ones(2), np.ones(3)], [torch.ones(2), torch.ones(3)]
+    for make, params in zip((Adam, fastopt.torch.Adam), runs):
+        opt, other = make(params), make(params)
+        for p in params if make is not Adam else ():
+            p.grad = torch.ones_like(p)
+        opt.step(*[[p + 1 for p in params]] * (make is Adam))
+        saved = opt.state_dict()
+        if place == "state":
+            saved["state"] = {kind(key): entry for key, entry in saved["state"].items()}
+        else:
+            saved["param_groups"][0]["params"] = list(map(kind, range(2)))
+        other.load_state_dict({**saved, "state": {**saved["state"], "mine": {"a": 1}}})
+        held = other.state_dict()["state"]
+        assert held.pop("mine", {"a": 1}) == {"a": 1}
+        assert [list(held[k]["exp_avg"]) for k in range(2)] == [
+            list(entry["exp_avg"]) for entry in saved["state"].values()
+        ]
+
+
+@pytest.mark.parametrize("name", ["steps", "skipped"])
+def test_counts_of_an_optimizer_are_whole_numbers(name):
+    opt = Adam(arrays())
+    for value in (2.5, -1, True, math.nan, "3", None, 2**63, [1, 2]):
+        with pytest.raises(StateError, match=f"Adam.{name} must be a whole number"):
+            setattr(opt, name, value)
+    setattr(opt, name, np.float32(7))
+    assert repr(getattr(opt, name)) == "7"

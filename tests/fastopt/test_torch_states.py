@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
 import fastopt.torch
-from fastopt.errors import StateError
+from fastopt.errors import ArrayError, StateError
 from tests.helpers.makers import every_malformed_state
 from tests.helpers.torch_cases import (
     FEW,
@@ -286,17 +287,77 @@ def test_a_state_that_is_put_together_wrongly_is_refused(spoil, text):
     refuses(optimizer, saved, text)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda a: a.to_sparse(),
-        lambda a: a.to("meta"),
-        lambda a: a.to(torch.complex64),
-    ],
-    ids=["sparse", "meta", "complex"],
-)
-def test_a_slot_of_another_kind_is_refused(change):
-    optimizer, saved = saved_adam()
-    entry = saved["state"][0]
-    saved["state"][0] = entry | {"exp_avg": change(entry["exp_avg"])}
-    refuses(optimizer, saved, r"state\[0\].*'exp_avg'")
+ODD = {
+    "sparse": torch.Tensor.to_sparse,
+    "meta": lambda a: a.to("meta"),
+    "complex": lambda a: a.to(torch.complex64),
+    "nested": lambda a: torch.nested.nested_tensor([a], layout=torch.jagged),
+    "masked": lambda a: torch.masked.masked_tensor(a, a > 0),
+    "array": lambda a: a.numpy().copy(),
+    "masked array": lambda a: np.ma.masked_array(a.numpy(), a.numpy() > 0),
+    "list": lambda a: a.tolist(),
+    "text": str,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*MaskedTensors:UserWarning")
+@pytest.mark.parametrize("name", ODD)
+def test_a_slot_of_another_kind_is_refused(name):
+    """Loaded, or put in place of a live one: begun anew, the moments would be lost."""
+    for make, slot in ((fastopt.torch.Adam, "exp_avg"), (momentum, "momentum_buffer")):
+        params = parameters(shapes=SHAPES)
+        optimizer = make(params)
+        give_gradients(0, params)
+        optimizer.step()
+        saved = optimizer.state_dict()
+        entry = saved["state"][0]
+        saved["state"][0] = entry | {slot: ODD[name](entry[slot])}
+        refuses(optimizer, saved, rf"state\[0\].*'{slot}'")
+        before = state_of(optimizer)
+        optimizer.state[params[0]][slot] = saved["state"][0][slot]
+        with pytest.raises(StateError, match=f"the state '{slot}' of .* parameter 0"):
+            optimizer.step()
+        optimizer.state[params[0]][slot] = entry[slot]
+        torch.testing.assert_close(state_of(optimizer), before, rtol=0, atol=0)
+
+
+def momentum(params):
+    return fastopt.torch.SGD(params, lr=0.1, momentum=0.9)
+
+
+SHARED = {
+    "a parameter": lambda state, p, q: p.data[0, 0],
+    "a gradient": lambda state, p, q: p.grad[0, 0],
+    "a slot": lambda state, p, q: state[q]["exp_avg"][0, 0],
+    "that of another": lambda state, p, q: next(
+        a for name, a in state[q].items() if a.ndim == 0 and name in ("step", "mu_product")
+    ),
+}
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("with_what", SHARED)
+@pytest.mark.parametrize("name", ["step", "mu_product"])
+def test_a_number_in_the_state_shares_memory_with_nothing(name, with_what, is_late):
+    """It is written to at each step, and so would that be."""
+    params = [torch.ones(2, 3), torch.ones(3, 2)]
+    optimizer = fastopt.torch.NAdam(params)
+    for t in range(1 + is_late):
+        give_gradients(t, params)
+        optimizer.step()
+    state, (p, q) = optimizer.state, params
+    give_gradients(5, params)
+    shared = SHARED[with_what](state, p, q)
+    if with_what == "that of another":
+        shared = state[q][name]
+    elif with_what == "a gradient" and is_late:  # the number stays where it is, and is checked
+        p.grad = torch.zeros(9)[:6].view(2, 3)
+        p.grad.view(-1)[:1].fill_(state[p][name].item())
+        shared = p.grad[0, 0]
+    else:
+        shared.fill_(state[p][name].item())
+    state[p][name] = shared
+    before = [a.clone() for a in (p, q, p.grad)]
+    with pytest.raises(ArrayError, match=f"'{name}' of .* shares memory|shares memory .*'{name}'"):
+        optimizer.step()
+    torch.testing.assert_close([p, q, p.grad], before, rtol=0, atol=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -85,11 +87,26 @@ MALFORMED = {
         "'param_names'.*must be a list of names; got 5",
     ),
     **{
+        f"{key!r} as key": (
+            lambda saved, key=key: saved["state"].update({key: saved["state"].pop(0)}),
+            re.escape(f"state[{key!r}] belongs to no parameter"),
+        )
+        for key in ("w", "0.0", "-0", -1, 7, 0.5, "true", b"0")
+    },
+    "a number and a text as key": (
+        lambda saved: saved["state"].update({"0": saved["state"][0]}),
+        r"state\[0\] is there twice",
+    ),
+    "a number for two": (
+        lambda saved: saved["param_groups"][0]["params"].__setitem__(1, 0),
+        "two parameters have one number",
+    ),
+    **{
         f"{clock!r:.20} as clock": (
             lambda saved, clock=clock: saved["state"][0].update(clock=clock),
             r"state\[0\].*'clock' must be a list of numbers",
         )
-        for clock in ("12345", 5, [], [1.0, None], [10**400])
+        for clock in ("12345", 5, [], [1.0, None], [10**400], ["1"] * 5, [True] * 5, [1j] * 5)
     },
 }
 every_malformed_state = pytest.mark.parametrize(
