@@ -17,6 +17,9 @@ from fastopt.machine.arrays import LINE, aligned_zeros, check_kind, named
 
 __all__ = ["Buffer", "flatten"]
 
+# What a copy makes anew; all other attributes it takes over, those of subclasses, too.
+_MADE = ("dtype", "names", "shapes", "offsets", "flat", "flat_grad", "params", "grads", "_made")
+
 Arrays = Mapping[str, np.ndarray] | Sequence[np.ndarray]
 
 
@@ -72,7 +75,7 @@ class Buffer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         # `buffer.flat_grad *= 0.5` assigns what is there already.
-        if getattr(self, name, value) is not value:
+        if name in _MADE and getattr(self, name, value) is not value:
             raise ArrayError(
                 f"the {name} of a Buffer cannot be replaced: optimizers use the memory it has. "
                 f"Write into it: buffer.{name}[...] = ... , item by item if it is a dict or list."
@@ -130,7 +133,8 @@ class Buffer:
 
     def __reduce__(self) -> tuple:
         # By default a copy would hold unrelated copies of the buffer and of each of its views.
-        return _restored, (self.params, self.grads)
+        others = {name: a for name, a in vars(self).items() if name not in _MADE}
+        return _restored, (self.params, self.grads, type(self)), others
 
     def _views(self, flat: np.ndarray, as_dict: bool) -> dict | list:
         views = [
@@ -202,8 +206,9 @@ def _offsets(sizes: list[int], step: int) -> tuple[tuple[int, ...], int]:
     return tuple(offsets), n
 
 
-def _restored(params: Any, grads: Any) -> Buffer:
-    buffer = Buffer(params)
+def _restored(params: Any, grads: Any, kind: type[Buffer] = Buffer) -> Buffer:
+    buffer = kind.__new__(kind)
+    Buffer.__init__(buffer, params)
     for view, g in zip(Buffer._values(buffer.grads), Buffer._values(grads)):
         view[...] = g
     return buffer

@@ -36,6 +36,8 @@ __all__ = ["NONFINITE", "Optimizer"]
 
 NONFINITE = Choice("propagate", ("propagate", "skip", "raise"))
 
+_MADE = ("_rows", "_transaction", "_together", "_groups")
+
 
 class Optimizer(ABC):
     """Abstract base of all optimizers over arrays; use one of the classes derived from it.
@@ -98,7 +100,6 @@ class Optimizer(ABC):
         params: Any,
         recipe: Recipe,
         defaults: dict[str, Any],
-        *,
         nonfinite: str = "propagate",
         schedule: Callable[[int], float] | None = None,
         ema: float | None = None,
@@ -337,24 +338,25 @@ class Optimizer(ABC):
         return "\n".join([*lines, ")"])
 
     def __getstate__(self) -> dict[str, Any]:
-        # The views in segments would come back as unrelated copies: keep what they are views of.
+        # Views in segments would come back as unrelated copies: keep what they are views of, and
+        # all other attributes, those of subclasses, too.
         return {
             "params": [group.params for group in self._groups],
             "options": [dict(group, params=None) for group in self.param_groups],
             "arguments": (self._recipe, self.defaults, self._nonfinite, self._schedule),
             "bare": self._together.is_bare,
-            "skipped": self.skipped,
             "state": self.state_dict(),
+            "others": {name: a for name, a in vars(self).items() if name not in _MADE},
         }
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        recipe, defaults, nonfinite, schedule = saved["arguments"]
         groups = [{"params": params} for params in saved["params"]]
-        Optimizer.__init__(self, groups, recipe, defaults, nonfinite=nonfinite, schedule=schedule)
+        Optimizer.__init__(self, groups, *saved["arguments"])
         for options, saved_options in zip(self.param_groups, saved["options"]):
             options.update(saved_options, params=options["params"])
-        self._together.is_bare, self.skipped = saved["bare"], saved["skipped"]
+        self._together.is_bare = saved["bare"]
         self.load_state_dict(saved["state"])
+        vars(self).update(saved["others"])
 
     def _add(self, group: Mapping[str, Any], extents: Extents) -> None:
         index = len(self._groups)

@@ -44,7 +44,7 @@ class ScheduleFree(Optimizer):
     A. Defazio et al., *The road less scheduled*, arXiv:2405.15682.
     """
 
-    _held: list[tuple[np.ndarray, np.ndarray]] | None = None
+    _held: list[np.ndarray] | None = None
 
     @property
     def training(self) -> bool:
@@ -70,7 +70,7 @@ class ScheduleFree(Optimizer):
         held = []
         for group, segment in self._segments():
             p = segment.array
-            held.append((p, p.copy()))
+            held.append(p.copy())
             p[...] = averaged(group.h[1], p, segment.slots["z"], True)
         self._held = held
         self._switch(True)
@@ -88,8 +88,8 @@ class ScheduleFree(Optimizer):
                 p = segment.array
                 p[...] = averaged(group.h[1], p, segment.slots["z"], False)
         else:
-            for p, y in self._held:
-                p[...] = y
+            for (_, segment), y in zip(self._segments(), self._held):
+                segment.array[...] = y
         self._held = None
         self._switch(False)
 

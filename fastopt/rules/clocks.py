@@ -19,8 +19,8 @@ from fastopt.errors import StateError, shortened
 from fastopt.rules import Rule
 
 __all__ = [
-    "LAST_STEP", "new_clock", "power_at", "read_clock", "read_sum", "resume_clock", "rewind",
-    "whole_step",
+    "LAST_STEP", "new_clock", "packed_clock", "power_at", "read_clock", "read_sum", "resume_clock",
+    "rewind", "whole_step",
 ]  # fmt: skip
 
 LAST_STEP = 2**53
@@ -150,14 +150,28 @@ def resume_clock(
     return np.array(made, np.float64)
 
 
+def packed_clock(clock: np.ndarray) -> int:
+    """Return a clock as one integer: the bytes of its numbers, and a 1.
+
+    That is what every reader of torch's state dicts passes on as it is. Sequences are refused by
+    the flattened form of ``torch.distributed.checkpoint``; tensors are cast, moved and sharded.
+
+    >>> read_clock("it", packed_clock(np.array([3.0, 0.5])))
+    [3.0, 0.5]
+    """
+    return int.from_bytes(clock.astype("<f8").tobytes() + b"\1", "little")
+
+
 def read_clock(where: str, clock: Any) -> list[float]:
-    """Return a saved clock, a sequence of numbers.
+    """Return a saved clock, packed or (in arrays' state dicts, and older ones) a sequence.
 
     Raises StateError if it is something else, or empty.
 
     >>> read_clock("it", (3, 0.5))
     [3.0, 0.5]
     """
+    if type(clock) is int and clock > 0 and clock.bit_length() % 64 == 1:
+        clock = np.frombuffer(clock.to_bytes(clock.bit_length() // 8 + 1, "little")[:-1], "<f8")
     listed = clock.tolist() if hasattr(clock, "tolist") else clock
     numbers = list(map(_number, listed)) if isinstance(listed, list | tuple) else []
     if not numbers or not all(map(_is_real, numbers)):

@@ -14,6 +14,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hook
 
 from fastopt.errors import ArrayError, FastoptError, HyperparameterError, StateError
 from fastopt.rules import Rule
+from fastopt.rules.clocks import packed_clock
 from fastopt.state import check_layout, check_owners
 from fastopt.stepping.transaction import Transaction
 from fastopt.torch import checkpoint
@@ -37,6 +38,10 @@ _REFUSED = {
     "capturable": "steps run on the CPU and cannot be captured in a CUDA graph",
     "differentiable": "steps write to memory directly and cannot be differentiated",
 }
+
+
+# What a copy makes anew; all other attributes it takes over, those of subclasses, too.
+_MADE = ("_transaction", "_plan", "_rows", "_clocks", "_incoming")
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -65,8 +70,8 @@ class Optimizer(torch.optim.Optimizer):
     shard, and keeps its state in DTensors placed alike; rules that sum over a whole tensor (LAMB,
     LARS, MARS, StableAdamW, cautious ones) refuse shards.
 
-    ``state_dict`` has torch's entries, and ``clock`` (a tuple of floats) so that resuming here
-    gives the same bits; torch's optimizers ignore it. ``foreach`` and ``fused`` are accepted for
+    ``state_dict`` has torch's entries, and ``clock`` (one integer) so that resuming here gives
+    the same bits; torch's optimizers ignore it. ``foreach`` and ``fused`` are accepted for
     compatibility and change nothing.
 
     Examples
@@ -241,7 +246,7 @@ class Optimizer(torch.optim.Optimizer):
         for p, entry in self.state.items():
             resting[p] = dict(entry) if isinstance(p, torch.Tensor) else entry
             if p in self._clocks and entry:
-                resting[p]["clock"] = tuple(self._clocks[p][1].tolist())
+                resting[p]["clock"] = packed_clock(self._clocks[p][1])
         traits = self._traits(self.defaults)
         for k, group in enumerate(self.param_groups):
             with contextlib.suppress(HyperparameterError):  # of options that no step could use
@@ -332,7 +337,14 @@ class Optimizer(torch.optim.Optimizer):
         self._incoming = incoming, clocks
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "state": self._state_to_save()}
+        others = {
+            name: value
+            for name, value in vars(self).items()
+            # Hooks are left out as in torch; a step that a scheduler wrapped is of this object.
+            if not (name in _MADE or name.startswith("_optimizer_"))
+            and not callable(getattr(type(self), name, None))
+        }
+        return {**others, **super().__getstate__(), "state": self._state_to_save()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         incoming, clocks = self.__dict__.get("_incoming") or (None, {})

@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from fastopt.checkpoint import PARAM, check_file, replacing
 from fastopt.digest import DIGEST, check_digest, digest
 from fastopt.errors import StateError, shortened
+from fastopt.rules.clocks import read_clock
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -64,10 +65,11 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
         params = {}
         for label, p, number in zip(_labels(k, group), group["params"], row["params"]):
             entry = {PARAM: p.detach(), **held["state"].get(number, {})}
-            if any(map(math.isnan, entry.get("clock", ()))):  # which could not be loaded
-                raise StateError(
-                    f"the clock of parameter '{k}/{label}' has a NaN in it: {entry['clock']}"
-                )
+            if "clock" in entry:
+                where = f"parameter '{k}/{label}'"
+                entry["clock"] = clock = tuple(read_clock(where, entry["clock"]))
+                if any(map(math.isnan, clock)):  # which could not be loaded
+                    raise StateError(f"the clock of {where} has a NaN in it: {clock}")
             params[label] = _collect_tensors("", f"/{k}/{label}", entry, tensors)
         groups.append(GroupRecord(plain, params))
     record = msgspec.to_builtins(Record(VERSION, type(opt).__name__, groups))

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import fastopt
+import fastopt.torch
 from fastopt import (
     RULES,
     SGD,
@@ -370,6 +371,64 @@ def test_a_copy_continues_by_itself(cls, options, duplicate):
         np.testing.assert_array_equal(mine, copied)
         assert mine is not copied
     assert (other.steps, other.param_groups[1]["lr"]) == (2, 0.2)
+
+
+class Seen:
+    """What has attributes from before and after those of its base, as programs have them."""
+
+    kind = "of the class"
+
+    def __init__(self, params):
+        self.seen = [params]
+        super().__init__(params)
+        self._calls, self.kind = 5, "of the object"
+
+
+class OverArrays(Seen, Adam):
+    pass
+
+
+class OverTensors(Seen, fastopt.torch.Adam):
+    pass
+
+
+class Arena(Seen, fastopt.Buffer):
+    pass
+
+
+COPIES = copy.copy, copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))
+every_copy = pytest.mark.parametrize("duplicate", COPIES, ids=["copy", "deepcopy", "pickle"])
+
+
+@every_copy
+@pytest.mark.parametrize("cls", [OverArrays, OverTensors, Arena])
+def test_a_copy_has_all_attributes(cls, duplicate):
+    made = cls([torch.ones(3) if cls is OverTensors else np.ones(3)])
+    if cls is OverTensors:
+        torch.optim.lr_scheduler.StepLR(made, 1)  # puts a step around that of the object
+    if cls is OverArrays:
+        made.step([np.ones(3)], max_norm=0.5)
+        made.skipped = 4
+    other = duplicate(made)
+    assert (type(other), other._calls, other.kind) == (cls, 5, "of the object")
+    assert (other.seen is made.seen) == (duplicate is copy.copy)
+    if cls is not Arena:
+        assert other.seen[0][0] is other.param_groups[0]["params"][0]
+    if cls is OverArrays:
+        assert (other.grad_norm, other.skipped, other.steps) == (3**0.5, 4, 1)
+
+
+@every_copy
+def test_a_copy_made_in_evaluation_trains_on_from_the_same_bits(duplicate):
+    p = np.ones(3)
+    opt = fastopt.ScheduleFreeSGD(p, lr=0.3)
+    for k in range(3):
+        opt.step(np.full(3, 0.1 * k))
+    before = p.copy()
+    opt.eval()
+    other = duplicate(opt)
+    other.train()
+    np.testing.assert_array_equal(other.param_groups[0]["params"][0], before)
 
 
 def test_a_copy_shares_arrays_copied_with_it():

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import numpy as np
 import pytest
 import torch
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
 
 import fastopt.torch
 from fastopt.errors import ArrayError, StateError
+from fastopt.rules.clocks import read_clock
 from tests.helpers.makers import every_malformed_state
 from tests.helpers.torch_cases import (
     FEW,
@@ -361,3 +368,35 @@ def test_a_number_in_the_state_shares_memory_with_nothing(name, with_what, is_la
     with pytest.raises(ArrayError, match=f"'{name}' of .* shares memory|shares memory .*'{name}'"):
         optimizer.step()
     torch.testing.assert_close([p, q, p.grad], before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("form", ["as it is", "as before", "JSON", "flat", "nested"])
+@pytest.mark.parametrize("name", ["Adam", "NAdam", "SGD"])
+def test_clocks_pass_through_every_reader_of_state_dicts(name, form):
+    """torch.distributed.checkpoint flattens tensors and numbers only, and would shard a tensor."""
+    make = {"SGD": momentum}.get(name) or getattr(fastopt.torch, name)
+    models = [torch.nn.Linear(3, 2) for _ in range(2)]
+    optimizers = [make(model.parameters()) for model in models]
+    params = [list(model.parameters()) for model in models]
+    for t in range(5):
+        give_gradients(t, params[0])
+        optimizers[0].step()
+    models[1].load_state_dict(models[0].state_dict())
+    saved = copy.deepcopy(optimizers[0].state_dict())
+    if form in ("flat", "nested"):
+        options = StateDictOptions(flatten_optimizer_state_dict=form == "flat")
+        held = get_optimizer_state_dict(models[0], optimizers[0], options=options)
+        set_optimizer_state_dict(models[1], optimizers[1], held, options=options)
+    else:
+        for entry in saved["state"].values():
+            clock = read_clock("it", entry["clock"])
+            assert clock[0] == 5 or name == "SGD"
+            as_before = tuple(clock) if form == "as before" else entry["clock"]
+            entry["clock"] = json.loads(json.dumps(as_before)) if form == "JSON" else as_before
+        optimizers[1].load_state_dict(saved)
+    give_gradients(7, *params)
+    for optimizer in optimizers:
+        optimizer.step()
+    # A flat dict is read by the names of the live state, which has no clock.
+    rtol = 1e-6 if form == "flat" else 0.0
+    torch.testing.assert_close(params[1], params[0], rtol=rtol, atol=0)
