@@ -187,7 +187,7 @@ class Optimizer(ABC):
         loss = None if closure is None else closure()
         with self._transaction.lock:
             if not (has_extras or self._looks_first) and self._together.repeat(grads):
-                vars(self)["steps"] += 1
+                self._steps += 1
                 return loss
         with self._transaction:
             together = self._together
@@ -356,7 +356,8 @@ class Optimizer(ABC):
             options.update(saved_options, params=options["params"])
         self._together.is_bare = saved["bare"]
         self.load_state_dict(saved["state"])
-        vars(self).update(saved["others"])
+        for name, value in saved["others"].items():
+            setattr(self, name, value)
 
     def _add(self, group: Mapping[str, Any], extents: Extents) -> None:
         index = len(self._groups)

@@ -18,16 +18,19 @@ __all__ = ["Count", "check_layout", "check_owners", "dump", "load"]
 
 
 class Count:
-    """An attribute that counts steps: whoever writes to it writes a whole number."""
+    """An attribute that counts steps: whoever writes to it writes a whole number.
+
+    The number itself is in the attribute of this name behind an underscore, for those who count.
+    """
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __get__(self, opt: Any, owner: type) -> Any:
-        return self if opt is None else vars(opt)[self._name]
+        return self if opt is None else getattr(opt, f"_{self._name}")
 
     def __set__(self, opt: Any, value: Any) -> None:
-        vars(opt)[self._name] = whole_step(f"{type(opt).__name__}.{self._name}", value)
+        setattr(opt, f"_{self._name}", whole_step(f"{type(opt).__name__}.{self._name}", value))
 
 
 def dump(groups: list[Group], steps: int) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """torch's own database of optimizers, ``optim_db``: what it lists is accepted, refused and computed
 here as in torch.
 
-The five deviations are listed in ``docs/optimizer-semantics.md`` and below.
+The deviations are listed in ``docs/optimizer-semantics.md`` and below.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
+import math
 import warnings
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -165,3 +167,55 @@ def test_what_we_refuse_says_so(info):
     with pytest.raises(ArrayTypeError, match="sparse_coo"):
         ours([p]).step()
     assert p.tolist() == [1.0, 1.0]
+
+
+TRIED = (
+    *(-1.0, -1e-13, 0.0, 1e-30, 0.5, 1.0, math.nextafter(1.0, 2.0), 1.5, 100.0, 1e300),
+    *(math.inf, -math.inf, math.nan, 0, 1, 2, True, False, None, "0.5"),
+)
+NARROWER = {
+    "momentum": lambda v: v > 1,
+    "dampening": lambda v: not 0 <= v <= 1,
+    "alpha": lambda v: v > 1 or v < 0,
+    "lambd": lambda v: v < 0,
+    "t0": lambda v: v < 0,
+    "step_sizes": lambda v: v < 0,
+}
+"""Numbers that torch takes and we refuse, by option."""
+WIDER = {"etas": (0.0, 1.0), "lr": (-1e-13,), "betas": (0,)}
+"""Numbers that torch refuses and we take."""
+
+
+def is_listed(option, default, value, is_taken):
+    """Tell whether the documentation says that we take, or refuse, a value unlike torch."""
+    if is_taken:
+        return value in WIDER.get(option, ())
+    if isinstance(default, bool):
+        return not isinstance(value, bool)
+    if isinstance(value, bool | str | None) or not math.isfinite(value):
+        return True
+    return option in NARROWER and NARROWER[option](value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_refused_unlike_torch_is_listed(name, counted):
+    """Every option of every class with the same values."""
+    ours, theirs = getattr(fastopt.torch, name), getattr(torch.optim, name)
+    defaults, count = theirs([torch.ones(1)]).defaults, 0
+    for option in set(defaults).difference(REFUSED, ("foreach", "fused")):
+        parts = defaults[option] if isinstance(defaults[option], tuple) else [defaults[option]]
+        for value, k in itertools.product(TRIED, range(len(parts))):
+            given = (*parts[:k], value, *parts[k + 1 :])
+            kwargs = {"momentum": 0.9} if option in ("nesterov", "dampening") else {}
+            kwargs[option] = given if len(parts) > 1 else value
+            error, expected = (outcome(cls, [torch.ones(2)], kwargs)[0] for cls in (ours, theirs))
+            if (error is None) != (expected is None):
+                assert is_listed(option, parts[k], value, error is None), kwargs
+            count += 1
+    counted(count)
+
+
+def test_options_with_another_range_than_torchs_are_in_the_documentation():
+    page = Path(__file__).parents[2] / "docs/optimizer-semantics.md"
+    listed = page.read_text(encoding="utf-8").partition("`fastopt.torch` part")[2]
+    assert [name for name in (*NARROWER, *WIDER) if f"`{name}`" not in listed] == []
