@@ -7,7 +7,6 @@ of many small tensors that is most of the step. In an arena the tensors are view
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ class Buffer:
         self.grads: Any = self._views(self.flat_grad, as_dict)
         for view, a in zip(self._values(self.params), items):
             view[...] = a
-        self._made = list(self._values(self.params)), list(self._values(self.grads))
+        self._made = self.params.copy(), self.grads.copy()
 
     def __setattr__(self, name: str, value: Any) -> None:
         # `buffer.flat_grad *= 0.5` assigns what is there already.
@@ -104,20 +103,20 @@ class Buffer:
         # At each step, since the views stand in plain dicts and lists: subclasses that keep their
         # items are leaves to the pytrees of JAX and torch.
         params, grads = self._made
-        # A list compares what is identical in C, 4 ns a view; of another array of one element it
-        # asks whether that is equal, and then a step does no harm.
+        # Dicts and lists compare what is identical in C, without a call for each view; of another
+        # array of one element they ask whether that is equal, and then a step does no harm.
         try:
-            if self._values(self.params) == params and self._values(self.grads) == grads:
+            if self.params == params and self.grads == grads:
                 return
         except ValueError:  # other arrays have no truth
             pass
         self._refuse_others("params", self.params, params)
         self._refuse_others("grads", self.grads, grads)
 
-    def _refuse_others(self, title: str, views: Any, made: list[np.ndarray]) -> None:
-        keys = views if isinstance(views, dict) else range(len(views))
-        for key, a, own in zip_longest(keys, self._values(views), made):
-            if a is not own:
+    def _refuse_others(self, title: str, views: Any, made: Any) -> None:
+        found, own = (v if isinstance(v, dict) else dict(enumerate(v)) for v in (views, made))
+        for key in found | own:
+            if found.get(key) is not own.get(key):
                 raise ArrayError(
                     f"{title}[{key!r}] of the Buffer is not the view that it was made with; a step "
                     f"reads and writes the Buffer's memory only. Write into the view "
@@ -134,7 +133,7 @@ class Buffer:
     def __reduce__(self) -> tuple:
         # By default a copy would hold unrelated copies of the buffer and of each of its views.
         others = {name: a for name, a in vars(self).items() if name not in _MADE}
-        return _restored, (self.params, self.grads, type(self)), others
+        return _restored, (*self._made, type(self)), others
 
     def _views(self, flat: np.ndarray, as_dict: bool) -> dict | list:
         views = [

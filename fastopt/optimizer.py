@@ -92,6 +92,7 @@ class Optimizer(ABC):
     (array([0., 2.]), 1)
     """
 
+    _steps: int
     steps, skipped = state.Count(), state.Count()
 
     @abstractmethod
@@ -338,8 +339,7 @@ class Optimizer(ABC):
         return "\n".join([*lines, ")"])
 
     def __getstate__(self) -> dict[str, Any]:
-        # Views in segments would come back as unrelated copies: keep what they are views of, and
-        # all other attributes, those of subclasses, too.
+        # Views in segments would come back as unrelated copies: keep what they are views of.
         return {
             "params": [group.params for group in self._groups],
             "options": [dict(group, params=None) for group in self.param_groups],

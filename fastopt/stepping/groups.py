@@ -76,14 +76,16 @@ class Groups:
         if snapshot is None or not (snapshot.is_stepped and self.is_bare):
             return False
         group = self.groups[0]
-        if grads is None and not isinstance(group.params, Buffer):
-            return False
-        if not group.is_unchanged():
+        arena = group.params if isinstance(group.params, Buffer) else None
+        if (grads is None and arena is None) or not group.is_unchanged():
             return False
         if group.place is None:
             group.put(grads, "grads")
-        else:
+        elif arena is None:
             group.place[0] = grads
+        else:
+            arena.check_views()
+            group.place[0] = arena.flat_grad if grads is None else grads
         return snapshot.plain.run() is None
 
     def put(self, grads: Any) -> None:

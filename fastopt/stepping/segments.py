@@ -214,7 +214,8 @@ class Group:
             for ks in sorts.values()
         ]
         # Where the gradient of a single array goes: put there at once, a step takes 0.2 us less.
-        self.place = self.batches[0].row if isinstance(self.params, np.ndarray) else None
+        is_one = isinstance(self.params, np.ndarray | Buffer) and not self.splits
+        self.place = self.batches[0].row if is_one else None
 
     def scaled(self, lr: float, factor: Any) -> float:
         """Return the learning rate multiplied by a schedule's factor; check it."""
@@ -249,9 +250,9 @@ def _number(where: str, factor: Any) -> float:
 def _split(buffer: Buffer, grads: Any, where: str) -> list[np.ndarray]:
     """Return the gradients of a buffer tensor by tensor: its own, or views of a flat array."""
     if grads is None:
-        return Buffer._values(buffer.grads)
+        return Buffer._values(buffer._made[1])
     check_like(where, grads, buffer.dtype, buffer.flat.shape)
-    views = Buffer._values(buffer.params)
+    views = Buffer._values(buffer._made[0])
     return [
         grads[start : start + view.size].reshape(view.shape)
         for start, view in zip(buffer.offsets, views)
@@ -261,7 +262,7 @@ def _split(buffer: Buffer, grads: Any, where: str) -> list[np.ndarray]:
 def _segments(path: str, params: Any, extents: Extents, splits: bool) -> list[Segment]:
     if isinstance(params, Buffer):
         extents.add(path, params.flat)
-        views = list(zip(params.names, Buffer._values(params.params), params.offsets))
+        views = list(zip(params.names, Buffer._values(params._made[0]), params.offsets))
         if splits:
             return [_whole(f"{path}[{key!r}]", f"[{key!r}]", key, view) for key, view, _ in views]
         pieces = [

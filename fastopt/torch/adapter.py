@@ -312,7 +312,7 @@ class Optimizer(torch.optim.Optimizer):
             )
         traits = self._traits(self.defaults)
         names = iter(names_of(traits, self.param_groups))
-        incoming, clocks, slots = {}, {}, set()
+        incoming, clocks, slots = {}, {}, list[str]()
         for k, (row, group) in enumerate(zip(rows, self.param_groups)):
             where = f"the state dict, param group {k}"
             numbers = row.get("params", ())
@@ -323,7 +323,7 @@ class Optimizer(torch.optim.Optimizer):
                 )
             _refuse(where, row)
             own = traits.row(k, {**self.defaults, **row})
-            slots.update(own.rule.slots)
+            slots += own.rule.slots
             for number, p, name in zip(numbers, group["params"], names):
                 entry = entries.get(number, {})
                 where = f"state[{number!r}] ({name})"

@@ -144,6 +144,7 @@ REPLACED = {
     "a parameter": put("params", "w", np.ones((2, 3), np.float32)),
     "a new one": put("grads", "new", np.ones(2, np.float32)),
     "one fewer": lambda buffer: buffer.grads.pop("b"),
+    "another name": lambda buffer: buffer.grads.update(c=buffer.grads.pop("b")),
 }
 USES = {
     "a step": lambda buffer: fastopt.Adam(buffer).step(),
@@ -174,3 +175,21 @@ def test_what_is_written_in_place_may_be_assigned_to_itself():
     buffer.flat_grad *= 2.0
     fastopt.SGD(buffer, lr=1.0).step()
     assert buffer.params["w"].tolist() == [-4.0, -4.0, -4.0]
+
+
+@pytest.mark.parametrize("cls", [fastopt.SGD, fastopt.LAMB])
+def test_the_order_of_the_views_does_not_matter(cls):
+    """Each is where it was made, though a program may have taken one out and put it back."""
+    runs = []
+    for is_turned in (False, True):
+        buffer = flatten({"w": np.ones(20), "b": np.full(3, 2.0)})
+        if is_turned:
+            for views in (buffer.params, buffer.grads):
+                views["w"] = views.pop("w")
+        opt = cls(buffer, lr=0.1)
+        buffer.grads["w"][...], buffer.grads["b"][...] = 1.0, 3.0
+        opt.step()
+        opt, buffer = copy.deepcopy((opt, buffer))
+        opt.step()
+        runs.append([buffer.params[name].tolist() for name in "wb"])
+    assert runs[0] == runs[1]
