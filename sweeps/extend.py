@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastopt.errors import SpecError, SweepWarning, shortened
+from sweeps.analysis.folds import best_row
 from sweeps.analysis.stats import configurations
 from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
@@ -185,7 +186,7 @@ def zoom(
     n_jobs: int = -1,
     progress: bool = True,
 ) -> R:
-    """Refine axes around the best trial, and run the trials that are new.
+    """Refine axes around the best trial, or the best of all folds, and run the trials that are new.
 
     Parameters
     ----------
@@ -217,7 +218,7 @@ def zoom(
     plan_of(result, "zoom")
     if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
         raise SpecError(f"zoom(factor): factor must be an integer >= 2; got {shortened(factor)}")
-    best = result.best_params_
+    best = result._params(best_row(result))
     numeric = [
         name
         for name, value in best.items()

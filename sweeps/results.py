@@ -78,7 +78,7 @@ class SweepResult(Table):
 
     over_seeds = stats.over_seeds
     over_folds = folds.over_folds
-    edges = stats.edges
+    edges = folds.edges
     compare = pairs.compare
     importance = anova.importance
     plot = property(plots.Plotter)

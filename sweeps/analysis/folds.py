@@ -10,9 +10,12 @@ import numpy as np
 from sweeps.analysis.stats import mode_of, over_seeds
 from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
-from sweeps.common.names import check_choice, refuse_repeated
+from sweeps.common.names import UNORDERED, check_choice, refuse_repeated
+from sweeps.space.axes import ends
 
-__all__ = ["BestOfFolds", "best_of_folds", "over_folds", "trials_by_folds"]
+__all__ = [
+    "BestOfFolds", "best_of_folds", "best_row", "edges", "over_folds", "trials_by_folds",
+]  # fmt: skip
 
 ADDED = ("rank", "within_one_se")
 
@@ -166,3 +169,52 @@ def best_of_folds(result: Table) -> BestOfFolds | None:
         return None
     ids = _trials_of(result, result.to_frame(), best)
     return BestOfFolds(ids, float(best[f"mean_{own}"]), float(best[f"se_{own}"]))
+
+
+def best_row(result: Table) -> int:
+    """Return the row of the best trial; with folds, of the first one of :func:`best_of_folds`.
+
+    The best trial of all has the best settings, or the easiest fold.
+    """
+    found = best_of_folds(result)
+    return result._winner() if found is None else result._row_of(found.ids[0])
+
+
+def edges(result: Table) -> pd.DataFrame:
+    """Return the axes whose best value is an end of the grid: better values may lie beyond.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``axis``, ``value`` and ``end`` (``"low"`` or ``"high"``), one row an axis, none if there is
+        no best trial. Axes of one or two values have no inside, names, seeds and folds have no
+        order, so they do not count; with folds, the best is that of all folds. In a union the grid
+        is the best trial's own part.
+
+    Examples
+    --------
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(3), "lr": np.array([0.01, 0.1, 1.0]),
+    ...            "state": np.zeros(3, int), "loss": np.array([3.0, 2.0, 1.0])}
+    >>> SweepResult(columns, None, "loss", "min", {}).edges()
+      axis value   end
+    0   lr   1.0  high
+    """
+    rows = []
+    if result.counting(result.metric).any():
+        row = best_row(result)
+        trial = int(result.columns["trial_id"][row])
+        part = {} if result.space is None else result.space.part_of(trial)
+        for name, value in result._params(row).items():
+            if name in UNORDERED or isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            axis = part[name] if part else _present(result.columns[name])
+            low, high = sorted(ends(axis))
+            if len(axis) > 2 and value in (low, high):
+                rows.append((name, value, "low" if value == low else "high"))
+    return pd.DataFrame.from_records(rows, columns=["axis", "value", "end"]).astype(object)
+
+
+def _present(column: np.ndarray) -> list[Any]:
+    """Return the distinct values of an axis, without the gaps of a union."""
+    return [cell for cell in {*column.tolist()} if cell is not None and cell == cell]

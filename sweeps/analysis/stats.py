@@ -16,17 +16,15 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
-from sweeps.common.names import UNORDERED, check_choice, refuse_repeated
+from sweeps.common.names import check_choice, refuse_repeated
 from sweeps.common.states import State
 from sweeps.problems.metrics import METRICS
-from sweeps.space.axes import ends
 
 __all__ = [
     "bca",
     "best_first",
     "check_fraction",
     "configurations",
-    "edges",
     "group_means",
     "mode_of",
     "over_seeds",
@@ -299,43 +297,6 @@ def bca(
         ).confidence_interval
         low[rows], high[rows] = found.low, found.high
     return low, high
-
-
-def edges(result: Table) -> pd.DataFrame:
-    """Return the axes whose best value is an end of the grid: better values may lie beyond.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``axis``, ``value`` and ``end`` (``"low"`` or ``"high"``), one row an axis, none if there is
-        no best trial. Axes of one or two values have no inside, names, seeds and folds have no
-        order, so they do not count. In a union the grid is the best trial's own part.
-
-    Examples
-    --------
-    >>> from sweeps import SweepResult
-    >>> columns = {"trial_id": np.arange(3), "lr": np.array([0.01, 0.1, 1.0]),
-    ...            "state": np.zeros(3, int), "loss": np.array([3.0, 2.0, 1.0])}
-    >>> SweepResult(columns, None, "loss", "min", {}).edges()
-      axis value   end
-    0   lr   1.0  high
-    """
-    rows = []
-    if not (best := result.best()).empty:
-        part = {} if result.space is None else result.space.part_of(int(best["trial_id"].iloc[0]))
-        for name, value in result.best_params_.items():
-            if name in UNORDERED or isinstance(value, bool) or not isinstance(value, int | float):
-                continue
-            axis = part[name] if part else _present(result.columns[name])
-            low, high = sorted(ends(axis))
-            if len(axis) > 2 and value in (low, high):
-                rows.append((name, value, "low" if value == low else "high"))
-    return pd.DataFrame.from_records(rows, columns=["axis", "value", "end"]).astype(object)
-
-
-def _present(column: np.ndarray) -> list[Any]:
-    """Return the distinct values of an axis, without the gaps of a union."""
-    return [cell for cell in {*column.tolist()} if cell is not None and cell == cell]
 
 
 def check_fraction(what: str, given: Any) -> None:

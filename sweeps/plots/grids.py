@@ -61,7 +61,8 @@ def heatmap(
         That of the sweep by default.
     over : {"best", "mean", "worst"}
         What a cell shows of the configurations that share it, each averaged over its seeds and
-        folds first (unless these are ``x``, ``y`` or ``facet``).
+        folds first (unless these are ``x``, ``y`` or ``facet``); where some finished on all folds,
+        others do not count.
     facet : str, optional
         An axis of at most 12 values: one picture for each, with common colours.
     ax : matplotlib Axes, or array of as many as there are facets, optional
@@ -118,7 +119,8 @@ def heatmap(
         shown = f"{over} {metric}" if _hides_axes(result, names) else metric
         bar = places[0].figure.colorbar(mesh, ax=list(places), label=shown, extend=beyond)
         plain_numbers(bar.ax.yaxis)
-    _legend(places, found, best is not None)
+    ring = "best of one fold" if "fold" in names else "best"
+    _legend(places, found, None if best is None else ring)
     return places[0] if facet is None else np.asarray(places, object)
 
 
@@ -287,7 +289,7 @@ def _patch(name: str, colour: str) -> Any:
     return Patch(facecolor=colour, label=name)
 
 
-def _legend(places: list[Any], found: Cells, ring: bool) -> None:
+def _legend(places: list[Any], found: Cells, ring: str | None) -> None:
     from matplotlib.lines import Line2D
 
     blank = np.isnan(found.value) & ~found.lost
@@ -295,7 +297,7 @@ def _legend(places: list[Any], found: Cells, ring: bool) -> None:
     entries += [_patch("no value", NOTHING)] if blank.any() else []
     if ring:
         mark: dict[str, Any] = {"marker": "o", "ls": "none", "mfc": "none", "mec": "black"}
-        entries.append(Line2D([], [], label="best", **mark))
+        entries.append(Line2D([], [], label=ring, **mark))
     _draw_legend(places[0], entries, places[0].figure if len(places) > 1 else None)
 
 

@@ -44,8 +44,9 @@ class Pool:
     """One metric of every configuration, averaged over repeats; made by :func:`average_seeds`.
 
     ``rows`` (m,) of int64: the first trial of each configuration. ``score`` (m,) of float64: the
-    mean metric over its seeds and folds that finished; NaN if none did. ``mode`` (one of "min",
-    "max"): whether a small or a large metric is good.
+    mean metric over its seeds that finished, and its folds; NaN if none did, or, where others have
+    finished on all folds, if it has not. ``mode`` (one of "min", "max"): whether a small or a
+    large metric is good.
     """
 
     rows: np.ndarray
@@ -82,7 +83,17 @@ def average_seeds(result: Table, metric: str, kept: Collection[str] = ()) -> Poo
     codes = configurations(result.columns, names)
     # Configurations are numbered in order of appearance: each new one is a new maximum.
     rows = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
+    if "fold" in result.axes and "fold" not in kept:
+        score = np.where(_on_all_folds(result, score, codes)[codes], score, math.nan)
     return Pool(rows, group_means(score, codes, len(rows)), mode)
+
+
+def _on_all_folds(result: Table, score: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Tell which configurations have a score on every fold; if none has, all may be compared."""
+    fold = axis_of("fold", result.columns["fold"])
+    known = np.unique((codes * len(fold) + fold.codes)[~np.isnan(score) & (fold.codes >= 0)])
+    whole = np.bincount(known // max(len(fold), 1), minlength=int(codes.max()) + 1) == len(fold)
+    return whole if whole.any() else ~whole
 
 
 def single_axes(result: Table, kept: Collection[str] = ()) -> list[str]:

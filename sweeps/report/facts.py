@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.analysis import stats
-from sweeps.analysis.folds import best_of_folds, over_folds
+from sweeps.analysis.folds import best_of_folds, edges, over_folds
 from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
 from sweeps.common.states import State
@@ -66,7 +65,9 @@ def lead(result: Table) -> str:
 
 def best(result: Table) -> list[tuple[str, str, str, Text]]:
     """Return the tables of what is best: id, title, a note, and header with rows as text."""
-    tables = [("best", "Best trials", "", best_trials(result))]
+    lucky = "; each has seen one fold, and the first ones may owe their place to an easy one"
+    note = lucky if "fold" in varying_axes(result) else ""
+    tables = [("best", "Best trials", note, best_trials(result))]
     if "fold" in varying_axes(result) and result.counting(result.metric).any():
         note = ", by the mean over folds; of those within one standard error of the best, the "
         note += "simplest will do"
@@ -150,8 +151,8 @@ def _remark_on_interrupt(result: Table) -> dict[str, str]:
 
 
 def _remarks_on_edges(result: Table) -> list[dict[str, str]]:
-    edges = stats.edges(result)
-    if edges.empty:
+    found = edges(result)
+    if found.empty:
         text = "The best value of every axis of three numbers or more lies inside of its range."
         return [_remark("good", "Not at the edge of the grid", text)]
     return [
@@ -161,7 +162,7 @@ def _remarks_on_edges(result: Table) -> list[dict[str, str]]:
             f"The best trial has {name} = {label_of(value)}, the {_END[end]} of its axis: better "
             f'ones may lie beyond. Try result.extend({{"{name}": [...]}}).',
         )
-        for name, value, end in edges.itertuples(index=False)
+        for name, value, end in found.itertuples(index=False)
     ]
 
 

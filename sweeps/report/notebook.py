@@ -1,4 +1,4 @@
-"""What a notebook shows for a result: its outcome, its best trials and a small heatmap."""
+"""What a notebook shows for a result: its outcome, the best trials or settings, a small heatmap."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from fastopt.errors import SpecError
+from sweeps.analysis.folds import best_of_folds, over_folds
 from sweeps.analysis.table import Table
 from sweeps.plots.grids import heatmap
 
@@ -29,7 +30,10 @@ def cell(result: Table) -> str:
     >>> "<b>" in html, "&lt;b&gt;" in html
     (False, True)
     """
-    best = result.best(10).dropna(axis="columns", how="all")
+    if best_of_folds(result):
+        best = over_folds(result, metrics=[result.metric]).head(10)
+    else:
+        best = result.best(10).dropna(axis="columns", how="all")
     table = best.to_html(index=False, border=0, float_format=_FOUR)
     parts = [
         f"<pre>{escape(repr(result))}</pre>",

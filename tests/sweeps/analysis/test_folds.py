@@ -5,7 +5,11 @@ import pytest
 
 from fastopt.errors import SpecError
 from sweeps import SweepResult, problems
+from sweeps.analysis.folds import best_row
 from sweeps.common.states import State
+from sweeps.plots.tables import table_of_axes
+from sweeps.report.charts import heatmaps
+from sweeps.report.facts import best
 from tests.helpers.training import run
 
 # Four penalties on three folds; the third has no finished fold 2.
@@ -59,9 +63,27 @@ def test_the_best_of_one_fold_is_within_its_error():
     assert found.within_one_se.tolist() == [True, False]
 
 
-def test_folds_and_seeds_are_no_ends_of_a_grid():
+@pytest.mark.parametrize(("metric", "mode"), [("val_loss", "min"), ("val_f1", "max")])
+def test_whatever_shows_the_best_shows_that_of_all_folds(metric, mode):
+    """The best trial, of l2 = 0.2, has the easiest fold, and diverged on another one."""
+    result = table(metric, mode)
+    assert result.best_params_["l2"] == 0.2
+    assert best_row(result) == 0
+    # Fold 0 is an end all the same, but none of a grid.
+    assert result.edges().to_numpy().tolist() == [["l2", 0.0, "low"]]
+    found = table_of_axes(result, ["l2"])
+    assert found.best == (0,)
+    assert found.lost.tolist() == [False, False, True, False]
+    assert "within_one_se" in result._repr_html_()
+    notes = {name: note for name, _, note, _ in best(result)}
+    assert notes["best"].startswith("; each has seen one fold")
+    assert set(heatmaps(result)["best"].values()) == {None}
+    legend = result.plot.heatmap("l2", "fold").get_legend()
+    assert legend.get_texts()[-1].get_text() == "best of one fold"
+
+
+def test_folds_have_a_name():
     result = table()
-    assert result.edges().empty  # of l2, the best is inside; fold 0 is an end all the same
     with pytest.raises(SpecError, match="axis must be one of l2, fold; got 'folds'"):
         result.over_folds(axis="folds")
 
