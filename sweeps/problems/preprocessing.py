@@ -89,7 +89,7 @@ def _cloned(preprocess: Any) -> Any:
     try:
         return clone(preprocess)
     except (*REFUSALS, RuntimeError) as error:
-        raise SpecError(f"{_named(preprocess)}: {error!s:.500}") from None
+        raise SpecError(f"{_name_of(preprocess)}: {error!s:.500}") from None
 
 
 def runs_users_code(preprocess: Any) -> bool:
