@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastopt.errors import SpecError, SweepWarning, shortened
+from sweeps import store as stores
 from sweeps.analysis.folds import best_row
 from sweeps.analysis.stats import configurations
 from sweeps.analysis.table import Table
@@ -27,7 +28,6 @@ from sweeps.running.runner import run_chunks
 from sweeps.running.shards import WHOLE_SWEEP
 from sweeps.space.axes import Points, Tied, as_axis
 from sweeps.space.space import Space, check_names
-from sweeps.store import store_writer
 from sweeps.tracing.trace import history, run_one_trial
 
 __all__ = [
@@ -174,7 +174,7 @@ def _run_sweep(
     if store is None:
         collector = Collector(larger_plan)
     else:
-        collector = store_writer(larger_plan, store, WHOLE_SWEEP)
+        collector = stores.StoreWriter(larger_plan, store, WHOLE_SWEEP)
     return run_chunks(collector, workers, began=began, progress=progress, stacklevel=3)
 
 

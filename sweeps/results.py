@@ -132,7 +132,7 @@ class SweepResult(Table):
         ...     SweepResult.open(folder).best_params_
         {'lr': 0.1}
         """
-        opened = files.open_file if files.is_file(path) else store.open_store
+        opened = files.open_file if files.is_file(path) else store.open_result_parts
         result = SweepResult(*opened(path, columns, filters))
         if "pruner" in result.info:  # where a trial came to is not what it measured
             result.metrics = tuple(name for name in result.metrics if name not in RUNG_COLUMNS)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar, overload
 
 from fastopt.errors import SpecError, shortened
+from sweeps import store as stores
 from sweeps.engine.chunks import chunk_size
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import Problem, worker_count
@@ -24,7 +25,6 @@ from sweeps.running.executors import check_executor
 from sweeps.running.reducers import Reducer, ReducingCollector
 from sweeps.running.runner import run_chunks
 from sweeps.running.shards import parse_shard
-from sweeps.store import fold_writer, store_writer, stored_rounds
 
 __all__ = ["Estimate", "estimate", "sweep"]
 
@@ -344,8 +344,8 @@ def _collector(
 ) -> Collector:
     if store is not None:
         if reduce is not None:
-            return fold_writer(plan, reduce, store, shard)
-        return store_writer(plan, store, shard)
+            return stores.FoldWriter(plan, reduce, store, shard)
+        return stores.StoreWriter(plan, store, shard)
     # Where nothing is sent, launches bound memory only, and the fewer the better.
     size = None if executor is None else chunk_size(plan)
     return Collector(plan, size) if reduce is None else ReducingCollector(plan, reduce, size)
@@ -367,5 +367,5 @@ def _race(
             )
     race = Race(plan, pruner, chunk_size(plan) if store is None and executor is not None else None)
     if store is not None:
-        race.keep_in(stored_rounds(plan, store, pruner, race.max_resources))
+        race.keep_in(stores.StoredRounds(plan, store, pruner, race.max_resources))
     return race

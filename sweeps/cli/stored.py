@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fastopt.errors import SpecError
+from sweeps import store as stores
 from sweeps.cli.spec import Spec, read_spec
 from sweeps.cli.toml import quoted, read_text, read_toml
 from sweeps.results import SweepResult
-from sweeps.store import holds_sweep, keep_file, reopen_store
+from sweeps.store import holds_sweep, keep_file
 
 __all__ = ["COPY", "keep_spec", "open_with_spec", "score_on_test"]
 
@@ -68,7 +69,7 @@ def open_with_spec(store: str | os.PathLike[str], spec: Path | None = None) -> t
     checked = read_spec(spec or folder / COPY)
     plan = checked.plan()
     try:
-        return SweepResult(*reopen_store(plan, folder)), checked
+        return SweepResult(*stores.reopen_result_parts(plan, folder)), checked
     except SpecError as error:
         raise SpecError(f"{checked.source}: {error}") from None
 

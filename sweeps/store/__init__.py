@@ -1,72 +1,31 @@
 """Sweeps kept in a folder: nothing is lost, whatever stops them.
 
-Imports common, space, engine, running and pruning. The functions here import its modules when they
-are called, since these import pyarrow: that takes 0.07 s, and most sweeps are not stored.
+Imports common, space, engine, running and pruning. What writes and reads stores is imported when it
+is first asked for, since it imports pyarrow: that takes 0.07 s, and most sweeps are not stored.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastopt.errors import StoredSpecError, StoreError
+from fastopt.late import late_names
 from sweeps.common.resources import check_path
 from sweeps.store import fs
 
 if TYPE_CHECKING:
-    from sweeps.engine.plan import Plan
-    from sweeps.engine.tables import Parts
-    from sweeps.pruning import Pruner
-    from sweeps.pruning.race import Ledger
-    from sweeps.running.collect import Collector
-    from sweeps.running.reducers import Reducer
+    from sweeps.store.folds import FoldWriter
+    from sweeps.store.reader import open_result_parts, reopen_result_parts
+    from sweeps.store.rounds import StoredRounds
+    from sweeps.store.writer import StoreWriter
+else:
+    __getattr__, __dir__ = late_names(__name__)
 
 __all__ = [
-    "fold_writer", "holds_sweep", "keep_file", "open_store", "reopen_store", "settings_in",
-    "store_writer", "stored_rounds",
+    "FoldWriter", "StoreWriter", "StoredRounds", "holds_sweep", "keep_file", "open_result_parts",
+    "reopen_result_parts", "settings_in",
 ]  # fmt: skip
-
-
-def store_writer(plan: Plan, path: str | os.PathLike[str], shard: tuple[int, int]) -> Collector:
-    """Return a collector that stores rows: see :class:`sweeps.store.writer.StoreWriter`."""
-    from sweeps.store.writer import StoreWriter
-
-    return StoreWriter(plan, path, shard)
-
-
-def stored_rounds(
-    plan: Plan, path: str | os.PathLike[str], pruner: Pruner, max_resources: int
-) -> Ledger:
-    """Return a ledger that stores rows: see :class:`sweeps.store.rounds.StoredRounds`."""
-    from sweeps.store.rounds import StoredRounds
-
-    return StoredRounds(plan, path, pruner, max_resources)
-
-
-def fold_writer(
-    plan: Plan, reducer: Reducer[Any], path: str | os.PathLike[str], shard: tuple[int, int]
-) -> Collector:
-    """Return a collector that stores summaries: see :class:`sweeps.store.folds.FoldWriter`."""
-    from sweeps.store.folds import FoldWriter
-
-    return FoldWriter(plan, reducer, path, shard)
-
-
-def open_store(
-    path: str | os.PathLike[str], columns: Sequence[str] | None = None, filters: Any = None
-) -> Parts:
-    """Return the parts of the result in a folder: see :meth:`sweeps.SweepResult.open`."""
-    from sweeps.store.reader import open_result_parts
-
-    return open_result_parts(path, columns, filters)
-
-
-def reopen_store(plan: Plan, path: str | os.PathLike[str]) -> Parts:
-    """Return the parts of the result of a plan: :func:`sweeps.store.reader.reopen_result_parts`."""
-    from sweeps.store.reader import reopen_result_parts
-
-    return reopen_result_parts(plan, path)
 
 
 def holds_sweep(path: str | os.PathLike[str]) -> bool:

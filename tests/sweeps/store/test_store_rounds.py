@@ -37,7 +37,7 @@ from sweeps.pruning import Pruner, Round, race
 from sweeps.running import dispatch
 from sweeps.running.check import check
 from sweeps.running.runner import run_chunks
-from sweeps.store import reopen_store, rounds
+from sweeps.store import reopen_result_parts, rounds
 from sweeps.store.compact import compact
 from sweeps.store.status import status
 from tests.helpers.stores import Dead, Disk, files, run, same_frames
@@ -334,7 +334,7 @@ def test_what_is_opened_is_what_was_run(expected, tmp_path):
             some.to_frame(), wanted[["trial_id", "lr", "state", "train_loss", "bracket", "rung"]]
         )
         plan = check(problems.ellipse(), SPACE, {"optimizer": "adam", "steps": 15, "curves": True})
-        reopened = SweepResult(*reopen_store(plan, store))  # with no pruner at hand
+        reopened = SweepResult(*reopen_result_parts(plan, store))  # with no pruner at hand
         same_frames(reopened.to_frame(), frame)
         winner = int(reopened.best().trial_id[0])
         assert reopened.replay(winner).loss.iloc[-1] == frame.train_loss[winner]
