@@ -17,6 +17,8 @@ from sweeps.common.frames import pd
 __all__ = [
     "as_dataset",
     "cast",
+    "checked_aux",
+    "float_kind",
     "numbers_of",
     "refuse_mask",
     "refuse_other_columns",
@@ -178,9 +180,7 @@ def cast(name: str, array: np.ndarray, dtype: Any, told: bool = True) -> np.ndar
     Traceback (most recent call last):
     fastopt.errors.ArrayError: X[0, 0] is 1e+39, too large for float32; use dtype="float64", ...
     """
-    kind = np.dtype(dtype)
-    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ArrayTypeError(f"dtype must be float32 or float64; got {kind}")
+    kind = float_kind(dtype)
     with np.errstate(over="ignore", under="ignore"):
         made = array.astype(kind, order="C")
         large = np.argwhere(np.isinf(made) & np.isfinite(array))
@@ -193,6 +193,21 @@ def cast(name: str, array: np.ndarray, dtype: Any, told: bool = True) -> np.ndar
     if told and made.dtype != array.dtype and len(array):
         _warn_of_loss(name, array.reshape(len(array), -1), made.reshape(len(array), -1))
     return made
+
+
+def float_kind(dtype: Any) -> np.dtype:
+    """Return the dtype of a problem, or say that it is none."""
+    kind = np.dtype(dtype)
+    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ArrayTypeError(f"dtype must be float32 or float64; got {kind}")
+    return kind
+
+
+def checked_aux(aux: Any) -> tuple[np.ndarray, ...]:
+    """Return the arrays that a function of the user's takes beside rows, without masks."""
+    if not isinstance(aux, tuple) or not all(isinstance(a, np.ndarray) for a in aux):
+        raise ArrayTypeError("aux must be a tuple of NumPy arrays, () for none")
+    return tuple(refuse_mask(f"aux[{k}]", a) for k, a in enumerate(aux))
 
 
 def _warn_of_loss(name: str, array: np.ndarray, made: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from fastopt.code.uncompilable import in_two_lines
 from fastopt.compile import adopted, frozen, jitable
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
-from sweeps.problems.arrays import cast, refuse_mask
+from sweeps.problems.arrays import cast, checked_aux, refuse_mask
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.gradients import Wrong, points_near, wrong_component
 
@@ -92,9 +92,7 @@ def custom(
         raise ArrayTypeError(f"theta0 must be float32 or float64; got {theta0.dtype}")
     title = name or function.__name__
     X, y, X_test, y_test = _arrays(title, theta0.dtype, X, y, X_test, y_test)
-    if not isinstance(aux, tuple) or not all(isinstance(a, np.ndarray) for a in aux):
-        raise ArrayTypeError("aux must be a tuple of NumPy arrays, () for none")
-    aux = tuple(refuse_mask(f"aux[{k}]", a) for k, a in enumerate(aux))
+    aux = checked_aux(aux)
     now = frozen(function)  # an @njit helper of the user's may hold what it read long ago
     with in_two_lines():
         _try_once(now, theta0, X, y, aux)

@@ -19,7 +19,7 @@ from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps.common.names import refuse_taken
 from sweeps.common.pickling import Shippable
-from sweeps.problems.arrays import refuse_mask
+from sweeps.problems.arrays import checked_aux, float_kind, refuse_mask
 from sweeps.problems.gradients import points_near, wrong_component
 from sweeps.problems.signatures import Extras, uniform
 
@@ -210,12 +210,13 @@ def landscape(
     if not isinstance(function, types.FunctionType):
         raise SpecError(f"f must be a plain function (def or lambda); got {type(f).__name__}")
     title = name or function.__name__
-    point = _floats(f"{title}: start", start, _dtype(dtype))
+    point = _floats(f"{title}: start", start, float_kind(dtype))
     if point.ndim != 1:
         raise ArrayError(f"{title}: start must be one point; got shape {point.shape}")
     if not (isinstance(step, numbers.Real) and 0.0 < step < math.inf):
         raise SpecError(f"{title}: step must be a finite number > 0; got {shortened(step)}")
-    extras = Extras(timed, seeded, bool(_checked_aux(aux)))
+    aux = checked_aux(aux)
+    extras = Extras(timed, seeded, bool(aux))
     names = _names(title, function, point.size, vector, extras)
     with in_two_lines():  # an @njit helper of the user's may hold what it read long ago
         with_grad = _returns_grad(title, frozen(function), point, vector, extras, aux)
@@ -242,13 +243,6 @@ def landscape(
     return problem
 
 
-def _dtype(dtype: Any) -> np.dtype:
-    kind = np.dtype(dtype)
-    if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ArrayTypeError(f"dtype must be float32 or float64; got {kind}")
-    return kind
-
-
 def _floats(what: str, given: Any, dtype: Any) -> np.ndarray:
     given = refuse_mask(what, given)
     try:
@@ -258,12 +252,6 @@ def _floats(what: str, given: Any, dtype: Any) -> np.ndarray:
     if array.size == 0 or array.ndim > 2 or not np.isfinite(array).all():
         raise ArrayError(f"{what} must be one finite number or more; got {shortened(given)}")
     return array
-
-
-def _checked_aux(aux: Any) -> tuple:
-    if not isinstance(aux, tuple) or not all(isinstance(a, np.ndarray) for a in aux):
-        raise ArrayTypeError("aux must be a tuple of NumPy arrays, () for none")
-    return aux
 
 
 def _optima(title: str, optimum: Any, dim: int) -> np.ndarray:
