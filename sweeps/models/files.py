@@ -34,12 +34,7 @@ from sweeps.problems.losses import LOSSES, constants_of
 from sweeps.problems.passes import Design, shapes_of
 
 __all__ = [
-    "Parts",
-    "holds_several",
-    "name_file_in_errors",
-    "read",
-    "read_several",
-    "write",
+    "Parts", "holds_several", "name_file_in_errors", "read", "read_several", "write",
     "write_several",
 ]  # fmt: skip
 
@@ -332,23 +327,19 @@ def _features(record: Record) -> int:
     """Return how many features the network takes, or raise if blocks of them make no sense."""
     blocks, low = record.blocks, 0
     features = record.sizes[0] - sum(blocks[2::3]) + sum(blocks[1::3])
+    sound = len(blocks) % 3 == 0 and sum(blocks[2::3]) <= record.sizes[0]
     for start, count, dim in zip(blocks[::3], blocks[1::3], blocks[2::3]):
-        if not (low <= start and count > 0 and dim > 0 and start + count <= features):
-            raise StateError(f"the blocks of embedded features make no sense: {shortened(blocks)}")
+        sound = sound and low <= start and count > 0 and dim > 0 and start + count <= features
         low = start + count
-    if len(blocks) % 3 or sum(blocks[2::3]) > record.sizes[0]:
+    if not sound:
         raise StateError(f"the blocks of embedded features make no sense: {shortened(blocks)}")
     return features
 
 
 def _check_names(record: Record) -> None:
     """Raise for a loss, activation or dtype that this fastopt has not."""
-    known: dict[str, Mapping[str, Any]] = {
-        "loss": LOSSES,
-        "activation": ACTIVATIONS,
-        "dtype": CODES,
-    }
-    for what, table in known.items():
+    tables: tuple[Mapping[str, Any], ...] = LOSSES, ACTIVATIONS, CODES
+    for what, table in zip(("loss", "activation", "dtype"), tables):
         if getattr(record, what) not in table:
             raise StateError(
                 f"{what} {shortened(getattr(record, what))} is none that this fastopt knows: "
