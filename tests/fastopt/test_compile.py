@@ -12,6 +12,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from numba.core.codegen import JITCodeLibrary
 
 from fastopt.code import cache as codecache
 from fastopt.compile import fingerprint, inlinable, kernel
@@ -466,3 +467,19 @@ def test_parts_with_equal_names_do_not_share_a_kernel():
     kernel(over, shifted(1.0), 2)(x)
     kernel(over, shifted(5.0), 2)(y)
     np.testing.assert_array_equal([x, y], [[3.0, 3.0], [7.0, 7.0]])
+
+
+def test_what_a_kernel_contains_becomes_machine_code_as_a_part_of_it_only(monkeypatch):
+    made = []
+    finish = JITCodeLibrary._finalize_specific
+    monkeypatch.setattr(
+        JITCodeLibrary,
+        "_finalize_specific",
+        lambda library: (made.append(library), finish(library)),
+    )
+    # Of no file, so compiled in each process.
+    template = eval("lambda inner: lambda x: inner(x) + inner(x + 1.0)")
+    half = inlinable(lambda x: x / 2.0)
+    assert kernel(template, lambda x: half(x) + half(x))(3.0) == 7.0
+    # The first kernel of a process brings Numba's runtime along.
+    assert sum(library.name != "nrt" for library in made) == 1
