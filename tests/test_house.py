@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import re
@@ -40,12 +41,38 @@ def name_of(path):
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
 
 
+@functools.cache
 def tree(path):
     return ast.parse(path.read_text(), name_of(path))
 
 
-every_source = pytest.mark.parametrize("path", SOURCES, ids=name_of)
-every_text = pytest.mark.parametrize("path", TEXTS, ids=name_of)
+@pytest.fixture(scope="module", autouse=True)
+def _trees_are_let_go():
+    """A million objects, which the garbage collector would walk through in every later test."""
+    yield
+    tree.cache_clear()
+
+
+def of_each(paths):
+    """Let a test of one file be one of all: 3000 tests of a millisecond take ten seconds more."""
+
+    def every(check):
+        def test():
+            wrong = {}
+            for path in paths:
+                try:
+                    check(path)
+                except AssertionError as error:
+                    wrong[name_of(path)] = str(error)
+            assert not wrong
+
+        test.__name__, test.__doc__ = check.__name__, check.__doc__
+        return test
+
+    return every
+
+
+every_source, every_text = of_each(SOURCES), of_each(TEXTS)
 
 
 def names_used(node):
