@@ -321,7 +321,7 @@ def run(name, examples, steps):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_anything_in_any_order(name, counted):
-    counted(run(name, examples=10, steps=30))
+    counted(run(name, examples=5, steps=25))
 
 
 @pytest.mark.soak
