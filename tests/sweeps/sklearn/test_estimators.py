@@ -102,7 +102,7 @@ def test_models_go_on_from_estimators(tmp_path):
         ({"max_iter": 2.5}, "max_iter must be a whole number >= 1"),
         ({"alpha": -1.0}, "alpha must be a number >= 0"),
         ({"learning_rate_init": 0.0}, "learning_rate_init must be a number > 0"),
-        ({"solver": "sgd", "learning_rate_init": 1e30, "activation": "identity"}, "diverged after"),
+        ({"solver": "sgd", "learning_rate_init": 1e30, "alpha": 1.0}, "diverged after"),
     ],
 )
 def test_what_makes_no_sense_is_refused(given, says):
