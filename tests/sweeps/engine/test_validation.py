@@ -125,10 +125,11 @@ def test_a_problem_is_remade_by_its_axes(problem):
 
 
 def test_sums_stay_sums_whatever_the_axes():
-    made = problems.summed(problems.mlp(X, Y, hidden=(16,), folds=3))
+    rows = problems.mlp(X, Y, hidden=(16,), folds=3, dtype="float64")
+    made = problems.summed(rows)
     varied = made.varied(fold=2, activation="tanh")
     assert varied.options["summed"]
-    plain = problems.mlp(X, Y, hidden=(16,), folds=3).varied(fold=2, activation="tanh")
+    plain = rows.varied(fold=2, activation="tanh")
     how = {"optimizer": "sgd", "batch_size": 40, "steps": 5}
     ours = frame(made, {"lr": [0.01 / 40], "fold": [2], "activation": ["tanh"]}, **how)
     expected = frame(plain, {"lr": [0.01]}, **how)
