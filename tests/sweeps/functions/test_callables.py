@@ -12,7 +12,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastopt.errors import SpecError, SweepWarning
@@ -318,6 +318,7 @@ def test_an_error_without_words_is_named():
 # --- ask and tell --------------------------------------------------------------------------------
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.randoms())
 def test_ask_and_tell_in_any_order_is_the_sweep(batches, random):
     study, open_trials = Study(SPACE, metric="loss"), []
