@@ -356,7 +356,7 @@ class Optimizer(ABC):
             options.update(saved_options, params=options["params"])
         self._together.is_bare = saved["bare"]
         self.load_state_dict(saved["state"])
-        for name, value in saved["others"].items():
+        for name, value in saved.get("others", {"skipped": saved.get("skipped")}).items():
             setattr(self, name, value)
 
     def _add(self, group: Mapping[str, Any], extents: Extents) -> None:

@@ -289,7 +289,8 @@ class Optimizer(torch.optim.Optimizer):
         ------
         StateError
             It does not fit: other numbers of groups or parameters, shapes or slots; or a step
-            count, or some of the slots, are missing. Nothing was changed.
+            count, or some of the slots, are missing, or belong to no parameter. Nothing was
+            changed.
         HyperparameterError
             An option in it is not allowed. Nothing was changed.
         """

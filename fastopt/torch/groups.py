@@ -48,7 +48,7 @@ def _agrees(number: float, value: Any) -> bool:
     """Tell whether a value in the state is a clock's number, rounded to the dtype of the value."""
     if not number >= 0.0:  # which is refused, and not to be hidden
         return True
-    if isinstance(value, torch.Tensor) and value.numel() == 1:
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_floating_point():
         return torch.tensor(number, dtype=value.dtype).item() == value.item()
     return isinstance(value, float) and value in (number, float(np.float32(number)))
 

@@ -100,6 +100,7 @@ DAMAGE = {
     "slots are None": emptied,
     "only the clock": lambda entry: [entry.pop(name) for name in list(entry) if name != "clock"],
     "a fraction": lambda entry: entry.update(step=2.5),
+    "a truth": lambda entry: entry.update(step=torch.tensor(True)),
     "NaN": lambda entry: entry.update(step=torch.tensor(float("nan"))),
     "several": lambda entry: entry.update(step=torch.tensor([3.0, 3.0])),
 }
