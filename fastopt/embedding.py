@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt.compile import jitable
+from fastopt.compile import inlinable
 from fastopt.errors import ArrayError, HyperparameterError, did_you_mean, shortened
 from fastopt.machine.access import fitting
 from fastopt.machine.arrays import aligned_zeros, check_array
@@ -102,7 +102,7 @@ def _embedded(rule: Rule) -> Embedded:
             )
         step(h, clock, g, x)
 
-    return Embedded(rule, jitable(checked))
+    return Embedded(rule, inlinable(checked))
 
 
 def hyper(name: str, **values: Any) -> tuple[float, ...]:
