@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import inspect
 import math
+import numbers
 import pickle
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,8 +21,9 @@ from fastopt.checkpoint import load, save
 from fastopt.classes.common import BINDINGS
 from fastopt.errors import HyperparameterError
 from fastopt.optimizer import Optimizer
-from fastopt.rules import Real
+from fastopt.rules import Real, Rule
 from fastopt.rules.base import begin
+from fastopt.rules.clocks import rewind
 from fastopt.testing.subject import Subject
 
 __all__ = ["CHECKS"]
@@ -80,24 +82,53 @@ def _same(found: Any, expected: Any, what: str) -> None:
         raise AssertionError(what)
 
 
+def _numbers_of(what: str, found: Any, length: int | None = None) -> tuple[float, ...]:
+    """Return what a function of a rule made, if it is a tuple of (so many) numbers."""
+    is_tuple = isinstance(found, tuple) and len(found) > 0
+    if not is_tuple or not all(isinstance(x, numbers.Real) for x in found):
+        raise AssertionError(f"{what} {found!r}, and not a tuple of numbers")
+    if length not in (None, len(found)):
+        raise AssertionError(f"{what} {found!r}, and not {length} numbers")
+    return found
+
+
 def check_row(subject: Subject) -> None:
     """Check that the row agrees with itself: lr first, defaults in range, a clock that counts."""
     rule = subject.rule
     h = subject.h
     _same(next(iter(rule.hyper)), "lr", "lr is not the first hyperparameter: schedules multiply it")
-    clock = rule.clock0(h)
-    _same(float(clock[0]), 0.0, "the first number of clock0 counts the steps, and is not 0")
+    clock = _numbers_of("clock0 returns", rule.clock0(h))
+    _same(clock[0], 0.0, "the first number of clock0 counts the steps, and is not 0")
     for t in range(1, 4):
-        clock, c = rule.tick(h, clock)
-        _same(float(clock[0]), float(t), f"after {t} steps the clock counts {clock[0]}")
-        _same(len(clock), len(rule.clock0(h)), "tick returns a clock of another length")
+        made = rule.tick(h, clock)
+        if not (isinstance(made, tuple) and len(made) == 2):
+            raise AssertionError(f"tick returns {made!r}, and not (clock, c)")
+        clock = _numbers_of("tick returns as clock", made[0], len(clock))
+        c = _numbers_of("tick returns as coefficients", made[1])
+        _same(clock[0], float(t), f"after {t} steps the clock counts {clock[0]}")
         _same([math.isfinite(x) for x in c], [True] * len(c), f"a coefficient is not finite: {c}")
     if len(set(rule.slots)) != len(rule.slots):
         raise AssertionError(f"two slots have one name: {rule.slots}")
+    x = tuple(0.75 + k for k in range(1 + len(rule.slots)))
+    _numbers_of("update returns", rule.update(c, 1.0, x), len(x))
+    _check_places(rule, h, clock)
+
+
+def _check_places(rule: Rule, h: tuple[float, ...], clock: tuple[float, ...]) -> None:
+    """Check that powers and what accumulates are in the clock where the row says, nothing else."""
     for name in (*rule.powers, *rule.corrected.values()):
         _same(name in rule.hyper, True, f"{name!r} is no hyperparameter")
-    for name, place in {**rule.powers, **rule.accumulates}.items():
-        _same(0 < place < len(clock), True, f"{name!r} is not at {place} of {len(clock)} numbers")
+    spans = [*((name, k, 2) for name, k in rule.powers.items())]
+    spans += [(name, k, 1) for name, k in rule.accumulates.items()]
+    for name, place, width in spans:
+        fits = isinstance(place, int) and 0 < place <= len(clock) - width
+        _same(fits, True, f"{name!r} is not at {place} of {len(clock)} numbers")
+    places = sorted(k + i for _, k, width in spans for i in range(width))
+    what = f"powers and accumulates tell of the numbers {places} of a clock of {len(clock)}"
+    _same(places, list(range(1, len(clock))), f"{what}, the first of which counts")
+    again = np.array([clock])
+    rewind(rule, h, again)
+    _same(bool(np.allclose(again, clock, 1e-12, 1e-15)), True, f"powers are {again}, not {clock}")
 
 
 def check_factor(subject: Subject) -> None:
@@ -130,7 +161,8 @@ def check_formula(subject: Subject) -> None:
     arrays = (piece.array, *(piece.of(slot) for slot in segment.slots.values()))
     for name, array, wanted in zip(("p", *rule.slots), arrays, zip(*x)):
         size = np.maximum(np.abs(wanted), np.abs(np.array(wanted)).max() * 1e-3)
-        worst = float((np.abs(array - np.array(wanted)) / size).max())
+        error = np.abs(array - np.array(wanted))  # a slot may be zero altogether
+        worst = float(np.divide(error, size, out=error, where=error != 0.0).max())
         if not worst < 1e-12:
             raise AssertionError(f"{name} differs by {worst:.1e} of its size from the functions")
 

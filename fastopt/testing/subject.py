@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
 
 from fastopt.classes.common import BINDINGS, OF_ARRAYS, bind_rule
+from fastopt.errors import shortened
 from fastopt.optimizer import Optimizer
-from fastopt.rules import RULES, Rule
+from fastopt.rules import RULES, Choice, Flag, Real, Rule
 
 __all__ = ["Subject", "subject_of"]
+
+_WANTED = "check_optimizer takes a Rule, or a class of optimizers over arrays"
+_ROW = "fastopt.rules.Rule"
+_TAKEN = frozenset((*OF_ARRAYS, "clock", "param", "params", "self", "step"))
 
 
 @dataclass(frozen=True)
@@ -43,24 +49,60 @@ class Subject:
 
 @contextmanager
 def subject_of(given: Any) -> Iterator[Subject]:
-    """Yield what is to be checked, its rule in the table as if it had been added."""
+    """Yield what is to be checked, its rule in the table as if it had been added.
+
+    Raises
+    ------
+    AssertionError
+        It is no rule, and no class whose instances are optimizers over arrays.
+    """
     if not isinstance(given, Rule):
-        opt = given(np.ones(3))
+        try:
+            opt = given(np.ones(3))
+        except Exception as error:
+            raise AssertionError(f"{_WANTED}: {shortened(given)} made none: {error}") from error
+        if not (isinstance(given, type) and isinstance(opt, Optimizer)):
+            raise AssertionError(f"{_WANTED}; got {shortened(given)}")
         module = sys.modules.get(given.__module__)
         importable = getattr(module, given.__qualname__, None) is given
         yield Subject(given, opt._groups[0].rule, opt._groups[0].h, importable)
         return
-    before = RULES.get(given.name)
+    check_names(given)
+    before, bound = RULES.get(given.name), set(BINDINGS)
     RULES[given.name] = given
-    cls = _class_of(given)
     try:
-        yield Subject(cls, given, given.pack(), False)
+        yield Subject(_class_of(given), given, given.pack(), False)
     finally:
-        del BINDINGS[cls]
+        for cls in set(BINDINGS) - bound:
+            del BINDINGS[cls]
         if before is None:
             del RULES[given.name]
         else:
             RULES[given.name] = before
+
+
+def check_names(rule: Rule) -> None:
+    """Refuse names that cannot be those of options and of arrays in a state, or are taken there.
+
+    Raises
+    ------
+    AssertionError
+        With the first of them.
+    """
+    tables: dict[str, Any] = {"hyperparameters": rule.hyper, "slots": rule.slots}
+    for what, names in tables.items():
+        if not isinstance(names, Mapping if what == "hyperparameters" else tuple):
+            raise AssertionError(f"{what} of {rule.name!r} are {shortened(names)}, see {_ROW}")
+        for name in names:
+            is_name = isinstance(name, str) and name.isidentifier() and not iskeyword(name)
+            if not is_name or name in _TAKEN:
+                raise AssertionError(
+                    f"{what} of {rule.name!r}: {shortened(name)} is no identifier, or one of "
+                    f"{', '.join(sorted(_TAKEN))}, which mean something else there"
+                )
+    for name, kind in rule.hyper.items():
+        if not isinstance(kind, Real | Flag | Choice):
+            raise AssertionError(f"the range of {name!r} is {shortened(kind)}, see {_ROW}")
 
 
 def _class_of(rule: Rule) -> Any:

@@ -58,6 +58,7 @@ def nowhere(h, clock):
     return clock, (*c[:-1], float("inf"))
 
 
+ADAM, MOMENTUM = RULES["adam"], RULES["momentum"]
 BROKEN_RULES = {
     "lr is not the first": SGD.using(hyper=dict(reversed(SGD.hyper.items()))),
     "after 1 steps the clock counts 0": SGD.using(tick=still),
@@ -65,16 +66,38 @@ BROKEN_RULES = {
     "a coefficient is not finite": SGD.using(tick=nowhere),
     "'beta9' is no hyperparameter": SGD.using(powers={"beta9": 0}),
     "is not at 0": SGD.using(powers={"lr": 0}),
+    "'beta1' is not at 4 of 5": ADAM.using(powers={"beta1": 4, "beta2": 2}),
+    "powers and accumulates tell of": ADAM.using(powers={}),
+    "powers are": ADAM.using(powers={"beta1": 3, "beta2": 1}),
     "two slots have one name": SGD.using(slots=("a", "a")),
+    "clock0 returns None, and not a tuple": SGD.using(clock0=lambda h: None),
+    "clock0 returns .*, and not a tuple": SGD.using(clock0=lambda h: [0.0]),
+    "tick returns None, and not": SGD.using(tick=lambda h, clock: None),
+    "tick returns as clock .* not 1 numbers": SGD.using(tick=lambda h, clock: ((1.0, 2.0), (1.0,))),
+    "tick returns as coefficients .* not a t": SGD.using(tick=lambda h, clock: ((1.0,), [1.0])),
+    "update returns .* not 2 numbers": MOMENTUM.using(update=lambda c, g, x: x[:1]),
+    "update returns .* not a tuple": MOMENTUM.using(update=lambda c, g, x: list(x)),
+    "slots .* are 'abc'": MOMENTUM.using(slots="abc"),
+    "'step' is no identifier, or one of": MOMENTUM.using(slots=("step",)),
+    "'a/b' is no identifier": MOMENTUM.using(slots=("a/b",)),
+    "'lambda' is no identifier": SGD.using(hyper={**SGD.hyper, "lambda": SGD.hyper["lr"]}),
+    "'nonfinite' is no identifier, or": SGD.using(hyper={**SGD.hyper, "nonfinite": 1}),
+    "the range of 'lr' is 0.1": SGD.using(hyper={"lr": 0.1}),
 }
 
 
 @pytest.mark.parametrize("message", BROKEN_RULES)
 def test_a_fault_of_a_rule_is_found(message):
-    rule = BROKEN_RULES[message].using(name="broken")
+    rule, before = BROKEN_RULES[message].using(name="broken"), (dict(RULES), dict(BINDINGS))
     with pytest.raises(AssertionError, match=f"{message}"):
         check_optimizer(rule)
-    assert "broken" not in RULES
+    assert before == (RULES, BINDINGS)
+
+
+@pytest.mark.parametrize("given", [None, "adam", dict, fastopt.Optimizer, lambda p: None])
+def test_what_is_no_optimizer_is_refused(given):
+    with pytest.raises(AssertionError, match="takes a Rule, or a class of optimizers"):
+        check_optimizer(given)
 
 
 class Forgets(fastopt.SGD):
