@@ -19,6 +19,7 @@ import numpy as np
 from fastopt.arena import flatten
 from fastopt.checkpoint import load, save
 from fastopt.classes.common import BINDINGS
+from fastopt.compile import kernel
 from fastopt.errors import HyperparameterError
 from fastopt.optimizer import Optimizer
 from fastopt.rules import Real, Rule
@@ -165,6 +166,28 @@ def check_formula(subject: Subject) -> None:
         worst = float(np.divide(error, size, out=error, where=error != 0.0).max())
         if not worst < 1e-12:
             raise AssertionError(f"{name} differs by {worst:.1e} of its size from the functions")
+
+
+def _typed(update: Callable) -> Callable:
+    def run(c, g, x):
+        return update(c, g, x)
+
+    return run
+
+
+def check_widths(subject: Subject) -> None:
+    """Check that of float32 numbers the update makes float32: a literal in it would make float64.
+
+    That loop takes three times as long, and rounds otherwise than its twins in other loops.
+    """
+    rule = subject.rule
+    _, c = rule.tick(subject.h, rule.clock0(subject.h))
+    one = np.float32(0.75)
+    made = kernel(_typed, rule.update)
+    made((one,) * len(c), one, (one,) * (1 + len(rule.slots)))
+    (signature,) = made.nopython_signatures
+    kinds = [str(kind) for kind in signature.return_type]
+    _same(kinds, ["float32"] * len(kinds), f"update makes {', '.join(kinds)} of float32 numbers")
 
 
 def _begun(source: int, h: tuple[float, ...], p: np.ndarray) -> list[float]:
@@ -341,6 +364,7 @@ def check_torch(subject: Subject) -> bool | None:
 CHECKS: dict[str, Callable[[Subject], bool | None]] = {
     "the row agrees with itself": check_row,
     "the first coefficient scales the gradient": check_factor,
+    "float32 stays float32": check_widths,
     "the kernel is the formula": check_formula,
     "writes in place": check_in_place,
     "goes down": check_descent,

@@ -53,6 +53,10 @@ def unscaled(c, g, x):
     return SGD.update((1.0, *c[1:]), g, x)
 
 
+def literal(c, g, x):
+    return (x[0] - 0.5 * c[-1] * c[0] * g,)
+
+
 def nowhere(h, clock):
     clock, c = SGD.tick(h, clock)
     return clock, (*c[:-1], float("inf"))
@@ -77,6 +81,7 @@ BROKEN_RULES = {
     "tick returns as coefficients .* not a t": SGD.using(tick=lambda h, clock: ((1.0,), [1.0])),
     "update returns .* not 2 numbers": MOMENTUM.using(update=lambda c, g, x: x[:1]),
     "update returns .* not a tuple": MOMENTUM.using(update=lambda c, g, x: list(x)),
+    "update makes float64 of float32": SGD.using(update=literal),
     "slots .* are 'abc'": MOMENTUM.using(slots="abc"),
     "'step' is no identifier, or one of": MOMENTUM.using(slots=("step",)),
     "'a/b' is no identifier": MOMENTUM.using(slots=("a/b",)),
