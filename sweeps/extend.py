@@ -28,6 +28,8 @@ from sweeps.running.runner import run_chunks
 from sweeps.running.shards import WHOLE_SWEEP
 from sweeps.space.axes import Points, Tied, as_axis
 from sweeps.space.space import Space, check_names
+from sweeps.store.identity import identity
+from sweeps.store.reuse import effective_defaults
 from sweeps.tracing.trace import history, run_one_trial
 
 __all__ = [
@@ -75,8 +77,7 @@ def replay(result: Table, trial_id: int, *, vectors: bool = False) -> pd.DataFra
     if rows.size != 1:
         raise SpecError(
             f"replay(trial_id): there is no finished trial {shortened(trial_id)}; the numbers "
-            "are in the "
-            "column 'trial_id'"
+            "are in the column 'trial_id'"
         )
     block = run_one_trial(plan, int(trial_id))
     ran = block.trials.out[0], int(block.trials.state[0])
@@ -116,8 +117,9 @@ def extend(result: R, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bo
     ----------
     axes : dict
         Axis name -> more values, for example ``{"lr": [1e-5], "seed": range(3, 6)}``. They are
-        put behind the old ones; those that are there already are left out. A name that was a
-        keyword, such as ``epochs`` or ``seed``, becomes an axis that starts with its value.
+        put behind the old ones; those that are there already are left out. What was a keyword,
+        such as ``epochs`` or ``seed``, an argument of the problem (``dropout``, ``fold``) or a
+        default of the optimizer becomes an axis that starts with its value.
     n_jobs, progress
         As for :func:`sweeps.sweep`.
 
@@ -151,11 +153,8 @@ def extend(result: R, axes: Mapping[str, Any], *, n_jobs: int = -1, progress: bo
         return type(result)(*_run_sweep(plan, space, settings, n_jobs, progress, store))
     old = _rows_of_trials(result, plan, space)
     missing = np.flatnonzero(old < 0)
-    ran = (
-        _run_sweep(plan, space._select(missing), settings, n_jobs, progress)
-        if missing.size
-        else None
-    )
+    rest = space._select(missing)
+    ran = _run_sweep(plan, rest, settings, n_jobs, progress) if missing.size else None
     return type(result)(*_merge(plan.varied(space=space), result, ran, old, missing))
 
 
@@ -286,7 +285,7 @@ def larger_space(plan: Plan, axes: Mapping[str, Any]) -> Space:
     >>> [tuple(trial.values()) for trial in space]
     [(0.1, 0), (0.1, 7), (0.01, 0), (0.01, 7), (0.5, 0), (0.5, 7)]
     """
-    space, defaults = plan.space, plan.options.defaults
+    space, defaults = plan.space, effective_defaults(identity(plan, 1), list(axes))
     if not isinstance(axes, Mapping) or not axes:
         raise SpecError(
             f"extend(axes): axes must be a dict of axis -> more values; got {shortened(axes)}"
@@ -294,11 +293,14 @@ def larger_space(plan: Plan, axes: Mapping[str, Any]) -> Space:
     parts: list[dict[str, Sequence]] = [dict(part) for part in space.parts]
     if space.size != Space(parts).size:
         raise SpecError("extend: the sweep ran a slice or a sample of its space, not a whole grid")
-    keywords = [name for name, value in defaults.items() if value is not None]
-    check_names(axes, dict.fromkeys([*space.names, *keywords]), "axis or keyword")
+    known = {**plan.options.defaults, **getattr(plan.problem, "axes", {})}
+    known |= {name: value for name, value in defaults.items() if value is not None}
+    check_names(axes, dict.fromkeys([*space.names, *known]), "axis or keyword")
     for name, given in axes.items():
         more = as_axis(f"axis {shortened(name)}", given)
         old = _values_of(name, parts, defaults)
+        if name == "hidden" and isinstance(old[0], str):  # an axis has values of one kind
+            more = ["-".join(map(str, plan.problem.with_hidden(width).hidden)) for width in more]
         values = [*old, *(v for v in dict.fromkeys(more) if v not in old)]
         for part in parts:
             if name in part or name not in space.names:
@@ -312,17 +314,20 @@ def _values_of(name: str, parts: list[dict[str, Sequence]], defaults: Mapping[st
     """Return the values an axis has so far, the same in every part of the union."""
     found = [part[name] for part in parts if name in part] or [(defaults.get(name),)]
     for axis in found:
+        if axis == (None,):
+            raise SpecError(
+                f"extend: trials so far have no {name}, so no axis of it could begin with theirs; "
+                f"sweep a union, [space, {{**space, {name!r}: values}}]"
+            )
         if isinstance(axis, Tied) or not isinstance(axis, tuple | range | Points):
             raise SpecError(
-                f"extend: axis {shortened(name)} is tied to others or drawn at random, so "
-                "values of its own "
-                "cannot be added; sweep a new design"
+                f"extend: axis {shortened(name)} is tied to others or drawn at random, so values "
+                "of its own cannot be added; sweep a new design"
             )
     if any(list(axis) != list(found[0]) for axis in found):
         raise SpecError(
-            f"extend: axis {shortened(name)} has other values in another part of the union; "
-            "sweep the new "
-            "part by itself"
+            f"extend: axis {shortened(name)} has other values in another part of the union; sweep "
+            "the new part by itself"
         )
     return list(found[0])
 
@@ -332,9 +337,9 @@ def _rows_of_trials(result: Table, plan: Plan, space: Space) -> np.ndarray:
     rows, size = len(result), space.size
     now = space.columns(np.arange(size))
     then = plan.space.columns(result.columns["trial_id"])
-    both = {}
+    both, defaults = {}, effective_defaults(identity(plan, 1), space.names)
     for name in space.names:
-        default = plan.options.defaults.get(name)
+        default = defaults.get(name)
         before = then[name] if name in then else np.full(rows, default)
         both[name] = np.concatenate([before.astype(object), now[name].astype(object)])
     codes = configurations(both, space.names) if space.names else np.zeros(rows + size, int)

@@ -129,11 +129,16 @@ class TrialCache:
 
 
 def effective_defaults(identity: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Return the values of trials that lack these axes: keywords, or defaults of their rules.
+    """Return the values of trials that lack these axes.
+
+    They are keywords, or what the problem was made with, or defaults of the optimizers.
 
     ``identity``: see :func:`sweeps.store.identity.identity`.
     """
-    keywords = {name: v for name, v in identity["keywords"].items() if v is not None}
+    own = dict(identity["problem"].get("axes", {}))
+    own |= {"hidden": "-".join(map(str, own["hidden"]))} if own.get("hidden") else {}
+    keywords = {name: v for name, v in own.items() if isinstance(v, int | float | str)}
+    keywords |= {name: v for name, v in identity["keywords"].items() if v is not None}
     parts = identity["space"]["parts"]
     listed = [part.get("optimizer", [keywords.get("optimizer")]) for part in parts]
     if not all(isinstance(optimizers, list) for optimizers in listed):

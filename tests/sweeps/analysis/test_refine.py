@@ -53,13 +53,22 @@ def test_trials_missing_after_an_interruption_run():
     assert filled.info["reused"] == 2
 
 
-def test_keywords_of_data_problems_become_axes():
+@pytest.mark.parametrize("mode", ["common", "independent"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_had_one_value_becomes_an_axis_that_starts_with_it(mode, stored, tmp_path):
+    """Keywords, arguments of the problem, and defaults of the optimizer."""
     problem = problems.iris(hidden=(8,))
-    small = run(problem, {"lr": [0.01]}, optimizer="adam", epochs=2, batch_size=50)
-    grown = small.extend({"epochs": [3], "seed": range(2)}, progress=False)
-    space = {"lr": [0.01], "epochs": [2, 3], "seed": [0, 1]}
-    assert_same(grown, run(problem, space, optimizer="adam", batch_size=50))
+    how = {"optimizer": "adam", "batch_size": 50, "seed_mode": mode}
+    store = tmp_path if stored else None
+    small = run(problem, {"lr": [0.01]}, epochs=2, store=store, **how)
+    more = {"epochs": [3], "seed": range(2), "label_smoothing": [0.1], "hidden": [8, 4]}
+    grown = small.extend({**more, "beta1": [0.8]}, progress=False)
+    space = {"lr": [0.01], "epochs": [2, 3], "seed": [0, 1], "label_smoothing": [0.0, 0.1]}
+    whole = run(problem, {**space, "hidden": ["8", "4"], "beta1": [0.9, 0.8]}, **how)
+    assert_same(grown, whole)
     assert grown.info["reused"] == 1
+    with pytest.raises(SpecError, match="trials so far have no patience"):
+        small.extend({"patience": [3]})
 
 
 def test_a_union_grows_where_its_parts_agree():
