@@ -35,7 +35,10 @@ NUMBERS = ("numeric", "boolean", "constant")
 CATEGORIES = ("categorical", "constant text")
 """Kinds that are categories."""
 
-ISO_DATE = r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?"
+DATE = r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})([T ].*)?"
+
+WRITTEN = r"[-+\u2212]?\s*[$€£¥]?\s*(\d{1,3}([ ,.'’\u00a0\u202f]\d{3})+|\d+)([.,]\d+)?\s*[%$€£¥]?"
+"""Numbers as people write them: with thousands, a decimal comma, a percent sign, a currency."""
 
 
 class Column(NamedTuple):
@@ -188,6 +191,14 @@ def _of_strings(frame: pd.DataFrame, name: str, series: pd.Series) -> Column:
         trouble = f"holds numbers written as text, such as {show(present.iloc[0])}"
         remedy = f"pandas.to_numeric(table[{name!r}]), or categorical=[{name!r}] for categories"
         return Column("text numbers", series, trouble, remedy)
+    text = present.astype("str").str
+    written = ~read & text.fullmatch(WRITTEN).to_numpy(bool)
+    if (read | written).all():
+        trouble = f"holds numbers such as {show(present.iloc[int(np.argmax(written))])}, which is "
+        trouble += "text to a program"
+        remedy = "write them without thousands, signs and units, and with a point; or say "
+        remedy += f"categorical=[{name!r}] if they are categories"
+        return Column("text numbers", series, trouble, remedy)
     if 2 * read.sum() >= len(read):
         k = int(np.argmin(read))
         row = int(np.flatnonzero(series.notna())[k])
@@ -197,7 +208,7 @@ def _of_strings(frame: pd.DataFrame, name: str, series: pd.Series) -> Column:
         remedy = f"leave such cells empty, name them by na_values=[{word}] if this is a file, or "
         remedy += f"say categorical=[{name!r}] if all are categories"
         return Column("text numbers", series, trouble, remedy)
-    if present.astype("str").str.fullmatch(ISO_DATE).all():
+    if text.fullmatch(DATE).all():
         return _of_dates(frame, name, series)
     return _of_text(frame, name, series)
 

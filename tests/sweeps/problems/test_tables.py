@@ -364,6 +364,13 @@ TABLES = {
         changed(when=pd.date_range("2020", periods=120)), "column 'when' holds dates, such as 2020",
     ),
     "dates as text": (changed(when=["2020-01-31"] * 120), "column 'when' holds dates"),
+    "European dates": (changed(when=["31.01.2020"] * 120), "column 'when' holds dates"),
+    **{
+        f"numbers written {cell}": (
+            changed(price=["7", cell] * 60), f"holds numbers such as {re.escape(repr(cell))}, which"
+        )
+        for cell in ["1,234", "1.234,5", "1'234", "1\u00a0234", "0,5", "5%", "\u22123"]
+    },
     "days": (changed(when=[datetime.date(2020, 1, 1)] * 120), "column 'when' holds dates"),
     "durations": (changed(age=pd.Timedelta(days=3)), "column 'age' holds durations"),
     "complex": (changed(year=1j), "column 'year' holds 1j and the like .complex128."),
