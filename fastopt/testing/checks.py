@@ -202,11 +202,12 @@ def check_in_place(subject: Subject) -> None:
         p, g = _numbers(65, 0, dtype), _numbers(65, 1, dtype)
         before, read = p.copy(), g.copy()
         opt = subject.make([p, before.copy()])
-        opt.step([g, None])
+        for _ in range(2):  # the first of ADOPT only looks
+            opt.step([g, None])
         _same(opt.param_groups[0]["params"][0] is p, True, "the parameter is another array")
-        _same(bool((p != before).any()), True, "a step changes nothing")
+        _same(bool((p != before).any()), True, "two steps change nothing")
         _same(g.tobytes(), read.tobytes(), "the gradient was written")
-        _same(bool(np.isfinite(p).all()), True, f"a step in {np.dtype(dtype)} is not finite")
+        _same(bool(np.isfinite(p).all()), True, f"two steps in {np.dtype(dtype)} are not finite")
         resting = opt.param_groups[0]["params"][1]
         _same(resting.tobytes(), before.tobytes(), "a parameter without gradient moved")
 

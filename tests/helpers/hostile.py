@@ -270,7 +270,7 @@ def outcome(read_file, path, size):
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         return json.loads(said) if said else {"error": f"ended by {code}"}
     signal.alarm(SECONDS)
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
         read_file(path)
         error, ours, text = "none", False, ""
@@ -279,7 +279,7 @@ def outcome(read_file, path, size):
     except BaseException as raised:
         error, ours, text = type(raised).__name__, False, str(raised)
     growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     facts = {"error": error, "ours": ours, "text": text[:400], "length": len(text)}
     said = json.dumps({**facts, "growth": growth, "size": size, "seconds": seconds})
     os.write(write, said.encode())

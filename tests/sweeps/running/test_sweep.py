@@ -3,6 +3,7 @@
 What is at stake in the second half is the process itself, so each scenario has one of its own.
 """
 
+import inspect
 import math
 import textwrap
 import threading
@@ -17,6 +18,7 @@ from sweeps import estimate, linspace, logspace, problems, sweep
 from sweeps.engine import chunks as chunks_module
 from sweeps.engine.run_blocks import BlasLimit
 from sweeps.running import jobs
+from sweeps.running.check import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,13 @@ WRONG = {
     "target name": ({}, {**EPOCH, "target": "0.9"}, SpecError, "target .*; got '0.9'"),
     "limit": ({}, {**EPOCH, "diverge_above": 0.0}, SpecError, "diverge_above .*; got 0.0"),
     "limit NaN": ({}, {**EPOCH, "diverge_above": math.nan}, SpecError, "got nan"),
+    "no target": ({}, {**EPOCH, "stop_at_target": True}, SpecError, "needs a target to stop at"),
+    "eval_every name": ({}, {**EPOCH, "eval_every": "lgo"}, SpecError, "did you mean 'log'"),
+    "seed_mode": ({}, {**EPOCH, "seed_mode": "comon"}, SpecError, "did you mean 'common'"),
+    "values": ({}, {**EPOCH, "lr": [0.1]}, SpecError, r"one value for all trials; got \[0.1\]"),
+    "array": ({}, {**EPOCH, "lr": np.ones(2)}, SpecError, "one value for all trials"),
+    "measure": ({}, {**EPOCH, "measure": "loss"}, SpecError, "measure must be .* got 'loss'"),
+    "measured": ({}, {**EPOCH, "measure": ["grad_norm"] * 2}, SpecError, "'grad_norm' twice"),
     "lr NaN": ({}, {**EPOCH, "lr": math.nan}, HyperparameterError, "lr must be finite.*got nan"),
     "lr negative": ({"lr": [0.1, -0.1]}, EPOCH, HyperparameterError, "adam: lr .*; got -0.1"),
     "lr name": ({"lr": ["big"]}, EPOCH, HyperparameterError, "a real number .*; got 'big'"),
@@ -101,6 +110,12 @@ def test_mistakes_are_refused_before_anything_runs(iris, name, call):
     with pytest.raises(kind, match=message) as caught:
         call(iris, space, **options)
     assert isinstance(caught.value, FastoptError)
+
+
+def test_what_is_not_given_is_that_of_the_signature(iris):
+    signature = inspect.signature(sweep).parameters
+    assert {name: signature[name].default for name in SETTINGS} == SETTINGS
+    assert estimate(iris, {}, epochs=1, diverge_above=0.5).n_trials == 1
 
 
 @pytest.mark.usefixtures("nothing_runs")
