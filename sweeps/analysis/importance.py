@@ -75,12 +75,17 @@ def importance(
     grid, levels = _grid(result, cells, factors)
     grid, dropped = _without_holes(grid, levels)
     names = ["&".join(factor) for factor in factors]
+    # Squares of losses of 1e200 are infinite; scaling by a power of two changes no digit.
+    size = int(np.frexp(np.abs(grid).max())[1])
+    grid = np.ldexp(grid, -size)
     rows, total = decompose(grid), float(grid.var())
+    with np.errstate(over="ignore", under="ignore"):
+        variances = np.ldexp(list(rows.values()), 2 * size)
     frame = pd.DataFrame(
         {
             "effect": [" x ".join(names[k] for k in e) or "higher orders" for e in rows],
             "order": [len(e) or 3 for e in rows],
-            "variance": list(rows.values()),
+            "variance": variances,
             "share": [v / total if total > 0.0 else 0.0 for v in rows.values()],
         }
     )

@@ -278,9 +278,13 @@ def test_importance_is_the_two_way_analysis_of_variance():
     assert found["order"].to_dict() == {"a": 1, "b": 1, "a x b": 2}
 
 
-def test_shares_of_known_functions():
+@pytest.mark.parametrize("unit", [1.0, 2.0**664, 2.0**-664])
+def test_shares_of_known_functions(unit):
+    """Also where the squares of losses are infinite, or 0."""
     axes = {"x": [-1, 1], "y": [-2, 0, 2], "z": [-1, 1]}
-    additive = result_of(axes, lambda t: 3.0 * t["x"] + t["y"] ** 2 - 5.0 * t["z"]).importance()
+    additive = result_of(
+        axes, lambda t: unit * (3.0 * t["x"] + t["y"] ** 2 - 5.0 * t["z"])
+    ).importance()
     shares = additive.set_index("effect")["share"]
     variances = {"x": 9.0, "y": 32.0 / 9.0, "z": 25.0}  # of 3x; of 4, 0, 4; of 5z
     for name, variance in variances.items():
