@@ -74,8 +74,8 @@ def table(
     preprocess : transformer, optional
         Of scikit-learn, a ``Pipeline`` for example; by default gaps are filled in, numbers are
         standardized and categories become columns of zeros and ones. It is fitted on training rows
-        only, for each fold anew. It counts rows, not their weights, as in a pipeline of
-        scikit-learn's.
+        only, for each fold anew, and where it draws without a ``random_state``, that is 0. It
+        counts rows, not their weights, as in a pipeline of scikit-learn's.
     drop : sequence of str
         Columns to leave out.
     categorical : sequence of str
