@@ -137,7 +137,7 @@ def effective_defaults(identity: Mapping[str, Any], names: Sequence[str]) -> dic
     """
     own = dict(identity["problem"].get("axes", {}))
     own |= {"hidden": "-".join(map(str, own["hidden"]))} if own.get("hidden") else {}
-    keywords = {name: v for name, v in own.items() if isinstance(v, int | float | str)}
+    keywords: dict[str, Any] = {k: v for k, v in own.items() if isinstance(v, int | float | str)}
     keywords |= {name: v for name, v in identity["keywords"].items() if v is not None}
     parts = identity["space"]["parts"]
     listed = [part.get("optimizer", [keywords.get("optimizer")]) for part in parts]
