@@ -13,8 +13,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 __all__ = ["late_names"]
 
@@ -46,7 +45,14 @@ def late_names(
 
     @functools.cache
     def said() -> _Names:
-        return _read(Path(str(sys.modules[package].__file__)))
+        module = sys.modules[package]
+        file, loader = str(module.__file__), cast(Any, module.__loader__)
+        if not file.endswith(".py"):
+            raise ImportError(
+                f"{package} is installed without its source ({file}), which says what its names "
+                "stand for: install it with its .py files, which may lie in a zip file"
+            )
+        return _read(loader.get_data(file))
 
     def public() -> list[str]:
         stars = [importlib.import_module(star) for star in said().stars]
@@ -84,10 +90,10 @@ def _held(module: str, name: str) -> Any:
     return held[name] if name in held else importlib.import_module(f"{module}.{name}")
 
 
-def _read(file: Path) -> _Names:
+def _read(source: bytes) -> _Names:
     """Read what stands under ``if TYPE_CHECKING:`` in a file."""
     found = _Names({}, [], [])
-    for block in ast.parse(file.read_text("utf-8")).body:
+    for block in ast.parse(source).body:
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING":
             for node in block.body:
                 _note(found, node)

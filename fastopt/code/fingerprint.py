@@ -71,7 +71,8 @@ def fingerprint(*parts: Any) -> str:
 @functools.cache
 def _versions() -> tuple:
     """Return what decides, beside the functions themselves, what they are compiled to."""
-    files = [(Path(__file__).parents[1] / name).read_bytes() for name in _MAKERS]
+    loader: Any = sys.modules[__name__].__loader__  # of a zip file, too
+    files = [loader.get_data(str(Path(__file__).parents[1] / name)) for name in _MAKERS]
     return numba.__version__, sys.version_info[:2], hashlib.sha256(b"".join(files)).hexdigest()
 
 
@@ -353,8 +354,6 @@ def _package(value: Any) -> str:
 
 @functools.cache
 def _source_hash(module: str) -> bytes:
-    file = getattr(sys.modules.get(module), "__file__", None)
-    try:
-        return hashlib.sha256(Path(file).read_bytes()).digest() if file else b""
-    except OSError:  # zip imports: the package version below is all there is
-        return b""
+    loader: Any = getattr(sys.modules.get(module), "__loader__", None)
+    source = loader.get_data(loader.get_filename(module)) if loader else b""
+    return hashlib.sha256(source).digest()

@@ -5,13 +5,19 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import py_compile
 import subprocess
 import sys
+import zipfile
 
+import numpy as np
 import pytest
 
 import fastopt
 from fastopt import classes
+from fastopt.code.cache import cache_folder
+from fastopt.compile import fingerprint
+from fastopt.norms import scaled
 from fastopt.rules import RULES
 from tests.conftest import ROOT
 
@@ -141,3 +147,31 @@ def test_compiled_code_of_a_user_calls_formulas_and_schedules(numba_first):
     ]
     first, second = lines if numba_first else lines[::-1]
     assert fresh(OWN.format(first=first, second=second)) == ["True"]
+
+
+def test_a_package_in_a_zip_file_is_the_same(tmp_path, monkeypatch):
+    """With the digests of its source: what was compiled from a folder is loaded."""
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        for file in (ROOT / "fastopt").rglob("*.py"):
+            packed.write(file, file.relative_to(ROOT))
+    fastopt.SGD(p := np.ones(3), lr=0.5).step(np.ones(3))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache_folder().parent))
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import numpy as np; import fastopt; "
+        "from fastopt.compile import compilations, fingerprint; from fastopt.norms import scaled; "
+        "fastopt.SGD(p := np.ones(3), lr=0.5).step(np.ones(3)); "
+        "print(fastopt.__file__, p, len(compilations()), fingerprint(scaled))"
+    )
+    found = fresh(script, str(tmp_path / "all.zip"))
+    assert found == [f"{tmp_path}/all.zip/fastopt/__init__.py {p} 0 {fingerprint(scaled)}"]
+
+
+def test_a_package_without_source_says_so(tmp_path, monkeypatch):
+    (tmp_path / "bare").mkdir()
+    source = "from fastopt.late import late_names; __getattr__, __dir__ = late_names(__name__)"
+    (tmp_path / "bare.txt").write_text(source)
+    py_compile.compile(str(tmp_path / "bare.txt"), str(tmp_path / "bare/__init__.pyc"))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="bare is installed without its source"):
+        _ = importlib.import_module("bare").x
+    del sys.modules["bare"]
