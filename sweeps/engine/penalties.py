@@ -35,15 +35,12 @@ def shrinking():
     """
 
     def shrink(x, threshold, weights):
-        limit = x.dtype.type(threshold)
+        limit, zero = x.dtype.type(threshold), x.dtype.type(0)
         for k in range(0, weights.size, 2):
-            for j in range(weights[k], weights[k + 1]):
-                w = x[0, j]
-                if w > limit:
-                    x[0, j] = w - limit
-                elif w < -limit:
-                    x[0, j] = w + limit
-                elif w == w:  # a NaN stays one
-                    x[0, j] = x.dtype.type(0)
+            w = x[0][weights[k] : weights[k + 1]]
+            for j in range(w.size):
+                small = zero if w[j] == w[j] else w[j]  # a NaN stays one
+                below = w[j] + limit if w[j] < -limit else small
+                w[j] = w[j] - limit if w[j] > limit else below
 
     return shrink
