@@ -66,10 +66,7 @@ def save(opt: Optimizer, path: str | os.PathLike[str]) -> None:
         for label, p, number in zip(_labels(k, group), group["params"], row["params"]):
             entry = {PARAM: p.detach(), **held["state"].get(number, {})}
             if "clock" in entry:
-                where = f"parameter '{k}/{label}'"
-                entry["clock"] = clock = tuple(read_clock(where, entry["clock"]))
-                if any(map(math.isnan, clock)):  # which could not be loaded
-                    raise StateError(f"the clock of {where} has a NaN in it: {clock}")
+                entry["clock"] = _clock(f"parameter '{k}/{label}'", entry["clock"])
             params[label] = _collect_tensors("", f"/{k}/{label}", entry, tensors)
         groups.append(GroupRecord(plain, params))
     record = msgspec.to_builtins(Record(VERSION, type(opt).__name__, groups))
@@ -98,6 +95,13 @@ def load(opt: Optimizer, path: str | os.PathLike[str]) -> None:
         for k, group in enumerate(opt.param_groups):
             for label, p in zip(_labels(k, group), group["params"]):
                 p.copy_(tensors[f"{PARAM}/{k}/{label}"])
+
+
+def _clock(where: str, packed: Any) -> tuple[float, ...]:
+    clock = tuple(read_clock(where, packed))
+    if any(map(math.isnan, clock)):  # which could not be loaded
+        raise StateError(f"the clock of {where} has a NaN in it: {clock}")
+    return clock
 
 
 def _labels(k: int, group: dict[str, Any]) -> list[str]:
