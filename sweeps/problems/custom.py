@@ -64,9 +64,10 @@ def custom(
     Raises
     ------
     SpecError, ArrayError, ArrayTypeError
-        The function is not callable or fails on one row, arrays do not fit, or the gradient
-        disagrees with finite differences of the loss, on a few rows at ``theta0`` and near it; the
-        message says at which coordinate, with both values.
+        The function is not callable, fails on one row or writes to what it is given other than
+        ``grad``, arrays do not fit, or the gradient disagrees with finite differences of the loss,
+        on a few rows at ``theta0`` and near it; the message says at which coordinate, with both
+        values.
 
     Examples
     --------
@@ -154,7 +155,17 @@ def _try_once(
 ) -> None:
     """Call the plain function on one row, so that its mistakes show as ordinary Python errors."""
     grad = np.full_like(theta0, np.nan)
-    loss = function(theta0.copy(), X[:1], y[:1], aux, grad)
+    whole = {"theta": theta0, "X": X[:1], "y": y[:1]}
+    whole |= {f"aux[{k}]": a for k, a in enumerate(aux)}
+    theta, row, target, *constants = copies = [a.copy() for a in whole.values()]
+    loss = function(theta, row, target, tuple(constants), grad)
+    for (what, a), after in zip(whole.items(), copies):
+        if a.tobytes() != after.tobytes():
+            raise SpecError(
+                f"{function.__name__} writes to {what}, which it may only read: all trainings go "
+                "on from there, and at the same time. Compute in a copy, as with X = X - m for "
+                "X -= m."
+            )
     if not isinstance(loss, float | np.floating):
         raise SpecError(
             f"{function.__name__} must return the mean loss, a float; it returned {shortened(loss)}"

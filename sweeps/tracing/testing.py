@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fastopt.errors import shortened
 from fastopt.testing import run_checks
 from sweeps.analysis.table import Table
 from sweeps.common.pickling import pack, unpack
@@ -58,6 +60,10 @@ def check_problem(problem: Problem) -> list[str]:
     >>> check_problem(problems.ellipse())[:2]
     ['the gradient is the slope', 'optima are optima']
     """
+    if not isinstance(problem, DataProblem | Landscape):
+        raise AssertionError(
+            f"check_problem takes a problem, of rows or a landscape; got {shortened(problem)}"
+        )
     checks = CHECKS if isinstance(problem, DataProblem) else OF_LANDSCAPES
     return run_checks(checks, problem, problem.name)
 
@@ -121,17 +127,18 @@ def check_gradient(problem: DataProblem) -> bool | None:
 
 
 def check_mean(problem: DataProblem) -> bool | None:
-    """Check that the loss is a mean: of rows taken twice it is the same."""
+    """Check that the loss is a mean: of rows taken twice, or backwards, it is the same."""
     if problem.draws:  # a number for each row
         return False
     theta, (X, y) = _theta(problem), _rows(problem)
     once, grad = _loss(problem, theta, X, y)
-    twice, other = _loss(problem, theta, np.concatenate([X, X]), np.concatenate([y, y]))
     near = 256 * np.finfo(problem.dtype).eps
-    size = max(1.0, abs(once))
-    _same(abs(once - twice) < near * size, True, f"of rows {once}, of the same twice {twice}")
-    largest = float(np.abs(grad).max()) + 1e-3
-    _same(bool((np.abs(grad - other) < near * largest).all()), True, "gradients of rows are summed")
+    size, largest = max(1.0, abs(once)), float(np.abs(grad).max()) + 1e-3
+    for what, rows in (("twice", [*range(len(X))] * 2), ("backwards", range(len(X))[::-1])):
+        loss, other = _loss(problem, theta, X[rows], y[rows])
+        _same(abs(once - loss) < near * size, True, f"of rows {once}, of the same {what} {loss}")
+        agree = bool((np.abs(grad - other) < near * largest).all())
+        _same(agree, True, f"rows {what} have another gradient: it is not the mean of theirs")
     return None
 
 
@@ -171,6 +178,8 @@ def check_slopes(problem: Landscape) -> None:
         value, grad = problem(*at.tolist(), seed=7)
         return value, np.array(grad)
 
+    value = problem(*problem.start.tolist(), seed=7)[0]
+    _same(math.isfinite(value), True, f"at the start it is {value}")
     for point in points_near(problem.start):
         wrong = wrong_component(value_and_grad, point)
         _same(wrong, None, f"finite differences say otherwise: {wrong}")

@@ -107,6 +107,15 @@ def test_dtypes_of_the_users_arrays():
     assert own(name="mine").name == "mine"
 
 
+def writing(place):
+    def function(theta, X, y, aux, grad):
+        (theta, X, y, aux[-1:] and aux[-1])[place][:1] -= 2
+        grad[:] = 0.0
+        return 1.0
+
+    return function
+
+
 WRONG_CUSTOM = {
     "not a function": ({"function": "unit_loss"}, SpecError, "plain function .*; got str"),
     "a class": ({"function": dict}, SpecError, "plain function .*; got type"),
@@ -114,6 +123,14 @@ WRONG_CUSTOM = {
     "rebound": ({"function": rebound}, SpecError, r"grad\[0\] .*Write grad\[:\] = "),
     "returns nothing": ({"function": nothing}, SpecError, "mean loss, a float; it returned None"),
     "returns an integer": ({"function": whole_loss}, SpecError, "a float; it returned 1"),
+    "writes to theta": ({"function": writing(0)}, SpecError, r"to theta, .* only read"),
+    "writes to X": ({"function": writing(1)}, SpecError, r"to X, which it may only read"),
+    "writes to y": ({"function": writing(2)}, SpecError, r"to y, which it may only read"),
+    "writes to aux": (
+        {"function": writing(3), "aux": (np.ones(2), np.zeros(1))},
+        SpecError,
+        r"to aux\[1\], which it may only read",
+    ),
     "integer theta0": ({"theta0": (0, 1)}, ArrayTypeError, "theta0 must be float32 or float64"),
     "words": ({"y": ["a"] * 4}, ArrayTypeError, "y must hold numbers; got <U1"),
     "rows": ({"y": LABELS[:3]}, SpecError, "unit_loss: X has 4 rows and y has 3"),

@@ -55,21 +55,47 @@ def steep(x, t, seed, aux):
     return value, (grad[0], 1.5 * grad[1])
 
 
+def nowhere(x, t, seed, aux):
+    value, grad = problems.ellipse().value_and_grad(x, t, seed, aux)
+    return np.nan * value, grad
+
+
 @pytest.mark.parametrize(
     ("change", "check"),
     [
         ({"value_and_grad": steep}, "the gradient is the slope: ellipse: finite .*coordinate=1"),
+        ({"value_and_grad": nowhere}, "the gradient is the slope: ellipse: at the start .* nan"),
         ({"optima": np.array([[0.5, 0.5]])}, "optima are optima: ellipse: at .* it is "),
     ],
-    ids=["gradient", "optimum"],
+    ids=["gradient", "value", "optimum"],
 )
 def test_a_fault_of_a_landscape_is_found(change, check):
     with pytest.raises(AssertionError, match=f"^{check}"):
         check_problem(dataclasses.replace(problems.ellipse(), **change))
 
 
-def test_a_sum_in_the_place_of_a_mean_is_found():
+@pytest.mark.parametrize("given", [None, "iris", problems.iris])
+def test_what_is_no_problem_is_refused(given):
+    with pytest.raises(AssertionError, match="takes a problem, of rows or a landscape; got"):
+        check_problem(given)
+
+
+def of_the_first_row(theta, X, y, aux, grad):
+    error = theta[0] * X[0, 0] - y[0]
+    grad[0] = error * X[0, 0]
+    return 0.5 * error * error
+
+
+@pytest.mark.parametrize(
+    ("function", "rows"),
+    [
+        (squares, "of the same twice"),
+        pytest.param(of_the_first_row, "of the same backwards", marks=pytest.mark.soak),
+    ],
+    ids=["a sum", "one row"],
+)
+def test_what_is_no_mean_is_found(function, rows):
     """With a right gradient, so that nothing but this says so."""
-    made = problems.custom(squares, np.ones(1), NUMBERS[:, None], NUMBERS**2)
-    with pytest.raises(AssertionError, match=r"^the loss is a mean: squares: of rows \d"):
+    made = problems.custom(function, np.ones(1), NUMBERS[:, None], NUMBERS**2)
+    with pytest.raises(AssertionError, match=rf"^the loss is a mean: .* of rows \d.*{rows}"):
         check_problem(made)
