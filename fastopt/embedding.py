@@ -94,7 +94,7 @@ def _embedded(rule: Rule) -> Embedded:
         fitting(len(rule.clock0(rule.pack())), len(rule.hyper), len(rule.slots)),
     )
 
-    def checked(h, clock, g, x):
+    def checked(h: Any, clock: Any, g: Any, x: Any) -> None:
         if not fits(h, clock, g, x):
             raise ArrayError(
                 "an embedded step: g and the arrays of x must have one size, and the clock that of "

@@ -169,7 +169,7 @@ def check_formula(subject: Subject) -> None:
 
 
 def _typed(update: Callable) -> Callable:
-    def run(c, g, x):
+    def run(c: Any, g: Any, x: Any) -> Any:
         return update(c, g, x)
 
     return run
