@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 __all__ = [
     "CHILDREN",
@@ -111,10 +111,21 @@ def deferred_interrupts() -> Iterator[None]:
         check_interrupt()
 
 
-def _defer(number: int, frame: Any) -> None:
+def _is_called_by_llvm(frame: FrameType | None) -> bool:
+    """Tell whether this runs in a callback of llvmlite's, from which no exception comes out.
+
+    LLVM asks it for the machine code that Numba has on disk. An exception is thrown away there, and
+    taken for an answer: that there is none. Then the process jumps to where there is no code.
+    """
+    while frame and not frame.f_code.co_name.startswith("_raw_object_cache_"):
+        frame = frame.f_back
+    return frame is not None
+
+
+def _defer(number: int, frame: FrameType | None) -> None:
     first = not _NOW.pressed
     _NOW.pressed = _NOW.due = True
-    if not (_NOW.deferred and first):
+    if not (_NOW.deferred and first) and not _is_called_by_llvm(frame):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt
 
@@ -148,7 +159,7 @@ def interruptible() -> Iterator[None]:
     stopped
     """
 
-    def handle(number: int, frame: Any) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         if _NOW.pressed:
             for worker in CHILDREN:
                 worker.kill()
@@ -156,7 +167,7 @@ def interruptible() -> Iterator[None]:
                 child.kill()
             os._exit(INTERRUPTED)
         _NOW.pressed = _NOW.due = True
-        if not _NOW.deferred:
+        if not _NOW.deferred and not _is_called_by_llvm(frame):
             raise KeyboardInterrupt
 
     _NOW.pressed = _NOW.due = False

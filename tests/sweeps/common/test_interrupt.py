@@ -96,7 +96,7 @@ LINES = """
         # Not in handlers of signals, which Python enters one at a time.
         def trace(frame, event, argument):
             path = frame.f_code.co_filename
-            if "/sweeps/" not in path or frame.f_code.co_name in ("_put_off", "handle"):
+            if "/sweeps/" not in path or frame.f_code.co_name in ("_defer", "handle"):
                 return None
             if event == "line":
                 seen[0] += 1
@@ -134,6 +134,27 @@ LINES = """
             assert not list(Path(store).rglob("*.draft")), line
             same_at_last(store)
     print(lines)
+"""
+
+# Ctrl-C while LLVM asks for the machine code of a kernel, which Python's callback answers.
+LOADED = """
+    from llvmlite.binding.executionengine import ExecutionEngine
+
+    find, pressed = ExecutionEngine._find_module_ptr, []
+
+    def find_and_press(self, address):
+        if sys._getframe(1).f_code.co_name == "_raw_object_cache_getbuffer":
+            pressed.append(address)
+            signal.raise_signal(signal.SIGINT)
+        return find(self, address)
+
+    ExecutionEngine._find_module_ptr = find_and_press
+    try:
+        assert run(steps=100).info["interrupted"]
+    except KeyboardInterrupt:
+        pass
+    ExecutionEngine._find_module_ptr = find
+    assert pressed and not run(steps=100).info["interrupted"]
 """
 
 KILLED = """
@@ -263,6 +284,12 @@ def test_killed_at_random_moments(scenario, times, n, shards, counted):
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0, "no kill ever cost a chunk"
     counted(times)
+
+
+def test_ctrl_c_while_llvm_asks_for_code(scenario):
+    done = scenario(LOADED, 0, 60)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
 
 
 def test_the_second_signal_ends_at_once(scenario):
