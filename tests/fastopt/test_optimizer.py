@@ -380,7 +380,7 @@ class Seen:
 
     def __init__(self, params):
         self.seen = [params]
-        super().__init__(params)
+        super().__init__(params)  # type: ignore[call-arg]
         self._calls, self.kind = 5, "of the object"
 
 
