@@ -28,8 +28,6 @@ from sweeps.running.runner import run_chunks
 from sweeps.running.shards import WHOLE_SWEEP
 from sweeps.space.axes import Points, Tied, as_axis
 from sweeps.space.space import Space, check_names
-from sweeps.store.identity import identity
-from sweeps.store.reuse import effective_defaults
 from sweeps.tracing.trace import history, run_one_trial
 
 __all__ = [
@@ -285,7 +283,7 @@ def larger_space(plan: Plan, axes: Mapping[str, Any]) -> Space:
     >>> [tuple(trial.values()) for trial in space]
     [(0.1, 0), (0.1, 7), (0.01, 0), (0.01, 7), (0.5, 0), (0.5, 7)]
     """
-    space, defaults = plan.space, effective_defaults(identity(plan, 1), list(axes))
+    space, defaults = plan.space, stores.values_so_far(plan, list(axes))
     if not isinstance(axes, Mapping) or not axes:
         raise SpecError(
             f"extend(axes): axes must be a dict of axis -> more values; got {shortened(axes)}"
@@ -337,7 +335,7 @@ def _rows_of_trials(result: Table, plan: Plan, space: Space) -> np.ndarray:
     rows, size = len(result), space.size
     now = space.columns(np.arange(size))
     then = plan.space.columns(result.columns["trial_id"])
-    both, defaults = {}, effective_defaults(identity(plan, 1), space.names)
+    both, defaults = {}, stores.values_so_far(plan, space.names)
     for name in space.names:
         default = defaults.get(name)
         before = then[name] if name in then else np.full(rows, default)
@@ -363,8 +361,8 @@ def _merge(
         cells = [np.asarray(old.columns[before])[rows[reused]]]
         cells += [] if new is None else [np.asarray(new.columns[name])]
         columns[name] = np.concatenate(cells)[order]
-    info = {**old.info, **({} if new is None else new.info)}
-    info |= {"n_trials": plan.size, "reused": len(reused)}
+    ran_now = {} if new is None else new.info
+    info = {**old.info, **ran_now, "n_trials": plan.size, "reused": len(reused)}
     curves = _merge_curves(old, new, rows[reused], order, ids)
     return Parts(columns, curves, old.metric, old.mode, info, plan.space, plan)
 

@@ -17,6 +17,7 @@ from sweeps.store import fs
 if TYPE_CHECKING:
     from sweeps.store.folds import FoldWriter
     from sweeps.store.reader import open_result_parts, reopen_result_parts
+    from sweeps.store.reuse import values_so_far
     from sweeps.store.rounds import StoredRounds
     from sweeps.store.writer import StoreWriter
 else:
@@ -24,7 +25,7 @@ else:
 
 __all__ = [
     "FoldWriter", "StoreWriter", "StoredRounds", "holds_sweep", "keep_file", "open_result_parts",
-    "reopen_result_parts", "settings_in",
+    "reopen_result_parts", "settings_in", "values_so_far",
 ]  # fmt: skip
 
 

@@ -26,9 +26,12 @@ from sweeps.engine.tables import joined, no_rows
 from sweeps.store.arrays import cells_of_column, curves_from, read_table
 from sweeps.store.documents import StoredSweep
 from sweeps.store.folder import CURVES, ROWS, Folder
+from sweeps.store.identity import identity
 from sweeps.store.parts import Part, stored_names
 
-__all__ = ["TrialCache", "effective_defaults", "encode_values", "hash_rows", "rows_from"]
+__all__ = [
+    "TrialCache", "effective_defaults", "encode_values", "hash_rows", "rows_from", "values_so_far",
+]  # fmt: skip
 
 ROW_BITS = 32
 """Bits of a position that count rows of a part; the others count parts."""
@@ -126,6 +129,11 @@ class TrialCache:
         return encode_values(
             columns, self.names, effective_defaults(owner.identity, self.names), table.num_rows
         )
+
+
+def values_so_far(plan: Plan, names: Sequence[str]) -> dict[str, Any]:
+    """Return what the trials of a sweep have where these are no axes of it."""
+    return effective_defaults(identity(plan, 1), names)
 
 
 def effective_defaults(identity: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
