@@ -158,7 +158,7 @@ def _make_own(at: str, document: Mapping[str, Any], folder: Path) -> Made:
 def _by_labels(weights: Mapping[str, Any]) -> dict[Any, Any]:
     """Return weights by labels: keys of TOML are text, labels of a table may be numbers.
 
-    >>> _labelled({"5": 2.0, "6": 1}), _labelled({"5": 2.0, "red": 1})
+    >>> _by_labels({"5": 2.0, "6": 1}), _by_labels({"5": 2.0, "red": 1})
     ({5: 2.0, 6: 1}, {'5': 2.0, 'red': 1})
     """
     try:

@@ -41,13 +41,13 @@ class KeptThreads(Executor):
         """Have a thread call a function, and return what will be its answer."""
         future: Future = Future()
         with self._lock:
-            if self._unfinished == len(self._threads):
+            self._tasks.put((future, fn, args, kwargs))
+            self._unfinished += 1
+            if self._unfinished > len(self._threads):
                 name = f"{self._name}_{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 thread.start()
                 self._threads.append(thread)
-            self._unfinished += 1
-        self._tasks.put((future, fn, args, kwargs))
         return future
 
     def _work(self) -> None:

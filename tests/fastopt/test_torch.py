@@ -220,7 +220,7 @@ def test_loading_copies_the_state(case):
 BAD_STATES = {
     "shape": (lambda d: d["state"][0].update(exp_avg=torch.zeros(2)), "'exp_avg' has shape"),
     "other": (lambda d: d["state"].update({0: {"square_avg": torch.zeros(3, 5)}}), "keeps exp_avg"),
-    "groups": (lambda d: d["param_groups"].append(d["param_groups"][0]), "2 param groups"),
+    "groups": (lambda d: d["param_groups"].append(d["param_groups"][0]), "one number"),
     "count": (lambda d: d["param_groups"][0]["params"].pop(), "6 parameters"),
     "option": (lambda d: d["param_groups"][0].update(lr=-1.0), "lr must be finite"),
     "capturable": (lambda d: d["param_groups"][0].update(capturable=True), "capturable=True"),

@@ -547,6 +547,8 @@ def test_loader_with_forked_workers_after_a_step():
     assert optimizer.state[params[0]]["step"] == 2
 
 
+# Python 3.13.0 alone, says torch.
+@pytest.mark.filterwarnings("ignore:Guards may run slower")
 def test_a_step_inside_torch_compile_runs():
     """As a break in the graph; with the back end that needs no compiler."""
     params, again = parameters(shapes=[(7,), (3, 3)]), parameters(shapes=[(7,), (3, 3)])
