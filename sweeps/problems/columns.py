@@ -37,7 +37,10 @@ CATEGORIES = ("categorical", "constant text")
 
 DATE = r"(\d{4}[-./]\d{1,2}[-./]\d{1,2}|\d{1,2}[-./]\d{1,2}[-./]\d{4})([T ].*)?"
 
-WRITTEN = r"[-+\u2212]?\s*[$€£¥]?\s*(\d{1,3}([ ,.'’\u00a0\u202f]\d{3})+|\d+)([.,]\d+)?\s*[%$€£¥]?"
+# Characters, not escapes: pyarrow's expressions, which older pandas matches with, know no \u.
+WRITTEN = (
+    "[-+\u2212]?\\s*[$€£¥]?\\s*(\\d{1,3}([ ,.'’\u00a0\u202f]\\d{3})+|\\d+)([.,]\\d+)?\\s*[%$€£¥]?"
+)
 """Numbers as people write them: with thousands, a decimal comma, a percent sign, a currency."""
 
 

@@ -59,7 +59,7 @@ def test_metrics_keep_their_names_and_values(tmp_path):
     ):
         for k, name in enumerate(NAMES):
             assert frame[name].dtype == np.float64, name
-            assert frame[name].tolist() == [10.7 - k, 10.7 - k - 22.0]
+            assert frame[name].tolist() == pytest.approx([10.7 - k, 10.7 - k - 22.0], rel=1e-14)
     pd.testing.assert_frame_equal(saved.to_frame(), result.to_frame())
     for name in NAMES:
         own = call(lambda c, name=name: {name: c["a"] - 1.5}, {"a": [0.0, 2.0]}, metric=name)
