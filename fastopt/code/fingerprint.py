@@ -354,6 +354,8 @@ def _package(value: Any) -> str:
 
 @functools.cache
 def _source_hash(module: str) -> bytes:
-    loader: Any = getattr(sys.modules.get(module), "__loader__", None)
-    source = loader.get_data(loader.get_filename(module)) if loader else b""
-    return hashlib.sha256(source).digest()
+    made = sys.modules.get(module)
+    file, loader = getattr(made, "__file__", None), getattr(made, "__loader__", None)
+    # Loaders read from zip files, too; those of import hooks may have nothing but this, or less.
+    read = getattr(loader, "get_data", None) or (lambda path: Path(path).read_bytes())
+    return hashlib.sha256(read(file) if file else b"").digest()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import inspect
 import py_compile
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import pytest
 import fastopt
 from fastopt import classes
 from fastopt.code.cache import cache_folder
+from fastopt.code.fingerprint import _source_hash
 from fastopt.compile import fingerprint
 from fastopt.norms import scaled
 from fastopt.rules import RULES
@@ -164,6 +167,21 @@ def test_a_package_in_a_zip_file_is_the_same(tmp_path, monkeypatch):
     )
     found = fresh(script, str(tmp_path / "all.zip"))
     assert found == [f"{tmp_path}/all.zip/fastopt/__init__.py {p} 0 {fingerprint(scaled)}"]
+
+
+class OnlyData:
+    """What loaders of import hooks may have, such as that of pytest's."""
+
+    def get_data(self, path):
+        return Path(path).read_bytes()
+
+
+@pytest.mark.parametrize("loader", [OnlyData(), object(), None])
+def test_an_import_hook_changes_no_digest(loader, monkeypatch):
+    module = sys.modules[scaled.__module__]
+    monkeypatch.setattr(module, "__loader__", loader)
+    whole = hashlib.sha256(Path(module.__file__).read_bytes()).digest()
+    assert _source_hash.__wrapped__(module.__name__) == whole
 
 
 def test_a_package_without_source_says_so(tmp_path, monkeypatch):
