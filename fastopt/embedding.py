@@ -89,10 +89,8 @@ def embed(name: str) -> Embedded:
 
 @functools.cache
 def _embedded(rule: Rule) -> Embedded:
-    step, fits = (
-        contained(rule),
-        fitting(len(rule.clock0(rule.pack())), len(rule.hyper), len(rule.slots)),
-    )
+    step = contained(rule)
+    fits = fitting(len(rule.clock0(rule.pack())), len(rule.hyper), len(rule.slots))
 
     def checked(h: Any, clock: Any, g: Any, x: Any) -> None:
         if not fits(h, clock, g, x):

@@ -29,27 +29,14 @@ class _ContainedLibrary(JITCodeLibrary):
 
 
 class ContainedCompiler(Compiler):
-    """Numba's compiler, for functions that are called by compiled code only, which contains them.
-
-    Parameters
-    ----------
-    typing, target, library, args, returns, flags, variables
-        As for Numba's.
-    """
+    """Numba's compiler, for functions that only compiled code calls, which contains them."""
 
     def __init__(
-        self,
-        typing: Any,
-        target: Any,
-        library: Any,
-        args: Any,
-        returns: Any,
-        flags: Any,
-        variables: Any,
+        self, typing: Any, target: Any, _: Any, args: Any, returns: Any, flags: Any, names: Any
     ) -> None:
         library = _ContainedLibrary(target.codegen(), "contained")
         flags.no_cfunc_wrapper = True
-        super().__init__(typing, target, library, args, returns, flags, variables)
+        super().__init__(typing, target, library, args, returns, flags, names)
         self.state.targetctx.get_executable = _stand_in
 
 

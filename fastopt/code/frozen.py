@@ -56,7 +56,7 @@ _warned: set[str] = set()
 def frozen(value: Any) -> Any:
     """Return ``value`` with a copy in place of every function that may change.
 
-    ``value``, object: a function; a tuple; or one of our own dataclasses, such as a rule or a
+    ``value``: a function; a tuple; or one of our own dataclasses, such as a rule or a
     problem, of which the functions are copied and the arrays are not. All else is returned as it
     is. Returns the same one if there is nothing to copy. Copies of equal functions are one object.
     Warns CodeWarning if something that it calls or reads cannot be looked into; once for each such

@@ -263,14 +263,14 @@ def fitting(n_clock: int, n_hyper: int, n_slots: int) -> Any:
             raise ArrayTypeError(f"an embedded step: {fault}")
 
         def codegen(context, builder, signature, args):
-            _, clocks, gradient, arrays = args
-            pairs = [*zip(signature.args[1:3], (clocks, gradient))]
-            pairs += zip(signature.args[3], cgutils.unpack_tuple(builder, arrays))
-            sizes = [make_array(kind)(context, builder, a).nitems for kind, a in pairs]
-            sizes.insert(1, sizes[0].type(n_clock))
-            fit = cgutils.true_bit
-            for left, right in [sizes[:2], *((sizes[2], other) for other in sizes[3:])]:
-                fit = builder.and_(fit, builder.icmp_signed("==", left, right))
+            kinds = signature.args[1], signature.args[2], *signature.args[3]
+            arrays = args[1], args[2], *cgutils.unpack_tuple(builder, args[3])
+            clocks, gradient, *others = (
+                make_array(kind)(context, builder, a).nitems for kind, a in zip(kinds, arrays)
+            )
+            fit = builder.icmp_signed("==", clocks, clocks.type(n_clock))
+            for other in others:
+                fit = builder.and_(fit, builder.icmp_signed("==", gradient, other))
             return fit
 
         return types.boolean(h, clock, g, x), codegen

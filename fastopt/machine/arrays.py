@@ -55,7 +55,7 @@ def named(where: str, arrays: Any) -> list[tuple[str, Any]]:
 def check_kind(where: str, a: Any) -> None:
     """Refuse what is not a plain NumPy array of float32 or float64.
 
-    ``where``: how the caller names the array, e.g. ``"params['w']"``. ``a``, object: what was
+    ``where``: how the caller names the array, e.g. ``"params['w']"``. ``a``: what was
     given. Raises ArrayTypeError if ``a`` is something else, a subclass such as a masked array, or
     of another dtype.
 
@@ -121,7 +121,7 @@ _FAULT_OF_WRITTEN = (
 def check_array(where: str, a: Any, *, written: bool = True) -> None:
     """Refuse an array that a kernel cannot use in place.
 
-    ``where``: how the caller names the array. ``a``, object: what was given; 0-d and empty arrays
+    ``where``: how the caller names the array. ``a``: what was given; 0-d and empty arrays
     are fine. ``written``: whether the kernel writes to it. Raises ArrayTypeError: see
     :func:`check_kind`. Raises ArrayError if ``a`` has another byte order, or is unaligned, not
     C-contiguous or (when written) read-only.
@@ -230,7 +230,7 @@ def aligned_zeros(n: int, dtype: Any, place: int = 0) -> np.ndarray:
     a kernel's thread updates them, so on a machine with several memories each page lands near the
     thread that uses it.
 
-    ``n``: number of elements. ``dtype``, dtype: type of the elements. ``place``: which of the
+    ``n``: number of elements. ``dtype``: type of the elements. ``place``: which of the
     buffers used together this is (0: parameters, 1: gradients, 2 ...: slots); buffers of four pages
     or more start ``place`` x 256 bytes into a page.
 

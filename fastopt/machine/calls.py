@@ -26,7 +26,8 @@ from fastopt.code.uncompilable import in_two_lines
 from fastopt.machine.arrays import address
 
 __all__ = [
-    "Callee", "Callees", "address_of", "call", "call_c", "picked", "unpacked", "words_of",
+    "FIRST", "ORDER", "Callee", "Callees", "address_of", "call", "call_c", "picked", "unpacked",
+    "words_of",
 ]  # fmt: skip
 
 

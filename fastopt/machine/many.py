@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 from fastopt.compile import kernel
-from fastopt.machine.calls import words_of
+from fastopt.machine.calls import ORDER, words_of
 from fastopt.machine.lookup import ARRAYS, COUNTER, FAULTS, GRADIENT, PARAMETER, SLOTS, Lookup
 from fastopt.machine.loops import COEFFICIENTS, LINE, SCATTERED, chunks_of, launched
 from fastopt.machine.steps import PARALLEL_FROM, find_of, links_of
@@ -92,7 +92,7 @@ class Many:
     the caller to check.
 
     * ``rule``: update rule of all of them.
-    * ``kind``, ``slot_kind``, dtype: of parameters and gradients (float32, float64 or
+    * ``kind``, ``slot_kind``: dtypes of parameters and gradients (float32, float64 or
       :data:`BFLOAT16`), and of the slots.
     * ``shapes`` (shape, strides): sizes of each array, and its strides in elements.
     * ``hyper`` (groups, hyperparameters) of float64: from :meth:`fastopt.rules.Rule.pack`, one row
@@ -137,7 +137,10 @@ class Many:
         codes = np.zeros(rows[0], np.int64)
         codes[GRADIENT : GRADIENT + len(asked)] = [lookup.codes[kind] for kind in asked]
         codes[COUNTER] = lookup.codes[np.dtype(np.float32)] if counts else 0
-        self._where = [codes, self.objects, self.checked, dims, first, self.table]
+        self._where = {
+            "codes": codes, "objects": self.objects, "checked": self.checked, "layout": dims,
+            "first": first, "table": self.table,
+        }  # fmt: skip
         self._nbytes = self.sizes * self.kinds[0].itemsize
         self.aim(everything, _NO_BOUNDS)
 
@@ -158,7 +161,7 @@ class Many:
 
     def watch(self, row: int) -> None:
         """Look up this row of the objects, too: others can reach it."""
-        codes = self._where[0]
+        codes = self._where["codes"]
         codes[row] = codes[PARAMETER]
 
     @property
@@ -174,18 +177,19 @@ class Many:
     def order(self, parallel: bool) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return what :func:`.loops.launched` takes, and the arrays that it is made of.
 
-        Those are :data:`.calls.ORDER`, in that order.
-
         It is for the arrays that are active now. The parallel loop is compiled, and threads start,
         when it is first asked for, which a process may never do.
         """
         links, sizes = links_of(self.rule, self.kinds, parallel), self.sizes[self.active]
         chunks = chunks_of(sizes if self.rule.measure else sizes[:0])
-        arrays = [
-            self.lookup.api, *self._where, self.bounds, self._nbytes, self.clocks, self.active,
-            links, self.hyper, self.groups, self.sizes, self._items(parallel),
-            np.empty((sizes.size, links[COEFFICIENTS])), chunks, np.empty(chunks.shape),
-        ]  # fmt: skip
+        named = self._where | {
+            "api": self.lookup.api, "bounds": self.bounds, "nbytes": self._nbytes,
+            "clocks": self.clocks, "active": self.active, "links": links, "hyper": self.hyper,
+            "groups": self.groups, "sizes": self.sizes, "items": self._items(parallel),
+            "c": np.empty((sizes.size, links[COEFFICIENTS])), "chunks": chunks,
+            "sums": np.empty(chunks.shape),
+        }  # fmt: skip
+        arrays = [named[name] for name in ORDER]
         called = find_of(self.lookup.locate), links[SCATTERED]
         return np.array([*called, *words_of(arrays).tolist()]), arrays
 

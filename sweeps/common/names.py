@@ -106,7 +106,7 @@ def refuse_taken(what: str, names: Iterable[str], taken: Mapping[str, str] | Non
 def refuse_repeated(what: str, names: Iterable[str], table: str) -> None:
     """Raise if two columns of a table that is about to be made would have one name.
 
-    Raises SpecError: the first name that is there twice.
+    Raises SpecError with the first name that is there twice.
 
     >>> refuse_repeated("coordinate", ["step", "lr", "lr"], "the history of a trial")
     Traceback (most recent call last):

@@ -42,9 +42,9 @@ class Network(Shippable):
     * ``name``: of the problem.
     * ``loss``: name in :data:`sweeps.problems.losses.LOSSES`.
     * ``source``: returns the :class:`Source` of the rows; called when an axis asks for other rows.
-    * ``origin``, object: what says, in a store, which rows these are.
+    * ``origin``: what says, in a store, which rows these are.
     * ``classes``: labels by their numbers.
-    * ``dtype``, dtype: of data, parameters and arithmetic.
+    * ``dtype``: of data, parameters and arithmetic.
     * ``theta0``, array_like: initial parameters; they fit one shape of the layers only.
     * ``weighted``: whether the last column of the targets holds the weights of the rows.
     * ``metrics``: what is measured beside loss and accuracy: see :mod:`sweeps.problems.metrics`.

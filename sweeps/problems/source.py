@@ -195,10 +195,10 @@ class Source:
         rest = np.concatenate([chosen_by, test])
         fitted: tuple = (None, None, None)
         if self.preprocess is None:
-            made, others = _take_rows(self.X, train), self.X[rest]
+            made, others = _pick_rows(self.X, train), self.X[rest]
         elif isinstance(self.preprocess, str):
             own = None if self.weights is None else self.weights[train]
-            made, others, mean, scale = standardized(_take_rows(self.X, train), self.X[rest], own)
+            made, others, mean, scale = standardized(_pick_rows(self.X, train), self.X[rest], own)
             fitted = mean, scale, None
         else:
             transformer, (made, others) = fit_rows(self.preprocess, self.X, self.y, train, rest)
@@ -206,7 +206,7 @@ class Source:
         return (made, others[: len(chosen_by)], others[len(chosen_by) :]), *fitted
 
 
-def _take_rows(X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _pick_rows(X: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return rows of a table: a run of them in the order of their memory, in which sums are taken.
 
     Those that are picked come in rows, as in scikit-learn.

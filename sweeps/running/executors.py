@@ -31,7 +31,7 @@ LOOK = 2.0
 class ExecutorAdapter:
     """What the dispatcher needs of an executor; this one, of any executor with ``submit``.
 
-    ``executor``, object: with ``submit(function, *args)`` that returns a
+    ``executor``: with ``submit(function, *args)`` that returns a
     :class:`concurrent.futures.Future`.
     """
 

@@ -135,9 +135,9 @@ def variants_of(
 ) -> list[Variant]:
     """Return the tables of all variants.
 
-    ``table`` (X, y, weights): of all rows. ``splits``: of shape (train, test). ``whole``: the
-    checked table, where nothing goes before the estimator. Raises SpecError if a step refuses rows,
-    or memory has no room for what all of them make.
+    ``table`` (X, y, weights): of all rows. ``splits``: numbers of rows, ``(train, test)`` a fold.
+    ``whole``: the checked table, where nothing goes before the estimator. Raises SpecError if a
+    step refuses rows, or memory has no room for what all of them make.
     """
     X, y, weights = table
     first = {candidate.variant: candidate for candidate in reversed(candidates)}

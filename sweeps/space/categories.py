@@ -14,7 +14,7 @@ __all__ = ["Category", "categories_of", "uncategorised"]
 class Category:
     """A value among others of other sorts, such as None, 3 and ``"auto"``, as a name.
 
-    ``value``, object: what it stands for. ``text``: what it is called. No two of one axis share it,
+    ``value``: what it stands for. ``text``: what it is called. No two of one axis share it,
     so that True and 1 stay apart.
 
     >>> str(Category(None, "None")), Category(True, "True") == Category(1, "1")
