@@ -14,8 +14,6 @@ import numpy as np
 from fastopt.errors import ArrayError, ArrayTypeError
 from fastopt.machine.arrays import LINE, aligned_zeros, check_kind, named
 
-__all__ = ["Buffer", "flatten"]
-
 # What a copy makes anew; all other attributes it takes over, those of subclasses, too.
 _MADE = ("dtype", "names", "shapes", "offsets", "flat", "flat_grad", "params", "grads", "_made")
 

@@ -34,8 +34,6 @@ from fastopt.optimizer import Optimizer
 from fastopt.rules.clocks import whole_step
 from fastopt.stepping.segments import Group, Piece, Segment
 
-__all__ = ["load", "save"]
-
 KEY = "fastopt"
 VERSION, WITHOUT_DIGEST = 2, 1
 PARAM = "param"

@@ -10,8 +10,6 @@ from typing import Any
 
 from fastopt.errors import StateError, StateWarning
 
-__all__ = ["DIGEST", "check_digest", "digest"]
-
 DIGEST = "fastopt.sha256"
 """Key of the digest in the metadata of a file."""
 

@@ -14,8 +14,6 @@ from llvmlite import binding
 from fastopt.code.target import PORTABLE, VARIABLE, mode
 from fastopt.compile import cache_folder
 
-__all__ = ["cpu_quota", "facts", "versions"]
-
 PACKAGES = ("fastopt", "numpy", "numba", "llvmlite", "scipy", "pandas", "pyarrow", "scikit-learn")
 
 # Where the same bits come from all of them, it is no matter which CPU it is.

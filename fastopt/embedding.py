@@ -21,8 +21,6 @@ from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import begin
 from fastopt.rules.clocks import new_clock, read_clock, resume_clock, whole_step
 
-__all__ = ["Embedded", "clock", "embed", "hyper", "slots"]
-
 
 class Embedded(NamedTuple):
     """What :func:`embed` returns.

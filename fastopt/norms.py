@@ -22,19 +22,6 @@ from fastopt.errors import HyperparameterError, NonFiniteError, shortened
 from fastopt.machine.arrays import check_array, check_disjoint, named
 from fastopt.machine.threads import Twins, twins
 
-__all__ = [
-    "CHUNK",
-    "add",
-    "all_finite",
-    "chunk_fold",
-    "clip_coefficient",
-    "clip_grad_norm_",
-    "clip_grad_value_",
-    "flat_norm",
-    "global_norm",
-    "square",
-]
-
 # Eight registers of eight doubles hide the latency of loading, adding and storing each.
 LANES = 64
 CHUNK = 64 * LANES

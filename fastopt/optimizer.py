@@ -32,8 +32,6 @@ from fastopt.stepping.groups import Groups
 from fastopt.stepping.segments import Change, Group, are_groups
 from fastopt.stepping.transaction import Transaction
 
-__all__ = ["NONFINITE", "Optimizer"]
-
 NONFINITE = Choice("propagate", ("propagate", "skip", "raise"))
 
 _MADE = ("_rows", "_transaction", "_together", "_groups")

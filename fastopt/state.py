@@ -14,8 +14,6 @@ from fastopt.rules.clocks import new_clock, resume_clock, whole_step
 from fastopt.stepping.batches import Piece, Segment
 from fastopt.stepping.segments import Change, Group
 
-__all__ = ["Count", "check_layout", "check_owners", "dump", "load"]
-
 
 class Count:
     """An attribute that counts steps: whoever writes to it writes a whole number.

@@ -30,10 +30,6 @@ from sweeps.space.axes import Points, Tied, as_axis
 from sweeps.space.space import Space, check_names
 from sweeps.tracing.trace import history, run_one_trial
 
-__all__ = [
-    "extend", "finer_values", "larger_space", "plan_of", "replay", "warn_of_change", "zoom",
-]  # fmt: skip
-
 R = TypeVar("R", bound=Table)
 """A result; the extended one is of the same class."""
 

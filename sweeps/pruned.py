@@ -18,8 +18,6 @@ from sweeps.pruning.rungs import Rung
 from sweeps.results import SweepResult
 from sweeps.tracing.trace import history
 
-__all__ = ["PrunedResult", "Regret", "regret"]
-
 
 class PrunedResult(SweepResult):
     """The trials of a sweep with a pruner.

@@ -30,8 +30,6 @@ from fastopt.code.system import BINARY, NO_LINK
 from fastopt.code.turns import Turns
 from fastopt.errors import CacheWarning
 
-__all__ = ["KernelCache", "cache_folder", "is_private", "private_folder"]
-
 # Digest of key and content, before the content.
 _DIGEST = hashlib.sha256().digest_size
 

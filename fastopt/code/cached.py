@@ -6,8 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["cached_property"]
-
 
 class _CachedProperty:
     """That of functools without its lock, which Python 3.12 has given up, too.

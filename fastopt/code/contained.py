@@ -11,8 +11,6 @@ from typing import Any
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
-__all__ = ["ContainedCompiler"]
-
 
 class _ContainedLibrary(JITCodeLibrary):
     """Code as it was lowered, which kernels link, optimize and make machine code of."""

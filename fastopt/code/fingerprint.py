@@ -27,11 +27,6 @@ from fastopt.code.origins import FOUNDATION, INSTALLED, OWN, USERS, is_extension
 from fastopt.code.readers import ATOMS, hashed, keeps, overloads_of, reader_of
 from fastopt.code.roles import MARK
 
-__all__ = [
-    "FROZEN", "Inspection", "cells_of", "fingerprint", "forget", "globals_of", "is_settled",
-    "names_in", "read_of",
-]  # fmt: skip
-
 FROZEN = "__fastopt_frozen__"
 """Attribute of a function that nothing can change any more: its digest."""
 

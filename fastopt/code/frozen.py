@@ -43,8 +43,6 @@ from fastopt.code.registration import FASTMATH
 from fastopt.code.roles import MARK, inlinable, jitable, registration
 from fastopt.errors import CodeWarning
 
-__all__ = ["fingerprint_and_warn", "frozen", "frozen_loop"]
-
 ROLES: dict[str, Callable] = {"inlinable": inlinable, "jitable": jitable}
 
 _copies: dict[tuple[bytes, str], Any] = {}

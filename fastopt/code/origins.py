@@ -18,8 +18,6 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FOUNDATION", "INSTALLED", "OWN", "USERS", "is_extension", "origin", "stamp"]
-
 OWN, FOUNDATION, INSTALLED, USERS = "own", "foundation", "installed", "users"
 
 _OWN_PACKAGES = ("fastopt", "sweeps")

@@ -21,8 +21,6 @@ from numba.core.typing.templates import builtin_registry
 
 from fastopt.code.origins import FOUNDATION, INSTALLED, OWN, USERS, is_extension, origin, stamp
 
-__all__ = ["ATOMS", "hashed", "keeps", "overloads_of", "reader_of"]
-
 ATOMS = (type(None), bool, int, float, complex, str, bytes, range, type(...), slice)
 """Types whose ``repr`` says all."""
 

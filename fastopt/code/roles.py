@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["MARK", "inlinable", "jitable", "register_by", "registration"]
-
 MARK = "__fastopt_registration__"
 """Attribute of a function that was registered to be compiled: how."""
 

@@ -11,8 +11,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["BINARY", "NO_LINK", "NO_WAIT", "is_running", "on_fork", "sync_folder"]
-
 BINARY = getattr(os, "O_BINARY", 0)
 """Flag of :func:`os.open`: Windows would else write each newline as two bytes."""
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)

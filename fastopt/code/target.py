@@ -14,8 +14,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["PORTABLE", "VARIABLE", "check_host", "fix_target", "mode"]
-
 VARIABLE = "FASTOPT_CPU"
 PORTABLE = "x86-64-v3"
 _MODES = ("native", "portable")

@@ -23,8 +23,6 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Turns"]
-
 # Three times as long as the longest kernel takes on a busy machine, seconds.
 PATIENCE = 60.0
 _PAUSE = 0.01

@@ -15,8 +15,6 @@ from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from fastopt.errors import CompileError
 
-__all__ = ["as_compile_error", "in_two_lines"]
-
 _PLACE = re.compile(r"^\s*(?:During: .* at (.+) \((\d+)\)|File \"(.+)\", line (\d+):)\s*$", re.M)
 _REASON = re.compile(
     r"^\s*(?:\w*Error: (?!Failed in )(.+)"

@@ -22,10 +22,6 @@ from numba.np.arrayobj import load_item, make_array, populate_array, store_item
 
 from fastopt.errors import ArrayTypeError
 
-__all__ = [
-    "arrays_at", "arrays_of", "cast", "fitting", "load", "put", "store", "take", "word_at",
-]  # fmt: skip
-
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
     """Address of ``array[index]``; no wraparound, so nothing stands in the way of SIMD."""

@@ -15,17 +15,6 @@ import numpy as np
 
 from fastopt.errors import ArrayError, ArrayTypeError
 
-__all__ = [
-    "Extents",
-    "address",
-    "aligned_zeros",
-    "check_array",
-    "check_disjoint",
-    "check_kind",
-    "check_like",
-    "named",
-]
-
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 # Subclasses may compute differently (masked arrays, matrices); a memmap is only memory.
 KINDS = (np.ndarray, np.memmap)

@@ -25,11 +25,6 @@ from fastopt.code.cached import cached_property
 from fastopt.code.uncompilable import in_two_lines
 from fastopt.machine.arrays import address
 
-__all__ = [
-    "FIRST", "ORDER", "Callee", "Callees", "address_of", "call", "call_c", "picked", "unpacked",
-    "words_of",
-]  # fmt: skip
-
 
 class Callee(NamedTuple):
     """A function that is called by its address: arguments of :func:`address_of`."""

@@ -21,11 +21,6 @@ from fastopt.machine.access import arrays_of, word_at
 from fastopt.machine.arrays import HEAD, address
 from fastopt.machine.calls import picked
 
-__all__ = [
-    "ARRAYS", "CLASH", "CLOCK", "COUNTER", "FAULTS", "GRADIENT", "MOVED", "PARAMETER", "SLOTS",
-    "TYPE", "Lookup", "finding",
-]  # fmt: skip
-
 COUNTER, GRADIENT, PARAMETER, SLOTS = range(4)
 """Rows of the objects of a step; from ``SLOTS`` on come the slots of the rule, in its order."""
 

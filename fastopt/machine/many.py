@@ -24,8 +24,6 @@ from fastopt.machine.threads import enter_parallel, leave_parallel
 from fastopt.rules import Rule
 from fastopt.rules.clocks import new_clock
 
-__all__ = ["BFLOAT16", "Fault", "Launch", "Many", "single", "work_items"]
-
 BFLOAT16 = np.dtype(np.uint16)
 """Kind of arrays that hold the bits of bfloat16 numbers."""
 

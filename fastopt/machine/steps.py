@@ -20,8 +20,6 @@ from fastopt.machine.lookup import finding
 from fastopt.machine.threads import gil_kept
 from fastopt.rules import Rule
 
-__all__ = ["PARALLEL_FROM", "callees_of", "find_of", "links_of"]
-
 # float32 on 2 cores the twins cross at 16 000 elements (AdamW), 24 000 (momentum), 32 000 (SGD).
 # Whole steps of AdamW, serial and parallel, in us: a list of 18 arrays of 1 000 takes 19 and 15
 # (right after a step of torch's 34 and 32), of 32 33 and 23 (51 and 45); torch tensors, 18: 49 and

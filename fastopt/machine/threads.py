@@ -22,8 +22,6 @@ from numba.np.ufunc import parallel as numba_parallel
 from fastopt.code.system import on_fork
 from fastopt.compile import kernel
 
-__all__ = ["Twins", "enter_parallel", "gil_kept", "leave_parallel", "twins"]
-
 _THREADSAFE_LAYERS = ("omp", "tbb")
 # Elements from which a parallel region pays under workqueue, whose threads sleep in between: 0.2 ms
 # for one, against 5 us.

@@ -16,19 +16,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = [
-    "FORMATS",
-    "Format",
-    "copysign",
-    "decompose",
-    "fma",
-    "halves",
-    "horner",
-    "quiet",
-    "rectified",
-    "turned",
-]
-
 
 def quiet(function: Callable, x: Any) -> Any:
     """Evaluate a NumPy function without its warnings: inf and NaN are answers here.

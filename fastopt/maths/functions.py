@@ -28,8 +28,6 @@ from fastopt.maths.bits import (
     turned,
 )
 
-__all__ = ["CONSTANTS", "cos", "exp", "log", "sigmoid", "sin", "tanh"]
-
 # Set explicitly, or the caller's flags are inherited and may fuse or reorder what must not be.
 _STRICT = {"fastmath": False, "error_model": "numpy", "forceinline": True}
 

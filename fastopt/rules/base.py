@@ -14,8 +14,6 @@ from fastopt.code.cached import cached_property
 from fastopt.code.roles import inlinable
 from fastopt.errors import HyperparameterError, did_you_mean, shortened
 
-__all__ = ["Choice", "Flag", "Real", "Rule", "begin", "initial_value", "power"]
-
 # Where the first value of a slot comes from, if not from a hyperparameter (a position in h).
 ZERO, PARAMETER = -1, -2
 

@@ -18,11 +18,6 @@ import numpy as np
 from fastopt.errors import StateError, shortened
 from fastopt.rules import Rule
 
-__all__ = [
-    "LAST_STEP", "new_clock", "packed_clock", "power_at", "read_clock", "read_sum", "resume_clock",
-    "rewind", "whole_step",
-]  # fmt: skip
-
 LAST_STEP = 2**53
 """From here on a float64 has no next step."""
 

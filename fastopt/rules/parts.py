@@ -9,11 +9,6 @@ from collections.abc import Callable
 from fastopt.code.roles import inlinable
 from fastopt.rules.base import power
 
-__all__ = [
-    "bias", "biases", "coupled", "intake", "larger", "lerp", "mean_square", "root_mean", "seen",
-    "signed",
-]  # fmt: skip
-
 
 @inlinable
 def intake(lr, weight_decay, decoupled, maximize):

@@ -14,8 +14,6 @@ from fastopt.errors import HyperparameterError, shortened
 from fastopt.rules import RULES, Flag, Rule, current
 from fastopt.rules.mars import MARS_OF_MATRICES
 
-__all__ = ["Recipe", "adam", "mars", "named", "rmsprop", "sgd"]
-
 Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
 """``recipe(where, options)`` picks the rule and renames torch's options to the rule's names."""
 

@@ -10,8 +10,6 @@ from typing import Any
 from fastopt.errors import HyperparameterError, did_you_mean, shortened
 from fastopt.rules.base import Real
 
-__all__ = ["REQUIRED", "WIDTH", "ScheduleRow", "Steps"]
-
 WIDTH = 6
 """Numbers in ``a``: the same for every schedule, so that one compiled sweep may mix them."""
 

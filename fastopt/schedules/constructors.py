@@ -6,22 +6,6 @@ from typing import Any
 
 from fastopt.schedules.table import Schedule, pack
 
-__all__ = [
-    "constant",
-    "cosine",
-    "cosine_restarts",
-    "cyclic",
-    "exponential",
-    "inverse_sqrt",
-    "linear",
-    "multi_step",
-    "one_cycle",
-    "polynomial",
-    "step",
-    "warmup_cosine",
-    "wsd",
-]
-
 
 def _made(name: str, **values: Any) -> Schedule:
     return Schedule(name, pack(name, values)[1])

@@ -8,8 +8,6 @@ from typing import Any
 from fastopt.compile import jitable
 from fastopt.schedules.table import SCHEDULES
 
-__all__ = ["factor"]
-
 
 def _switch(functions: list[Callable]) -> Callable:
     """Close ``factor(kind, t, a)`` over the first function and the switch of the rest."""

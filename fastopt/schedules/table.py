@@ -11,8 +11,6 @@ from fastopt.rules.base import Real
 from fastopt.schedules import factors
 from fastopt.schedules.base import REQUIRED, ScheduleRow, Steps
 
-__all__ = ["SCHEDULES", "Schedule", "pack"]
-
 
 @dataclass(frozen=True, repr=False)
 class Schedule:

@@ -16,8 +16,6 @@ from fastopt.rules.base import ZERO, begin
 from fastopt.rules.clocks import new_clock
 from fastopt.stepping.fused import AVERAGE, Extras
 
-__all__ = ["Batch", "Piece", "Segment"]
-
 
 class Piece(NamedTuple):
     """One tensor of a segment: elements ``start`` to ``stop``, called ``key`` by the user."""

@@ -8,8 +8,6 @@ from typing import Any, NoReturn
 
 from fastopt.errors import ArrayError
 
-__all__ = ["Fixed", "are_same"]
-
 
 def are_same(items: Any, others: Any) -> bool:
     """Tell whether two sequences hold the same objects.

@@ -32,16 +32,6 @@ from fastopt.norms import clip_coefficient
 from fastopt.rules import Real, Rule
 from fastopt.rules.parts import lerp
 
-__all__ = [
-    "AVERAGE",
-    "Extras",
-    "ask_for_extras",
-    "averaged",
-    "averaging",
-    "check_cleared",
-    "extras",
-]
-
 AVERAGE = "ema"
 """Name of the slot and of the hyperparameter of :func:`averaged`."""
 

@@ -16,8 +16,6 @@ from fastopt.stepping.batches import Batch, Segment
 from fastopt.stepping.fused import Extras
 from fastopt.stepping.segments import Change, Group
 
-__all__ = ["Groups"]
-
 # How often a step looks again where its arrays are, if each time they are elsewhere than before.
 TRIES = 3
 

@@ -22,8 +22,6 @@ from fastopt.rules.recipes import Recipe
 from fastopt.stepping.batches import Batch, Piece, Segment
 from fastopt.stepping.fixed import Fixed, are_same
 
-__all__ = ["Change", "Group", "are_groups"]
-
 
 class Change(NamedTuple):
     """Hyperparameters that a group is about to adopt."""

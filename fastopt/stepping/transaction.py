@@ -17,8 +17,6 @@ from numba.core.compiler_lock import global_compiler_lock
 from fastopt.code.system import on_fork
 from fastopt.errors import ReentryError
 
-__all__ = ["Transaction"]
-
 _all: weakref.WeakSet[Transaction] = weakref.WeakSet()
 
 

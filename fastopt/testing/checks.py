@@ -27,8 +27,6 @@ from fastopt.rules.base import begin
 from fastopt.rules.clocks import rewind
 from fastopt.testing.subject import Subject
 
-__all__ = ["CHECKS"]
-
 # Around the widths of SIMD blocks and of the blocks that sums are cut in; the last one is shared
 # among threads.
 SIZES = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 127, 129, 1023, 1025, 4097)

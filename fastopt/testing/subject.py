@@ -17,8 +17,6 @@ from fastopt.errors import shortened
 from fastopt.optimizer import Optimizer
 from fastopt.rules import RULES, Choice, Flag, Real, Rule
 
-__all__ = ["Subject", "subject_of"]
-
 _WANTED = "check_optimizer takes a Rule, or a class of optimizers over arrays"
 _ROW = "fastopt.rules.Rule"
 _TAKEN = frozenset((*OF_ARRAYS, "clock", "param", "params", "self", "step"))

@@ -26,8 +26,6 @@ from fastopt.torch.plan import TRIES, Plan, Stale, Traits, names_of, params_of
 from fastopt.torch.shards import check_shard, local_of
 from fastopt.torch.tensors import check_tensor
 
-__all__ = ["Lr", "Optimizer", "Pair", "Params"]
-
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 Lr = float | torch.Tensor
 Pair = tuple[float, float]

@@ -32,8 +32,6 @@ from fastopt.torch.tensors import (
     slot_dtype,
 )
 
-__all__ = ["Batch", "Clocks", "Stale", "initial_slot"]
-
 Clocks = dict[torch.Tensor, tuple[Rule, np.ndarray]]
 """For each parameter with state, the rule that steps it and its clock, advanced by the kernel."""
 

@@ -12,8 +12,6 @@ from fastopt.rules import RULES
 from fastopt.torch.adapter import Lr, Optimizer, Params
 from fastopt.torch.docs import class_docstring
 
-__all__ = ["bind_class", "made_of"]
-
 T = TypeVar("T", bound=type[Optimizer])
 _TYPES = {"params": Params, "lr": Lr}
 

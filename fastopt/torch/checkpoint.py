@@ -29,8 +29,6 @@ from fastopt.rules.clocks import read_clock
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-__all__ = ["load", "save"]
-
 KEY = "fastopt.torch"
 VERSION = 1
 OPTION = "option"

@@ -7,8 +7,6 @@ import re
 
 from fastopt.rules import Rule
 
-__all__ = ["class_docstring"]
-
 _OF_TORCH = {
     "params": "iterable\n    Tensors, ``(name, tensor)`` pairs or param groups; updated in place.",
     "foreach": "bool, optional\n    For compatibility; changes nothing.",

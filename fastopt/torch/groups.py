@@ -14,8 +14,6 @@ from fastopt.rules import Rule
 from fastopt.rules.clocks import read_clock, read_sum, resume_clock, whole_step
 from fastopt.rules.recipes import Recipe
 
-__all__ = ["Change", "Row", "name_of"]
-
 Change = tuple[Rule, tuple[float, ...]]
 
 _SIMPLE = float, bool, int, str, type(None)

@@ -14,8 +14,6 @@ from fastopt.torch.groups import Row
 from fastopt.torch.shards import check_slot, local_of, place_like
 from fastopt.torch.tensors import check_state, empty_slot, scalar_dtype
 
-__all__ = ["complete_state", "fit_state", "initial_slots"]
-
 
 def fit_state(
     where: str, entry: Mapping[str, Any], p: torch.Tensor, row: Row, counts: bool

@@ -27,8 +27,6 @@ from fastopt.machine.lookup import TYPE, Lookup
 from fastopt.machine.many import BFLOAT16
 from fastopt.torch.tensors import spread
 
-__all__ = ["TENSORS", "Ranges", "bounds_of", "extent"]
-
 # Words of a DLTensor; the third holds the number of dimensions and the data type.
 _DATA, _DEVICE, _KIND, _SHAPE, _STRIDES, _OFFSET = range(0, 48, 8)
 _CPU = 1

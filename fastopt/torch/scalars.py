@@ -11,8 +11,6 @@ import torch
 from fastopt.rules import Rule
 from fastopt.torch.tensors import scalar_dtype
 
-__all__ = ["Scalars", "is_scalar"]
-
 
 def is_scalar(value: Any, dtype: torch.dtype) -> bool:
     """Tell whether a step can write to a value in the state that is to be a single number."""

@@ -11,8 +11,6 @@ from fastopt.errors import StateError
 from fastopt.rules.schedule_free import averaged
 from fastopt.torch.adapter import Optimizer
 
-__all__ = ["ScheduleFree"]
-
 
 class ScheduleFree(Optimizer):
     r"""Abstract base: while training, parameters hold the point where gradients are taken.

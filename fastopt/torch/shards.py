@@ -17,8 +17,6 @@ from fastopt.rules import Rule
 from fastopt.torch.batch import Batch, Stale
 from fastopt.torch.tensors import check_gradient
 
-__all__ = ["ShardBatch", "check_shard", "check_slot", "is_sharded", "local_of", "place_like"]
-
 
 def is_sharded(t: Any) -> bool:
     """Tell a DTensor, of which there is none before its module is imported."""

@@ -12,11 +12,6 @@ from fastopt.errors import ArrayError, ArrayTypeError, StateError, shortened
 from fastopt.machine.arrays import aligned_zeros
 from fastopt.machine.many import BFLOAT16
 
-__all__ = [
-    "KINDS", "check_gradient", "check_state", "check_tensor", "empty_slot", "is_copied",
-    "layout_of", "linear", "plain", "scalar_dtype", "slot_dtype", "spread",
-]  # fmt: skip
-
 KINDS = {
     torch.float32: np.dtype(np.float32),
     torch.float64: np.dtype(np.float64),

@@ -11,8 +11,6 @@ import torch
 from fastopt.torch.adapter import Optimizer
 from fastopt.torch.binding import made_of
 
-__all__ = ["stepped"]
-
 
 def stepped(arrays: type, p: np.ndarray, grads: Sequence[np.ndarray]) -> list[bytes]:
     """Return the bytes of a tensor after steps of the class that is made of one over arrays.

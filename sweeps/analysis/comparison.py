@@ -14,8 +14,6 @@ from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
 from sweeps.common.names import check_choice
 
-__all__ = ["Comparison", "compare"]
-
 
 @dataclass(frozen=True)
 class Comparison:

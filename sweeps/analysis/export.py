@@ -11,8 +11,6 @@ from fastopt.errors import SpecError, shortened
 from sweeps.analysis.files import metadata_of
 from sweeps.analysis.table import Table
 
-__all__ = ["SUFFIXES", "draft_of", "write"]
-
 
 def write(result: Table, path: Path) -> Path:
     """Write all trials to a ``.parquet`` or ``.csv`` file: see :meth:`sweeps.SweepResult.save`."""

@@ -19,8 +19,6 @@ from sweeps.common.states import STATES
 from sweeps.engine.tables import Parts
 from sweeps.store import settings_in
 
-__all__ = ["is_file", "metadata_of", "open_file", "provenance"]
-
 METADATA_KEY = b"fastopt"
 """Key of a Parquet file's metadata: axes, metric, mode and provenance."""
 

@@ -13,10 +13,6 @@ from sweeps.common.frames import pd
 from sweeps.common.names import UNORDERED, check_choice, refuse_repeated
 from sweeps.space.axes import ends
 
-__all__ = [
-    "BestOfFolds", "best_of_folds", "best_row", "edges", "over_folds", "trials_by_folds",
-]  # fmt: skip
-
 ADDED = ("rank", "within_one_se")
 
 

@@ -15,8 +15,6 @@ from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
 from sweeps.space.axes import Tied
 
-__all__ = ["decompose", "importance"]
-
 
 def importance(
     result: Table, metric: str | None = None, *, diverged: str = "worst"

@@ -20,18 +20,6 @@ from sweeps.common.names import check_choice, refuse_repeated
 from sweeps.common.states import State
 from sweeps.problems.metrics import METRICS
 
-__all__ = [
-    "bca",
-    "best_first",
-    "check_fraction",
-    "configurations",
-    "group_means",
-    "mode_of",
-    "over_seeds",
-    "scores",
-    "summarize_groups",
-]  # fmt: skip
-
 MODE_WORDS = {
     "max": re.compile(r"(?<![a-z])(accuracy|accuracies)(?![a-z])"),
     "min": re.compile(r"(?<![a-z])(loss|losses|steps|distance|path_length|errors?)(?![a-z])"),

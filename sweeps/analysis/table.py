@@ -17,8 +17,6 @@ from sweeps.space.axes import common_kind, kind_of
 from sweeps.space.categories import uncategorised
 from sweeps.space.space import Space
 
-__all__ = ["Table"]
-
 NULLABLE: dict[str, Any] = {"integer": "Int64", "real": "Float64", "boolean": "boolean"}
 """Sort of value -> pandas dtype of a column with gaps."""
 

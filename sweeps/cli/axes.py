@@ -13,8 +13,6 @@ from sweeps.cli.checks import axis_names, check_value, refuse_unknown, table_at,
 from sweeps.space.axes import as_axis, ends, geomspace, linspace, logspace
 from sweeps.space.space import Space
 
-__all__ = ["Spacing", "space_of"]
-
 
 class Spacing(msgspec.Struct, forbid_unknown_fields=True):
     """The ways of writing an axis as a table, of which one is used at a time."""

@@ -18,8 +18,6 @@ from sweeps.common.frames import pd
 from sweeps.run import sweep
 from sweeps.space.axes import geomspace
 
-__all__ = ["numpy_adam", "time_alternating", "time_steps", "trials_per_second"]
-
 SIZES = (1_000, 100_000, 10_000_000)
 BYTES = 28  # AdamW in float32: reads the gradient, reads and writes the parameter and two moments
 

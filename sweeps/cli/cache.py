@@ -12,8 +12,6 @@ from sweeps.common.interrupt import interruptible
 from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import errors_as_messages, pair_table
 
-__all__ = ["commands"]
-
 commands = typer.Typer(
     name="cache",
     help="Look at the cache of compiled code, empty it, or compile ahead.",

@@ -31,8 +31,6 @@ from sweeps.engine.run_blocks import needed, worker_count
 from sweeps.problems import PROBLEMS, Landscape
 from sweeps.running.check import check
 
-__all__ = ["cache_or_error", "clear_cache", "compile_ahead", "facts_of_cache", "own_files"]
-
 ALL = "all"
 # Of fastopt.code.cache: compiled code, and what was being written when a process was killed; of
 # sweeps.problems.prepared: datasets as they are split.

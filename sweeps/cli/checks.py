@@ -22,15 +22,6 @@ from sweeps.problems.losses import LOSSES
 from sweeps.problems.networks import DATA_AXES, model_axes
 from sweeps.pruning import as_pruner
 
-__all__ = [
-    "axis_names",
-    "check_value",
-    "hints_of",
-    "refuse_unknown",
-    "table_at",
-    "typed",
-]
-
 
 @functools.cache
 def _ranges() -> dict[str, Any]:

@@ -23,8 +23,6 @@ from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import errors_as_messages, pair_table
 from sweeps.studies import command as study_command
 
-__all__ = ["app", "main"]
-
 _writable = file_to_write(".parquet", ".csv")
 
 app = typer.Typer(

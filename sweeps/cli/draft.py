@@ -15,8 +15,6 @@ from sweeps.problems.columns import Column, look_at, refuse_unknown
 from sweeps.problems.table_data import TableData, as_frame, read_table
 from sweeps.problems.targets import read_target
 
-__all__ = ["draft_spec", "store_of"]
-
 MOST_WORDS = 3
 """Words in a column of numbers that are taken for its missing cells."""
 

@@ -16,8 +16,6 @@ from sweeps.plots import PLOTS
 from sweeps.plots.style import matplotlib
 from sweeps.results import SweepResult
 
-__all__ = ["draw", "write_report"]
-
 
 def draw(result: Path, kind: str, out: Path, options: dict[str, Any], dpi: int) -> None:
     """Draw a saved result to a file; options that are None were not given."""

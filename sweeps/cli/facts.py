@@ -18,10 +18,6 @@ from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import pair_table, table
 from sweeps.common.text import format_duration, format_number
 
-__all__ = [
-    "hyperparameters", "names", "optimizers", "problems", "schedules", "status_table",
-]  # fmt: skip
-
 _PROBLEMS = {**DATASETS, **TEST_FUNCTIONS}
 
 

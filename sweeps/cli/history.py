@@ -17,8 +17,6 @@ from sweeps.analysis.export import draft_of
 from sweeps.common.terminal import table
 from sweeps.plots.style import NOTHING, colours_of, matplotlib, new_axes
 
-__all__ = ["changes", "draw_history", "history_tables", "read_history"]
-
 FILE = Path("bench") / "history.jsonl"
 KEYS = ("commit", "date", "machine", "versions", "ratios")
 SHOWN = 4  # runs side by side: what a terminal of 100 columns has room for

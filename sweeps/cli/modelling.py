@@ -21,8 +21,6 @@ from sweeps.problems.columns import as_features
 from sweeps.problems.files import place_of
 from sweeps.problems.table_data import as_frame
 
-__all__ = ["Message", "predict_rows", "save_ensemble", "save_model"]
-
 WORDS = "na_values"
 """Of what is told of a model: words for missing cells of the table that it was trained with."""
 

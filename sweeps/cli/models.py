@@ -12,8 +12,6 @@ from rich.console import Console
 from sweeps.cli.paths import file_to_write
 from sweeps.common.terminal import errors_as_messages
 
-__all__ = ["commands"]
-
 commands = typer.Typer(rich_markup_mode="rich")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 

@@ -11,8 +11,6 @@ import typer
 from fastopt.errors import StoreError
 from sweeps.common.resources import check_path
 
-__all__ = ["PICTURES", "file_to_write"]
-
 PICTURES = (".png", ".svg", ".pdf")
 """The kinds of pictures that the commands draw."""
 

@@ -11,8 +11,6 @@ from rich.console import Console
 from sweeps.cli.paths import PICTURES, file_to_write
 from sweeps.common.terminal import errors_as_messages
 
-__all__ = ["commands"]
-
 commands = typer.Typer(rich_markup_mode="rich")
 
 

@@ -19,8 +19,6 @@ from sweeps.common.names import check_choice
 from sweeps.problems.losses import LOSSES
 from sweeps.problems.table_data import read_table
 
-__all__ = ["MODEL", "ROWS", "Made", "problem_of"]
-
 PYTHON_ONLY = ("preprocess", "theta0", "constants")
 """Arguments that are objects, or none themselves."""
 

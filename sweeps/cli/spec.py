@@ -32,8 +32,6 @@ from sweeps.run import sweep
 from sweeps.running.check import SETTINGS, check
 from sweeps.space.space import Space
 
-__all__ = ["Spec", "read_spec"]
-
 # The file says what is computed; where and how it is shown is the command line's business.
 NOT_OPTIONS = (
     "problem", "space", "store", "shard", "executor", "progress", "reduce", "hyper",

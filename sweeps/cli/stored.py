@@ -14,8 +14,6 @@ from sweeps.cli.toml import quoted, read_text, read_toml
 from sweeps.results import SweepResult
 from sweeps.store import holds_sweep, keep_file
 
-__all__ = ["COPY", "keep_spec", "open_with_spec", "score_on_test"]
-
 COPY = "spec.toml"
 """The spec of a store's sweep, in its folder."""
 

@@ -15,8 +15,6 @@ from sweeps.common.interrupt import INTERRUPTED, command_line
 from sweeps.running.shards import parse_shard
 from sweeps.store import holds_sweep
 
-__all__ = ["run_spec"]
-
 FAILURES = 3
 
 

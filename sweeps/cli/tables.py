@@ -15,8 +15,6 @@ from sweeps.pruned import PrunedResult
 from sweeps.report.facts import shown_of
 from sweeps.results import SweepResult
 
-__all__ = ["bench_tables", "edge_message", "estimate_table", "result_tables"]
-
 BEST = 10
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from fastopt.errors import SpecError
 
-__all__ = ["quoted", "read_text", "read_toml"]
-
 MOST_BYTES = 1 << 26
 """Bytes of a file that are read: a million values of an axis, written out, take 20 MB."""
 

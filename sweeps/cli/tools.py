@@ -14,8 +14,6 @@ from fastopt.errors import writable
 from sweeps.cli.paths import PICTURES, file_to_write
 from sweeps.common.terminal import errors_as_messages
 
-__all__ = ["TEMPLATE", "commands"]
-
 commands = typer.Typer(rich_markup_mode="rich")
 
 TEMPLATE = """\

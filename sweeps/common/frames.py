@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["pd"]
-
 
 class _Pandas:
     def __getattr__(self, name: str) -> Any:

@@ -22,18 +22,6 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from types import FrameType
 
-__all__ = [
-    "CHILDREN",
-    "INTERRUPTED",
-    "POLL",
-    "check_interrupt",
-    "command_line",
-    "deferred_interrupts",
-    "immediate_interrupts",
-    "interruptible",
-    "wait_for",
-]
-
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds of waiting between looks.

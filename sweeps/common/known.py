@@ -6,8 +6,6 @@ which they are listed; every one has its constructor in :mod:`sweeps.problems`.
 
 from __future__ import annotations
 
-__all__ = ["DATASETS", "TEST_FUNCTIONS"]
-
 DATASETS = {
     "digits": "Handwritten digits: 1 797 images of 8 x 8, 10 classes.",
     "iris": "Iris flowers: 150 rows of 4 features, 3 classes.",

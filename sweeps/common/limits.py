@@ -12,17 +12,6 @@ import numpy as np
 
 from fastopt.errors import SpecError, shortened, writable
 
-__all__ = [
-    "MAX_LENGTH",
-    "check_int64",
-    "check_name",
-    "check_range",
-    "check_writable",
-    "is_finite",
-    "is_whole",
-    "spaced_ids",
-]
-
 MAX_LENGTH = 2**63 - 1
 """Trial numbers are int64."""
 

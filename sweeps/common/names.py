@@ -9,19 +9,6 @@ from typing import Any
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.limits import check_name
 
-__all__ = [
-    "RESERVED",
-    "RUNG_COLUMNS",
-    "STEPS_TAKEN",
-    "STEP_COUNTS",
-    "UNORDERED",
-    "check_choice",
-    "columns_beside_axes",
-    "refuse_repeated",
-    "refuse_taken",
-    "steps_taken",
-]
-
 RESERVED: dict[str, str] = {
     "trial_id": "the number of a trial",
     "state": "how a trial ended",

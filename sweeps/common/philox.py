@@ -18,20 +18,6 @@ import numpy as np
 
 from fastopt.compile import inlinable, jitable
 
-__all__ = [
-    "DRAW",
-    "DROPOUT",
-    "INIT",
-    "NOISE",
-    "SHUFFLE",
-    "fill_normal",
-    "fill_uniform",
-    "permute",
-    "philox",
-    "uniforms",
-    "words",
-]
-
 # Streams: independent sequences under one seed.
 INIT, SHUFFLE, DRAW = np.uint64(1), np.uint64(2), np.uint64(3)
 DROPOUT, NOISE = np.uint64(4), np.uint64(5)

@@ -28,8 +28,6 @@ from fastopt import compile as compiling
 from fastopt.compile import registration
 from fastopt.errors import ExecutorError
 
-__all__ = ["Shippable", "pack", "unpack"]
-
 # Payloads kept open in a worker: one sweep at a time is usual, and each may hold a dataset.
 OPEN = 4
 

@@ -17,8 +17,6 @@ from typing import Any, Protocol
 
 from fastopt.errors import SpecError, shortened
 
-__all__ = ["Progress"]
-
 # Seconds between messages to a notebook.
 PAUSE = 0.2
 

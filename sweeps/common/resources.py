@@ -13,19 +13,6 @@ from typing import Any
 
 from fastopt.errors import SpecError, StoreError, shortened, writable
 
-__all__ = [
-    "check_curve",
-    "check_fits",
-    "check_memory",
-    "check_model",
-    "check_path",
-    "format_bytes",
-    "free_disk",
-    "free_memory",
-    "size_of",
-    "used_disk",
-]
-
 # Copies of the results in memory while chunks are put together: 308 bytes for 152, measured.
 RESULT_COPIES = 2
 # So few bytes are always free; asking how many are took 0.8 ms of every sweep.

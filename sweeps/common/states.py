@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["STATES", "State"]
-
 
 class State(enum.IntEnum):
     """How a trial can end, as kernels, frames and stores write it; PENDING has not ended yet."""

@@ -18,8 +18,6 @@ from rich.table import Table
 from fastopt.errors import CacheWarning, ExecutorError, FastoptError, StoreError, SweepWarning
 from sweeps.common.interrupt import INTERRUPTED
 
-__all__ = ["errors_as_messages", "pair_table", "table"]
-
 USAGE_ERROR = 2
 
 

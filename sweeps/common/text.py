@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["format_duration", "format_number"]
-
 
 def format_number(value: Any) -> str:
     """Write one cell of a table: four significant digits or eight characters, a dash for nothing.

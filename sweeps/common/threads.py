@@ -9,8 +9,6 @@ from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["KeptThreads"]
-
 
 class KeptThreads(Executor):
     """As many threads as there were tasks at once; none ends before the process does.

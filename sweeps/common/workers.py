@@ -21,8 +21,6 @@ from typing import Any
 
 from sweeps.common.interrupt import CHILDREN
 
-__all__ = ["Worker", "block_sigint", "init_worker", "serve"]
-
 # Seconds between looks at whether a parent is alive.
 LOOK = 2.0
 

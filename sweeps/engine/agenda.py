@@ -16,8 +16,6 @@ import numpy as np
 from sweeps.engine import queue
 from sweeps.engine.block import Block
 
-__all__ = ["Agenda"]
-
 # Lengths are told apart by steps of a fourth of an octave: what is in a group may begin in any
 # order, which costs a fifth of its longest trial at most.
 STEPS = 4

@@ -34,8 +34,6 @@ from sweeps.common.workers import Worker
 from sweeps.engine.block import Block
 from sweeps.engine.run_blocks import fill_registries, needed, threads
 
-__all__ = ["START", "compile_missing", "compile_together", "missing_of", "process_count"]
-
 # Seconds of compiling that a process must find to be worth its start, which takes half as long.
 START = 2.0
 # Seconds to wait for a process that does not die, nor end what it compiles: longer than any takes.

@@ -16,8 +16,6 @@ from sweeps.engine.columns import MOST_COST
 from sweeps.engine.records import COUNTERS, Kept, Trials
 from sweeps.problems.base import DataProblem
 
-__all__ = ["Block", "cost_of", "lengthened"]
-
 
 @dataclass(frozen=True)
 class Block:

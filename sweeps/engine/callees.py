@@ -36,10 +36,6 @@ from sweeps.engine.penalties import penalizing, shrinking
 from sweeps.engine.records import COUNTERS, SETTINGS, Watch
 from sweeps.problems.base import DataProblem
 
-__all__ = [
-    "Links", "at_lr", "callees_of", "functions_of", "linked", "ordering", "scale", "tuple_type",
-]  # fmt: skip
-
 PAIR = types.UniTuple(types.float64, 2)
 NUMBERS, WORDS = types.Array(types.float64, 1, "C"), types.Array(types.int64, 1, "C")
 KINDS = {int: types.int64, float: types.float64, bool: types.boolean, np.ndarray: WORDS}

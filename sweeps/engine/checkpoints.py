@@ -17,8 +17,6 @@ from sweeps.engine.block import Block, lengthened
 from sweeps.engine.plan import Plan
 from sweeps.engine.records import Kept
 
-__all__ = ["Paused", "Stretch", "counts_epochs", "is_given", "steps_per_unit"]
-
 
 class Checkpoint(NamedTuple):
     """Paused trials whose states have one shape, in the order of their numbers."""

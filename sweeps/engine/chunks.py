@@ -27,19 +27,6 @@ from sweeps.engine.checkpoints import Paused, Stretch
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import compile_block, run_together
 
-__all__ = [
-    "Chunk",
-    "Chunks",
-    "Rows",
-    "best_of",
-    "chunk_size",
-    "launch_size",
-    "longest_first",
-    "run_blocks",
-    "run_chunk",
-    "stretch_size",
-]
-
 # Nanoseconds of one core that a chunk should cost, by the model, which is right within a factor of
 # two or three: short enough to lose little, long enough to hide some 10 ms of storing or sending.
 LEAST, MOST = 200_000_000, 1_000_000_000

@@ -8,8 +8,6 @@ from numba.extending import overload
 from fastopt.compile import jitable
 from sweeps.common.philox import DRAW, permute, uniforms
 
-__all__ = ["ONCE", "SHUFFLES", "copy_rows", "reorder", "rows_like", "rows_of"]
-
 SHUFFLES = {"epoch": 0, "once": 1, "none": 2, "replacement": 3}
 ONCE, NONE, REPLACEMENT = SHUFFLES["once"], SHUFFLES["none"], SHUFFLES["replacement"]
 

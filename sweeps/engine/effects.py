@@ -32,8 +32,6 @@ from sweeps.engine.unread import Look, look_at
 from sweeps.problems.landscapes import Landscape
 from sweeps.space.axes import ends, support
 
-__all__ = ["check_effects"]
-
 MOST = 64
 """Trials of the same numbers that are compared by what the user called them."""
 

@@ -21,8 +21,6 @@ from sweeps.engine.columns import (
     schedule_parameters,
 )
 
-__all__ = ["hyper_table", "schedule_table"]
-
 
 def hyper_table(
     names: np.ndarray, values: Mapping[str, np.ndarray], defaults: Mapping[str, Any]

@@ -43,8 +43,6 @@ from sweeps.engine.records import SETTINGS, Kept, unpaused
 from sweeps.problems.landscapes import Landscape
 from sweeps.space.space import Space
 
-__all__ = ["LaneBlock", "LanePlan"]
-
 # What a landscape has no use for: it has no rows of data.
 WITHOUT = ("batch_size", "epochs", "shuffle", "hidden", "init_scale", "l1", "l2")
 # Points of a curve, at most, if nobody says how far apart they should be.

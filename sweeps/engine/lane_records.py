@@ -12,23 +12,6 @@ import numpy as np
 
 from sweeps.engine.records import Kept
 
-__all__ = [
-    "COUNTERS",
-    "MEASURES",
-    "METRICS",
-    "NEVER",
-    "NUMBERS",
-    "RESULTS",
-    "STRIDE",
-    "WHOLES",
-    "WIDTH",
-    "H",
-    "LaneSizes",
-    "LaneTrials",
-    "LaneWatch",
-    "Lanes",
-]  # fmt: skip
-
 WIDTH = 32
 # Steps between looks at the stop flag and at whether a block has diverged altogether.
 STRIDE = 128

@@ -34,18 +34,6 @@ from sweeps.engine.monitoring import next_check, update_patience
 from sweeps.engine.records import NO_SCHEDULE
 from sweeps.engine.simd import record_in
 
-__all__ = [
-    "clipping",
-    "comparing",
-    "handle_events",
-    "load_block",
-    "numbers_in",
-    "pause",
-    "record",
-    "resume",
-    "scaling",
-]  # fmt: skip
-
 numbers_in = record_in(NUMBERS)
 
 CONSTANT = list(SCHEDULES).index("constant")

@@ -53,8 +53,6 @@ from sweeps.engine.stretches import (
 )
 from sweeps.problems.landscapes import Landscape
 
-__all__ = ["LaneLinks", "callees_of", "linked", "parts"]
-
 
 class LaneLinks(NamedTuple):
     """Addresses of what the kernel and a stretch call, and the words of the constants."""

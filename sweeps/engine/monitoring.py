@@ -13,18 +13,6 @@ import numpy as np
 from fastopt.compile import jitable
 from fastopt.norms import CHUNK, add, chunk_fold, clip_coefficient, square
 
-__all__ = [
-    "MEASURES",
-    "begin_tally",
-    "clipping",
-    "measuring_gradients",
-    "measuring_moves",
-    "next_check",
-    "norm",
-    "pop_measures",
-    "update_patience",
-]
-
 MEASURES = ("grad_norm", "grad_variance", "update_norm")
 """What ``measure=`` of a sweep may name, in the order of their columns."""
 

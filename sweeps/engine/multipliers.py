@@ -16,8 +16,6 @@ import numpy as np
 from fastopt.errors import SpecError
 from sweeps.engine.columns import find_rule
 
-__all__ = ["check_multipliers", "rescaling"]
-
 BY_GRADIENT = ("sgd", "momentum", "nesterov", "asgd", "lars", "lamb")
 """Rules whose steps grow with the gradient, or follow from the size of all weights together."""
 

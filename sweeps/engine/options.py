@@ -18,11 +18,6 @@ from sweeps.engine.columns import ALIASES, accepts, find_rule, schedule_paramete
 from sweeps.space.axes import support
 from sweeps.space.space import Space
 
-__all__ = [
-    "COMMON", "DEFAULTS", "LOG", "SEED_MODES", "Options", "check_measures", "check_names",
-    "check_watch",
-]  # fmt: skip
-
 DEFAULTS: dict[str, Any] = {
     "optimizer": "adam", "batch_size": 32, "epochs": None, "steps": None, "seed": 0,
     "schedule": "constant", "shuffle": "epoch", "hidden": None, "clip_norm": None,

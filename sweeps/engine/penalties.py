@@ -7,8 +7,6 @@ scikit-learn. Each function is a kernel of its own, which trials without penalti
 
 from __future__ import annotations
 
-__all__ = ["penalizing", "shrinking"]
-
 
 def penalizing():
     """Template of ``penalize(grad, theta, l2, weights)``: add the gradient of the squares."""

@@ -54,8 +54,6 @@ from sweeps.engine.seeds import mixed_seeds
 from sweeps.problems.metrics import METRICS as METRICS_OF_PROBLEMS
 from sweeps.space.space import Space
 
-__all__ = ["Plan"]
-
 
 class Plan:
     """A checked sweep.

@@ -13,8 +13,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-__all__ = ["COST", "DONE", "NEXT", "STOP", "controls", "fetch_add", "peek", "workers"]
-
 # One 64-byte cache line each, so that counting does not slow down the polling of the stop flag.
 NEXT, STOP, DONE, COST = 0, 8, 16, 24
 

@@ -15,12 +15,6 @@ import numpy as np
 
 from fastopt.schedules import WIDTH
 
-__all__ = [
-    "COUNTERS", "CURVE", "LOG_SPACED", "METRICS", "NO_SCHEDULE", "RESULTS", "SETTINGS",
-    "Kept", "Scratch", "Sizes", "Trials", "Watch", "unpaused",
-]  # fmt: skip
-
-
 LOG_SPACED = 0
 """What ``every`` says of checks at log-spaced steps."""
 

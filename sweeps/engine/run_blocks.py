@@ -35,10 +35,6 @@ from sweeps.engine.callees import tuple_type
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 
-__all__ = [
-    "Problem", "compile_block", "needed", "run_together", "threads", "worker_count",
-]  # fmt: skip
-
 Problem = DataProblem | Landscape
 
 # Seconds between looks at the counters: short enough for Ctrl-C, long enough to cost nothing.

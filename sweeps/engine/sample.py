@@ -8,8 +8,6 @@ from typing import Any
 
 from sweeps.common.limits import spaced_ids
 
-__all__ = ["Sample", "sampled"]
-
 # Trials looked at to estimate the cost of a sweep; and where they may all have other layers, each
 # set of which takes a millisecond to lay out.
 LOOKED_AT, SHAPES = 1 << 14, 1 << 9

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["mixed_seeds", "splitmix64"]
-
 # The constants of splitmix64: G. L. Steele, D. Lea and C. H. Flood, *Fast splittable pseudorandom
 # number generators*, OOPSLA 2014.
 GAMMA, FIRST, SECOND = (

@@ -20,8 +20,6 @@ from numba.np.arrayobj import load_item, make_array, populate_array, store_item
 
 from fastopt.compile import inlinable
 
-__all__ = ["column", "copy", "copy_record", "put_column", "record_in", "stacked"]
-
 ALIGNMENT = 64  # a SIMD register, and a cache line
 
 

@@ -21,8 +21,6 @@ from sweeps.engine.lane_records import WIDTH, H
 from sweeps.engine.lane_state import numbers_in, record
 from sweeps.engine.simd import column, copy, put_column, stacked
 
-__all__ = ["adapted_lane", "at_array", "at_scalars", "beginning", "stretching", "ticking"]
-
 ONE, ENDS, THREE = (0,), (0, 0), (0, 0, 0)
 
 

@@ -14,8 +14,6 @@ from sweeps.engine.chunks import Rows
 from sweeps.engine.plan import Plan
 from sweeps.space.space import Space
 
-__all__ = ["Parts", "columns_of", "curves_of", "joined", "no_rows", "parts_of"]
-
 
 class Parts(NamedTuple):
     """What a result is made of, in the order in which :class:`sweeps.SweepResult` takes it."""

@@ -43,8 +43,6 @@ from sweeps.engine.records import (
 from sweeps.engine.simd import copy, copy_record
 from sweeps.problems.base import DataProblem
 
-__all__ = ["callees_of", "parts", "scratch", "scratch_bytes"]
-
 TEST, VAL, TRAIN = range(3)
 """Parts of the rows, in the order in which they are evaluated."""
 

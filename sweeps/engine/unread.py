@@ -14,8 +14,6 @@ from sweeps.engine.columns import alike
 from sweeps.engine.data_order import SHUFFLES
 from sweeps.problems.landscapes import Landscape
 
-__all__ = ["IDLE", "Idle", "Look", "Unread", "look_at"]
-
 NONE = SHUFFLES["none"]
 CONSTANT = list(SCHEDULES).index("constant")
 

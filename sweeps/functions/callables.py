@@ -12,8 +12,6 @@ from typing import Any
 from sweeps.functions.study import Study
 from sweeps.results import SweepResult
 
-__all__ = ["sweep_callable"]
-
 
 def sweep_callable(
     function: Callable[[dict[str, Any]], Any],

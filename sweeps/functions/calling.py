@@ -20,8 +20,6 @@ from sweeps.running.dispatch import run_on_executor
 from sweeps.running.jobs import Answers, FunctionJob
 from sweeps.running.reasons import warn_of_failures
 
-__all__ = ["StudyRun"]
-
 
 def _refuse_other_arguments(function: Callable) -> None:
     """Raise if every call with one dict would fail, or return a generator."""

@@ -23,8 +23,6 @@ from sweeps.results import SweepResult
 from sweeps.running.jobs import Answers
 from sweeps.space.space import Space
 
-__all__ = ["Outcome", "Study", "judge"]
-
 AXIS = "an axis of the space"
 
 

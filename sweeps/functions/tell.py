@@ -11,8 +11,6 @@ import numpy as np
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.states import STATES
 
-__all__ = ["check_count", "state_of", "trial_numbers", "values_per_trial"]
-
 ALIASES = {"FAIL": "FAILED"}
 """Optuna's names of our states, where they differ."""
 

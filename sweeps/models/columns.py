@@ -25,8 +25,6 @@ from fastopt.errors import ArrayError, ArrayTypeError, shortened
 from sweeps.common.frames import pd
 from sweeps.problems.arrays import refuse_mask
 
-__all__ = ["Category", "Columns", "Gap", "Number", "as_table", "scaling_of", "wrong_width"]
-
 Value = str | int | float | bool | None
 
 

@@ -16,8 +16,6 @@ from sweeps.models.links import spread
 from sweeps.models.model import Model
 from sweeps.models.predictor import Predictor
 
-__all__ = ["Ensemble", "load"]
-
 
 class Ensemble(Predictor):
     """The mean of several models: of their probabilities, of their numbers, or of their margins.

@@ -17,8 +17,6 @@ from sweeps.models.columns import Columns, Number
 from sweeps.models.rows import categories_of
 from sweeps.problems.columns import as_features
 
-__all__ = ["ACTIVATIONS", "estimator", "set_coefficients"]
-
 ACTIVATIONS = {"relu": "relu", "tanh": "tanh", "identity": "identity", "sigmoid": "logistic"}
 """Activation -> what scikit-learn calls it; there are no others."""
 

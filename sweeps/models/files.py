@@ -33,11 +33,6 @@ from sweeps.problems.activations import ACTIVATIONS
 from sweeps.problems.losses import LOSSES, constants_of
 from sweeps.problems.passes import Design, shapes_of
 
-__all__ = [
-    "Parts", "holds_several", "name_file_in_errors", "read", "read_several", "write",
-    "write_several",
-]  # fmt: skip
-
 KEY, SEVERAL, VERSION = "fastopt.model", "fastopt.ensemble", 1
 WRITERS = {KEY: "Model", SEVERAL: "Ensemble"}
 CODES = {"float32": "F32", "float64": "F64"}

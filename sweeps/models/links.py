@@ -13,8 +13,6 @@ import numpy as np
 from fastopt.compile import kernel
 from sweeps.problems.losses import LINKS
 
-__all__ = ["HALF", "PROBABILITIES", "chosen", "linked", "spread"]
-
 PROBABILITIES = ("softmax", "sigmoid")
 """Links that make probabilities."""
 

@@ -18,8 +18,6 @@ from sweeps.models.network import Network
 from sweeps.models.predictor import Predictor
 from sweeps.models.rows import features_of
 
-__all__ = ["Model"]
-
 
 class Model(Predictor):
     """A trained network with what goes before it and what its outputs mean.

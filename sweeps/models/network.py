@@ -17,8 +17,6 @@ from sweeps.problems.matrices import matrix
 from sweeps.problems.mlp import BLOCK, aux_of, work_per_row
 from sweeps.problems.passes import Design, hidden_units, passes, shapes_of
 
-__all__ = ["Layer", "Network", "Norm"]
-
 
 class Layer(NamedTuple):
     """Weights ``(inputs, outputs)`` and biases ``(outputs,)`` of a layer: ``X @ weight + bias``."""

@@ -16,8 +16,6 @@ from fastopt.errors import SpecError
 from sweeps.models.transformers import numeric_of
 from sweeps.problems.layer_norm import EPSILON
 
-__all__ = ["ACTIVATIONS", "write_onnx"]
-
 OPSET, IR_VERSION = 20, 10  # the first with Gelu
 # Activation -> operator and its attributes; their defaults are not those of torch everywhere.
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {

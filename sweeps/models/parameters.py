@@ -20,8 +20,6 @@ from sweeps.engine.run_blocks import worker_count
 from sweeps.extend import plan_of, warn_of_change
 from sweeps.problems.base import DataProblem
 
-__all__ = ["parameters_of", "run_again", "trials_weights", "with_room"]
-
 
 def parameters_of(
     plan: Plan, ids: np.ndarray, n_jobs: int = -1, until: np.ndarray | None = None

@@ -12,8 +12,6 @@ from sweeps.models.network import Network
 from sweeps.problems.arrays import numbers_of
 from sweeps.problems.labels import plain, sort_of
 
-__all__ = ["Predictor"]
-
 
 class Predictor:
     """Predictions from what the link makes of outputs.

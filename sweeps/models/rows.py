@@ -14,8 +14,6 @@ from sweeps.models.transformers import columns_of
 from sweeps.problems.arrays import as_dataset, cast
 from sweeps.problems.columns import as_features
 
-__all__ = ["categories_of", "features_of", "in_order"]
-
 
 def features_of(
     X: Any,

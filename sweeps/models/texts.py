@@ -8,8 +8,6 @@ from typing import Any
 from fastopt.errors import shortened
 from sweeps.models.columns import Columns
 
-__all__ = ["headline", "summary", "summary_of_several"]
-
 
 def headline(model: Any) -> str:
     """Return a model in a line."""

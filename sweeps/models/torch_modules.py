@@ -15,8 +15,6 @@ from sweeps.models.network import Layer, Network, Norm
 from sweeps.models.transformers import numeric_of
 from sweeps.problems.layer_norm import EPSILON
 
-__all__ = ["ACTIVATIONS", "Embeddings", "Preprocess", "Residual", "sequential"]
-
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
     "relu": nn.ReLU,

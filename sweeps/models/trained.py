@@ -31,8 +31,6 @@ from sweeps.problems.networks import LAYERS
 from sweeps.running.check import check
 from sweeps.space.categories import uncategorised
 
-__all__ = ["best_model", "best_models", "model_of"]
-
 
 def model_of(
     problem: DataProblem, theta: np.ndarray, about: Mapping[str, Any] | None = None

@@ -15,8 +15,6 @@ from fastopt.errors import SpecError
 from sweeps.common.frames import pd
 from sweeps.models.columns import Category, Columns, Entry, Gap, Number
 
-__all__ = ["columns_of", "numeric_of"]
-
 
 class Raw(msgspec.Struct, frozen=True):
     """A column as it is, but for what its missing values become."""

@@ -11,8 +11,6 @@ import numpy as np
 
 from sweeps.common.frames import pd
 
-__all__ = ["Axis", "axis_of", "is_log", "label_of"]
-
 BINS = 64
 """Cells of an axis with too many values to give each its own."""
 

@@ -18,9 +18,6 @@ from sweeps.plots.tuned import line_axis
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
-__all__ = ["bands", "best_curves", "curves", "recorded_metrics"]
-
 POINTS = 200
 """Steps at which bands are computed."""
 

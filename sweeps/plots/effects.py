@@ -20,9 +20,6 @@ from sweeps.plots.tables import varying_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
-__all__ = ["importance", "parallel_coordinates"]
-
 LEVELS = 24
 """Bins of an axis of parallel coordinates, and of the metric."""
 

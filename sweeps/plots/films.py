@@ -18,8 +18,6 @@ from sweeps.problems.landscapes import Landscape
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["animate_paths"]
-
 
 def animate_paths(
     problem: Landscape,

@@ -26,9 +26,6 @@ from sweeps.plots.tables import Cells, main_axes, table_of_axes, varying_axes
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
-__all__ = ["heatmap", "phase"]
-
 MOST_FACETS = 12
 ROOM_FOR_TEXT = (10, 80)
 """Columns, and cells in all, up to which values are written into them."""

@@ -12,8 +12,6 @@ from sweeps.common.frames import pd
 from sweeps.plots.style import ABOVE
 from sweeps.problems.landscapes import Landscape
 
-__all__ = ["Traces", "coordinates", "draw_contours", "mark_points", "view_of"]
-
 GRID = 120  # points a side of the contours' grid: 14 400 calls in plain Python, 0.1 s
 LEVELS = 24
 

@@ -27,9 +27,6 @@ from sweeps.plots.tuned import STEPS_TO_TARGET, TunedLines, tune_lines
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
-__all__ = ["sensitivity", "steps_to_target"]
-
 BATCHES = "batch_size"
 
 

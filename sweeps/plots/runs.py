@@ -24,8 +24,6 @@ from sweeps.problems.landscapes import Landscape
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["internals", "paths", "schedules"]
-
 MOST_POINTS = 2000
 """Points of a path that are drawn; more are one pixel."""
 

@@ -12,12 +12,6 @@ from sweeps.plots.axes import Axis, is_log
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = [
-    "ABOVE", "DIVERGED", "MARKERS", "MUTED", "NOTHING", "OKABE_ITO", "cell_axes", "colour_norm",
-    "colours_of", "line_scale", "log_range", "matplotlib", "new_axes", "plain_numbers", "tick_at",
-    "value_scale",
-]  # fmt: skip
-
 # M. Okabe and K. Ito, Color universal design, 2008: black, then the colours that are told apart
 # by people of every kind of colour vision. Vermilion is kept for what diverged.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#F0E442")

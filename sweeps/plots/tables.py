@@ -15,21 +15,6 @@ from sweeps.common.names import check_choice
 from sweeps.common.states import State
 from sweeps.plots.axes import BINS, Axis, axis_of
 
-__all__ = [
-    "OVER",
-    "REPEATS",
-    "SEED",
-    "Cells",
-    "Pool",
-    "average_seeds",
-    "main_axes",
-    "mean_of",
-    "single_axes",
-    "table_of_axes",
-    "tabulate",
-    "varying_axes",
-]  # fmt: skip
-
 OVER = ("best", "mean", "worst")
 """What a cell shows of the configurations in it."""
 

@@ -15,16 +15,6 @@ from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of
 from sweeps.plots.tables import average_seeds, single_axes
 
-__all__ = [
-    "BANDS",
-    "MOST_LINES",
-    "STEPS_TO_TARGET",
-    "TunedLines",
-    "line_axis",
-    "over_seeds",
-    "tune_lines",
-]
-
 BANDS = {"range": ("min", "max"), "std": ("below", "above"), "ci": ("ci_low", "ci_high")}
 """Name of a band -> its lower and its upper side."""
 

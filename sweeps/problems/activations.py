@@ -21,8 +21,6 @@ from fastopt.maths.bits import rectified
 from sweeps.common.names import check_choice
 from sweeps.problems.matrices import flat
 
-__all__ = ["ACTIVATIONS", "Activation", "Layers", "find_activation", "layers_of"]
-
 # Of Klambauer et al., Self-normalizing neural networks, NeurIPS 2017.
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 LEAK = 0.01

@@ -14,17 +14,6 @@ import numpy as np
 from fastopt.errors import ArrayError, ArrayTypeError, SweepWarning
 from sweeps.common.frames import pd
 
-__all__ = [
-    "as_dataset",
-    "cast",
-    "checked_aux",
-    "float_kind",
-    "numbers_of",
-    "refuse_mask",
-    "refuse_other_columns",
-    "standardized",
-]
-
 LOST = 0.01
 """Rounding of a column to float32, over its standard deviation, from which on it is told."""
 

@@ -11,8 +11,6 @@ import numpy as np
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.pickling import Shippable
 
-__all__ = ["DataProblem", "check_rows", "no_rows"]
-
 
 @dataclass(frozen=True, eq=False)
 class DataProblem(Shippable):

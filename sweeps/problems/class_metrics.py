@@ -9,8 +9,6 @@ import numpy as np
 from fastopt.compile import inlinable, jitable
 from sweeps.problems.rows import mass, weighed
 
-__all__ = ["accuracy", "balanced_accuracy", "brier", "f1", "f1_macro", "log_loss", "roc_auc"]
-
 
 @inlinable
 def chosen(outputs, i):

@@ -9,8 +9,6 @@ import numpy as np
 
 from fastopt.errors import SpecError, shortened
 
-__all__ = ["class_weights"]
-
 
 def class_weights(
     given: Any, labels: Any, weights: Any = None, known: Sequence[Any] | None = None

@@ -18,11 +18,6 @@ from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.frames import pd
 from sweeps.problems.files import place_of
 
-__all__ = [
-    "CATEGORIES", "MOST_CATEGORIES", "NUMBERS", "Column", "as_features", "look_at",
-    "refuse_unknown", "show",
-]  # fmt: skip
-
 MOST_CATEGORIES = 1_000
 """Values of a column of text, each of which becomes a column of numbers."""
 

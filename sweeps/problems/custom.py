@@ -17,8 +17,6 @@ from sweeps.problems.arrays import cast, checked_aux, refuse_mask
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.gradients import Wrong, points_near, wrong_component
 
-__all__ = ["custom"]
-
 CHECKED = 4
 """Rows on which a gradient is checked."""
 

@@ -24,14 +24,6 @@ from sweeps.problems.losses import find_loss
 from sweeps.problems.networks import network_on
 from sweeps.problems.source import STANDARDIZE, Source
 
-__all__ = [
-    "encode_targets",
-    "linear_regression",
-    "logistic_regression",
-    "mlp",
-    "softmax_regression",
-]
-
 SQUARED = "squared_error"
 
 

@@ -12,8 +12,6 @@ from sweeps.common.frames import pd
 from sweeps.problems.columns import NUMBERS, as_numbers, as_text
 from sweeps.problems.splits import Splits
 
-__all__ = ["describe_split", "describe_table", "digest_of"]
-
 MOST_DIGESTS = 200
 """Columns that are told apart; of more, all together have one digest."""
 

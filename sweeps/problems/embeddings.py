@@ -26,11 +26,6 @@ from sweeps.problems.columns import CATEGORIES, MOST_CATEGORIES, refuse_unknown
 from sweeps.problems.matrices import matrix
 from sweeps.problems.targets import list_of
 
-__all__ = [
-    "blocks_of", "check_dim", "embedded_columns", "embedded_init", "embedded_passes",
-    "embedded_width", "number_preprocess", "numbered_columns",
-]  # fmt: skip
-
 LONGEST = (1 << 20) - 1
 """Most numbers that stand for a category."""
 

@@ -13,8 +13,6 @@ from typing import Any
 from fastopt.errors import SpecError, shortened
 from sweeps.common.frames import pd
 
-__all__ = ["place_of", "read_file", "refuse_repeats"]
-
 SEPARATORS = ",;\t|"
 """What may stand between the cells of a line; the one that makes most names of the first."""
 

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Wrong", "points_near", "wrong_component"]
-
 # Central differences agree with a right gradient to about 1e-10; a wrong one is off by far more.
 CLOSE, TINY = 1e-4, 1e-6
 WIDTH = 1e-5

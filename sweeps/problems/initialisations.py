@@ -29,8 +29,6 @@ from fastopt.errors import SpecError, shortened
 from sweeps.common.names import check_choice
 from sweeps.common.philox import fill_normal, fill_uniform
 
-__all__ = ["INITIALISATIONS", "initialisation"]
-
 
 @inlinable
 def glorot(n, m, times):

@@ -14,16 +14,6 @@ from sweeps.common.frames import pd
 from sweeps.problems.arrays import cast, numbers_of, refuse_gaps, refuse_mask
 from sweeps.problems.losses import find_loss
 
-__all__ = [
-    "classes_of",
-    "is_classification",
-    "measured",
-    "numbered",
-    "plain",
-    "ravelled",
-    "sort_of",
-]
-
 SORTS: tuple[tuple[str, Any], ...] = (
     ("boolean", bool | np.bool_),
     ("integer", numbers.Integral),

@@ -23,8 +23,6 @@ from sweeps.problems.arrays import checked_aux, float_kind, refuse_mask
 from sweeps.problems.gradients import points_near, wrong_component
 from sweeps.problems.signatures import Extras, uniform
 
-__all__ = ["Landscape", "landscape"]
-
 # Scalars travel in registers; beyond this many coordinates they spill, and an array is faster.
 MOST_SCALARS = 64
 

@@ -15,8 +15,6 @@ import math
 
 from fastopt.compile import inlinable, jitable
 
-__all__ = ["EPSILON", "backpropagate_norm", "normalise"]
-
 EPSILON = 1e-5
 """Added to variances: torch's default."""
 

@@ -29,8 +29,6 @@ from sweeps.problems.matrices import flat
 from sweeps.problems.pointwise import of_each_output
 from sweeps.problems.rows import label_of, weighed
 
-__all__ = ["LINKS", "LOSSES", "Loss", "check_targets", "constants_of", "find_loss"]
-
 
 class Loss(NamedTuple):
     """A loss, what it is for, and what it takes.

@@ -28,8 +28,6 @@ from sweeps.common.names import check_choice
 from sweeps.common.resources import check_memory
 from sweeps.problems.passes import Design, shapes_of
 
-__all__ = ["PARAMETRIZATIONS", "as_multipliers", "base_width_of", "multipliers_of"]
-
 PARAMETRIZATIONS = ("standard", "mup")
 """How initial weights and steps depend on the widths of layers."""
 

@@ -9,11 +9,6 @@ from numba.np.arrayobj import make_array, populate_array
 
 from fastopt.compile import jitable
 
-__all__ = [
-    "add", "add_bias", "copy_matrix", "flat", "matrix", "multiply", "scale", "sum_rows",
-    "transpose",
-]  # fmt: skip
-
 
 @intrinsic
 def view(typingctx, a, offset, shape):

@@ -38,16 +38,6 @@ from sweeps.problems.class_metrics import (
 from sweeps.problems.losses import find_loss
 from sweeps.problems.rows import mass, weighed
 
-__all__ = [
-    "METRICS",
-    "Metric",
-    "check_metric",
-    "find_metric",
-    "names_of",
-    "score_function",
-    "scores_writer",
-]  # fmt: skip
-
 CLASSES = ("classification", "binary")
 LABELS = (*CLASSES, "multilabel")
 REGRESSION = ("regression",)

@@ -45,8 +45,6 @@ from sweeps.problems.rows import (
     plain_targets,
 )
 
-__all__ = ["BLOCK", "Functions", "aux_of", "functions", "n_parameters", "work_per_row"]
-
 # Rows evaluated at a time: 256 rows of a 64-32-10 net stay in the second-level cache.
 BLOCK = 256
 # Parameters that no machine holds, and whose bytes an int64 still counts, scratch included.

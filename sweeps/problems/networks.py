@@ -26,8 +26,6 @@ from sweeps.problems.pinned import pinned
 from sweeps.problems.source import Parts, Source
 from sweeps.problems.summed import summed
 
-__all__ = ["DATA_AXES", "LAYERS", "Network", "as_widths"]
-
 DATA_AXES = ("fold", "n_train", "label_noise", "split_seed")
 """Axes of a problem that choose its rows; the others choose its model."""
 

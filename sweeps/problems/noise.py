@@ -30,8 +30,6 @@ from fastopt.compile import inlinable, jitable
 from fastopt.errors import SpecError, shortened
 from sweeps.common.philox import DROPOUT, NOISE, words
 
-__all__ = ["NOISES", "add_noise", "draw_masks", "noises_of", "whole_blocks"]
-
 NOISES = ("dropout", "input_noise")
 """Settings of a network: the share of hidden units that is left out, and the noise of inputs."""
 

@@ -28,8 +28,6 @@ from sweeps.problems.matrices import (
 )
 from sweeps.problems.small_matmul import product
 
-__all__ = ["PLAIN", "Design", "hidden_units", "passes", "places_of", "shapes_of"]
-
 # Multiplications of a product up to which ours beat BLAS. Its sums depend on the CPU, so code for
 # several has none of it.
 SMALL = 1 << 20 if mode() == "native" else 1 << 62

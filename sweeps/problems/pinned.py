@@ -10,8 +10,6 @@ from fastopt.compile import jitable
 from fastopt.errors import SpecError
 from sweeps.problems.base import DataProblem
 
-__all__ = ["pinned"]
-
 
 def pinned(problem: DataProblem) -> DataProblem:
     """Return a linear problem whose biases have no gradient, so that they stay zero.

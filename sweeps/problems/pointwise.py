@@ -12,11 +12,6 @@ from fastopt import maths
 from fastopt.compile import inlinable, jitable
 from sweeps.problems.rows import target_of, weighed
 
-__all__ = [
-    "absolute", "gamma", "hinge", "huber", "logistic", "of_each_output", "pinball", "poisson",
-    "smoothed_hinge", "squared", "squared_hinge", "tweedie",
-]  # fmt: skip
-
 
 def of_each_output(unit: Callable, averaged: bool) -> Callable:
     """Make a loss of ``unit(output, target, constants) -> (loss, slope)``, over all outputs."""

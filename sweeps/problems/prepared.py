@@ -17,8 +17,6 @@ import numpy as np
 from fastopt.checkpoint import replacing
 from fastopt.compile import cache_folder
 
-__all__ = ["prepared"]
-
 
 def prepared(name: str, make: Callable[[], Sequence[Any]], *made_by: Any) -> list[Any]:
     """Return what ``make`` returns, from the file of an earlier process if there is one.

@@ -11,16 +11,6 @@ import numpy as np
 from fastopt.errors import ArrayError, FastoptError, SpecError, shortened
 from sweeps.problems.columns import CATEGORIES
 
-__all__ = [
-    "check_transformer",
-    "default_preprocess",
-    "dense",
-    "fit_rows",
-    "names_of_features",
-    "runs_users_code",
-    "transform_rows",
-]
-
 REFUSALS = (ArithmeticError, AttributeError, TypeError, ValueError)
 """Errors by which a transformer may refuse rows, or what was given is none."""
 

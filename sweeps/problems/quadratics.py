@@ -12,8 +12,6 @@ from sweeps.common.philox import uniforms
 from sweeps.common.resources import check_memory
 from sweeps.problems.landscapes import Landscape, landscape
 
-__all__ = ["ellipse", "noisy_quadratic", "random_quadratic"]
-
 TWO_PI = 2.0 * math.pi
 NOISE = np.uint64(4)  # a stream of sweeps.common.philox of its own
 

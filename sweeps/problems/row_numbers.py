@@ -9,8 +9,6 @@ import numpy as np
 
 from fastopt.errors import SpecError, shortened
 
-__all__ = ["pairs_of", "row_numbers"]
-
 
 def row_numbers(name: str, given: Any, n: int) -> np.ndarray:
     """Return numbers of rows of a table that has ``n``.

@@ -11,8 +11,6 @@ import numpy as np
 
 from fastopt.compile import inlinable, jitable
 
-__all__ = ["label_of", "labels_of", "last_column", "mass", "no_weights", "target_of", "weighed"]
-
 
 @inlinable
 def weighed(number, weights, i):

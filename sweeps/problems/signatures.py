@@ -10,8 +10,6 @@ import numpy as np
 
 from fastopt.compile import adopted, inlinable
 
-__all__ = ["Extras", "uniform"]
-
 
 @dataclass(frozen=True)
 class Extras:

@@ -29,8 +29,6 @@ from numba.np.arrayobj import make_array
 
 from fastopt.compile import inlinable
 
-__all__ = ["product"]
-
 # Rows of a tile, and registers of a row: eight sums are under way, enough to hide the latency
 # (twelve: no faster). The second kind is for what one register holds: a step of 64-32-10 spent a
 # tenth of its time on the 22 columns behind ten classes in AVX-512.
@@ -60,7 +58,7 @@ def lanes_of(typingctx, a):
     return types.intp(a), codegen
 
 
-class Tile:
+class _Tile:
     """Emits the code of a tile: some rows from ``i`` and ``width`` columns from ``j``."""
 
     def __init__(self, context, builder, signature, args, registers, edge):
@@ -184,7 +182,7 @@ def tile(typingctx, a, b, c, start, i, j, width, rows, registers, edge):
     integers = types.intp, types.intp, types.intp
 
     def codegen(context, builder, signature, args):
-        Tile(context, builder, signature, args, *kind).emit(count)
+        _Tile(context, builder, signature, args, *kind).emit(count)
         return context.get_dummy_value()
 
     return types.void(a, b, c, start, *integers, rows, registers, edge), codegen

@@ -22,8 +22,6 @@ from sweeps.problems.class_weights import class_weights
 from sweeps.problems.preprocessing import fit_rows, runs_users_code
 from sweeps.problems.splits import Splits, split_rows
 
-__all__ = ["STANDARDIZE", "Parts", "Source"]
-
 STANDARDIZE = "standardize"
 """What ``preprocess`` says of features that are only shifted and scaled."""
 

@@ -19,8 +19,6 @@ from fastopt.errors import ArrayError, FastoptError, SpecError, SweepWarning, sh
 from sweeps.problems.labels import plain
 from sweeps.problems.row_numbers import pairs_of, row_numbers
 
-__all__ = ["Splits", "split_rows"]
-
 MOST_FOLDS = 10_000
 """Folds of a splitter; leaving one of a million rows out makes as many, each of a million rows."""
 

@@ -10,8 +10,6 @@ from fastopt.compile import jitable
 from fastopt.errors import SpecError, shortened
 from sweeps.problems.base import DataProblem
 
-__all__ = ["summed"]
-
 
 def summed(problem: DataProblem) -> DataProblem:
     r"""Return the problem with the gradient of the *sum* over the rows of a minibatch.

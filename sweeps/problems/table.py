@@ -11,8 +11,6 @@ from sweeps.problems.networks import network_on
 from sweeps.problems.source import Source
 from sweeps.problems.table_data import read_table
 
-__all__ = ["table"]
-
 USUAL = {"classification": "softmax_cross_entropy", "regression": "squared_error"}
 """Task -> the loss that a network has by default."""
 

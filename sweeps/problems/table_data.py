@@ -27,8 +27,6 @@ from sweeps.problems.targets import (
     task_of,
 )
 
-__all__ = ["TableData", "as_frame", "read_table"]
-
 MOST_TROUBLES = 5
 """Columns that a message names, with what is wrong with each."""
 

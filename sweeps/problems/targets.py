@@ -16,16 +16,6 @@ from sweeps.problems.files import place_of
 from sweeps.problems.labels import classes_of, is_classification, measured, numbered, plain
 from sweeps.problems.losses import LOSSES
 
-__all__ = [
-    "columns_of",
-    "encode_target",
-    "entries_of",
-    "list_of",
-    "name_of_target",
-    "read_target",
-    "task_of",
-]
-
 TASKS = ("classification", "regression")
 
 SAY = 'say task="classification" or task="regression"'

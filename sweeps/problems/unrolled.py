@@ -11,8 +11,6 @@ from collections.abc import Callable
 
 from fastopt.compile import inlinable
 
-__all__ = ["added", "each", "scaled", "separable", "total"]
-
 
 @functools.cache
 def each(function: Callable, n: int) -> Callable:

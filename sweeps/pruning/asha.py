@@ -15,8 +15,6 @@ from sweeps.pruning.rungs import MAX_RESOURCES
 from sweeps.space.designs import random_order
 from sweeps.space.distributions import as_integer
 
-__all__ = ["ASHA", "promotions"]
-
 
 @dataclass(frozen=True)
 class ASHA(Pruner):

@@ -10,19 +10,6 @@ import numpy as np
 
 from sweeps.common.states import State
 
-__all__ = [
-    "Pruner",
-    "PruningEstimate",
-    "Round",
-    "Rounds",
-    "estimate_pruning",
-    "losses_of",
-    "next_round",
-    "play_rounds",
-    "smallest_losses",
-]
-
-
 MOST_TRIALS = 1 << 27
 """Trials that may be compared: they are kept in memory."""
 

@@ -13,8 +13,6 @@ from sweeps.pruning.rungs import MAX_RESOURCES, ROUNDINGS, Rung, halving_rungs, 
 from sweeps.space.designs import random_order
 from sweeps.space.distributions import as_integer
 
-__all__ = ["Hyperband", "SuccessiveHalving", "bracket_rounds"]
-
 
 @dataclass(frozen=True)
 class SuccessiveHalving(Pruner):

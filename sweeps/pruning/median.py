@@ -13,8 +13,6 @@ from sweeps.pruning.rungs import MAX_RESOURCES
 from sweeps.space.designs import random_order
 from sweeps.space.distributions import as_integer
 
-__all__ = ["MedianStopping"]
-
 
 @dataclass(frozen=True)
 class MedianStopping(Pruner):

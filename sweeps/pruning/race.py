@@ -29,8 +29,6 @@ from sweeps.pruning import Pruner, Round, estimate_pruning
 from sweeps.pruning.base import MOST_TRIALS, losses_of, next_round
 from sweeps.running.collect import Collector
 
-__all__ = ["Ledger", "Played", "Race", "full_length", "share_of_steps"]
-
 # Bytes that the trials of one launch may take, beside those of the paused trials.
 MOST_STATE_BYTES = 1 << 28
 

@@ -8,8 +8,6 @@ from typing import NamedTuple
 from fastopt.errors import SpecError, shortened
 from sweeps.space.distributions import as_integer
 
-__all__ = ["Rung", "halving_rungs", "hyperband_brackets"]
-
 MAX_RESOURCES = 2**53
 ROUNDINGS = ("ceil", "floor")
 

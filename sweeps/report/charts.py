@@ -31,8 +31,6 @@ from sweeps.plots.tables import (
 )
 from sweeps.plots.tuned import MOST_LINES, over_seeds, tune_lines
 
-__all__ = ["data", "heatmaps", "importance", "learning", "parallel", "rounded", "sensitivity"]
-
 MOST_AXES = 8
 MOST_METRICS = 5
 MOST_NUMBERS = 500_000

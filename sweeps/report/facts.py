@@ -15,8 +15,6 @@ from sweeps.plots.axes import axis_of, label_of
 from sweeps.plots.tables import SEED, table_of_axes, varying_axes
 from sweeps.plots.tuned import over_seeds
 
-__all__ = ["best", "diagnosis", "lead", "shown_of", "summary"]
-
 BEST = 15
 MOST_FOLDS = 10
 LINE = " line"  # no axis is called so

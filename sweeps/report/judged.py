@@ -18,8 +18,6 @@ from sweeps.models.trained import best_model
 from sweeps.problems.base import DataProblem
 from sweeps.report.charts import rounded
 
-__all__ = ["Judged", "calibration", "confusion", "judged", "residuals", "rows_in_words"]
-
 MOST_CLASSES = 20
 MOST_POINTS = 1000
 BINS = 10

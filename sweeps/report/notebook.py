@@ -13,8 +13,6 @@ from sweeps.analysis.folds import best_of_folds, over_folds
 from sweeps.analysis.table import Table
 from sweeps.plots.grids import heatmap
 
-__all__ = ["cell"]
-
 _FOUR = "{:.4g}".format
 MOST = 2_000_000  # trials of which a notebook draws a picture unasked: it takes two seconds
 

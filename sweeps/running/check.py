@@ -16,8 +16,6 @@ from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 from sweeps.space.space import Space
 
-__all__ = ["SETTINGS", "check"]
-
 OPTIONS = {f.name: f.default for f in dataclasses.fields(Options) if f.name != "defaults"}
 
 SETTINGS: dict[str, Any] = {**DEFAULTS, **OPTIONS}

@@ -10,8 +10,6 @@ from sweeps.engine.chunks import Chunk, Chunks, Rows, best_of, better, launch_si
 from sweeps.engine.plan import Plan
 from sweeps.engine.tables import joined, parts_of
 
-__all__ = ["Collector"]
-
 
 class Collector:
     """Collects the rows of a sweep, from any place and in any order.

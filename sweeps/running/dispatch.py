@@ -31,8 +31,6 @@ from sweeps.engine.chunks import Chunk
 from sweeps.running.executors import ExecutorAdapter, adapter_of
 from sweeps.running.jobs import Job
 
-__all__ = ["Dispatcher", "report_versions", "run_on_executor", "run_trials"]
-
 # Times a task is sent before it is suspected of breaking the pool that it runs in: with a pool, the
 # tasks of all its workers are lost.
 TRIES = 3

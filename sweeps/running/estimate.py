@@ -13,8 +13,6 @@ from sweeps.engine.chunks import Chunks, chunk_size
 from sweeps.engine.plan import Plan
 from sweeps.problems.base import DataProblem
 
-__all__ = ["Estimate", "estimate_of", "refuse_too_large", "total_cost"]
-
 # Bytes of a number in a store: 5.9 for losses without a pattern, 2 where half are alike (Parquet).
 STORED_BYTES = 6
 

@@ -20,8 +20,6 @@ from sweeps.common.workers import block_sigint, init_worker
 from sweeps.engine.run_blocks import threads
 from sweeps.running.processes import Processes
 
-__all__ = ["EXECUTORS", "ExecutorAdapter", "adapter_of", "check_executor"]
-
 # Chunks in flight on an executor that does not say how many workers it has.
 DEFAULT_CAPACITY = 256
 # Seconds between looks at how many workers a cluster has now.

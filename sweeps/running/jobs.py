@@ -24,8 +24,6 @@ from sweeps.engine.run_blocks import compile_block
 from sweeps.engine.tables import joined
 from sweeps.space.space import Space
 
-__all__ = ["Answers", "FunctionJob", "Job", "TrainingJob"]
-
 
 class Job(Protocol):
     """The methods that a dispatcher calls.

@@ -19,8 +19,6 @@ from typing import Any
 from sweeps.common.workers import Worker
 from sweeps.engine.run_blocks import threads
 
-__all__ = ["Processes"]
-
 
 class Processes(Executor):
     """Processes, each started when a call needs it, and replaced when it has died.

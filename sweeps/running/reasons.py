@@ -12,8 +12,6 @@ import numpy as np
 from fastopt.errors import SweepWarning, shortened
 from sweeps.common.states import State
 
-__all__ = ["no_best", "warn_of_failures", "warn_of_limit"]
-
 
 def warn_of_failures(errors: Mapping[int, str], n_trials: int, stacklevel: int = 3) -> None:
     """Warn of trials that FAILED, by default on the line that called the caller."""

@@ -24,9 +24,6 @@ from sweeps.engine.plan import Plan
 from sweeps.engine.tables import Parts, joined, parts_of
 from sweeps.running.collect import Collector
 
-__all__ = ["Histogram", "KeepBest", "Reducer", "ReducingCollector", "histogram"]
-
-
 Answer = TypeVar("Answer", covariant=True)
 """What a reduced sweep returns."""
 

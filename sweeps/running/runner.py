@@ -25,8 +25,6 @@ from sweeps.running.estimate import total_cost
 from sweeps.running.jobs import TrainingJob
 from sweeps.running.reasons import warn_of_failures, warn_of_limit
 
-__all__ = ["run_chunks"]
-
 
 def run_chunks(
     collector: Collector,

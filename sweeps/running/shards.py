@@ -7,8 +7,6 @@ from typing import Any
 
 from fastopt.errors import SpecError, shortened
 
-__all__ = ["WHOLE_SWEEP", "parse_shard"]
-
 WHOLE_SWEEP = (0, 1)
 """The only shard of one: all chunks."""
 

@@ -25,8 +25,6 @@ from sweeps.sklearn.scales import with_best_scales
 from sweeps.sklearn.settings import Refusal, network_of, refusal, trial_of
 from sweeps.sklearn.training import Rows, loss_and_epochs
 
-__all__ = ["ADAPTERS", "Adapter", "adapter_of", "rows_for"]
-
 Training = tuple[dict[str, Any], dict[str, Any]]
 
 

@@ -23,8 +23,6 @@ from sweeps.sklearn.training import (
     train_trials,
 )
 
-__all__ = ["SweepEstimator", "set_params_of_init", "weights_of"]
-
 
 def set_params_of_init(estimator: Any, given: Mapping[str, Any]) -> None:
     """Set the parameters of an estimator: the arguments of its ``__init__``."""

@@ -21,8 +21,6 @@ from sweeps.sklearn.pipelines import Prepared, is_piped, last_of, prepare_table,
 from sweeps.sklearn.settings import refusal
 from sweeps.sklearn.training import Rows
 
-__all__ = ["Candidate", "Variant", "candidates_of", "variants_of"]
-
 
 class Candidate(NamedTuple):
     """A point of the grid.

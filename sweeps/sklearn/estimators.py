@@ -15,8 +15,6 @@ from sweeps.problems.losses import LOSSES
 from sweeps.sklearn.base import SweepEstimator, set_params_of_init
 from sweeps.sklearn.training import Rows
 
-__all__ = ["SweepClassifier", "SweepRegressor"]
-
 
 class SweepClassifier(ClassifierMixin, SweepEstimator):
     r"""A network for labels, as ``MLPClassifier``, trained by one compiled call.

@@ -13,8 +13,6 @@ from fastopt.errors import ArrayError
 from sweeps.problems.class_weights import class_weights
 from sweeps.sklearn.training import Rows
 
-__all__ = ["Fold"]
-
 NEGLIGIBLE = 1e-10
 """Share of the largest eigenvalue below which one is rounding."""
 

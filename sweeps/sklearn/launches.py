@@ -21,8 +21,6 @@ from sweeps.running.check import check
 from sweeps.sklearn.folds import Fold
 from sweeps.sklearn.training import Trial, problem_of, space_of_trials, train_trials
 
-__all__ = ["Job", "Ran", "surviving_jobs", "train_jobs"]
-
 
 class Job(NamedTuple):
     """A candidate on a fold: what makes the problem, settings of the trial, and which fold."""

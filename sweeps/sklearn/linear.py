@@ -33,8 +33,6 @@ from sweeps.sklearn.folds import Fold
 from sweeps.sklearn.settings import refusal
 from sweeps.sklearn.training import Trial
 
-__all__ = ["LEAST_SCALE", "LINEAR", "coefficients", "epsilon_of", "fill_linear", "huber"]
-
 LEAST_STEPS, MOST_STEPS = 200, 20_000
 DIGITS = 12.0
 """Decimals of the objective that a quadratic is brought to, if there are steps enough."""

@@ -20,16 +20,6 @@ from sweeps.problems.preprocessing import REFUSALS, dense
 from sweeps.sklearn.settings import refusal
 from sweeps.sklearn.tables import check_table
 
-__all__ = [
-    "Prepared",
-    "fit_params_of",
-    "is_piped",
-    "last_of",
-    "prepare_table",
-    "refuse_strangers",
-    "with_earlier_steps",
-]
-
 
 class Prepared(NamedTuple):
     """Features of all rows, and what made them.

@@ -17,8 +17,6 @@ import numpy as np
 from sweeps.sklearn.launches import Job, Ran
 from sweeps.sklearn.linear import LEAST_SCALE, coefficients, epsilon_of, huber
 
-__all__ = ["best_scale", "with_best_scales"]
-
 MOST_ROUNDS = 20
 CLOSE = 1e-8
 """Relative error of a scale that is not looked at further: it enters the objective squared."""

@@ -11,8 +11,6 @@ from sweeps.sklearn.base import set_params_of_init
 from sweeps.sklearn.searching import Search
 from sweeps.sklearn.settings import Refusal
 
-__all__ = ["SweepSearchCV"]
-
 
 class SweepSearchCV(GridSearchCV):
     """``GridSearchCV`` whose fits are trained compiled, all of them in one launch.

@@ -33,8 +33,6 @@ from sweeps.sklearn.pipelines import (
 )
 from sweeps.sklearn.settings import refusal
 
-__all__ = ["Search"]
-
 NAMES = ("n_features_in_", "feature_names_in_")
 """What is known of the columns of a table."""
 

@@ -18,8 +18,6 @@ from fastopt.rules import RULES
 from sweeps.common.names import check_choice
 from sweeps.problems.activations import ACTIVATIONS
 
-__all__ = ["MEAN_BATCH", "Refusal", "network_of", "refusal", "seed_of", "trial_of", "widths"]
-
 MEAN_BATCH = 200
 """Rows of a minibatch with ``batch_size="auto"``, as in scikit-learn."""
 

@@ -11,8 +11,6 @@ from sklearn.utils.validation import validate_data
 
 from fastopt.errors import ArrayError, shortened
 
-__all__ = ["check_table"]
-
 
 def check_table(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return features of float64 and targets, and have the estimator know its columns.

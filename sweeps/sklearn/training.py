@@ -19,16 +19,6 @@ from sweeps.problems.source import Parts, Source
 from sweeps.sklearn.settings import TWICE
 from sweeps.space.axes import zipped
 
-__all__ = [
-    "Rows",
-    "Trial",
-    "loss_and_epochs",
-    "mean_weight",
-    "problem_of",
-    "space_of_trials",
-    "train_trials",
-]
-
 MOST_BYTES = 1 << 28
 """Parameters of trials that are held at a time."""
 

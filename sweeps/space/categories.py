@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Category", "categories_of", "uncategorised"]
-
 
 @dataclass(frozen=True)
 class Category:

@@ -9,8 +9,6 @@ from typing import Any
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.space.axes import Tied, as_axis
 
-__all__ = ["When", "expand_conditions", "when"]
-
 
 @dataclass(frozen=True)
 class When:

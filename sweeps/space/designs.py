@@ -28,8 +28,6 @@ from sweeps.space.distributions import (
     fractions,
 )
 
-__all__ = ["Latin", "Sobol", "draws", "latin_hypercube", "random_order", "sobol"]
-
 # Streams of sweeps.common.philox; 16 belongs to sweeps.space.distributions.
 STRATA, LATIN, SHIFT, ORDER = (np.uint64(k) for k in range(17, 21))
 

@@ -20,22 +20,6 @@ from sweeps.common.limits import MAX_LENGTH, is_finite
 from sweeps.common.philox import uniforms
 from sweeps.space.axes import Computed, as_axis, ends, kind_of, take
 
-__all__ = [
-    "Choice",
-    "Distribution",
-    "Draws",
-    "Independent",
-    "LogUniform",
-    "Source",
-    "Uniform",
-    "as_integer",
-    "choice",
-    "fractions",
-    "loguniform",
-    "randint",
-    "uniform",
-]
-
 # Streams of sweeps.common.philox for spaces begin here; training uses the numbers below.
 DRAWS = np.uint64(16)
 

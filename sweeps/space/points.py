@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Computed", "Points"]
-
 MOST_EXACT = 2**53
 """Integers below this are floats as well."""
 

@@ -32,8 +32,6 @@ from sweeps.space.axes import (
 from sweeps.space.conditions import When, expand_conditions
 from sweeps.space.designs import random_order
 
-__all__ = ["Space", "check_names"]
-
 DTYPES: dict[str, type] = {"integer": np.int64, "real": np.float64, "boolean": np.bool_}
 """Sort of value -> dtype of its column; everything else is object."""
 

@@ -15,15 +15,6 @@ from sweeps.common.states import STATES
 from sweeps.store.documents import PartFacts
 from sweeps.store.parts import facts_in, footer_digest, read_footer
 
-__all__ = [
-    "cells_of_column",
-    "curves_from",
-    "damage_error",
-    "open_part",
-    "read_part_facts",
-    "read_table",
-]
-
 
 def open_part(path: Path) -> pq.ParquetFile:
     """Open a part: its footer is checked now, its pages against their checksums as they are read.

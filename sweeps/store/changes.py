@@ -8,8 +8,6 @@ from typing import Any
 
 from sweeps.space.axes import Points
 
-__all__ = ["differences", "is_same_sweep"]
-
 SHOWN = 5
 """Values of an axis, and differences, that a message lists."""
 

@@ -18,8 +18,6 @@ from sweeps.store.documents import StoredSweep
 from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.parts import Part, content_digest, encode_parquet, parse_name
 
-__all__ = ["Compacted", "compact"]
-
 MOST_BYTES = 1 << 25
 """Largest size of a merged part, which is made in memory."""
 

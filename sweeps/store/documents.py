@@ -21,11 +21,6 @@ from fastopt.errors import StoreError
 from sweeps.common.states import STATES
 from sweeps.store import fs
 
-__all__ = [
-    "FORMAT", "PartFacts", "StoredSweep", "digest", "parse_facts", "parse_json", "read_facts",
-    "read_spec",
-]  # fmt: skip
-
 FORMAT = 2
 """Newest version of the layout of a store; a reader refuses what is newer than itself.
 

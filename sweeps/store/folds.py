@@ -24,8 +24,6 @@ from sweeps.store.identity import reduced_identity
 from sweeps.store.parts import Part, count_states, encode_parquet
 from sweeps.store.writer import PartWriter
 
-__all__ = ["FoldWriter", "arrays_in", "table_of"]
-
 METHODS = ("pack", "unpack")
 SCHEMA = pa.schema(
     {"name": pa.string(), "dtype": pa.string(), "shape": pa.list_(pa.int64()), "data": pa.binary()}

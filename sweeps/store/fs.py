@@ -23,18 +23,6 @@ from fastopt.code import system
 from fastopt.code.system import BINARY, NO_LINK, NO_WAIT
 from fastopt.errors import StoreError
 
-__all__ = [
-    "NotAFile",
-    "append",
-    "make_folder",
-    "move",
-    "publish",
-    "read",
-    "read_end",
-    "remove",
-    "remove_dead_drafts",
-]
-
 # A draft that another machine has not finished in this time (s) belongs to nobody.
 ABANDONED = 24 * 3600.0
 DRAFT = re.compile(r"\..+\.(?P<host>[\w-]+)\.(?P<pid>[0-9]+)\.[0-9a-f]+\.draft")

@@ -29,22 +29,6 @@ if TYPE_CHECKING:
     from sweeps.engine.chunks import Rows
     from sweeps.engine.plan import Plan
 
-__all__ = [
-    "Part",
-    "add_marks",
-    "content_digest",
-    "count_states",
-    "curve_table",
-    "encode_parquet",
-    "facts_in",
-    "find_damage",
-    "footer_digest",
-    "footer_length",
-    "parse_name",
-    "read_footer",
-    "stored_names",
-]
-
 NAME = re.compile(
     r"(?P<first>\d{8,})(\+(?P<count>\d+))?-(?P<sweep>[0-9a-f]{16})-(?P<content>[0-9a-f]{24})\.parquet"
 )

@@ -32,11 +32,6 @@ from sweeps.store.identity import identity, restore_space
 from sweeps.store.parts import stored_names
 from sweeps.store.replay import last_points, replay
 
-__all__ = [
-    "StoredColumns", "StoredCurves", "open_result_parts", "reopen_result_parts",
-    "stored_result_parts",
-]  # fmt: skip
-
 # Always read: without them a result cannot be ranked.
 NEEDED = ("trial_id", "state")
 

@@ -15,8 +15,6 @@ from sweeps.pruning import Pruner, Round, as_pruner
 from sweeps.pruning.base import MOST_TRIALS, losses_of, next_round
 from sweeps.store.documents import StoredSweep
 
-__all__ = ["BY_STEP", "Replay", "is_known", "last_points", "replay"]
-
 BY_STEP = [("trial_id", "ascending"), ("step", "ascending")]
 """How the points of curves are sorted."""
 

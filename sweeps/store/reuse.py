@@ -29,10 +29,6 @@ from sweeps.store.folder import CURVES, ROWS, Folder
 from sweeps.store.identity import identity
 from sweeps.store.parts import Part, stored_names
 
-__all__ = [
-    "TrialCache", "effective_defaults", "encode_values", "hash_rows", "rows_from", "values_so_far",
-]  # fmt: skip
-
 ROW_BITS = 32
 """Bits of a position that count rows of a part; the others count parts."""
 

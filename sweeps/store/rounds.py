@@ -30,8 +30,6 @@ from sweeps.store.replay import BY_STEP
 from sweeps.store.reuse import rows_from
 from sweeps.store.writer import PartWriter
 
-__all__ = ["StoredRounds", "describe_pruner"]
-
 
 class StoredRounds:
     """Keeps the rows of a pruned sweep in a folder: a :class:`sweeps.pruning.race.Ledger`.

@@ -13,8 +13,6 @@ from sweeps.store.arrays import read_part_facts
 from sweeps.store.documents import StoredSweep, read_facts
 from sweeps.store.folder import BAD, FACTS, ROWS, Folder
 
-__all__ = ["status"]
-
 
 def status(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Say how far a stored sweep is.

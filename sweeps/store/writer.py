@@ -37,8 +37,6 @@ from sweeps.store.parts import (
 from sweeps.store.reader import stored_result_parts
 from sweeps.store.reuse import TrialCache
 
-__all__ = ["PartWriter", "StoreWriter"]
-
 # Chunks written at a time: one waits for the disk while another is compressed. More would only
 # take memory, some 30 MB each.
 WRITERS = 2

@@ -16,8 +16,6 @@ from sweeps.common.text import format_duration, format_number
 if TYPE_CHECKING:
     from sweeps.studies.findings import Findings
 
-__all__ = ["commands", "findings_tables", "main", "study"]
-
 VERDICTS = {True: "[green]pass[/green]", False: "[bold red]FAIL[/bold red]"}
 
 commands = typer.Typer(rich_markup_mode="rich", pretty_exceptions_show_locals=False)

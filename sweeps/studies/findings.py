@@ -17,8 +17,6 @@ from sweeps.plots import style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Check", "Findings"]
-
 # Half a digit is 0.5 in decimal, and a little more or less in binary.
 HALF = Decimal("0.5000001")
 

@@ -24,8 +24,6 @@ from sweeps.running.estimate import refuse_too_large
 from sweeps.running.runner import run_chunks
 from sweeps.tracing.walks import TrainingPath, follow_training
 
-__all__ = ["Diagnosis", "Finding", "diagnose"]
-
 # Learning rates that are tried, as multiples of the one asked about.
 FACTORS = (0.01, 0.1, 1.0, 10.0, 100.0)
 # A learning rate is off if another one descends at least so much further.

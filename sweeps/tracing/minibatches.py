@@ -14,8 +14,6 @@ from sweeps.engine.monitoring import clipping
 from sweeps.engine.records import Trials
 from sweeps.problems.base import DataProblem
 
-__all__ = ["Minibatches", "call_template", "clip_gradient", "initial_params"]
-
 
 def call_template(function: Callable) -> Callable:
     """Template of a kernel that only calls ``function``."""

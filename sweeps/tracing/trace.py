@@ -27,8 +27,6 @@ from sweeps.running.check import check
 from sweeps.running.estimate import refuse_too_large
 from sweeps.tracing.minibatches import Minibatches, call_template, clip_gradient, initial_params
 
-__all__ = ["check_one_trial", "history", "run_one_trial", "trace"]
-
 CORRECTED = {"exp_avg": "m_hat", "exp_avg_sq": "v_hat"}
 """What papers call the bias-corrected value of a slot; other slots add ``_hat`` to their name."""
 

@@ -14,8 +14,6 @@ from sweeps.problems.base import DataProblem
 from sweeps.tracing.minibatches import Minibatches, clip_gradient, initial_params
 from sweeps.tracing.trace import Walk, check_one_trial, trace
 
-__all__ = ["TrainingPath", "follow_training"]
-
 # Steps that are followed at most: each costs some 50 us of Python.
 MOST_STEPS = 5000
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-__all__ = ["Compilations"]
-
 
 def journal() -> Path:
     from fastopt.code.cache import cache_folder

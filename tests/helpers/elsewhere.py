@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["system_without"]
-
 # Owners of files, and with them the folder of compiled code that other tests fill.
 USERS = ("getuid", "geteuid")
 

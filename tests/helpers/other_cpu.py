@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["cpu_named"]
-
 SITE = """
 import llvmlite.binding as llvm
 

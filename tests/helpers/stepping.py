@@ -9,8 +9,6 @@ import numpy as np
 from fastopt.machine.many import single
 from fastopt.rules import Rule
 
-__all__ = ["step_arrays"]
-
 
 def step_arrays(
     rule: Rule,

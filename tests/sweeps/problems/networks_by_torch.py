@@ -11,8 +11,6 @@ from sweeps.engine.callees import functions_of
 from sweeps.problems.noise import draw_masks
 from tests.helpers.compiled import call_template
 
-__all__ = ["ACTIVATIONS", "SEED", "check_trainings", "loss_and_grad", "masks_of", "torchs"]
-
 SEED = np.uint64(2**63 + 5)
 f = torch.nn.functional
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "gelu": f.gelu, "silu": f.silu}
