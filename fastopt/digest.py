@@ -43,8 +43,8 @@ def check_digest(
     """Raise unless a file is what was written; warn of one that cannot tell.
 
     ``path``: for the warning. ``metadata``, ``text``, ``tensors``: of the file. ``may_lack``:
-    whether the file says that it is of a version that had no digest. Raises StateError if it is
-    damaged, or its digest is gone. Warns StateWarning if it has none, and need not have.
+    whether the file says that it is of a version that had no digest. Warns StateWarning if it has
+    none, and need not have.
     """
     said = metadata.get(DIGEST)
     if said is None and may_lack:

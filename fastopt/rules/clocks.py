@@ -117,8 +117,6 @@ def resume_clock(
       needed.
     * ``numbers``: what accumulates, by name, if ``clock`` is not given.
 
-    Raises StateError if something is missing, or no clock of this rule can be so.
-
     >>> from fastopt.rules import RULES
     >>> rule = RULES["nadam"]
     >>> resume_clock("it", rule, rule.pack({"beta2": 0.5}), 2.0, numbers={"mu_product": 0.25})[:3]
@@ -160,8 +158,6 @@ def packed_clock(clock: np.ndarray) -> int:
 def read_clock(where: str, clock: Any) -> list[float]:
     """Return a saved clock, packed or (in arrays' state dicts, and older ones) a sequence.
 
-    Raises StateError if it is something else, or empty.
-
     >>> read_clock("it", (3, 0.5))
     [3.0, 0.5]
     """
@@ -188,10 +184,7 @@ def _is_real(number: Any) -> bool:
 
 
 def read_sum(where: str, rule: Rule, name: str, numbers: Mapping[str, Any]) -> float:
-    """Return a number that ``rule`` accumulates, from a state that is loaded.
-
-    Raises StateError if it is missing, or is not a number.
-    """
+    """Return a number that ``rule`` accumulates, from a state that is loaded."""
     if name not in numbers:
         raise StateError(
             f"{where} lacks {name!r}, which {rule.name} accumulates over the steps, so that it "

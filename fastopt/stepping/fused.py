@@ -290,9 +290,6 @@ def extras(
 def ask_for_extras(grad_scale: Any, max_norm: Any, clip_value: Any, clears: bool) -> bool:
     """Tell whether options of :meth:`fastopt.Optimizer.step` ask for more than the rule.
 
-    Raises HyperparameterError if ``grad_scale`` is not finite and positive, a limit is given and
-    not zero or more, or ``clears`` is not a truth value.
-
     >>> ask_for_extras(1.0, None, None, False), ask_for_extras(1.0, 5.0, None, False)
     (False, True)
     """

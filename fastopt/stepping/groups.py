@@ -166,10 +166,7 @@ class Groups:
             self.put(grads)
 
     def check_finite(self) -> None:
-        """Refuse gradients that are not finite, by the place of the first.
-
-        Raises NonFiniteError if one is not.
-        """
+        """Refuse gradients that are not finite, by the place of the first."""
         for _, segment, given in self.gradients():
             g = given.reshape(-1)
             if all_finite(g):

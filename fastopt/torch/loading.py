@@ -25,9 +25,6 @@ def fit_state(
     * ``p``: the parameter.
     * ``row``: the hyperparameters that it will be stepped with.
     * ``counts``: whether torch keeps ``step`` in the state.
-
-    Raises StateError if the step count or a slot is missing, or a slot has another shape than the
-    parameter.
     """
     rule, slots = row.rule, row.rule.slots
     found = [name for name in slots if entry.get(name) is not None]

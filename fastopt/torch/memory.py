@@ -152,10 +152,7 @@ class Ranges:
                 )
 
     def check_apart(self, name: str, t: torch.Tensor) -> None:
-        """Refuse a tensor that shares memory with any of these, which have been checked.
-
-        Raises ArrayError if it does.
-        """
+        """Refuse a tensor that shares memory with any of these, which have been checked."""
         if not t.numel() or not t.data_ptr():
             return
         start, stop = extent(t)

@@ -40,11 +40,7 @@ def place_like(p: Any, local: torch.Tensor) -> torch.Tensor:
 
 
 def check_shard(where: str, p: Any, rule: Rule) -> None:
-    """Refuse a shard of a DTensor to a rule that needs to see the whole tensor.
-
-    Raises ArrayTypeError if the rule sums over all of it, or the DTensor holds sums that are still
-    to be made.
-    """
+    """Refuse a shard of a DTensor to a rule that needs to see the whole tensor."""
     if not is_sharded(p):
         return
     if any(placement.is_partial() for placement in p.placements):
@@ -57,10 +53,7 @@ def check_shard(where: str, p: Any, rule: Rule) -> None:
 
 
 def check_slot(where: str, p: Any, key: str, slot: Any) -> None:
-    """Refuse a slot that is not placed as its parameter is.
-
-    Raises StateError with what to do.
-    """
+    """Refuse a slot that is not placed as its parameter is."""
     fits = is_sharded(slot) and (slot.placements, slot.shape) == (p.placements, p.shape)
     if is_sharded(p) and not fits:
         raise StateError(

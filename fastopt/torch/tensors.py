@@ -158,10 +158,7 @@ def check_state(where: str, a: Any, shape: torch.Size) -> None:
 
 
 def check_gradient(where: str, p: torch.Tensor, g: torch.Tensor) -> None:
-    """Refuse a gradient that is not dense, or not of its parameter's dtype and shape.
-
-    Raises ArrayTypeError or ArrayError, which names what was found.
-    """
+    """Refuse a gradient that is not dense, or not of its parameter's dtype and shape."""
     where = f"the gradient of {where}"
     _check_memory(where, g)
     if g.dtype != p.dtype:

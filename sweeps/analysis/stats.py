@@ -290,8 +290,6 @@ def bca(
 def check_fraction(what: str, given: Any) -> None:
     """Raise unless ``given`` lies between 0 and 1.
 
-    Raises SpecError.
-
     >>> check_fraction("confidence", 95)
     Traceback (most recent call last):
     fastopt.errors.SpecError: confidence must lie between 0 and 1; got 95

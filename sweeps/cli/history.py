@@ -24,10 +24,7 @@ DRAWN = 7  # lines that have a colour each
 
 
 def read_history(path: Path | None = None) -> list[dict[str, Any]]:
-    """Return the runs, oldest first; of ``bench/history.jsonl`` here if no path is given.
-
-    Raises StoreError if there is no such file, or a line of it is no run.
-    """
+    """Return the runs, oldest first; of ``bench/history.jsonl`` here if no path is given."""
     if path is None:
         places = (FILE, Path(__file__).parents[2] / FILE)
         path = next((place for place in places if place.is_file()), FILE)

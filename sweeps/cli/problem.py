@@ -80,7 +80,7 @@ def problem_of(at: str, document: Mapping[str, Any], folder: Path) -> Made:
     """Check what a spec says of its problem.
 
     ``at``: the file, for messages. ``document``: the spec. ``folder``: what paths in it are
-    relative to. Raises SpecError if a name is unknown or missing, or a value of the wrong type.
+    relative to.
 
     >>> made = problem_of("$", {"data": {"file": "wine.csv", "target": "quality"}}, Path("specs"))
     >>> made.options["table"].as_posix(), made.places

@@ -42,10 +42,7 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """Return the text of a file, which :func:`read_toml` parses.
-
-    Raises SpecError if it is missing, no UTF-8 or too long.
-    """
+    """Return the text of a file, which :func:`read_toml` parses."""
     try:
         with open(path, "rb") as file:
             data = file.read(MOST_BYTES + 1)

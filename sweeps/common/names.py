@@ -70,7 +70,7 @@ def refuse_taken(what: str, names: Iterable[str], taken: Mapping[str, str] | Non
     """Raise if a name of the user's own is that of another column, which would be overwritten.
 
     ``what``: what is named: an axis, a metric, ... ``taken``: names beside :data:`RESERVED`, and
-    what they mean. Raises SpecError if a name is taken, empty, or no string.
+    what they mean.
 
     >>> refuse_taken("axis", ["lr", "state"])
     Traceback (most recent call last):

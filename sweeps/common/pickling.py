@@ -35,9 +35,8 @@ OPEN = 4
 def pack(thing: Any) -> bytes:
     """Return ``thing`` (a plan, a problem, a function) as bytes for :func:`unpack`.
 
-    ``thing``: functions of importable modules are sent by name, so the other process must
-    be able to import them; all others are sent by value. Raises ExecutorError if something in it
-    cannot be pickled, such as an open file in the closure of a function.
+    ``thing``: functions of importable modules are sent by name, so the other process must be able
+    to import them; all others are sent by value.
 
     >>> unpack(pack({"bowl": lambda x: x * x}))["bowl"](3)
     9

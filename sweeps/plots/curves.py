@@ -105,10 +105,7 @@ def curves(
 
 
 def recorded_metrics(result: Table) -> list[str]:
-    """Return the names of the quantities that curves recorded.
-
-    Raises SpecError if none were.
-    """
+    """Return the names of the quantities that curves recorded."""
     if result._curves is None:
         raise SpecError("curves were not recorded; run sweep(..., curves=True) to have them")
     return [name for name in result._curves if name not in ("trial_id", "step")]

@@ -107,8 +107,6 @@ def table_of_axes(
       shows. Each is averaged over its seeds and folds first, unless they are among ``names``.
     * ``bins``: as for :func:`sweeps.plots.axes.axis_of`.
 
-    Raises SpecError if a name does not exist or comes twice, or no trial has finished.
-
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
     ...            "seed": np.array([0, 1, 0, 1]), "state": np.array([0, 0, 0, 1]),
@@ -169,8 +167,6 @@ def varying_axes(result: Table) -> list[str]:
 
 def main_axes(result: Table, count: int = 2) -> list[str]:
     """Return the axes most worth a picture: numbers before names, many values before few.
-
-    Raises SpecError if fewer axes than that vary.
 
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(4), "optimizer": np.array(["sgd", "adam"] * 2, object),

@@ -23,8 +23,6 @@ def class_weights(
       ``LogisticRegression``, ``"balanced"`` counts with them.
     * ``known``: classes that a mapping may name; by default those of the labels.
 
-    Raises SpecError if a class has no rows, or a weight is no number >= 0.
-
     >>> class_weights("balanced", ["no", "no", "yes"])
     array([0.75, 0.75, 1.5 ])
     >>> class_weights({"yes": 3}, ["no", "no", "yes"], [1, 2, 2])

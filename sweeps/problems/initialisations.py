@@ -118,8 +118,6 @@ def initialisation(
     * ``base_width``: if it is not 0, the variance of the last layer's weights is multiplied by this
       over its inputs, if those are hidden units: see :mod:`sweeps.problems.lr_multipliers`.
 
-    Raises SpecError if the name is unknown, or the gain is no positive number.
-
     >>> theta = np.ones(8)
     >>> initialisation("orthogonal", 2.0)(theta, (np.array([1, 2, 1]),), np.uint64(0))
     >>> float(np.hypot(*theta[:2])), theta[2:4]

@@ -44,8 +44,6 @@ def plain(name: str, y: Any) -> np.ndarray:
 
     ``name``: for messages. ``y`` (array_like, Series or table): of any dtype: text, booleans,
     categories, nullable integers, ... It is of booleans, integers, floats, text, bytes or times.
-    Raises ArrayTypeError if it is None or sparse, mixes sorts of values, or holds something else.
-    Raises ArrayError if a value is missing or masked.
 
     >>> import pandas as pd
     >>> plain("y", pd.Series([3, 1], dtype="Int64")), plain("y", ["no", "yes"])
@@ -156,9 +154,6 @@ def _are_numbers(text: np.ndarray) -> bool:
 def classes_of(loss: str, y: np.ndarray) -> np.ndarray:
     """Return the classes that labels name, sorted: what :func:`numpy.unique` finds.
 
-    Raises ArrayError if there is one class, or are more than the loss can tell apart, or they are
-    fractions.
-
     >>> classes_of("softmax_cross_entropy", np.array([3, 1, 1, 7]))
     array([1, 3, 7])
     """
@@ -190,8 +185,6 @@ def classes_of(loss: str, y: np.ndarray) -> np.ndarray:
 
 def numbered(name: str, y: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Return the number of each label's class.
-
-    Raises ArrayError if a label is none of the classes.
 
     >>> numbered("y_test", np.array(["yes", "no"]), np.array(["no", "yes"]))
     array([1, 0])
@@ -238,8 +231,6 @@ def ravelled(name: str, y: np.ndarray) -> np.ndarray:
 
 def measured(name: str, y: Any, dtype: Any, told: bool = True) -> np.ndarray:
     """Return the targets of a regression, ``(n, outputs)``, in the dtype of the problem.
-
-    Raises ArrayTypeError or ArrayError if they are text, missing, not finite, or of another shape.
 
     >>> measured("y", [1, 2.5], "float64")
     array([[1. ],

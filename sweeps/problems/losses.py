@@ -258,7 +258,6 @@ def constants_of(loss: str, given: Mapping[str, Any] | None = None) -> np.ndarra
     """Return the constants of a loss, the given ones checked, as it takes them.
 
     ``loss``: a row of :data:`LOSSES`. ``given``: constants by name; the others have their defaults.
-    Raises SpecError if the loss has no such constant, or it is out of its range.
 
     >>> constants_of("huber"), constants_of("quantile", {"quantile": 0.9}), constants_of("hinge")
     (array([1.]), array([0.9]), array([], dtype=float64))
@@ -282,8 +281,6 @@ def check_targets(name: str, loss: str, y: np.ndarray, constants: np.ndarray) ->
     * ``loss``: a row of :data:`LOSSES`.
     * ``y``: targets of shape (rows, outputs), without weights.
     * ``constants``: from :func:`constants_of`.
-
-    Raises ArrayError if some are negative or zero, or no labels.
 
     >>> check_targets("y", "gamma", np.array([[1.0], [0.0]]), constants_of("gamma"))
     Traceback (most recent call last):

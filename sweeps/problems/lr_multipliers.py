@@ -38,8 +38,6 @@ BY_INPUTS = ("he", "lecun")
 def as_multipliers(given: Any, layers: int) -> list[float]:
     """Return the multiplier of each layer, from the first to the outputs; none for None.
 
-    Raises SpecError if they are no numbers >= 0, or not one a layer.
-
     >>> as_multipliers("1, 0.1, 1", 3), as_multipliers((0, 1), 2), as_multipliers(None, 2)
     ([1.0, 0.1, 1.0], [0.0, 1.0], [])
     """

@@ -147,8 +147,6 @@ def r2(outputs, y, weights):
 def find_metric(name: Any, loss: str) -> Metric:
     """Return the row of a metric that fits a loss.
 
-    Raises SpecError if there is none of this name, or it does not fit.
-
     >>> find_metric("roc_auc", "logistic").mode
     'max'
     """
@@ -214,8 +212,6 @@ def score_function(metric: Any, loss: str) -> Callable:
 def plain_function(metric: Any) -> types.FunctionType:
     """Return the Python function of a metric of the user's.
 
-    Raises SpecError if it is no plain function of three arguments.
-
     >>> plain_function(max)
     Traceback (most recent call last):
     fastopt.errors.SpecError: a metric must be a plain function f(outputs, y, weights); got max
@@ -260,8 +256,6 @@ def _own(function: types.FunctionType) -> Callable:
 
 def check_metric(metric: Callable, outputs: np.ndarray, y: np.ndarray, weights: Any) -> None:
     """Call a metric of the user's once, so that its mistakes show as ordinary Python errors.
-
-    Raises SpecError if it returns no number.
 
     >>> def best(outputs, y, weights):
     ...     return None

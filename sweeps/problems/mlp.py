@@ -56,8 +56,6 @@ def n_parameters(
 ) -> int:
     """Count weights and biases of layers of these widths, and what else the design learns.
 
-    Raises SpecError if they are more than any machine holds.
-
     >>> n_parameters((64, 32, 10)), n_parameters((64, 32, 10), Design(layer_norm=True))
     (2410, 2474)
     """

@@ -251,8 +251,6 @@ LAYERS = ("layer_norm", "residual")
 def layers_of(axes: Mapping[str, Any]) -> dict[str, bool]:
     """Return what hidden layers have beside their activation, checked.
 
-    Raises SpecError if a value is neither yes nor no, or there are no layers that could have it.
-
     >>> layers_of({"hidden": (8,), "layer_norm": True, "residual": False})
     {'layer_norm': True, 'residual': False}
     """

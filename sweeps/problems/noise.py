@@ -79,8 +79,7 @@ def add_noise(noisy, X, deviation, seed, step):
 def noises_of(axes: Mapping[str, Any]) -> np.ndarray:
     """Return dropout and noise of inputs, checked, as the functions of a network take them.
 
-    ``axes``: of a problem: ``dropout``, ``input_noise`` and ``hidden``. Raises SpecError if they
-    are out of their range, or there are no hidden units to leave out.
+    ``axes``: of a problem: ``dropout``, ``input_noise`` and ``hidden``.
 
     >>> noises_of({"hidden": (8,), "dropout": 0.5, "input_noise": 0})
     array([0.5, 0. ])

@@ -14,8 +14,6 @@ from sweeps.problems.base import DataProblem
 def pinned(problem: DataProblem) -> DataProblem:
     """Return a linear problem whose biases have no gradient, so that they stay zero.
 
-    Raises SpecError if the problem has hidden layers, whose biases would stay as well.
-
     >>> import numpy as np
     >>> from sweeps import problems
     >>> problem = pinned(problems.iris(hidden=(), dtype="float64"))

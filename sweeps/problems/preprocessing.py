@@ -194,7 +194,7 @@ def dense(name: str, X: Any) -> Any:
     """Return a sparse matrix as an array, if memory has room for it.
 
     ``name``: for messages. ``X`` (sparse matrix or array, or anything else): what is not sparse is
-    returned as it is. Raises ArrayError if it would take more than 1 GiB as float64.
+    returned as it is.
 
     >>> import scipy.sparse
     >>> dense("X", scipy.sparse.eye_array(2))

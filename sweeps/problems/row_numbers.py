@@ -13,8 +13,6 @@ from fastopt.errors import SpecError, shortened
 def row_numbers(name: str, given: Any, n: int) -> np.ndarray:
     """Return numbers of rows of a table that has ``n``.
 
-    Raises SpecError if they are no whole numbers, out of range, or a mask of another length.
-
     >>> row_numbers("test", [2, 0], 3), row_numbers("test", [False, True, True], 3)
     (array([2, 0]), array([1, 2]))
     """
@@ -36,8 +34,6 @@ def row_numbers(name: str, given: Any, n: int) -> np.ndarray:
 
 def pairs_of(folds: Any, n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield training and validation rows of folds that are given as pairs.
-
-    Raises SpecError if they are none, or hold something else than numbers of rows.
 
     >>> list(pairs_of([([0, 1], [2])], 3))
     [(array([0, 1]), array([2]))]

@@ -15,8 +15,7 @@ def parse_shard(shard: Any, store: Any) -> tuple[int, int]:
     """Return ``(i, n)``: this job runs chunks ``i``, ``i + n``, ``i + 2 n``, ...
 
     ``shard`` (str, tuple or None): ``"i/n"`` or ``(i, n)`` with ``0 <= i < n``; None is everything.
-    ``store``, path or None: where the shards meet. Raises SpecError if it is none of these, or
-    there is no store.
+    ``store``, path or None: where the shards meet.
 
     >>> parse_shard("2/8", "runs/digits"), parse_shard(None, None)
     ((2, 8), (0, 1))

@@ -85,7 +85,6 @@ def prepare_table(estimator: Any, X: Any, y: Any, train: np.ndarray | None = Non
     """Return the features of a table, made by steps that are fitted on its training rows.
 
     ``estimator``: estimator. ``X``, ``y``: array_like. ``train`` of int: all rows by default.
-    Raises SpecError if a step refuses the rows, or makes none that are numbers.
     """
     last = clone(last_of(estimator))
     if not is_piped(estimator) or len(estimator.steps) == 1:

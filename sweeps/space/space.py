@@ -325,8 +325,6 @@ class Space:
 def check_names(names: Iterable[str], allowed: Iterable[str], what: str = "axis") -> None:
     """Refuse the first of ``names`` that is not allowed, and suggest the nearest one that is.
 
-    Raises SpecError if a name is not among ``allowed``.
-
     >>> check_names(["lr", "bta1"], ["lr", "beta1", "beta2"])
     Traceback (most recent call last):
     fastopt.errors.SpecError: unknown axis 'bta1'; did you mean 'beta1'? Allowed: lr, beta1, beta2

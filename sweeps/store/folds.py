@@ -126,8 +126,6 @@ class FoldWriter(ReducingCollector):
 def table_of(arrays: Mapping[str, np.ndarray]) -> pa.Table:
     """Return arrays as a table.
 
-    Raises SpecError if one holds something else than numbers.
-
     >>> arrays_in(table_of({"counts": np.array([[3, 4]]), "none": np.empty((0, 2))}))
     {'counts': array([[3, 4]]), 'none': array([], shape=(0, 2), dtype=float64)}
     """

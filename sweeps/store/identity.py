@@ -157,7 +157,6 @@ def restore_space(document: Mapping[str, Any]) -> Space:
     """Make the space that a ``space`` document describes.
 
     Schedules come back as their names, and a selection of more than a million trials as the whole.
-    Raises StoredSpecError if it describes no space.
 
     >>> from sweeps import geomspace, uniform
     >>> space = Space({"lr": geomspace(1e-3, 1, 4), "seed": range(2), "x": uniform(0, 1, 2)})

@@ -42,8 +42,6 @@ def names() -> list[str]:
 def find(name: str) -> Path:
     """Return the script of a study, by its name or by its own path.
 
-    Raises SpecError if there is none.
-
     >>> find("shootout").name
     'shootout.py'
     >>> find("shootot")
@@ -65,9 +63,6 @@ def find(name: str) -> Path:
 
 def load(path: Path) -> ModuleType:
     """Import the script of a study, without running it.
-
-    Raises SpecError if it has no function ``study``. Raises ImportError if it needs a package that
-    is not installed.
 
     >>> load(find("shootout")).__doc__.splitlines()[0]
     'S5. Shootout in the banana valley: which optimizer wins is a question of its learning rate.'
