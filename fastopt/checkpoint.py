@@ -17,7 +17,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fastopt.code.system import sync_folder
-from fastopt.digest import DIGEST, check_digest, digest
+from fastopt.digest import DIGEST, check_digest, decode_record, digest
 from fastopt.errors import StateError, did_you_mean, shortened
 from fastopt.optimizer import Optimizer
 from fastopt.rules.clocks import whole_step
@@ -179,7 +179,7 @@ def load(opt: Optimizer | OverTensors, path: str | os.PathLike[str]) -> None:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             record = _record(metadata)
-            _check_kind(opt, record)
+            _check_record(opt, record)
             _check_tensors(opt._groups, file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         may_lack = record.version == WITHOUT_DIGEST
@@ -286,27 +286,22 @@ def _record(metadata: Mapping[str, str]) -> Record:
     text = metadata.get(KEY)
     if text is None:
         raise StateError("this file was not written by fastopt.save of an optimizer over arrays")
-    try:
-        version = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
-        found = None if version is None else bytes(version).decode()
-        if found not in (str(WITHOUT_DIGEST), str(VERSION)):
-            raise StateError(
-                f"the file has format version {shortened(found)}, but this fastopt reads "
-                f"{WITHOUT_DIGEST} and {VERSION}; read it with the fastopt that wrote it"
-            )
-        return msgspec.json.decode(text, type=Record)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise StateError(f"the metadata is not well formed ({error})") from error
+    return decode_record(text, Record, (WITHOUT_DIGEST, VERSION))
 
 
-def _check_kind(opt: Optimizer, record: Record) -> None:
+def check_kind(opt: Any, optimizer: str, groups: Sequence[Any], own_groups: Sequence[Any]) -> None:
+    """Raise unless a file is of an optimizer of this class with as many groups."""
     kind = type(opt).__name__
-    if record.optimizer != kind:
-        raise StateError(f"the file holds the state of {record.optimizer}; this is {kind}")
-    if len(record.groups) != len(opt._groups):
+    if optimizer != kind:
+        raise StateError(f"the file holds the state of {optimizer}; this is {kind}")
+    if len(groups) != len(own_groups):
         raise StateError(
-            f"the file has {len(record.groups)} param groups; the optimizer has {len(opt._groups)}"
+            f"the file has {len(groups)} param groups; the optimizer has {len(own_groups)}"
         )
+
+
+def _check_record(opt: Optimizer, record: Record) -> None:
+    check_kind(opt, record.optimizer, record.groups, opt._groups)
     for what in ("steps", "skipped"):
         whole_step(f"{shortened(what)} in the file", getattr(record, what))
     for k, (group, saved) in enumerate(zip(opt._groups, record.groups)):

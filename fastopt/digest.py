@@ -1,20 +1,24 @@
-"""The digest of a checkpoint: a file in which a bit has changed since it was written is refused."""
+"""What files are held against: their digest, which every bit of them changes, and their version."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from fastopt.errors import StateError, StateWarning
+import msgspec
+
+from fastopt.errors import StateError, StateWarning, shortened
 
 DIGEST = "fastopt.sha256"
 """Key of the digest in the metadata of a file."""
 
 Tensor = tuple[str, str, tuple[int, ...], Any]
 """Name, dtype in the words of safetensors, shape, and the bytes: any one-dimensional buffer."""
+
+Told = TypeVar("Told")
 
 
 def digest(text: str, tensors: Iterable[Tensor]) -> str:
@@ -59,3 +63,18 @@ def check_digest(
             "the file is damaged: its content is not what was written (its SHA-256 differs). "
             "Use an earlier checkpoint"
         )
+
+
+def decode_record(text: str, kind: type[Told], versions: Sequence[int]) -> Told:
+    """Return the JSON of a file's metadata as a record, if it is of one of these versions."""
+    try:
+        version = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
+        found = None if version is None else bytes(version).decode()
+        if found not in map(str, versions):
+            raise StateError(
+                f"the file has format version {shortened(found)}, but this fastopt reads "
+                f"{' and '.join(map(str, versions))}; read it with the fastopt that wrote it"
+            )
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise StateError(f"the metadata is not well formed ({error})") from error

@@ -6,7 +6,6 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numba
 from llvmlite import binding
@@ -114,11 +113,8 @@ def _blas() -> str:
     from threadpoolctl import threadpool_info
 
     found = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
-    return "; ".join(map(_library, found)) or "none found"
-
-
-def _library(lib: dict[str, Any]) -> str:
-    return f"{lib['internal_api']} {lib['version']} ({lib['num_threads']} threads)"
+    names = (f"{b['internal_api']} {b['version']} ({b['num_threads']} threads)" for b in found)
+    return "; ".join(names) or "none found"
 
 
 def _cache() -> str:

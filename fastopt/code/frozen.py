@@ -255,10 +255,6 @@ class _Copier:
         return space
 
 
-def _copied_array(self: _Copier, value: np.ndarray, *_: Any) -> np.ndarray:
-    return value.copy(order="K")
-
-
 def _copied_parts(self: _Copier, value: Any, names: list[str], role: str) -> Any:
     parts = [self.substitute(part, names, role) for part in value]
     return value if type(value) is tuple and all(map(_is, parts, value)) else type(value)(parts)
@@ -282,7 +278,7 @@ def _copied_partial(self: _Copier, value: functools.partial, names: list[str], r
 
 
 _COPIED: dict[type, Callable] = {
-    np.ndarray: _copied_array,
+    np.ndarray: lambda self, value, *_: value.copy(order="K"),
     tuple: _copied_parts,
     list: _copied_parts,
     set: _copied_parts,

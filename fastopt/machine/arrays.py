@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -68,41 +68,26 @@ def check_kind(where: str, a: Any) -> None:
         )
 
 
-def _not_native(a: np.ndarray) -> bool:
-    return not a.dtype.isnative
-
-
-def _not_aligned(a: np.ndarray) -> bool:
-    return not a.flags.aligned
-
-
-def _not_contiguous(a: np.ndarray) -> bool:
-    return not a.flags.c_contiguous
-
-
-def _read_only(a: np.ndarray) -> bool:
-    return not a.flags.writeable
-
-
-_FAULTS = (
+Fault = tuple[Callable[[np.ndarray], bool], str]
+_FAULTS: tuple[Fault, ...] = (
     (
-        _not_native,
+        lambda a: not a.dtype.isnative,
         "has dtype {a.dtype.str!r}, the byte order of another machine; only this machine's is "
         "allowed. Convert it with .astype(a.dtype.newbyteorder('=')).",
     ),
     (
-        _not_aligned,
+        lambda a: not a.flags.aligned,
         "is unaligned: it starts at an address that is not a multiple of its {a.itemsize} bytes "
         "an element. Pass an aligned copy (.copy()).",
     ),
     (
-        _not_contiguous,
+        lambda a: not a.flags.c_contiguous,
         "is not C-contiguous: shape {a.shape} with strides {a.strides}. Kernels update arrays in "
         "place and never copy them: pass np.ascontiguousarray(...), or the array it is a view of.",
     ),
 )
-_FAULT_OF_WRITTEN = (
-    _read_only,
+_FAULT_OF_WRITTEN: Fault = (
+    lambda a: not a.flags.writeable,
     "is read-only, and it is updated in place. Pass a writable array (.copy()).",
 )
 

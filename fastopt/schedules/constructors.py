@@ -7,7 +7,8 @@ from typing import Any
 from fastopt.schedules.table import Schedule, pack
 
 
-def _made(name: str, **values: Any) -> Schedule:
+def _made(name: str, values: dict[str, Any]) -> Schedule:
+    """Return the schedule of this row with these values: the arguments of its constructor."""
     return Schedule(name, pack(name, values)[1])
 
 
@@ -19,7 +20,7 @@ def constant(factor: float = 1.0, total_iters: int = 0) -> Schedule:
     >>> constant()(1000), constant(0.5, total_iters=3)(2), constant(0.5, total_iters=3)(3)
     (1.0, 0.5, 1.0)
     """
-    return _made("constant", factor=factor, total_iters=total_iters)
+    return _made("constant", locals())
 
 
 def step(step_size: int, gamma: float = 0.1) -> Schedule:
@@ -30,7 +31,7 @@ def step(step_size: int, gamma: float = 0.1) -> Schedule:
     >>> [step(2, gamma=0.5)(t) for t in range(5)]
     [1.0, 1.0, 0.5, 0.5, 0.25]
     """
-    return _made("step", step_size=step_size, gamma=gamma)
+    return _made("step", locals())
 
 
 def exponential(gamma: float, transition_steps: int = 1) -> Schedule:
@@ -41,7 +42,7 @@ def exponential(gamma: float, transition_steps: int = 1) -> Schedule:
     >>> exponential(0.5)(3), exponential(0.25, transition_steps=6)(3)
     (0.125, 0.5)
     """
-    return _made("exponential", gamma=gamma, transition_steps=transition_steps)
+    return _made("exponential", locals())
 
 
 def cosine(total_steps: int, final: float = 0.0) -> Schedule:
@@ -59,7 +60,7 @@ def cosine(total_steps: int, final: float = 0.0) -> Schedule:
     ----------
     I. Loshchilov and F. Hutter, *SGDR: stochastic gradient descent with warm restarts*, ICLR 2017.
     """
-    return _made("cosine", total_steps=total_steps, final=final)
+    return _made("cosine", locals())
 
 
 def warmup_cosine(
@@ -91,13 +92,7 @@ def warmup_cosine(
     >>> [round(warmup_cosine(2, 4, start=0.5)(t), 3) for t in range(5)]
     [0.5, 0.75, 1.0, 0.5, 0.0]
     """
-    return _made(
-        "warmup_cosine",
-        warmup_steps=warmup_steps,
-        total_steps=total_steps,
-        final=final,
-        start=start,
-    )
+    return _made("warmup_cosine", locals())
 
 
 def multi_step(
@@ -116,9 +111,7 @@ def multi_step(
     >>> [multi_step(2, 4, gamma=0.5)(t) for t in range(6)]
     [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
-    milestones = (milestone1, milestone2, milestone3, milestone4, milestone5)
-    named = {f"milestone{k}": step for k, step in enumerate(milestones, 1)}
-    return _made("multi_step", **named, gamma=gamma)
+    return _made("multi_step", locals())
 
 
 def linear(total_steps: int, start: float = 1.0, final: float = 0.0) -> Schedule:
@@ -130,7 +123,7 @@ def linear(total_steps: int, start: float = 1.0, final: float = 0.0) -> Schedule
     >>> [linear(4, start=1.0, final=0.5)(t) for t in (0, 2, 4, 9)]
     [1.0, 0.75, 0.5, 0.5]
     """
-    return _made("linear", total_steps=total_steps, start=start, final=final)
+    return _made("linear", locals())
 
 
 def polynomial(total_steps: int, power: float = 1.0, final: float = 0.0) -> Schedule:
@@ -142,7 +135,7 @@ def polynomial(total_steps: int, power: float = 1.0, final: float = 0.0) -> Sche
     >>> [polynomial(4, power=2.0)(t) for t in range(6)]
     [1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]
     """
-    return _made("polynomial", total_steps=total_steps, power=power, final=final)
+    return _made("polynomial", locals())
 
 
 def cosine_restarts(period: int, multiplier: int = 1, final: float = 0.0) -> Schedule:
@@ -161,7 +154,7 @@ def cosine_restarts(period: int, multiplier: int = 1, final: float = 0.0) -> Sch
     ----------
     I. Loshchilov and F. Hutter, *SGDR: stochastic gradient descent with warm restarts*, ICLR 2017.
     """
-    return _made("cosine_restarts", period=period, multiplier=multiplier, final=final)
+    return _made("cosine_restarts", locals())
 
 
 def one_cycle(
@@ -185,13 +178,7 @@ def one_cycle(
     L. N. Smith and N. Topin, *Super-convergence: very fast training of neural networks using large
     learning rates*, arXiv:1708.07120.
     """
-    return _made(
-        "one_cycle",
-        total_steps=total_steps,
-        pct_start=pct_start,
-        div_factor=div_factor,
-        final_div_factor=final_div_factor,
-    )
+    return _made("one_cycle", locals())
 
 
 def cyclic(
@@ -215,14 +202,7 @@ def cyclic(
     ----------
     L. N. Smith, *Cyclical learning rates for training neural networks*, arXiv:1506.01186.
     """
-    return _made(
-        "cyclic",
-        step_size_up=step_size_up,
-        step_size_down=step_size_down,
-        start=start,
-        gamma=gamma,
-        cycle_gamma=cycle_gamma,
-    )
+    return _made("cyclic", locals())
 
 
 def wsd(
@@ -248,15 +228,7 @@ def wsd(
     strategies*, arXiv:2404.06395; A. Hägele et al., *Scaling laws and compute-optimal training
     beyond fixed training durations*, arXiv:2405.18392.
     """
-    return _made(
-        "wsd",
-        warmup_steps=warmup_steps,
-        decay_steps=decay_steps,
-        total_steps=total_steps,
-        final=final,
-        start=start,
-        power=power,
-    )
+    return _made("wsd", locals())
 
 
 def inverse_sqrt(warmup_steps: int, timescale: int = 0, start: float = 0.0) -> Schedule:
@@ -272,4 +244,4 @@ def inverse_sqrt(warmup_steps: int, timescale: int = 0, start: float = 0.0) -> S
     ----------
     A. Vaswani et al., *Attention is all you need*, arXiv:1706.03762.
     """
-    return _made("inverse_sqrt", warmup_steps=warmup_steps, timescale=timescale, start=start)
+    return _made("inverse_sqrt", locals())

@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from fastopt.checkpoint import PARAM, check_file, replacing
+from fastopt.checkpoint import PARAM, check_file, check_kind, replacing
 from fastopt.digest import DIGEST, check_digest, digest
 from fastopt.errors import StateError, shortened
 from fastopt.rules.clocks import read_clock
@@ -158,14 +158,7 @@ def _record(metadata: Mapping[str, str]) -> Record:
 
 def _check(opt: Optimizer, record: Record, tensors: dict[str, torch.Tensor]) -> None:
     """Raise unless the file is of an optimizer of this class with these parameters."""
-    kind = type(opt).__name__
-    if record.optimizer != kind:
-        raise StateError(f"the file holds the state of {record.optimizer}; this is {kind}")
-    if len(record.groups) != len(opt.param_groups):
-        raise StateError(
-            f"the file has {len(record.groups)} param groups; the optimizer has "
-            f"{len(opt.param_groups)}"
-        )
+    check_kind(opt, record.optimizer, record.groups, opt.param_groups)
     for k, (group, saved) in enumerate(zip(opt.param_groups, record.groups)):
         labels = _labels(k, group)
         if labels != list(saved.params):

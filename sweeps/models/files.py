@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fastopt.checkpoint import check_file, replacing
-from fastopt.digest import DIGEST, check_digest, digest
+from fastopt.digest import DIGEST, check_digest, decode_record, digest
 from fastopt.errors import SpecError, StateError, shortened
 from sweeps.common.resources import check_memory
 from sweeps.models.columns import Category, Columns
@@ -98,9 +98,6 @@ class Records(msgspec.Struct, forbid_unknown_fields=True):
     models: list[Record]
 
 
-Told = TypeVar("Told", Record, Records)
-
-
 def write(path: Path, parts: Parts) -> Path:
     """Write a model's file: :meth:`sweeps.models.model.Model.save`."""
     record, tensors = _record_of(parts), _tensors_of(parts.network)
@@ -130,14 +127,14 @@ def read(path: Path) -> Parts:
     """Read a model's file: :meth:`sweeps.models.model.Model.load`."""
     with name_file_in_errors(path):
         text, tensors = _content(path, KEY)
-        return _parts(_decode_json(text, Record), tensors)
+        return _parts(decode_record(text, Record, [VERSION]), tensors)
 
 
 def read_several(path: Path) -> list[Parts]:
     """Read an ensemble's file: :meth:`sweeps.models.ensemble.Ensemble.load`."""
     with name_file_in_errors(path):
         text, tensors = _content(path, SEVERAL)
-        records = _decode_json(text, Records).models
+        records = decode_record(text, Records, [VERSION]).models
         made = []
         for k, record in enumerate(records):
             start = _prefix(k)
@@ -275,20 +272,6 @@ def _array_of(labels: Labels) -> np.ndarray:
     if made.ndim != 1 or _labels(made) != labels:
         raise StateError(f"labels do not fit their dtype {labels.dtype}")
     return made
-
-
-def _decode_json(text: str, kind: type[Told]) -> Told:
-    try:
-        found = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
-        number = None if found is None else bytes(found).decode()
-        if number != str(VERSION):
-            raise StateError(
-                f"the file has format version {shortened(number)}, but this fastopt reads "
-                f"{VERSION}; read it with the fastopt that wrote it"
-            )
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise StateError(f"the metadata is not well formed ({error})") from error
 
 
 def _parts(record: Record, tensors: Mapping[str, np.ndarray]) -> Parts:
