@@ -108,15 +108,11 @@ ADAM = Rule(
 
 ADAMW = ADAM.but("adamw", weight_decay=1e-2, decoupled=True)
 
-AMSGRAD = Rule(
+AMSGRAD = ADAM.using(
     name="amsgrad",
-    hyper=ADAM.hyper,
     slots=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
-    clock0=adam_clock,
-    tick=adam_tick,
     update=coupled(amsgrad),
-    powers=BOTH_POWERS,
-    corrected=ADAM.corrected,
+    idle=(),
     formula=r"p \leftarrow p - \alpha \hat m / (\sqrt{\max_i \hat v_i} + \epsilon)",
     source="S. J. Reddi, S. Kale and S. Kumar, On the convergence of Adam and beyond, ICLR 2018",
 )

@@ -17,8 +17,7 @@ from __future__ import annotations
 import math
 
 from fastopt.code.roles import inlinable
-from fastopt.rules.adam import ADAM, BOTH_POWERS, adam_clock
-from fastopt.rules.base import Rule
+from fastopt.rules.adam import ADAM
 from fastopt.rules.parts import biases, coupled, intake, lerp, mean_square
 
 __all__ = ["RADAM"]
@@ -66,15 +65,11 @@ def radam(c, g, x):
     return p - shrink * p - step * m, m, v
 
 
-RADAM = Rule(
+RADAM = ADAM.using(
     name="radam",
-    hyper=ADAM.hyper,
-    slots=("exp_avg", "exp_avg_sq"),
-    clock0=adam_clock,
     tick=radam_tick,
     update=coupled(radam),
-    powers=BOTH_POWERS,
-    corrected=ADAM.corrected,
+    idle=(),
     formula=r"p \leftarrow p - \alpha r_t \hat m / \sqrt{\hat v}",
     source="L. Liu et al., On the variance of the adaptive learning rate and beyond, "
     "arXiv:1908.03265",

@@ -95,7 +95,6 @@ _HYPER = {
     **DECAY,
 }
 _HYPER_MOMENTUM = {**_HYPER, "momentum": MOMENTUM.hyper["momentum"]}
-_SOURCE = "T. Tieleman and G. Hinton, Neural networks for machine learning, lecture 6e, 2012"
 _CENTERED = "A. Graves, Generating sequences with recurrent neural networks, arXiv:1308.0850"
 
 RMSPROP = Rule(
@@ -107,40 +106,33 @@ RMSPROP = Rule(
     update=coupled(rmsprop),
     idle=("grad_avg", "momentum_buffer"),
     formula=r"p \leftarrow p - \alpha g / (\sqrt{v} + \epsilon)",
-    source=_SOURCE,
+    source="T. Tieleman and G. Hinton, Neural networks for machine learning, lecture 6e, 2012",
 )
 
-RMSPROP_MOMENTUM = Rule(
+RMSPROP_MOMENTUM = RMSPROP.using(
     name="rmsprop_momentum",
     hyper=_HYPER_MOMENTUM,
     slots=("square_avg", "momentum_buffer"),
-    clock0=counted,
     tick=rmsprop_momentum_tick,
     update=coupled(rmsprop_momentum),
     idle=("grad_avg",),
     formula=r"b \leftarrow \mu b + g / (\sqrt{v} + \epsilon),\quad p \leftarrow p - \alpha b",
-    source=_SOURCE,
 )
 
-RMSPROP_CENTERED = Rule(
+RMSPROP_CENTERED = RMSPROP.using(
     name="rmsprop_centered",
-    hyper=_HYPER,
     slots=("square_avg", "grad_avg"),
-    clock0=counted,
-    tick=rmsprop_tick,
     update=coupled(rmsprop_centered),
     idle=("momentum_buffer",),
     formula=r"p \leftarrow p - \alpha g / (\sqrt{v - a^2} + \epsilon)",
     source=_CENTERED,
 )
 
-RMSPROP_CENTERED_MOMENTUM = Rule(
+RMSPROP_CENTERED_MOMENTUM = RMSPROP_MOMENTUM.using(
     name="rmsprop_centered_momentum",
-    hyper=_HYPER_MOMENTUM,
     slots=("square_avg", "grad_avg", "momentum_buffer"),
-    clock0=counted,
-    tick=rmsprop_momentum_tick,
     update=coupled(rmsprop_centered_momentum),
+    idle=(),
     formula=r"b \leftarrow \mu b + g / (\sqrt{v - a^2} + \epsilon),\quad p \leftarrow p - \alpha b",
     source=_CENTERED,
 )
