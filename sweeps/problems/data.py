@@ -21,7 +21,7 @@ from sweeps.problems.labels import (
     ravelled,
 )
 from sweeps.problems.losses import find_loss
-from sweeps.problems.networks import network_on
+from sweeps.problems.networks import MODEL, network_on
 from sweeps.problems.source import STANDARDIZE, Source
 
 SQUARED = "squared_error"
@@ -172,6 +172,7 @@ def mlp(
     >>> problem.classes[problem.y[:3]]
     array(['no', 'yes', 'no'], dtype='<U3')
     """
+    model = {**{key: value for key, value in locals().items() if key in MODEL}, **constants}
     categorical = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
     tables, targets = _read(name, X, y, (("val", X_val, y_val), ("test", X_test, y_test)))
     if loss is None:
@@ -193,11 +194,6 @@ def mlp(
         class_weight=class_weight,
         classes=classes,
     )
-    layers = {"layer_norm": layer_norm, "residual": residual}
-    noises = {"dropout": dropout, "input_noise": input_noise}
-    rates = {"parametrization": parametrization, "base_width": base_width}
-    rates["lr_multipliers"] = lr_multipliers
-    model = {"activation": activation, "init": init, **layers, **noises, **rates, **constants}
     if embedded:
         model["embed_dim"] = embed_dim
     settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0, "embed": embedded}

@@ -13,7 +13,7 @@ from fastopt.errors import SpecError, shortened
 from sweeps.common import known
 from sweeps.problems.base import DataProblem
 from sweeps.problems.data import SQUARED, encode_targets
-from sweeps.problems.networks import Network, data_axes, model_axes
+from sweeps.problems.networks import MODEL, Network, data_axes, model_axes
 from sweeps.problems.prepared import prepared
 from sweeps.problems.source import STANDARDIZE, Parts, Source
 
@@ -102,6 +102,7 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
         dtype: Any = "float32",
         theta0: Any = None,
     ) -> DataProblem:
+        model = {key: value for key, value in locals().items() if key in MODEL}
         if not 0.0 <= test_size < 1.0:
             raise SpecError(f"test_size must be in [0, 1); got {shortened(test_size)}")
         split = {"test": test_size, "validation": validation, "folds": folds}
@@ -110,9 +111,7 @@ def _dataset(name: str, summary: str) -> Callable[..., DataProblem]:
         )
         chosen = loss or usual_loss(parts.y)
         network = Network(name, chosen, load, made_by, classes, parts.X.dtype, theta0)
-        more: dict[str, Any] = {"dropout": dropout, "input_noise": input_noise}
-        more |= {"layer_norm": layer_norm, "residual": residual}
-        return network.on(parts, model_axes(chosen, hidden, activation, **more) | axes)
+        return network.on(parts, model_axes(chosen, hidden, **model) | axes)
 
     build.__name__ = build.__qualname__ = name
     build.__doc__ = f"""{summary}

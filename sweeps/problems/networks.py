@@ -213,6 +213,13 @@ def network_on(
     return network.on(network.parts(axes), axes)
 
 
+MODEL = (
+    "activation", "init", "layer_norm", "residual", "dropout", "input_noise", "lr_multipliers",
+    "parametrization", "base_width",
+)  # fmt: skip
+"""What a model may be told, whatever its loss; :func:`model_axes` has the values by default."""
+
+
 def model_axes(
     loss: str,
     hidden: Any,
@@ -234,14 +241,13 @@ def model_axes(
     >>> list(axes)[:4], axes["delta"]
     (['hidden', 'activation', 'init', 'layer_norm'], 2.0)
     """
+    model = {key: value for key, value in locals().items() if key in MODEL}
+    if isinstance(lr_multipliers, list | np.ndarray):  # which has no hash
+        model["lr_multipliers"] = tuple(lr_multipliers)
+    if embed_dim is not None:
+        model["embed_dim"] = embed_dim
     given = dict(zip(find_loss(loss).constants, constants_of(loss, constants).tolist()))
-    layers = {"layer_norm": layer_norm, "residual": residual}
-    more: dict[str, Any] = {**layers, "dropout": dropout, "input_noise": input_noise}
-    is_list = isinstance(lr_multipliers, list | np.ndarray)  # which has no hash
-    more["lr_multipliers"] = tuple(lr_multipliers) if is_list else lr_multipliers
-    more |= {"parametrization": parametrization, "base_width": base_width}
-    more |= {} if embed_dim is None else {"embed_dim": embed_dim}
-    return {"hidden": as_widths(hidden), "activation": activation, "init": init, **more, **given}
+    return {"hidden": as_widths(hidden), **model, **given}
 
 
 LAYERS = ("layer_norm", "residual")

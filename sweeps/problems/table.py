@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeps.problems.base import DataProblem
 from sweeps.problems.embeddings import embedded_columns
-from sweeps.problems.networks import network_on
+from sweeps.problems.networks import MODEL, network_on
 from sweeps.problems.source import Source
 from sweeps.problems.table_data import read_table
 
@@ -111,6 +111,7 @@ def table(
     >>> table(wines, "good", folds=4, hidden=(8,))
     table: 12 training rows, 4 validation, 4 test, 50 parameters, float32
     """
+    model = {**{key: value for key, value in locals().items() if key in MODEL}, **constants}
     data = read_table(
         table, target, task=task, weights=weights, groups=groups, time=time, test=test,
         validation=validation, folds=folds, split_seed=split_seed, preprocess=preprocess,
@@ -120,11 +121,6 @@ def table(
         data.X, data.y, data.weights, data.split, split_seed, data.preprocess, class_weight,
         data.classes, data.content,
     )  # fmt: skip
-    layers = {"layer_norm": layer_norm, "residual": residual}
-    noises = {"dropout": dropout, "input_noise": input_noise}
-    rates = {"parametrization": parametrization, "base_width": base_width}
-    rates["lr_multipliers"] = lr_multipliers
-    model = {"activation": activation, "init": init, **layers, **noises, **rates, **constants}
     loss = loss or USUAL[data.task]
     embedded = embedded_columns(embed, data.kinds, preprocess)
     if embedded:
