@@ -26,7 +26,8 @@ from sweeps.running.collect import Collector
 from sweeps.running.estimate import refuse_too_large
 from sweeps.running.runner import run_chunks
 from sweeps.running.shards import WHOLE_SWEEP
-from sweeps.space.axes import Points, Tied, as_axis
+from sweeps.space.axes import Tied, as_axis
+from sweeps.space.points import Points
 from sweeps.space.space import Space, check_names
 from sweeps.tracing.trace import history, run_one_trial
 

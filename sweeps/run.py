@@ -26,8 +26,6 @@ from sweeps.running.reducers import Reducer, ReducingCollector
 from sweeps.running.runner import run_chunks
 from sweeps.running.shards import parse_shard
 
-__all__ = ["Estimate", "estimate", "sweep"]
-
 PLACES = ("pruner", "store", "shard", "executor", "reduce", "progress")
 """Keywords of sweep() that say which trials run, and where; :data:`SETTINGS` say what they are."""
 

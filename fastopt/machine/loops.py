@@ -17,13 +17,6 @@ from fastopt.machine.access import arrays_of, cast, load, put, store, take
 from fastopt.machine.calls import call, picked
 from fastopt.rules import Rule
 
-__all__ = [
-    "LINE", "adapted", "cast", "chunks_of", "contained", "each", "launched", "load", "measuring",
-    "put", "scattered", "span_item", "spanning", "store", "summing", "sums_item", "take", "ticking",
-    "trusting",
-]  # fmt: skip
-
-
 # Sums are cut in chunks of a fixed size, each summed in float64 in a fixed number of lanes, so that
 # the grouping depends on the length alone: the same bits for any number of threads.
 LANES = 64

@@ -21,8 +21,6 @@ from fastopt.torch.memory import Ranges, bounds_of
 from fastopt.torch.shards import ShardBatch, check_shard, is_sharded, local_of
 from fastopt.torch.tensors import check_tensor
 
-__all__ = ["Plan", "Stale", "Traits", "names_of"]
-
 # How often a step looks again where its tensors are, if each time they are elsewhere than before.
 TRIES = 3
 

@@ -24,8 +24,9 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastopt.compile import inlinable, kernel
+from fastopt.machine.access import load, store, take
 from fastopt.machine.calls import Callee, Callees, unpacked, words_of
-from fastopt.machine.loops import contained, load, store, take
+from fastopt.machine.loops import contained
 from fastopt.rules import Rule
 from fastopt.rules.base import initial_value
 from fastopt.schedules import WIDTH, factor

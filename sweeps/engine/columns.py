@@ -19,13 +19,6 @@ from sweeps.common.limits import is_whole
 from sweeps.common.names import check_choice
 from sweeps.engine.monitoring import next_check
 
-__all__ = [
-    "ALIASES", "MOST_COST", "MOST_STEPS", "REALS", "WHOLE", "accepts", "aliases", "alike",
-    "check_counts", "constant", "fill", "filled", "find_rule", "gaps_in", "missing",
-    "packed", "packed_schedule", "reals", "rows_of", "rows_with", "schedule_parameters", "steps_of",
-    "whole",
-]  # fmt: skip
-
 MOST_INTEGER = 2**63 - 1
 """Seeds and other whole numbers of a trial are int64, in kernels, frames and stores."""
 

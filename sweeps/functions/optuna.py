@@ -14,9 +14,10 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.common.names import RESERVED, refuse_taken
 from sweeps.results import STATES, SweepResult
-from sweeps.space.axes import Points, common_kind, ends, kind_of, support, untie
+from sweeps.space.axes import common_kind, ends, kind_of, support, untie
 from sweeps.space.categories import categories_of, uncategorised
 from sweeps.space.distributions import Draws, LogUniform
+from sweeps.space.points import Points
 from sweeps.space.space import DTYPES
 
 __all__ = ["from_optuna", "to_optuna"]

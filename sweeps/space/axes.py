@@ -17,26 +17,6 @@ from sweeps.common.limits import MAX_LENGTH, check_int64, check_range, check_wri
 from sweeps.space.categories import Category
 from sweeps.space.points import Computed, Points
 
-__all__ = [
-    "Computed",
-    "Points",
-    "Tied",
-    "as_axis",
-    "common_kind",
-    "ends",
-    "geomspace",
-    "kind_of",
-    "linspace",
-    "logspace",
-    "repeated_values",
-    "representatives",
-    "support",
-    "take",
-    "untie",
-    "values",
-    "zipped",
-]
-
 
 def linspace(low: float, high: float, n: int) -> Points:
     """``n`` evenly spaced values from ``low`` to ``high``, both included.

@@ -17,7 +17,7 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.common.limits import MAX_LENGTH
 from sweeps.common.philox import philox
-from sweeps.space.axes import Points, Tied, as_axis
+from sweeps.space.axes import Tied, as_axis
 from sweeps.space.distributions import (
     Choice,
     Distribution,
@@ -27,6 +27,7 @@ from sweeps.space.distributions import (
     as_integer,
     fractions,
 )
+from sweeps.space.points import Points
 
 # Streams of sweeps.common.philox; 16 belongs to sweeps.space.distributions.
 STRATA, LATIN, SHIFT, ORDER = (np.uint64(k) for k in range(17, 21))

@@ -18,7 +18,8 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.common.limits import MAX_LENGTH, is_finite
 from sweeps.common.philox import uniforms
-from sweeps.space.axes import Computed, as_axis, ends, kind_of, take
+from sweeps.space.axes import as_axis, ends, kind_of, take
+from sweeps.space.points import Computed
 
 # Streams of sweeps.common.philox for spaces begin here; training uses the numbers below.
 DRAWS = np.uint64(16)

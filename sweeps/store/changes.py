@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sweeps.space.axes import Points
+from sweeps.space.points import Points
 
 SHOWN = 5
 """Values of an axis, and differences, that a message lists."""

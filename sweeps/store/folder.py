@@ -19,8 +19,6 @@ from sweeps.store.changes import differences, is_same_sweep
 from sweeps.store.documents import StoredSweep, digest, read_spec
 from sweeps.store.parts import Part, find_damage, footer_digest, parse_name, read_footer
 
-__all__ = ["CURVES", "ROWS", "Folder", "StoredSweep"]
-
 ROWS, CURVES, FACTS, BAD = "parts", "curves", "facts", "bad"
 MOST_LOOKS = 100
 """Looks at a folder in which other processes write; two or three are usual."""

@@ -23,7 +23,7 @@ from fastopt.errors import StoredSpecError, SweepWarning, shortened
 from fastopt.schedules import Schedule
 from sweeps.common.limits import MAX_LENGTH
 from sweeps.engine.plan import Plan
-from sweeps.space.axes import Points, Tied, geomspace, linspace
+from sweeps.space.axes import Tied, geomspace, linspace
 from sweeps.space.designs import LATIN_MAX, SOBOL_BITS, Latin, Sobol
 from sweeps.space.distributions import (
     Distribution,
@@ -35,12 +35,7 @@ from sweeps.space.distributions import (
     uniform,
 )
 from sweeps.space.space import Space
-from sweeps.store.documents import FORMAT, digest
-
-__all__ = [
-    "FORMAT", "describe", "digest", "identity", "pruned_identity", "reduced_identity",
-    "restore_space", "told_with_code",
-]  # fmt: skip
+from sweeps.store.documents import FORMAT
 
 MOST_LISTED = 2**20
 """Trials of a sample that are written down one by one; of more, only a digest."""
@@ -223,10 +218,6 @@ _REBUILD_ERRORS = (ArithmeticError, AttributeError, LookupError, MemoryError, Ty
 """Errors that rebuilding from a document by somebody else may raise."""
 
 
-def _rebuild_points(low: float, high: float, n: int, log: bool) -> Points:
-    return (geomspace if log else linspace)(low, high, n)
-
-
 def _rebuild_draws(distribution: Any, source: Any, n: int) -> Draws:
     most = {Latin: LATIN_MAX, Sobol: 2**SOBOL_BITS}.get(type(source), MAX_LENGTH)
     if not isinstance(distribution, Distribution) or type(source) not in (
@@ -248,7 +239,7 @@ def _rebuild_source(kind: Any, seed: int, dimension: int) -> Any:
 
 
 _KINDS: dict[str, Any] = {
-    "Points": _rebuild_points,
+    "Points": lambda low, high, n, log: (geomspace if log else linspace)(low, high, n),
     "Tied": Tied,
     "Draws": _rebuild_draws,
     "Uniform": uniform,

@@ -17,11 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.studies.findings import Check, Findings
-
-__all__ = [
-    "Check", "Findings", "find", "index", "load", "names", "run", "titles", "write",
-]  # fmt: skip
+from sweeps.studies.findings import Findings
 
 # In a wheel, and in a checkout.
 FOLDERS = (

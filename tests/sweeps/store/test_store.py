@@ -23,7 +23,8 @@ from sweeps.space.space import Space
 from sweeps.store import folder
 from sweeps.store.changes import differences
 from sweeps.store.compact import compact
-from sweeps.store.identity import describe, digest, identity
+from sweeps.store.documents import digest
+from sweeps.store.identity import describe, identity
 from sweeps.store.reuse import effective_defaults, encode_values, hash_rows
 from sweeps.store.status import status
 from tests.helpers.stores import SPACE, files, run, same_frames, same_results

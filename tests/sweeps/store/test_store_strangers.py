@@ -14,8 +14,7 @@ from sweeps import SweepResult, problems, sweep
 from sweeps.engine import chunks
 from sweeps.store import folder, fs
 from sweeps.store.compact import compact
-from sweeps.store.documents import parse_json
-from sweeps.store.identity import digest
+from sweeps.store.documents import digest, parse_json
 from sweeps.store.parts import Part, content_digest, encode_parquet, parse_name
 from sweeps.store.status import status
 from tests.helpers.stores import files, run, same_frames
