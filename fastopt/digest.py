@@ -70,7 +70,7 @@ def decode_record(text: str, kind: type[Told], versions: Sequence[int]) -> Told:
     try:
         version = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get("version")
         found = None if version is None else bytes(version).decode()
-        if found not in map(str, versions):
+        if found not in [str(known) for known in versions]:
             raise StateError(
                 f"the file has format version {shortened(found)}, but this fastopt reads "
                 f"{' and '.join(map(str, versions))}; read it with the fastopt that wrote it"

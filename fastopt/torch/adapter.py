@@ -218,7 +218,8 @@ class Optimizer(torch.optim.Optimizer):
             for _ in range(TRIES):
                 plan = self._plan
                 if plan is None or not plan.is_current(self.param_groups):
-                    plan = self._make_plan()
+                    traits = self._traits(self.defaults)
+                    plan = Plan(traits, self.param_groups, self._clocks, self._rows)
                 self._plan = None  # until a step has shown that it holds
                 try:
                     plan.step(self.state)
@@ -233,10 +234,6 @@ class Optimizer(torch.optim.Optimizer):
 
     _observed_step = torch.optim.Optimizer.profile_hook_step(_step)
     step.hooked = True  # torch would wrap it otherwise
-
-    def _make_plan(self) -> Plan:
-        traits = self._traits(self.defaults)
-        return Plan(traits, self.param_groups, self._clocks, self._rows)
 
     def _state_to_save(self) -> defaultdict[torch.Tensor, Any]:
         """Return the state with what is needed to continue with the same bits, here or in torch."""

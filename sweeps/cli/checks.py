@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -91,11 +90,6 @@ def refuse_unknown(at: str, given: Any, allowed: Sequence[str], what: str) -> No
                 f"{at}.{said[1:-1]}: there is no {what} {said}{did_you_mean(name, allowed)}; "
                 f"allowed are {', '.join(allowed)}"
             )
-
-
-def hints_of(function: Callable) -> dict[str, Any]:
-    """Return the types of a function's arguments, by name."""
-    return typing.get_type_hints(function)
 
 
 def typed(at: str, value: Any, hint: Any) -> Any:

@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from fastopt.errors import FastoptError, SpecError, shortened
 from sweeps import problems
-from sweeps.cli.checks import hints_of, refuse_unknown, table_at, typed
+from sweeps.cli.checks import refuse_unknown, table_at, typed
 from sweeps.common.names import check_choice
 from sweeps.problems.losses import LOSSES
 from sweeps.problems.table_data import read_table
@@ -117,7 +117,7 @@ def _make_shipped(at: str, given: dict[str, Any]) -> Made:
             raise SpecError(
                 f"{at}.{option} is missing; problem {shortened(name)} cannot do without it"
             )
-    hints = hints_of(constructor)
+    hints = get_type_hints(constructor)
     checked = {
         key: typed(f"{at}.{key}", value, hints.get(key, Any)) for key, value in given.items()
     }
@@ -139,7 +139,7 @@ def _make_own(at: str, document: Mapping[str, Any], folder: Path) -> Made:
     for name, example in (("file", "wine.csv"), ("target", "quality")):
         if name not in data:
             raise SpecError(f'{at}.data.{name} is missing, such as {name} = "{example}"')
-    hints = {"file": str, **dict.fromkeys(CONSTANTS, float), **hints_of(problems.table)}
+    hints = {"file": str, **dict.fromkeys(CONSTANTS, float), **get_type_hints(problems.table)}
     options: dict[str, Any] = {}
     places = {}
     for table, given in (("data", data), ("model", model)):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from fastopt.code.cached import cached_property
 from fastopt.errors import ExecutorError, FastoptError, SpecError, StoreError
@@ -20,7 +20,6 @@ from sweeps.cli.axes import space_of
 from sweeps.cli.checks import (
     axis_names,
     check_value,
-    hints_of,
     refuse_unknown,
     table_at,
     typed,
@@ -168,7 +167,7 @@ def _options(at: str, given: dict[str, Any]) -> dict[str, Any]:
     checked = {}
     for name, value in given.items():
         if name in signature and name not in WHOLE:  # 2.0 is a whole number, too
-            value = typed(f"{at}.{name}", value, hints_of(sweep)[name])
+            value = typed(f"{at}.{name}", value, get_type_hints(sweep)[name])
         checked[name] = value
         check_value(f"{at}.{name}", name, value)
     return checked

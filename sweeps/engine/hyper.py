@@ -51,20 +51,14 @@ def _column(
     rows: Any,
 ) -> np.ndarray:
     """One hyperparameter: where a trial has its axis that, else its alias, else the keyword."""
-    column = np.array([_fixed(rule, key, default, defaults)])
+    keywords = (defaults[name] for name in (key, *aliases(rule, key)) if name in defaults)
+    column = np.array([next(keywords, default)])
     for axis in (*reversed(aliases(rule, key)), key):
         if axis in values:
             given = values[axis][rows]
             gaps = gaps_in(given)
             column = np.where(gaps, column, given) if gaps.any() else given
     return column  # of one row, if it has no axis
-
-
-def _fixed(rule: Rule, key: str, default: Any, defaults: Mapping[str, Any]) -> Any:
-    for name in (key, *aliases(rule, key)):
-        if name in defaults:
-            return defaults[name]
-    return default
 
 
 def schedule_table(

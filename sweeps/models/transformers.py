@@ -5,7 +5,7 @@ They are known by their names, so that a process that has none of them imports n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -109,7 +109,8 @@ def _column_numbers(transformer: Any, columns: Any) -> list[int]:
     if listed and isinstance(listed[0], str):
         names = list(transformer.feature_names_in_)
         return [names.index(name) for name in listed]
-    return everything[np.asarray(listed, bool if _is_mask(listed) else int)].tolist()
+    is_mask = bool(listed) and isinstance(listed[0], bool | np.bool_)
+    return everything[np.asarray(listed, bool if is_mask else int)].tolist()
 
 
 def _slice_of_numbers(columns: slice, transformer: Any) -> slice:
@@ -120,10 +121,6 @@ def _slice_of_numbers(columns: slice, transformer: Any) -> slice:
     low = None if columns.start is None else names.index(columns.start)
     high = None if columns.stop is None else names.index(columns.stop) + 1
     return slice(low, high)
-
-
-def _is_mask(listed: Sequence[Any]) -> bool:
-    return bool(listed) and isinstance(listed[0], bool | np.bool_)
 
 
 def _imputer(parts: list[Part], imputer: Any) -> list[Part]:

@@ -66,13 +66,6 @@ class Plotter:
     phase = _of_result(phase)
 
 
-PLOTS: dict[str, Callable] = {
-    "heatmap": heatmap,
-    "sensitivity": sensitivity,
-    "curves": curves,
-    "steps_to_target": steps_to_target,
-    "parallel_coordinates": parallel_coordinates,
-    "importance": importance,
-    "phase": phase,
-}
+_DRAWN = heatmap, sensitivity, curves, steps_to_target, parallel_coordinates, importance, phase
+PLOTS: dict[str, Callable] = {function.__name__: function for function in _DRAWN}
 """Name -> ``function(result, ..., ax=)``: the pictures of a result, which are ``result.plot``."""

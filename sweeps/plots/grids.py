@@ -105,7 +105,8 @@ def heatmap(
     for k, (place, value) in enumerate(zip(places, panels)):
         lost = found.lost if facet is None else found.lost[k]
         mesh = _draw_cells(place, found, value, cmap, norm)
-        _paint_empty_cells(place, found, value, lost)
+        _paint(place, found, lost, DIVERGED)
+        _paint(place, found, np.isnan(value) & ~lost, NOTHING)
         if best is not None and best[:-2] in ((), (k,)):
             _mark_best(place, found, best[-2:])
         _write_values(place, found, value, cmap, norm)
@@ -113,7 +114,8 @@ def heatmap(
             place.set_title(f"{facet} = {found.axes[0].labels[k]}", fontsize="medium")
             place.label_outer()
     if best is not None:
-        shown = f"{over} {metric}" if _hides_axes(result, names) else metric
+        hidden = {*varying_axes(result)} - {*names}
+        shown = f"{over} {metric}" if hidden else metric
         bar = places[0].figure.colorbar(mesh, ax=list(places), label=shown, extend=beyond)
         plain_numbers(bar.ax.yaxis)
     ring = "best of one fold" if "fold" in names else "best"
@@ -186,11 +188,6 @@ def _two_axes(result: Table, x: str | None, y: str | None) -> tuple[str, str]:
     return (x, free[0]) if x is not None else (free[0], str(y))
 
 
-def _hides_axes(result: Table, names: list[str]) -> bool:
-    """Tell whether some axis that varies is not in the picture."""
-    return bool({*varying_axes(result)} - {*names})
-
-
 def _panels(found: Cells, facet: str | None, ax: Any) -> list[Any]:
     if facet is None:
         return [new_axes(ax)]
@@ -235,11 +232,6 @@ def _draw_cells(ax: Any, found: Cells, value: np.ndarray, cmap: Any, norm: Any) 
     # A grid of lines over cells, or a spine through the outer ones, hides data.
     ax.grid(visible=False)
     return mesh
-
-
-def _paint_empty_cells(ax: Any, found: Cells, value: np.ndarray, lost: np.ndarray) -> None:
-    _paint(ax, found, lost, DIVERGED)
-    _paint(ax, found, np.isnan(value) & ~lost, NOTHING)
 
 
 def _paint(ax: Any, found: Cells, where: np.ndarray, colour: str) -> None:

@@ -123,7 +123,8 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
                 f"y holds whole numbers as floats, {distinct} different ones in {rows} rows: "
                 f"labels or measurements? Say {BOTH}"
             )
-        if y.ndim == 2 and y.shape[1] > 1 and _is_one_hot(y):
+        several = y.ndim == 2 and y.shape[1] > 1
+        if several and np.isin(y, (0.0, 1.0)).all() and (y.sum(axis=1) == 1.0).all():
             raise ArrayError(
                 f"y holds rows of zeros and a one, as floats of shape {y.shape}: labels are "
                 f'y.argmax(axis=1). For a regression say loss="squared_error"'
@@ -137,10 +138,6 @@ def is_classification(y: np.ndarray, categorical: bool) -> bool:
             stacklevel=4,
         )
     return True
-
-
-def _is_one_hot(y: np.ndarray) -> bool:
-    return bool(np.isin(y, (0.0, 1.0)).all() and (y.sum(axis=1) == 1.0).all())
 
 
 def _are_numbers(text: np.ndarray) -> bool:

@@ -70,11 +70,11 @@ def train_jobs(
     for k, group in enumerate(found):
         own = None if store is None else Path(store) / (str(k) if len(found) > 1 else "")
         folds: dict[Any, DataProblem] = {}
-        trials = (
-            train_group(group, n_jobs)
-            if own is None
-            else train_stored_group(group, n_jobs, own, weights)
-        )
+        if own is None:
+            plan = check(group.problem, group.space, group.settings)
+            trials = train_trials(plan, n_jobs=n_jobs)
+        else:
+            trials = train_stored_group(group, n_jobs, own, weights)
         began, seconds = time.perf_counter(), 0.0
         for place, trial in zip(np.argsort(group.places).tolist(), trials):
             # The first comes when all of them are trained.
@@ -129,11 +129,6 @@ def shared_settings(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what all trials of a sweep are told: full batches are not looked at step by step."""
     often = all("steps" in trial for trial in trials)
     return {"metric": "train_loss", **({"eval_every": 1_000_000} if often else {})}
-
-
-def train_group(group: Group, n_jobs: int) -> Iterator[Trial]:
-    """Yield the trials of a group as they come out of one launch."""
-    return train_trials(check(group.problem, group.space, group.settings), n_jobs=n_jobs)
 
 
 def train_stored_group(group: Group, n_jobs: int, store: Path, weights: bool) -> Iterator[Trial]:

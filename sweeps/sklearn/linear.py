@@ -105,13 +105,9 @@ def curvature(loss: str, fold: Fold, model: Mapping[str, Any]) -> tuple[float, f
         return max(float(np.quantile(y, 0.9)), float(y.mean()), 1.0), 0.05
     if "smoothed_hinge" in loss:
         return 1.0 / model["smoothing"], LEAST["squared_hinge"] * (model["smoothing"] > 1.0)
-    share, one = fold.outputs if loss == "squared_error" else 1, loss_of_one_label(loss)
+    share = fold.outputs if loss == "squared_error" else 1
+    one = "logistic" if loss == "multilabel" else loss.removeprefix(SEVERAL)  # of one label
     return CURVATURE[one] / share, LEAST.get(one, 0.05)
-
-
-def loss_of_one_label(loss: str) -> str:
-    """Return the loss of two classes of which one of several labels is the sum."""
-    return "logistic" if loss == "multilabel" else loss.removeprefix(SEVERAL)
 
 
 def one_against_the_rest(estimator: Any, loss: str, fold: Fold) -> str:

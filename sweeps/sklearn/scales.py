@@ -82,7 +82,8 @@ def with_best_scales(
     ``launch``: trains jobs, and yields the number of each with what it came to.
     """
     made = list(jobs)
-    roots = [Root(math.log(scale_of(job, e))) for job, e in zip(jobs, estimators)]
+    scales = [float(job.trial["delta"]) / epsilon_of(e) for job, e in zip(jobs, estimators)]
+    roots = [Root(math.log(scale)) for scale in scales]
     active = list(range(len(made)))
     for _ in range(MOST_ROUNDS):
         going = []
@@ -98,11 +99,6 @@ def with_best_scales(
         if not active:
             break
     return made
-
-
-def scale_of(job: Job, estimator: Any) -> float:
-    """Return the scale that a job is at."""
-    return float(job.trial["delta"]) / epsilon_of(estimator)
 
 
 def move_to_best_scale(root: Root, ran: Ran, estimator: Any) -> bool:

@@ -259,7 +259,8 @@ class StoredColumns(Mapping[str, np.ndarray]):
         """Read rows from the groups they are in, one after the other."""
         rows = rows if self._chosen is None else self._chosen[rows]
         size = len(range(*rows.indices(self.height))) if isinstance(rows, slice) else len(rows)
-        cells = {name: self._empty(name) for name in names}
+        kinds = {name: np.int64 if name in STEP_COUNTS else np.float64 for name in names}
+        cells = {name: np.empty(0, self._dtypes.get(name, kinds[name])) for name in names}
         for k, inside, place in self._row_groups_of(rows):
             path, group = self._groups[k]
             table = read_table(path, [self._stored[name] for name in names], group)
@@ -287,9 +288,6 @@ class StoredColumns(Mapping[str, np.ndarray]):
         for k in np.flatnonzero(np.diff(cuts)).tolist():
             place = order[cuts[k] : cuts[k + 1]]
             yield k, rows[place] - self._ends[k], place
-
-    def _empty(self, name: str) -> np.ndarray:
-        return np.empty(0, self._dtypes.get(name, np.int64 if name in STEP_COUNTS else np.float64))
 
     def _decode_column(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
         return cells_of_column(name, column, name in self._axes and self._dtypes[name].kind == "O")
