@@ -75,8 +75,7 @@ def open_with_spec(store: str | os.PathLike[str], spec: Path | None = None) -> t
 def score_on_test(model: Any, problem: Any, seed: int | None) -> tuple[int, float] | None:
     """Return how many test rows judge a model of a problem, and its score on them; None without.
 
-    ``model``: Model. ``problem``: DataProblem. ``seed``: of the split, if the trial had one of its
-    own.
+    ``seed``: of the split, if the trial had one of its own.
     """
     source = problem.recipe.source()
     rows = source.splits(seed).test

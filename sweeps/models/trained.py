@@ -142,8 +142,6 @@ def _refit_trial(result: Table, plan: Plan, i: int, row: int) -> tuple[DataProbl
 
     The preprocessing is fitted to all of these rows, too. The trial takes as many epochs, or steps,
     as it took in the sweep, where validation rows may have ended it early: there are none now.
-
-    ``plan``: its plan. ``i``, ``row``: number of the trial, and its row.
     """
     (block,) = plan.blocks(np.array([i]), results=False)
     problem = block.problem.refitted()

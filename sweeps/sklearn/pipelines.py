@@ -84,7 +84,7 @@ def fit_params_of(estimator: Any, given: Mapping[str, Any]) -> Mapping[str, Any]
 def prepare_table(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) -> Prepared:
     """Return the features of a table, made by steps that are fitted on its training rows.
 
-    ``estimator``: estimator. ``X``, ``y``: array_like. ``train`` of int: all rows by default.
+    ``train``: all rows by default.
     """
     last = clone(last_of(estimator))
     if not is_piped(estimator) or len(estimator.steps) == 1:

@@ -136,8 +136,6 @@ def effective_defaults(identity: Mapping[str, Any], names: Sequence[str]) -> dic
     """Return the values of trials that lack these axes.
 
     They are keywords, or what the problem was made with, or defaults of the optimizers.
-
-    ``identity``: see :func:`sweeps.store.identity.identity`.
     """
     own = dict(identity["problem"].get("axes", {}))
     own |= {"hidden": "-".join(map(str, own["hidden"]))} if own.get("hidden") else {}
