@@ -320,14 +320,33 @@ def shortened(value: object, most: int = LONGEST) -> str:
     return text
 
 
+SYNONYMS = {
+    "learning_rate": "lr", "eta": "lr", "step_size": "lr", "n_epochs": "epochs",
+    "num_epochs": "epochs", "max_iter": "epochs", "n_steps": "steps", "num_steps": "steps",
+    "random_state": "seed", "hidden_layer_sizes": "hidden", "layers": "hidden", "units": "hidden",
+    "width": "hidden", "wd": "weight_decay", "b1": "beta1", "b2": "beta2", "scheduler": "schedule",
+    "warmup": "warmup_steps", "max_norm": "clip_norm", "grad_clip": "clip_norm",
+    "early_stopping": "patience", "n_iter_no_change": "patience", "scoring": "metric",
+    "objective": "metric", "criterion": "loss", "direction": "mode", "cv": "folds",
+    "n_folds": "folds", "n_splits": "folds", "validation_split": "validation",
+    "validation_fraction": "validation", "val_size": "validation", "test_size": "test",
+    "sample_weight": "weights",
+}  # fmt: skip
+"""What other libraries call a thing -> what we do: no spelling is near enough to tell."""
+
+
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest allowed name, or an empty string.
 
     >>> did_you_mean("bta1", ["beta1", "lr"])
     "; did you mean 'beta1'?"
+    >>> did_you_mean("learning_rate", ["lr", "label_smoothing"])
+    "; did you mean 'lr'?"
     >>> did_you_mean("zzz", ["beta1", "lr"])
     ''
     """
     text = name[:LONGEST] if isinstance(name, str) else shortened(name)
-    near = difflib.get_close_matches(text, list(allowed), n=1, cutoff=0.5)
+    allowed = list(allowed)
+    near = [ours for ours in [SYNONYMS.get(text)] if ours in allowed]
+    near += difflib.get_close_matches(text, allowed, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -29,6 +29,7 @@ from sweeps.running.shards import WHOLE_SWEEP
 from sweeps.space.axes import Tied, as_axis
 from sweeps.space.points import Points
 from sweeps.space.space import Space, check_names
+from sweeps.space.tuples import without_tuples
 from sweeps.tracing.trace import history, run_one_trial
 
 R = TypeVar("R", bound=Table)
@@ -291,7 +292,7 @@ def larger_space(plan: Plan, axes: Mapping[str, Any]) -> Space:
     known = {**plan.options.defaults, **getattr(plan.problem, "axes", {})}
     known |= {name: value for name, value in defaults.items() if value is not None}
     check_names(axes, dict.fromkeys([*space.names, *known]), "axis or keyword")
-    for name, given in axes.items():
+    for name, given in without_tuples(axes).items():
         more = as_axis(f"axis {shortened(name)}", given)
         old = _values_of(name, parts, defaults)
         if name == "hidden" and isinstance(old[0], str):  # an axis has values of one kind

@@ -50,7 +50,7 @@ def sweep(
     seed: int = 0,
     schedule: str = "constant",
     shuffle: str = "epoch",
-    hidden: int | str | None = None,
+    hidden: int | Sequence[int] | str | None = None,
     clip_norm: float | None = None,
     init_scale: float = 1.0,
     patience: int | None = None,
@@ -94,7 +94,7 @@ def sweep(
     seed: int = 0,
     schedule: str = "constant",
     shuffle: str = "epoch",
-    hidden: int | str | None = None,
+    hidden: int | Sequence[int] | str | None = None,
     clip_norm: float | None = None,
     init_scale: float = 1.0,
     patience: int | None = None,
@@ -133,7 +133,7 @@ def sweep(
         products. Any hyperparameter of the optimizers can be an axis, and so can ``optimizer``,
         ``batch_size``, ``epochs``, ``steps``, ``seed``, ``schedule``, ``shuffle``, ``hidden``,
         ``clip_norm``, ``init_scale``, ``patience`` and the parameters of schedules. ``beta1`` sets
-        the momentum of optimizers that have no beta1.
+        the momentum of optimizers that have no beta1; ``betas`` are pairs of both betas.
     optimizer : str
         Name in :data:`fastopt.rules.RULES`.
     epochs, steps : int, optional
@@ -147,9 +147,9 @@ def sweep(
     shuffle : {"epoch", "once", "none", "replacement"}
         New order every epoch, one order for all epochs, the order given, or drawing with
         replacement.
-    hidden : int or str, optional
+    hidden : int, tuple of int or str, optional
         Hidden layers of a network, in place of the problem's own: one width for all of them, or
-        all widths joined by hyphens, ``"32-16"``.
+        all widths, ``(32, 16)`` or ``"32-16"``.
     clip_norm : float, optional
         Largest norm of a minibatch gradient; a longer one is scaled to it before the step, as by
         :func:`fastopt.clip_grad_norm_`. 0 or None: no clipping.

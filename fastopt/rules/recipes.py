@@ -17,11 +17,13 @@ from fastopt.rules.mars import MARS_OF_MATRICES
 Recipe = Callable[[str, Mapping[str, Any]], tuple[Rule, dict[str, Any]]]
 """``recipe(where, options)`` picks the rule and renames torch's options to the rule's names."""
 
-_SPLIT = {
+SPLIT = {
     "betas": ("beta1", "beta2", "beta3"),
     "etas": ("etaminus", "etaplus"),
     "step_sizes": ("step_size_min", "step_size_max"),
 }
+"""Options of torch that are several hyperparameters here, and those."""
+
 _RENAMED = {"decoupled_weight_decay": "decoupled"}
 
 
@@ -33,7 +35,7 @@ def values_of(rule: Rule, where: str, options: Mapping[str, Any]) -> dict[str, A
     """
     values: dict[str, Any] = {}
     for name, value in options.items():
-        names = name in _SPLIT and [part for part in _SPLIT[name] if part in rule.hyper]
+        names = name in SPLIT and [part for part in SPLIT[name] if part in rule.hyper]
         if not names:
             values[_RENAMED.get(name, name)] = value
         elif isinstance(value, tuple | list) and len(value) == len(names):

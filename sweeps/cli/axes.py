@@ -12,6 +12,7 @@ from fastopt.errors import SpecError, shortened
 from sweeps.cli.checks import axis_names, check_value, refuse_unknown, table_at, typed
 from sweeps.space.axes import as_axis, ends, geomspace, linspace, logspace
 from sweeps.space.space import Space
+from sweeps.space.tuples import without_tuples
 
 
 class Spacing(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,11 +49,17 @@ def space_of(at: str, given: Any) -> Space:
     parts = []
     for k, part in enumerate(given if union else [given]):
         where = f"{at}[{k}]" if union else at
-        parts.append(
-            {name: _axis(where, name, axis) for name, axis in table_at(where, part).items()}
-        )
+        parts.append({name: _axis(where, name, axis) for name, axis in _axes(where, part).items()})
     try:
         return Space(parts)
+    except SpecError as error:
+        raise SpecError(f"{at}: {error}") from None
+
+
+def _axes(at: str, given: Any) -> dict[str, Any]:
+    """Return the axes of one table, with numbers and names for tuples."""
+    try:
+        return without_tuples(table_at(at, given))
     except SpecError as error:
         raise SpecError(f"{at}: {error}") from None
 

@@ -30,6 +30,7 @@ from sweeps.engine.columns import WHOLE
 from sweeps.run import sweep
 from sweeps.running.check import SETTINGS, check
 from sweeps.space.space import Space
+from sweeps.space.tuples import fixed_without_tuples
 
 # The file says what is computed; where and how it is shown is the command line's business.
 NOT_OPTIONS = (
@@ -163,6 +164,10 @@ def _options(at: str, given: dict[str, Any]) -> dict[str, Any]:
     """Check the keywords of ``sweep``."""
     signature = inspect.signature(sweep).parameters
     keywords = [name for name in signature if name not in NOT_OPTIONS]
+    try:
+        given = fixed_without_tuples(given)
+    except SpecError as error:
+        raise SpecError(f"{at}: {error}") from None
     refuse_unknown(at, given, [*keywords, *axis_names()], "option")
     checked = {}
     for name, value in given.items():

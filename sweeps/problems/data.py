@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastopt.errors import ArrayError, SpecError, shortened
+from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
 from sweeps.common.frames import pd
 from sweeps.problems.arrays import as_dataset, numbers_of, refuse_other_columns
 from sweeps.problems.base import DataProblem, check_rows, no_rows
@@ -177,6 +178,7 @@ def mlp(
     tables, targets = _read(name, X, y, (("val", X_val, y_val), ("test", X_test, y_test)))
     if loss is None:
         loss = "softmax_cross_entropy" if is_classification(targets[0], categorical) else SQUARED
+    _refuse_unknown(constants, loss)
     target, classes = encode_targets(loss, targets)
     fixed = {"validation": validation, "test": test, "folds": folds}
     rows = np.concatenate([table for table in tables if len(table)])
@@ -198,6 +200,18 @@ def mlp(
         model["embed_dim"] = embed_dim
     settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0, "embed": embedded}
     return network_on(source, hidden, model, metrics, **settings)
+
+
+def _refuse_unknown(constants: Mapping[str, Any], loss: str) -> None:
+    """Raise if one of the keywords that are no arguments is no constant of the loss either."""
+    own = find_loss(loss).constants
+    allowed = [*own, *list(inspect.signature(mlp).parameters)[:-1]]
+    for name in constants:
+        if name not in own:
+            raise SpecError(
+                f"there is no argument {name!r}{did_you_mean(name, allowed)}; beside those of "
+                f"problems.mlp, the loss {loss} has {', '.join(own) or 'none'}"
+            )
 
 
 def _read(name: str, X: Any, y: Any, more: Sequence[tuple[str, Any, Any]]) -> tuple[list, list]:

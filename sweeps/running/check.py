@@ -15,6 +15,7 @@ from sweeps.engine.plan import Plan
 from sweeps.problems.base import DataProblem
 from sweeps.problems.landscapes import Landscape
 from sweeps.space.space import Space
+from sweeps.space.tuples import fixed_without_tuples, without_tuples
 
 OPTIONS = {f.name: f.default for f in dataclasses.fields(Options) if f.name != "defaults"}
 
@@ -44,12 +45,22 @@ def check(problem: Any, space: Any, settings: Mapping[str, Any], stacklevel: int
         )
     options = {name: settings.get(name, default) for name, default in OPTIONS.items()}
     keywords = {k: v for k, v in {**DEFAULTS, **settings}.items() if k not in OPTIONS}
-    made = PLANS[type(problem)](problem, Space(space), Options(defaults=keywords, **options))
+    keywords, space = fixed_without_tuples(keywords), _space_of(space)
+    made = PLANS[type(problem)](problem, space, Options(defaults=keywords, **options))
     given = [k for k, v in keywords.items() if k not in DEFAULTS or not _same(v, DEFAULTS[k])]
     remarks = check_effects(made, given)  # raises, too
     for remark in (*remarks, *remarks_on_choice(made)) if stacklevel else ():
         warnings.warn(remark, SweepWarning, stacklevel=stacklevel + 1)
     return made
+
+
+def _space_of(given: Any) -> Space:
+    """Return the space of a sweep, in which tuples such as torch's ``betas`` are allowed."""
+    if isinstance(given, Mapping):
+        return Space(without_tuples(given))
+    if isinstance(given, list | tuple):
+        return Space([without_tuples(p) if isinstance(p, Mapping) else p for p in given])
+    return Space(given)
 
 
 def remarks_on_choice(plan: Plan) -> Iterator[str]:
