@@ -111,12 +111,15 @@ class Plan:
 
     def check_metric(self) -> None:
         """Raise unless the metric exists for this problem and the options around it make sense."""
+        metric, problem = self.options.metric, self.problem
+        rows = ("validation", problem.has_validation), ("test", problem.has_test)
+        for prefix, (kind, there) in zip(("val_", "test_"), rows):
+            if str(metric).startswith(prefix) and not there:
+                raise SpecError(
+                    f"metric {shortened(metric)} needs {kind} rows, and {problem.name} has none; "
+                    f"hold some out where the problem is made, such as {kind}=0.2"
+                )
         check_watch(self.options, (*self.metrics, *self.extra))
-        if self.options.metric.startswith("test") and not self.problem.has_test:
-            raise SpecError(
-                f"metric {shortened(self.options.metric)} needs test rows, and "
-                f"{self.problem.name} has none"
-            )
 
     @property
     def result_columns(self) -> tuple[str, ...]:

@@ -129,9 +129,10 @@ def test_a_problem_must_be_one(problem, call):
 
 
 @pytest.mark.usefixtures("nothing_runs")
-def test_a_test_metric_needs_test_rows():
-    with pytest.raises(SpecError, match="needs test rows, and iris has none"):
-        sweep(problems.iris(test_size=0), {}, epochs=1, metric="test_loss")
+@pytest.mark.parametrize(("metric", "rows"), [("test_loss", "test"), ("val_f1", "validation")])
+def test_a_metric_of_rows_needs_them(metric, rows):
+    with pytest.raises(SpecError, match=f"needs {rows} rows, and iris has none; .* {rows}=0.2"):
+        sweep(problems.iris(test_size=0), {}, epochs=1, metric=metric)
 
 
 @pytest.mark.usefixtures("nothing_runs")
