@@ -299,7 +299,8 @@ def are_groups(params: Any) -> bool:
     if not isinstance(params, list | tuple):
         raise ArrayTypeError(
             "params must be a NumPy array, a list or dict of arrays, a Buffer from flatten, or a "
-            f"list of param groups; got a {type(params).__name__}"
+            f"list of param groups; got a {type(params).__name__} (the optimizers of torch's "
+            "parameters are in fastopt.torch)"
         )
     if not params:
         raise ArrayError("the optimizer got an empty parameter list; pass at least one array")
