@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
+from numba.np.arrayobj import make_array, populate_array
 
 from fastopt.code.cached import cached_property
 from fastopt.code.uncompilable import in_two_lines
@@ -192,11 +192,87 @@ def unpacked(kind: Any) -> Any:
     @intrinsic
     def unpack(typingctx, words):
         def codegen(context, builder, signature, values):
-            array = make_array(signature.args[0])(context, builder, values[0])
-            stored = context.data_model_manager[kind].get_data_type()
-            place = builder.bitcast(array.data, ir.PointerType(stored))
-            return context.unpack_value(builder, kind, place)
+            return _described(context, builder, signature.args[0], kind, values[0])
 
         return kind(words), codegen
 
     return unpack
+
+
+def _described(context: Any, builder: Any, given: Any, kind: Any, words: Any) -> Any:
+    """Return the arrays of the type ``kind`` that words describe."""
+    array = make_array(given)(context, builder, words)
+    stored = context.data_model_manager[kind].get_data_type()
+    place = builder.bitcast(array.data, ir.PointerType(stored))
+    return context.unpack_value(builder, kind, place)
+
+
+RAW = types.int32
+"""What raw arrays hold: as many of it as an element of any array has room for, one or two."""
+
+
+def raw(a: np.ndarray) -> np.ndarray:
+    """View a C-contiguous array, whatever it holds, as int32.
+
+    >>> raw(np.zeros((2, 3))).shape, raw(np.zeros(3, np.float32)).shape
+    ((2, 6), (3,))
+    """
+    return a.view(np.int32)
+
+
+def raw_rows(a: np.ndarray) -> np.ndarray:
+    """View an array of one or two dimensions as rows of int32.
+
+    >>> raw_rows(np.zeros(3)).shape
+    (3, 2)
+    """
+    return raw(a.reshape(len(a), *(a.shape[1:] or (1,))))
+
+
+@functools.cache
+def viewed(*kinds: Any) -> Any:
+    """Return ``view(values)``: raw arrays seen as arrays of these types; a tuple from its words.
+
+    What has None for a type stays what it is.
+
+    With it a kernel that only hands arrays on is compiled once, whatever they hold: what it calls
+    looks at them. An array of one dimension may be given as rows of one element. What is returned
+    counts no references, so what is given has to stay alive.
+    """
+
+    @intrinsic
+    def view(typingctx, values):
+        made = types.Tuple(
+            [own if kind is None else kind for own, kind in zip(values, kinds, strict=True)]
+        )
+
+        def codegen(context, builder, signature, args):
+            parts = cgutils.unpack_tuple(builder, args[0])
+            for k, (own, kind) in enumerate(zip(signature.args[0], kinds)):
+                if isinstance(kind, types.BaseTuple):
+                    parts[k] = _described(context, builder, own, kind, parts[k])
+                elif isinstance(own, types.Array):
+                    parts[k] = _seen(context, builder, own, kind or own, parts[k])
+            return context.make_tuple(builder, made, parts)
+
+        return made(values), codegen
+
+    return view
+
+
+def _seen(context: Any, builder: Any, given: Any, kind: Any, value: Any) -> Any:
+    """Return a C-contiguous array, raw or of the type ``kind``, as one of that type."""
+    source, target = make_array(given)(context, builder, value), make_array(kind)(context, builder)
+    before, size = (context.get_abi_sizeof(context.get_data_type(a.dtype)) for a in (given, kind))
+    shape = list(cgutils.unpack_tuple(builder, source.shape))
+    shape[-1] = builder.sdiv(shape[-1], ir.IntType(64)(size // before))
+    strides = [*cgutils.unpack_tuple(builder, source.strides)[:-1], ir.IntType(64)(size)]
+    populate_array(
+        target,
+        data=builder.bitcast(source.data, target.data.type),
+        shape=shape[: kind.ndim],
+        strides=strides[-kind.ndim :],
+        itemsize=ir.IntType(64)(size),
+        meminfo=None,
+    )
+    return target._getvalue()

@@ -31,7 +31,7 @@ class TrialGroup:
     def __init__(self, run: Callable, block: Block, order: np.ndarray) -> None:
         self.control, self.length = queue.controls(), int(block.item_cost[order[0]])
         self._run, self._runners, self._items, self.block = run, 0, len(order), block
-        self._data = self.control, order, block.item_cost, block.trials, block.constants()
+        self._data = self.control, order, block.item_cost, block.table, block.constants()
 
     def enter(self) -> bool:
         """Let one more thread run it, if there may be an item for it."""

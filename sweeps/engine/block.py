@@ -35,6 +35,11 @@ class Block:
         """Return the functions of the kernel."""
         return trial.parts()
 
+    @cached_property
+    def table(self) -> Any:
+        """Trials as the kernel takes them."""
+        return trial.raw_trials(self.trials)
+
     def constants(self) -> Any:
         """Return what the kernel takes beside the trials."""
         return linked(self.callees, self.problem)

@@ -1,15 +1,18 @@
 """What the kernel of trials calls: functions of the problem, the rule and its own, compiled apart.
 
 Linked by address, so that a sweep compiles each problem once and each rule once, not each pair.
-Every function has one signature for all problems and rules of a dtype:
+Every function has one signature for all problems and rules:
 
 * ``loss(theta, X, y, words, grad, work, seed, step) -> loss``, the last two of them for problems
   that draw; ``evaluate(theta, X, y, words, grad, work) -> (loss, accuracy)``;
   ``init(theta, words, seed)``; ``score(theta, X, y, words, work, outputs, out)``, for problems with
   metrics of their own. ``words`` describe the constants of the problem.
-* ``begin(h, scale, clock, x, n)`` and ``advance(h, scale, clock, grad, x)``, where ``scale`` is the
-  schedule's factor of the first and of the next step; ``answer(h, x, out)``, for rules that
+* ``begin(h, scale, clock, grad, x)`` and ``advance(h, scale, clock, grad, x)``, where ``scale`` is
+  the schedule's factor of the first and of the next step; ``answer(h, out, x)``, for rules that
   evaluate elsewhere than at ``x[0]``. Rows of ``x`` are parameters and slots.
+
+Arrays of the trial's dtype, and targets, are handed over raw, see
+:func:`fastopt.machine.calls.viewed`: the kernel is one for all dtypes and kinds of targets.
 """
 
 from __future__ import annotations
@@ -23,15 +26,15 @@ import numba
 import numpy as np
 from numba import from_dtype, types
 
-from fastopt.compile import inlinable, kernel
+from fastopt.compile import inlinable, jitable, kernel
 from fastopt.machine.access import load, store, take
-from fastopt.machine.calls import Callee, Callees, unpacked, words_of
+from fastopt.machine.calls import RAW, Callee, Callees, viewed, words_of
 from fastopt.machine.loops import contained
 from fastopt.rules import Rule
 from fastopt.rules.base import initial_value
 from fastopt.schedules import WIDTH, factor
 from sweeps.engine.data_order import reorder, rows_of
-from sweeps.engine.monitoring import clipping, measuring_gradients, measuring_moves
+from sweeps.engine.monitoring import clipping, measuring_gradients, measuring_moves, stretching
 from sweeps.engine.multipliers import rescaling
 from sweeps.engine.penalties import penalizing, shrinking
 from sweeps.engine.records import COUNTERS, SETTINGS, Watch
@@ -39,6 +42,7 @@ from sweeps.problems.base import DataProblem
 
 PAIR = types.UniTuple(types.float64, 2)
 NUMBERS, WORDS = types.Array(types.float64, 1, "C"), types.Array(types.int64, 1, "C")
+FLAT, TABLE = types.Array(RAW, 1, "C"), types.Array(RAW, 2, "C")
 KINDS = {int: types.int64, float: types.float64, bool: types.boolean, np.ndarray: WORDS}
 
 
@@ -48,6 +52,7 @@ class Links(NamedTuple):
     scale: int
     order: int
     record: int
+    stretch: int
     clip: int
     note_gradient: int
     note_move: int
@@ -102,85 +107,82 @@ def ordering():
     return lambda order, kind, seed, epoch: reorder(order, kind, seed, epoch)
 
 
-def losing(loss_and_grad, unpack):
+def losing(loss_and_grad, view):
     """Template of ``loss``."""
 
     def loss(theta, X, y, words, grad, work, seed, step):
-        return np.float64(loss_and_grad(theta, X, y, unpack(words), grad, work))
+        return np.float64(loss_and_grad(*view((theta, X, y, words, grad, work))))
 
     return loss
 
 
-def drawing(loss_and_grad, unpack):
+def drawing(loss_and_grad, view):
     """Template of ``loss`` of problems that draw."""
 
     def loss(theta, X, y, words, grad, work, seed, step):
-        return np.float64(loss_and_grad(theta, X, y, unpack(words), grad, work, seed, step))
+        return np.float64(loss_and_grad(*view((theta, X, y, words, grad, work)), seed, step))
 
     return loss
 
 
-def evaluating(evaluate, unpack):
+def evaluating(evaluate, view):
     """Template of ``evaluate``."""
 
     def both(theta, X, y, words, grad, work):
-        loss, accuracy = evaluate(theta, X, y, unpack(words), grad, work)
+        loss, accuracy = evaluate(*view((theta, X, y, words, grad, work)))
         return np.float64(loss), np.float64(accuracy)
 
     return both
 
 
-def initializing(init, unpack):
-    """Template of ``init``."""
+def seeing(function, view, n):
+    """Template of a function that sees what of its ``n`` arguments it is given raw as what it is.
 
-    def begin(theta, words, seed):
-        init(theta, unpack(words), seed)
-
-    return begin
-
-
-def scoring(score, unpack):
-    """Template of ``score``."""
-
-    def all_metrics(theta, X, y, words, work, outputs, out):
-        score(theta, X, y, unpack(words), work, outputs, out)
-
-    return all_metrics
+    Their number is written out: what is called by address takes no tuple of any length.
+    """
+    return {
+        2: lambda a, b: function(*view((a, b))),
+        3: lambda a, b, c: function(*view((a, b, c))),
+        4: lambda a, b, c, d: function(*view((a, b, c, d))),
+        7: lambda a, b, c, d, e, f, g: function(*view((a, b, c, d, e, f, g))),
+    }[n]
 
 
-def beginning(clock0, starts, n_hyper):
+def beginning(clock0, starts, n_hyper, view):
     """Template of ``begin``: set clock and slots to what they are at a first step so scaled."""
     like, like_h = (0,) * len(starts), (0,) * n_hyper
 
-    def begin(h, scale, clock, table, n):
-        hyper, x = at_lr(load(h, like_h), scale), rows_of(table, like, n)
+    def begin(h, scale, clock, grad, table):
+        g, whole = view((grad, table))
+        hyper, x = at_lr(load(h, like_h), scale), rows_of(whole, like, g.size)
         for k in range(1, len(x)):
-            for j in range(n):
+            for j in range(g.size):
                 x[k][j] = initial_value(starts[k], hyper, x[0][j])
         store(clock, clock0(hyper))
 
     return begin
 
 
-def advancing(step, n_slots, n_hyper):
+def advancing(step, n_slots, n_hyper, view):
     """Template of ``advance``: one step, the learning rate being ``scale`` times what it was."""
     like, like_h = (0,) * n_slots, (0,) * n_hyper
 
     def advance(h, scale, clock, grad, table):
-        hyper, x = at_lr(load(h, like_h), scale), rows_of(table, like, grad.size)
-        step(hyper, clock, grad, x)
+        g, whole = view((grad, table))
+        step(at_lr(load(h, like_h), scale), clock, g, rows_of(whole, like, g.size))
 
     return advance
 
 
-def answering(answer, n_slots, n_hyper):
+def answering(answer, n_slots, n_hyper, view):
     """Template of ``answer``: write the parameters to evaluate with."""
     like, like_h = (0,) * n_slots, (0,) * n_hyper
 
-    def at(h, table, out):
-        hyper, x = load(h, like_h), rows_of(table, like, out.size)
-        for j in range(out.size):
-            out[j] = answer(hyper, take(x, j))
+    def at(h, out, table):
+        theta, whole = view((out, table))
+        hyper, x = load(h, like_h), rows_of(whole, like, theta.size)
+        for j in range(theta.size):
+            theta[j] = answer(hyper, take(x, j))
 
     return at
 
@@ -193,35 +195,42 @@ def compiled(
     score: Callable | None,
     draws: bool,
     constants: Any,
+    X: Any,
+    y: Any,
 ) -> tuple[Any, Any, Any, Any]:
-    """Return the (lazily compiled) functions of a problem with constants of this Numba type."""
-    unpack = unpacked(constants)
+    """Return the (lazily compiled) functions of a problem with arrays of these Numba types."""
+    flat, table = of_dtype(X.dtype)
+    data = viewed(flat, X, y, constants, flat, flat)
+    scored = viewed(flat, X, y, constants, flat, table, None)
     return (
-        kernel(drawing if draws else losing, loss_and_grad, unpack),
-        kernel(evaluating, evaluate, unpack),
-        kernel(initializing, init, unpack),
-        None if score is None else kernel(scoring, score, unpack),
+        kernel(drawing if draws else losing, loss_and_grad, data),
+        kernel(evaluating, evaluate, data),
+        kernel(seeing, init, viewed(flat, constants, None), 3),
+        None if score is None else kernel(seeing, score, scored, 7),
     )
+
+
+def of_dtype(dtype: Any) -> tuple[Any, Any]:
+    """Return the Numba types of parameters and of rows of them."""
+    return types.Array(dtype, 1, "C"), types.Array(dtype, 2, "C")
 
 
 def functions_of(problem: DataProblem) -> ProblemFunctions:
-    """Return the functions of a problem, to be called with arrays like its own."""
+    """Return the functions of a problem, to be called with raw arrays."""
     functions = problem.loss_and_grad, problem.evaluate, problem.init, problem.score
-    return ProblemFunctions(
-        *compiled(*functions, problem.draws, numba.typeof(problem.aux)), words_of(problem.aux)
-    )
+    data = map(numba.typeof, (problem.aux, problem.X, problem.y))
+    return ProblemFunctions(*compiled(*functions, problem.draws, *data), words_of(problem.aux))
 
 
 @functools.cache
-def of_problem(loss: Any, evaluate: Any, init: Any, score: Any, X: Any, y: Any) -> Callees:
-    """Return a problem's functions for data of these Numba types."""
-    flat = types.Array(X.dtype, 1, "C")
-    data = flat, X, y, WORDS, flat, flat
-    scored = flat, X, y, WORDS, flat, types.Array(X.dtype, 2, "C"), NUMBERS
+def of_problem(loss: Any, evaluate: Any, init: Any, score: Any) -> Callees:
+    """Return a problem's functions."""
+    data = FLAT, TABLE, TABLE, WORDS, FLAT, FLAT
+    scored = FLAT, TABLE, TABLE, WORDS, FLAT, TABLE, NUMBERS
     return Callees(
         Callee(loss, types.float64, (*data, types.uint64, types.int64), 6.0),
         Callee(evaluate, PAIR, data, 1.5),
-        Callee(init, types.none, (flat, WORDS, types.uint64)),
+        Callee(init, types.none, (FLAT, WORDS, types.uint64)),
         None if score is None else Callee(score, types.none, scored, 1.5),
     )
 
@@ -229,18 +238,15 @@ def of_problem(loss: Any, evaluate: Any, init: Any, score: Any, X: Any, y: Any) 
 @functools.cache
 def of_rule(rule: Rule, dtype: Any) -> Callees:
     """Return a rule's functions for parameters of this Numba type."""
-    flat, table = types.Array(dtype, 1, "C"), types.Array(dtype, 2, "C")
-    slots, hyper = len(rule.starts), len(rule.hyper)
-    begin = kernel(beginning, rule.clock0, rule.starts, hyper)
-    advance, none = kernel(advancing, contained(rule), slots, hyper), types.none
-    answer = None
+    flat, table = of_dtype(dtype)
+    slots, hyper, view = len(rule.starts), len(rule.hyper), viewed(flat, table)
+    begin = kernel(beginning, rule.clock0, rule.starts, hyper, view)
+    advance, none = kernel(advancing, contained(rule), slots, hyper, view), types.none
+    stepped, answer = (NUMBERS, types.float64, NUMBERS, FLAT, TABLE), None
     if rule.answer is not None:
-        answer = Callee(kernel(answering, rule.answer, slots, hyper), none, (NUMBERS, table, flat))
-    return Callees(
-        Callee(begin, none, (NUMBERS, types.float64, NUMBERS, table, types.int64)),
-        Callee(advance, none, (NUMBERS, types.float64, NUMBERS, flat, table), 1.0),
-        answer,
-    )
+        at = kernel(answering, rule.answer, slots, hyper, view)
+        answer = Callee(at, none, (NUMBERS, FLAT, TABLE))
+    return Callees(Callee(begin, none, stepped), Callee(advance, none, stepped, 1.0), answer)
 
 
 @functools.cache
@@ -250,38 +256,37 @@ def of_engine(recording: Callable, dtype: Any, used: frozenset[str]) -> Callees:
     They depend on the dtype at most; in the kernel they took half of the time to compile it. Those
     of :data:`OPTIONAL` that are not used are left out.
     """
-    flat, whole, real = types.Array(dtype, 1, "C"), types.int64, types.float64
-    table, curves = types.Array(real, 2, "C"), types.Array(real, 3, "C")
+    whole, real = types.int64, types.float64
+    _, table = of_dtype(real)
     counters, settings, none = from_dtype(COUNTERS), from_dtype(SETTINGS), types.none
-    watched = counters, NUMBERS, settings, tuple_type(Watch), table, curves
-    taken = {
-        "clip": (flat, real),
-        "note_gradient": (counters, NUMBERS, flat, whole),
-        "note_move": (counters, flat, flat),
-        "penalize": (flat, flat, real, WORDS),
-        "shrink": (types.Array(dtype, 2, "C"), real, WORDS),
-        "rescale": (flat, types.Array(dtype, 2, "C"), flat),
-    }
+    watched = counters, NUMBERS, settings, tuple_type(Watch), table, types.Array(real, 3, "C")
+    seen = dict(zip((FLAT, TABLE), of_dtype(dtype)))
+
+    def optional(template: Callable, taken: tuple) -> Callee:
+        view = viewed(*map(seen.get, taken))
+        return Callee(kernel(seeing, jitable(template()), view, len(taken)), none, taken)
+
     return Callees(
         scale(),
         Callee(kernel(ordering), none, (WORDS, whole, whole, whole)),
         Callee(kernel(recording), whole, (whole, whole, *watched)),
-        *(
-            Callee(kernel(template), none, taken[name]) if name in used else None
-            for name, template in OPTIONAL.items()
-        ),
+        *(optional(*made) if name in used else None for name, made in OPTIONAL.items()),
     )
 
 
-OPTIONAL: dict[str, Callable] = {
-    "clip": clipping,
-    "note_gradient": measuring_gradients,
-    "note_move": measuring_moves,
-    "penalize": penalizing,
-    "shrink": shrinking,
-    "rescale": rescaling,
+OPTIONAL: dict[str, tuple[Callable, tuple]] = {
+    "stretch": (stretching, (FLAT, types.float64)),
+    "clip": (clipping, (FLAT, types.float64)),
+    "note_gradient": (
+        measuring_gradients,
+        (from_dtype(COUNTERS), NUMBERS, FLAT, types.int64),
+    ),
+    "note_move": (measuring_moves, (from_dtype(COUNTERS), FLAT, FLAT)),
+    "penalize": (penalizing, (FLAT, FLAT, types.float64, WORDS)),
+    "shrink": (shrinking, (TABLE, types.float64, WORDS)),
+    "rescale": (rescaling, (FLAT, TABLE, FLAT)),
 }
-"""Name in :class:`Links` -> template of what only some trials do, in their order there."""
+"""Name in :class:`Links` -> template of what only some trials do, and what it takes, in order."""
 
 
 def callees_of(
@@ -289,8 +294,8 @@ def callees_of(
 ) -> tuple[Callees, ...]:
     """Return what the kernel calls, of :data:`OPTIONAL` what is in use, in the order of links."""
     *functions, _ = functions_of(problem)
-    X, y = numba.typeof(problem.X), numba.typeof(problem.y)
-    return of_engine(recording, X.dtype, used), of_problem(*functions, X, y), of_rule(rule, X.dtype)
+    dtype = from_dtype(problem.dtype)
+    return of_engine(recording, dtype, used), of_problem(*functions), of_rule(rule, dtype)
 
 
 def linked(callees: Iterable[Callees], problem: DataProblem) -> Links:

@@ -61,6 +61,11 @@ class LaneBlock(Block):
         """Return the functions of the kernel."""
         return lanes.parts()
 
+    @property
+    def table(self) -> LaneTrials:
+        """Trials as the kernel takes them."""
+        return self.trials
+
     def constants(self) -> Any:
         """Return what the kernel takes beside the trials."""
         return lanes.linked(self.callees, self.problem)

@@ -28,6 +28,16 @@ def norm(a):
     return math.sqrt(total)
 
 
+def stretching():
+    """Template of ``stretch(theta, scale)``: multiply the first parameters, in place."""
+
+    def stretch(theta, scale):
+        for j in range(theta.size):
+            theta[j] *= scale
+
+    return stretch
+
+
 def clipping():
     """Template of ``clip(g, limit)``: scale as :func:`fastopt.clip_grad_norm_` does, in place."""
 

@@ -223,7 +223,8 @@ class Plan:
         outputs = (rows, problem.n_outputs) if problem.metrics else (0, 0)
         moves = "update_norm" in self.measure or problem.lr_multipliers.size > 0
         n = int(problem.n_params)
-        return Sizes(n, batch, int(work), len(rule.starts), clock, outputs, n if moves else 0)
+        width, moved = problem.dtype.itemsize // 4, n if moves else 0
+        return Sizes(width, n, batch, int(work), len(rule.starts), clock, outputs, moved)
 
     def _watch(self) -> Any:
         problem, options = self.problem, self.options

@@ -100,6 +100,7 @@ class Watch(NamedTuple):
 class Sizes(NamedTuple):
     """Lengths of what a worker allocates."""
 
+    width: int  # of a number of the trial's dtype, in int32
     n_params: int
     batch: int  # rows of the largest
     work: int

@@ -128,7 +128,7 @@ def fill_registries() -> None:
 
 
 def _no_trials(block: Block) -> tuple:
-    return queue.controls(), np.empty(0, np.int64), block.item_cost, block.trials
+    return queue.controls(), np.empty(0, np.int64), block.item_cost, block.table
 
 
 def needed(block: Block) -> Iterator[Callee]:

@@ -1,8 +1,9 @@
 """One trial: a whole training run, in a kernel that knows neither the problem nor the rule.
 
-What it calls of them it is given by address (see :mod:`sweeps.engine.callees`), so it is compiled
-once for each dtype and kind of targets. With problem and rule inside, the kernel of a small network
-and Adam took 28 s to compile, and the next rule took as long again.
+What it calls of them it is given by address (see :mod:`sweeps.engine.callees`), and arrays of the
+trial's dtype and targets raw, as int32: it is compiled once. With problem and rule inside, the
+kernel of a small network and Adam took 28 s to compile, and the next rule took as long again; for
+each dtype and kind of targets it took 5 s.
 
 A trial reads its own row of the table of trials and writes its own row of the results, nothing
 else, so it computes the same bits alone or among millions, on any thread.
@@ -16,11 +17,11 @@ import numpy as np
 
 from fastopt.compile import inlinable, jitable
 from fastopt.machine.access import load
-from fastopt.machine.calls import Callees, call
+from fastopt.machine.calls import Callees, call, raw, raw_rows
 from fastopt.rules import Rule
 from sweeps.common.states import State
 from sweeps.engine import callees
-from sweeps.engine.data_order import ONCE, copy_rows, rows_like
+from sweeps.engine.data_order import ONCE, copy_rows
 from sweeps.engine.monitoring import begin_tally, next_check, pop_measures, update_patience
 from sweeps.engine.queue import STOP, peek
 from sweeps.engine.records import (
@@ -38,6 +39,7 @@ from sweeps.engine.records import (
     TRAIN_LOSS,
     Scratch,
     Sizes,
+    Trials,
     Watch,
 )
 from sweeps.engine.simd import copy, copy_record
@@ -50,23 +52,30 @@ TEST, VAL, TRAIN = range(3)
 @jitable
 def scratch(t):
     """Allocate what a worker needs for any of the trials ``t``."""
-    n_params, batch = t.sizes.n_params, t.sizes.batch
+    sizes, width = t.sizes, t.sizes.width
+    n_params = sizes.n_params * width
     # Rows padded to 64 bytes, so that every slot starts on a cache line.
     return Scratch(
-        np.empty((t.sizes.rows, (n_params + 15) // 16 * 16), t.X.dtype),
-        np.empty(t.sizes.clock),
-        np.empty(n_params, t.X.dtype),
-        np.empty(n_params, t.X.dtype),
+        room((sizes.rows, (n_params + 15) // 16 * 16)),
+        np.empty(sizes.clock),
+        room(n_params),
+        room(n_params),
         np.empty(t.X.shape[0], np.int64),
-        rows_like(batch, t.X),
-        rows_like(batch, t.y),
-        np.empty(t.sizes.work, t.X.dtype),
+        room((sizes.batch, t.X.shape[1])),
+        room((sizes.batch, t.y.shape[1])),
+        room(sizes.work * width),
         np.empty(1, t.kept.counters.dtype),
-        np.empty(n_params if t.watch.grad_variance >= 0 else 0),
-        np.empty(t.sizes.before, t.X.dtype),
-        np.empty(n_params if t.watch.restores_best else 0, t.X.dtype),
-        np.empty(t.sizes.outputs, t.X.dtype),  # of two dimensions
+        np.empty(sizes.n_params if t.watch.grad_variance >= 0 else 0),
+        room(sizes.before * width),
+        room(n_params if t.watch.restores_best else 0),
+        room((sizes.outputs[0], sizes.outputs[1] * width)),
     )
+
+
+@jitable
+def room(shape):
+    """Allocate a raw array."""
+    return np.empty(shape, np.int32)
 
 
 def scratch_bytes(sizes: Sizes, X: np.ndarray, y: np.ndarray, watch: Watch) -> int:
@@ -79,22 +88,35 @@ def scratch_bytes(sizes: Sizes, X: np.ndarray, y: np.ndarray, watch: Watch) -> i
     return X.itemsize * numbers + 8 * (sizes.clock + mean + len(X)) + COUNTERS.itemsize + copied
 
 
+def raw_trials(t: Trials) -> Trials:
+    """Return trials as the kernel takes them: the same memory, targets and rows in two dimensions.
+
+    Of these arrays it knows no dtype.
+    """
+    made = {name: raw_rows(getattr(t, name)) for name in ROWS}
+    made |= {name: raw(getattr(t, name)) for name in ("theta0", "multipliers", "theta")}
+    kept = t.kept._replace(x=raw(t.kept.x), best=raw(t.kept.best))
+    return t._replace(kept=kept, **made)
+
+
+ROWS = "X", "y", "X_test", "y_test", "X_val", "y_val"
+
+
 @jitable
 def start(i, s, t, links):
     """Set parameters, slots and results to what they are before the first step."""
     trial, now, theta = t.settings[i], s.counters[0], s.x[0][: s.grad.size]
     for j in range(theta.size):
-        theta[j] = 0.0
+        theta[j] = 0
     if t.theta0.size:
         copy(theta, t.theta0)
     else:
         call(links.init, None, (theta, links.words, np.uint64(trial.seed)))
     if trial.init_scale != 1.0:
-        for j in range(theta.size):
-            theta[j] *= trial.init_scale
+        call(links.stretch, None, (theta, trial.init_scale))
     # What starts from the learning rate starts from that of the first step.
     first = call(links.scale, 0.0, (trial.schedule, 0.0, load(t.schedule[i], NO_SCHEDULE)))
-    call(links.begin, None, (t.h[i], first, s.clock, s.x, theta.size))
+    call(links.begin, None, (t.h[i], first, s.clock, s.grad, s.x))
     now.done = now.checks = now.stale = now.epoch = now.rows_seen = 0
     now.low, now.due = t.X.shape[0], min(max(trial.every, 1), trial.steps)
     now.loss_sum, now.last, now.best = 0.0, np.nan, -np.inf
@@ -179,7 +201,7 @@ def answered(i, s, t, links):
     """Return the parameters to evaluate with, which for some rules are not those being stepped."""
     theta = s.x[0][: s.grad.size]
     if links.answer != 0:
-        call(links.answer, None, (t.h[i], s.x, s.answer))
+        call(links.answer, None, (t.h[i], s.answer, s.x))
         theta = s.answer
     return theta
 
@@ -323,6 +345,7 @@ def callees_of(
 ) -> tuple[Callees, ...]:
     """Return what the kernel calls for these trials."""
     does = {
+        "stretch": (settings["init_scale"] != 1.0).any(),
         "clip": (settings["clip_norm"] < np.inf).any(),
         "note_gradient": watch.grad_norm >= 0 or watch.grad_variance >= 0,
         "note_move": watch.update_norm >= 0,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastopt.compile import kernel
+from fastopt.machine.calls import raw, raw_rows
 from sweeps.engine.block import Block
 from sweeps.engine.callees import functions_of, ordering
 from sweeps.engine.monitoring import clipping
@@ -35,7 +36,7 @@ def initial_params(problem: DataProblem, trials: Trials) -> np.ndarray:
     theta = np.zeros(problem.n_params, problem.dtype)
     if problem.theta0 is None:
         functions = functions_of(problem)
-        functions.init(theta, functions.words, np.uint64(trials.settings[0]["seed"]))
+        functions.init(raw(theta), functions.words, np.uint64(trials.settings[0]["seed"]))
     else:
         theta[:] = problem.theta0
     scale = float(trials.settings[0]["init_scale"])
@@ -69,5 +70,5 @@ class Minibatches:
         self.low = high
         self.size, self.step = len(X), self.step + 1
         grad, drawn_by = np.empty_like(theta), (np.uint64(self.seed), self.step)
-        f = self.functions
-        return f.loss(theta, X, y, f.words, grad, self.work, *drawn_by), grad
+        f, given = self.functions, (raw(theta), raw_rows(X), raw_rows(y))
+        return f.loss(*given, f.words, raw(grad), raw(self.work), *drawn_by), grad

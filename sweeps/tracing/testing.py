@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastopt.errors import shortened
+from fastopt.machine.calls import raw, raw_rows
 from fastopt.testing import run_checks
 from sweeps.analysis.table import Table
 from sweeps.common.pickling import pack, unpack
@@ -80,7 +81,7 @@ def _theta(problem: DataProblem, seed: int = 0) -> np.ndarray:
     theta = np.zeros(problem.n_params, problem.dtype)
     if problem.theta0 is not None:
         return problem.theta0.copy()
-    functions_of(problem).init(theta, functions_of(problem).words, np.uint64(seed))
+    functions_of(problem).init(raw(theta), functions_of(problem).words, np.uint64(seed))
     return theta
 
 
@@ -98,7 +99,8 @@ def _loss(
     work = np.full(size + BEHIND, fill, problem.dtype)
     work[size:] = CANARY
     before = [a.tobytes() for a in (theta, X, y)]
-    loss = functions.loss(theta, X, y, functions.words, grad, work[:size], SEED, STEP)
+    given = raw(theta), raw_rows(X), raw_rows(y), functions.words
+    loss = functions.loss(*given, raw(grad), raw(work[:size]), SEED, STEP)
     _same([a.tobytes() for a in (theta, X, y)], before, "it writes to parameters or rows")
     _same(bool((work[size:] == CANARY).all()), True, "it writes behind its scratch")
     return float(loss), grad
@@ -149,7 +151,8 @@ def check_evaluation(problem: DataProblem) -> bool | None:
     theta, (X, y) = _theta(problem), _rows(problem)
     functions, size = functions_of(problem), problem.work_per_row * max(len(X), problem.work_rows)
     grad, work = (np.full(n, np.nan, problem.dtype) for n in (problem.n_params, size))
-    loss, accuracy = functions.evaluate(theta, X, y, functions.words, grad, work)
+    given = raw(theta), raw_rows(X), raw_rows(y), functions.words
+    loss, accuracy = functions.evaluate(*given, raw(grad), raw(work))
     trained, _ = _loss(problem, theta, X, y)
     near = 256 * np.finfo(problem.dtype).eps * max(1.0, abs(trained))
     _same(abs(loss - trained) < near, True, f"evaluated {loss}, trained {trained}")

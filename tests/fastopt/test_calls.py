@@ -1,12 +1,22 @@
 """Calling compiled code by address: values, errors and the arrays that travel as words."""
 
+import sys
+
 import numpy as np
 import pytest
 from numba import typeof, types
 from numba.core.errors import TypingError
 
 from fastopt.compile import inlinable, kernel
-from fastopt.machine.calls import address_of, call, unpacked, words_of
+from fastopt.machine.calls import (
+    address_of,
+    call,
+    raw,
+    raw_rows,
+    unpacked,
+    viewed,
+    words_of,
+)
 
 VECTOR = types.Array(types.float64, 1, "C")
 
@@ -118,3 +128,31 @@ def nothing(unpack):
 def test_no_arrays_are_no_words():
     assert words_of(()).size == 0
     assert kernel(nothing, unpacked(typeof(())))(words_of(())) == 0
+
+
+def adding(view):
+    """Template: add one array of every kind to ``out``, all of them given raw or as words."""
+
+    def run(flat, rows, labels, words, out):
+        x, table, y, (scale,), total = view((flat, rows, labels, words, out))
+        for i in range(y.size):
+            total[y[i]] += scale[0] * x[i]
+            for j in range(table.shape[1]):
+                total[y[i]] += table[i, j]
+
+    return run
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_raw_arrays_are_seen_as_what_they_are(dtype):
+    rng = np.random.default_rng(0)
+    x, table = rng.integers(0, 9, 5).astype(dtype), rng.integers(0, 9, (5, 3)).astype(dtype)
+    y, scale, out = np.array([2, 0, 1, 2, 2]), np.array([10.0]), np.zeros(3)
+    seen = viewed(typeof(x), typeof(table), typeof(y), typeof((scale,)), None)
+    held = [sys.getrefcount(a) for a in (x, table, y, scale, out)]
+    run = kernel(adding, seen)
+    for _ in range(3):
+        run(raw(x), raw(table), raw_rows(y), words_of((scale,)), out)
+    assert [sys.getrefcount(a) for a in (x, table, y, scale, out)] == held
+    expected = [3 * (10 * x + table.sum(axis=1))[y == k].sum() for k in range(3)]
+    np.testing.assert_array_equal(out, expected)

@@ -9,6 +9,8 @@ import threading
 import time
 from types import SimpleNamespace
 
+import numba
+import numpy as np
 import pytest
 from numba import types
 
@@ -24,6 +26,7 @@ from sweeps.common.interrupt import CHILDREN
 from sweeps.common.pickling import pack, unpack
 from sweeps.common.workers import Worker
 from sweeps.engine import ahead
+from sweeps.engine.run_blocks import runner
 from sweeps.running.check import check
 
 N = 4
@@ -319,3 +322,19 @@ def test_a_sweep_compiles_nothing_twice_and_has_the_same_bits(python, tmp_path):
     assert second == [first[0], f"{files} 0 {len(gone)}"]
     alone = read_spec(spec).call(sweep, progress=False)
     assert alone.columns["train_loss"].tolist() == [*map(float, first[0].split())]
+
+
+def mean_of_squares(theta, X, y, aux, grad):
+    """Return a user's loss, of rows that are numbers."""
+    grad[:] = 2 * (theta - X.mean())
+    return float(np.mean((X - theta[0]) ** 2))
+
+
+def test_one_loop_serves_trials_of_all_dtypes_and_targets():
+    x = np.arange(6.0)
+    flat = problems.custom(mean_of_squares, np.zeros(1), x, x > 2, X_test=x, y_test=x > 2)
+    numbers, labels = problems.diabetes(hidden=()), problems.iris(hidden=(8,), dtype="float64")
+    made = [flat, numbers, labels, problems.iris(hidden=())]
+    blocks = [check(p, {"lr": [0.1]}, {"epochs": 1}).blocks(np.arange(1))[0] for p in made]
+    assert len({(numba.typeof(b.trials.X), numba.typeof(b.trials.y)) for b in blocks}) == 4
+    assert len({(runner(block), numba.typeof(block.table)) for block in blocks}) == 1

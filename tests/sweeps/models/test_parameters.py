@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastopt.errors import SpecError, SweepWarning
+from fastopt.machine.calls import raw, raw_rows
 from sweeps import SuccessiveHalving, SweepResult, problems, sweep
 from sweeps.engine.callees import functions_of
 from sweeps.engine.run_blocks import ONE_BLAS_THREAD
@@ -25,7 +26,8 @@ def measured(problem, theta):
     with ONE_BLAS_THREAD:
         for X, y in ((problem.X, problem.y), (problem.X_test, problem.y_test)):
             grad = np.empty_like(theta)
-            out += functions.evaluate(theta.copy(), X, y, functions.words, grad, work)
+            given = raw(theta.copy()), raw_rows(X), raw_rows(y), functions.words
+            out += functions.evaluate(*given, raw(grad), raw(work))
     return out
 
 

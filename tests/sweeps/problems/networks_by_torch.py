@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from fastopt.compile import kernel
+from fastopt.machine.calls import raw, raw_rows
 from sweeps import sweep
 from sweeps.engine.callees import functions_of
 from sweeps.problems.noise import draw_masks
@@ -37,8 +38,8 @@ def loss_and_grad(problem, theta, step):
     functions, grad = functions_of(problem), np.full_like(theta, np.nan)
     size = problem.work_per_row * len(problem.X)
     work = np.full(size + 64, np.nan)
-    arguments = theta, problem.X, problem.y, functions.words, grad, work[:size], SEED, step
-    loss = functions.loss(*arguments)
+    given = raw(theta), raw_rows(problem.X), raw_rows(problem.y), functions.words
+    loss = functions.loss(*given, raw(grad), raw(work[:size]), SEED, step)
     assert np.isnan(work[size:]).all()
     return loss, grad
 

@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn import metrics
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError
+from fastopt.machine.calls import raw, raw_rows
 from sweeps import problems
 from sweeps.engine.callees import functions_of
 from sweeps.problems.datasets import DATASETS
@@ -60,9 +61,8 @@ def gradient(problem, theta, X, y, way="compiled"):
     work, canaries = guarded(problem.work_per_row * rows, problem.dtype)
     before = [a.copy() for a in (theta, X, y)]
     if way == "compiled":
-        loss = functions_of(problem).loss(
-            theta, X, y, functions_of(problem).words, grad, work, np.uint64(0), 1
-        )
+        given = raw(theta), raw_rows(X), raw_rows(y), functions_of(problem).words
+        loss = functions_of(problem).loss(*given, raw(grad), raw(work), np.uint64(0), 1)
     else:
         loss = problem.loss_and_grad(theta, X, y, problem.aux, grad, work)
     np.testing.assert_array_equal(canaries, CANARY)
@@ -74,7 +74,8 @@ def gradient(problem, theta, X, y, way="compiled"):
 def evaluate(problem, theta, X, y):
     grad = np.empty(problem.n_params, problem.dtype)
     work, canaries = guarded(problem.work_per_row * problem.work_rows, problem.dtype)
-    result = functions_of(problem).evaluate(theta, X, y, functions_of(problem).words, grad, work)
+    given = raw(theta), raw_rows(X), raw_rows(y), functions_of(problem).words
+    result = functions_of(problem).evaluate(*given, raw(grad), raw(work))
     np.testing.assert_array_equal(canaries, CANARY)
     return result
 
