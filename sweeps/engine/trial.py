@@ -12,6 +12,7 @@ else, so it computes the same bits alone or among millions, on any thread.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def raw_trials(t: Trials) -> Trials:
 
     Of these arrays it knows no dtype.
     """
-    made = {name: raw_rows(getattr(t, name)) for name in ROWS}
+    made: dict[str, Any] = {name: raw_rows(getattr(t, name)) for name in ROWS}
     made |= {name: raw(getattr(t, name)) for name in ("theta0", "multipliers", "theta")}
     kept = t.kept._replace(x=raw(t.kept.x), best=raw(t.kept.best))
     return t._replace(kept=kept, **made)
