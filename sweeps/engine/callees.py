@@ -150,14 +150,14 @@ def seeing(function, view, n):
 
 def beginning(clock0, starts, n_hyper, view):
     """Template of ``begin``: set clock and slots to what they are at a first step so scaled."""
-    like, like_h = (0,) * len(starts), (0,) * n_hyper
+    like_h = (0,) * n_hyper
 
     def begin(h, scale, clock, grad, table):
-        g, whole = view((grad, table))
-        hyper, x = at_lr(load(h, like_h), scale), rows_of(whole, like, g.size)
-        for k in range(1, len(x)):
+        g, x = view((grad, table))
+        hyper = at_lr(load(h, like_h), scale)
+        for k in range(1, len(starts)):
             for j in range(g.size):
-                x[k][j] = initial_value(starts[k], hyper, x[0][j])
+                x[k, j] = initial_value(starts[k], hyper, x[0, j])
         store(clock, clock0(hyper))
 
     return begin

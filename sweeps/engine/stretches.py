@@ -26,17 +26,16 @@ ONE, ENDS, THREE = (0,), (0, 0), (0, 0, 0)
 
 def beginning(clock0, starts, n_hyper):
     """Template of ``begin(s)``: set clocks and slots to what they are at the first step."""
-    like, like_h, clocks = (0,) * len(starts), (0,) * n_hyper, H + n_hyper * WIDTH
+    like_h, clocks = (0,) * n_hyper, H + n_hyper * WIDTH
 
     def begin(s):
-        width = s.x.shape[1]
-        x = rows_of(s.x, like, width)
+        x = s.x
         for k in range(WIDTH):
             h = at_lr(column(s.v, H + k, WIDTH, like_h), numbers_in(s.v).scale[k])
             put_column(s.v, clocks + k, WIDTH, clock0(h))
-            for m in range(1, len(x)):
-                for j in range(k, width, WIDTH):
-                    x[m][j] = initial_value(starts[m], h, x[0][j])
+            for m in range(1, len(starts)):
+                for j in range(k, x.shape[1], WIDTH):
+                    x[m, j] = initial_value(starts[m], h, x[0, j])
 
     return begin
 
