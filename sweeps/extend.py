@@ -14,9 +14,8 @@ import numpy as np
 from fastopt.errors import SpecError, SweepWarning, shortened
 from sweeps import store as stores
 from sweeps.analysis.folds import best_row
-from sweeps.analysis.stats import configurations
 from sweeps.analysis.table import Table
-from sweeps.common.frames import pd
+from sweeps.common.frames import configurations, pd
 from sweeps.common.names import UNORDERED
 from sweeps.engine.plan import Plan
 from sweeps.engine.run_blocks import worker_count

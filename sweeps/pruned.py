@@ -251,13 +251,12 @@ def regret(pruned: SweepResult, full: SweepResult) -> Regret:
     ranking = full._ranking()
     ranked = np.asarray(full.columns["trial_id"])[ranking]
     place = np.flatnonzero(ranked == i)
-    best = full.best_score_
     if not place.size or not _are_same_trial(pruned, winner, full, int(ranking[place[0]])):
         raise SpecError(
             f"regret: trial {i}, which the pruned sweep chose, is not a COMPLETE trial of the full "
             "one with the same values: sweep the same space without the pruner"
         )
-    chosen = float(full.columns[full.metric][ranking[place[0]]])
+    best, chosen = (float(full.columns[full.metric][ranking[k]]) for k in (0, place[0]))
     steps = [_total_steps(result) for result in (pruned, full)]
     return Regret(
         metric=full.metric,

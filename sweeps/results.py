@@ -138,6 +138,23 @@ class SweepResult(Table):
             result.metrics = tuple(name for name in result.metrics if name not in RUNG_COLUMNS)
         return result
 
+    @property
+    def best_params_(self) -> dict[str, Any]:
+        """Axis values of the best trial, as plain Python values; absent axes are left out.
+
+        With folds, those of the setting whose mean over all folds is best, without the fold, as
+        ``GridSearchCV``'s; ``best(1)`` has the best single trial.
+        """
+        found = folds.best_of_folds(self)
+        params = super().best_params_ if found is None else self._params(self._row_of(found.ids[0]))
+        return {name: v for name, v in params.items() if found is None or name != "fold"}
+
+    @property
+    def best_score_(self) -> float:
+        """Metric of the best trial; with folds, the mean that is best."""
+        found = folds.best_of_folds(self)
+        return super().best_score_ if found is None else found.mean
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write :meth:`to_frame` to a ``.parquet`` or ``.csv`` file, whole or not at all.
 
@@ -164,17 +181,12 @@ class SweepResult(Table):
         planned = self.info.get("n_trials", len(self))
         states = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n) or "none"
         lines = [f"SweepResult: {len(self)} of {planned} trials finished ({states})"]
-        if found := folds.best_of_folds(self):
-            axes = self._params(self._row_of(found.ids[0]))
-            params = ", ".join(f"{name}={v!r}" for name, v in axes.items() if name != "fold")
-            mean, error = found.mean, found.error
-            lines.append(
-                f"best mean {self.metric} over folds = {mean:.6g} (standard error "
-                f"{error:.2g}) with {params or 'no axes'}"
-            )
-        elif self._ranking(1).size:
+        found = folds.best_of_folds(self)
+        if found or self._ranking(1).size:
+            what = f"mean {self.metric} over folds" if found else self.metric
+            error = f" (standard error {found.error:.2g})" if found else ""
             params = ", ".join(f"{name}={value!r}" for name, value in self.best_params_.items())
-            lines.append(f"best {self.metric} = {self.best_score_:.6g} with {params or 'no axes'}")
+            lines.append(f"best {what} = {self.best_score_:.6g}{error} with {params or 'no axes'}")
         if "seconds" in self.info:
             rate = self.info.get("trials_per_second", math.nan)
             lines.append(f"{self.info['seconds']:.3g} s, {rate:,.4g} trials/s")

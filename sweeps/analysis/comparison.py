@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.analysis.stats import bca, check_fraction, configurations, mode_of, scores
+from sweeps.analysis.stats import bca, check_fraction, mode_of, scores
 from sweeps.analysis.table import Table
-from sweeps.common.frames import pd
+from sweeps.common.frames import configurations, pd
 from sweeps.common.names import check_choice
 
 

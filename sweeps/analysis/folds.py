@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweeps.analysis.stats import mode_of, over_seeds
+from sweeps.analysis.stats import mode_of, over_seeds, scores
 from sweeps.analysis.table import Table
-from sweeps.common.frames import pd
+from sweeps.common.frames import configurations, pd
 from sweeps.common.names import UNORDERED, check_choice, refuse_repeated
 from sweeps.space.axes import ends
 
@@ -66,7 +66,10 @@ def over_folds(
     measured = list(dict.fromkeys((*wanted, own)))
     table = _with_errors(over_seeds(result, axis=axis, metrics=measured), measured)
     mean, n_folds = table[f"mean_{own}"], pd.Series(result.columns[axis]).nunique()
-    whole = table[f"n_{own}"] == n_folds
+    codes = configurations(result.columns, [name for name in result.axes if name != axis])
+    counts = ~np.isnan(scores(result, own))  # where an axis lists a value twice, so do its folds
+    whole = pd.Series(result.columns[axis])[counts].groupby(codes[counts]).nunique() == n_folds
+    whole = whole.reindex(range(len(table)), fill_value=False)
     sign = 1.0 if mode_of(result, own) == "min" else -1.0
     score = (sign * mean).where(whole)
     table["rank"] = score.rank(method="first").astype("Int64")
@@ -120,13 +123,14 @@ def trials_by_folds(result: Table, n: int) -> list[int]:
 
 
 def _trials_of(result: Table, frame: pd.DataFrame, setting: Any) -> list[int]:
-    """Return the numbers of the trials of a setting, one a fold."""
+    """Return the numbers of the trials of a setting, the first of each fold."""
     alike = np.ones(len(frame), bool)
     for name in result.axes:
         if name != "fold":
             value = setting[name]
             alike &= frame[name].isna() if pd.isna(value) else frame[name] == value
-    return [int(i) for i in np.sort(frame["trial_id"][alike])]
+    trials = frame[alike].sort_values("trial_id").drop_duplicates("fold")
+    return [int(i) for i in trials["trial_id"]]
 
 
 class BestOfFolds(NamedTuple):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import configurations, group_means, scores
+from sweeps.analysis.stats import group_means, scores
 from sweeps.analysis.table import Table
-from sweeps.common.frames import pd
+from sweeps.common.frames import configurations, pd
 from sweeps.space.axes import Tied
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
 from sweeps.analysis.table import Table
-from sweeps.common.frames import pd
+from sweeps.common.frames import configurations, pd
 from sweeps.common.names import check_choice, refuse_repeated
 from sweeps.common.states import State
 from sweeps.problems.metrics import METRICS
@@ -76,23 +76,6 @@ def scores(result: Table, metric: str, diverged: str = "exclude") -> np.ndarray:
         worst = np.nanmax(cells) if mode_of(result, metric) == "min" else np.nanmin(cells)
         cells[~counts & (np.asarray(result.columns["state"]) <= State.DIVERGED)] = worst
     return cells
-
-
-def configurations(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
-    """Return the number of each row's configuration, counted in the order in which they come.
-
-    ``columns``: of shape (n,). ``names``: columns to look at. Numbers are equal for rows that are
-    equal in all of ``names``; a missing value equals itself.
-
-    >>> configurations({"a": np.array([2, 1, 2]), "b": np.array([0.5, 0.5, 0.5])}, ["a", "b"])
-    array([0, 1, 0])
-    """
-    n = len(next(iter(columns.values())))
-    codes = np.zeros(n, np.int64)
-    for name in names:
-        own, distinct = pd.factorize(np.asarray(columns[name]), use_na_sentinel=False)
-        codes, _ = pd.factorize(codes * len(distinct) + own)
-    return codes
 
 
 def group_means(cells: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:

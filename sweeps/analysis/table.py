@@ -98,7 +98,8 @@ class Table:
     def best(self, n: int = 1) -> pd.DataFrame:
         """Return the ``n`` best COMPLETE trials with a finite metric, best first.
 
-        Equal trials are in the order of their numbers.
+        Equal trials are in the order of their numbers. They are single trials, with folds those of
+        the easiest: the best settings are at the head of :meth:`sweeps.SweepResult.over_folds`.
 
         Examples
         --------

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import configurations, group_means, mode_of, scores
+from sweeps.analysis.stats import group_means, mode_of, scores
 from sweeps.analysis.table import Table
+from sweeps.common.frames import configurations
 from sweeps.common.names import check_choice
 from sweeps.common.states import State
 from sweeps.plots.axes import BINS, Axis, axis_of

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.analysis.stats import configurations, mode_of, scores, summarize_groups
+from sweeps.analysis.stats import mode_of, scores, summarize_groups
 from sweeps.analysis.table import Table
+from sweeps.common.frames import configurations
 from sweeps.common.names import check_choice
 from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of

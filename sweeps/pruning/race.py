@@ -27,6 +27,7 @@ from sweeps.engine.plan import Plan
 from sweeps.engine.tables import Parts, joined, parts_of
 from sweeps.pruning import Pruner, Round, estimate_pruning
 from sweeps.pruning.base import MOST_TRIALS, losses_of, next_round
+from sweeps.pruning.folded import over_folds
 from sweeps.running.collect import Collector
 
 # Bytes that the trials of one launch may take, beside those of the paused trials.
@@ -62,7 +63,8 @@ def _sample_blocks(plan: Plan) -> list[Block]:
 
 def share_of_steps(plan: Plan, pruner: Pruner) -> float:
     """Estimate the share of the steps of all trials that a pruner lets them take."""
-    return estimate_pruning(pruner, plan.size, full_length(plan)).share
+    length = full_length(plan)
+    return estimate_pruning(over_folds(pruner, plan.space), plan.size, length).share
 
 
 class Ledger(Protocol):
@@ -100,9 +102,10 @@ class Race(Collector):
     def __init__(self, plan: Plan, pruner: Pruner, chunk: int | None = None) -> None:
         super().__init__(plan, chunk)
         self.pruner, self.max_resources = pruner, full_length(plan)
-        self._rounds = pruner.rounds(plan.size, self.max_resources)
+        deciding = over_folds(pruner, plan.space)
+        self._rounds = deciding.rounds(plan.size, self.max_resources)
         self._state_bytes = max(block.state_bytes for block in _sample_blocks(plan))
-        self.share, paused = estimate_pruning(pruner, plan.size, self.max_resources)
+        self.share, paused = estimate_pruning(deciding, plan.size, self.max_resources)
         # Twice, while the states that several launches leave are joined.
         needed = 2 * paused * self._state_bytes
         if needed > (free := free_memory()):

@@ -71,6 +71,7 @@ class _Identity(msgspec.Struct):
     chunk: Positive
     pruner: dict[str, Any] | None = None
     max_resources: Positive = 1
+    compared: str = "trials"
     reduce: dict[str, Any] | None = None
 
 

@@ -75,6 +75,7 @@ def pruned_identity(
         "format": FORMAT,
         "pruner": describe(pruner),
         "max_resources": max_resources,
+        **({"compared": "means over folds"} if "fold" in plan.space.names else {}),
     }
 
 

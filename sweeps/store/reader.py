@@ -177,7 +177,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         if stored.pruner is None:
             return
         every = self._read(slice(0, self.height), [*NEEDED, self._metric, *RUNG_COLUMNS])
-        self.rounds, self._chosen = replay(stored, every, every[self._metric])
+        self.rounds, self._chosen = replay(stored, self._space, every, every[self._metric])
         self.states = np.bincount(every["state"][self._chosen], minlength=len(STATES))
 
     def __len__(self) -> int:

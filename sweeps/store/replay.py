@@ -13,6 +13,8 @@ from sweeps.common.names import RUNG_COLUMNS
 from sweeps.common.states import State
 from sweeps.pruning import Pruner, Round, as_pruner
 from sweeps.pruning.base import MOST_TRIALS, losses_of, next_round
+from sweeps.pruning.folded import over_folds
+from sweeps.space.space import Space
 from sweeps.store.documents import StoredSweep
 
 BY_STEP = [("trial_id", "ascending"), ("step", "ascending")]
@@ -31,14 +33,20 @@ class Replay(NamedTuple):
     last: np.ndarray
 
 
-def replay(stored: StoredSweep, cells: Mapping[str, np.ndarray], metric: np.ndarray) -> Replay:
+def replay(
+    stored: StoredSweep, space: Space, cells: Mapping[str, np.ndarray], metric: np.ndarray
+) -> Replay:
     """Play the rounds of a pruned sweep once more, as far as its rows go.
 
-    ``cells`` (n,): ``trial_id``, ``state``, ``bracket`` and ``rung`` of all rows. ``metric``: of
-    shape (n,). Raises StoredSpecError if the pruner is not one of ours, or makes no sense.
+    ``space``: that of the trials. ``cells`` (n,): ``trial_id``, ``state``, ``bracket`` and ``rung``
+    of all rows. ``metric``: of shape (n,). Raises StoredSpecError if the pruner is not one of ours,
+    or makes no sense.
     """
     n, ids = stored.identity["trials"], cells["trial_id"]
-    rounds = _restore_pruner(stored).rounds(n, stored.identity["max_resources"])
+    pruner = _restore_pruner(stored)
+    if "compared" in stored.identity:  # before, pruners compared trials of different folds
+        pruner = over_folds(pruner, space)
+    rounds = pruner.rounds(n, stored.identity["max_resources"])
     rows_of_rung = _by_rung(cells)
     at, state = np.full(n, -1), np.full(n, State.PENDING, np.int8)
     undecided, losses, played = np.empty(0, np.int64), None, []

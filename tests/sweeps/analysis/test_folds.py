@@ -5,7 +5,7 @@ import pytest
 
 from fastopt.errors import SpecError
 from sweeps import SweepResult, problems
-from sweeps.analysis.folds import best_row
+from sweeps.analysis.folds import best_of_folds, best_row
 from sweeps.common.states import State
 from sweeps.plots.tables import table_of_axes
 from sweeps.report.charts import heatmaps
@@ -67,7 +67,8 @@ def test_the_best_of_one_fold_is_within_its_error():
 def test_whatever_shows_the_best_shows_that_of_all_folds(metric, mode):
     """The best trial, of l2 = 0.2, has the easiest fold, and diverged on another one."""
     result = table(metric, mode)
-    assert result.best_params_["l2"] == 0.2
+    assert result.best(1)["l2"].tolist() == [0.2]
+    assert (result.best_params_, result.best_score_) == ({"l2": 0.0}, 2.0 if mode == "min" else -2)
     assert best_row(result) == 0
     # Fold 0 is an end all the same, but none of a grid.
     assert result.edges().to_numpy().tolist() == [["l2", 0.0, "low"]]
@@ -80,6 +81,15 @@ def test_whatever_shows_the_best_shows_that_of_all_folds(metric, mode):
     assert set(heatmaps(result)["best"].values()) == {None}
     legend = result.plot.heatmap("l2", "fold").get_legend()
     assert legend.get_texts()[-1].get_text() == "best of one fold"
+
+
+def test_settings_that_are_listed_twice_have_a_rank_and_each_fold_once():
+    """Six trials of three folds were none on all folds, and the best a single trial."""
+    twice = {name: np.concatenate([cells, cells]) for name, cells in table().columns.items()}
+    twice["trial_id"] = np.arange(len(twice["trial_id"]))
+    result = SweepResult(twice, None, "val_loss", "min", {})
+    assert result.over_folds()["rank"].tolist()[:3] == [1, 2, 3]
+    assert best_of_folds(result).ids == [0, 1, 2]
 
 
 def test_folds_have_a_name():

@@ -15,7 +15,8 @@ from scipy import stats
 from fastopt.errors import SpecError
 from sweeps import Space, SweepResult, draws, linspace, uniform, when, zipped
 from sweeps.analysis.importance import decompose
-from sweeps.analysis.stats import configurations, scores
+from sweeps.analysis.stats import scores
+from sweeps.common.frames import configurations
 
 COMPLETE, DIVERGED, PRUNED, FAILED = range(4)
 

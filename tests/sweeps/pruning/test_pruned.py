@@ -13,7 +13,9 @@ from sweeps import (
     ASHA,
     Hyperband,
     MedianStopping,
+    Space,
     SuccessiveHalving,
+    SweepResult,
     estimate,
     problems,
     regret,
@@ -21,8 +23,10 @@ from sweeps import (
 )
 from sweeps.cli.spec import read_spec
 from sweeps.cli.tables import result_tables
+from sweeps.common.frames import configurations
 from sweeps.engine import chunks
-from sweeps.pruning import race
+from sweeps.pruning import play_rounds, race
+from sweeps.pruning.folded import over_folds
 from sweeps.results import STATES
 from sweeps.space.designs import random_order
 from tests.sweeps.pruning.test_multifidelity import JOURNAL
@@ -94,6 +98,47 @@ def test_trials_that_end_are_those_of_the_full_grid(iris, full, pruner):
     whole = full.curves().merge(frame[["trial_id", "steps"]])
     whole = whole[whole.step <= whole.steps].drop(columns="steps").reset_index(drop=True)
     pd.testing.assert_frame_equal(ours, whole, rtol=0, atol=0)
+
+
+def played(pruner, losses):
+    """All rounds of trials that have one loss each, at whatever rung."""
+    rounds = []
+
+    def train(round_):
+        rounds.append(round_)
+        return losses[round_.trials]
+
+    play_rounds(pruner.rounds(len(losses), 27), train)
+    return rounds
+
+
+@pytest.mark.parametrize("pruner", PRUNERS, ids=str)
+def test_settings_are_compared_by_their_means_over_folds(pruner):
+    """As by HalvingGridSearchCV: else all that go on are of the easiest fold."""
+    space = Space({"lr": LRS[:20], "fold": [0, 1, 2], "seed": [0, 1]})
+    columns = space.columns(np.arange(120))
+    setting = configurations(columns, ["lr", "seed"])
+    means = np.random.default_rng(0).permutation(np.arange(40.0))
+    means[7] = np.inf
+    losses = means[setting] + np.array([0.0, 100.0, -100.0])[columns["fold"]]
+    alone, folded = played(pruner, means), played(over_folds(pruner, space), losses)
+    for one, all_folds in zip(alone, folded, strict=True):
+        assert setting[all_folds.trials].tolist() == np.repeat(one.trials, 3).tolist()
+        assert all_folds._replace(trials=0) == one._replace(trials=0)
+
+
+def test_a_race_over_folds_is_stored_and_has_a_best_setting(tmp_path):
+    problem = problems.iris(hidden=(8,), dtype="float64", folds=3)
+    space = {"lr": [0.001, 0.01, 0.1, 1.0], "fold": range(3)}
+    how = {"epochs": 9, "pruner": "successive_halving"}
+    result = run(problem, space, store=tmp_path, **how)
+    frame = result.to_frame()
+    assert frame.groupby(np.arange(12) // 3).rung.nunique().tolist() == [1, 1, 1, 1]
+    pd.testing.assert_frame_equal(SweepResult.open(tmp_path).to_frame(), frame)
+    assert result.best_params_ == {"lr": result.over_folds().lr[0]}
+    assert result.best_params_["lr"] in {*frame.lr[frame.state == "COMPLETE"]}
+    with pytest.raises(SpecError, match="a pruner compares settings by their means over folds"):
+        run(problem, Space(space).sample(5, seed=0), **how)
 
 
 def test_threads_and_launches_change_nothing(iris, monkeypatch):
