@@ -65,7 +65,8 @@ class Model(Predictor):
         kinds: Mapping[str, str] | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        self.network, self.classes, self.preprocess = network, classes, preprocess
+        self.network, self.preprocess = network, preprocess
+        self.classes = None if classes is None else np.array(classes)
         self.feature_names = None if feature_names is None else list(feature_names)
         self.target_name, self.kinds = target_name, None if kinds is None else dict(kinds)
         self.about = dict(about or {})

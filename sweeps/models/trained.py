@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -74,6 +75,7 @@ def model_of(
     recipe = problem.recipe
     if recipe is not None and recipe.embed and recipe.kinds is None:
         before = columns_of(before)  # in float64, as in training, whatever it is given
+    before = copy.deepcopy(before)  # who fits or sets it anew changes no other model
     facts = {"problem": problem.name, **(about or {})}
     names = problem.feature_names
     if names is None:  # what was fitted to a table knows its columns

@@ -91,11 +91,15 @@ def _without_objects(name: str, array: np.ndarray) -> np.ndarray:
             f"[str(label) for label in {name}]"
         )
     try:
-        return array.astype(DTYPES[next(iter(found), "real")])
+        made = array.astype(DTYPES[next(iter(found), "real")])
     except OverflowError:
         raise ArrayTypeError(
             f"{name} holds integers of more than 64 bits; number classes 0, 1, 2, ..."
         ) from None
+    # NumPy's text and bytes of one width end before their zeros, so "a" and "a\0" were one class.
+    if made.dtype.kind in "SU" and (cut := [a for a, b in zip(values, made.ravel()) if a != b]):
+        raise ArrayError(f"{name} holds {cut[0]!r}, which ends with a zero character: strip it")
+    return made
 
 
 def is_classification(y: np.ndarray, categorical: bool) -> bool:

@@ -181,6 +181,16 @@ def test_labels_that_do_not_fit_are_refused(y, said):
         model.score(X, y)
 
 
+def test_labels_of_bytes_are_scored_and_are_none_to_scikit_learn():
+    model, problem, X = made("three")
+    named = Model(model.network, classes=problem.classes.astype("S"), preprocess=model.preprocess)
+    predicted, y = named.predict(X), np.resize([b"low", b"top"], len(X))
+    assert named.score(X, y) == np.mean(predicted == y) == model.score(X, y.astype(str)) > 0
+    assert named.score(X, y, predicted == y) == 1
+    with pytest.raises(SpecError, match="no labels of bytes"):
+        named.to_sklearn()
+
+
 def test_no_rows_have_no_predictions():
     model, _, X = made("three")
     assert model.predict(X[:0]).shape == (0,)

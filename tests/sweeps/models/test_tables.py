@@ -60,6 +60,18 @@ def test_raw_rows_of_the_table_are_read_as_in_training(result, tmp_path):
     np.testing.assert_array_equal(model.outputs(listed), model.outputs(frame))
 
 
+def test_a_model_is_its_own_whatever_becomes_of_others(result):
+    """A transformer is no plain data: it is changed in place by whoever fits it again."""
+    model, other, frame = result.model(), result.model(), wines()
+    expected = model.outputs(frame)
+    scaler = other.preprocess.named_transformers_["numbers"][-1]
+    scaler.mean_ += 100.0
+    other.classes[:] = "?"
+    np.testing.assert_array_equal(model.outputs(frame), expected)
+    np.testing.assert_array_equal(result.model().outputs(frame), expected)
+    assert {*result.model().predict(frame)} <= {"no", "yes"}
+
+
 def test_a_word_in_one_row_changes_no_other_row(result, tmp_path):
     """It makes text of a column of a file, and a year 2001.0 or 02001 is still that year."""
     model, frame = result.model(), wines()
