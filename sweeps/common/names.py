@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numbers
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.limits import check_name
@@ -49,6 +52,18 @@ def steps_taken(columns: Container[str]) -> str:
     """
     given, taken = STEPS_TAKEN
     return taken if taken in columns else given
+
+
+def check_boolean(what: str, given: Any) -> bool:
+    """Return what is true or false, or say that it is neither.
+
+    >>> check_boolean("curves", "no")
+    Traceback (most recent call last):
+    fastopt.errors.SpecError: curves must be True or False; got 'no'
+    """
+    if not isinstance(given, numbers.Number | np.bool_) or given not in (0, 1):
+        raise SpecError(f"{what} must be True or False; got {shortened(given)}")
+    return bool(given)
 
 
 def check_choice(what: str, given: Any, allowed: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from html import escape
 from types import TracebackType
 from typing import Any, Protocol
 
-from fastopt.errors import SpecError, shortened
+from sweeps.common.names import check_boolean
 
 # Seconds between messages to a notebook.
 PAUSE = 0.2
@@ -34,8 +34,7 @@ class Progress:
     """
 
     def __init__(self, total_cost: float, total_trials: int, enabled: bool = True) -> None:
-        if enabled not in (True, False):
-            raise SpecError(f"progress must be True or False; got {shortened(enabled)}")
+        check_boolean("progress", enabled)
         self.total_cost = float(total_cost)
         self.total_trials = total_trials
         self._make = _bar_class() if enabled else None

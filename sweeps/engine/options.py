@@ -13,7 +13,7 @@ import numpy as np
 from fastopt.errors import SpecError, did_you_mean, shortened
 from fastopt.rules import RULES, Rule
 from sweeps.common.limits import is_finite
-from sweeps.common.names import check_choice
+from sweeps.common.names import check_boolean, check_choice
 from sweeps.engine.columns import ALIASES, accepts, find_rule, schedule_parameters, whole
 from sweeps.space.axes import support
 from sweeps.space.space import Space
@@ -45,6 +45,10 @@ class Options:
     stop_at_target: bool = False
     measure: Sequence[str] = ()
     restore_best: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("curves", "stop_at_target", "restore_best"):
+            check_boolean(name, getattr(self, name))
 
 
 def check_watch(options: Options, metrics: Collection[str]) -> None:

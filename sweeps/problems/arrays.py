@@ -42,6 +42,8 @@ def as_dataset(name: str, X: Any) -> np.ndarray:
     if array.shape[1] == 0:
         raise ArrayError(f"{name} has no features: its shape is {array.shape}")
     refuse_gaps(name, array)
+    if (np.abs(array) >= 2.0**53).any():
+        _warn_of_long_integers(name, X, array)
     return array
 
 
@@ -136,6 +138,12 @@ def standardized(
     """
     from sklearn.preprocessing import StandardScaler
 
+    if weights is not None:
+        # Its test of what is constant takes their sum for a number of rows: of weights of 1e16 all
+        # columns are. A mean from 1 to 2, by a power of two, changes no digit.
+        size = int(np.frexp(weights.max())[1])
+        size += int(np.frexp(np.ldexp(weights, -size).mean())[1]) - 1
+        weights = np.ldexp(weights, -size)
     with np.errstate(all="ignore"):
         scaler = StandardScaler().fit(X, sample_weight=weights)
         known = np.isfinite(scaler.mean_) & np.isfinite(scaler.scale_)
@@ -217,6 +225,19 @@ def _warn_of_loss(name: str, array: np.ndarray, made: np.ndarray) -> None:
             SweepWarning,
             stacklevel=4,
         )
+
+
+def _warn_of_long_integers(name: str, given: Any, array: np.ndarray) -> None:
+    for k, (_, column) in enumerate(pd.DataFrame(given).items()):
+        distinct, kept = column.nunique(), len(np.unique(array[:, k]))
+        if column.dtype.kind in "iu" and kept < distinct:
+            warnings.warn(
+                f"column {k} of {name} holds {distinct} integers, of which float64 tells {kept} "
+                "apart: subtract its smallest one before",
+                SweepWarning,
+                stacklevel=4,
+            )
+            return
 
 
 def _refuse_no_time(name: str, given: Any) -> None:

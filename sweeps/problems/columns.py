@@ -109,6 +109,10 @@ def _of_numbers(frame: pd.DataFrame, name: str, series: pd.Series) -> Column:
         said = f"{values.iloc[wrong[0]]} in {place_of(frame, int(wrong[0]))}"
         trouble = f"is {said} ({len(wrong)} of {len(values)} values)"
         return Column("infinite", series, trouble, f"leave such cells empty, or {_drop(name)}")
+    is_long = series.dtype.kind in "iu" and (values.abs() >= 2.0**53).any()
+    if is_long and series.nunique() > values.nunique():
+        trouble = "holds integers that float64 does not tell apart"
+        return Column("other", series, trouble, f"subtract the smallest, or {_drop(name)}")
     if values.nunique() == 1:
         return Column("constant", values)
     is_boolean = pd.api.types.is_bool_dtype(series.dtype) or (

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
 from sweeps.common.frames import pd
+from sweeps.common.names import check_boolean
 from sweeps.problems.arrays import as_dataset, numbers_of, refuse_other_columns
 from sweeps.problems.base import DataProblem, check_rows, no_rows
 from sweeps.problems.embeddings import number_preprocess, numbered_columns
@@ -182,7 +183,7 @@ def mlp(
     target, classes = encode_targets(loss, targets)
     fixed = {"validation": validation, "test": test, "folds": folds}
     rows = np.concatenate([table for table in tables if len(table)])
-    preprocess: Any = STANDARDIZE if standardize else None
+    preprocess: Any = STANDARDIZE if check_boolean("standardize", standardize) else None
     embedded = numbered_columns(embed, X, rows)
     if embedded:
         preprocess = number_preprocess(embedded, rows.shape[1], standardize, weights is not None)

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastopt.errors import SpecError, shortened
 from sweeps.common import known
+from sweeps.common.names import check_boolean
 from sweeps.problems.base import DataProblem
 from sweeps.problems.data import SQUARED, encode_targets
 from sweeps.problems.networks import MODEL, Network, data_axes, model_axes
@@ -67,7 +68,8 @@ def dataset_rows(
     A process that finds them in the cache does not import scikit-learn.
     """
     held = tuple((key, value) for key, value in split.items() if value)
-    made_by = name, loss, STANDARDIZE if standardize else None, seed, held
+    preprocess = STANDARDIZE if check_boolean("standardize", standardize) else None
+    made_by = name, loss, preprocess, seed, held
     load = functools.partial(rows_of, *made_by)
 
     def split_rows() -> list[Any]:

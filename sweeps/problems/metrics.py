@@ -133,9 +133,11 @@ def r2(outputs, y, weights):
     whole, n = 0.0, mass(weights, rows)
     for j in range(columns):
         mean, left, there = 0.0, 0.0, 0.0
-        for i in range(rows):
-            mean += weighed(np.float64(y[i, j]), weights, i)
-        mean /= n
+        for _ in range(2):  # the second time exact for a constant, whose deviations are then zero
+            shift = 0.0
+            for i in range(rows):
+                shift += weighed(np.float64(y[i, j]) - mean, weights, i)
+            mean += shift / n
         for i in range(rows):
             d, spread = np.float64(y[i, j]) - outputs[i, j], y[i, j] - mean
             left += weighed(d * d, weights, i)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ArrayError, SpecError, shortened
+from sweeps.common.names import check_boolean
 from sweeps.common.pickling import Shippable
 from sweeps.problems import mlp as net
 from sweeps.problems.arrays import as_dataset, cast
@@ -261,9 +262,7 @@ def layers_of(axes: Mapping[str, Any]) -> dict[str, bool]:
     {'layer_norm': True, 'residual': False}
     """
     for name in LAYERS:
-        value = axes[name]
-        if not isinstance(value, bool | np.bool_ | int | float | np.number) or value not in (0, 1):
-            raise SpecError(f"{name} must be True or False; got {shortened(value)}")
+        check_boolean(name, axes[name])
     hidden = axes["hidden"]
     if axes["layer_norm"] and not hidden:
         raise SpecError(

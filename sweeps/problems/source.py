@@ -240,7 +240,8 @@ def _rows_that_count(
     own = weights[train]
     with np.errstate(over="ignore", under="ignore"):
         made = own.astype(dtype)
-    lost = np.flatnonzero((own > 0) & ((made == 0) | np.isinf(made)))
+    limits = np.finfo(dtype)  # numbers below have fewer digits, and no reciprocal
+    lost = np.flatnonzero((own > 0) & ((made < limits.tiny) | np.isinf(made)))
     if len(lost):
         raise ArrayError(
             f"weights: row {train[lost[0]]} weighs {own[lost[0]]:.6g}, which is {made[lost[0]]} in "

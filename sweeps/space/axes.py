@@ -191,7 +191,10 @@ def _as_tuple(where: str, given: Any) -> tuple[Any, ...]:
         by_type[kind] = items if len(by_type) == 1 else [i for i in items if type(i) is kind]
     kinds = {_checked_kind(where, alike) for alike in by_type.values()}
     if common_kind(where, kinds) == "real":
-        items = list(map(float, items))
+        exact, items = items, list(map(float, items))
+        for item, known in zip(exact, items) if items != exact else ():
+            if item != known:
+                raise SpecError(f"{where} holds {item} among reals, which hold it as {known:.0f}")
     return tuple(items)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from fastopt.errors import SpecError
 from fastopt.schedules import cosine
+from sweeps import estimate, problems
 from sweeps.common import progress as progressing
 from sweeps.common.progress import Progress
 from sweeps.results import STATES, SweepResult
@@ -393,6 +394,9 @@ def test_progress_in_a_notebook_can_be_turned_off(cell, monkeypatch):
 def test_progress_is_true_or_false(value):
     with pytest.raises(SpecError, match="progress must be True or False; got"):
         Progress(1.0, 10, enabled=value)
+    for name in ("curves", "restore_best", "stop_at_target"):  # no kernel of TypingErrors, no guess
+        with pytest.raises(SpecError, match=f"{name} must be True or False; got"):
+            estimate(problems.ellipse(), {"lr": [0.1]}, steps=2, **{name: value})
 
 
 @pytest.mark.usefixtures("live")

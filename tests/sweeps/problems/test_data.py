@@ -219,6 +219,15 @@ REFUSED = {
     "objects": ({"y": [datetime.time(1)] * 4}, ArrayTypeError, r"\(time\)"),
     "complex y": ({"y": TARGETS * 1j}, ArrayTypeError, "real numbers; got complex128"),
     "sparse y": ({"y": scipy.sparse.csr_array(SOME[:, :1])}, ArrayTypeError, r"y\.toarray"),
+    "zero": ({"y": np.array(["a", "a\0"] * 2, object)}, ArrayError, r"'a\\x00', which ends with"),
+    "zero byte": ({"y": [b"a", b"a\0"] * 2}, ArrayError, r"b'a\\x00', which ends with a zero"),
+    "zero of a group": (
+        {"groups": ["a", "a\0"] * 2, "folds": 2},
+        ArrayError,
+        r"groups holds 'a\\x00'",
+    ),
+    "subnormal weights": ({"weights": [1e-39] * 4}, ArrayError, "row 0 weighs 1e-39"),
+    "standardize": ({"standardize": "no"}, SpecError, "standardize must be True or False"),
     "big labels": ({"y": [2**70, 1, 1, 2]}, ArrayTypeError, "more than 64 bits"),
     "one class": ({"y": ["a"] * 4}, ArrayError, "two classes or more; all of y is 'a'"),
     "one hot": ({"y": np.eye(4, dtype=int)}, ArrayError, r"y\.argmax\(axis=1\)"),
@@ -264,7 +273,17 @@ def test_what_cannot_be_learned_from_is_refused(name):
         problems.mlp(**{"X": SOME, "y": TARGETS, **arguments})
 
 
+LONG_NUMBERS = 2**62 + np.arange(8).reshape(4, 2)
+
 WARNED = {
+    "long integers": (
+        {"X": LONG_NUMBERS},
+        "column 0 of X holds 4 integers, of which float64 tells 1",
+    ),
+    "a column of them": (
+        {"X": pd.DataFrame({"a": TARGETS, "b": LONG_NUMBERS[:, 0]})},
+        "column 1 of X holds 4 integers",
+    ),
     "column of labels": ({"y": NAMES[:, None]}, "y is a column of shape"),
     "y far away": ({"y": 1.7e9 + TARGETS}, "column 0 of y lies about 1.7e"),
     "X far away": ({"X": SOME + 1e9, "standardize": False}, "column 0 of X lies about 1e"),

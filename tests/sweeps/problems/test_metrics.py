@@ -137,7 +137,11 @@ def test_what_is_undefined_is_nan_or_what_scikit_learn_says():
     assert METRICS["f1"].function(np.zeros_like(p), np.zeros_like(y), None) == 0
     constant = np.ones((5, 1))
     assert METRICS["r2"].function(constant, constant, None) == 1
-    assert METRICS["r2"].function(2 * constant, constant, None) == 0
+    for c in (1.0, 0.1, -0.731062009672552, 1e12 + 0.1, 1e-9):  # means of these are not exact
+        for n in (5, 11, 1000):
+            y, weights = np.full((n, 1), c), np.random.default_rng(n).random(n)
+            assert METRICS["r2"].function(y + 1, y, None) == 0
+            assert METRICS["r2"].function(y + 1, y, weights) == 0
     sure = np.array([[0.0], [1.0]])
     expected = metrics.log_loss([1, 1], sure[:, 0], labels=[0, 1])
     assert METRICS["log_loss"].function(sure, np.array([1, 1]), None) == pytest.approx(expected)

@@ -347,6 +347,10 @@ TABLES = {
         "the table names columns 2 and 6 alike: 'year'; rename or drop one",
     ),
     "no name": (wines().rename(columns={"year": ""}), "the table has no name for column 2 of 8"),
+    "long": (
+        cells("year", r5=2**62, r6=2**62 + 1).astype({"year": int}),
+        "column 'year' holds integers that float64 does not tell apart: subtract",
+    ),
     "too large": (cells("year", r5=10**400), "column 'year' is inf in row 5"),
     "infinite": (cells("alcohol", r4=-np.inf), "column 'alcohol' is -inf in row 4 .1 of 120"),
     "categories": (

@@ -123,6 +123,17 @@ def test_a_wrong_label_weighs_as_the_class_that_it_names():
     np.testing.assert_allclose(made.y[:, 1], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("factor", [1e-300, 1e16, 1e30, 1e307])
+def test_the_unit_of_weights_does_not_matter(factor):
+    """StandardScaler takes their sum for a number of rows: of 1e16 all columns were constant."""
+    X, y = rows_for("softmax_cross_entropy")
+    weights = np.random.default_rng(0).random(len(X)) + 0.5
+    options = {"hidden": (), "dtype": "float64"}
+    one, other = (problems.mlp(X, y, weights=k * weights, **options) for k in (1, factor))
+    np.testing.assert_allclose(other.X, one.X, rtol=1e-13, atol=1e-13)
+    assert np.ptp(one.X) > 1
+
+
 def test_a_class_may_have_no_row_among_few():
     X, y = rows_for("softmax_cross_entropy")
     given = {0: 1.0, 1: 2.0, 2: 3.0}

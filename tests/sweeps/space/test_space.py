@@ -191,6 +191,7 @@ def test_values_keep_their_type(axis, dtype, expected):
         ({"lr": [0.1, math.nan]}, "axis 'lr' holds nan; its values must be finite"),
         ({"lr": -math.inf}, "axis 'lr' holds -inf"),
         ({"lr": [0.1, "x"]}, r"axis 'lr' mixes values of different sorts \(name, real\)"),
+        ({"seed": [2**53 + 1, 0.5]}, "9007199254740993 among reals, which hold it as .*40992"),
         ({"lr": [1, True]}, r"mixes values of different sorts \(boolean, integer\)"),
         ([{"x": ["a"]}, {"x": [1]}], r"axis 'x' mixes values of different sorts \(integer, name\)"),
         ({"lr": [None]}, "axis 'lr' holds None of type NoneType; allowed are a list"),
