@@ -173,9 +173,10 @@ def _pairs(result: Table, axis: str, a: Any, b: Any) -> tuple[np.ndarray, np.nda
         rows = np.flatnonzero(column == value)
         if rows.size == 0:
             there = list(dict.fromkeys(column.tolist()))
+            names = list(map(str, there))
+            near = "" if value in names else did_you_mean(value, names)
             raise SpecError(
-                f"no trial has {axis} = "
-                f"{shortened(value)}{did_you_mean(value, map(str, there))}; there are "
+                f"no trial has {axis} = {shortened(value)}{near}; there are "
                 f"{', '.join(map(repr, there[:10]))}{', ...' if len(there) > 10 else ''}"
             )
         # Trials that an axis lists twice pair in the order of their numbers.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweeps.analysis.stats import mode_of, over_seeds, scores
+from sweeps.analysis.stats import listed, mode_of, over_seeds, scores
 from sweeps.analysis.table import Table
 from sweeps.common.frames import configurations, pd
 from sweeps.common.names import UNORDERED, check_choice, refuse_repeated
@@ -61,9 +61,8 @@ def over_folds(
     """
     check_choice("axis", axis, result.axes)
     refuse_repeated("axis", (*result.axes, *ADDED), "the summary over folds")
-    wanted = result.metrics if metrics is None else metrics
     own = result.metric
-    measured = list(dict.fromkeys((*wanted, own)))
+    measured = list(dict.fromkeys((*listed(result, metrics), own)))
     table = _with_errors(over_seeds(result, axis=axis, metrics=measured), measured)
     mean, n_folds = table[f"mean_{own}"], pd.Series(result.columns[axis]).nunique()
     codes = configurations(result.columns, [name for name in result.axes if name != axis])

@@ -168,13 +168,20 @@ def over_seeds(
         ("n_diverged", np.bincount(codes[diverged], minlength=size)),
     ]
     bootstrap = (n_resamples, random_state) if interval == "bca" else None
-    for metric in result.metrics if metrics is None else metrics:
+    for metric in listed(result, metrics):
         found = summarize_groups(scores(result, metric), codes, size, confidence, bootstrap)
         made += [(f"{name}_{metric}", column) for name, column in found.items()]
     names = [*rest, *(name for name, _ in made)]
     refuse_repeated("axis or metric", names, "the summary over seeds")
     # At once: pandas warns of the hundredth column that is added by itself, 14 metrics have more.
     return pd.concat([result._frame(first)[rest], pd.DataFrame(dict(made))], axis=1)
+
+
+def listed(result: Table, metrics: str | Sequence[str] | None) -> Sequence[str]:
+    """Return the metrics that are meant, one by its name too, or all."""
+    if metrics is None:
+        return result.metrics
+    return [metrics] if isinstance(metrics, str) else metrics
 
 
 def summarize_groups(
@@ -277,5 +284,5 @@ def check_fraction(what: str, given: Any) -> None:
     Traceback (most recent call last):
     fastopt.errors.SpecError: confidence must lie between 0 and 1; got 95
     """
-    if not 0.0 < given < 1.0:
+    if not (isinstance(given, int | float) and 0.0 < given < 1.0):
         raise SpecError(f"{what} must lie between 0 and 1; got {shortened(given)}")

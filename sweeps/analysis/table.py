@@ -15,7 +15,11 @@ from sweeps.engine.plan import Plan
 from sweeps.running.reasons import no_best
 from sweeps.space.axes import common_kind, kind_of
 from sweeps.space.categories import uncategorised
+from sweeps.space.distributions import as_integer
 from sweeps.space.space import Space
+
+
+MOST_ROWS = 2**63 - 1
 
 NULLABLE: dict[str, Any] = {"integer": "Int64", "real": "Float64", "boolean": "boolean"}
 """Sort of value -> pandas dtype of a column with gaps."""
@@ -109,7 +113,8 @@ class Table:
         >>> table.best(5)["lr"].tolist(), table.best_params_, table.best_score_, len(table)
         ([0.1], {'lr': 0.1}, 0.5, 2)
         """
-        return self._frame(self._ranking(n)).reset_index(drop=True)
+        ranking = self._ranking(as_integer("best(n)", n, 0, MOST_ROWS))
+        return self._frame(ranking).reset_index(drop=True)
 
     @property
     def best_params_(self) -> dict[str, Any]:
@@ -176,6 +181,7 @@ class Table:
         >>> [len(piece) for piece in Table(columns, None, "loss", "min", {}).frames(2)]
         [2, 2, 1]
         """
+        as_integer("frames(rows)", rows, 1, MOST_ROWS)
         cuts = [slice(low, low + rows) for low in range(0, max(len(self), 1), rows)]
         if hasattr(self.columns, "select"):
             yield from (self._frame(cut) for cut in cuts)
