@@ -131,7 +131,7 @@ def _numbers(ids: Any, what: str) -> np.ndarray:
     given = np.asarray(ids)
     if given.ndim != 1 or not len(given) or given.dtype.kind not in "iu":
         raise SpecError(
-            f"{what}: give numbers of trials, as integers of trial_id; got {shortened(ids)}"
+            f"{what}: give one trial number or more, as integers; got {shortened(ids)}"
         )
     return given.astype(np.int64)
 
