@@ -90,8 +90,7 @@ class Optimizer(ABC):
     (array([0., 2.]), 1)
     """
 
-    _steps: int
-    steps, skipped = state.Count(), state.Count()
+    steps, skipped = state.Count(0), state.Count(1)
 
     @abstractmethod
     def __init__(
@@ -111,8 +110,6 @@ class Optimizer(ABC):
             )
         self.defaults = defaults if ema is None else {**defaults, fused.AVERAGE: ema}
         self._rows: list[dict[str, Any]] = Fixed("param_groups")
-        self.steps = 0
-        self.skipped = 0
         self.grad_norm: float | None = None
         self._recipe = recipe if ema is None else functools.partial(fused.averaging, recipe)
         self._nonfinite = nonfinite
@@ -186,9 +183,8 @@ class Optimizer(ABC):
         loss = None if closure is None else closure()
         with self._transaction.lock:
             if not (has_extras or self._looks_first) and self._together.repeat(grads):
-                self._steps += 1
                 return loss
-        with self._transaction:
+        with self._transaction.lock, self._transaction.alone():
             together = self._together
             self._put(grads)
             changes = [group.pending() for group in self._groups]
@@ -206,7 +202,6 @@ class Optimizer(ABC):
                 extras = fused.extras(grad_scale, clip_value, zero_grad, norm, max_norm)
             together.adopt(changes, scheduled, grads)
             together.run(extras)
-            self.steps += 1
         return loss
 
     @property
@@ -282,7 +277,7 @@ class Optimizer(ABC):
         ArrayTypeError, ArrayError, HyperparameterError
             Something in it is not allowed; the optimizer is as before.
         """
-        with self._transaction:
+        with self._transaction.lock, self._transaction.alone():
             extents = Extents()  # as arrays lie now: one that was resized lies elsewhere
             for segment in (s for known in self._groups for s in known.segments):
                 extents.add(segment.path, segment.array)
@@ -305,7 +300,7 @@ class Optimizer(ABC):
         HyperparameterError
             One in ``param_groups`` is not allowed.
         """
-        with self._transaction:
+        with self._transaction.lock, self._transaction.alone():
             return state.dump(self._groups, self.steps)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -325,7 +320,7 @@ class Optimizer(ABC):
         HyperparameterError
             A hyperparameter in it is not allowed. Nothing was written.
         """
-        with self._transaction:
+        with self._transaction.lock, self._transaction.alone():
             self.steps = state.load(self._groups, state_dict)
             self._together.forget()
 
@@ -344,6 +339,7 @@ class Optimizer(ABC):
             "arguments": (self._recipe, self.defaults, self._nonfinite, self._schedule),
             "bare": self._together.is_bare,
             "state": self.state_dict(),
+            "skipped": self.skipped,
             "others": {name: a for name, a in vars(self).items() if name not in _MADE},
         }
 
@@ -354,7 +350,7 @@ class Optimizer(ABC):
             options.update(saved_options, params=options["params"])
         self._together.is_bare = saved["bare"]
         self.load_state_dict(saved["state"])
-        for name, value in saved.get("others", {"skipped": saved.get("skipped")}).items():
+        for name, value in {"skipped": saved["skipped"], **saved["others"]}.items():
             setattr(self, name, value)
 
     def _add(self, group: Mapping[str, Any], extents: Extents) -> None:

@@ -18,17 +18,21 @@ from fastopt.stepping.segments import Change, Group
 class Count:
     """An attribute that counts steps: whoever writes to it writes a whole number.
 
-    The number itself is in the attribute of this name behind an underscore, for those who count.
+    ``place``: of the number among those of the optimizer's ``Groups.counts``.
     """
+
+    def __init__(self, place: int) -> None:
+        self._place = place
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __get__(self, opt: Any, owner: type) -> Any:
-        return self if opt is None else getattr(opt, f"_{self._name}")
+        return self if opt is None else int(opt._together.counts[self._place])
 
     def __set__(self, opt: Any, value: Any) -> None:
-        setattr(opt, f"_{self._name}", whole_step(f"{type(opt).__name__}.{self._name}", value))
+        number = whole_step(f"{type(opt).__name__}.{self._name}", value)
+        opt._together.counts[self._place] = number
 
 
 def dump(groups: list[Group], steps: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from numba import prange
 
 from fastopt.compile import inlinable, jitable
-from fastopt.machine.access import arrays_of, cast, load, put, store, take
+from fastopt.machine.access import arrays_of, cast, count_at, load, put, store, take
 from fastopt.machine.calls import call, picked
 from fastopt.rules import Rule
 
@@ -282,18 +282,19 @@ def launched() -> Callable:
 
     ``orders`` has a row a batch: the addresses of :func:`fastopt.machine.lookup.finding` and of
     :func:`scattered`, then the words of what they take. If anything is not as it should be, nothing
-    is written, and ``batches * fault + batch`` comes back; -1 when all is well. With ``is_trial``
-    nothing is written either way.
+    is written, and ``batches * fault + batch`` comes back; -1 when all is well. At the address
+    ``count`` steps are counted; if it is 0, nothing is written either way.
     """
 
-    def launch(orders, is_trial):
+    def launch(orders, count):
         for b in range(len(orders)):
             fault = call(orders[b, 0], 0, (orders[b],))
             if fault >= 0:
                 return len(orders) * fault + b
-        if not is_trial:
+        if count:
             for b in range(len(orders)):
                 call(orders[b, 1], None, (orders[b],))
+            count_at(count)
         return -1
 
     return launch

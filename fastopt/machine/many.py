@@ -16,6 +16,7 @@ import numba
 import numpy as np
 
 from fastopt.compile import kernel
+from fastopt.machine.arrays import address
 from fastopt.machine.calls import ORDER, words_of
 from fastopt.machine.lookup import ARRAYS, COUNTER, FAULTS, GRADIENT, PARAMETER, SLOTS, Lookup
 from fastopt.machine.loops import COEFFICIENTS, LINE, SCATTERED, chunks_of, launched
@@ -210,7 +211,8 @@ class Launch:
     other Python thread can move memory meanwhile, nor see a step half done. (It also releases none
     of the cores to one: two threads that step two optimizers take turns.)
 
-    ``batches``: from now on as they are aimed.
+    ``batches``: from now on as they are aimed. ``count`` of int64: the kernel counts its steps
+    in the first, since a signal's exception may take the place of what the call returns.
 
     >>> from fastopt.machine.lookup import ARRAYS, GRADIENT, MOVED, PARAMETER
     >>> from fastopt.rules import RULES
@@ -226,26 +228,27 @@ class Launch:
     (None, array([0.5, 0.5]))
     """
 
-    def __init__(self, batches: Iterable[Many]) -> None:
+    def __init__(self, batches: Iterable[Many], count: np.ndarray | None = None) -> None:
         self.batches = list(batches)
+        self.count = np.zeros(1, np.int64) if count is None else count
+        self._at = address(self.count)
         self._weight = sum(many.weight for many in self.batches)
         self._orders: list[np.ndarray | None] = [None, None]
         self._kept: list[list[np.ndarray]] = []
         self._run = _launcher()
 
-    def run(self, is_trial: int = 0) -> Fault | None:
+    def run(self, is_trial: bool = False) -> Fault | None:
         """Step, or on a trial only find out whether a step could; return what is wrong, if any.
 
         If something is, nothing was written.
         """
-        if not self.batches:
-            return None
+        count = 0 if is_trial else self._at
         if self._weight < PARALLEL_FROM:  # asking whether it may be parallel takes 0.1 us
-            fault = self._run(self._order(False), is_trial)
+            fault = self._run(self._order(False), count)
         else:
             token = enter_parallel(self._weight, PARALLEL_FROM)
             try:
-                fault = self._run(self._order(token is not False), is_trial)
+                fault = self._run(self._order(token is not False), count)
             finally:
                 leave_parallel(token)
         if fault < 0:
@@ -258,7 +261,8 @@ class Launch:
         if orders is None:
             made = [many.order(parallel) for many in self.batches]
             self._kept += [arrays for _, arrays in made]
-            orders = self._orders[parallel] = np.array([words for words, _ in made])
+            words = [words for words, _ in made]
+            orders = self._orders[parallel] = np.array(words or np.zeros((0, 0), np.int64))
         return orders
 
 

@@ -25,13 +25,14 @@ class Snapshot:
 
     It is all that a step remembers of the one before, and is dropped as a whole.
 
-    ``batches``: settled. ``plain``, Launch: the step by the rules alone. ``is_stepped``, bool:
-    whether a step was made of it, before which slots and clocks were made ready.
+    ``batches``: settled. ``count``: where steps are counted. ``plain``, Launch: the step by the
+    rules alone. ``is_stepped``, bool: whether a step was made of it, before which slots and clocks
+    were made ready.
     """
 
-    def __init__(self, batches: list[Batch]) -> None:
-        self._batches = batches
-        self.plain = Launch(batch.many for batch in batches)
+    def __init__(self, batches: list[Batch], count: np.ndarray) -> None:
+        self._batches, self._count = batches, count
+        self.plain = Launch((batch.many for batch in batches), count)
         self.is_stepped = False
         self._extended: dict[tuple[bool, bool], Launch] = {}
 
@@ -42,7 +43,8 @@ class Snapshot:
         key = extras.limit is None, extras.clears
         launch = self._extended.get(key)
         if launch is None:
-            launch = self._extended[key] = Launch(b.extended(extras) for b in self._batches)
+            batches = [batch.extended(extras) for batch in self._batches]
+            launch = self._extended[key] = Launch(batches, self._count)
         for batch, many in zip(self._batches, launch.batches):
             batch.refresh(many, extras)
         return launch
@@ -52,12 +54,14 @@ class Groups:
     """Groups that are stepped together.
 
     ``title``: how error messages call the optimizer. ``is_bare``: whether the gradients of the only
-    group come as they are, not in a list.
+    group come as they are, not in a list. ``counts``: completed steps, and
+    skipped ones; kernels count the first.
     """
 
     def __init__(self, title: str, is_bare: bool) -> None:
         self._title, self.is_bare = title, is_bare
         self.groups: list[Group] = []
+        self.counts = np.zeros(2, np.int64)
         self._snapshot: Snapshot | None = None
 
     def forget(self) -> None:
@@ -121,10 +125,8 @@ class Groups:
             if self._snapshot is None:
                 self._snapshot = self._settled()
                 if extras is not None:
-                    self._snapshot.plain.run(is_trial=1)  # finds the gradients
-            if self._snapshot.launch(extras).run(int(is_trial)) is None:
-                for group in () if is_trial else self.groups:
-                    group.finish()
+                    self._snapshot.plain.run(is_trial=True)  # finds the gradients
+            if self._snapshot.launch(extras).run(is_trial) is None:
                 self._snapshot.is_stepped |= not is_trial
                 return
             self._snapshot = None
@@ -142,7 +144,7 @@ class Groups:
             segment.check_gradient(f"{where}{segment.suffix}", g, extents)
         for batch in batches:
             batch.settle(extents.bounds)
-        return Snapshot(batches)
+        return Snapshot(batches, self.counts)
 
     def gradients(self) -> list[tuple[str, Segment, np.ndarray]]:
         """Return the gradients of this step, with what holds them and what they are called."""

@@ -34,8 +34,7 @@ class Change(NamedTuple):
 class Group:
     """Segments that share hyperparameters.
 
-    ``waiting``, set of Segment: those that have not taken a step: what starts from their
-    parameters, or from an option, is read when they do.
+    What starts from parameters, or from an option, is read at their first step: see ``waiting``.
 
     * ``where``: name of the group in error messages.
     * ``path``: how the caller wrote its parameters, e.g. ``params[0]['params']``.
@@ -65,8 +64,8 @@ class Group:
         options["params"] = self._arrays = Fixed("params", [p.array for _, p in self.pieces])
         if self.seen is not None:
             self.seen = self.read(options)
-        self.waiting = set(self.segments)
-        self._bind()
+        self._waiting = set(self.segments)
+        self._bind(self.rule, self.h)
 
     @property
     def names(self) -> list | None:
@@ -105,26 +104,26 @@ class Group:
 
     def begin(self) -> None:
         """Make ready, for their first step, those that have a gradient for the first time."""
-        if self.waiting:
-            self._begin(self.waiting.intersection(self._active))
+        if self._waiting:
+            self._waiting = self.waiting
+            active = (segment for batch in self.batches for segment, _ in batch.gradients)
+            self._begin(self._waiting.intersection(active))
 
     def _begin(self, segments: Collection[Segment]) -> None:
         h = tuple(self._hyper[0].tolist())  # with a schedule's learning rate
         for segment in segments:
             segment.begin(self.rule, h)
 
-    def finish(self) -> None:
-        """Note that those with a gradient have taken a step."""
-        if self.waiting:
-            self.waiting.difference_update(self._active)
+    @property
+    def waiting(self) -> set[Segment]:
+        """Those that have not taken a step, as the clocks say, which kernels advance."""
+        return {segment for segment in self._waiting if not segment.clock[0]}
 
     def wait(self, segments: set[Segment]) -> None:
         """Take these, and no others, as those that have not taken a step."""
-        self.waiting = segments
-
-    @property
-    def _active(self) -> list[Segment]:
-        return [segment for batch in self.batches for segment, _ in batch.gradients]
+        for segment in segments:
+            segment.clock[0] = 0.0
+        self._waiting = segments
 
     def _items(self, grads: Any, where: str) -> Sequence[np.ndarray | None]:
         params = self.params
@@ -188,27 +187,29 @@ class Group:
         """Use new hyperparameters from now on: slots for the rule, powers in clocks made anew.
 
         Returns whether they go with another rule, and so with batches that have no gradients yet.
+        Only when all is done the change is noted: a signal's exception may come in between.
         """
         before, (rule, h, _) = dict(zip(self.rule.hyper, self.h)), change
         changed = {name for name, value in zip(rule.hyper, h) if before.get(name, value) != value}
         has_other_rule = rule is not self.rule
-        self.rule, self.h, self.seen = change
         if has_other_rule:
-            self._bind()
+            self._waiting = self.waiting  # a clock of the other rule may start anew
+            self._bind(rule, h)
         self._hyper[:] = rule.rows(h)
         if not changed.isdisjoint(rule.powers):
             for segment in self.segments:
                 rewind(rule, h, segment.clock[None])
+        self.rule, self.h, self.seen = change
         return has_other_rule
 
-    def _bind(self) -> None:
-        self._hyper = np.array(self.rule.rows(self.h))
+    def _bind(self, rule: Rule, h: tuple[float, ...]) -> None:
+        self._hyper = np.array(rule.rows(h))
         sorts: dict[np.dtype, list[int]] = {}
         for k, segment in enumerate(self.segments):
-            segment.bind(self.rule, self.h)
+            segment.bind(rule, h)
             sorts.setdefault(segment.dtype, []).append(k)
         self.batches = [
-            Batch(self.rule, [self.segments[k] for k in ks], ks, self._hyper, len(sorts) == 1)
+            Batch(rule, [self.segments[k] for k in ks], ks, self._hyper, len(sorts) == 1)
             for ks in sorts.values()
         ]
         # Where the gradient of a single array goes: put there at once, a step takes 0.2 us less.

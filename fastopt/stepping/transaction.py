@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from types import TracebackType
 from typing import Any
 
 from llvmlite.binding import ffi
@@ -21,46 +20,44 @@ _all: weakref.WeakSet[Transaction] = weakref.WeakSet()
 
 
 class Transaction:
-    """A context that one thread at a time may be in, and only once.
+    """Two locks for one thread at a time, and for each but once: ``with t.lock, t.alone():``.
 
-    ``lock``, RLock: held inside. Who calls nothing of a user's may take it alone, which takes 0.2
-    us less.
+    Both are C's own, which no signal's exception (Ctrl-C) comes in between: a context in Python had
+    it between its lock and its first line, or before its last, and stayed locked for ever.
+
+    ``lock``, RLock: who calls nothing of a user's may take it alone.
 
     >>> transaction = Transaction("SGD")
-    >>> with transaction, transaction:
-    ...     pass
+    >>> with transaction.lock, transaction.alone():
+    ...     transaction.alone()
     Traceback (most recent call last):
         ...
     fastopt.errors.ReentryError: SGD: a step was asked for, ... Nothing was changed by it.
     """
 
-    __slots__ = ("__weakref__", "_is_inside", "_name", "lock")
+    __slots__ = ("__weakref__", "_inner", "_name", "lock")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.lock = threading.RLock()
-        self._is_inside = False
+        self.make_locks()
         _all.add(self)
 
-    def __enter__(self) -> None:
-        self.lock.acquire()
-        if self._is_inside:
-            self.lock.release()
+    def make_locks(self) -> None:
+        """Have locks that nobody holds."""
+        self.lock, self._inner = threading.RLock(), threading.Lock()
+
+    def alone(self) -> threading.Lock:
+        """Return the inner lock, to be taken by who holds the outer one.
+
+        Raises ReentryError if it is taken, which can only be by the same thread.
+        """
+        if self._inner.locked():
             raise ReentryError(
                 f"{self._name}: a step was asked for, or the optimizer changed, from inside a step "
                 "of the same optimizer (from its schedule, say, or a property of an option). Do so "
                 "before or after the step. Nothing was changed by it."
             )
-        self._is_inside = True
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._is_inside = False
-        self.lock.release()
+        return self._inner
 
 
 # A thread that waits for the one that forks would wait for ever.
@@ -83,7 +80,7 @@ def _after_fork_in_child() -> None:
         global_compiler_lock._lock = threading.RLock()
     for each in _all:
         if each.lock not in _held:
-            each.lock = threading.RLock()
+            each.make_locks()
     _after_fork()
 
 

@@ -131,7 +131,7 @@ class Optimizer(torch.optim.Optimizer):
             A tensor is not one that a kernel can update, two share memory, or an option is not
             allowed; the optimizer is as before.
         """
-        with self._transaction:
+        with self._transaction.lock, self._transaction.alone():
             super().add_param_group(param_group)
             try:
                 self._check_last_group()
@@ -214,7 +214,7 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        with self._transaction:
+        with self._transaction.lock, self._transaction.alone():
             for _ in range(TRIES):
                 plan = self._plan
                 if plan is None or not plan.is_current(self.param_groups):
@@ -263,7 +263,7 @@ class Optimizer(torch.optim.Optimizer):
             parameter that took a step also has a ``clock``, for resuming with the same bits here.
             As in torch, the tensors are those of the optimizer, not copies.
         """
-        with self._transaction:
+        with self._transaction.lock, self._transaction.alone():
             live, self.state = self.state, self._state_to_save()
             try:
                 return super().state_dict()

@@ -81,6 +81,7 @@ class Plan:
             del clocks[p]
         self._has_lazy = any(map(is_lazy, self._params))
         self._launch: Launch | None = None
+        self._count, self._finished = np.zeros(1, np.int64), 0
         self._batches = self._made(clocks, traits.counts)
         self._pack()
 
@@ -137,12 +138,25 @@ class Plan:
         changes = {k: change for k, change in enumerate(pending) if change is not None}
         if changes:
             self._adopt(changes)
-        # A list: all of them take what there is now, even if one is known to need checks.
-        gathered = [batch.gather(state) for batch in self._batches]
-        if not all(gathered) or self._launch is None or self._launch.run() is not None:
-            self._step_checked(state)
-        for batch in self._batches:
-            batch.finish()
+        try:
+            # A list: all of them take what there is now, even if one is known to need checks.
+            gathered = [batch.gather(state) for batch in self._batches]
+            if not all(gathered) or self._launch is None or self._launch.run() is not None:
+                self._step_checked(state)
+        finally:
+            try:
+                self._finish()
+            except BaseException:  # of a signal (Ctrl-C), which comes once
+                self._finish()
+                raise
+
+    def _finish(self) -> None:
+        """Have all tensors say what the kernel did, if it did, however often it is begun."""
+        count = self._count.item()
+        if count > self._finished:
+            for batch in self._batches:
+                batch.finish()
+            self._finished = count
 
     def _step_checked(self, state: defaultdict[torch.Tensor, Any]) -> None:
         """Check everything, take it as it is from now on, and step."""
@@ -162,7 +176,7 @@ class Plan:
             bounds = bounds_of(t for batch in self._batches for t in batch.written())
             for batch in self._batches:
                 batch.aim(bounds)
-            self._launch = Launch(batch.many for batch in self._batches)
+            self._launch = Launch((batch.many for batch in self._batches), self._count)
             if self._launch.run() is None:
                 return
         raise ArrayError(

@@ -154,7 +154,7 @@ FORKS = """
         "Tell whether no step is half done."
         for arrays in (params, [p.detach().numpy() for p in q]):
             assert len({float(v) for a in arrays for v in a}) == 1, arrays
-        assert params[0][0] == -opt.steps or params[0][0] == -opt.steps - 1
+        assert params[0][0] == -opt.steps
 
     def busy():
         while not stop.is_set():
@@ -182,7 +182,38 @@ FORKS = """
     whole()
 """
 
-SCENARIOS = {"forks": FORKS, "threads": TWO_THREADS + MOVING}
+# Ctrl-C at any moment of a step: it was taken or it was not, and the next one goes on from there.
+INTERRUPTED = """
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def nadam(start):
+        q = torch.nn.Parameter(start[::2])  # with holes: copied back after each step
+        q.grad = torch.ones_like(q)
+        return q, fastopt.torch.NAdam([q])
+
+    q, adapter = nadam(torch.ones(14, dtype=torch.float64))
+    expected = [adapter.step() or q[0].item() for _ in range(2000)]
+    signal.signal(signal.SIGALRM, interrupt)
+    for k in range(20 * ROUNDS):
+        p, g = np.zeros(7), np.ones(7)
+        opt = fastopt.SGD(p, lr=1.0, momentum=1.0, schedule=(None, lambda t: 1.0)[k % 2])
+        q, adapter = nadam(torch.ones(14, dtype=torch.float64))
+        for step in (lambda: opt.step(g), adapter.step):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-5, 4e-4))
+                for _ in range(1000):
+                    step()
+            except KeyboardInterrupt:
+                pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            together(step)  # a thread that finds a lock taken waits for ever
+        assert (p == -(opt.steps * (opt.steps + 1) // 2)).all(), (p, opt.steps)
+        steps = int(adapter.state[q]["step"])
+        assert np.allclose(q.detach(), expected[steps - 1], rtol=1e-14), (q, steps)
+"""
+
+SCENARIOS = {"forks": FORKS, "threads": TWO_THREADS + MOVING, "interrupts": INTERRUPTED}
 
 
 def run(scenarios, layer, rounds):
