@@ -158,7 +158,7 @@ def _flat_arrays(where: str, arrays: Any, *, written: bool) -> list[np.ndarray]:
 def _order(norm_type: Any) -> float:
     try:
         order = float(norm_type)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         order = math.nan
     if not order > 0.0:
         raise HyperparameterError(
@@ -325,7 +325,7 @@ def clip_grad_value_(grads: Any, clip_value: float) -> None:
 def _not_negative(name: str, value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # no number, or an integer that is no float
         number = math.nan
     if not number >= 0.0:
         raise HyperparameterError(f"{name} must be a number, zero or more; got {shortened(value)}")

@@ -34,7 +34,8 @@ class Real:
             return value
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value[()]
-        if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        is_other = isinstance(value, bool | np.bool_ | np.timedelta64)
+        if is_other or not isinstance(value, numbers.Real):
             raise HyperparameterError(
                 f"{where} must be a real number in {self.range}; got {shortened(value)} "
                 f"of type {type(value).__name__}"

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -34,6 +35,9 @@ from fastopt.rules.parts import lerp
 
 AVERAGE = "ema"
 """Name of the slot and of the hyperparameter of :func:`averaged`."""
+
+LARGEST = sys.float_info.max
+"""A larger integer is no float."""
 
 _FACTOR = Real(1.0, summary="factor on the gradient")
 _LIMIT = Real(1.0, summary="largest magnitude of an element of the scaled gradient")
@@ -299,13 +303,14 @@ def ask_for_extras(grad_scale: Any, max_norm: Any, clip_value: Any, clears: bool
         )
     if max_norm is None and clip_value is None and type(grad_scale) is float and grad_scale == 1.0:
         return bool(clears)
-    if not (_is_number(grad_scale) and 0.0 < grad_scale < math.inf):
+    if not (_is_number(grad_scale) and 0.0 < grad_scale <= LARGEST):
         raise HyperparameterError(
             f"grad_scale must be a finite number above zero, the factor that the loss was "
             f"multiplied by; got {shortened(grad_scale)}. Nothing was changed."
         )
     for name, limit in (("max_norm", max_norm), ("clip_value", clip_value)):
-        if limit is not None and not (_is_number(limit) and limit >= 0.0):
+        is_limit = _is_number(limit) and limit >= 0.0 and (limit <= LARGEST or limit == math.inf)
+        if limit is not None and not is_limit:
             raise HyperparameterError(
                 f"{name} must be a number, zero or more, or None not to clip; got "
                 f"{shortened(limit)}. "

@@ -19,7 +19,7 @@ from fastopt.state import check_layout, check_owners
 from fastopt.stepping.transaction import Transaction
 from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
-from fastopt.torch.groups import Row
+from fastopt.torch.groups import OF_TORCH, Row, refuse
 from fastopt.torch.loading import complete_state, fit_state, initial_slots
 from fastopt.torch.memory import Ranges
 from fastopt.torch.plan import TRIES, Plan, Stale, Traits, names_of, params_of
@@ -29,14 +29,6 @@ from fastopt.torch.tensors import check_tensor
 Params = Iterable[torch.Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, torch.Tensor]]
 Lr = float | torch.Tensor
 Pair = tuple[float, float]
-
-# torch's options that choose one of its implementations or ask for a graph; no rule knows them.
-_OF_TORCH = ("foreach", "fused", "capturable", "differentiable")
-_REFUSED = {
-    "capturable": "steps run on the CPU and cannot be captured in a CUDA graph",
-    "differentiable": "steps write to memory directly and cannot be differentiated",
-}
-
 
 # What a copy makes anew; all other attributes it takes over, those of subclasses, too.
 _MADE = ("_transaction", "_plan", "_rows", "_clocks", "_incoming")
@@ -95,7 +87,7 @@ class Optimizer(torch.optim.Optimizer):
         options = dict(arguments)
         params = options.pop("params")
         self._forget()
-        _refuse(type(self).__name__, options)
+        refuse(type(self).__name__, options)
         super().__init__(params, options)
         if any(
             group.get(name) is not options[name]
@@ -114,7 +106,7 @@ class Optimizer(torch.optim.Optimizer):
         self._incoming: tuple[dict[torch.Tensor, dict[str, Any]], Clocks] | None = None
 
     def _traits(self, options: Mapping[str, Any]) -> Traits:
-        names = [name for name in options if name not in _OF_TORCH]
+        names = [name for name in options if name not in OF_TORCH]
         return Traits(type(self).__name__, type(self)._recipe, names, self._counts)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -144,7 +136,6 @@ class Optimizer(torch.optim.Optimizer):
         traits = self._traits(self.defaults)
         k, group = len(self.param_groups) - 1, self.param_groups[-1]
         row = traits.row(k, group)
-        _refuse(traits.where(k), group)
         names, params = names_of(traits, self.param_groups), params_of(self.param_groups)
         for name, p in zip(names[-len(group["params"]) or len(names) :], group["params"]):
             check_tensor(name, local_of(p))
@@ -198,6 +189,20 @@ class Optimizer(torch.optim.Optimizer):
         is_bare = type(self).step is not Optimizer.step or not self._is_observed()
         step = self._step if is_bare else self._observed_step
         return step() if closure is None else step(closure)
+
+    @property
+    def _of_fused_steps(self) -> None:
+        """None: what torch's fused steps are told here (scale, overflow), this one cannot be."""
+
+    @_of_fused_steps.setter
+    def _of_fused_steps(self, value: Any) -> None:
+        if value is not None:
+            raise HyperparameterError(
+                f"{type(self).__name__}: grad_scale and found_inf are read by torch's fused steps; "
+                "this one takes gradients as they are. Unscale them first (GradScaler.unscale_)."
+            )
+
+    grad_scale = found_inf = _of_fused_steps
 
     def _is_observed(self) -> bool:
         """Tell whether hooks or a profiler are there: torch's wrapper costs a tenth of a step."""
@@ -317,7 +322,6 @@ class Optimizer(torch.optim.Optimizer):
                     f"{where} has {len(numbers)} parameters, but the optimizer's has "
                     f"{len(group['params'])}"
                 )
-            _refuse(where, row)
             own = traits.row(k, {**self.defaults, **row})
             slots += own.rule.slots
             for number, p, name in zip(numbers, group["params"], names):
@@ -356,14 +360,3 @@ class Optimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             for name, value in defaults.items():
                 group.setdefault(name, value)
-
-
-def _refuse(where: str, options: Mapping[str, Any]) -> None:
-    values = {name: options.get(name) for name in _OF_TORCH}
-    # A tensor is taken for True: of several elements, or on no device, it has no truth.
-    on = {name for name, v in values.items() if isinstance(v, torch.Tensor) or v}
-    for name, why in _REFUSED.items():
-        if name in on:
-            raise HyperparameterError(f"{where}: {name}=True is not supported: {why}")
-    if {"foreach", "fused"} <= on:
-        raise HyperparameterError(f"{where}: fused and foreach cannot be True together")

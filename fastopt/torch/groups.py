@@ -18,6 +18,14 @@ Change = tuple[Rule, tuple[float, ...]]
 
 _SIMPLE = float, bool, int, str, type(None)
 
+OF_TORCH = ("foreach", "fused", "capturable", "differentiable")
+"""torch's options that choose one of its implementations or ask for a graph; no rule knows them."""
+
+_REFUSED = {
+    "capturable": "steps run on the CPU and cannot be captured in a CUDA graph",
+    "differentiable": "steps write to memory directly and cannot be differentiated",
+}
+
 HAIR = 1e-12
 """How far below zero an lr may be: torch's LinearLR from 0.01 to 0 ends at -5e-19."""
 
@@ -30,6 +38,21 @@ def name_of(group: dict[str, Any], where: str, k: int) -> str:
     """
     names = group.get("param_names")
     return f"{where}: parameter {k}" + (f" ({names[k]!r})" if names else "")
+
+
+def refuse(where: str, options: Mapping[str, Any]) -> None:
+    """Refuse what torch's implementations can do and a kernel cannot.
+
+    Raises HyperparameterError.
+    """
+    values = {name: options.get(name) for name in OF_TORCH}
+    # A tensor is taken for True: of several elements, or on no device, it has no truth.
+    on = {name for name, v in values.items() if isinstance(v, torch.Tensor) or v}
+    for name, why in _REFUSED.items():
+        if name in on:
+            raise HyperparameterError(f"{where}: {name}=True is not supported: {why}")
+    if {"foreach", "fused"} <= on:
+        raise HyperparameterError(f"{where}: fused and foreach cannot be True together")
 
 
 def _plain(value: Any) -> Any:
@@ -62,13 +85,15 @@ class Row:
 
     def __init__(self, where: str, group: dict[str, Any], names: list[str], recipe: Recipe) -> None:
         self.where, self.group, self.names, self.recipe = where, group, names, recipe
+        self._watched = [*names, *_REFUSED]
         self._look()
         self.rule, self.h = self._read()
 
     def _look(self) -> None:
-        self._seen = [_plain(self.group.get(name)) for name in self.names]
+        self._seen = [_plain(self.group.get(name)) for name in self._watched]
 
     def _read(self) -> Change:
+        refuse(self.where, self.group)
         try:
             options = {name: _plain(self.group[name]) for name in self.names}
         except KeyError as error:
@@ -88,7 +113,7 @@ class Row:
         """
         try:
             # What was seen has no tensors, so one that changed in place compares by value.
-            unchanged = list(map(self.group.get, self.names)) == self._seen
+            unchanged = list(map(self.group.get, self._watched)) == self._seen
         except (RuntimeError, ValueError):  # several elements have no truth; packing refuses them
             unchanged = False
         return None if unchanged else self._read()

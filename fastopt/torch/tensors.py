@@ -106,7 +106,7 @@ def check_tensor(where: str, p: torch.Tensor) -> None:
     ``where``: how the message calls it. ``p``: a lazy parameter without memory passes; it is
     checked again at the first step. Raises ArrayTypeError if it is on another device, sparse, a
     wrapper, or not float32, float64 or bfloat16. Raises ArrayError if several of its elements share
-    memory (it was expanded).
+    memory (it was expanded), or it has none (it is a zero tensor).
 
     >>> check_tensor("params[0]", torch.zeros(3, dtype=torch.int64))
     Traceback (most recent call last):
@@ -120,6 +120,8 @@ def check_tensor(where: str, p: torch.Tensor) -> None:
     if p.dtype not in KINDS:
         remedy = "use torch.optim" if p.is_complex() else "Convert it with .float()"
         raise ArrayTypeError(f"{where} has dtype {p.dtype}; kernels exist for {_DTYPES}. {remedy}.")
+    if p._is_zerotensor():
+        raise ArrayError(f"{where} is a zero tensor without memory. Pass a copy (.clone()).")
     if spread(p) == "overlapping":
         raise ArrayError(
             f"{where} has shape {tuple(p.shape)} with strides {p.stride()}: several of its "

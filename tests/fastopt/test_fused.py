@@ -332,6 +332,8 @@ def test_propagated_numbers_are_those_of_separate_passes(options, bad):
         ({"grad_scale": True}, "got True"),
         ({"max_norm": -1.0}, "max_norm must be a number, zero or more"),
         ({"max_norm": math.nan}, "got nan"),
+        ({"grad_scale": 10**400}, "grad_scale must be"),  # no float
+        ({"max_norm": 10**400}, "max_norm must be"),
         ({"clip_value": -0.5}, "clip_value must be"),
         ({"clip_value": [1.0]}, r"got \[1.0\]"),
     ],

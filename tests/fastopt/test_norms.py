@@ -173,6 +173,8 @@ def test_clip_value(dtype):
     ("call", "error", "text"),
     [
         (lambda g: clip_grad_norm_(g, -1.0), HyperparameterError, "max_norm.*-1.0"),
+        (lambda g: clip_grad_norm_(g, 10**400), HyperparameterError, "max_norm must be"),
+        (lambda g: clip_grad_norm_(g, 1.0, norm_type=10**400), HyperparameterError, "norm_type"),
         (lambda g: clip_grad_norm_(g, math.nan), HyperparameterError, "max_norm.*nan"),
         (lambda g: clip_grad_norm_(g, "one"), HyperparameterError, "max_norm.*'one'"),
         (lambda g: clip_grad_norm_(g, 1.0, 0.0), HyperparameterError, "norm_type.*0.0"),

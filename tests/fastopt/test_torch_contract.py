@@ -126,6 +126,7 @@ TENSORS = {
     "bool": (lambda: torch.ones(3, dtype=torch.bool), ArrayTypeError, "bool"),
     "half": (lambda: torch.ones(3, dtype=torch.float16), ArrayTypeError, "float16"),
     "expanded": (lambda: torch.ones(1).expand(3), ArrayError, "share memory"),
+    "zero": (lambda: torch._efficientzerotensor(3), ArrayError, "a zero tensor"),
 }
 
 
@@ -324,6 +325,11 @@ def test_an_option_that_becomes_wrong_is_refused_before_anything_is_written(valu
     del optimizer.param_groups[0]["lr"]
     with pytest.raises(HyperparameterError, match="has lost its 'lr'"):
         optimizer.step()
+    optimizer.param_groups[0].update(lr=0.1, capturable=True)
+    with pytest.raises(HyperparameterError, match="AdamW, param group 0: capturable=True"):
+        optimizer.step()
+    with pytest.raises(HyperparameterError, match="Unscale them first"):
+        optimizer.grad_scale = torch.ones(())  # which torch's fused step divides by
     assert all(torch.equal(p, q) for p, q in zip(params, before))
 
 

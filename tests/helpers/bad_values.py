@@ -38,6 +38,7 @@ NO_NUMBERS = (
     None,
     True,
     np.True_,
+    np.timedelta64(1),
     1j,
     (0.1,),
     {},
