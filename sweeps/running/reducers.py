@@ -74,13 +74,13 @@ class ReducingCollector(Collector):
     def add(self, chunk: Chunk, rows: Rows) -> Future | None:
         """Fold the rows of a chunk, and merge them once all before them have come in."""
         self.take(chunk.number, rows)
+        self.merge_ready()
         return None
 
     def take(self, number: int, rows: Rows) -> Any:
-        """Fold the rows of a chunk, and return their summary."""
+        """Fold the rows of a chunk, and return their summary, which waits to be merged."""
         self.count(rows)
         summary = self._early[number] = self.reducer.fold(self.plan, rows)
-        self.merge_ready()
         return summary
 
     def result(self, seconds: float, interrupted: bool) -> Any:

@@ -48,13 +48,13 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
     folder.newest_sweep()
     folder.prepare()
     before = _sizes(folder)
-    # What a reducer keeps of chunks only the reducer can put together.
-    for stored in (each for each in folder.sweeps() if each.reduce is None):
+    for stored in folder.sweeps():
         for kind in (ROWS, CURVES):
             whole = folder.verified_parts(kind, stored)
-            for group in _groups(folder, kind, whole):
+            # What a reducer keeps of chunks only the reducer can put together, and it does.
+            for group in _groups(folder, kind, whole) if stored.reduce is None else ():
                 _merge(folder, kind, group)
-            _remove_covered(folder, kind, stored)
+            remove_covered(folder, kind, stored)
     after = _sizes(folder)
     return Compacted(len(before), len(after), sum(before), sum(after))
 
@@ -90,7 +90,7 @@ def _merge(folder: Folder, kind: str, parts: list[Part]) -> None:
     fs.publish(folder.path / kind / str(merged), data)
 
 
-def _remove_covered(folder: Folder, kind: str, stored: StoredSweep) -> None:
+def remove_covered(folder: Folder, kind: str, stored: StoredSweep) -> None:
     """Remove parts whose chunks are in larger ones, from this time or one that was cut short."""
     kept = set(folder.list_parts(kind, stored))
     covered = [part for part in folder.named_parts(kind, stored.name) if part not in kept]

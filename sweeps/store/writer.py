@@ -93,9 +93,9 @@ class PartWriter:
         with contextlib.suppress(OSError):  # facts of a run, whose loss would not matter
             fs.append(self.folder.path / FACTS / self._facts_file, line.encode() + b"\n")
 
-    def publish(self, kind: str, number: int, data: bytes) -> None:
-        """Put a part of one chunk into the folder."""
-        part = Part(number, 1, self.stored.name, content_digest(data))
+    def publish(self, kind: str, number: int, data: bytes, count: int = 1) -> None:
+        """Put a part into the folder, of one chunk or of ``count``, from ``number`` on."""
+        part = Part(number, count, self.stored.name, content_digest(data))
         fs.publish(self.folder.path / kind / str(part), data)
 
 

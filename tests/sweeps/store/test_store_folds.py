@@ -9,12 +9,19 @@ import pytest
 from fastopt.errors import SpecError, StoreError
 from sweeps import KeepBest, SweepResult, histogram, linspace
 from sweeps.store.compact import compact
+from sweeps.store.folds import FoldWriter
 from sweeps.store.status import status
 from tests.helpers.stores import Dead, Disk, files, run, same_frames
 
 SPACE = {"lr": linspace(0.001, 1.0, 30), "seed": [0]}
 
-pytestmark = pytest.mark.usefixtures("small_chunks")
+pytestmark = pytest.mark.usefixtures("small_chunks", "short_runs")
+
+
+@pytest.fixture
+def short_runs(monkeypatch):
+    """Of the 8 chunks, two times three become one part, and two stay as they are."""
+    monkeypatch.setattr("sweeps.store.folds.LEAST_RUN", 3)
 
 
 class Order:
@@ -99,7 +106,8 @@ def test_a_death_at_any_operation_changes_nothing(reducer, how, step, tmp_path):
             with pytest.raises(Dead):
                 reduced(tmp_path / str(k), reducer, **how)
         same(reduced(tmp_path / str(k), reducer, **how), expected)
-        assert len(files(tmp_path / str(k))) == 8
+        assert status(tmp_path / str(k))["chunks_done"] == 8
+        assert compact(tmp_path / str(k)).parts_after == len(files(tmp_path / str(k))) == 4
 
 
 @every_reducer
@@ -111,7 +119,7 @@ def test_what_is_damaged_or_lost_runs_again(reducer, how, tmp_path):
     last.unlink()
     with pytest.warns(UserWarning, match="damaged"):
         same(reduced(store, reducer, **how), expected)
-    assert compact(store).parts_after == 8
+    assert compact(store).parts_after == 4
 
 
 def test_shards_of_a_reduced_sweep_meet_in_the_store(tmp_path):
@@ -121,6 +129,27 @@ def test_shards_of_a_reduced_sweep_meet_in_the_store(tmp_path):
         assert 0 < len(part) < 30
         assert part.trial_id.is_monotonic_increasing
     same(reduced(store, Order()), expected)
+    with pytest.raises(StoreError, match="go on without shard="):
+        reduced(store, Order(), shard="0/2")
+
+
+def test_a_run_that_another_process_has_put_together_is_found(tmp_path, monkeypatch):
+    expected, store = reduced(reducer=Order()), tmp_path / "store"
+    with monkeypatch.context() as patch:
+        Disk(patch, 20)
+        with pytest.raises(Dead):
+            reduced(store, Order())
+    begun, remaining = len(files(store)), FoldWriter.remaining
+
+    def the_other_is_faster(self):
+        monkeypatch.setattr(FoldWriter, "remaining", remaining)
+        same(reduced(store, Order()), expected)
+        return remaining(self)
+
+    monkeypatch.setattr(FoldWriter, "remaining", the_other_is_faster)
+    same(reduced(store, Order()), expected)
+    assert 0 < begun < 3
+    assert len(files(store)) == 4
 
 
 class Shapeless(Order):
