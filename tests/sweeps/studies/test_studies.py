@@ -14,7 +14,8 @@ from sweeps.studies import gallery as studies
 FOLDER = Path(__file__).parents[3] / "examples" / "studies"
 # What the default run can afford: seconds each on kernels that other tests compile, too.
 QUICK = (
-    "batch_size", "bowl", "heavy_ball", "hyperband", "layerwise", "shootout", "thresholds",
+    "batch_size", "bowl", "heavy_ball", "hyperband", "layerwise", "ripples", "shootout",
+    "thresholds",
 )  # fmt: skip
 LONG = [name for name in studies.names() if name not in QUICK]
 
