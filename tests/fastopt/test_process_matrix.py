@@ -18,8 +18,9 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.fastopt.test_compile import IN_TURN
+from tests.helpers.layers import environment_of
 
-LAYERS = ("omp", "workqueue")
+LAYERS = ("omp", "workqueue", "tbb")
 LIMIT = 60
 
 PROGRAM = """
@@ -137,9 +138,8 @@ def run(folder, *cell, **environment):
         [sys.executable, "program.py", how, before],
         env={
             **os.environ,
-            "NUMBA_THREADING_LAYER": layer,
-            "NUMBA_NUM_THREADS": "2",
             "PYTHONPATH": str(ROOT),
+            **environment_of(layer),
             **environment,
         },
         cwd=folder,

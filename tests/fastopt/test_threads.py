@@ -14,6 +14,8 @@ import textwrap
 
 import pytest
 
+from tests.helpers.layers import environment_of
+
 COMMON = """
     import os, sys, threading
     import numba
@@ -86,7 +88,7 @@ FORKED_CHILD = """
 """
 
 
-@pytest.mark.parametrize("layer", ["workqueue", "omp"])
+@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
 @pytest.mark.parametrize(
     "scenario",
     [TWO_THREADS, FIRST_LAUNCH_BY_TWO_THREADS, FORKED_CHILD],
@@ -94,7 +96,7 @@ FORKED_CHILD = """
 )
 def test_survives_with_the_same_bits(layer, scenario):
     script = textwrap.dedent(COMMON) + textwrap.dedent(scenario)
-    environment = {**os.environ, "NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
+    environment = {**os.environ, **environment_of(layer)}
     done = subprocess.run(
         [sys.executable, "-c", script],
         env=environment,
