@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import pickle
 import weakref
 from collections import defaultdict
@@ -21,6 +20,7 @@ from torch.testing import assert_close
 
 import fastopt.torch
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, StateError
+from fastopt.rules.clocks import read_clock
 from tests.helpers.torch_cases import (
     CASES,
     CLASSES,
@@ -585,20 +585,42 @@ def test_pytorch_191763_bfloat16_sgd_updates_every_element():
         assert (p == 1 - 0.25 - 0.375).all(), n
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("before", [0, 5])
-def test_more_elements_than_32_bits_count(before):
-    """Positions are of 64 bits, in an array and behind others (torch's test of large tensors)."""
-    n = 2**31 + 33
-    if os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") < 6 * n:
-        pytest.skip("needs 13 GB of free memory")
-    params = [torch.nn.Parameter(torch.ones(k, dtype=torch.bfloat16)) for k in (before, n)]
-    for p in params:
-        p.grad = torch.ones_like(p)
-    fastopt.torch.SGD(params, lr=0.25).step()
-    for p in params:
-        for part in p.detach().split(2**28):
-            assert (part == 0.75).all()
+LATE = {
+    "SGD": {"momentum": 0.9}, "Adam": {"amsgrad": True}, "AdamW": {}, "NAdam": {}, "RAdam": {},
+    "Adamax": {}, "ASGD": {"t0": 2.0**31}, "Adagrad": {"lr_decay": 1e-9},
+}  # fmt: skip
+
+
+@pytest.fixture
+def counts_in_float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_steps_past_what_float32_and_int32_count(name, counted, counts_in_float64):
+    """A step that is a float32, as torch's, stays at 2^24; here torch counts in float64."""
+    for t in (2**24 - 1, 2**31 - 2):
+        models = [torch.nn.Parameter(torch.full((5,), 2.0, dtype=torch.float64)) for _ in "ab"]
+        theirs, ours = (
+            getattr(module, name)([p], lr=0.01, **LATE[name])
+            for module, p in zip((torch.optim, fastopt.torch), models)
+        )
+        give_gradients(0, models[:1])
+        theirs.step()
+        if "step" in (state := theirs.state[models[0]]):
+            state["step"] = torch.tensor(float(t), dtype=torch.float64)
+        models[1].data.copy_(models[0].data)
+        ours.load_state_dict(copy.deepcopy(theirs.state_dict()))
+        for k in range(1, 4):
+            for p, optimizer in zip(models, (theirs, ours)):
+                give_gradients(k, [p])
+                optimizer.step()
+        torch.testing.assert_close(models[1].data, models[0].data, rtol=1e-14, atol=0.0)
+        if "step" in state:
+            assert read_clock("", ours.state_dict()["state"][0]["clock"])[0] == t + 3
+        counted(3)
 
 
 def test_a_step_is_seen_by_autograd():
