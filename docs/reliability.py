@@ -209,6 +209,32 @@ PROMISES = (
         _in("", "test_portable.py"),
     ),
     Promise(
+        "Steps are counted past 2^24 and 2^31, by each optimizer as by torch in float64, and by a "
+        "sweep (steps)",
+        2 * (2**31 + 3),
+        _in(
+            "",
+            "fastopt/test_torch.py::test_steps_past_what_float32_and_int32_count",
+            "fastopt/test_clocks.py::test_any_step_is_loaded_and_stepped_from",
+            "test_long_numbers.py::test_a_sweep_counts_its_steps",
+        ),
+    ),
+    Promise(
+        "Arrays of more than 2^31 elements: steps and norms (elements; those that the memory of "
+        "the machine does not hold are skipped)",
+        5 * (2**31 + 33),
+        _in(
+            "",
+            "test_long_numbers.py::test_more_elements_than_32_bits_count",
+            "test_long_numbers.py::test_a_norm_of_more_elements_than_32_bits_count",
+        ),
+    ),
+    Promise(
+        "Trials are folded as they run, whatever their number (trials)",
+        10**9,
+        _in("", "test_long_numbers.py::test_trials_are_folded_whatever_their_number"),
+    ),
+    Promise(
         "Optimizers and sweeps leave nothing behind: less than 5 MB, no file, no thread",
         10_200,
         _in("", "test_leaks.py"),

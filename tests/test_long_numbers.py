@@ -4,21 +4,20 @@ Their long forms take what few machines have to spare: 9 to 18 GB of memory, min
 """
 
 import math
-import os
 
 import numpy as np
 import pytest
 
 import fastopt
 from sweeps import histogram, linspace, problems, sweep
+from sweeps.common.resources import free_memory
 
 MANY = 2**31 + 33
 
 
 def needs(bytes_each):
     """Skip the test without the memory for so many bytes an element."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if free < (need := 1.1 * bytes_each * MANY):
+    if (free := free_memory()) < (need := 1.1 * bytes_each * MANY):
         pytest.skip(f"needs {need / 1e9:.0f} GB of free memory, {free / 1e9:.0f} are")
 
 

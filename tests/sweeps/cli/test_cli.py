@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -284,6 +285,15 @@ def test_lists_and_facts_for_scripts():
     assert named["schedules"]["cosine"]["parameters"]["total_steps"]["default"] is None
     assert [*named["problems"]] == [*PROBLEMS]
     assert json.loads(call("doctor", "--json").stdout) == doctor.facts()
+
+
+def test_doctor_says_how_numba_finds_the_tbb_of_pip(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    assert "LD_LIBRARY_PATH" not in doctor.facts()["threads"]
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/libtbb.so.12").touch()
+    if numba.threading_layer() != "tbb":
+        assert f"found with LD_LIBRARY_PATH={tmp_path / 'lib'}" in doctor.facts()["threads"]
 
 
 def test_doctor_shows_the_facts():
