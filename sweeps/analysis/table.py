@@ -18,7 +18,6 @@ from sweeps.space.categories import uncategorised
 from sweeps.space.distributions import as_integer
 from sweeps.space.space import Space
 
-
 MOST_ROWS = 2**63 - 1
 
 NULLABLE: dict[str, Any] = {"integer": "Int64", "real": "Float64", "boolean": "boolean"}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 
-
 class _Pandas:
     def __getattr__(self, name: str) -> Any:
         import pandas

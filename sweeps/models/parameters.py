@@ -130,9 +130,7 @@ def run_again(
 def _numbers(ids: Any, what: str) -> np.ndarray:
     given = np.asarray(ids)
     if given.ndim != 1 or not len(given) or given.dtype.kind not in "iu":
-        raise SpecError(
-            f"{what}: give one trial number or more, as integers; got {shortened(ids)}"
-        )
+        raise SpecError(f"{what}: give one trial number or more, as integers; got {shortened(ids)}")
     return given.astype(np.int64)
 
 
