@@ -185,8 +185,11 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 
     >>> check_path("runs/digits")
     PosixPath('runs/digits')
+    >>> check_path("")
+    Traceback (most recent call last):
+    fastopt.errors.StoreError: '' of type str is no path
     """
-    if not isinstance(path, str | bytes | os.PathLike):
+    if not isinstance(path, str | bytes | os.PathLike) or path == "":  # not the folder one is in
         raise StoreError(f"{shortened(path)} of type {type(path).__name__} is no path")
     text = os.fspath(path)
     names = text.replace(os.sep, "/").split("/") if isinstance(text, str) else []

@@ -211,7 +211,7 @@ def logistic(estimator: Any, params: Mapping[str, Any], fold: Fold) -> Any:
     )
     weights = fold.weights(estimator.class_weight)
     share = _l1_share(estimator)
-    free = math.isinf(estimator.C) or getattr(estimator, "penalty", "l2") is None
+    free = estimator.C in (math.inf,) or getattr(estimator, "penalty", "l2") is None
     penalty = 0.0 if free else 1.0 / (positive_of(estimator, "C") * weights.sum())
     several = len(fold.rows.classes) > 2 if fold.rows.classes is not None else False
     loss = "softmax_cross_entropy" if several else "logistic"

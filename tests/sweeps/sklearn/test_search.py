@@ -185,6 +185,7 @@ REFUSED = {
     "learning_rate='adaptive'": (net(solver="sgd", learning_rate="adaptive"), {"alpha": [0.1]}),
     "warm_start=True": (net(warm_start=True), {"alpha": [0.1]}),
     "one hidden layer or more": (net(), {"hidden_layer_sizes": [()]}),
+    "C as one number >= 0, not None": (LogisticRegression(), {"C": [None, 1.0]}),
     "solver='liblinear'": (LogisticRegression(solver="liblinear"), {"C": [1.0]}),
     "loss='epsilon_insensitive'": (SGDRegressor("epsilon_insensitive"), {"alpha": [0.1]}),
 }
