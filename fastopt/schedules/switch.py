@@ -22,6 +22,9 @@ def _switch(functions: list[Callable]) -> Callable:
     def factor(kind, t, a):
         """Return the factor of schedule number ``kind`` after ``t`` steps; usable in kernels.
 
+        Where kernels compute a power beyond any float it is infinite; Python raises OverflowError
+        for it here, and not where a schedule (``exponential(2.0)``) is called.
+
         Examples
         --------
         >>> from fastopt.schedules import factor, pack
