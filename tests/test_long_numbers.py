@@ -53,7 +53,9 @@ def test_a_norm_of_more_elements_than_32_bits_count(counted):
 
 
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("steps", [2**10, pytest.param(2**31 + 3, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "steps", [2**10, *(pytest.param(2**k + 3, marks=pytest.mark.soak) for k in (24, 31))]
+)
 @pytest.mark.parametrize(
     ("rule", "schedule", "total"), [("sgd", "linear", 0.5), ("momentum", "constant", 10.0)]
 )
