@@ -1,4 +1,4 @@
 """Which code runs: fingerprints of functions, frozen copies, and the checked disk cache.
 
-Imports errors.
+Imports late and errors.
 """

@@ -29,6 +29,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from fastopt.code.system import BINARY, NO_LINK
 from fastopt.code.turns import Turns
 from fastopt.errors import CacheWarning
+from fastopt.late import collector_paused
 
 # Digest of key and content, before the content.
 _DIGEST = hashlib.sha256().digest_size
@@ -144,7 +145,8 @@ class KernelCache(FunctionCache):
         What another process compiles at this moment is waited for. After None it is our turn to
         compile, until :meth:`save_overload` or :meth:`give_up`.
         """
-        target_context.refresh()
+        with collector_paused():
+            target_context.refresh()  # which fills Numba's registries, once
         key = self._key(sig, target_context.codegen())
         path, place = self._path(key), _place(key)
         self._places.add(place)
