@@ -1,4 +1,4 @@
-"""Reading and writing state: tuples of arrays, unrolled at compile time, and arrays by address.
+"""Reading and writing state: tuples of arrays, unrolled at compile time, and words by address.
 
 State travels as a tuple of 1-D arrays ``x = (p, *slots)``; :func:`take` and :func:`put` unroll over
 it at compile time, so one loop serves any number of slots and LLVM still vectorises it (measured
@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
-from numba import from_dtype, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import load_item, make_array, populate_array, store_item
+from numba.np.arrayobj import load_item, make_array, store_item
 
 from fastopt.errors import ArrayTypeError
 
@@ -158,59 +157,6 @@ def cast(typingctx, values, a):
         return context.make_tuple(builder, signature.return_type, rounded)
 
     return types.UniTuple(_number(a), len(values))(values, a), codegen
-
-
-def _arrays(context: Any, builder: Any, signature: Any, args: Any, kinds: Any) -> Any:
-    """Arrays of the types ``kinds``, for an intrinsic of ``(table, row, column, size, ...)``."""
-    view = make_array(signature.args[0])(context, builder, args[0])
-    row, column, size = (
-        context.cast(builder, args[k], signature.args[k], types.intp) for k in (1, 2, 3)
-    )
-    arrays = []
-    for k, item in enumerate(kinds):
-        at = [builder.add(row, row.type(k)), column]
-        pointer = cgutils.get_item_pointer(
-            context, builder, signature.args[0], view, at, wraparound=False
-        )
-        array = make_array(item)(context, builder)
-        width = context.get_constant(types.intp, item.dtype.bitwidth // 8)
-        populate_array(
-            array,
-            data=builder.inttoptr(builder.load(pointer), array.data.type),
-            shape=[size],
-            strides=[width],
-            itemsize=width,
-            meminfo=None,
-        )
-        arrays.append(array._getvalue())
-    return context.make_tuple(builder, signature.return_type, arrays)
-
-
-@intrinsic
-def arrays_at(typingctx, table, row, column, size, like):
-    """Return 1-D arrays of ``size`` elements, found by address, typed as the tuple ``like``.
-
-    Array ``k`` starts at the address ``table[row + k, column]``.
-    """
-
-    def codegen(context, builder, signature, args):
-        return _arrays(context, builder, signature, args, signature.args[4])
-
-    return like(table, row, column, size, like), codegen
-
-
-def arrays_of(dtypes: tuple[np.dtype, ...]) -> Any:
-    """Return :func:`arrays_at` for arrays of these dtypes, which needs no ``like``."""
-    kinds = types.Tuple([types.Array(from_dtype(dtype), 1, "C") for dtype in dtypes])
-
-    @intrinsic
-    def at(typingctx, table, row, column, size):
-        def codegen(context, builder, signature, args):
-            return _arrays(context, builder, signature, args, kinds)
-
-        return kinds(table, row, column, size), codegen
-
-    return at
 
 
 @intrinsic

@@ -139,48 +139,6 @@ def words_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.array(words, np.int64)
 
 
-_ROWS, _LIST, _TABLE = (
-    types.Array(kind, ndim, "C")
-    for kind, ndim in ((types.float64, 2), (types.int64, 1), (types.int64, 2))
-)
-ORDER = {
-    "api": _LIST, "codes": _LIST, "objects": _TABLE, "checked": _TABLE, "layout": _TABLE,
-    "first": _LIST, "table": _TABLE, "bounds": _TABLE, "nbytes": _LIST, "clocks": _ROWS,
-    "active": _LIST, "links": _LIST, "hyper": _ROWS, "groups": _LIST, "sizes": _LIST,
-    "items": _TABLE, "c": _ROWS, "chunks": _TABLE, "sums": _ROWS,
-}  # fmt: skip
-"""The arrays that all of a step takes, in the order of their words: name -> Numba type."""
-FIRST = 2
-"""Where the words of an order begin: behind the addresses of what finds, and of what steps."""
-
-
-@functools.cache
-def picked(*names: str) -> Any:
-    """Return ``pick(order)``: those arrays of :data:`ORDER`, which ``order`` describes, as a tuple.
-
-    Functions that take all arrays, and pass them on, took twice as long to compile.
-    """
-    chosen, places, place = types.Tuple([ORDER[name] for name in names]), {}, FIRST
-    for name, kind in ORDER.items():
-        places[name], place = place, place + 5 + 2 * kind.ndim
-
-    @intrinsic
-    def pick(typingctx, order):
-        def codegen(context, builder, signature, values):
-            data = make_array(signature.args[0])(context, builder, values[0]).data
-            arrays = []
-            for name in names:
-                stored = context.data_model_manager[ORDER[name]].get_data_type()
-                at = builder.gep(data, [ir.IntType(64)(places[name])])
-                at = builder.bitcast(at, ir.PointerType(stored))
-                arrays.append(context.unpack_value(builder, ORDER[name], at))
-            return context.make_tuple(builder, chosen, arrays)
-
-        return chosen(order), codegen
-
-    return pick
-
-
 @functools.cache
 def unpacked(kind: Any) -> Any:
     """Return ``unpack(words)``: the arrays, of the Numba type ``kind``, that the words describe.

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt.compile import inlinable, jitable
-from fastopt.machine.access import arrays_of, word_at
+from fastopt.machine.access import word_at
 from fastopt.machine.arrays import HEAD, address
-from fastopt.machine.calls import picked
+from fastopt.machine.orders import arrays_of, length, reads, writes
 
 COUNTER, GRADIENT, PARAMETER, SLOTS = range(4)
 """Rows of the objects of a step; from ``SLOTS`` on come the slots of the rule, in its order."""
@@ -33,10 +33,10 @@ FAULTS = 3
 class Lookup(NamedTuple):
     """How to ask one kind of object where its elements are.
 
-    * ``locate``: ``locate(api, code, is_written, item, layout, first, ndim) -> address``
+    * ``locate``: ``locate(order, code, is_written, item, first, ndim) -> address``
       for the object at the address ``item``; -1 if it is not of the dtype ``code``, or its sizes
-      (and strides) are not the ``ndim`` rows of ``layout`` from ``first`` on.
-    * ``api``: what ``locate`` needs; the first element is the address of None.
+      (and strides) are not the ``ndim`` rows of the order's ``layout`` from ``first`` on.
+    * ``api``: what ``locate`` finds in the order; the first element is the address of None.
     * ``codes``: for each dtype what ``locate`` knows it by.
     * ``address``: ``address(object) -> address``, of one that was checked.
     * ``shares_state``: whether others can reach the slots, so that they have to be asked, too.
@@ -49,16 +49,23 @@ class Lookup(NamedTuple):
     shares_state: bool
 
 
-def overlapping(bounds, low, high):
-    """Tell whether ``[low, high)`` meets any of the sorted, disjoint ranges ``bounds``."""
-    left, right = 0, bounds.shape[1]
+API, LAYOUT = reads("api"), reads("layout")
+"""What ``locate`` reads of an order."""
+
+
+def overlapping(order, low, high):
+    """Tell whether ``[low, high)`` meets any of the sorted, disjoint ranges of an order."""
+    left, right = 0, _count_bounds(order)
     while left < right:
         middle = (left + right) // 2
-        if bounds[0, middle] < high:
+        if _bounds(order, 0, middle) < high:
             left = middle + 1
         else:
             right = middle
-    return left > 0 and bounds[1, left - 1] > low
+    return left > 0 and _bounds(order, 1, left - 1) > low
+
+
+_bounds, _count_bounds = reads("bounds"), length("bounds")
 
 
 def finding(locate: Callable) -> Callable:
@@ -72,53 +79,51 @@ def finding(locate: Callable) -> Callable:
     """
     counter_at = arrays_of((np.dtype(np.float32),))
     overlaps = jitable(overlapping)
-    pick = picked(
-        "api", "codes", "objects", "checked", "layout", "first", "table", "bounds", "nbytes",
-        "clocks", "active",
+    codes, objects, checked, first, table, nbytes, clocks, active = map(
+        reads, ("codes", "objects", "checked", "first", "table", "nbytes", "clocks", "active")
+    )
+    note, count_rows, count, count_active = (
+        writes("table"), length("objects", 0), length("objects"), length("active")
     )  # fmt: skip
 
-    def row_fault(api, codes, objects, checked, layout, first, table, bounds, nbytes, k, r):
-        item, is_gradient = objects[r, k], r == GRADIENT
-        if not is_gradient and item != checked[r, k]:
+    def row_fault(order, k, r):
+        item, is_gradient = objects(order, r, k), r == GRADIENT
+        if not is_gradient and item != checked(order, r, k):
             return MOVED
-        ndim = 0 if r == COUNTER else first[k + 1] - first[k]
-        place = locate(api, codes[r], not is_gradient, item, layout, first[k], ndim)
+        begin = first(order, k)
+        ndim = 0 if r == COUNTER else first(order, k + 1) - begin
+        place = locate(order, codes(order, r), not is_gradient, item, begin, ndim)
         if place == -1:
             return MOVED
-        if place == table[r, k]:
+        if place == table(order, r, k):
             return -1
         if not is_gradient:
             return MOVED
-        if nbytes[k] and overlaps(bounds, place, place + nbytes[k]):
+        if nbytes(order, k) and overlaps(order, place, place + nbytes(order, k)):
             return CLASH
-        table[r, k] = place
+        note(order, r, k, place)
         return -1
 
     fault_of = inlinable(row_fault)
 
     def find(order):
-        api, codes, objects, checked, layout, first, table, bounds, nbytes, clocks, active = pick(
-            order
-        )
         position = 0
-        for k in range(objects.shape[1]):
-            is_active = position < active.size and active[position] == k
-            if (objects[GRADIENT, k] != api[0]) != is_active:
+        for k in range(count(order)):
+            is_active = position < count_active(order) and active(order, position) == k
+            if (objects(order, GRADIENT, k) != API(order, 0)) != is_active:
                 return FAULTS * k + MOVED
             if not is_active:
                 continue
             position += 1
-            for r in range(objects.shape[0]):
-                if codes[r] == 0:  # nobody else can reach those arrays, or there are none
+            for r in range(count_rows(order)):
+                if codes(order, r) == 0:  # nobody else can reach those arrays, or there are none
                     continue
-                fault = fault_of(
-                    api, codes, objects, checked, layout, first, table, bounds, nbytes, k, r
-                )
+                fault = fault_of(order, k, r)
                 if fault >= 0:
                     return FAULTS * k + fault
-            if codes[COUNTER] != 0:
-                (counter,) = counter_at(table, COUNTER, k, 1)
-                if counter[0] != np.float32(clocks[k, 0]):
+            if codes(order, COUNTER) != 0:
+                (counter,) = counter_at(order, COUNTER, k, 1)
+                if counter[0] != np.float32(clocks(order, k, 0)):
                     return FAULTS * k + CLOCK
         return -1
 
@@ -138,10 +143,10 @@ _C_CONTIGUOUS, _ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
 _LOWER_HALF = 0xFFFFFFFF
 
 
-def array_address(api, code, is_written, item, layout, first, ndim):
+def array_address(order, code, is_written, item, first, ndim):
     """Return the address of the elements of a NumPy array; see :class:`Lookup`."""
     kind = word_at(item + TYPE)
-    if kind != api[1] and kind != api[2]:
+    if kind != API(order, 1) and kind != API(order, 2):
         return -1
     needed = _C_CONTIGUOUS | _ALIGNED | _WRITEABLE if is_written else _C_CONTIGUOUS | _ALIGNED
     if word_at(item + _FLAGS) & needed != needed:
@@ -152,7 +157,7 @@ def array_address(api, code, is_written, item, layout, first, ndim):
         return -1
     dims = word_at(item + _DIMS)
     for axis in range(ndim):
-        if word_at(dims + 8 * axis) != layout[first + axis, 0]:
+        if word_at(dims + 8 * axis) != LAYOUT(order, first + axis, 0):
             return -1
     return word_at(item + _DATA)
 

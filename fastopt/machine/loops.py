@@ -13,8 +13,9 @@ import numpy as np
 from numba import prange
 
 from fastopt.compile import inlinable, jitable
-from fastopt.machine.access import arrays_of, cast, count_at, load, put, store, take
-from fastopt.machine.calls import call, picked
+from fastopt.machine.access import cast, count_at, load, put, store, take, word_at
+from fastopt.machine.calls import call
+from fastopt.machine.orders import FIND, STEP, WORDS, arrays_of, length, reads, rows, writes
 from fastopt.rules import Rule
 
 # Sums are cut in chunks of a fixed size, each summed in float64 in a fixed number of lanes, so that
@@ -119,50 +120,55 @@ def contained(rule: Rule) -> Callable:
 
 
 def ticking(clock0: Callable, tick: Callable, n_hyper: int) -> Callable:
-    """Template of ``tick_at(h, clock, c)``: advance the clock, write the coefficients."""
-    like_h = (0,) * n_hyper
+    """Template of ``tick_at(order, k, s)``: advance the clock of array ``s``, the ``k``-th active.
 
-    def tick_at(h, clock, c):
-        hyper = load(h, like_h)
-        now, made = tick(hyper, load(clock, clock0(hyper)))
+    The coefficients go to row ``k`` of ``c``.
+    """
+    like_h, group = (0,) * n_hyper, reads("groups")
+    hyper, clocks, coefficients = map(rows, ("hyper", "clocks", "c"))
+
+    def tick_at(order, k, s):
+        h, clock = load(hyper(order, group(order, s)), like_h), clocks(order, s)
+        now, made = tick(h, load(clock, clock0(h)))
         store(clock, now)
-        store(c, made)
+        store(coefficients(order, k), made)
 
     return tick_at
 
 
 def spanning(update: Callable, n_coefficients: int, kinds: tuple[np.dtype, ...]) -> Callable:
-    """Template of ``span(c, table, s, low, high)``: update some elements of array ``s``.
+    """Template of ``span(order, k, s, low, high)``: update some elements of array ``s``.
 
     ``kinds`` are the dtypes of gradient, parameter and slots.
     """
-    gradient_at, arrays_at = arrays_of(kinds[:1]), arrays_of(kinds[1:])
+    gradient_at, arrays_at, coefficients = arrays_of(kinds[:1]), arrays_of(kinds[1:]), rows("c")
     like_c, run = (0,) * n_coefficients, running(update)
 
-    def span(c, table, s, low, high):
-        g, x = gradient_at(table, 1, s, high), arrays_at(table, 2, s, high)
-        run(cast(load(c, like_c), g[0]), g, x, low, high)
+    def span(order, k, s, low, high):
+        g, x = gradient_at(order, 1, s, high), arrays_at(order, 2, s, high)
+        run(cast(load(coefficients(order, k), like_c), g[0]), g, x, low, high)
 
     return span
 
 
 def summing(measure: Callable, n_coefficients: int, kinds: tuple[np.dtype, ...]) -> Callable:
-    """Template of ``sums(c, table, s, size, low)``: measure one chunk of array ``s``."""
-    gradient_at, arrays_at = arrays_of(kinds[:1]), arrays_of(kinds[1:])
+    """Template of ``sums(order, k, s, size, low)``: measure one chunk of array ``s``."""
+    gradient_at, arrays_at, coefficients = arrays_of(kinds[:1]), arrays_of(kinds[1:]), rows("c")
     like_c, over_chunk = (0,) * n_coefficients, chunk_sums(measure)
 
-    def sums(c, table, s, size, low):
-        g, x = gradient_at(table, 1, s, size), arrays_at(table, 2, s, size)
-        return over_chunk(load(c, like_c), g[0], x, low)
+    def sums(order, k, s, size, low):
+        g, x = gradient_at(order, 1, s, size), arrays_at(order, 2, s, size)
+        return over_chunk(load(coefficients(order, k), like_c), g[0], x, low)
 
     return sums
 
 
 def trusting(trust: Callable, n_coefficients: int) -> Callable:
-    """Template of ``adapt(c, a, b, n)``: adapt the coefficients to the sums over ``n`` elements."""
-    like_c = (0,) * n_coefficients
+    """Template of ``adapt(order, k, a, b, n)``: adapt coefficients to sums over ``n`` elements."""
+    like_c, coefficients = (0,) * n_coefficients, rows("c")
 
-    def adapt(c, a, b, n):
+    def adapt(order, k, a, b, n):
+        c = coefficients(order, k)
         store(c, trust(load(c, like_c), (a, b), n))
 
     return adapt
@@ -174,7 +180,7 @@ COEFFICIENTS, SCATTERED, TICK, SPAN, EACH, SPAN_ITEM, ADAPT, SUMS, SUMS_ITEM, TR
 
 
 def each() -> Callable:
-    """Run all items of work, in the parallel twin in parallel: the one such region of all rules.
+    """Run all items of work in parallel: the one such region of all rules.
 
     What an item does is called by its address, which leaves so little that it compiles in a second;
     with the loop over elements in it, it took 2 to 3 s for each rule and dtype.
@@ -182,35 +188,49 @@ def each() -> Callable:
 
     def run(item, n, order):
         for k in prange(n):
-            call(item, None, (k, order))
+            call(item, None, (order, k))
 
     return run
 
 
+_links = reads("links")
+
+
+def run_items(order, item, n):
+    """Call ``item`` for each of ``n`` items of work, by :func:`each` where the order has it."""
+    if _links(order, EACH) != 0:
+        call(_links(order, EACH), None, (item, n, order))
+    else:
+        for k in range(n):
+            call(item, None, (order, k))
+
+
 def span_item() -> Callable:
     """Item ``k`` of updates: from element ``items[1, k]`` of array ``items[0, k]`` to the next."""
-    pick = picked("links", "sizes", "table", "active", "items", "c")
+    sizes, active, items = map(reads, ("sizes", "active", "items"))
 
-    def run(k, order):
-        links, sizes, table, active, items, c = pick(order)
-        for s in range(items[0, k], items[0, k + 1] + 1):
-            low = items[1, k] if s == items[0, k] else 0
-            high = items[1, k + 1] if s == items[0, k + 1] else sizes[active[s]]
+    def run(order, k):
+        first, last = items(order, 0, k), items(order, 0, k + 1)
+        for n in range(first, last + 1):
+            low = items(order, 1, k) if n == first else 0
+            high = items(order, 1, k + 1) if n == last else sizes(order, active(order, n))
             if low < high:
-                call(links[SPAN], None, (c[s], table, active[s], low, high))
+                call(_links(order, SPAN), None, (order, n, active(order, n), low, high))
 
     return run
 
 
 def sums_item() -> Callable:
     """Item ``k`` of sums: the chunk from element ``chunks[1, k]`` of array ``chunks[0, k]`` on."""
-    pick = picked("links", "sizes", "table", "active", "c", "chunks", "sums")
+    sizes, active, chunks, note = *map(reads, ("sizes", "active", "chunks")), writes("sums")
 
-    def run(k, order):
-        links, sizes, table, active, c, chunks, sums = pick(order)
-        s = chunks[0, k]
-        where = c[s], table, active[s], sizes[active[s]], chunks[1, k]
-        sums[0, k], sums[1, k] = call(links[SUMS], (0.0, 0.0), where)
+    def run(order, k):
+        n = chunks(order, 0, k)
+        s = active(order, n)
+        where = order, n, s, sizes(order, s), chunks(order, 1, k)
+        a, b = call(_links(order, SUMS), (0.0, 0.0), where)
+        note(order, 0, k, a)
+        note(order, 1, k, b)
 
     return run
 
@@ -230,19 +250,19 @@ def chunks_of(sizes: np.ndarray) -> np.ndarray:
 
 def measuring() -> Callable:
     """Template of ``adapt(order)``: adapt the coefficients to the sums over each array."""
-    pick = picked("links", "sizes", "active", "c", "chunks", "sums")
+    sizes, active, sums = map(reads, ("sizes", "active", "sums"))
+    count, count_chunks, run = length("active"), length("chunks"), jitable(run_items)
 
     def adapt(order):
-        links, sizes, active, c, chunks, sums = pick(order)
-        call(links[EACH], None, (links[SUMS_ITEM], chunks.shape[1], order))
-        n = 0
-        for k in range(active.size):
-            a, b = 0.0, 0.0
-            for _ in range(0, sizes[active[k]], CHUNK):
-                a += sums[0, n]
-                b += sums[1, n]
-                n += 1
-            call(links[TRUST], None, (c[k], a, b, sizes[active[k]]))
+        run(order, _links(order, SUMS_ITEM), count_chunks(order))
+        chunk = 0
+        for k in range(count(order)):
+            size, a, b = sizes(order, active(order, k)), 0.0, 0.0
+            for _ in range(0, size, CHUNK):
+                a += sums(order, 0, chunk)
+                b += sums(order, 1, chunk)
+                chunk += 1
+            call(_links(order, TRUST), None, (order, k, a, b, size))
 
     return adapt
 
@@ -254,25 +274,24 @@ def scattered() -> Callable:
     slots. ``hyper[groups[s]]`` are its hyperparameters, ``clocks[s]`` its clock. Only arrays in
     ``active`` are touched; ``c`` has room for the coefficients of each of them. Work item ``k`` is
     from element ``items[1, k]`` of ``active[items[0, k]]`` to where item ``k + 1`` starts. What
-    depends on the rule, and whether items run in parallel, is called by the addresses ``links``:
-    :func:`ticking`, :func:`spanning`, :func:`each`, :func:`span_item`, :func:`measuring`,
-    :func:`summing`, :func:`sums_item`, :func:`trusting`.
+    depends on the rule, and what runs items in parallel (or 0), is called by the addresses
+    ``links``: :func:`ticking`, :func:`spanning`, :func:`each`, :func:`span_item`,
+    :func:`measuring`, :func:`summing`, :func:`sums_item`, :func:`trusting`.
     """
-    counter_at = arrays_of((np.dtype(np.float32),))
-
-    pick = picked("links", "hyper", "groups", "clocks", "table", "active", "items", "c")
+    counter_at, run = arrays_of((np.dtype(np.float32),)), jitable(run_items)
+    clocks, table, active = map(reads, ("clocks", "table", "active"))
+    count, count_ends = length("active"), length("items")
 
     def step(order):
-        links, hyper, groups, clocks, table, active, items, c = pick(order)
-        for k in range(active.size):
-            s = active[k]
-            call(links[TICK], None, (hyper[groups[s]], clocks[s], c[k]))
-            if table[0, s] != 0:
-                (counter,) = counter_at(table, 0, s, 1)
-                counter[0] = clocks[s, 0]
-        if links[ADAPT] != 0:
-            call(links[ADAPT], None, (order,))
-        call(links[EACH], None, (links[SPAN_ITEM], items.shape[1] - 1, order))
+        for k in range(count(order)):
+            s = active(order, k)
+            call(_links(order, TICK), None, (order, k, s))
+            if table(order, 0, s) != 0:
+                (counter,) = counter_at(order, 0, s, 1)
+                counter[0] = clocks(order, s, 0)
+        if _links(order, ADAPT) != 0:
+            call(_links(order, ADAPT), None, (order,))
+        run(order, _links(order, SPAN_ITEM), count_ends(order) - 1)
 
     return step
 
@@ -280,20 +299,22 @@ def scattered() -> Callable:
 def launched() -> Callable:
     """Look up all arrays of all batches, then step them: all of a step, in one call.
 
-    ``orders`` has a row a batch: the addresses of :func:`fastopt.machine.lookup.finding` and of
-    :func:`scattered`, then the words of what they take. If anything is not as it should be, nothing
-    is written, and ``batches * fault + batch`` comes back; -1 when all is well. At the address
-    ``count`` steps are counted; if it is 0, nothing is written either way.
+    ``orders`` is the address of ``n`` orders, one a batch: of what :func:`.lookup.finding` and
+    :func:`scattered` take. If anything is not as it should be, nothing is written, and
+    ``n * fault + batch`` comes back; -1 when all is well. At the address ``count`` steps are
+    counted; if it is 0, nothing is written either way.
     """
 
-    def launch(orders, count):
-        for b in range(len(orders)):
-            fault = call(orders[b, 0], 0, (orders[b],))
+    def launch(orders, n, count):
+        for b in range(n):
+            order = orders + 8 * WORDS * b
+            fault = call(word_at(order + 8 * FIND), 0, (order,))
             if fault >= 0:
-                return len(orders) * fault + b
+                return n * fault + b
         if count:
-            for b in range(len(orders)):
-                call(orders[b, 1], None, (orders[b],))
+            for b in range(n):
+                order = orders + 8 * WORDS * b
+                call(word_at(order + 8 * STEP), None, (order,))
             count_at(count)
         return -1
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from fastopt.compile import kernel
 from fastopt.machine.arrays import address
-from fastopt.machine.calls import ORDER, words_of
 from fastopt.machine.lookup import ARRAYS, COUNTER, FAULTS, GRADIENT, PARAMETER, SLOTS, Lookup
 from fastopt.machine.loops import COEFFICIENTS, LINE, SCATTERED, chunks_of, launched
+from fastopt.machine.orders import order_of
 from fastopt.machine.steps import PARALLEL_FROM, find_of, links_of
 from fastopt.machine.threads import enter_parallel, leave_parallel
 from fastopt.rules import Rule
@@ -173,8 +173,8 @@ class Many:
             return work_items(self.sizes[self.active], numba.config.NUMBA_NUM_THREADS)
         return np.array([[0, self.active.size], [0, 0]] if self.active.size else [[0], [0]])
 
-    def order(self, parallel: bool) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return what :func:`.loops.launched` takes, and the arrays that it is made of.
+    def order(self, parallel: bool) -> tuple[list[int], list[np.ndarray]]:
+        """Return the words of an order, and the arrays that it is made of.
 
         It is for the arrays that are active now. The parallel loop is compiled, and threads start,
         when it is first asked for, which a process may never do.
@@ -188,9 +188,7 @@ class Many:
             "c": np.empty((sizes.size, links[COEFFICIENTS])), "chunks": chunks,
             "sums": np.empty(chunks.shape),
         }  # fmt: skip
-        arrays = [named[name] for name in ORDER]
-        called = find_of(self.lookup.locate), links[SCATTERED]
-        return np.array([*called, *words_of(arrays).tolist()]), arrays
+        return order_of((find_of(self.lookup.locate), links[SCATTERED]), named), [*named.values()]
 
 
 class Fault(NamedTuple):
@@ -233,8 +231,8 @@ class Launch:
         self.count = np.zeros(1, np.int64) if count is None else count
         self._at = address(self.count)
         self._weight = sum(many.weight for many in self.batches)
-        self._orders: list[np.ndarray | None] = [None, None]
-        self._kept: list[list[np.ndarray]] = []
+        self._orders: list[int | None] = [None, None]
+        self._kept: list[np.ndarray] = []
         self._run = _launcher()
 
     def run(self, is_trial: bool = False) -> Fault | None:
@@ -244,11 +242,12 @@ class Launch:
         """
         count = 0 if is_trial else self._at
         if self._weight < PARALLEL_FROM:  # asking whether it may be parallel takes 0.1 us
-            fault = self._run(self._order(False), count)
+            fault = self._run(self._order(False), len(self.batches), count)
         else:
             token = enter_parallel(self._weight, PARALLEL_FROM)
             try:
-                fault = self._run(self._order(token is not False), count)
+                orders = self._order(token is not False)
+                fault = self._run(orders, len(self.batches), count)
             finally:
                 leave_parallel(token)
         if fault < 0:
@@ -256,13 +255,13 @@ class Launch:
         which, b = divmod(fault, len(self.batches))
         return Fault(self.batches[b], *divmod(which, FAULTS))
 
-    def _order(self, parallel: bool) -> np.ndarray:
+    def _order(self, parallel: bool) -> int:
         orders = self._orders[parallel]
         if orders is None:
             made = [many.order(parallel) for many in self.batches]
-            self._kept += [arrays for _, arrays in made]
-            words = [words for words, _ in made]
-            orders = self._orders[parallel] = np.array(words or np.zeros((0, 0), np.int64))
+            words = np.array([words for words, _ in made], np.int64)
+            self._kept += [words, *(a for _, arrays in made for a in arrays)]
+            orders = self._orders[parallel] = address(words)
         return orders
 
 

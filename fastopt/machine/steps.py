@@ -27,15 +27,14 @@ from fastopt.rules import Rule
 PARALLEL_FROM = 20_000
 
 
-_REAL, _WHOLE, _NONE = types.float64, types.int64, types.none
-_ROW, _ROWS = types.Array(_REAL, 1, "C"), types.Array(_REAL, 2, "C")
-_LIST, _TABLE = types.Array(_WHOLE, 1, "C"), types.Array(_WHOLE, 2, "C")
+_REAL, _WORD, _NONE = types.float64, types.int64, types.none
+_addressed = functools.partial(kernel, by_address=True)
 
 
 @functools.cache
 def find_of(locate: Callable) -> int:
     """Compile what finds arrays by ``Lookup.locate``; return its address."""
-    return address_of(kernel(finding, locate), _WHOLE, _LIST)
+    return address_of(_addressed(finding, locate), _WORD, _WORD)
 
 
 @functools.cache
@@ -45,7 +44,8 @@ def links_of(rule: Rule, kinds: tuple[np.dtype, ...], parallel: bool = False) ->
     For the ten numbers see :func:`fastopt.machine.loops.scattered`.
     """
     scattered, ticks, updates, *others = callees_of(rule, kinds).addresses
-    return np.array((_coefficients(rule), scattered, ticks, updates, _each(parallel), *others))
+    each = _each() if parallel else 0
+    return np.array((_coefficients(rule), scattered, ticks, updates, each, *others))
 
 
 def _coefficients(rule: Rule) -> int:
@@ -56,28 +56,29 @@ def _coefficients(rule: Rule) -> int:
 def callees_of(rule: Rule, kinds: tuple[np.dtype, ...]) -> Callees:
     """Return what a step calls, but for the loop over calls, which keeps the GIL."""
     n = _coefficients(rule)
-    ticks = kernel(loops.ticking, rule.clock0, rule.tick, len(rule.pack()))
-    updates = kernel(loops.spanning, rule.update, n, kinds)
+    ticks = _addressed(loops.ticking, rule.clock0, rule.tick, len(rule.pack()))
+    updates = _addressed(loops.spanning, rule.update, n, kinds)
     return Callees(
-        Callee(kernel(loops.scattered), _NONE, (_LIST,)),
-        Callee(ticks, _NONE, (_ROW, _ROW, _ROW)),
-        Callee(updates, _NONE, (_ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE)),
-        Callee(kernel(loops.span_item), _NONE, (_WHOLE, _LIST)),
+        Callee(_addressed(loops.scattered), _NONE, (_WORD,)),
+        Callee(ticks, _NONE, (_WORD,) * 3),
+        Callee(updates, _NONE, (_WORD,) * 5),
+        Callee(_addressed(loops.span_item), _NONE, (_WORD,) * 2),
         *((None,) * 4 if rule.measure is None else _sums(rule, n, kinds)),
     )
 
 
-def _each(parallel: bool) -> int:
+def _each() -> int:
     with gil_kept():
-        each = kernel(loops.each, parallel=parallel, nogil=False)
-        return address_of(each, _NONE, _WHOLE, _WHOLE, _LIST)
+        each = _addressed(loops.each, parallel=True, nogil=False)
+        return address_of(each, _NONE, _WORD, _WORD, _WORD)
 
 
 def _sums(rule: Rule, n: int, kinds: tuple[np.dtype, ...]) -> tuple[Callee, ...]:
-    adds, pair = kernel(loops.summing, rule.measure, n, kinds), types.UniTuple(_REAL, 2)
+    adds, pair = _addressed(loops.summing, rule.measure, n, kinds), types.UniTuple(_REAL, 2)
+    trusts = _addressed(loops.trusting, rule.trust, n)
     return (
-        Callee(kernel(loops.measuring), _NONE, (_LIST,)),
-        Callee(adds, pair, (_ROW, _TABLE, _WHOLE, _WHOLE, _WHOLE)),
-        Callee(kernel(loops.sums_item), _NONE, (_WHOLE, _LIST)),
-        Callee(kernel(loops.trusting, rule.trust, n), _NONE, (_ROW, _REAL, _REAL, _WHOLE)),
+        Callee(_addressed(loops.measuring), _NONE, (_WORD,)),
+        Callee(adds, pair, (_WORD,) * 5),
+        Callee(_addressed(loops.sums_item), _NONE, (_WORD,) * 2),
+        Callee(trusts, _NONE, (_WORD, _WORD, _REAL, _REAL, _WORD)),
     )

@@ -23,34 +23,34 @@ from fastopt.compile import inlinable
 from fastopt.errors import ArrayError
 from fastopt.machine.access import word_at
 from fastopt.machine.calls import call_c
-from fastopt.machine.lookup import TYPE, Lookup
+from fastopt.machine.lookup import API, LAYOUT, TYPE, Lookup
 from fastopt.machine.many import BFLOAT16
 from fastopt.torch.tensors import spread
 
 # Words of a DLTensor; the third holds the number of dimensions and the data type.
 _DATA, _DEVICE, _KIND, _SHAPE, _STRIDES, _OFFSET = range(0, 48, 8)
 _CPU = 1
-# Slots of `api`, behind None.
+# Places in the order's `api`, behind None.
 _TENSOR, _PARAMETER, _FILL, _CLEAR, _RECORD = range(1, 6)
 
 
-def tensor_address(api, code, is_written, item, layout, first, ndim):
+def tensor_address(order, code, is_written, item, first, ndim):
     """Return the address of the elements of a tensor: ``Lookup.locate`` of tensors."""
-    kind, record = word_at(item + TYPE), api[_RECORD]
-    if kind != api[_TENSOR] and kind != api[_PARAMETER]:
+    kind, record = word_at(item + TYPE), API(order, _RECORD)
+    if kind != API(order, _TENSOR) and kind != API(order, _PARAMETER):
         return -1
-    if call_c(api[_FILL], (item, record)) != 0:
-        call_c(api[_CLEAR], (0,))
+    if call_c(API(order, _FILL), (item, record)) != 0:
+        call_c(API(order, _CLEAR), (0,))
         return -1
     if word_at(record + _DEVICE) != _CPU or word_at(record + _KIND) != ndim | code << 32:
         return -1
     shape, strides, elements = word_at(record + _SHAPE), word_at(record + _STRIDES), 1
     for axis in range(ndim):
-        if word_at(shape + 8 * axis) != layout[first + axis, 0]:
+        if word_at(shape + 8 * axis) != LAYOUT(order, first + axis, 0):
             return -1
-        elements *= layout[first + axis, 0]
+        elements *= LAYOUT(order, first + axis, 0)
     for axis in range(ndim if elements else 0):
-        size, stride = layout[first + axis, 0], layout[first + axis, 1]
+        size, stride = LAYOUT(order, first + axis, 0), LAYOUT(order, first + axis, 1)
         if size != 1 and word_at(strides + 8 * axis) != stride:
             return -1
     # Tensors that are known to be zero have no memory.

@@ -9,20 +9,15 @@ from tests.helpers.cases import ELEMENTWISE
 
 DUMP = """
 import numpy as np
-from fastopt.compile import kernel
-from fastopt.machine.loops import spanning
-from numba import float64, int64
+from fastopt.machine.steps import callees_of
 from numba.core.caching import NullCache
 from tests.helpers.cases import ELEMENTWISE
 from tests.fastopt.test_assembly import DOUBLE
-NUMBERS, ADDRESSES = float64[::1], int64[:, ::1]
 for case in ELEMENTWISE:
     for dtype in map(np.dtype, ("float32", "float64")[: 1 + (case in DOUBLE)]):
-        kinds = (dtype,) * (2 + len(case.rule.slots))
-        h = case.rule.pack()
-        n = len(case.rule.tick(h, case.rule.clock0(h))[1])
-        span = kernel(spanning, case.rule.update, n, kinds)
-        span.compile((NUMBERS, ADDRESSES, int64, int64, int64))
+        callees = callees_of(case.rule, (dtype,) * (2 + len(case.rule.slots)))
+        _, _, (span, _, arguments, _), *_ = callees
+        span.compile(arguments)
         if span.stats.cache_hits:
             span._cache = NullCache()
             span.recompile()

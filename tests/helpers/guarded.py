@@ -104,7 +104,7 @@ def step_rule(rule, dtype, values, places, at_end, parallel):
         for row, a in enumerate(own, GRADIENT):
             many.hold(row, k, a)
     launch = Launch([many])
-    assert launch._run(launch._order(parallel), 0) == -1
+    assert launch._run(launch._order(parallel), len(launch.batches), 0) == -1
     written = []
     for around, own, old, clock in zip(places, arrays, values, clocks):
         assert own[0].tobytes() == old[0].tobytes(), "the gradient was written"

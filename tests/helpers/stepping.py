@@ -27,4 +27,4 @@ def step_arrays(
     if parallel is None:
         assert launch.run() is None
     else:
-        assert launch._run(launch._order(parallel), launch._at) == -1
+        assert launch._run(launch._order(parallel), len(launch.batches), launch._at) == -1
