@@ -58,9 +58,9 @@ _compiled_names: list[str] = []
 class Options(NamedTuple):
     """How a kernel is compiled: see :func:`kernel`."""
 
-    parallel: bool
-    nogil: bool
-    by_address: bool
+    parallel: bool = False
+    nogil: bool = True
+    by_address: bool = False
 
 
 class Recipe(NamedTuple):

@@ -55,7 +55,8 @@ def square(x):
 def address(function):
     """Return the address of :func:`summing` over ``function``."""
     returns = types.UniTuple(types.float64, 2)
-    return address_of(kernel(summing, function), returns, VECTOR, types.float64)
+    made = kernel(summing, function, by_address=True)
+    return address_of(made, returns, VECTOR, types.float64)
 
 
 def test_one_kernel_calls_whatever_it_is_given():
@@ -70,9 +71,12 @@ def test_an_error_is_raised_where_it_is_called():
         kernel(asking)(address(twice), np.array([1.0, -1.0]), 1.0)
 
 
-def test_what_returns_something_else_is_refused():
+def test_what_returns_something_else_or_is_called_otherwise_is_refused():
+    made = kernel(summing, twice, by_address=True)
     with pytest.raises(TypeError, match=r"UniTuple\(float64 x 2\), not float64"):
-        address_of(kernel(summing, twice), types.float64, VECTOR, types.float64)
+        address_of(made, types.float64, VECTOR, types.float64)
+    with pytest.raises(TypeError, match="called by its address alone"):
+        made(np.ones(2), 1.0)
 
 
 @pytest.mark.parametrize("kind", ["strided", "read-only"])

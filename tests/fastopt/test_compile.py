@@ -256,7 +256,7 @@ builder.cache_folder = cache.cache_folder.__wrapped__
 for numba.config.CACHE_DIR in {folders}:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        k, a = builder.compiled(scaled, (), fingerprint(scaled), False), np.full(9, 4.0)
+        k, a = builder.compiled(scaled, (), fingerprint(scaled), builder.Options()), np.full(9, 4.0)
         k(a, np.array([0.5]))
     print(a[0], sum(k.stats.cache_misses.values()), *{{w.category.__name__ for w in caught}})
 """

@@ -213,7 +213,7 @@ def test_python_form_agrees_with_the_kernel(name):
 
 def hot_code(function, dtype):
     """Return the assembly of the loop's own function, without Numba's Python wrappers."""
-    run = compiled(mapped, (function,), "looked at", Options(False, True, False))
+    run = compiled(mapped, (function,), "looked at", Options())
     run._cache = NullCache()  # code from the disk cache cannot be inspected
     run(np.ones(4, dtype), np.ones(4, dtype))
     (text,) = run.inspect_asm().values()
