@@ -1,8 +1,8 @@
 """A reduced sweep in a store: of each chunk what the reducer keeps of it, and nothing else.
 
 A part is a table of arrays, one a row: name, dtype, shape and bytes. Where there are many chunks,
-those of a run become one part as soon as all of it is there: 2^32 trials are 65 537 chunks, which
-took 16 s to verify and 59 s to merge each time that the sweep went on, and 12 s to tell the status.
+those of a run become one part as soon as all of it is there: 4 000 parts of one chunk took 1 s to
+verify and 4 s to merge each time that the sweep went on, and 2^32 trials are 65 537 chunks.
 """
 
 from __future__ import annotations
