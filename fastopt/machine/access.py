@@ -169,18 +169,6 @@ def word_at(typingctx, address):
     return types.int64(types.int64), codegen
 
 
-@intrinsic
-def count_at(typingctx, address):
-    """Add one to the int64 at an address."""
-
-    def codegen(context, builder, signature, args):
-        place = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
-        builder.store(builder.add(builder.load(place), ir.IntType(64)(1)), place)
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
-
-
 def _faults_of_step(n_hyper: int, n_slots: int, h: Any, clock: Any, g: Any, x: Any) -> str:
     """Return what is wrong with the Numba types of the arguments of an embedded step, or ''."""
     numbers = types.float64, types.int64

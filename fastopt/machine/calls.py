@@ -123,6 +123,18 @@ def call_c(typingctx, function, args):
     return types.int32(types.int64, args), codegen
 
 
+@intrinsic
+def count_at(typingctx, address):
+    """Add one to the int64 at an address."""
+
+    def codegen(context, builder, signature, args):
+        place = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        builder.store(builder.add(builder.load(place), ir.IntType(64)(1)), place)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
 def words_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return what compiled code knows of arrays, as int64: no owner, size, address, shape, strides.
 

@@ -13,8 +13,8 @@ import numpy as np
 from numba import prange
 
 from fastopt.compile import inlinable, jitable
-from fastopt.machine.access import cast, count_at, load, put, store, take, word_at
-from fastopt.machine.calls import call
+from fastopt.machine.access import cast, load, put, store, take, word_at
+from fastopt.machine.calls import call, count_at
 from fastopt.machine.orders import FIND, STEP, WORDS, arrays_of, length, reads, rows, writes
 from fastopt.rules import Rule
 
