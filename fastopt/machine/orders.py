@@ -18,8 +18,6 @@ from numba.np.arrayobj import make_array, populate_array
 
 from fastopt.machine.arrays import address
 
-__all__ = ["FIND", "STEP", "WORDS", "arrays_of", "length", "order_of", "reads", "rows", "writes"]
-
 _LIST, _TABLE = (np.int64, 1), (np.int64, 2)
 _ROWS = (np.float64, 2)
 _ARRAYS = {

@@ -9,8 +9,6 @@ from sweeps.common.frames import configurations, pd
 from sweeps.pruning.base import Pruner, Rounds, next_round
 from sweeps.space.space import Space
 
-__all__ = ["over_folds"]
-
 
 class OverFolds(Pruner):
     """Has another pruner decide about settings, whose trials, one a fold, go on or stop together.
