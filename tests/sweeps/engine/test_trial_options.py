@@ -431,7 +431,7 @@ WRONG = {
     "patience": ({"patience": [1.5]}, {}, "patience must be an integer >= 0; got 1.5"),
     "width": ({"hidden": [8, 0]}, {}, "hidden must be a width >= 1 .*; got 0"),
     "width 2.5": ({}, {"hidden": 2.5}, 'such as "32-16"; got 2.5'),
-    "width list": ({}, {"hidden": [8, 4]}, 'such as "32-16"; got \\[8, 4\\]'),
+    "width list": ({}, {"hidden": [8, 0]}, "hidden must be .*; got '8-0'"),
     "widths": ({"hidden": ["8-x"]}, {}, "hidden must be .*; got '8-x'"),
     "no width": ({"hidden": ["8-"]}, {}, "hidden must be .*; got '8-'"),
     "seed mode": ({}, {"seed_mode": "commun"}, "did you mean 'common'"),
