@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from fastopt.errors import SpecError, shortened
 from fastopt.rules.recipes import SPLIT
 from sweeps.space.axes import zipped
@@ -70,4 +72,8 @@ def _columns(name: str, rows: Sequence[Any]) -> dict[str, list[Any]]:
 
 
 def _joined(item: Any, between: str) -> Any:
-    return between.join(map(str, item)) if isinstance(item, list | tuple) and item else item
+    """Return the name of a tuple of numbers; anything else is somebody else's to refuse."""
+    several = isinstance(item, list | tuple) and len(item) > 0
+    if several and all(isinstance(number, int | float | np.number) for number in item):
+        return between.join(map(str, item))
+    return item

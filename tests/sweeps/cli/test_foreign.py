@@ -127,7 +127,7 @@ def test_memory_of_models_and_data_is_in_the_estimate():
         "train_loss", "min", None, math.inf, None, False, measure=("grad_variance", "update_norm"),
     )  # fmt: skip
     (block,) = Plan(iris, Space({"lr": [0.1]}), options).blocks(np.array([0]))
-    held = sum(a.nbytes for a in trial.scratch(block.trials))
+    held = sum(a.nbytes for a in trial.scratch(block.table))
     assert block.scratch_bytes == held
     data = sum(a.nbytes for a in (iris.X, iris.y, iris.X_test, iris.y_test, *iris.aux))
     how = {"steps": 3, "batch_size": 5, "measure": ("grad_variance", "update_norm")}
