@@ -29,7 +29,7 @@ def estimator(model: Any) -> Any:
             f"to_sklearn: scikit-learn has no network with {has}; use to_torch() or to_onnx(path)"
         )
     if model.classes is not None and model.classes.dtype.kind == "S":
-        raise SpecError("to_sklearn: scikit-learn takes no labels of bytes; train on text")
+        raise SpecError("to_sklearn: scikit-learn takes no labels of bytes; give text to train on")
     fitted = _network(model) if _has_layers(model) else _linear(model)
     fitted.n_features_in_ = model.network.sizes[0]
     if model.preprocess is None:
