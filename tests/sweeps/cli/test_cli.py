@@ -118,7 +118,7 @@ def test_a_dry_run_says_how_much_work_it_is(spec, monkeypatch):
     [
         (["--jobs", "0"], "a number of threads >= 1, or -1 for all cores; got 0"),
         (["--jobs", "-3"], "got -3"),
-        (["--jobs", "two"], "should be a valid integer"),
+        (["--jobs", "two"], "valid int"),
         (["--out", "trials.xlsx"], "must end in .parquet or .csv; got 'trials.xlsx'"),
         (["--out", "no/such/folder/trials.csv"], "there is no folder"),
         (["--owt", "trials.csv"], "No such option: --owt"),

@@ -418,7 +418,8 @@ def test_a_pool_that_needs_a_guard_names_the_way_out(tmp_path):
     assert last.startswith("no worker answers: its worker was lost (BrokenProcessPool)")
     assert 'if __name__ == "__main__":' in last
     assert 'executor="processes"' in last
-    assert len(last.strip().splitlines()) == 2
+    ours, _, _ = last.partition("\nException ")  # Python may fail to end its broken pool
+    assert len(ours.strip().splitlines()) == 2
 
 
 def test_threads_and_running_event_loops_are_no_obstacle():

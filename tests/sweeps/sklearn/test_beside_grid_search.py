@@ -125,6 +125,8 @@ def test_metadata_goes_where_it_is_asked_for(piped):
         net = own().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         scaler = StandardScaler().set_fit_request(sample_weight=False)
         estimator = make_pipeline(scaler, net) if piped else net
+        if hasattr(estimator, "set_score_request"):  # scikit-learn 1.7 asks pipelines, too
+            estimator.set_score_request(sample_weight=True)
         grid = {"sweepclassifier__alpha": [0.1, 1.0]} if piped else {"alpha": [0.1, 1.0]}
         cv = GroupKFold(3).set_split_request(groups=True)
         fit = {"sample_weight": WEIGHTS, "groups": GROUPS}
