@@ -249,8 +249,7 @@ OPEN = """\
 * Systems other than Linux on x86-64; portable frames on a second CPU that is one
   (an emulated one had the same bits, by hand: steps, a landscape and digits).
 * Optimizers with state over more than 2^31 elements (their tests need 19 GB); 2^31 steps of one
-  run, which that row has up to 2^24 + 3 (later ones are loaded, and gone on from); 10^9 trials
-  folded, of which 10^8 were run once, by hand (46 s of a core).
+  run, which that row has up to 2^24 + 3 (later ones are loaded, and gone on from).
 * Other versions of Python and of the libraries: `nox` runs the tests with them (`noxfile.py`).
 """
 
