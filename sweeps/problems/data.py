@@ -188,15 +188,10 @@ def mlp(
     if embedded:
         preprocess = number_preprocess(embedded, rows.shape[1], standardize, weights is not None)
     source = Source(
-        rows,
-        target,
-        weights=_weights(weights, tables),
-        split=_split_options(tables, fixed, groups, time),
-        seed=split_seed,
-        preprocess=preprocess,
-        class_weight=class_weight,
+        rows, target, weights=_weights(weights, tables), seed=split_seed, preprocess=preprocess,
+        split=_split_options(tables, fixed, groups, time), class_weight=class_weight,
         classes=classes,
-    )
+    )  # fmt: skip
     if embedded:
         model["embed_dim"] = embed_dim
     settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0, "embed": embedded}
