@@ -5,11 +5,10 @@ import os
 import time
 
 import pytest
-from typer.testing import CliRunner
 
 from fastopt.code.cache import KernelCache
 from sweeps.cli import caching
-from sweeps.cli.commands import app
+from tests.helpers import commands
 
 OURS = {
     "advancing_step_2_8_serial_ee12384bc9d28db6-02f957e50443.nbc": 100,
@@ -24,7 +23,7 @@ OTHERS = ("notes.txt", "numba.nbi", "data_mine.npz", "thesis-02f957e50443.nbc.ba
 
 
 def call(*args):
-    return CliRunner().invoke(app, ["cache", *args], env={"COLUMNS": "200", "TERM": "dumb"})
+    return commands.call("cache", *args)
 
 
 @pytest.fixture

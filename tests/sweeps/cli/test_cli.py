@@ -11,7 +11,6 @@ import numba
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 import sweeps.run
 from fastopt import doctor
@@ -19,11 +18,11 @@ from fastopt.compile import cache_folder
 from fastopt.rules import RULES
 from fastopt.schedules import SCHEDULES
 from sweeps.cli import tables as summary
-from sweeps.cli.commands import app
 from sweeps.engine import chunks
 from sweeps.problems import PROBLEMS
 from sweeps.results import SweepResult
 from sweeps.space.space import Space
+from tests.helpers.commands import call
 
 SPEC = """
 [problem]
@@ -55,11 +54,6 @@ def spec(tmp_path):
     path = tmp_path / "spec.toml"
     path.write_text(SPEC)
     return path
-
-
-def call(*args, columns=200):
-    """Run the command in this process, in a terminal wide enough not to wrap."""
-    return CliRunner().invoke(app, [*map(str, args)], env={"COLUMNS": str(columns), "TERM": "dumb"})
 
 
 def numbers(loss):

@@ -4,17 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from sweeps.cli.commands import app
 from sweeps.cli.history import KEYS
+from tests.helpers import commands
 
 ROOT = Path(__file__).parents[3]
 A, B = "adamw, 1,000: NumPy / ours", "adamw, 1,000: touch / ours"
 
 
 def call(*args):
-    return CliRunner().invoke(app, ["bench", *map(str, args)], env={"COLUMNS": "200"})
+    return commands.call("bench", *args)
 
 
 def run_of(commit, **ratios):

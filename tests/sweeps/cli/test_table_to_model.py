@@ -13,20 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, r2_score
-from typer.testing import CliRunner
 
 from sweeps import Model, SweepResult
 from sweeps.analysis.folds import best_of_folds
-from sweeps.cli.commands import app
 from sweeps.cli.spec import read_spec
 from sweeps.cli.stored import open_with_spec
 from sweeps.problems.files import read_file
+from tests.helpers.commands import call
 from tests.helpers.wines import wines, write_wines
-
-
-def call(*args):
-    """Run a command in this process, in a terminal wide enough not to wrap."""
-    return CliRunner().invoke(app, [*map(str, args)], env={"COLUMNS": "200", "TERM": "dumb"})
 
 
 def done(*args):

@@ -4,17 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import fastopt
 from sweeps.cli.bench import numpy_adam, time_alternating
-from sweeps.cli.commands import app
 from sweeps.cli.spec import read_spec
 from sweeps.cli.tools import TEMPLATE
-
-
-def call(*args):
-    return CliRunner().invoke(app, [*map(str, args)], env={"COLUMNS": "200", "TERM": "dumb"})
+from tests.helpers.commands import call
 
 
 def test_init_writes_a_spec_that_is_right(tmp_path):

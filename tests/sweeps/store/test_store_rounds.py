@@ -19,7 +19,6 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
 from fastopt.errors import SpecError, StoreError
 from sweeps import (
@@ -32,7 +31,6 @@ from sweeps import (
     problems,
     sweep,
 )
-from sweeps.cli.commands import app
 from sweeps.pruning import Pruner, Round, race
 from sweeps.running import dispatch
 from sweeps.running.check import check
@@ -40,6 +38,7 @@ from sweeps.running.runner import run_chunks
 from sweeps.store import reopen_result_parts, rounds
 from sweeps.store.compact import compact
 from sweeps.store.status import status
+from tests.helpers.commands import said
 from tests.helpers.stores import Dead, Disk, files, run, same_frames
 
 ROOT = Path(__file__).parents[3]
@@ -442,22 +441,17 @@ def test_the_command_line_keeps_pruned_sweeps_too(tmp_path):
     spec, store, out = (tmp_path / name for name in ("spec.toml", "store", "all.csv"))
     spec.write_text(TOML)
 
-    def fastopt(*args, code=0):
-        done = CliRunner().invoke(app, [*map(str, args)], env={"COLUMNS": "120", "TERM": "dumb"})
-        assert done.exit_code == code, done.output
-        return done.output
-
     for _ in range(2):
-        said = fastopt("sweep", spec, "--store", store, "--jobs", 1)
-    assert "of full-length steps" in said
-    assert "where 13 of them were already" in said
-    assert "rung 1 │ 7 of 7 trials, trained to 4" in " ".join(fastopt("status", store).split())
-    rungs = json.loads(fastopt("status", store, "--json"))["rungs"]
+        told = said("sweep", spec, "--store", store, "--jobs", 1)
+    assert "of full-length steps" in told
+    assert "where 13 of them were already" in told
+    assert "rung 1 │ 7 of 7 trials, trained to 4" in " ".join(said("status", store).split())
+    rungs = json.loads(said("status", store, "--json"))["rungs"]
     assert [(rung["trials"], rung["n_resources"]) for rung in rungs] == [
         (13, 2), (7, 4), (4, 8), (2, 15),
     ]  # fmt: skip
-    fastopt("export", store, out)
+    said("export", store, out)
     assert pd.read_csv(out).rung.tolist() == SweepResult.open(store).to_frame().rung.tolist()
     spec.write_text(TOML.replace("factor = 2", "factor = 3"))
-    said = fastopt("sweep", spec, "--store", store, code=2)
-    assert "pruner.factor: 2 in the store, 3 now" in " ".join(said.split())
+    told = said("sweep", spec, "--store", store, code=2)
+    assert "pruner.factor: 2 in the store, 3 now" in " ".join(told.split())

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from fastopt.errors import SpecError
-from sweeps.cli.commands import app
 from sweeps.studies import gallery as studies
+from tests.helpers.commands import call
 
 FOLDER = Path(__file__).parents[3] / "examples" / "studies"
 # What the default run can afford: seconds each on kernels that other tests compile, too.
@@ -114,18 +113,17 @@ if __name__ == "__main__":
 def test_command(tmp_path):
     script, out = tmp_path / "own.py", tmp_path / "gallery"
     script.write_text(SCRIPT)
-    run = CliRunner().invoke
-    answer = run(app, ["study", str(script), "--out", str(out)])
+    answer = call("study", script, "--out", out)
     assert answer.exit_code == 0
     assert "1 of 1 agree" in answer.output
     page = (out / "studies.md").read_text()
     assert "| size \\| of it | 2.0 | 2.0 | 0.05 | pass |" in page
-    answer = run(app, ["study", str(script), "--full"])
+    answer = call("study", script, "--full")
     assert answer.exit_code == 1
     assert "FAIL" in answer.output
-    assert "shootout" in run(app, ["study", "--list"]).output
-    assert run(app, ["study"]).exit_code == 2
-    assert run(app, ["study", "shootot"]).exit_code == 2
+    assert "shootout" in call("study", "--list").output
+    assert call("study").exit_code == 2
+    assert call("study", "shootot").exit_code == 2
 
 
 def test_script_runs_by_itself(tmp_path, python):
