@@ -39,7 +39,7 @@ from fastopt.code.target import check_host, mode
 from fastopt.late import collector_paused
 
 __all__ = [
-    "Options", "Recipe", "adopted", "cache_folder", "compilations", "fingerprint",
+    "Options", "Recipe", "addressed", "adopted", "cache_folder", "compilations", "fingerprint",
     "fingerprint_and_warn", "frozen", "inlinable", "is_compiled", "jitable", "kernel",
     "name_by_content", "recipe_of", "registration",
 ]  # fmt: skip
@@ -125,6 +125,9 @@ def _current(template: Any, options: Options, *parts: Any) -> Any:
         made = _kernels.setdefault((template.__qualname__, digest), made)
     return made
 
+
+addressed = functools.partial(kernel, by_address=True)
+"""Compile a kernel that is called by its address alone: see :func:`kernel`."""
 
 # Where nothing can change the objects themselves will do: 1 us.
 _settled = functools.lru_cache(maxsize=None, typed=True)(_current)

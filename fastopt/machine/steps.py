@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import types
 
-from fastopt.compile import kernel
+from fastopt.compile import addressed
 from fastopt.machine import loops
 from fastopt.machine.calls import Callee, Callees, address_of
 from fastopt.machine.lookup import finding
@@ -28,13 +28,12 @@ PARALLEL_FROM = 20_000
 
 
 _REAL, _WORD, _NONE = types.float64, types.int64, types.none
-_addressed = functools.partial(kernel, by_address=True)
 
 
 @functools.cache
 def find_of(locate: Callable) -> int:
     """Compile what finds arrays by ``Lookup.locate``; return its address."""
-    return address_of(_addressed(finding, locate), _WORD, _WORD)
+    return address_of(addressed(finding, locate), _WORD, _WORD)
 
 
 @functools.cache
@@ -56,29 +55,29 @@ def _coefficients(rule: Rule) -> int:
 def callees_of(rule: Rule, kinds: tuple[np.dtype, ...]) -> Callees:
     """Return what a step calls, but for the loop over calls, which keeps the GIL."""
     n = _coefficients(rule)
-    ticks = _addressed(loops.ticking, rule.clock0, rule.tick, len(rule.pack()))
-    updates = _addressed(loops.spanning, rule.update, n, kinds)
+    ticks = addressed(loops.ticking, rule.clock0, rule.tick, len(rule.pack()))
+    updates = addressed(loops.spanning, rule.update, n, kinds)
     return Callees(
-        Callee(_addressed(loops.scattered), _NONE, (_WORD,)),
+        Callee(addressed(loops.scattered), _NONE, (_WORD,)),
         Callee(ticks, _NONE, (_WORD,) * 3),
         Callee(updates, _NONE, (_WORD,) * 5),
-        Callee(_addressed(loops.span_item), _NONE, (_WORD,) * 2),
+        Callee(addressed(loops.span_item), _NONE, (_WORD,) * 2),
         *((None,) * 4 if rule.measure is None else _sums(rule, n, kinds)),
     )
 
 
 def _each() -> int:
     with gil_kept():
-        each = _addressed(loops.each, parallel=True, nogil=False)
+        each = addressed(loops.each, parallel=True, nogil=False)
         return address_of(each, _NONE, _WORD, _WORD, _WORD)
 
 
 def _sums(rule: Rule, n: int, kinds: tuple[np.dtype, ...]) -> tuple[Callee, ...]:
-    adds, pair = _addressed(loops.summing, rule.measure, n, kinds), types.UniTuple(_REAL, 2)
-    trusts = _addressed(loops.trusting, rule.trust, n)
+    adds, pair = addressed(loops.summing, rule.measure, n, kinds), types.UniTuple(_REAL, 2)
+    trusts = addressed(loops.trusting, rule.trust, n)
     return (
-        Callee(_addressed(loops.measuring), _NONE, (_WORD,)),
+        Callee(addressed(loops.measuring), _NONE, (_WORD,)),
         Callee(adds, pair, (_WORD,) * 5),
-        Callee(_addressed(loops.sums_item), _NONE, (_WORD,) * 2),
+        Callee(addressed(loops.sums_item), _NONE, (_WORD,) * 2),
         Callee(trusts, _NONE, (_WORD, _WORD, _REAL, _REAL, _WORD)),
     )

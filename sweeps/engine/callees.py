@@ -26,7 +26,7 @@ import numba
 import numpy as np
 from numba import from_dtype, types
 
-from fastopt.compile import inlinable, jitable, kernel
+from fastopt.compile import addressed, inlinable, jitable
 from fastopt.machine.access import load, store, take
 from fastopt.machine.calls import RAW, Callee, Callees, viewed, words_of
 from fastopt.machine.loops import contained
@@ -99,7 +99,7 @@ def scaling():
 def scale() -> Callee:
     """Return the schedules' factor: ``(kind, step, parameters) -> factor``."""
     real = types.float64
-    return Callee(kernel(scaling), real, (types.int64, real, types.UniTuple(real, WIDTH)), 1.7)
+    return Callee(addressed(scaling), real, (types.int64, real, types.UniTuple(real, WIDTH)), 1.7)
 
 
 def ordering():
@@ -203,10 +203,10 @@ def compiled(
     data = viewed(flat, X, y, constants, flat, flat)
     scored = viewed(flat, X, y, constants, flat, table, None)
     return (
-        kernel(drawing if draws else losing, loss_and_grad, data),
-        kernel(evaluating, evaluate, data),
-        kernel(seeing, init, viewed(flat, constants, None), 3),
-        None if score is None else kernel(seeing, score, scored, 7),
+        addressed(drawing if draws else losing, loss_and_grad, data),
+        addressed(evaluating, evaluate, data),
+        addressed(seeing, init, viewed(flat, constants, None), 3),
+        None if score is None else addressed(seeing, score, scored, 7),
     )
 
 
@@ -240,11 +240,11 @@ def of_rule(rule: Rule, dtype: Any) -> Callees:
     """Return a rule's functions for parameters of this Numba type."""
     flat, table = of_dtype(dtype)
     slots, hyper, view = len(rule.starts), len(rule.hyper), viewed(flat, table)
-    begin = kernel(beginning, rule.clock0, rule.starts, hyper, view)
-    advance, none = kernel(advancing, contained(rule), slots, hyper, view), types.none
+    begin = addressed(beginning, rule.clock0, rule.starts, hyper, view)
+    advance, none = addressed(advancing, contained(rule), slots, hyper, view), types.none
     stepped, answer = (NUMBERS, types.float64, NUMBERS, FLAT, TABLE), None
     if rule.answer is not None:
-        at = kernel(answering, rule.answer, slots, hyper, view)
+        at = addressed(answering, rule.answer, slots, hyper, view)
         answer = Callee(at, none, (NUMBERS, FLAT, TABLE))
     return Callees(Callee(begin, none, stepped), Callee(advance, none, stepped, 1.0), answer)
 
@@ -264,12 +264,12 @@ def of_engine(recording: Callable, dtype: Any, used: frozenset[str]) -> Callees:
 
     def optional(template: Callable, taken: tuple) -> Callee:
         view = viewed(*map(seen.get, taken))
-        return Callee(kernel(seeing, jitable(template()), view, len(taken)), none, taken)
+        return Callee(addressed(seeing, jitable(template()), view, len(taken)), none, taken)
 
     return Callees(
         scale(),
-        Callee(kernel(ordering), none, (WORDS, whole, whole, whole)),
-        Callee(kernel(recording), whole, (whole, whole, *watched)),
+        Callee(addressed(ordering), none, (WORDS, whole, whole, whole)),
+        Callee(addressed(recording), whole, (whole, whole, *watched)),
         *(optional(*made) if name in used else None for name, made in OPTIONAL.items()),
     )
 

@@ -25,7 +25,7 @@ import numba
 import numpy as np
 from numba import from_dtype, types
 
-from fastopt.compile import jitable, kernel
+from fastopt.compile import addressed, jitable
 from fastopt.machine.calls import Callee, Callees, call, unpacked, words_of
 from fastopt.rules import Rule
 from sweeps.engine.callees import NUMBERS as FLAT
@@ -138,9 +138,9 @@ def stretch_of(
     adapt = adapted_lane(rule.measure, rule.trust)
     own = rule.update, rule.answer, len(rule.starts)
     return (
-        kernel(beginning, rule.clock0, rule.starts, len(h)),
-        kernel(ticking, rule.tick, len(h), len(clock)),
-        kernel(stretching, evaluate, unpacked(constants), adapt, *own, *sizes, bounded),
+        addressed(beginning, rule.clock0, rule.starts, len(h)),
+        addressed(ticking, rule.tick, len(h), len(clock)),
+        addressed(stretching, evaluate, unpacked(constants), adapt, *own, *sizes, bounded),
     )
 
 
@@ -167,9 +167,9 @@ def of_stretch(begin: Any, tick: Any, stretch: Any, dtype: Any) -> Callees:
     )
     return Callees(
         scale(),
-        Callee(kernel(scaling), none, (whole, v, r, settings, numbers, real)),
-        Callee(kernel(clipping), none, (flat, v, whole)),
-        Callee(kernel(comparing), whole, (flat, v, r, numbers, watch, real)),
+        Callee(addressed(scaling), none, (whole, v, r, settings, numbers, real)),
+        Callee(addressed(clipping), none, (flat, v, whole)),
+        Callee(addressed(comparing), whole, (flat, v, r, numbers, watch, real)),
         Callee(begin, none, (block,)),
         Callee(tick, none, (FLAT, flat)),
         Callee(stretch, whole, (block, inputs, whole, whole), 2.0),
