@@ -26,7 +26,7 @@ import numba
 import numpy as np
 from numba import from_dtype, types
 
-from fastopt.compile import addressed, inlinable, jitable
+from fastopt.compile import addressed, inlinable, jitable, kernel
 from fastopt.machine.access import load, store, take
 from fastopt.machine.calls import RAW, Callee, Callees, viewed, words_of
 from fastopt.machine.loops import contained
@@ -198,15 +198,18 @@ def compiled(
     X: Any,
     y: Any,
 ) -> tuple[Any, Any, Any, Any]:
-    """Return the (lazily compiled) functions of a problem with arrays of these Numba types."""
+    """Return the (lazily compiled) functions of a problem with arrays of these Numba types.
+
+    Traces call them, too, from Python.
+    """
     flat, table = of_dtype(X.dtype)
     data = viewed(flat, X, y, constants, flat, flat)
     scored = viewed(flat, X, y, constants, flat, table, None)
     return (
-        addressed(drawing if draws else losing, loss_and_grad, data),
-        addressed(evaluating, evaluate, data),
-        addressed(seeing, init, viewed(flat, constants, None), 3),
-        None if score is None else addressed(seeing, score, scored, 7),
+        kernel(drawing if draws else losing, loss_and_grad, data),
+        kernel(evaluating, evaluate, data),
+        kernel(seeing, init, viewed(flat, constants, None), 3),
+        None if score is None else kernel(seeing, score, scored, 7),
     )
 
 
