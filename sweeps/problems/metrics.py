@@ -52,6 +52,7 @@ class Metric(NamedTuple):
     * ``link``: links that its predictions need; any if there is none.
     * ``constant``: constant of the loss that it takes from there, if the loss has it.
     * ``at``: ``at(outputs, y, weights, constant) -> float``, if there is such a constant.
+    * ``instead``: the metric of more than two classes, if it is of one of two.
     """
 
     function: Callable
@@ -60,6 +61,7 @@ class Metric(NamedTuple):
     link: tuple[str, ...] = ()
     constant: str = ""
     at: Callable | None = None
+    instead: str = ""
 
 
 def averaged(unit: Callable, factor: float = 1.0, root: bool = False) -> Callable:
@@ -171,11 +173,11 @@ def _fits(metric: Metric, loss: Any) -> bool:
     return loss.task in metric.tasks and (not metric.link or loss.link in metric.link)
 
 
-def names_of(metrics: Iterable[Any], loss: str) -> tuple[str, ...]:
+def names_of(metrics: Iterable[Any], loss: str, n_classes: int = 0) -> tuple[str, ...]:
     """Return what metrics are called: names of the table, and of the user's functions.
 
-    Raises SpecError if a name is unknown, does not fit the loss, or stands for two; or a function
-    is not plain.
+    ``n_classes``: how many labels there are. Raises SpecError if a name is unknown, does not fit
+    the loss or so many classes, or stands for two; or a function is not plain.
 
     >>> def worst(outputs, y, weights):
     ...     return np.abs(outputs - y).max()
@@ -188,7 +190,12 @@ def names_of(metrics: Iterable[Any], loss: str) -> tuple[str, ...]:
     for metric in metrics:
         name = getattr(metric, "__name__", "") if callable(metric) else metric
         if not callable(metric):
-            find_metric(metric, loss)
+            instead = find_metric(metric, loss).instead
+            if instead and n_classes > 2:
+                raise SpecError(
+                    f"the metric {name} is of one class of two, and there are {n_classes} classes; "
+                    f"{instead} is the mean over all"
+                )
         elif not name.isidentifier() or name in METRICS:
             what = f"{name} is a metric of ours" if name in METRICS else "a lambda has none"
             raise SpecError(f"a metric of your own is a function with a name of its own; {what}")
@@ -311,7 +318,7 @@ def _with_constant(unit: Callable, constant: str, default: float, factor: float 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, "max", LABELS),
     "balanced_accuracy": Metric(balanced_accuracy, "max", CLASSES),
-    "f1": Metric(f1, "max", CLASSES),
+    "f1": Metric(f1, "max", CLASSES, instead="f1_macro"),
     "f1_macro": Metric(f1_macro, "max", LABELS),
     "roc_auc": Metric(roc_auc, "max", LABELS),
     "log_loss": Metric(log_loss, "min", CLASSES, CHANCES),

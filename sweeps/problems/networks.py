@@ -99,7 +99,7 @@ class Network(Shippable):
             theta0=initial(self.theta0, n_params, parts.X.dtype),
             options={**told, "weighted": self.weighted},
             hidden=axes["hidden"],
-            metrics=names_of(self.metrics, loss),
+            metrics=names_of(self.metrics, loss, 0 if self.classes is None else len(self.classes)),
             n_outputs=outputs,
             penalised=weights_in(sizes),
             lr_multipliers=multipliers_of(sizes, design, axes, blocks),

@@ -87,13 +87,13 @@ def test_everything_that_they_can_say(write):
             activation = "tanh"
             init = "he_normal"
             class_weight = { 6 = 2.0 }
-            metrics = ["f1", "balanced_accuracy"]
+            metrics = ["f1_macro", "balanced_accuracy"]
             label_smoothing = 0.1
             dtype = "float64"
 
             [sweep]
             epochs = 2
-            metric = "val_f1"
+            metric = "val_f1_macro"
             restore_best = true
             l1 = 1e-4
 
@@ -110,11 +110,11 @@ def test_everything_that_they_can_say(write):
     assert problem.axes["label_smoothing"] == 0.1
     assert problem.axes["split_seed"] == 7
     assert problem.options["weighted"]
-    assert problem.metrics == ("f1", "balanced_accuracy")
+    assert problem.metrics == ("f1_macro", "balanced_accuracy")
     assert "units" not in problem.feature_names
     assert read.folds == 3
     assert read.call(estimate).n_trials == 2 * 2 * 2 * 3
-    assert read.plan().options.metric == "val_f1"
+    assert read.plan().options.metric == "val_f1_macro"
     assert read.plan().options.mode == "max"
 
 

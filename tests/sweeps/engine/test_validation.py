@@ -15,18 +15,32 @@ X = RNG.normal(size=(60, 3))
 Y = (X[:, 0] + RNG.normal(size=60) > 0).astype(int) + (X[:, 1] > 0.5)
 SPACE = {"lr": [0.05, 0.5], "seed": range(3)}
 HOW = {"optimizer": "adam", "epochs": 12, "batch_size": 8, "eval_every": 3}
-MEASURED = ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "val_loss", "val_f1"]
+MEASURED = [
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "val_loss",
+    "val_f1_macro",
+]
 
 
 @pytest.fixture(scope="module")
 def problem():
     """It overfits soon: the best check is seldom the last."""
-    return problems.mlp(X, Y, hidden=(16,), validation=0.3, test=0.2, metrics=["f1", "log_loss"])
+    return problems.mlp(
+        X, Y, hidden=(16,), validation=0.3, test=0.2, metrics=["f1_macro", "log_loss"]
+    )
 
 
 @pytest.mark.parametrize(
     ("metric", "pick"),
-    [(None, "idxmin"), ("val_accuracy", "idxmax"), ("val_f1", "idxmax"), ("train_loss", "idxmin")],
+    [
+        (None, "idxmin"),
+        ("val_accuracy", "idxmax"),
+        ("val_f1_macro", "idxmax"),
+        ("train_loss", "idxmin"),
+    ],
 )
 @pytest.mark.parametrize("patience", [None, 3])
 def test_the_best_check_is_the_end_of_a_trial_that_stops_there(problem, metric, pick, patience):
@@ -65,7 +79,7 @@ def test_rows_for_choosing_rank_by_default(problem):
     result = run(problem, SPACE, **HOW)
     assert (result.metric, result.mode) == ("val_loss", "min")
     assert result.best().val_loss.iloc[0] == result.to_frame().val_loss.min()
-    for metric, mode in (("val_accuracy", "max"), ("val_f1", "max"), ("val_log_loss", "min")):
+    for metric, mode in (("val_accuracy", "max"), ("val_f1_macro", "max"), ("val_log_loss", "min")):
         assert run(problem, SPACE, **HOW, metric=metric).mode == mode
     bare = run(problems.mlp(X, Y, hidden=(16,)), {"lr": [0.1]}, epochs=1)
     assert (bare.metric, bare.mode) == ("train_loss", "min")
@@ -76,14 +90,16 @@ def test_rows_for_choosing_rank_by_default(problem):
 def test_metrics_have_a_column_for_each_part_and_curves_for_all(problem):
     result = run(problem, {"lr": [0.01, 1e30]}, **HOW, curves=True)
     found, curves = result.to_frame(), result.curves()
-    parts = [f"{part}_{name}" for part in ("train", "val", "test") for name in ("f1", "log_loss")]
+    parts = [
+        f"{part}_{name}" for part in ("train", "val", "test") for name in ("f1_macro", "log_loss")
+    ]
     assert set(parts) | {"val_loss", "val_accuracy"} <= set(found) & set(curves)
     assert found.state.tolist() == ["COMPLETE", "DIVERGED"]
     measured = [*parts, "val_loss", "val_accuracy"]
     assert found.loc[0, measured].notna().all()
     assert found.loc[1, [*measured, "test_loss", "test_accuracy", "train_accuracy"]].isna().all()
     last = curves[curves.trial_id == 0].iloc[-1]
-    for name in ("val_loss", "val_accuracy", "val_f1", "test_f1", "val_log_loss"):
+    for name in ("val_loss", "val_accuracy", "val_f1_macro", "test_f1_macro", "val_log_loss"):
         assert last[name] == found[name][0]
     np.testing.assert_allclose(found.val_log_loss[0], found.val_loss[0], rtol=1e-5)
 

@@ -9,6 +9,7 @@ from sklearn import metrics
 
 from fastopt.compile import kernel
 from fastopt.errors import SpecError
+from sweeps import problems
 from sweeps.problems.losses import LOSSES, constants_of
 from sweeps.problems.metrics import (
     METRICS,
@@ -113,6 +114,14 @@ def test_metrics_are_scikit_learns(name, kind, expected, weighted):
     assert LOSSES[LOSS_OF[kind]].task in METRICS[name].tasks
     actual = METRICS[name].function(p, y, weights)
     assert actual == pytest.approx(expected(y, p, sample_weight=weights), rel=1e-12)
+
+
+def test_f1_is_of_one_class_of_two():
+    """As scikit-learn's f1_score, which refuses more; test_f1 of class 1 of three says little."""
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 3
+    with pytest.raises(SpecError, match=r"f1 is of one class of two, and there are 3 .* f1_macro"):
+        problems.mlp(X, y, metrics=["f1"])
+    assert problems.mlp(X, y > 0, metrics="f1").metrics == ("f1",)
 
 
 def test_every_metric_is_tested():
