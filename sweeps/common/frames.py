@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastopt.errors import ArrayError
+
 
 class _Pandas:
     def __getattr__(self, name: str) -> Any:
@@ -25,6 +27,28 @@ if TYPE_CHECKING:
     import pandas as pd
 else:
     pd = _Pandas()
+
+
+def as_pandas(table: Any) -> Any:
+    """Return a table of polars or pyarrow, a dict of columns or a list of dicts as pandas'.
+
+    Anything else is returned as it is. Raises ArrayError if pandas makes no table of a dict.
+
+    >>> as_pandas([{"a": 1, "b": "x"}, {"a": 2, "b": None}])["a"].tolist(), as_pandas([[1, 2]])
+    ([1, 2], [[1, 2]])
+    """
+    if hasattr(table, "to_pandas"):
+        return table.to_pandas()
+    rows = isinstance(table, list | tuple) and all(isinstance(row, Mapping) for row in table)
+    if not isinstance(table, Mapping) and not (rows and table):
+        return table
+    try:
+        return pd.DataFrame(table)
+    except ValueError as error:
+        raise ArrayError(
+            f"no table can be made of this {type(table).__name__}: {error!s:.200}; give columns of "
+            "the same length, or a list with one dict a row"
+        ) from None
 
 
 def configurations(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:

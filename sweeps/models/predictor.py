@@ -43,7 +43,8 @@ class Predictor:
         ----------
         X : DataFrame or array_like, shape (n, n_features_in)
             As given for training, before any preprocessing. Columns of a DataFrame are found by
-            their names, where the model knows them.
+            their names, where the model knows them. Tables of polars and pyarrow, a dict of columns
+            and a list of dicts are as good.
 
         Returns
         -------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError, did_you_mean, shortened
-from sweeps.common.frames import pd
+from sweeps.common.frames import as_pandas, pd
 from sweeps.models.columns import Category, Columns, as_table, wrong_width
 from sweeps.models.transformers import columns_of
 from sweeps.problems.arrays import as_dataset, cast
@@ -26,7 +26,7 @@ def features_of(
 ) -> np.ndarray:
     """Return a table preprocessed, in the dtype of the network, C-contiguous.
 
-    * ``X``: DataFrame or array_like.
+    * ``X``: DataFrame, what :func:`as_pandas` makes one of, or array_like.
     * ``preprocess``: Columns, transformer or None.
     * ``names``: columns, by which those of a DataFrame are found.
     * ``target``: a column that may stand in the table, and is left out.
@@ -38,6 +38,7 @@ def features_of(
     >>> features_of([[1, 2]], None, None, None, 2, np.dtype("float32"))
     array([[1., 2.]], dtype=float32)
     """
+    X = as_pandas(X)
     if kinds is None or names is None:
         X = in_order(X, names, target)
     else:

@@ -93,9 +93,15 @@ def show(value: Any) -> str:
 
 
 def _dense(series: pd.Series) -> pd.Series:
-    if not isinstance(series.dtype, pd.SparseDtype):
-        return series
-    return pd.Series(np.asarray(series), series.index, name=series.name)
+    """Return a column as pandas' own functions read it: no sparse ones, nor Arrow's odd types.
+
+    To pandas, Arrow's booleans and dictionaries of numbers are not numeric.
+    """
+    if isinstance(series.dtype, pd.SparseDtype):
+        return pd.Series(np.asarray(series), series.index, name=series.name)
+    if isinstance(series.dtype, pd.ArrowDtype) and not pd.api.types.is_numeric_dtype(series.dtype):
+        return series.astype(object)
+    return series
 
 
 def _drop(name: str) -> str:

@@ -25,6 +25,7 @@ from sweeps.problems.labels import (
 from sweeps.problems.losses import find_loss
 from sweeps.problems.networks import MODEL, network_on
 from sweeps.problems.source import STANDARDIZE, Source
+from sweeps.problems.targets import refuse_other_order
 
 SQUARED = "squared_error"
 
@@ -175,6 +176,9 @@ def mlp(
     array(['no', 'yes', 'no'], dtype='<U3')
     """
     model = {**{key: value for key, value in locals().items() if key in MODEL}, **constants}
+    if isinstance(X, pd.DataFrame):
+        entries = {"y": y, "weights": weights, "groups": groups, "time": time}
+        refuse_other_order(X.index, entries)
     categorical = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
     tables, targets = _read(name, X, y, (("val", X_val, y_val), ("test", X_test, y_test)))
     if loss is None:

@@ -56,8 +56,8 @@ def table(
     Parameters
     ----------
     table : DataFrame, path or array_like
-        A table of pandas, a CSV or Parquet file, or a matrix: see
-        :func:`sweeps.problems.files.read_file` for what a file may look like.
+        A table of pandas, polars or pyarrow, a dict of columns, a list of dicts, a matrix, or a CSV
+        or Parquet file: :func:`sweeps.problems.files.read_file` says what it may look like.
     target : str, list of str, array or Series
         The column that is predicted, several of them in a regression, or the values themselves.
     task : {"classification", "regression"}, optional

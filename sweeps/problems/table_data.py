@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt.errors import ArrayError, ArrayTypeError, SpecError, shortened
-from sweeps.common.frames import pd
+from sweeps.common.frames import as_pandas, pd
 from sweeps.problems.columns import NUMBERS, as_numbers, as_text, look_at, refuse_unknown, show
 from sweeps.problems.files import place_of, read_file, refuse_repeats
 from sweeps.problems.labels import plain
@@ -24,6 +24,7 @@ from sweeps.problems.targets import (
     list_of,
     name_of_target,
     read_target,
+    refuse_other_order,
     task_of,
 )
 
@@ -91,10 +92,10 @@ def read_table(
 
     ``table``, ``target``, ``task``, ``weights``, ``groups``, ``time``, ``test``, ``validation``,
     ``folds``, ``preprocess``, ``drop``, ``categorical``, ``na_values``, ``loss``, ``name``,
-    ``split_seed``: as for :func:`sweeps.problems.table`; a matrix may be sparse, and what has
-    ``to_pandas`` is a table. A transformer that is given gets the columns whatever they hold.
-    Raises SpecError, ArrayError or ArrayTypeError if a column or row is none that can be learned
-    from; the message names it, and what to do.
+    ``split_seed``: as for :func:`sweeps.problems.table`; a matrix may be sparse, and what
+    :func:`sweeps.common.frames.as_pandas` makes one of is a table. A transformer that is given gets
+    the columns whatever they hold. Raises SpecError, ArrayError or ArrayTypeError if a column or
+    row is none that can be learned from; the message names it, and what to do.
 
     >>> table = pd.DataFrame(
     ...     {"acid": [7.4, None, 6.0, 5.1] * 5, "red": ["yes", "no"] * 10, "good": [0, 1] * 10}
@@ -107,6 +108,8 @@ def read_table(
     """
     frame = as_frame(table, na_values)
     roles = {"target": target, "weights": weights, "groups": groups, "time": time}
+    if isinstance(table, pd.DataFrame):
+        refuse_other_order(frame.index, roles)
     X, kinds = _features(frame, roles, drop, categorical, preprocess is None)
     y, task = read_target(frame, target, task or task_of(loss))
     what = name_of_target(target)
@@ -157,18 +160,17 @@ def as_frame(table: Any, na_values: Sequence[str] = ()) -> pd.DataFrame:
     0  1.0  0.0
     1  0.0  1.0
     """
-    where = "the table"
+    where, table = "the table", as_pandas(table)
     if isinstance(table, str | os.PathLike):
         frame, where = read_file(table, na_values), str(table)
     elif isinstance(table, pd.DataFrame):
         frame = table.rename(columns=str) if table.columns.nlevels == 1 else _flat(table)
-    elif hasattr(table, "to_pandas"):  # of polars, of pyarrow
-        frame = table.to_pandas().rename(columns=str)
     else:
         array = np.asarray(dense("the table", table))
         if array.ndim != 2:
             raise ArrayTypeError(
-                "a table is a DataFrame, the path of a CSV or Parquet file, or a matrix of shape "
+                "a table is a DataFrame (of pandas, polars, pyarrow), columns by name, one dict a "
+                "row, the path of a CSV or Parquet file, or a matrix of shape "
                 f"(rows, features); got {shortened(table)}"
             )
         frame = pd.DataFrame(array, columns=[f"x{k}" for k in range(array.shape[1])])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,26 @@ def entries_of(frame: pd.DataFrame, given: Any) -> Any:
     if not names:
         return given
     return frame[names[0] if len(names) == 1 else names]
+
+
+def refuse_other_order(index: pd.Index, entries: Mapping[str, Any]) -> None:
+    """Raise if entries of pandas have the rows of a table in another order: they go by place.
+
+    >>> refuse_other_order(pd.RangeIndex(2), {"y": pd.Series([1.0, 2.0], index=[1, 0])})
+    Traceback (most recent call last):
+    fastopt.errors.ArrayError: y has the rows of the table in another order: 1 stands in row 0, ...
+    """
+    for name, given in entries.items():
+        own = given.index if isinstance(given, pd.Series | pd.DataFrame) else index
+        same_rows = len(own) == len(index) and own.is_unique and own.isin(index).all()
+        if not same_rows or own.equals(index):
+            continue
+        k = int(np.argmax(np.asarray(own != index)))
+        raise ArrayError(
+            f"{name} has the rows of the table in another order: {shortened(own[k])} stands in row "
+            f"{k}, where the table has {shortened(index[k])}; sort one as the other, by "
+            f"{name}.loc[table.index], or say that they go by place, by {name}.to_numpy()"
+        )
 
 
 def name_of_target(target: Any) -> str:

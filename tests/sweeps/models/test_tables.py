@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from fastopt.errors import ArrayError, SpecError
@@ -56,6 +57,9 @@ def test_raw_rows_of_the_table_are_read_as_in_training(result, tmp_path):
     np.testing.assert_array_equal(again.outputs(new), model.outputs(new))
     assert (again.feature_names, again.target_name) == (FEATURES, "good")
     assert model.score(frame, frame.good) > 0.5
+    others = (pa.Table.from_pandas(frame), frame.convert_dtypes(dtype_backend="pyarrow"))
+    for same in (*others, frame.to_dict("list"), frame.to_dict("records")):
+        np.testing.assert_array_equal(again.outputs(same), model.outputs(frame))
     listed = frame[FEATURES].astype(object).to_numpy().tolist()
     np.testing.assert_array_equal(model.outputs(listed), model.outputs(frame))
 

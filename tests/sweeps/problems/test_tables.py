@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import scipy.sparse
 from sklearn import model_selection as sk
@@ -40,6 +41,15 @@ def equal(a, b):
     assert a.content == b.content
 
 
+def arrow(frame, dictionary=False):
+    """Return a table of pyarrow; or one of pandas with each column a dictionary of Arrow's."""
+    made = pa.Table.from_pandas(frame)
+    if not dictionary:
+        return made
+    encoded = {name: made[name].combine_chunks().dictionary_encode() for name in frame}
+    return pa.table(encoded).to_pandas(types_mapper=pd.ArrowDtype)
+
+
 @pytest.mark.parametrize("separator", [";", ",", "\t", "|"])
 @pytest.mark.parametrize("mark", [True, False])
 def test_a_csv_file_is_the_table_that_was_written(tmp_path, separator, mark):
@@ -60,7 +70,11 @@ def test_a_parquet_file_is_the_table_that_was_written(tmp_path):
     lambda t: t.set_index(t.index[::-1]), lambda t: t.convert_dtypes(),
     lambda t: t.astype({"colour": "category", "year": float}),
     lambda t: t.astype({"units": pd.SparseDtype(int)}), lambda t: t.astype({"organic": object}),
-], ids=["index", "nullable", "category", "sparse", "object"])  # fmt: skip
+    lambda t: t.convert_dtypes(dtype_backend="pyarrow"), lambda t: arrow(t, dictionary=True),
+    lambda t: arrow(t), lambda t: arrow(t).to_pandas(), lambda t: t.to_dict("list"),
+    lambda t: t.to_dict("records"),
+], ids=["index", "nullable", "category", "sparse", "object", "arrow", "dictionaries", "pyarrow",
+        "to_pandas", "columns", "rows"])  # fmt: skip
 def test_dtypes_of_pandas_make_no_difference(change):
     equal(read_table(change(wines()), "quality"), read_table(wines(), "quality"))
 
@@ -384,7 +398,7 @@ TABLES = {
         changed(quality=wines()["quality"].astype(float)), "may be classes or meas.* task=\"class",
     ),
     "counts": (changed(quality=range(120)), "may be classes or measurements; say task="),
-    "not a table": (np.ones(3), "a table is a DataFrame, the path"),
+    "not a table": (np.ones(3), "a table is a DataFrame .*the path"),
 }  # fmt: skip
 
 
@@ -414,6 +428,17 @@ OPTIONS = {
     "real classes": (
         {"target": np.linspace(0, 1, 120), "task": "classification"}, "needs names or integer",
     ),
+    **{
+        f"{role} in another order": (
+            {role: wines()[name].iloc[::-1]},
+            f"{role} has the rows of the table in another order: 119 stands in row 0, where .* 0;",
+        )
+        for role, name in [("target", "quality"), ("weights", "year"), ("groups", "colour"),
+                           ("time", "year")]
+    },
+    "columns of unlike lengths": (
+        {"table": {"a": [1, 2], "quality": [1]}}, "no table can be made of this dict: .*same length"
+    ),
     "no transformer": ({"preprocess": "scale"}, "preprocess must have fit_transform and transform"),
 }  # fmt: skip
 
@@ -422,7 +447,7 @@ OPTIONS = {
 def test_bad_options_are_refused(case):
     wrong, message = OPTIONS[case]
     with pytest.raises(FastoptError, match=message):
-        read_table(wines(), **{"target": "quality", **wrong})
+        read_table(**{"table": wines(), "target": "quality", **wrong})
 
 
 FILES = {
