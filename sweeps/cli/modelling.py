@@ -12,7 +12,7 @@ import numpy as np
 from fastopt.errors import FastoptError, SpecError, did_you_mean, shortened
 from sweeps.analysis.export import draft_of
 from sweeps.analysis.folds import best_of_folds
-from sweeps.cli.stored import open_with_spec, score_on_test
+from sweeps.cli.stored import Judgement, open_with_spec, score_on_test
 from sweeps.common.frames import pd
 from sweeps.common.text import format_number
 from sweeps.models import Category, Columns, Ensemble, Model, load
@@ -42,7 +42,7 @@ def save_model(
     _note_missing_words(checked, [made])
     judged = score_on_test(made, checked.problem, made.about["params"].get("split_seed"))
     made.save(out)
-    test = None if judged is None else {"rows": judged[0], _name_of_score(made): judged[1]}
+    test = None if judged is None else _facts_of(made, judged)
     lines = [
         made.summary(),
         *_explain_choice(result, found, refit, made),
@@ -58,43 +58,45 @@ def save_ensemble(store: Path, out: Path, n: int, *, spec: Path | None) -> Messa
     result, checked = open_with_spec(store, spec)
     made = result.models(n)
     _note_missing_words(checked, made.models)
-    judged = _score_together(made, checked.problem)
+    judged, alone = _score_together(made, checked.problem)
     made.save(out)
     ids = [model.about["trial_id"] for model in made.models]
     of = "of the settings that are best over all folds" if "fold" in result.axes else "the best"
     lines = [made.summary(), f"They are {of}, by {result.metric}."]
     if len(ids) < n:
         lines.append(f"There are no more than {len(ids)} to average; {n} were asked for.")
-    facts = {"model": str(out), "test": judged, "models": [model.about for model in made.models]}
+    test = None if judged is None else {**_facts_of(made, judged), "alone": alone}
+    facts = {"model": str(out), "test": test, "models": [model.about for model in made.models]}
     if judged is None:
         lines.append(
             "No test rows judge it: there are none, or other ones for each value of split_seed."
         )
     else:
-        name, alone = _name_of_score(made), judged["alone"]
-        lines += _test_score_lines(made, (judged["rows"], judged[name]))
+        lines += _test_score_lines(made, judged)
         lines.append(
-            f"Each model alone: {name} from {format_number(min(alone))} to "
+            f"Each model alone: {_name_of_score(made)} from {format_number(min(alone))} to "
             f"{format_number(max(alone))}."
         )
     return Message(facts, [*lines, f"Saved the {len(made)} models to {out}"])
 
 
-def _score_together(made: Ensemble, problem: Any) -> dict[str, Any] | None:
-    """Return the score of an ensemble, and those of its models, on the test rows they share."""
+def _score_together(made: Ensemble, problem: Any) -> tuple[Judgement | None, list[float]]:
+    """Return what the test rows that they share say of an ensemble, and the score of each model."""
     seeds = {model.about["params"].get("split_seed") for model in made.models}
     if len(seeds) > 1:  # what judges one model has trained another
-        return None
+        return None, []
     (seed,) = seeds
-    judged = score_on_test(made, problem, seed)
-    if judged is None:
-        return None
     alone = [score_on_test(model, problem, seed) for model in made.models]
-    return {
-        "rows": judged[0],
-        _name_of_score(made): judged[1],
-        "alone": [each[1] for each in alone if each is not None],
-    }
+    return score_on_test(made, problem, seed), [each.score for each in alone if each is not None]
+
+
+def _facts_of(made: Model | Ensemble, judged: Judgement) -> dict[str, Any]:
+    facts: dict[str, Any] = {"rows": judged.rows, _name_of_score(made): judged.score}
+    if judged.weighted:
+        facts["weighted"] = True
+    if judged.usual:
+        facts["accuracy_of_usual_class"] = judged.usual[1]
+    return facts
 
 
 def _note_missing_words(checked: Any, models: Sequence[Model]) -> None:
@@ -121,11 +123,15 @@ def _explain_choice(result: Any, found: Any, refit: bool, made: Model) -> list[s
     return lines
 
 
-def _test_score_lines(made: Model | Ensemble, judged: tuple[int, float] | None) -> list[str]:
+def _test_score_lines(made: Model | Ensemble, judged: Judgement | None) -> list[str]:
     if judged is None:
         return ["There are no test rows to judge it."]
-    rows, name, score = judged[0], _name_of_score(made), format_number(judged[1])
-    return [f"On {rows:,} test rows, which chose nothing: {name} {score}."]
+    name, score = _name_of_score(made), format_number(judged.score)
+    said = f"On {judged.rows:,} test rows, which chose nothing: {name} {score}"
+    if judged.usual:
+        label, accuracy = judged.usual
+        said += f" (of always saying {shortened(label)}, {format_number(accuracy)})"
+    return [f"{said}{', by their weights' * judged.weighted}."]
 
 
 def _name_of_score(made: Model | Ensemble) -> str:

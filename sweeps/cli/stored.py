@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps import store as stores
@@ -72,8 +74,23 @@ def open_with_spec(store: str | os.PathLike[str], spec: Path | None = None) -> t
         raise SpecError(f"{checked.source}: {error}") from None
 
 
-def score_on_test(model: Any, problem: Any, seed: int | None) -> tuple[int, float] | None:
-    """Return how many test rows judge a model of a problem, and its score on them; None without.
+class Judgement(NamedTuple):
+    """What test rows say of a model.
+
+    * ``rows``: how many there are.
+    * ``score``: accuracy or R2 of the model.
+    * ``weighted``: whether they count by their weights.
+    * ``usual``: the class that most of the other rows have, and the accuracy of saying it always.
+    """
+
+    rows: int
+    score: float
+    weighted: bool
+    usual: tuple[Any, float] | None
+
+
+def score_on_test(model: Any, problem: Any, seed: int | None) -> Judgement | None:
+    """Return what the test rows of a problem say of a model; None if there are none.
 
     ``seed``: of the split, if the trial had one of its own.
     """
@@ -84,4 +101,15 @@ def score_on_test(model: Any, problem: Any, seed: int | None) -> tuple[int, floa
     X = source.X.iloc[rows] if hasattr(source.X, "iloc") else source.X[rows]
     y = source.y[rows] if source.classes is None else source.classes[source.y[rows]]
     weights = None if source.weights is None else source.weights[rows]
-    return len(rows), model.score(X, y, weights)
+    score = model.score(X, y, weights)
+    return Judgement(len(rows), score, weights is not None, _usual_class(source, rows))
+
+
+def _usual_class(source: Any, rows: np.ndarray) -> tuple[Any, float] | None:
+    """Return the class of most rows but these, and the share that it has of these."""
+    if source.classes is None:
+        return None
+    weights = np.ones(len(source.y)) if source.weights is None else source.weights
+    k = int(np.bincount(np.delete(source.y, rows), np.delete(weights, rows)).argmax())
+    share = float(np.average(source.y[rows] == k, weights=weights[rows]))
+    return source.classes.tolist()[k], share

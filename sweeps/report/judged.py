@@ -77,6 +77,8 @@ def judged(result: Table) -> Judged | None:
         said += f"; each by the model of its fold (trials {', '.join(map(str, ids[:20]))})"
     else:
         said += f" (trial {ids[0]})"
+    if problem.recipe.source().weights is not None:
+        said += "; each counts once, whatever its weight"
     has = model.network.has_probabilities
     return Judged(f"{said}.", model.task, model.classes, true, values, has)
 

@@ -67,7 +67,8 @@
     const value = log ? Math.exp(end) : end;
     return { log, low: good === "max" ? value : low, high: good === "max" ? high : value, beyond: true };
   };
-  // 0.01, 0.02, 0.05, ... on a log scale of few decades; plotly would write 2, 5, 0.1, 2, 5.
+  // 0.01, 0.02, 0.05, ... on a log scale of few decades; plotly would write 2, 5, 0.1, 2, 5. Where
+  // fewer than two of them are within the range, 21 to 29 say: 22, 24, 26, 28.
   const marks = (low, high) => {
     const shown = [];
     const every = Math.max(1, Math.ceil(Math.log10(high / low) / 10));
@@ -77,7 +78,11 @@
         if (v >= 0.999 * low && v <= 1.001 * high) shown.push(v);
       }
     }
-    return shown;
+    if (shown.length > 1 || !(high > low)) return shown;
+    const unit = 10 ** Math.floor(Math.log10((high - low) / 2));
+    const step = unit * [5, 2, 1].find((m) => m * unit <= (high - low) / 2);
+    const first = Math.ceil(low / step);
+    return Array.from({ length: Math.floor(high / step) - first + 1 }, (_, k) => Number(((first + k) * step).toPrecision(6)));
   };
   const ticks = (scale) => {
     if (!scale.log) return {};
@@ -128,6 +133,7 @@
           thickness: 14, outlinewidth: 0, ...ticks(scale) } },
     ];
     const best = share ? null : heat.best[keyOf(x, y, metric, over)];
+    by("heatmap-best").hidden = !best;
     if (best) {
       const [i, j] = isTurned(x, y) ? [best[1], best[0]] : best;
       traces.push({ type: "scatter", mode: "markers", x: [xs[j]], y: [ys[i]], hoverinfo: "skip", showlegend: false,
@@ -197,7 +203,7 @@
     const colours = { 1: COLOURS[0], 2: COLOURS[1], 3: "#8A8A8A" };
     return draw("importance-chart", [{
       type: "bar", orientation: "h", x: found.share, y: found.effect.map(safe), hoverinfo: "x+y", cliponaxis: false,
-      text: found.share.map((s) => `${(100 * s).toPrecision(3)} %`), textposition: "outside",
+      text: found.share.map((s) => (s < 0.001 ? "< 0.1 %" : `${(100 * s).toFixed(1)} %`)), textposition: "outside",
       marker: { color: found.order.map((order) => colours[order]) },
     }], {
       yaxis: { autorange: "reversed", type: "category", ticksuffix: " ", showgrid: false }, margin: { l: 40, r: 46, t: 12, b: 44 },

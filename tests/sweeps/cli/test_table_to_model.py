@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, r2_score
 
-from sweeps import Model, SweepResult
+from sweeps import Model, SweepResult, problems
 from sweeps.analysis.folds import best_of_folds
 from sweeps.cli.spec import read_spec
 from sweeps.cli.stored import open_with_spec
@@ -104,7 +105,11 @@ def test_a_model_of_the_command_is_that_of_the_frame(ran):
     rows = checked.problem.recipe.source().splits().test
     predicted = model.predict(table[model.feature_names].iloc[rows])
     assert accuracy_score(table["quality"].iloc[rows], predicted) == pytest.approx(accuracy)
-    assert f"accuracy {accuracy:.4g}." in said["model"]
+    others = table["quality"].drop(rows)
+    usual = DummyClassifier().fit(others, others)  # says what most rows have
+    dull = usual.score(table["quality"].iloc[rows], table["quality"].iloc[rows])
+    always = f"(of always saying {usual.predict([0])[0]}, {dull:.4g})."
+    assert f"accuracy {accuracy:.4g} {always}" in said["model"]
 
 
 def test_refitted_and_chosen_models(ran):
@@ -283,6 +288,26 @@ def test_a_regression_has_its_own_score(tmp_path, monkeypatch):
     out = pd.read_csv("out.csv")
     assert [*out] == ["row", "prediction", "models_q10", "models_q90"]
     np.testing.assert_allclose((out["models_q10"] + out["models_q90"]) / 2, out["prediction"], 1e-5)
+
+
+def test_a_score_of_weighted_rows_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = wines().dropna(subset=["alcohol"]).assign(sure=lambda t: 1.0 + np.arange(len(t)) % 7)
+    write_wines(tmp_path / "wine.csv", table)
+    text = SPEC.format(name="wine.csv", more='weights = "sure"\ntask = "regression"')
+    Path("wine.toml").write_text(text.replace('"quality"', '"alcohol"'))
+    done("sweep", "wine.toml", "--store", "runs/wine")
+    said = done("model", "runs/wine", "-o", "wine.safetensors")
+    test = problems.table("wine.csv", "alcohol", weights="sure", task="regression")
+    rows = test.recipe.source().splits().test
+    table, model = read_file("wine.csv").iloc[rows], Model.load("wine.safetensors")
+    score = r2_score(table["alcohol"], model.predict(table), sample_weight=table["sure"])
+    assert f"which chose nothing: R2 {score:.4g}, by their weights." in said
+    assert "always" not in said
+    facts = json.loads(done("model", "runs/wine", "-o", "wine.safetensors", "--json"))
+    assert facts["test"] == {"rows": len(rows), "R2": pytest.approx(score), "weighted": True}
+    said = done("model", "runs/wine", "-o", "wine.safetensors", "--best", 2)
+    assert ", by their weights." in said
 
 
 def test_several_targets_are_predicted_by_their_names(tmp_path, monkeypatch):

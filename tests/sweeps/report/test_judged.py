@@ -58,6 +58,7 @@ def test_each_row_is_predicted_by_the_model_of_its_fold(folded):
     hits = np.array(true) == np.array(predicted)
     assert shown["accuracy"] == f"{hits.mean():.4g}"
     assert str(ids)[1:-1] in found.said
+    assert found.said.endswith("; each counts once, whatever its weight.")
     chart = judged.calibration(found)
     bins = np.minimum((np.array(sure) * 10).astype(int), 9)
     kept = [hits[bins == k].mean() for k in range(10) if (bins == k).any()]
@@ -74,6 +75,7 @@ def test_residuals_are_those_of_the_validation_rows(measured):
     shown = judged.residuals(found)
     np.testing.assert_allclose(shown["y"], off, rtol=2e-3, atol=2e-3)
     assert shown["rmse"] == f"{np.sqrt(np.mean(off**2)):.4g}"
+    assert "weight" not in found.said
     assert judged.confusion(found) is None
     assert judged.calibration(found) is None
 

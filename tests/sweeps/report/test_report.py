@@ -507,6 +507,27 @@ def test_names_are_text_and_never_run(driver, tmp_path):
 
 
 @needs_browser
+@pytest.mark.parametrize("values", [[21.06, 21.3, 167.0, 22.7, 21.3, 266.0], [5.0, 5.2, 80.0] * 2])
+@pytest.mark.parametrize("axis", ["l2", "fold"])
+def test_a_scale_of_few_numbers_has_marks_and_a_ring_that_is_not_drawn_no_legend(
+    driver, values, axis, tmp_path
+):
+    """Its ends come after it is known to be logarithmic, and may have no 1, 2 or 5 between them."""
+    columns = {"lr": np.repeat([0.1, 1.0, 10.0], 2), axis: np.tile([0, 1], 3)}
+    result = of({**columns, "state": np.zeros(6, int), "loss": np.array(values)})
+    opened(driver, result.report(tmp_path / "r.html"))
+    low, high, bar, traces = driver.execute_script(
+        "const d = document.getElementById('heatmap-chart').data;"
+        "return [d[2].zmin, d[2].zmax, d[2].colorbar, d.length]"
+    )
+    assert len(bar["tickvals"]) >= 2
+    assert low <= bar["tickvals"][0] < bar["tickvals"][-1] <= high
+    np.testing.assert_allclose(np.log10([float(t) for t in bar["ticktext"]]), bar["tickvals"])
+    assert traces == 3 + 2 * (axis != "fold")
+    assert driver.find_element("id", "heatmap-best").is_displayed() == (axis != "fold")
+
+
+@needs_browser
 @pytest.mark.parametrize("name", ["nothing finished", "gaps", "infinite"])
 def test_odd_reports_open(driver, name, tmp_path):
     opened(driver, ODD[name].report(tmp_path / "r.html", title=name))
