@@ -158,6 +158,8 @@ class SweepResult(Table):
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write :meth:`to_frame` to a ``.parquet`` or ``.csv`` file, whole or not at all.
 
+        Curves are not in it: a store keeps them.
+
         Raises
         ------
         SpecError

@@ -20,6 +20,11 @@ from sweeps.space.space import Space
 
 MOST_ROWS = 2**63 - 1
 
+NO_CURVES = (
+    "curves were not recorded, or not kept: sweep(..., curves=True) records them, and a store "
+    "keeps them, but no file that save() writes"
+)
+
 NULLABLE: dict[str, Any] = {"integer": "Int64", "real": "Float64", "boolean": "boolean"}
 """Sort of value -> pandas dtype of a column with gaps."""
 
@@ -163,7 +168,7 @@ class Table:
         2         4     0   2.0
         """
         if self._curves is None:
-            raise SpecError("curves were not recorded; run sweep(..., curves=True) to have them")
+            raise SpecError(NO_CURVES)
         steps = np.asarray(self._curves["step"])
         kept = steps >= 0  # False for NaN, too
         rows = np.nonzero(kept)[0]

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.analysis.stats import best_first, mode_of, scores
-from sweeps.analysis.table import Table
+from sweeps.analysis.table import NO_CURVES, Table
 from sweeps.common.names import check_choice
 from sweeps.plots.axes import label_of
 from sweeps.plots.style import MUTED, NOTHING, colours_of, new_axes, value_scale
@@ -107,7 +107,7 @@ def curves(
 def recorded_metrics(result: Table) -> list[str]:
     """Return the names of the quantities that curves recorded."""
     if result._curves is None:
-        raise SpecError("curves were not recorded; run sweep(..., curves=True) to have them")
+        raise SpecError(NO_CURVES)
     return [name for name in result._curves if name not in ("trial_id", "step")]
 
 

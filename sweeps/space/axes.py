@@ -180,7 +180,8 @@ def as_axis(where: str, given: Any) -> Sequence:
 
 
 def _as_tuple(where: str, given: Any) -> tuple[Any, ...]:
-    if isinstance(given, np.ndarray):
+    if hasattr(given, "__array__") and not isinstance(given, np.generic):  # Series and tensors, too
+        given = np.asarray(given)
         if given.ndim > 1:
             raise SpecError(f"{where} must be one-dimensional; got an array of shape {given.shape}")
         given = given.tolist()
@@ -202,11 +203,13 @@ def _checked_kind(where: str, items: list[Any]) -> str:
     """Check values of one type, and return their kind."""
     kind = kind_of(items[0])
     if kind is None:
+        drawn = hasattr(items[0], "ends")
+        say = f". Say how many are drawn, {str(items[0])[:-1]}, 20), or draw axes together: draws()"
         raise SpecError(
             f"{where} holds {shortened(items[0])} of type {type(items[0]).__name__}; allowed are "
             "a list, tuple, range, 1-D array, linspace(...), geomspace(...), draws such as "
             "uniform(low, high, n), or one value, and as values numbers, booleans, names "
-            "(strings) and schedules"
+            f"(strings) and schedules{say * drawn}"
         )
     if kind == "real" and not all(map(math.isfinite, items)):
         wrong = next(item for item in items if not math.isfinite(item))

@@ -51,6 +51,10 @@ class Points(Computed):
     def __len__(self) -> int:
         return self.n
 
+    @property
+    def _exponents(self) -> tuple[float, float]:
+        return math.log10(self.low), math.log10(self.high)
+
     def __getitem__(self, i: Any) -> Any:
         """Return point ``i``; the first and the last are the ends to the last bit."""
         i = range(self.n)[i]
@@ -58,23 +62,26 @@ class Points(Computed):
             return tuple(self[k] for k in i)
         if i in (0, self.n - 1):
             return self.high if i else self.low
-        t = i / (self.n - 1)
+        last = self.n - 1
         if not self.log:
+            t = i / last
             return self.low * (1.0 - t) + self.high * t
-        # libm's pow, not NumPy's, whose last bit depends on the SIMD width of the machine.
-        return math.pow(10.0, math.log10(self.low) * (1.0 - t) + math.log10(self.high) * t)
+        # libm's pow, not NumPy's, whose last bit depends on the SIMD width of the machine. Divided
+        # last, so that powers of ten are those that people write: 0.001, not 0.000999999999999999.
+        return math.pow(10.0, (self._exponents[0] * (last - i) + self._exponents[1] * i) / last)
 
     def at(self, digits: np.ndarray) -> np.ndarray:
         """Return the points at these positions ``(n,)``, with the bits of :meth:`__getitem__`."""
         last = self.n - 1
         if last >= MOST_EXACT:  # floats no longer hold every position
             return np.array([self[k] for k in digits.tolist()], np.float64)
-        t = digits / max(last, 1)
         if self.log:
-            exponents = math.log10(self.low) * (1.0 - t) + math.log10(self.high) * t
+            low, high = self._exponents
+            exponents = (low * (last - digits) + high * digits) / max(last, 1)
             powers = map(math.pow, itertools.repeat(10.0), exponents.tolist())
             points = np.fromiter(powers, np.float64, digits.size)
         else:
+            t = digits / max(last, 1)
             points = self.low * (1.0 - t) + self.high * t
         return np.where(digits == 0, self.low, np.where(digits == last, self.high, points))
 

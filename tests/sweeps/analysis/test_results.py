@@ -198,7 +198,7 @@ def test_curves_are_one_row_a_point(padding):
 
 
 def test_curves_that_were_not_recorded():
-    with pytest.raises(SpecError, match=r"run sweep\(\.\.\., curves=True\)"):
+    with pytest.raises(SpecError, match=r"not kept: sweep\(\.\.\., curves=True\)"):
         make().curves()
 
 

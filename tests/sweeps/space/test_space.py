@@ -6,13 +6,16 @@ import warnings
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastopt.errors import SpecError, SweepWarning
 from fastopt.schedules import cosine
 from sweeps.space.axes import linspace, logspace, values
+from sweeps.space.distributions import loguniform
 from sweeps.space.space import Space, check_names
 
 NAMES = ["lr", "beta1", "optimizer", "seed", "nesterov"]
@@ -52,6 +55,16 @@ def test_any_block_in_any_order_is_the_same_rows(axes, data):
     for name in axes:
         assert block[name].dtype == whole[name].dtype
         np.testing.assert_array_equal(block[name], whole[name][ids])
+
+
+def test_what_is_an_array_is_an_axis():
+    column = pd.Series([0.1, 0.2], index=[7, 3])
+    for axis in (column, column.astype("Float64"), torch.tensor(column.to_numpy())):
+        assert list(Space({"lr": axis})) == [{"lr": 0.1}, {"lr": 0.2}]
+    names = [{"optimizer": "sgd"}, {"optimizer": "adam"}]
+    for dtype in ("str", "category", object):
+        assert list(Space({"optimizer": pd.Series(["sgd", "adam"], dtype=dtype)})) == names
+    assert list(Space({"seed": pd.Index([2, 1])})) == [{"seed": 2}, {"seed": 1}]
 
 
 def test_union_numbers_its_parts_one_after_the_other():
@@ -148,7 +161,12 @@ def test_logspace_is_numpys_geomspace(low, high, n):
 
 
 def test_decades_of_logspace_are_round_numbers():
-    assert logspace(1e-4, 1, 25)[::6] == (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    """To the last bit, so that ``frame.lr == 0.001`` finds what ``lr=0.001`` trained."""
+    for low, decades, each in itertools.product(range(-10, 5), range(1, 9), (1, 2, 3, 5, 6, 10)):
+        n = decades * each + 1
+        points = logspace(float(f"1e{low}"), float(f"1e{low + decades}"), n)
+        assert points[::each] == tuple(float(f"1e{low + k}") for k in range(decades + 1))
+        assert list(points) == points.at(np.arange(n)).tolist()
     assert list(logspace(0.1, 0.1, 1)) == [0.1]
 
 
@@ -199,6 +217,10 @@ def test_values_keep_their_type(axis, dtype, expected):
         ({"lr": {0.1}}, r"axis 'lr' holds \{0.1\} of type set"),
         ({"lr": [1j]}, "of type complex"),
         ({"lr": (x for x in [1])}, "of type generator"),
+        (
+            {"lr": loguniform(0.1, 1)},
+            r"Say how many are drawn, loguniform\(0.1, 1.0, 20\)",
+        ),
         (
             {"lr": np.ones((2, 2))},
             r"axis 'lr' must be one-dimensional; got an array of shape \(2, 2\)",
