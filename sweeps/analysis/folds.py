@@ -199,19 +199,23 @@ def edges(result: Table) -> pd.DataFrame:
       axis value   end
     0   lr   1.0  high
     """
-    rows = []
-    if result.counting(result.metric).any():
-        row = best_row(result)
-        trial = int(result.columns["trial_id"][row])
-        part = {} if result.space is None else result.space.part_of(trial)
-        for name, value in result._params(row).items():
-            if name in UNORDERED or isinstance(value, bool) or not isinstance(value, int | float):
-                continue
-            axis = part[name] if part else _present(result.columns[name])
-            low, high = sorted(ends(axis))
-            if len(axis) > 2 and value in (low, high):
-                rows.append((name, value, "low" if value == low else "high"))
-    return pd.DataFrame.from_records(rows, columns=["axis", "value", "end"]).astype(object)
+    found = edges_of(result, best_row(result)) if result.counting(result.metric).any() else []
+    return pd.DataFrame.from_records(found, columns=["axis", "value", "end"]).astype(object)
+
+
+def edges_of(result: Table, row: int) -> list[tuple[str, float, str]]:
+    """Return the axes of which a trial has an end: name, value, and "low" or "high"."""
+    found = []
+    trial = int(result.columns["trial_id"][row])
+    part = {} if result.space is None else result.space.part_of(trial)
+    for name, value in result._params(row).items():
+        if name in UNORDERED or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        axis = part[name] if part else _present(result.columns[name])
+        low, high = sorted(ends(axis))
+        if len(axis) > 2 and value in (low, high):
+            found.append((name, value, "low" if value == low else "high"))
+    return found
 
 
 def _present(column: np.ndarray) -> list[Any]:

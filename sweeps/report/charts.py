@@ -168,7 +168,8 @@ def learning(result: Table) -> dict[str, Any] | None:
         return None
     every = np.zeros(len(result), np.int64)
     charts = {}
-    for metric in recorded_metrics(result)[:MOST_METRICS]:
+    recorded = sorted(recorded_metrics(result), key=lambda name: name != result.metric)
+    for metric in recorded[:MOST_METRICS]:
         lines = [
             {"name": label, "step": _thin(step).tolist(), "value": rounded(_thin(value))}
             for label, step, value in best_curves(result, metric, 5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.analysis.folds import best_of_folds, edges, over_folds
+from sweeps.analysis.folds import best_of_folds, edges, edges_of, over_folds
 from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
 from sweeps.common.states import State
@@ -102,9 +102,7 @@ def best_over_folds(result: Table) -> Text:
 def best_configurations(result: Table) -> Text:
     """Return header and rows of the best means over seeds of which every trial finished."""
     spread = over_seeds(result, result.metric, kept=("fold",))
-    sign = 1.0 if result.mode == "min" else -1.0
-    best = np.argsort(sign * spread["mean"], kind="stable")
-    best = best[(spread["n"] == spread["n_trials"])[best]][:10]
+    best = _rank_means(result, spread)[:10]
     rows = result._frame(spread["row"][best])[[n for n in varying_axes(result) if n != SEED]]
     shown = {"n_trials": "seeds", "mean": "mean", "std": "standard deviation"}
     shown |= {"min": "smallest", "max": "largest"}
@@ -149,18 +147,24 @@ def _remark_on_interrupt(result: Table) -> dict[str, str]:
 
 
 def _remarks_on_edges(result: Table) -> list[dict[str, str]]:
-    found = edges(result)
-    if found.empty:
+    """Say it of the best configuration, of seeds that of the best mean."""
+    what, found = "trial", [*edges(result).itertuples(index=False, name=None)]
+    if SEED in varying_axes(result) and "fold" not in result.axes:
+        spread = over_seeds(result, result.metric)
+        best = _rank_means(result, spread)[:1]
+        if len(best):
+            what, found = "configuration", edges_of(result, int(spread["row"][best[0]]))
+    if not found:
         text = "The best value of every axis of three numbers or more lies inside of its range."
         return [_remark("good", "Not at the edge of the grid", text)]
     return [
         _remark(
             "warn",
             "At the edge of the grid",
-            f"The best trial has {name} = {label_of(value)}, the {_END[end]} of its axis: better "
+            f"The best {what} has {name} = {label_of(value)}, the {_END[end]} of its axis: better "
             f'ones may lie beyond. Try result.extend({{"{name}": [...]}}).',
         )
-        for name, value, end in found.itertuples(index=False)
+        for name, value, end in found
     ]
 
 
@@ -220,14 +224,20 @@ def _remarks_on_seeds(result: Table) -> list[dict[str, str]]:
     return [*remarks, *_remark_on_lead(result, spread)]
 
 
+def _rank_means(result: Table, spread: dict[str, Any]) -> np.ndarray:
+    """Return the numbers of configurations of which every trial counts, the best mean first."""
+    order = np.argsort(spread["mean"] if result.mode == "min" else -spread["mean"], kind="stable")
+    full = (spread["n"] == spread["n_trials"]) & np.isfinite(spread["mean"])
+    return order[full[order]]
+
+
 def _remark_on_lead(result: Table, spread: dict[str, Any]) -> list[dict[str, str]]:
     """Compare the lead of the best configuration with how far its seeds spread."""
     mean = spread["mean"] if result.mode == "min" else -spread["mean"]
-    full = (spread["n"] == spread["n_trials"]) & np.isfinite(mean)
-    rows = np.flatnonzero(full)
+    rows = _rank_means(result, spread)
     if len(rows) < 2:
         return []
-    first, *_ = rows[np.argsort(mean[rows], kind="stable")]
+    first = rows[0]
     half = float(spread["std"][first]) if "std" in spread else float("nan")
     close = int((mean[rows] <= mean[first] + half).sum()) - 1
     best = f"{_configuration(result, int(spread['row'][first]))} has a mean {result.metric} of "

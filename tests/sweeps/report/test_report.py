@@ -215,6 +215,30 @@ def test_diagnosis_of_edges_and_seeds():
     assert "lr = 0.3" in found["Seeds that disagree"]
 
 
+def test_an_edge_is_of_the_configuration_that_is_best_in_the_mean():
+    """A lucky seed inside of the grid hides that the best mean lies at its end."""
+    loss = np.array([9.0, 9.0, 9.0, 0.5, 5.0, 5.0, 1.0, 2.0, 3.0])
+    lrs, seeds = np.repeat([0.1, 0.2, 0.3], 3), np.tile([0, 1, 2], 3)
+    result = of({"lr": lrs, "seed": seeds, "state": np.zeros(9, int), "loss": loss})
+    assert result.best_params_ == {"lr": 0.2, "seed": 0}
+    remark = said(result)["At the edge of the grid"]
+    assert remark.startswith("The best configuration has lr = 0.3, the largest of its axis")
+    result = of({"lr": lrs, "seed": seeds, "state": np.zeros(9, int), "loss": loss[::-1]})
+    assert "Not at the edge of the grid" not in said(result)
+    middle = np.roll(loss, -3)
+    result = of({"lr": lrs, "seed": seeds, "state": np.zeros(9, int), "loss": middle})
+    assert "Not at the edge of the grid" in said(result)
+
+
+def test_curves_of_the_metric_that_ranks_come_first():
+    columns = {"lr": np.array([0.1, 0.2]), "state": np.zeros(2, int), "loss": np.ones(2)}
+    names = [f"m{k}" for k in range(8)]
+    curves = {"trial_id": np.arange(2), "step": np.array([[0.0, 1.0]] * 2)}
+    curves |= {name: np.ones((2, 2)) for name in [*names, "loss"]}
+    result = SweepResult({"trial_id": np.arange(2), **columns}, curves, "loss", "min", {})
+    assert list(charts.learning(result)["charts"]) == ["loss", *names[:4]]
+
+
 def test_diagnosis_without_a_best_trial():
     columns = {"lr": np.array([1.0, 2.0]), "state": np.ones(2, int), "loss": np.full(2, NAN)}
     assert [*said(of(columns))] == ["No best trial"]
