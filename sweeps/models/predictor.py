@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ArrayError, SpecError, shortened
+from sweeps.common.frames import pd
 from sweeps.models.links import HALF, chosen, spread
 from sweeps.models.network import Network
 from sweeps.problems.arrays import numbers_of
 from sweeps.problems.labels import plain, sort_of
+from sweeps.problems.targets import refuse_other_order
 
 
 class Predictor:
@@ -125,6 +127,8 @@ class Predictor:
         """
         from sklearn.metrics import r2_score
 
+        if isinstance(X, pd.DataFrame):
+            refuse_other_order(X.index, {"y": y, "sample_weight": sample_weight})
         predicted, y = self.predict(X), plain("y", y)
         if len(y) != len(predicted):
             raise ArrayError(

@@ -65,7 +65,7 @@ def numbers_of(name: str, given: Any) -> np.ndarray:
         with np.errstate(over="ignore"):  # of a longdouble: told as the infinity it becomes
             if type(given) is np.ndarray and given.dtype.kind in "biuf":
                 return np.array(given, np.float64)
-            _refuse_no_time(name, given)
+            _refuse_times(given)
             from sklearn.utils import check_array  # a second to import, and rarely needed
 
             read = check_array(
@@ -240,12 +240,9 @@ def _warn_of_long_integers(name: str, given: Any, array: np.ndarray) -> None:
             return
 
 
-def _refuse_no_time(name: str, given: Any) -> None:
-    """Refuse times that are missing: as a number, NaT is -9.2e18."""
+def _refuse_times(given: Any) -> None:
+    """Refuse dates and durations: as numbers they have the unit and origin of their dtype."""
     kinds = getattr(given, "dtypes", None)
     kinds = [getattr(given, "dtype", None)] if kinds is None else np.atleast_1d(kinds)
     if any(getattr(kind, "kind", "") in ("M", "m") for kind in kinds):
-        missing = np.argwhere(np.asarray(pd.isna(given)))
-        if len(missing):
-            place = ", ".join(map(str, missing[0]))
-            raise ArrayError(f"{name}[{place}] is NaT; data must be finite: {IMPUTE}")
+        raise TypeError("dates and durations are no numbers")

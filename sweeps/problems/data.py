@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ArrayError, SpecError, did_you_mean, shortened
-from sweeps.common.frames import pd
+from sweeps.common.frames import as_pandas, pd
 from sweeps.common.names import check_boolean
 from sweeps.problems.arrays import as_dataset, numbers_of, refuse_other_columns
 from sweeps.problems.base import DataProblem, check_rows, no_rows
@@ -25,7 +25,7 @@ from sweeps.problems.labels import (
 from sweeps.problems.losses import find_loss
 from sweeps.problems.networks import MODEL, network_on
 from sweeps.problems.source import STANDARDIZE, Source
-from sweeps.problems.targets import refuse_other_order
+from sweeps.problems.targets import refuse_other_order, times_of
 
 SQUARED = "squared_error"
 
@@ -176,6 +176,7 @@ def mlp(
     array(['no', 'yes', 'no'], dtype='<U3')
     """
     model = {**{key: value for key, value in locals().items() if key in MODEL}, **constants}
+    X, X_val, X_test = map(as_pandas, (X, X_val, X_test))
     if isinstance(X, pd.DataFrame):
         entries = {"y": y, "weights": weights, "groups": groups, "time": time}
         refuse_other_order(X.index, entries)
@@ -199,6 +200,7 @@ def mlp(
     if embedded:
         model["embed_dim"] = embed_dim
     settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0, "embed": embedded}
+    settings["names"] = _names_of(X)
     return network_on(source, hidden, model, metrics, **settings)
 
 
@@ -234,12 +236,19 @@ def _read(name: str, X: Any, y: Any, more: Sequence[tuple[str, Any, Any]]) -> tu
     return tables, targets
 
 
+def _names_of(X: Any) -> tuple[str, ...] | None:
+    """Return the names of a table's columns, by which a model finds them; None if they are none."""
+    columns = X.columns if isinstance(X, pd.DataFrame) else []
+    named = len(columns) and columns.is_unique and all(isinstance(name, str) for name in columns)
+    return tuple(columns) if named else None
+
+
 def _split_options(
     tables: Sequence[np.ndarray], fixed: Mapping[str, Any], groups: Any, time: Any
 ) -> dict[str, Any]:
     """Return how rows are split: as asked, rows that are given apart being what they are."""
     ends = np.cumsum([len(table) for table in tables]).tolist()
-    split = {**fixed, "groups": groups, "time": time}
+    split = {**fixed, "groups": groups, "time": None if time is None else times_of(time)}
     for k, (name, argument) in enumerate((("validation", "X_val"), ("test", "X_test")), 1):
         if len(tables[k]):
             if fixed[name]:

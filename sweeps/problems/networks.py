@@ -49,6 +49,7 @@ class Network(Shippable):
     * ``metrics``: what is measured beside loss and accuracy: see :mod:`sweeps.problems.metrics`.
     * ``kinds``: columns of the table that are features, in their order, and what sort of values
       they hold.
+    * ``names``: columns of a DataFrame of numbers, where ``kinds`` has none.
     * ``target``, str: name of the column that is predicted.
     * ``embed``: columns of categories that are embedded, in as many numbers as the axis
       ``embed_dim`` says.
@@ -64,6 +65,7 @@ class Network(Shippable):
     weighted: bool = False
     metrics: tuple = ()
     kinds: Mapping[str, str] | None = None
+    names: tuple[str, ...] | None = None
     target: Any = None
     embed: tuple[Any, ...] = ()
     # Models on the same rows share them: 5 folds of 100 shapes are 5 copies of the data, not 500.
@@ -105,7 +107,7 @@ class Network(Shippable):
             lr_multipliers=multipliers_of(sizes, design, axes, blocks),
             axes=dict(axes),
             recipe=self,
-            feature_names=None if self.kinds is None else tuple(self.kinds),
+            feature_names=self.names if self.kinds is None else tuple(self.kinds),
             target_name=self.target,
             classes=self.classes,
         )

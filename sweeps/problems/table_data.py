@@ -26,6 +26,7 @@ from sweeps.problems.targets import (
     read_target,
     refuse_other_order,
     task_of,
+    times_of,
 )
 
 MOST_TROUBLES = 5
@@ -119,7 +120,7 @@ def read_table(
         "test": test,
         "folds": list(folds) if _is_generator(folds) else folds,
         "groups": None if groups is None else plain("groups", entries_of(frame, groups)),
-        "time": _times(frame, time),
+        "time": None if time is None else times_of(entries_of(frame, time)),
     }
     split = {name: value for name, value in given.items() if value is not None}
     splits = split_rows(y, classification=task == "classification", seed=split_seed, **split)
@@ -215,23 +216,6 @@ def _features(
         raise ArrayError("\n".join([*lines, *([f"... and {more} columns more"] if more else [])]))
     X = pd.DataFrame({name: found[name].values for name in kept})
     return X.reset_index(drop=True), {name: found[name].kind for name in kept}
-
-
-def _times(frame: pd.DataFrame, given: Any) -> Any:
-    """Return times as what has an order: numbers, or dates, which a file has as text."""
-    if given is None:
-        return None
-    times = pd.Series(entries_of(frame, given))
-    if pd.api.types.is_numeric_dtype(times.dtype):
-        return plain("time", times)
-    try:
-        dates = pd.to_datetime(times, format="ISO8601", utc=True).dt.tz_localize(None)
-    except (ValueError, TypeError) as error:
-        raise ArrayError(
-            f"time must be numbers, or dates written as 2026-01-31: {error!s:.200}; read others by "
-            "pandas.to_datetime(..., format=...)"
-        ) from None
-    return plain("time", dates)
 
 
 def _weights(frame: pd.DataFrame, given: Any) -> np.ndarray | None:

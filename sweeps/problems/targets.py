@@ -11,7 +11,7 @@ import numpy as np
 from fastopt.errors import ArrayError, SpecError, SweepWarning, shortened
 from sweeps.common.frames import pd
 from sweeps.common.names import check_choice
-from sweeps.problems.columns import look_at
+from sweeps.problems.columns import look_at, show
 from sweeps.problems.files import place_of
 from sweeps.problems.labels import classes_of, is_classification, measured, numbered, plain
 from sweeps.problems.losses import LOSSES
@@ -64,6 +64,25 @@ def entries_of(frame: pd.DataFrame, given: Any) -> Any:
     return frame[names[0] if len(names) == 1 else names]
 
 
+def times_of(given: Any) -> np.ndarray:
+    """Return times as what has an order: numbers, or dates, which a file has as text.
+
+    >>> times_of(["2026-01-31", "2025-12-01"]).argsort()
+    array([1, 0])
+    """
+    times = pd.Series(given)
+    if pd.api.types.is_numeric_dtype(times.dtype):
+        return plain("time", times)
+    try:
+        dates = pd.to_datetime(times, format="ISO8601", utc=True).dt.tz_localize(None)
+    except (ValueError, TypeError) as error:
+        raise ArrayError(
+            f"time must be numbers, or dates written as 2026-01-31: {error!s:.200}; read others by "
+            "pandas.to_datetime(..., format=...)"
+        ) from None
+    return plain("time", dates)
+
+
 def refuse_other_order(index: pd.Index, entries: Mapping[str, Any]) -> None:
     """Raise if entries of pandas have the rows of a table in another order: they go by place.
 
@@ -78,8 +97,8 @@ def refuse_other_order(index: pd.Index, entries: Mapping[str, Any]) -> None:
             continue
         k = int(np.argmax(np.asarray(own != index)))
         raise ArrayError(
-            f"{name} has the rows of the table in another order: {shortened(own[k])} stands in row "
-            f"{k}, where the table has {shortened(index[k])}; sort one as the other, by "
+            f"{name} has the rows of the table in another order: {show(own[k])} stands in row "
+            f"{k}, where the table has {show(index[k])}; sort one as the other, by "
             f"{name}.loc[table.index], or say that they go by place, by {name}.to_numpy()"
         )
 

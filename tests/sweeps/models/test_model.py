@@ -44,6 +44,27 @@ def test_every_trials_accuracy_is_that_of_the_frame(result):
     assert len(set(frame.test_accuracy)) > 2
 
 
+def test_columns_of_numbers_are_found_by_their_names_too(tmp_path):
+    """As scikit-learn refuses another order; by place, every prediction here is another one."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(60, 3)) * [1, 5, 25], columns=["a", "b", "c"])
+    y = table.a + table.b - table.c
+    model = sweep(problems.mlp(table, y, hidden=(4,)), {"lr": [0.1]}, **QUIET).model()
+    expected = model.predict(table.to_numpy())
+    again = Model.load(model.save(tmp_path / "m"))
+    for each in (model, again):
+        assert each.feature_names == ["a", "b", "c"]
+        for same in (table, table[["c", "a", "b"]], table[["b", "c", "a"]].to_dict("records")):
+            np.testing.assert_array_equal(each.predict(same), expected)
+        with pytest.raises(ArrayError, match="lacks the column 'c'"):
+            each.predict(table.rename(columns={"c": "d"}))
+        assert each.score(table, y) == each.score(table[["c", "b", "a"]].to_numpy()[:, ::-1], y)
+        with pytest.raises(ArrayError, match="y has the rows of the table in another order: 59"):
+            each.score(table, y[::-1])
+    numbered = pd.DataFrame(table.to_numpy())
+    assert problems.mlp(numbered, y.to_numpy()).feature_names is None
+
+
 @pytest.mark.parametrize("name", ["digits", "breast_cancer"])
 def test_accuracy_of_more_rows_than_a_block(name):
     """1 347 rows go in blocks of 256, as in a trial."""

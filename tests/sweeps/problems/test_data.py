@@ -171,7 +171,23 @@ REFUSED = {
         r"X\[2, 0\]",
     ),
     "None": ({"X": np.array([[1, None]] * 4, object)}, ArrayError, r"X\[0, 1\] is nan.*Imputer"),
-    "NaT": ({"X": np.array([["NaT"]] * 4, "M8[s]")}, ArrayError, r"X\[0, 0\] is NaT"),
+    "NaT": ({"X": np.array([["NaT"]] * 4, "M8[s]")}, ArrayTypeError, "dates and durations are no"),
+    "days alone": ({"X": np.ones((4, 1), "M8[D]")}, ArrayTypeError, "dates and durations are no"),
+    "durations": (
+        {"X": pd.DataFrame({"t": pd.to_timedelta(TARGETS)})},
+        ArrayTypeError,
+        "durations",
+    ),
+    "y in another order": (
+        {"X": pd.DataFrame(SOME), "y": pd.Series(TARGETS, index=[0, 1, 3, 2])},
+        ArrayError,
+        "y has the rows of the table in another order: 3 stands in row 2, where the table has 2;",
+    ),
+    "times of day first": (
+        {"time": ["01/02/2020"] * 4, "validation": 0.5},
+        ArrayError,
+        "dates written as 2026-01-31",
+    ),
     "dates": (
         {"X": pd.DataFrame({"at": pd.to_datetime(["2020"] * 4), "b": TARGETS})},
         ArrayTypeError,
