@@ -24,12 +24,12 @@ def result_tables(result: SweepResult, folds: int = 0) -> Group:
     ``folds``: how many folds there are, if it was not asked that all trials run on each; else 0.
     """
     info = result.info
+    rate = f"; {info['trials_per_second']:,.4g} trials/s" * (info["trials_per_second"] > 0)
     states = ", ".join(f"{n:,} {state}" for state, n in result.counts.items() if n) or "none"
     lines = [
         f"{len(result):,} of {info['n_trials']:,} trials finished: {states}",
         f"{format_duration(info['seconds'])} in all, "
-        f"{format_duration(info['compile_seconds'])} of it {_compiled(info)}; "
-        f"{info['trials_per_second']:,.4g} trials/s",
+        f"{format_duration(info['compile_seconds'])} of it {_compiled(info)}{rate}",
     ]
     if isinstance(result, PrunedResult):
         lines.append(f"{info['pruner']}: {result.share_of_steps_:.1%} of full-length steps")

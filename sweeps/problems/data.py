@@ -238,9 +238,9 @@ def _read(name: str, X: Any, y: Any, more: Sequence[tuple[str, Any, Any]]) -> tu
 
 def _names_of(X: Any) -> tuple[str, ...] | None:
     """Return the names of a table's columns, by which a model finds them; None if they are none."""
-    columns = X.columns if isinstance(X, pd.DataFrame) else []
-    named = len(columns) and columns.is_unique and all(isinstance(name, str) for name in columns)
-    return tuple(columns) if named else None
+    names = X.columns.tolist() if isinstance(X, pd.DataFrame) else []
+    named = names and len({*names}) == len(names) and all(isinstance(name, str) for name in names)
+    return tuple(names) if named else None
 
 
 def _split_options(

@@ -203,13 +203,14 @@ def _checked_kind(where: str, items: list[Any]) -> str:
     """Check values of one type, and return their kind."""
     kind = kind_of(items[0])
     if kind is None:
-        drawn = hasattr(items[0], "ends")
-        say = f". Say how many are drawn, {str(items[0])[:-1]}, 20), or draw axes together: draws()"
+        say = ""
+        if hasattr(items[0], "ends"):  # a distribution
+            say = f". Say how many are drawn, {shortened(items[0])[:-1]}, 20), or see draws()"
         raise SpecError(
             f"{where} holds {shortened(items[0])} of type {type(items[0]).__name__}; allowed are "
             "a list, tuple, range, 1-D array, linspace(...), geomspace(...), draws such as "
             "uniform(low, high, n), or one value, and as values numbers, booleans, names "
-            f"(strings) and schedules{say * drawn}"
+            f"(strings) and schedules{say}"
         )
     if kind == "real" and not all(map(math.isfinite, items)):
         wrong = next(item for item in items if not math.isfinite(item))
