@@ -371,6 +371,13 @@ def test_any_outcome_can_be_shown(spec, monkeypatch, loss):
     assert "1 min 15 s in all, 2.5 s of it compiling 3 functions; 1,234 trials/s" in done.stdout
 
 
+def test_a_sweep_that_only_reads_its_store_has_no_rate(spec, monkeypatch):
+    result = numbers([0.5, 0.25])
+    result.info = {**INFO, "trials_per_second": 0.0}
+    monkeypatch.setattr(sweeps.run, "sweep", lambda *args, **options: result)
+    assert "of it compiling 3 functions\n" in call("sweep", spec).stdout
+
+
 def in_place_of_sweep(monkeypatch, function):
     """Specs look up what options there are in the signature."""
     monkeypatch.setattr(sweeps.run, "sweep", functools.wraps(sweeps.run.sweep)(function))
