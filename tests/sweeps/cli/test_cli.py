@@ -88,7 +88,7 @@ def test_ten_columns_fit_a_terminal_of_80(spec, monkeypatch):
     columns |= {name: np.array([x]) for name, x in measured.items()}
     columns["steps_to_target"] = np.array([170])
     result = SweepResult(columns, None, "test_accuracy", "max", INFO, space)
-    monkeypatch.setattr(sweeps.run, "sweep", lambda *args, **options: result)
+    in_place_of_sweep(monkeypatch, lambda *args, **options: result)
     lines = call("sweep", spec, columns=80).stdout.splitlines()
     assert max(map(len, lines)) <= 80
     cells = "0 momentum 0.006813 0.95 256 1 0.000791 0.07641 0.9778 170"
@@ -362,7 +362,7 @@ def test_the_edge_is_that_of_the_trials_own_part_of_a_union():
 
 @pytest.mark.parametrize("loss", [[], [np.inf], [0.5, np.inf, 0.25]], ids=str)
 def test_any_outcome_can_be_shown(spec, monkeypatch, loss):
-    monkeypatch.setattr(sweeps.run, "sweep", lambda *args, **options: numbers(loss))
+    in_place_of_sweep(monkeypatch, lambda *args, **options: numbers(loss))
     done = call("sweep", spec)
     assert done.exit_code == 130
     finite = int(np.isfinite(loss).sum())
@@ -374,7 +374,7 @@ def test_any_outcome_can_be_shown(spec, monkeypatch, loss):
 def test_a_sweep_that_only_reads_its_store_has_no_rate(spec, monkeypatch):
     result = numbers([0.5, 0.25])
     result.info = {**INFO, "trials_per_second": 0.0}
-    monkeypatch.setattr(sweeps.run, "sweep", lambda *args, **options: result)
+    in_place_of_sweep(monkeypatch, lambda *args, **options: result)
     assert "of it compiling 3 functions\n" in call("sweep", spec).stdout
 
 
