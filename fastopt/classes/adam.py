@@ -29,20 +29,8 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
     amsgrad : bool
         Divide by the largest second moment so far.
-    maximize : bool
-        Ascend instead of descend.
     decoupled_weight_decay : bool
         Decay as :class:`AdamW` does.
 
@@ -92,20 +80,10 @@ class AdamW(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
     weight_decay : float
         Decay of the weights; a step multiplies them by ``1 - lr * weight_decay``.
     amsgrad : bool
         Divide by the largest second moment so far.
-    maximize : bool
-        Ascend instead of descend.
 
     Examples
     --------

@@ -26,22 +26,8 @@ class NAdam(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
     momentum_decay : float
         How fast the momentum warms up to its final value.
-    decoupled_weight_decay : bool
-        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
-    maximize : bool
-        Ascend instead of descend.
 
     Notes
     -----
@@ -92,23 +78,6 @@ class RAdam(Optimizer):
     where :math:`\rho_t` is the length of the averaged sequence and :math:`r_t` rectifies the
     variance.
 
-    Parameters
-    ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
-    decoupled_weight_decay : bool
-        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
-    maximize : bool
-        Ascend instead of descend.
-
     Examples
     --------
     >>> import numpy as np
@@ -151,20 +120,10 @@ class Adamax(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
     betas : pair of float
         Decays of the first moment and of the maximum, each in [0, 1).
     eps : float
         Added to the magnitude of the gradient.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
-    decoupled_weight_decay : bool
-        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
 
     Examples
     --------
@@ -208,22 +167,12 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
     lr_decay : float
         Decay :math:`\eta` of the learning rate.
-    weight_decay : float
-        Decay of the weights.
     initial_accumulator_value : float
         What the sums start at.
     eps : float
         Added to the root of the sum.
-    maximize : bool
-        Ascend instead of descend.
-    decoupled_weight_decay : bool
-        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
 
     Examples
     --------

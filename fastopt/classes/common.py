@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import textwrap
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -18,13 +20,25 @@ Schedule = Callable[[int], float]
 OF_ARRAYS = ("nonfinite", "schedule", "ema")
 """Options of every class that are no options of its rule."""
 
-_SHARED = """
-nonfinite : {"propagate", "skip", "raise"}
-    What to do with gradients that are NaN or infinite.
-schedule : callable, optional
-    ``schedule(t) -> factor`` on the learning rate after t completed steps.
-ema : float, optional
-    Decay of a moving average of the parameters, kept in ``opt.ema``.
+_USUAL = {
+    "params": "ndarray, list or dict of ndarray, Buffer, or list of groups\n"
+    "    Updated in place; see :class:`fastopt.Optimizer`.",
+    "lr": "float\n    Learning rate, about the size of a step in units of the parameter.",
+    "betas": "pair of float\n    Decays of the first and second moment, each in [0, 1).",
+    "eps": "float\n    Added to the root of the second moment, in units of the gradient.",
+    "weight_decay": "float\n    Decay of the weights.",
+    "maximize": "bool\n    Ascend instead of descend.",
+    "decoupled_weight_decay": "bool\n"
+    r"    Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.",
+    "nonfinite": '{"propagate", "skip", "raise"}\n'
+    "    What to do with gradients that are NaN or infinite.",
+    "schedule": "callable, optional\n"
+    "    ``schedule(t) -> factor`` on the learning rate after t completed steps.",
+    "ema": "float, optional\n    Decay of a moving average of the parameters, kept in ``opt.ema``.",
+}
+"""What docstrings say of a parameter, where that of the class does not say otherwise."""
+
+_RAISES = """
 
 Raises
 ------
@@ -32,8 +46,9 @@ ArrayTypeError, ArrayError
     A parameter is not an array that can be updated in place, or shares memory with another.
 HyperparameterError
     A hyperparameter is not a number, or out of its range.
-
 """
+
+_FIRST_SECTION = re.compile(r"\n( *)(Parameters|Notes|Examples)\n")
 
 T = TypeVar("T", bound=type)
 
@@ -57,7 +72,7 @@ BINDINGS: dict[type, Binding] = {}
 def bind_rule(rule: str, recipe: recipes.Recipe | None = None, **fixed: Any) -> Callable[[T], T]:
     """Let a class of a signature and a docstring construct optimizers of a rule.
 
-    The docstring need not say what every class has: the last three options, and its errors.
+    The docstring need not say what most classes have: the usual parameters, and the errors.
 
     Parameters
     ----------
@@ -85,20 +100,29 @@ def bind_rule(rule: str, recipe: recipes.Recipe | None = None, **fixed: Any) -> 
             how = {name: options.pop(name) for name in OF_ARRAYS}
             Optimizer.__init__(self, params, made.recipe, {**options, **fixed}, **how)
 
+        cls.__doc__ = cls.__doc__ and _complete(cls.__doc__, cls.__init__.__code__)  # type: ignore[misc]
         cls.__init__ = constructor(cls.__init__, construct)  # type: ignore[misc]
-        cls.__doc__ = cls.__doc__ and _add_shared_sections(cls.__doc__)
         return cls
 
     return bind
 
 
-def _add_shared_sections(doc: str) -> str:
-    """Return a docstring with what all classes share behind the parameters of its own."""
-    indent = "" if "\nParameters\n" in doc else "    "  # which Python 3.13 takes away
-    head, title, body = doc.partition(f"\n{indent}Parameters\n")
-    own, _, rest = body.partition("\n\n")
-    shared = textwrap.indent(_SHARED, indent)  # inspect.cleandoc would take four times as long
-    return f"{head}{title}{own.rstrip()}{shared}{rest}" if title else doc
+def _complete(doc: str, declared: types.CodeType) -> str:
+    """Return a docstring with all parameters, in the order of the signature, and the errors."""
+    found = _FIRST_SECTION.search(doc)
+    if found is None:
+        return doc
+    indent, rest = found[1], doc[found.start() :]  # Python 3.13 takes the indent away
+    own, _, after = rest.partition("\n\n") if found[2] == "Parameters" else ("", "", rest[1:])
+    entry = rf"^{indent}(\w+) : (.*(?:\n{indent}    .*)+)"
+    known = {name: text.replace("\n", f"\n{indent}") for name, text in _USUAL.items()}
+    known |= dict(re.findall(entry, own, re.MULTILINE))
+    names = declared.co_varnames[1 : declared.co_argcount + declared.co_kwonlyargcount]
+    entries = "".join(f"\n{indent}{name} : {known[name]}" for name in names if name in known)
+    raises = textwrap.indent(_RAISES, indent)  # inspect.cleandoc would take four times as long
+    return (
+        f"{doc[: found.start()]}\n{indent}Parameters\n{indent}----------{entries}{raises}\n{after}"
+    )
 
 
 def constructor(

@@ -24,10 +24,6 @@ class AdEMAMix(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
     betas : triple of float
         Decays of the fast mean, of the second moment and of the slow mean.
     alpha : float
@@ -36,12 +32,6 @@ class AdEMAMix(Optimizer):
         Steps in which ``alpha`` grows from zero.
     beta3_warmup : float
         Steps in which the slow mean's decay grows from the fast one's.
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
 
     Notes
     -----
@@ -96,22 +86,10 @@ class ADOPT(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
     eps : float
         Smallest root of the second moment, in units of the gradient.
     clip : bool
         Limit the scaled gradient to the power :math:`q` of the step.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
-    decoupled_weight_decay : bool
-        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
     clip_exp : float
         The power :math:`q`: 0.25 in the paper and its authors' program, 0.333 by default in timm.
 
@@ -163,20 +141,10 @@ class Adan(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
     betas : triple of float
         Decays of the three means, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
     no_prox : bool
         Shrink the weights by :math:`1 - \alpha\lambda` before the step instead.
-    maximize : bool
-        Ascend instead of descend.
 
     Notes
     -----

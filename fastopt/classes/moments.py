@@ -19,21 +19,6 @@ class LaProp(Optimizer):
         m \leftarrow \beta_1 m + (1 - \beta_1) \frac{g}{\sqrt{\hat v} + \epsilon}, \qquad
         p \leftarrow (1 - \alpha\lambda) p - \frac{\alpha}{1 - \beta_1^t} m
 
-    Parameters
-    ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
-
     Examples
     --------
     >>> import numpy as np
@@ -76,18 +61,8 @@ class AdaBelief(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
     eps : float
         Added to the second moment and, as in the paper, to its root.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
 
     Examples
     --------
@@ -131,22 +106,8 @@ class Yogi(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
     initial_accumulator_value : float
         What both moments start at.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
-    decoupled_weight_decay : bool
-        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
 
     Notes
     -----
@@ -194,21 +155,6 @@ class CautiousAdamW(Optimizer):
 
     with the step :math:`u` of :class:`AdamW`, the mask :math:`\phi = [u g > 0]` and its mean over
     the tensor :math:`\bar\phi`.
-
-    Parameters
-    ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
 
     Examples
     --------

@@ -24,18 +24,8 @@ class LAMB(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
     lr : float
         Learning rate, the share of a tensor's norm that a step is.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
 
     Notes
     -----
@@ -84,20 +74,14 @@ class LARS(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
     lr : float
         Learning rate, before the local one of each tensor.
     momentum : float
         Decay of the velocity, in [0, 1].
-    weight_decay : float
-        Decay of the weights.
     trust_coefficient : float
         Share :math:`\eta` of a parameter's norm that a step may be.
     eps : float
         Added to the norm of the gradient.
-    maximize : bool
-        Ascend instead of descend.
 
     Notes
     -----
@@ -147,21 +131,6 @@ class StableAdamW(Optimizer):
 
     with the mean over a tensor, and moments that are kept without bias.
 
-    Parameters
-    ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
-
     Examples
     --------
     >>> import numpy as np
@@ -206,16 +175,6 @@ class MARS(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
-    betas : pair of float
-        Decays of the first and second moment, each in [0, 1).
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
     gamma : float
         Weight of the variance reduction.
     optimize_1d : bool
@@ -223,8 +182,6 @@ class MARS(Optimizer):
         not, they are stepped by AdamW, as by default in the authors' program and in timm.
     plain_start : bool
         Take the first gradient as it is, as timm does, and not for a difference from zero.
-    maximize : bool
-        Ascend instead of descend.
 
     Notes
     -----

@@ -24,24 +24,12 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
     alpha : float
         Decay :math:`\rho` of the mean square, in [0, 1].
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
     momentum : float
         Decay :math:`\mu` of the velocity, in [0, 1]; with 0 no buffer is kept.
     centered : bool
         Divide by the deviation from the mean.
-    maximize : bool
-        Ascend instead of descend.
-    decoupled_weight_decay : bool
-        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
 
     Notes
     -----
@@ -93,20 +81,12 @@ class Adadelta(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
     lr : float
         Factor on the steps.
     rho : float
         Decay of both mean squares, in [0, 1].
     eps : float
         Added to both mean squares; sets the size of the first steps.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
-    decoupled_weight_decay : bool
-        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
 
     Examples
     --------
@@ -152,8 +132,6 @@ class ASGD(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
     lr : float
         Learning rate, in units of parameter per gradient.
     lambd : float
@@ -162,12 +140,6 @@ class ASGD(Optimizer):
         Power :math:`\kappa` of the decay of the learning rate.
     t0 : float
         Step from which parameters are averaged.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
-    decoupled_weight_decay : bool
-        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
 
     Notes
     -----
@@ -219,16 +191,12 @@ class Rprop(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
     lr : float
         Step size at the start, in units of the parameter.
     etas : pair of float
         Factors when the sign turns, below 1, and while it stays, above 1.
     step_sizes : pair of float
         Smallest and largest step size.
-    maximize : bool
-        Ascend instead of descend.
 
     Notes
     -----

@@ -132,22 +132,16 @@ class ScheduleFreeSGD(ScheduleFree):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
     lr : float
         Learning rate, in units of parameter per gradient.
     momentum : float
         Where gradients are taken between z (0) and x (1), in [0, 1).
-    weight_decay : float
-        Decay of the weights.
     warmup_steps : float
         Steps in which the learning rate grows from zero.
     r : float
         Power of the step in the weights of the average.
     weight_lr_power : float
         Power of the largest learning rate in those weights.
-    maximize : bool
-        Ascend instead of descend.
 
     Examples
     --------
@@ -197,24 +191,14 @@ class ScheduleFreeAdamW(ScheduleFree):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
-    lr : float
-        Learning rate, about the size of a step in units of the parameter.
     betas : pair of float
         Where gradients are taken between z and x, and decay of the second moment.
-    eps : float
-        Added to the root of the second moment, in units of the gradient.
-    weight_decay : float
-        Decay of the weights.
     warmup_steps : float
         Steps in which the learning rate grows from zero.
     r : float
         Power of the step in the weights of the average.
     weight_lr_power : float
         Power of the largest learning rate in those weights.
-    maximize : bool
-        Ascend instead of descend.
 
     Examples
     --------

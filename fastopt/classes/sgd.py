@@ -29,20 +29,14 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
     lr : float
         Learning rate, in units of parameter per gradient.
     momentum : float
         Decay of the velocity, in [0, 1]; with 0 no buffer is kept.
     dampening : float
         Damping of new gradients, in [0, 1].
-    weight_decay : float
-        Decay of the weights.
     nesterov : bool
         Look one step ahead; needs momentum and no dampening.
-    maximize : bool
-        Ascend instead of descend.
     form : {"heavy_ball", "ema", "velocity"}
         Which velocity is kept.
     decoupled : bool

@@ -21,16 +21,10 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
     lr : float
         Learning rate, the size of a step in units of the parameter.
     betas : pair of float
         Weight of the mean in the step, and decay of the mean, each in [0, 1).
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
 
     Notes
     -----
@@ -78,16 +72,10 @@ class CautiousLion(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
     lr : float
         Learning rate, the mean size of a step in units of the parameter.
     betas : pair of float
         Weight of the mean in the step, and decay of the mean, each in [0, 1).
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
 
     Examples
     --------
@@ -129,18 +117,10 @@ class Signum(Optimizer):
 
     Parameters
     ----------
-    params : ndarray, list or dict of ndarray, Buffer, or list of groups
-        Updated in place; see :class:`fastopt.Optimizer`.
     lr : float
         Learning rate, the size of a step in units of the parameter.
     momentum : float
         Decay of the mean, in [0, 1); with 0 this is signSGD.
-    weight_decay : float
-        Decay of the weights.
-    maximize : bool
-        Ascend instead of descend.
-    decoupled_weight_decay : bool
-        Shrink the weights by :math:`1 - \alpha\lambda` instead of adding to the gradient.
 
     Examples
     --------
