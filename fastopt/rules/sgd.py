@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from fastopt.code.roles import inlinable
 from fastopt.rules.base import Choice, Flag, Real, Rule
-from fastopt.rules.parts import coupled
+from fastopt.rules.parts import coupled, intake
 
 __all__ = ["MOMENTUM", "NESTEROV", "SGD"]
 
@@ -27,17 +27,10 @@ def counted(h):
 
 
 @inlinable
-def decay(lr, weight_decay, decoupled):
-    """Split weight decay in its coupled (L2) coefficient and its decoupled share."""
-    return weight_decay * (1.0 - decoupled), lr * weight_decay * decoupled
-
-
-@inlinable
 def sgd_tick(h, clock):
     """Coefficients ``(s, l2, shrink, lr)`` of :func:`sgd`."""
     lr, weight_decay, decoupled, maximize = h
-    l2, shrink = decay(lr, weight_decay, decoupled)
-    return (clock[0] + 1.0,), (1.0 - 2.0 * maximize, l2, shrink, lr)
+    return (clock[0] + 1.0,), (*intake(lr, weight_decay, decoupled, maximize), lr)
 
 
 @inlinable
@@ -56,7 +49,7 @@ def sgd(c, g, x):
 def momentum_tick(h, clock):
     """Coefficients ``(s, l2, shrink, mu, a, cg, cv)`` of :func:`momentum` in each of its forms."""
     lr, mu, dampening, nesterov, form, weight_decay, decoupled, maximize = h
-    l2, shrink = decay(lr, weight_decay, decoupled)
+    s, l2, shrink = intake(lr, weight_decay, decoupled, maximize)
     ahead = mu if nesterov == 1.0 else 1.0
     if form == 0.0:  # heavy ball; like torch, the first step fills the buffer undamped
         a = 1.0 if clock[0] == 0.0 else 1.0 - dampening
@@ -67,7 +60,7 @@ def momentum_tick(h, clock):
     else:  # velocity: the learning rate is inside v, so changing it acts with a delay
         a = -lr
         cg, cv = lr * nesterov, -ahead
-    return (clock[0] + 1.0,), (1.0 - 2.0 * maximize, l2, shrink, mu, a, cg, cv)
+    return (clock[0] + 1.0,), (s, l2, shrink, mu, a, cg, cv)
 
 
 @inlinable
