@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastopt.errors import SpecError, shortened
+from sweeps.common.names import check_choice
 from sweeps.pruning.base import Pruner, Round, Rounds, smallest_losses
 from sweeps.pruning.rungs import MAX_RESOURCES, ROUNDINGS, Rung, halving_rungs, hyperband_brackets
 from sweeps.space.designs import random_order
@@ -133,10 +133,7 @@ class Hyperband(Pruner):
         as_integer("min_resources", self.min_resources, 1, MAX_RESOURCES)
         as_integer("factor", self.factor, 2, MAX_RESOURCES)
         as_integer("seed", self.seed, 0, 2**64 - 1)
-        if self.rounding not in ROUNDINGS:
-            raise SpecError(
-                f"rounding must be one of {', '.join(ROUNDINGS)}; got {shortened(self.rounding)}"
-            )
+        check_choice("rounding", self.rounding, ROUNDINGS)
 
     def rounds(self, n_trials: int, max_resources: int) -> Rounds:
         """Begin to decide: see :meth:`Pruner.rounds`."""

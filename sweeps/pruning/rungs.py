@@ -6,6 +6,7 @@ import itertools
 from typing import NamedTuple
 
 from fastopt.errors import SpecError, shortened
+from sweeps.common.names import check_choice
 from sweeps.space.distributions import as_integer
 
 MAX_RESOURCES = 2**53
@@ -79,10 +80,7 @@ def hyperband_brackets(
     """
     max_resource = as_integer("max_resource", max_resource, 1, MAX_RESOURCES)
     factor = as_integer("factor", factor, 2, MAX_RESOURCES)
-    if rounding not in ROUNDINGS:
-        raise SpecError(
-            f"rounding must be one of {', '.join(ROUNDINGS)}; got {shortened(rounding)}"
-        )
+    check_choice("rounding", rounding, ROUNDINGS)
     last = _floor_log(
         max_resource // as_integer("min_resource", min_resource, 1, max_resource), factor
     )
