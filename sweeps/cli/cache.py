@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sweeps.cli.options import Json
 from sweeps.common.interrupt import interruptible
 from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import errors_as_messages, pair_table
@@ -18,7 +19,6 @@ commands = typer.Typer(
     rich_markup_mode="rich",
     no_args_is_help=True,
 )
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @commands.command(epilog="Example: [bold]fastopt cache info --json[/bold]")

@@ -17,7 +17,7 @@ from sweeps.cli import cache as cli_cache
 from sweeps.cli import models as cli_models
 from sweeps.cli import plots as cli_plots
 from sweeps.cli import tools as cli_tools
-from sweeps.cli.paths import file_to_write
+from sweeps.cli.options import Json, Store, file_to_write
 from sweeps.common.interrupt import interruptible
 from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import errors_as_messages, pair_table
@@ -107,10 +107,6 @@ def sweep(
         status = run_spec(spec, out, where, dry_run=dry_run, progress=not no_progress)
         if status:
             raise typer.Exit(status)
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Store = Annotated[Path, typer.Argument(help="Folder that was given as --store.")]
 
 
 @app.command(

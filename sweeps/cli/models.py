@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sweeps.cli.paths import file_to_write
+from sweeps.cli.options import Json, Store, file_to_write
 from sweeps.common.terminal import errors_as_messages
 
 commands = typer.Typer(rich_markup_mode="rich")
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 @commands.command(
@@ -25,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
     rich_help_panel="Models",
 )
 def model(
-    store: Annotated[Path, typer.Argument(help="Folder that was given as --store.")],
+    store: Store,
     out: Annotated[
         Path,
         typer.Option(

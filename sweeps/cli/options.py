@@ -1,15 +1,19 @@
-"""The check of a file that a command is to write: before hours of work, not after them."""
+"""What several commands take, and the check of a file to write: before hours of work, not after."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from fastopt.errors import StoreError
 from sweeps.common.resources import check_path
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Store = Annotated[Path, typer.Argument(help="Folder that was given as --store.")]
 
 PICTURES = (".png", ".svg", ".pdf")
 """The kinds of pictures that the commands draw."""

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sweeps.cli.paths import PICTURES, file_to_write
+from sweeps.cli.options import PICTURES, file_to_write
 from sweeps.common.terminal import errors_as_messages
 
 commands = typer.Typer(rich_markup_mode="rich")

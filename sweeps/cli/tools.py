@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from fastopt.errors import writable
-from sweeps.cli.paths import PICTURES, file_to_write
+from sweeps.cli.options import PICTURES, Json, file_to_write
 from sweeps.common.terminal import errors_as_messages
 
 commands = typer.Typer(rich_markup_mode="rich")
@@ -106,7 +106,7 @@ def bench(
         Path | None,
         typer.Argument(help="With --history: the file; bench/history.jsonl if not given."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    json: Json = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Small sizes, to see that it works.")
     ] = False,
