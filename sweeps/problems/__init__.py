@@ -1,9 +1,9 @@
 """Objectives: regressions and MLPs on shipped or own data, the user's own losses, landscapes.
 
 To add a dataset write its loader in :mod:`sweeps.problems.datasets`, to add a test function write
-it in :mod:`sweeps.problems.functions`, and a row of either in :mod:`sweeps.common.known`; to add a
-kind of problem write its functions in a file here and a constructor that returns a
-:class:`DataProblem`. Imports common.
+it in :mod:`sweeps.problems.functions`; name either there and here, and write its row in
+:mod:`sweeps.common.known`. To add a kind of problem write its functions in a file here and a
+constructor that returns a :class:`DataProblem`. Imports common.
 """
 
 from __future__ import annotations
