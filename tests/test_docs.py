@@ -17,9 +17,13 @@ import torch
 
 from bench import traffic
 from fastopt.rules import RULES
+from fastopt.schedules import SCHEDULES
 from fastopt.stepping import fused
 from fastopt.torch import Optimizer
 from fastopt.torch.binding import made_of
+from sweeps.problems.activations import ACTIVATIONS
+from sweeps.problems.losses import LOSSES
+from sweeps.problems.metrics import METRICS
 from tests.helpers.cases import Case, fresh, signed
 from tests.helpers.stepping import step_arrays
 
@@ -104,6 +108,7 @@ import inspect, pickle, sys
 import numpy as np, torch
 import fastopt, fastopt.torch
 from fastopt.rules import RULES
+from fastopt.schedules import SCHEDULES
 
 assert fastopt.__file__.startswith(sys.argv[1])
 assert [*RULES][-1] == "qhm"
@@ -141,3 +146,10 @@ def test_links_of_the_docs_lead_somewhere():
 def test_bytes_an_element_are_those_of_torchs_passes():
     """``python -m bench.traffic`` prints the table."""
     assert traffic.against_torch() in (DOCS / "performance.md").read_text()
+
+
+def test_counts_of_the_contents_are_those_of_the_tables():
+    contents = (DOCS / "index.md").read_text()
+    tables = {"rules": RULES, "schedules": SCHEDULES, "losses": LOSSES, "metrics": METRICS}
+    for word, table in {**tables, "activations": ACTIVATIONS}.items():
+        assert f" {len(table)} {word}" in contents

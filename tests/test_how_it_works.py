@@ -41,7 +41,8 @@ def defined_in(path):
     body = ast.parse((ROOT / path).read_text()).body
     names = set()
     for node in body:
-        names |= {target.id for target in ast.walk(node) if isinstance(target, ast.Name)}
+        named = [child for child in ast.walk(node) if isinstance(child, ast.Name)]
+        names |= {name.id for name in named if isinstance(name.ctx, ast.Store)}
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         if isinstance(node, ast.ClassDef):
