@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,12 +11,9 @@ from sweeps.analysis.stats import best_first, mode_of, scores
 from sweeps.analysis.table import NO_CURVES, Table
 from sweeps.common.names import check_choice
 from sweeps.plots.axes import label_of
-from sweeps.plots.style import MUTED, NOTHING, colours_of, new_axes, value_scale
+from sweeps.plots.style import MUTED, NOTHING, Axes, colours_of, new_axes, value_scale
 from sweeps.plots.tables import varying_axes
 from sweeps.plots.tuned import line_axis
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 POINTS = 200
 """Steps at which bands are computed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,8 @@ from sweeps.analysis.table import Table
 from sweeps.common.names import check_choice
 from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of
-from sweeps.plots.style import DIVERGED, MOST_TICKS, MUTED, OKABE_ITO, matplotlib, new_axes
+from sweeps.plots.style import DIVERGED, MOST_TICKS, MUTED, OKABE_ITO, Axes, matplotlib, new_axes
 from sweeps.plots.tables import varying_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 LEVELS = 24
 """Bins of an axis of parallel coordinates, and of the metric."""

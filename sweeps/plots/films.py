@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastopt.errors import SpecError
 from sweeps.common.frames import pd
 from sweeps.plots.ground import Traces, coordinates, draw_contours, mark_points, view_of
-from sweeps.plots.style import MARKERS, colours_of, matplotlib, new_axes
+from sweeps.plots.style import MARKERS, Axes, colours_of, matplotlib, new_axes
 from sweeps.problems.landscapes import Landscape
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def animate_paths(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from sweeps.plots.style import (
     ABOVE,
     DIVERGED,
     NOTHING,
+    Axes,
     cell_axes,
     colour_norm,
     matplotlib,
@@ -22,9 +23,6 @@ from sweeps.plots.style import (
     plain_numbers,
 )
 from sweeps.plots.tables import Cells, main_axes, table_of_axes, varying_axes
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST_FACETS = 12
 ROOM_FOR_TEXT = (10, 80)

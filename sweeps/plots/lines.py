@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from sweeps.plots.style import (
     MARKERS,
     MUTED,
     NOTHING,
+    Axes,
     colours_of,
     line_scale,
     new_axes,
@@ -23,9 +24,6 @@ from sweeps.plots.style import (
 )
 from sweeps.plots.tables import main_axes, mean_of
 from sweeps.plots.tuned import STEPS_TO_TARGET, TunedLines, tune_lines
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 BATCHES = "batch_size"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,18 +11,8 @@ from fastopt.errors import SpecError, shortened
 from fastopt.schedules import Schedule, pack
 from sweeps.common.frames import pd
 from sweeps.plots.ground import Traces, coordinates, draw_contours, mark_points, view_of
-from sweeps.plots.style import (
-    MARKERS,
-    NOTHING,
-    colours_of,
-    matplotlib,
-    new_axes,
-    value_scale,
-)
+from sweeps.plots.style import MARKERS, NOTHING, Axes, colours_of, matplotlib, new_axes, value_scale
 from sweeps.problems.landscapes import Landscape
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MOST_POINTS = 2000
 """Points of a path that are drawn; more are one pixel."""

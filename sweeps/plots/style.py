@@ -11,6 +11,8 @@ from sweeps.plots.axes import Axis, is_log
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+else:
+    Axes = Any  # who draws nothing does not wait for matplotlib
 
 # M. Okabe and K. Ito, Color universal design, 2008: black, then the colours that are told apart
 # by people of every kind of colour vision. Vermilion is kept for what diverged.
