@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.common.frames import pd
+from sweeps.common.frames import as_python, pd
 from sweeps.common.names import STEP_COUNTS, STEPS_TAKEN, check_choice
 from sweeps.common.states import STATES
 from sweeps.engine.plan import Plan
@@ -129,9 +129,8 @@ class Table:
         return int(np.flatnonzero(np.asarray(self.columns["trial_id"]) == trial_id)[0])
 
     def _params(self, row: int) -> dict[str, Any]:
-        cells = {name: self.columns[name][row] for name in self.axes}
-        plain = {k: c.item() if isinstance(c, np.generic) else c for k, c in cells.items()}
-        return {k: uncategorised(c) for k, c in plain.items() if c is not None and c == c}
+        cells = {name: as_python(self.columns[name][row]) for name in self.axes}
+        return {k: uncategorised(c) for k, c in cells.items() if c is not None and c == c}
 
     @property
     def best_score_(self) -> float:

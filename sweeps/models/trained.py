@@ -12,6 +12,7 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.analysis.folds import best_of_folds, trials_by_folds
 from sweeps.analysis.table import Table
+from sweeps.common.frames import as_python
 from sweeps.common.names import steps_taken
 from sweeps.common.states import State
 from sweeps.engine.block import Block
@@ -30,7 +31,6 @@ from sweeps.problems.base import DataProblem
 from sweeps.problems.losses import LOSSES
 from sweeps.problems.networks import LAYERS
 from sweeps.running.check import check
-from sweeps.space.categories import uncategorised
 
 
 def model_of(
@@ -172,7 +172,7 @@ def _settings_of_trial(plan: Plan, block: Block, i: int) -> dict[str, Any]:
     all_of_it = {**plan.options.defaults, **given}
     shared = {*DEFAULTS, *schedule_parameters()} - {"hidden", "patience"}
     settings = {
-        name: value.item() if isinstance(value, np.generic) else value
+        name: as_python(value)
         for name, value in all_of_it.items()
         if name in shared or accepts(block.rule, name)
     }
@@ -239,16 +239,10 @@ def _models(result: Table, ids: list[int], what: str, n_jobs: int = -1) -> list[
 
 def _facts_of_trial(result: Table, i: int, row: int) -> dict[str, Any]:
     """Return what is told of a trial: its axes and figures, in plain Python."""
-    cells = {name: _plain(result.columns[name][row]) for name in result.axes}
-    figures = {name: _plain(result.columns[name][row]) for name in result.metrics}
+    figures = {name: as_python(result.columns[name][row]) for name in result.metrics}
     measured = {
         name: value
         for name, value in figures.items()
         if isinstance(value, float) and math.isfinite(value) and name not in result.step_columns
     }
-    params = {k: uncategorised(v) for k, v in cells.items() if v is not None and v == v}
-    return {"trial_id": int(i), "params": params, "metrics": measured}
-
-
-def _plain(cell: Any) -> Any:
-    return cell.item() if isinstance(cell, np.generic) else cell
+    return {"trial_id": int(i), "params": result._params(row), "metrics": measured}

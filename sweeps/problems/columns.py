@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt.errors import SpecError, did_you_mean, shortened
-from sweeps.common.frames import pd
+from sweeps.common.frames import as_python, pd
 from sweeps.problems.files import place_of
 
 MOST_CATEGORIES = 1_000
@@ -89,7 +89,7 @@ def show(value: Any) -> str:
     >>> show(np.float64(0.5)), show("a")
     ('0.5', "'a'")
     """
-    return shortened(value.item() if isinstance(value, np.generic) else value, 40)
+    return shortened(as_python(value), 40)
 
 
 def _dense(series: pd.Series) -> pd.Series:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastopt.errors import SpecError, shortened
 from fastopt.schedules import Schedule
+from sweeps.common.frames import as_python
 from sweeps.common.limits import MAX_LENGTH, check_int64, check_range, check_writable, is_finite
 from sweeps.space.categories import Category
 from sweeps.space.points import Computed, Points
@@ -185,7 +186,7 @@ def _as_tuple(where: str, given: Any) -> tuple[Any, ...]:
         if given.ndim > 1:
             raise SpecError(f"{where} must be one-dimensional; got an array of shape {given.shape}")
         given = given.tolist()
-    items = [_plain(item) for item in (given if isinstance(given, list | tuple) else [given])]
+    items = list(map(as_python, given if isinstance(given, list | tuple) else [given]))
     # Long axes are looked at by type, of which they have one or two.
     by_type: dict[type, list[Any]] = {kind: [] for kind in map(type, items)}
     for kind in by_type:
@@ -221,10 +222,6 @@ def _checked_kind(where: str, items: list[Any]) -> str:
         for item in items:
             check_writable(where, item)
     return kind
-
-
-def _plain(item: Any) -> Any:
-    return item.item() if isinstance(item, np.generic) else item
 
 
 def kind_of(item: Any) -> str | None:

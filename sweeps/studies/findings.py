@@ -9,9 +9,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from sweeps.common.frames import pd
+from sweeps.common.frames import as_python, pd
 from sweeps.plots import style
 
 if TYPE_CHECKING:
@@ -84,7 +82,7 @@ class Findings:
         tolerance : float, optional
             Largest difference; without it half of the last digit, or equality if there is none.
         """
-        published, ours = _plain(published), _plain(ours)
+        published, ours = as_python(published), as_python(ours)
         digits = _digits(published)
         if tolerance is None and digits is not None and isinstance(ours, int | float):
             tolerance = float(Decimal(5).scaleb(digits - 1))
@@ -106,7 +104,7 @@ class Findings:
         self._bounded(quantity, bound, ours, "at least", bool(ours >= bound))
 
     def _bounded(self, quantity: str, bound: Any, ours: Any, how: str, passed: bool) -> None:
-        shown = _shown(_plain(bound)), _shown(_plain(ours))
+        shown = _shown(as_python(bound)), _shown(as_python(ours))
         self.checks.append(Check(quantity, *shown, how, passed))
 
     def figure(self, draw: Callable[[Figure], Any]) -> Callable[[Figure], Any]:
@@ -161,10 +159,6 @@ class Findings:
 
 
 _FIELDS = Check.__dataclass_fields__
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _shown(value: Any) -> str:
