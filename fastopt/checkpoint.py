@@ -122,7 +122,7 @@ def save(opt: Optimizer | OverTensors, path: str | os.PathLike[str]) -> None:
         groups.append(_group_record(k, group))
     record = Record(VERSION, type(opt).__name__, opt.steps, opt.skipped, groups)
     text = msgspec.json.encode(record).decode()
-    metadata = {KEY: text, DIGEST: digest(text, _flat(tensors))}
+    metadata = {KEY: text, DIGEST: digest(text, flat_arrays(tensors))}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata)
     return None
@@ -183,7 +183,7 @@ def load(opt: Optimizer | OverTensors, path: str | os.PathLike[str]) -> None:
             _check_tensors(opt._groups, file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         may_lack = record.version == WITHOUT_DIGEST
-        check_digest(path, metadata, metadata[KEY], _flat(tensors), may_lack)
+        check_digest(path, metadata, metadata[KEY], flat_arrays(tensors), may_lack)
         opt.load_state_dict(_state_dict(opt._groups, record, tensors))
     except (SafetensorError, ValueError, OverflowError, MemoryError) as error:
         what = str(error).rstrip(".")
@@ -242,7 +242,7 @@ def _group_record(k: int, group: Group) -> GroupRecord:
     return GroupRecord(options, clocks)
 
 
-def _flat(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, tuple, np.ndarray]]:
+def flat_arrays(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, tuple, np.ndarray]]:
     """Yield what :func:`fastopt.digest.digest` asks of each tensor."""
     for name, a in tensors.items():
         yield name, _CODES[a.dtype], a.shape, np.ascontiguousarray(a).reshape(-1)

@@ -22,7 +22,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from fastopt.checkpoint import check_file, replacing
+from fastopt.checkpoint import check_file, flat_arrays, replacing
 from fastopt.digest import DIGEST, check_digest, decode_record, digest
 from fastopt.errors import SpecError, StateError, shortened
 from sweeps.common.resources import check_memory
@@ -194,7 +194,7 @@ def _tensors_of(network: Network) -> dict[str, np.ndarray]:
 
 def _write_file(path: Path, key: str, text: str, tensors: dict[str, np.ndarray]) -> Path:
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {key: text, DIGEST: digest(text, _flat(tensors))})
+        save_file(tensors, temporary, {key: text, DIGEST: digest(text, flat_arrays(tensors))})
     return path
 
 
@@ -211,7 +211,7 @@ def _content(path: Path, key: str) -> tuple[str, dict[str, np.ndarray]]:
         codes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
         _refuse_dtypes(codes)
         tensors = {name: file.get_tensor(name) for name in codes}
-    check_digest(path, metadata, text, _flat(tensors), may_lack=False)
+    check_digest(path, metadata, text, flat_arrays(tensors), may_lack=False)
     return text, tensors
 
 
@@ -219,12 +219,6 @@ def _refuse_dtypes(codes: Mapping[str, str]) -> None:
     for name, code in codes.items():
         if code not in CODES.values():
             raise StateError(f"tensor {shortened(name)} has dtype {code}; weights are F32 or F64")
-
-
-def _flat(tensors: Mapping[str, np.ndarray]) -> Iterator[tuple[str, str, tuple, np.ndarray]]:
-    """Yield what :func:`fastopt.digest.digest` asks of each tensor."""
-    for name, a in tensors.items():
-        yield name, CODES[a.dtype.name], a.shape, a.reshape(-1)
 
 
 def _convert_about(told: Mapping[str, Any]) -> About:
