@@ -23,9 +23,10 @@ import numpy as np
 
 from fastopt import maths
 from fastopt.code.uncompilable import in_two_lines
-from fastopt.compile import adopted, frozen, inlinable, jitable
+from fastopt.compile import adopted, frozen, jitable
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.problems import pointwise
+from sweeps.problems.activations import identity
 from sweeps.problems.class_metrics import (
     accuracy,
     balanced_accuracy,
@@ -64,8 +65,13 @@ class Metric(NamedTuple):
     instead: str = ""
 
 
-def averaged(unit: Callable, factor: float = 1.0, root: bool = False) -> Callable:
-    """Make a metric of ``unit(prediction, target, constants)``, averaged over rows and outputs."""
+def averaged(
+    unit: Callable, factor: float = 1.0, root: bool = False, before: Callable = identity
+) -> Callable:
+    """Make a metric of a loss of :mod:`sweeps.problems.pointwise`, averaged over rows and outputs.
+
+    ``before``: what turns predictions into what ``unit`` takes.
+    """
 
     @jitable
     def metric(outputs, y, weights, constant):
@@ -74,8 +80,8 @@ def averaged(unit: Callable, factor: float = 1.0, root: bool = False) -> Callabl
         for j in range(columns):
             total = 0.0
             for i in range(rows):
-                loss = unit(np.float64(outputs[i, j]), np.float64(y[i, j]), (constant,))
-                total += weighed(factor * loss, weights, i)
+                loss = unit(before(np.float64(outputs[i, j])), np.float64(y[i, j]), (constant,))
+                total += weighed(factor * loss[0], weights, i)
             whole += math.sqrt(total / n) if root else total / n
         return whole / columns
 
@@ -90,42 +96,6 @@ def at_default(metric: Callable, constant: float = 0.0) -> Callable:
         return metric(outputs, y, weights, constant)
 
     return function
-
-
-@inlinable
-def squared(z, y, constants):
-    """Squared error."""
-    return pointwise.squared(z, y, constants)[0]
-
-
-@inlinable
-def absolute(z, y, constants):
-    """Absolute error."""
-    return pointwise.absolute(z, y, constants)[0]
-
-
-@inlinable
-def pinball(z, y, constants):
-    """Pinball loss."""
-    return pointwise.pinball(z, y, constants)[0]
-
-
-@inlinable
-def poisson(mean, y, constants):
-    """Half the Poisson deviance."""
-    return pointwise.poisson(maths.log(mean), y, constants)[0]
-
-
-@inlinable
-def gamma(mean, y, constants):
-    """Half the gamma deviance."""
-    return pointwise.gamma(maths.log(mean), y, constants)[0]
-
-
-@inlinable
-def tweedie(mean, y, constants):
-    """Half the Tweedie deviance."""
-    return pointwise.tweedie(maths.log(mean), y, constants)[0]
 
 
 @jitable
@@ -310,9 +280,15 @@ def _followed(first: Callable, place: int, others: Callable) -> Callable:
 CHANCES = ("softmax", "sigmoid")
 
 
-def _with_constant(unit: Callable, constant: str, default: float, factor: float = 1.0) -> Metric:
-    at = averaged(unit, factor)
-    return Metric(at_default(at, default), "min", REGRESSION, (), constant, at)
+def _error(unit: Callable, constant: str = "", default: float = 0.0, **averaging: Any) -> Metric:
+    at = averaged(unit, **averaging)
+    return Metric(
+        at_default(at, default), "min", REGRESSION, (), constant, at if constant else None
+    )
+
+
+DEVIANCE: dict[str, Any] = {"factor": 2.0, "before": maths.log}
+"""Deviances are twice the losses, whose outputs are logarithms of the means."""
 
 
 METRICS: dict[str, Metric] = {
@@ -323,13 +299,13 @@ METRICS: dict[str, Metric] = {
     "roc_auc": Metric(roc_auc, "max", LABELS),
     "log_loss": Metric(log_loss, "min", CLASSES, CHANCES),
     "brier": Metric(brier, "min", CLASSES, CHANCES),
-    "mse": Metric(at_default(averaged(squared)), "min", REGRESSION),
-    "rmse": Metric(at_default(averaged(squared, root=True)), "min", REGRESSION),
-    "mae": Metric(at_default(averaged(absolute)), "min", REGRESSION),
+    "mse": _error(pointwise.squared),
+    "rmse": _error(pointwise.squared, root=True),
+    "mae": _error(pointwise.absolute),
     "r2": Metric(r2, "max", REGRESSION),
-    "pinball": _with_constant(pinball, "quantile", 0.5),
-    "poisson_deviance": Metric(at_default(averaged(poisson, 2.0)), "min", REGRESSION),
-    "gamma_deviance": Metric(at_default(averaged(gamma, 2.0)), "min", REGRESSION),
-    "tweedie_deviance": _with_constant(tweedie, "variance_power", 1.5, 2.0),
+    "pinball": _error(pointwise.pinball, "quantile", 0.5),
+    "poisson_deviance": _error(pointwise.poisson, **DEVIANCE),
+    "gamma_deviance": _error(pointwise.gamma, **DEVIANCE),
+    "tweedie_deviance": _error(pointwise.tweedie, "variance_power", 1.5, **DEVIANCE),
 }
 """Name -> metric; ``pinball`` and ``tweedie_deviance`` are those of the loss's own constant."""
