@@ -19,7 +19,7 @@ from fastopt import maths
 from fastopt.compile import inlinable, jitable
 from fastopt.maths.bits import rectified
 from sweeps.common.names import check_choice
-from sweeps.problems.matrices import flat
+from sweeps.problems.matrices import elementwise, flat
 
 # Of Klambauer et al., Self-normalizing neural networks, NeurIPS 2017.
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
@@ -216,18 +216,12 @@ def layers_of(name: str) -> Layers:
     value, back, keeps_inputs, _ = find_activation(name)
 
     @jitable
-    def activate(z):
-        numbers = flat(z)
-        for i in range(numbers.size):
-            numbers[i] = value(numbers[i])
-
-    @jitable
     def backpropagate(kept, error):
         numbers, e = flat(kept), flat(error)
         for i in range(numbers.size):
             numbers[i] = back(numbers[i], e[i])
 
-    return Layers(activate, backpropagate, keeps_inputs)
+    return Layers(elementwise(value), backpropagate, keeps_inputs)
 
 
 def find_activation(name: Any) -> Activation:

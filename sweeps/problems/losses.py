@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt import maths
-from fastopt.compile import jitable
+from fastopt.compile import inlinable, jitable
 from fastopt.errors import ArrayError, SpecError, shortened
 from sweeps.common.names import check_choice
 from sweeps.problems import pointwise
-from sweeps.problems.matrices import flat
+from sweeps.problems.matrices import elementwise, flat
 from sweeps.problems.pointwise import of_each_output
 from sweeps.problems.rows import label_of, weighed
 
@@ -213,28 +213,10 @@ def softmax(z):
             z[i, j] /= z.dtype.type(total)
 
 
-@jitable
-def sigmoid(z):
-    """Turn each score into a probability, in place."""
-    numbers = flat(z)
-    for k in range(numbers.size):
-        numbers[k] = maths.sigmoid(numbers[k])
-
-
-@jitable
-def exponential(z):
-    """Turn logarithms of means into means, in place."""
-    numbers = flat(z)
-    for k in range(numbers.size):
-        numbers[k] = maths.exp(numbers[k])
-
-
-@jitable
-def moved(z):
-    """Add one half to decision values, so that 0.5 divides the classes, as of probabilities."""
-    numbers = flat(z)
-    for k in range(numbers.size):
-        numbers[k] += z.dtype.type(0.5)
+@inlinable
+def raised(x):
+    """Add one half to a decision value, so that 0.5 divides the classes, as of probabilities."""
+    return x + type(x)(0.5)
 
 
 @jitable
@@ -313,8 +295,12 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 """Constant -> whether a number may be one, and which may."""
 
 LINKS: dict[str, Callable] = {
-    "identity": same, "exp": exponential, "sigmoid": sigmoid, "softmax": softmax, "sign": moved,
-}  # fmt: skip
+    "identity": same,
+    "exp": elementwise(maths.exp),
+    "sigmoid": elementwise(maths.sigmoid),
+    "softmax": softmax,
+    "sign": elementwise(raised),
+}
 """Name -> what turns outputs into predictions, in place; ``sign`` is that of ``x - 0.5`` then."""
 
 

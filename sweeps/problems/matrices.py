@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
@@ -57,6 +60,19 @@ def flat(a):
 @overload(flat, inline="always")
 def _flat(a):
     return (lambda a: view(a, 0, (a.size,))) if a.layout == "C" else None
+
+
+@functools.cache
+def elementwise(value: Callable) -> Callable:
+    """Make a function that puts ``value(number)`` in the place of each number of a matrix."""
+
+    @jitable
+    def apply(z):
+        numbers = flat(z)
+        for k in range(numbers.size):
+            numbers[k] = value(numbers[k])
+
+    return apply
 
 
 @jitable
