@@ -54,7 +54,7 @@ class Buffer:
     """
 
     def __init__(self, arrays: Arrays) -> None:
-        items = _checked(arrays)
+        items = _check_arrays(arrays)
         self.dtype: np.dtype = items[0].dtype.newbyteorder("=")
         self.names: tuple = (
             tuple(arrays) if isinstance(arrays, Mapping) else tuple(range(len(items)))
@@ -175,7 +175,7 @@ def flatten(arrays: Arrays) -> Buffer:
     return Buffer(arrays)
 
 
-def _checked(arrays: Arrays) -> list[np.ndarray]:
+def _check_arrays(arrays: Arrays) -> list[np.ndarray]:
     if not isinstance(arrays, Mapping | list | tuple):
         raise ArrayTypeError(
             f"flatten takes a dict or a list of NumPy arrays; got a {type(arrays).__name__}"

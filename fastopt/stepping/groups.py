@@ -123,7 +123,7 @@ class Groups:
             group.begin()
         for _ in range(TRIES):
             if self._snapshot is None:
-                self._snapshot = self._settled()
+                self._snapshot = self._take_snapshot()
                 if extras is not None:
                     self._snapshot.plain.run(is_trial=True)  # finds the gradients
             if self._snapshot.launch(extras).run(is_trial) is None:
@@ -135,7 +135,7 @@ class Groups:
             "being checked. Do not resize or replace them while another thread steps."
         )
 
-    def _settled(self) -> Snapshot:
+    def _take_snapshot(self) -> Snapshot:
         """Check all arrays; return where they are, and which of them have a gradient."""
         extents, batches = Extents(), [batch for group in self.groups for batch in group.batches]
         for batch in batches:

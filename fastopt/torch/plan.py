@@ -82,10 +82,10 @@ class Plan:
         self._has_lazy = any(map(is_lazy, self._params))
         self._launch: Launch | None = None
         self._count, self._finished = np.zeros(1, np.int64), 0
-        self._batches = self._made(clocks, traits.counts)
+        self._batches = self._make_batches(clocks, traits.counts)
         self._pack()
 
-    def _made(self, clocks: Clocks, counts: bool) -> list[Batch]:
+    def _make_batches(self, clocks: Clocks, counts: bool) -> list[Batch]:
         group_of = [k for k, count in enumerate(self._counts) for _ in range(count)]
         sorts: dict[tuple[Rule, torch.dtype, bool], list[int]] = {}
         for k, p in enumerate(self._params):

@@ -58,11 +58,11 @@ def wrong_component(
     if not math.isfinite(value):
         return None
     groups = np.array_split(np.arange(point.size), min(point.size, GROUPS))
-    located = (_located(value_and_grad, point, grad, group) for group in groups)
+    located = (_locate(value_and_grad, point, grad, group) for group in groups)
     return next((wrong for wrong in located if wrong is not None), None)
 
 
-def _located(f: Callable, point: np.ndarray, grad: np.ndarray, group: np.ndarray) -> Wrong | None:
+def _locate(f: Callable, point: np.ndarray, grad: np.ndarray, group: np.ndarray) -> Wrong | None:
     """Return the first wrong component of a group."""
     direction = np.zeros_like(point)
     # Signs without a pattern, so that errors which add up to nothing are unlikely.
@@ -77,7 +77,7 @@ def _located(f: Callable, point: np.ndarray, grad: np.ndarray, group: np.ndarray
         # Of the differences nine digits are right.
         return Wrong(j, float(grad[j]), float(f"{found / direction[j]:.9g}"))
     halves = np.array_split(group, 2)
-    located = (_located(f, point, grad, half) for half in halves)
+    located = (_locate(f, point, grad, half) for half in halves)
     return next((wrong for wrong in located if wrong is not None), None)
 
 

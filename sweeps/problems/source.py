@@ -128,7 +128,7 @@ class Source:
         if refit:
             train, chosen_by = np.sort(np.concatenate([train, chosen_by])), chosen_by[:0]
         train = _draw_some(train, n_train, len(self.y), seed)
-        y = self._noisy(train, label_noise, seed)
+        y = self._flip_labels(train, label_noise, seed)
         weights = self._weights(train, y)
         if weights is not None:
             train = _rows_that_count(train, weights, np.dtype(dtype), fold)
@@ -172,7 +172,7 @@ class Source:
         weights[train] = class_weights(self.class_weight, labels, weights[train], known)
         return weights
 
-    def _noisy(self, train: np.ndarray, share: Any, seed: int) -> np.ndarray:
+    def _flip_labels(self, train: np.ndarray, share: Any, seed: int) -> np.ndarray:
         real = isinstance(share, numbers.Real) and not isinstance(share, bool)
         if not (real and 0.0 <= share <= 1.0):
             raise SpecError(f"label_noise must be a share, from 0 to 1; got {shortened(share)}")

@@ -250,12 +250,12 @@ class _Rows:
             count = self._count(name, wanted, len(rest), self.n, "rows")
             stay, held = rest[:-count], rest[-count:]
         else:
-            stay, held = self._drawn(name, wanted, rest)
+            stay, held = self._draw(name, wanted, rest)
         if not len(stay):
             raise SpecError(f"{name} holds all {len(rest)} rows, none is left to train on")
         return stay, held
 
-    def _drawn(self, name: str, wanted: Any, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _draw(self, name: str, wanted: Any, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
         if self.groups is not None:

@@ -215,7 +215,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         if not self.paths:
             return self._cells_of_rows(slice(0, 0), names)
         try:
-            table = self._filtered(names, filters)
+            table = self._filter_table(names, filters)
         except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
             raise SpecError(f"filters={shortened(filters)}: {error}") from error
         except OSError as error:
@@ -223,7 +223,7 @@ class StoredColumns(Mapping[str, np.ndarray]):
         table = table.sort_by("trial_id")
         return {name: self._decode_column(name, table[name]) for name in names}
 
-    def _filtered(self, names: Sequence[str], filters: Any) -> pa.Table:
+    def _filter_table(self, names: Sequence[str], filters: Any) -> pa.Table:
         stored = [self._stored[name] for name in names]
         how = {"columns": stored, "page_checksum_verification": True}
         if stored == names and self._chosen is None:

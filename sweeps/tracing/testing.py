@@ -207,7 +207,7 @@ def check_optima(problem: Landscape) -> bool | None:
 # ---- of both ----
 
 
-def _trained(problem: Problem, rates: list[float], workers: int) -> pd.DataFrame:
+def _train(problem: Problem, rates: list[float], workers: int) -> pd.DataFrame:
     """Train it for a few steps."""
     how: dict[str, Any] = {"optimizer": "momentum", "steps": 5, "seed": 3}
     if isinstance(problem, DataProblem):
@@ -220,19 +220,19 @@ def _trained(problem: Problem, rates: list[float], workers: int) -> pd.DataFrame
 def check_company(problem: Problem) -> None:
     """Compare trials alone with those among others, on one core and on all, bit for bit."""
     rates = np.geomspace(1e-4, 1e-2, 21).tolist()
-    together = _trained(problem, rates, worker_count(-1))
-    pd.testing.assert_frame_equal(_trained(problem, rates, 1), together, check_exact=True)
+    together = _train(problem, rates, worker_count(-1))
+    pd.testing.assert_frame_equal(_train(problem, rates, 1), together, check_exact=True)
     for k in (0, 9, 20):
-        alone = _trained(problem, rates[k : k + 1], 1)
+        alone = _train(problem, rates[k : k + 1], 1)
         pd.testing.assert_frame_equal(alone, together.iloc[k : k + 1], check_exact=True)
 
 
 def check_pickle(problem: Problem) -> None:
     """Check that a problem that went to a worker trains to the same bits."""
     rates = [1e-3, 1e-2]
-    expected = _trained(problem, rates, 1)
+    expected = _train(problem, rates, 1)
     for twin in (unpack(pack(problem)), pickle.loads(pack(problem))):
-        pd.testing.assert_frame_equal(_trained(twin, rates, 1), expected, check_exact=True)
+        pd.testing.assert_frame_equal(_train(twin, rates, 1), expected, check_exact=True)
 
 
 OF_LANDSCAPES: dict[str, Callable[[Any], bool | None]] = {
