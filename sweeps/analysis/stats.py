@@ -162,7 +162,7 @@ def over_seeds(
     codes = configurations(result.columns, rest)
     _, first = np.unique(codes, return_index=True)
     size = len(first)
-    diverged = np.asarray(result.columns["state"]) == 1
+    diverged = np.asarray(result.columns["state"]) == State.DIVERGED
     made = [
         ("n_trials", np.bincount(codes, minlength=size)),
         ("n_diverged", np.bincount(codes[diverged], minlength=size)),

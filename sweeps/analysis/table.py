@@ -10,7 +10,7 @@ import numpy as np
 from fastopt.errors import SpecError, shortened
 from sweeps.common.frames import as_python, pd
 from sweeps.common.names import STEP_COUNTS, STEPS_TAKEN, check_choice
-from sweeps.common.states import STATES
+from sweeps.common.states import STATES, State
 from sweeps.engine.plan import Plan
 from sweeps.running.reasons import no_best
 from sweeps.space.axes import common_kind, kind_of
@@ -204,7 +204,7 @@ class Table:
         (array([ True, False]), 1)
         """
         score = np.asarray(self.columns[metric], np.float64)
-        fit = np.isfinite(score) & (np.asarray(self.columns["state"]) == 0)
+        fit = np.isfinite(score) & (np.asarray(self.columns["state"]) == State.COMPLETE)
         return fit & (score >= 0) if metric in self.step_columns else fit
 
     def _ranking(self, n: int | None = None) -> np.ndarray:

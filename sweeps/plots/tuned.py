@@ -54,7 +54,7 @@ def tune_lines(
     For ``steps_to_target`` a configuration counts only if all of its seeds, and folds, did.
 
     ``by``: an axis of at most 12 values. ``band``: one of "range", "std", "ci". ``spread``: what
-    :func:`over_seeds` returned, if that is known. Raises SpecError if a name does not exist, or
+    :func:`seed_spread` returned, if that is known. Raises SpecError if a name does not exist, or
     ``by`` has too many values.
     """
     check_choice("axis", x, result.axes)
@@ -63,7 +63,7 @@ def tune_lines(
     axis = axis_of(x, result.columns[x])
     groups = line_axis(result, by) if by else None
     if spread is None:
-        spread = over_seeds(result, metric, (x, by or x))
+        spread = seed_spread(result, metric, (x, by or x))
     shape = (len(groups) if groups else 1, len(axis))
     at = axis.codes[spread["row"]]
     line = groups.codes[spread["row"]] if groups else np.zeros(len(at), np.int64)
@@ -99,7 +99,7 @@ def line_axis(result: Table, by: str) -> Axis:
     return groups
 
 
-def over_seeds(result: Table, metric: str, kept: Collection[str] = ()) -> dict[str, np.ndarray]:
+def seed_spread(result: Table, metric: str, kept: Collection[str] = ()) -> dict[str, np.ndarray]:
     """Return the columns of :meth:`SweepResult.over_seeds` that bands need, over folds as well.
 
     ``kept``: axes not to summarise over, of ``seed`` and ``fold``. Returns ``row`` (the first trial

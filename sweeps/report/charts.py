@@ -17,6 +17,7 @@ from sweeps.analysis import importance as anova
 from sweeps.analysis.stats import best_first, mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.common.limits import spaced_ids
+from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of, label_of
 from sweeps.plots.curves import bands, best_curves, recorded_metrics
 from sweeps.plots.style import log_range
@@ -29,7 +30,7 @@ from sweeps.plots.tables import (
     tabulate,
     varying_axes,
 )
-from sweeps.plots.tuned import MOST_LINES, over_seeds, tune_lines
+from sweeps.plots.tuned import MOST_LINES, seed_spread, tune_lines
 
 MOST_AXES = 8
 MOST_METRICS = 5
@@ -111,7 +112,7 @@ def sensitivity(result: Table) -> dict[str, Any] | None:
     groups = "optimizer" if "optimizer" in names else None
     if groups and len(axis_of(groups, result.columns[groups])) > MOST_LINES:
         groups = None
-    spread = over_seeds(result, result.metric)
+    spread = seed_spread(result, result.metric)
     axes = {}
     for name in names:
         by = None if name == groups else groups
@@ -145,7 +146,7 @@ def parallel(result: Table) -> dict[str, Any] | None:
     order = best_first(score, mode)
     rest = order[100:]
     some = spaced_ids(len(rest), LINES - 100)
-    lost = np.flatnonzero(np.asarray(result.columns["state"]) == 1)
+    lost = np.flatnonzero(np.asarray(result.columns["state"]) == State.DIVERGED)
     lost = lost[spaced_ids(len(lost), 60)]
     rows = np.concatenate([order[:100], rest[some], lost])
     place = np.full(len(score), -1)

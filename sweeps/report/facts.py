@@ -13,7 +13,7 @@ from sweeps.common.states import State
 from sweeps.common.text import format_duration, format_number
 from sweeps.plots.axes import axis_of, label_of
 from sweeps.plots.tables import SEED, table_of_axes, varying_axes
-from sweeps.plots.tuned import over_seeds
+from sweeps.plots.tuned import seed_spread
 
 BEST = 15
 MOST_FOLDS = 10
@@ -101,7 +101,7 @@ def best_over_folds(result: Table) -> Text:
 
 def best_configurations(result: Table) -> Text:
     """Return header and rows of the best means over seeds of which every trial finished."""
-    spread = over_seeds(result, result.metric, kept=("fold",))
+    spread = seed_spread(result, result.metric, kept=("fold",))
     best = _rank_means(result, spread)[:10]
     rows = result._frame(spread["row"][best])[[n for n in varying_axes(result) if n != SEED]]
     shown = {"n_trials": "seeds", "mean": "mean", "std": "standard deviation"}
@@ -150,7 +150,7 @@ def _remarks_on_edges(result: Table) -> list[dict[str, str]]:
     """Say it of the best configuration, of seeds that of the best mean."""
     what, found = "trial", [*edges(result).itertuples(index=False, name=None)]
     if SEED in varying_axes(result) and "fold" not in result.axes:
-        spread = over_seeds(result, result.metric)
+        spread = seed_spread(result, result.metric)
         best = _rank_means(result, spread)[:1]
         if len(best):
             what, found = "configuration", edges_of(result, int(spread["row"][best[0]]))
@@ -210,7 +210,7 @@ def _remarks_on_seeds(result: Table) -> list[dict[str, str]]:
     """Say where seeds disagree: some diverge and some do not, or they spread more than the best."""
     if SEED not in varying_axes(result):
         return [_remark("warn", "One seed", "How much results depend on the seed is not known.")]
-    spread = over_seeds(result, result.metric, kept=("fold",))
+    spread = seed_spread(result, result.metric, kept=("fold",))
     remarks = []
     mixed = (spread["n"] > 0) & (spread["n"] < spread["n_trials"])
     state = np.asarray(result.columns["state"])
