@@ -1,7 +1,7 @@
 """Update rules inside a user's own ``@njit`` training loop.
 
 The same step kernel that the classes run, as a function that compiled code can call: no Python and
-no dispatch between two steps, and no checks but of sizes.
+no dispatch between two steps, and no checks but of sizes, alignment and byte order.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from fastopt.compile import inlinable
 from fastopt.errors import ArrayError, HyperparameterError, did_you_mean, shortened
-from fastopt.machine.access import fitting
 from fastopt.machine.arrays import aligned_zeros, check_array
+from fastopt.machine.fitting import SIZES, fitting
 from fastopt.machine.loops import contained
 from fastopt.rules import RULES, Rule, current
 from fastopt.rules.base import begin
@@ -32,8 +32,9 @@ class Embedded(NamedTuple):
     step : callable
         ``step(h, clock, g, x)``, to be called from compiled code: advances ``clock`` and updates
         ``x = (p, *slots)`` with the gradient ``g``, all in place; the arrays are 1-D, of one
-        dtype and size, and must not overlap. Types are checked when the call is compiled and
-        sizes at each step (ArrayTypeError, ArrayError), other things are not.
+        dtype and size, and must not overlap. Types are checked when the call is compiled
+        (ArrayTypeError); sizes, alignment and byte order at each step (ArrayError), since in a
+        tuple Numba takes arrays of another machine's byte order for its own; overlap is not.
 
     Examples
     --------
@@ -88,13 +89,20 @@ def embed(name: str) -> Embedded:
 @functools.cache
 def _embedded(rule: Rule) -> Embedded:
     step = contained(rule)
-    fits = fitting(len(rule.clock0(rule.pack())), len(rule.hyper), len(rule.slots))
+    fault_of = fitting(len(rule.clock0(rule.pack())), len(rule.hyper), len(rule.slots))
 
     def checked(h: Any, clock: Any, g: Any, x: Any) -> None:
-        if not fits(h, clock, g, x):
+        fault = fault_of(h, clock, g, x)
+        if fault == SIZES:
             raise ArrayError(
                 "an embedded step: g and the arrays of x must have one size, and the clock that of "
                 "fastopt.clock. Nothing was changed."
+            )
+        if fault:
+            raise ArrayError(
+                "an embedded step: an array is unaligned, or has the byte order of another machine "
+                "(in a tuple Numba does not tell). Convert it with .astype(np.float64) or "
+                ".astype(np.float32). Nothing was changed."
             )
         step(h, clock, g, x)
 

@@ -19,8 +19,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import load_item, make_array, store_item
 
-from fastopt.errors import ArrayTypeError
-
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
     """Address of ``array[index]``; no wraparound, so nothing stands in the way of SIMD."""
@@ -167,54 +165,3 @@ def word_at(typingctx, address):
         return builder.load(builder.inttoptr(args[0], ir.IntType(64).as_pointer()))
 
     return types.int64(types.int64), codegen
-
-
-def _faults_of_step(n_hyper: int, n_slots: int, h: Any, clock: Any, g: Any, x: Any) -> str:
-    """Return what is wrong with the Numba types of the arguments of an embedded step, or ''."""
-    numbers = types.float64, types.int64
-    if not (isinstance(h, types.BaseTuple) and len(h) == n_hyper and set(h) <= set(numbers)):
-        return f"h must be a tuple of {n_hyper} floats (fastopt.hyper makes it); got {h}"
-    if not (_is_flat(clock, types.float64) and clock.mutable):
-        return f"clock must be a writable 1-D float64 array (fastopt.clock makes it); got {clock}"
-    if not (isinstance(x, types.BaseTuple) and len(x) == 1 + n_slots):
-        return f"x must be a tuple (p, *fastopt.slots(...)) of {1 + n_slots} arrays; got {x}"
-    kind = getattr(x[0], "dtype", None)
-    if kind not in (types.float32, types.float64) or not all(_is_flat(a, kind) for a in (g, *x)):
-        return f"g and x must be 1-D arrays, all of float32 or all of float64; got {(g, *x)}"
-    read_only = not all(a.mutable for a in x)
-    return f"the arrays of x are updated in place, but one is read-only: {x}" if read_only else ""
-
-
-def _is_flat(a: Any, dtype: Any) -> bool:
-    return isinstance(a, types.Array) and a.ndim == 1 and a.dtype == dtype
-
-
-def fitting(n_clock: int, n_hyper: int, n_slots: int) -> Any:
-    """Return ``fits(h, clock, g, x)``: whether the sizes of the arrays are those of a step.
-
-    Raises
-    ------
-    ArrayTypeError
-        When a call is compiled: arguments of these types no step can take.
-    """
-
-    @intrinsic
-    def fits(typingctx, h, clock, g, x):
-        fault = _faults_of_step(n_hyper, n_slots, h, clock, g, x)
-        if fault:
-            raise ArrayTypeError(f"an embedded step: {fault}")
-
-        def codegen(context, builder, signature, args):
-            kinds = signature.args[1], signature.args[2], *signature.args[3]
-            arrays = args[1], args[2], *cgutils.unpack_tuple(builder, args[3])
-            clocks, gradient, *others = (
-                make_array(kind)(context, builder, a).nitems for kind, a in zip(kinds, arrays)
-            )
-            fit = builder.icmp_signed("==", clocks, clocks.type(n_clock))
-            for other in others:
-                fit = builder.and_(fit, builder.icmp_signed("==", gradient, other))
-            return fit
-
-        return types.boolean(h, clock, g, x), codegen
-
-    return fits

@@ -162,6 +162,12 @@ def array_address(order, code, is_written, item, first, ndim):
     return word_at(item + _DATA)
 
 
+@inlinable
+def byte_order_at(item):
+    """Return the byte order of the NumPy array at the address ``item``, as an ASCII code."""
+    return word_at(word_at(item + _DESCR) + _KIND) >> 16 & 0xFF
+
+
 _read = ctypes.c_int64.from_address
 
 

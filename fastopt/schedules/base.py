@@ -16,6 +16,8 @@ WIDTH = 6
 REQUIRED = math.nan
 """Default of a parameter that has none."""
 
+_STEP = Real(0.0)
+
 
 @dataclass(frozen=True)
 class Steps(Real):
@@ -79,13 +81,16 @@ class ScheduleRow:
     def factor(self, t: float, a: tuple[float, ...]) -> float:
         """Return the factor as kernels compute it: a power beyond any float is infinite.
 
+        Raises HyperparameterError unless ``t`` is a real number from 0 on.
+
         >>> from fastopt.schedules import SCHEDULES
         >>> row = SCHEDULES["exponential"]
         >>> row.factor(10_000, row.pack({"gamma": 2.0}))
         inf
         """
+        t = _STEP.pack(f"schedule {self.name}: the step", t)
         try:
-            return self.function(float(t), a)
+            return self.function(t, a)
         except OverflowError:
             return math.inf
 

@@ -163,6 +163,75 @@ def test_a_step_refuses_what_would_write_to_other_memory():
     assert usual["clock"][0] == 1.0
 
 
+def _big_endian(a):
+    return a.astype(a.dtype.newbyteorder(">"))
+
+
+def _unaligned(a):
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    raw[1:].view(a.dtype)[:] = a
+    return raw[1:].view(a.dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("change", [_big_endian, _unaligned])
+def test_a_step_refuses_memory_that_numba_takes_for_its_own(change, dtype):
+    """After calls with native ones: each was taken, and big-endian ones gave other numbers."""
+    step, h = fastopt.embed("momentum").step, fastopt.hyper("momentum")
+
+    @numba.njit
+    def one(h, clock, g, x):
+        step(h, clock, g, x)
+
+    def arrays():
+        return [fastopt.clock("momentum", h), *(np.full(4, k, dtype) for k in (2.0, 3.0, 0.0))]
+
+    clock, g, *x = arrays()
+    one(h, clock, g, tuple(x))
+    with pytest.raises(ArrayError, match="unaligned"):  # Numba knows this form from now on
+        one(h, _unaligned(clock), _unaligned(g), tuple(map(_unaligned, x)))
+    for k in range(4):
+        given = arrays()
+        given[k] = change(given[k])
+        before = [a.tobytes() for a in given]
+        with pytest.raises(ArrayError, match="unaligned, or has the byte order"):
+            one(h, given[0], given[1], tuple(given[2:]))
+        assert [a.tobytes() for a in given] == before
+
+
+def test_a_step_takes_arrays_of_any_owner(tmp_path):
+    """Of a file, of bytes, of none, a view of other numbers: what has an owner is no other array's."""
+    step, h = fastopt.embed("momentum").step, fastopt.hyper("momentum", lr=1.0)
+
+    @numba.njit
+    def one(h, clock, g, x):
+        step(h, clock, g, x)
+
+    @numba.njit
+    def of_bytes(h, clock, numbers, x):
+        step(h, clock, np.frombuffer(numbers, np.float64), x)
+        step(h, clock, np.ones(3), (x[0], np.zeros(3)))
+
+    mapped = np.memmap(tmp_path / "p", np.float64, "w+", shape=3)
+    whole = np.zeros((3, 4))
+    structured = np.zeros(3, [("a", "f8"), ("b", ">f8")])
+    for p in (
+        mapped,
+        whole[1, :3],
+        structured["a"],
+        np.zeros(5)[1:4],
+        np.zeros(24, "u1").view("f8"),
+    ):
+        one(h, fastopt.clock("momentum", h), np.ones(3), (p, np.zeros(3)))
+        np.testing.assert_array_equal(p, -1.0)
+        for numbers in (np.ones(3).tobytes(), bytearray(np.ones(3)), memoryview(np.ones(3))):
+            of_bytes(h, fastopt.clock("momentum", h), numbers, (p, np.zeros(3)))
+        np.testing.assert_array_equal(p, -7.0)
+    foreign = np.memmap(tmp_path / "q", ">f8", "w+", shape=3)
+    with pytest.raises(Exception, match="Unsupported array dtype|byte order"):
+        one(h, fastopt.clock("momentum", h), np.ones(3), (foreign, np.zeros(3)))
+
+
 def test_importing_fastopt_compiles_nothing_and_imports_nothing_heavy():
     script = """
         import sys

@@ -282,6 +282,53 @@ def test_a_factor_beyond_any_number_is_infinite_and_refused_by_the_step(ours):
     assert opt.steps == np.flatnonzero(~finite)[0]
 
 
+@pytest.mark.parametrize("t", [10**9, 2**53, 2**63, 10**18, 1e300], ids=str)
+@pytest.mark.parametrize(
+    ("ours", "limit"),
+    [
+        (schedules.constant(0.5, total_iters=3), 1.0),
+        (schedules.step(3, gamma=0.5), 0.0),
+        (schedules.step(3, gamma=2.0), math.inf),
+        (schedules.exponential(0.5), 0.0),
+        (schedules.exponential(2.0), math.inf),
+        (schedules.cosine(T, final=0.25), 0.25),
+        (schedules.warmup_cosine(3, T, final=0.25), 0.25),
+        (schedules.multi_step(3, 5, gamma=0.5), 0.25),
+        (schedules.linear(T, final=0.25), 0.25),
+        (schedules.polynomial(T, power=3.0, final=0.25), 0.25),
+        (schedules.one_cycle(T, div_factor=2.0, final_div_factor=2.0), 0.25),
+        (schedules.cyclic(3, start=0.25, gamma=0.5), 0.25),
+        (schedules.wsd(1, 2, T, final=0.25), 0.25),
+    ],
+    ids=lambda x: getattr(x, "name", ""),
+)
+def test_a_step_far_away_has_the_limit_and_no_overflow(ours, limit, t):
+    assert ours(t) == schedules.factor(ours.kind, t, ours.a) == limit
+
+
+@pytest.mark.parametrize("t", [10**9, 2**53, 10**18], ids=str)
+def test_schedules_without_a_limit_are_exact_far_away(t):
+    cycles = [schedules.cosine_restarts(4), schedules.cyclic(2)]
+    for ours, first in zip(cycles, ([1, math.cos(math.pi / 8) ** 2, 0.5], [0, 0.5, 1.0])):
+        found = schedules.factor(ours.kind, t, ours.a)
+        assert found == ours(t) == pytest.approx(first[t % 4], rel=1e-15)
+    assert schedules.inverse_sqrt(0, timescale=t)(t) == math.sqrt(0.5)
+    begun = int(math.log2(t / 3 + 1)), 3 * (2 ** int(math.log2(t / 3 + 1)) - 1)  # restarts so far
+    wanted = math.cos(math.pi / 2 * ((t - begun[1]) / (3 * 2 ** begun[0]))) ** 2
+    assert schedules.cosine_restarts(3, multiplier=2)(t) == pytest.approx(wanted, abs=1e-12)
+
+
+@every_case
+def test_what_is_no_step_is_refused(ours):
+    for t in (-1, -0.5, math.nan, math.inf, -math.inf, 10**400, -(10**400), True, None, "3", 1j):
+        for found in (ours, lambda t: schedules.factor(ours.kind, t, ours.a)):
+            with pytest.raises(HyperparameterError, match="the step must be"):
+                found(t)
+    for kind in (-1, len(schedules.SCHEDULES), 0.5, None, "cosine"):
+        with pytest.raises(HyperparameterError, match="kind must be"):
+            schedules.factor(kind, 1.0, ours.a)
+
+
 def test_one_kernel_serves_all_schedules():
     """Schedules are data: a new one of them, or a new parameter, compiles nothing."""
     run = kernel(every_step, schedules.factor)
