@@ -36,6 +36,7 @@ from fastopt.code.registration import (
     registration,
 )
 from fastopt.code.target import check_host, mode
+from fastopt.errors import CompileError
 from fastopt.late import collector_paused
 
 __all__ = [
@@ -92,7 +93,8 @@ def kernel(
       this call.
     * ``parallel``: compile ``prange`` as a parallel region; otherwise it is ``range`` (the serial
       twin).
-    * ``nogil``: release the GIL while it runs.
+    * ``nogil``: release the GIL while it runs. Without it, it may run in other threads than the
+      one that holds the GIL, so that it cannot call Python.
     * ``by_address``: it is called by its address alone (:func:`fastopt.machine.calls.address_of`).
       What takes it apart for Python, which then cannot call it, is not compiled: 20 ms.
 
@@ -153,7 +155,7 @@ def _enabled() -> Iterator[None]:
             numba.config.DISABLE_JIT = before
 
 
-def _watch_compiling(dispatcher: Any) -> None:
+def _watch_compiling(dispatcher: Any, calls_python: bool) -> None:
     """Note what compiles; of what cannot, let other processes try, which wait for this one."""
     compiles = dispatcher._compiler.compile
 
@@ -161,6 +163,7 @@ def _watch_compiling(dispatcher: Any) -> None:
         try:
             with _enabled():
                 made = compiles(*args)
+                _complete(made, calls_python)
         except BaseException:
             if isinstance(dispatcher._cache, KernelCache):
                 dispatcher._cache.give_up()
@@ -169,6 +172,23 @@ def _watch_compiling(dispatcher: Any) -> None:
         return made
 
     dispatcher._compiler.compile = watched
+
+
+def _complete(made: Any, calls_python: bool) -> None:
+    """Give contained functions the Python objects that they use; refuse what may use none.
+
+    Numba gives them to a function when it makes machine code of it, which of contained ones is
+    never made: printing a float32 went on without the GIL, and waited for it for good.
+    """
+    names = {function.name for function in made.library._final_module.functions}
+    if not calls_python and "numba_gil_ensure" in names:
+        raise CompileError(
+            "a rule's functions cannot call Python (print, objmode): while a step runs Python waits, "
+            "and its threads would wait for Python. They are plain functions: call them from "
+            "Python to look into them, as rule.update(c, g, x)"
+        )
+    for environment in made._find_referenced_environments():
+        made.library.codegen.set_env(environment.env_name, environment)
 
 
 def compilations() -> tuple[str, ...]:
@@ -224,7 +244,7 @@ def compiled(template: Callable, parts: tuple, digest: str, options: Options) ->
     with _enabled():
         dispatcher = numba.njit(**numbas)(function)
     dispatcher.recipe = Recipe(template, parts, options)
-    _watch_compiling(dispatcher)
+    _watch_compiling(dispatcher, calls_python=nogil)
     if by_address:  # Numba would jump to an entry that is not there
         dispatcher._insert, dispatcher._compile_for_args = _ignore, _refuse_call
     typed_in = template.__code__.co_filename.startswith("<")  # a prompt or a doctest

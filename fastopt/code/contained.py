@@ -6,6 +6,8 @@ part of the kernel. Nobody calls the former.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from numba.core.codegen import JITCodeLibrary
@@ -35,9 +37,12 @@ class ContainedCompiler(Compiler):
         library = _ContainedLibrary(target.codegen(), "contained")
         flags.no_cfunc_wrapper = True
         super().__init__(typing, target, library, args, returns, flags, names)
-        self.state.targetctx.get_executable = _stand_in
+        target = self.state.targetctx
+        target.get_executable = functools.partial(_executable, target.get_executable)
 
 
-def _stand_in(library: Any, *_: Any) -> Any:
-    # Numba knows what it has compiled by a built-in function of its own, which is never called.
-    return library.__sizeof__
+def _executable(made: Callable, library: Any, *args: Any) -> Any:
+    if isinstance(library, _ContainedLibrary):
+        # Numba knows what it has compiled by a built-in function of its own, never called here.
+        return library.__sizeof__
+    return made(library, *args)  # of a block in object mode, which Python calls

@@ -134,8 +134,8 @@ def finding(locate: Callable) -> Callable:
 # (PyArray_DATA, PyArray_DIMS, PyArray_FLAGS are macros): words behind the head of all objects.
 TYPE = HEAD - 8
 """Where an object has the address of its type."""
-_DATA, _NDIM, _DIMS, _DESCR, _FLAGS = (HEAD + 8 * k for k in (0, 1, 2, 5, 6))
-_KIND = HEAD + 8
+_DATA, _NDIM, _DIMS, DESCR, _FLAGS = (HEAD + 8 * k for k in (0, 1, 2, 5, 6))
+KIND = HEAD + 8
 # Of that word of a dtype: its byte order and its number. The rest may differ, and so may the
 # object: an array that was pickled has a dtype of its own.
 _KIND_MASK = 0xFF0000 | 0x7FFFFFFF << 32
@@ -151,7 +151,7 @@ def array_address(order, code, is_written, item, first, ndim):
     needed = _C_CONTIGUOUS | _ALIGNED | _WRITEABLE if is_written else _C_CONTIGUOUS | _ALIGNED
     if word_at(item + _FLAGS) & needed != needed:
         return -1
-    if word_at(word_at(item + _DESCR) + _KIND) & _KIND_MASK != code:
+    if word_at(word_at(item + DESCR) + KIND) & _KIND_MASK != code:
         return -1
     if word_at(item + _NDIM) & _LOWER_HALF != ndim:
         return -1
@@ -162,24 +162,18 @@ def array_address(order, code, is_written, item, first, ndim):
     return word_at(item + _DATA)
 
 
-@inlinable
-def byte_order_at(item):
-    """Return the byte order of the NumPy array at the address ``item``, as an ASCII code."""
-    return word_at(word_at(item + _DESCR) + _KIND) >> 16 & 0xFF
-
-
 _read = ctypes.c_int64.from_address
 
 
 def _code(dtype: np.dtype) -> int:
-    return _read(id(dtype) + _KIND).value & _KIND_MASK
+    return _read(id(dtype) + KIND).value & _KIND_MASK
 
 
 def _check_layout() -> None:
     """Compare what is read of an array with what NumPy says of it."""
     a = np.ones((3, 2), np.float32)[1:]
     dims = _read(id(a) + _DIMS).value
-    places = *(id(a) + k for k in (TYPE, HEAD, _DESCR)), dims, dims + 8
+    places = *(id(a) + k for k in (TYPE, HEAD, DESCR)), dims, dims + 8
     found = [_read(at).value for at in places]
     found += [_read(id(a) + k).value & _LOWER_HALF for k in (_NDIM, _FLAGS)]
     found += [_code(a.dtype) >> 32, _code(a.dtype) >> 16 & 0xFF]

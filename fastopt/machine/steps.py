@@ -28,12 +28,14 @@ PARALLEL_FROM = 20_000
 
 
 _REAL, _WORD, _NONE = types.float64, types.int64, types.none
+# A step holds the GIL, and runs in threads that do not.
+_held = functools.partial(addressed, nogil=False)
 
 
 @functools.cache
 def find_of(locate: Callable) -> int:
     """Compile what finds arrays by ``Lookup.locate``; return its address."""
-    return address_of(addressed(finding, locate), _WORD, _WORD)
+    return address_of(_held(finding, locate), _WORD, _WORD)
 
 
 @functools.cache
@@ -55,29 +57,29 @@ def _coefficients(rule: Rule) -> int:
 def callees_of(rule: Rule, kinds: tuple[np.dtype, ...]) -> Callees:
     """Return what a step calls, but for the loop over calls, which keeps the GIL."""
     n = _coefficients(rule)
-    ticks = addressed(loops.ticking, rule.clock0, rule.tick, len(rule.pack()))
-    updates = addressed(loops.spanning, rule.update, n, kinds)
+    ticks = _held(loops.ticking, rule.clock0, rule.tick, len(rule.pack()))
+    updates = _held(loops.spanning, rule.update, n, kinds)
     return Callees(
-        Callee(addressed(loops.scattered), _NONE, (_WORD,)),
+        Callee(_held(loops.scattered), _NONE, (_WORD,)),
         Callee(ticks, _NONE, (_WORD,) * 3),
         Callee(updates, _NONE, (_WORD,) * 5),
-        Callee(addressed(loops.span_item), _NONE, (_WORD,) * 2),
+        Callee(_held(loops.span_item), _NONE, (_WORD,) * 2),
         *((None,) * 4 if rule.measure is None else _sums(rule, n, kinds)),
     )
 
 
 def _each() -> int:
     with gil_kept():
-        each = addressed(loops.each, parallel=True, nogil=False)
+        each = _held(loops.each, parallel=True)
         return address_of(each, _NONE, _WORD, _WORD, _WORD)
 
 
 def _sums(rule: Rule, n: int, kinds: tuple[np.dtype, ...]) -> tuple[Callee, ...]:
-    adds, pair = addressed(loops.summing, rule.measure, n, kinds), types.UniTuple(_REAL, 2)
-    trusts = addressed(loops.trusting, rule.trust, n)
+    adds, pair = _held(loops.summing, rule.measure, n, kinds), types.UniTuple(_REAL, 2)
+    trusts = _held(loops.trusting, rule.trust, n)
     return (
-        Callee(addressed(loops.measuring), _NONE, (_WORD,)),
+        Callee(_held(loops.measuring), _NONE, (_WORD,)),
         Callee(adds, pair, (_WORD,) * 5),
-        Callee(addressed(loops.sums_item), _NONE, (_WORD,) * 2),
+        Callee(_held(loops.sums_item), _NONE, (_WORD,) * 2),
         Callee(trusts, _NONE, (_WORD, _WORD, _REAL, _REAL, _WORD)),
     )

@@ -19,6 +19,7 @@ import numpy as np
 from fastopt.arena import flatten
 from fastopt.checkpoint import load, save
 from fastopt.classes.common import BINDINGS
+from fastopt.code.uncompilable import in_two_lines
 from fastopt.compile import kernel
 from fastopt.errors import HyperparameterError
 from fastopt.optimizer import Optimizer
@@ -182,7 +183,8 @@ def check_widths(subject: Subject) -> None:
     _, c = rule.tick(subject.h, rule.clock0(subject.h))
     one = np.float32(0.75)
     made = kernel(_typed, rule.update)
-    made((one,) * len(c), one, (one,) * (1 + len(rule.slots)))
+    with in_two_lines():
+        made((one,) * len(c), one, (one,) * (1 + len(rule.slots)))
     (signature,) = made.nopython_signatures
     kinds = [str(kind) for kind in signature.return_type]
     _same(kinds, ["float32"] * len(kinds), f"update makes {', '.join(kinds)} of float32 numbers")

@@ -200,7 +200,7 @@ def test_a_step_refuses_memory_that_numba_takes_for_its_own(change, dtype):
 
 
 def test_a_step_takes_arrays_of_any_owner(tmp_path):
-    """Of a file, of bytes, of none, a view of other numbers: what has an owner is no other array's."""
+    """Of a file, of bytes, of none, a view: owners are asked, if they are arrays."""
     step, h = fastopt.embed("momentum").step, fastopt.hyper("momentum", lr=1.0)
 
     @numba.njit
@@ -228,7 +228,7 @@ def test_a_step_takes_arrays_of_any_owner(tmp_path):
             of_bytes(h, fastopt.clock("momentum", h), numbers, (p, np.zeros(3)))
         np.testing.assert_array_equal(p, -7.0)
     foreign = np.memmap(tmp_path / "q", ">f8", "w+", shape=3)
-    with pytest.raises(Exception, match="Unsupported array dtype|byte order"):
+    with pytest.raises(Exception, match=r"Unsupported array dtype|byte order"):
         one(h, fastopt.clock("momentum", h), np.ones(3), (foreign, np.zeros(3)))
 
 

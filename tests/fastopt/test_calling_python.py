@@ -1,0 +1,113 @@
+"""Compiled functions that call Python, by print or objmode: they do, or are refused; none hangs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+
+import fastopt
+from fastopt import CompileError
+from fastopt.rules import RULES
+from fastopt.testing import check_optimizer
+
+# In a process of its own, since what is wrong here never comes back.
+SCRIPT = """
+    import sys, warnings
+    import numba
+    import numpy as np
+    from fastopt.compile import compilations, inlinable, kernel
+
+    warnings.simplefilter("ignore")
+
+    def halved(x):
+        return x / 2
+
+    @inlinable
+    def printed(x):
+        print(x)
+        return x
+
+    @inlinable
+    def in_python(x):
+        with numba.objmode(y="float64"):
+            y = halved(x)
+        return y
+
+    def twice(part):
+        def run(x):
+            return part(x) + part(x)
+        return run
+
+    for nogil in (True, False):
+        if nogil:
+            print(kernel(twice, printed)(np.float32(0.5)))
+            print(kernel(twice, in_python)(3.0))
+        else:
+            for part, x in ((printed, np.float32(0.5)), (in_python, 3.0)):
+                try:
+                    kernel(twice, part, nogil=False)(x)
+                except Exception as error:
+                    print(type(error).__name__)
+    print(len(compilations()))
+"""
+
+
+def test_what_a_kernel_contains_may_call_python_but_in_steps(tmp_path):
+    """Also when it is loaded by the next process."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    for compiled in ("2", "0"):
+        run = subprocess.run(
+            [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=True
+        )
+        refused = ["CompileError", "CompileError"]
+        assert run.stdout.split() == ["0.5", "0.5", "1.0", "3.0", *refused, compiled]
+
+
+SGD = RULES["sgd"]
+
+
+def told(x):
+    print(x)
+    return x
+
+
+def printing_update(c, g, x):
+    return SGD.update(c, told(g), x)
+
+
+def printing_tick(h, clock):
+    print(h[0])
+    return SGD.tick(h, clock)
+
+
+PRINTING = {"update": printing_update, "tick": printing_tick}
+
+
+@pytest.mark.parametrize("part", PRINTING)
+def test_a_rule_that_prints_is_refused_before_anything_is_written(part, monkeypatch):
+    """On large arrays its threads waited for the GIL, which the step holds until they are done."""
+    monkeypatch.setitem(RULES, "sgd", SGD.using(**{part: PRINTING[part]}))
+    for n in (3, 100_000):
+        p = np.ones(n, np.float32)
+        q = torch.nn.Parameter(torch.ones(n, dtype=torch.float32))
+        q.grad = torch.ones(n)
+        steps = (
+            lambda p=p: fastopt.SGD(p).step(np.ones_like(p)),
+            fastopt.torch.SGD([q]).step,
+        )
+        for step in steps:
+            with pytest.raises(CompileError, match=r"cannot call Python \(print, objmode\)"):
+                step()
+        assert (p == 1.0).all()
+        assert (q == 1.0).all()
+
+
+def test_the_kit_says_that_a_rule_prints():
+    with pytest.raises(AssertionError, match="formula: told: a rule's functions cannot call Pyth"):
+        check_optimizer(SGD.using(name="told", update=printing_update))
