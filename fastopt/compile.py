@@ -183,9 +183,9 @@ def _complete(made: Any, calls_python: bool) -> None:
     names = {function.name for function in made.library._final_module.functions}
     if not calls_python and "numba_gil_ensure" in names:
         raise CompileError(
-            "a rule's functions cannot call Python (print, objmode): while a step runs Python waits, "
-            "and its threads would wait for Python. They are plain functions: call them from "
-            "Python to look into them, as rule.update(c, g, x)"
+            "a rule's functions cannot call Python (print, objmode): while a step runs Python "
+            "waits, and its threads would wait for Python. They are plain functions: call them "
+            "from Python to look into them, as rule.update(c, g, x)"
         )
     for environment in made._find_referenced_environments():
         made.library.codegen.set_env(environment.env_name, environment)

@@ -10,7 +10,9 @@ import numpy as np
 
 from fastopt.errors import StateError, shortened
 from fastopt.machine.arrays import KINDS
+from fastopt.rules import RULES, Rule
 from fastopt.rules.clocks import new_clock, resume_clock, whole_step
+from fastopt.rules.recipes import options_of
 from fastopt.stepping.batches import Piece, Segment
 from fastopt.stepping.segments import Change, Group
 
@@ -72,6 +74,8 @@ def load(groups: list[Group], state_dict: Mapping[str, Any]) -> int:
     for k, (group, row) in enumerate(zip(groups, rows)):
         options = _options(f"param_groups[{k}]", group, row)
         change = group.change(options)
+        own = [entries.get(number, {}) for number in row["params"]]
+        check_origin(f"param_groups[{k}]", row, own, group.options, change.rule)
         loaded = _segments(group, change, row["params"], entries)
         plans.append((group, options, change, loaded))
     check_owners(entries, rows, [slot for _, _, change, _ in plans for slot in change.rule.slots])
@@ -156,6 +160,64 @@ def check_owners(
                 f"state[{shortened(key)}] belongs to no parameter: param_groups number them "
                 f"{shortened(sorted(numbers, key=str))}"
             )
+
+
+def check_origin(
+    where: str,
+    row: Mapping[str, Any],
+    entries: Iterable[Mapping[str, Any]],
+    options: Iterable[str],
+    rule: Rule,
+) -> None:
+    """Refuse a param group of another class, but where its state is what this one keeps, too.
+
+    A group is another class's if it has options of some optimizer that this one has not. By itself
+    neither state that no slot is kept in tells, which may be the user's, nor an option that is
+    lacking, as in older versions.
+
+    Parameters
+    ----------
+    where : str
+        How error messages call the group.
+    row, entries
+        The saved group, and the state of its parameters, as far as there is any.
+    options : iterable of str
+        What this optimizer's groups have.
+    rule : Rule
+        How they will be stepped.
+
+    Raises
+    ------
+    StateError
+        It is, and has other slots or none.
+
+    Examples
+    --------
+    >>> from fastopt.rules import RULES
+    >>> check_origin("it", {"lr": 1.0, "alpha": 0.9}, [{}], ["lr", "betas"], RULES["lion"])
+    Traceback (most recent call last):
+        ...
+    fastopt.errors.StateError: it was saved by another class: ...
+    """
+    known = {name: options_of(other) for name, other in RULES.items()}
+    names, every = set(options), set().union(*known.values())
+    foreign, lacking = (set(row) - names) & every, (names - set(row)) & every
+    if not foreign:
+        return
+    kept = {slot for other in RULES.values() for slot in other.slots}
+    for entry in entries:
+        found = {name for name in entry if entry[name] is not None} & kept
+        if not found <= set(rule.slots) or (lacking and not found):
+            nearest = min(known, key=lambda name: (len(known[name] ^ (set(row) & every)), name))
+            raise StateError(
+                f"{where} was saved by another class, most like {nearest}: it has "
+                f"{', '.join(sorted(foreign))}, and a parameter's state {_listed(found)}; "
+                f"{rule.name} keeps {_listed(rule.slots)}"
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 def _check_kind(where: str, found: Any, kind: Any, allowed: str) -> None:

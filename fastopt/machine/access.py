@@ -11,6 +11,7 @@ An array of uint16 holds the bits of bfloat16 numbers: they are computed with as
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from llvmlite import ir
@@ -18,6 +19,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import load_item, make_array, store_item
+
+_INFINITE, _LARGEST = ir.IntType(32)(0x7F800000), ir.IntType(32)(0x7F7FFFFF)
+"""Bits of float32: infinity, and the number before it."""
 
 
 def _pointer(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -142,6 +146,27 @@ def store(typingctx, a, values):
     return types.void(a, values), codegen
 
 
+def _rounded(context: Any, builder: Any, number: Any, source: Any, kind: Any) -> Any:
+    """Round a number to the type ``kind``: one that is not zero, and finite, stays so.
+
+    An eps that became zero would divide zero by zero where a gradient is zero, and a factor that
+    became infinite would multiply by infinity.
+    """
+    rounded = context.cast(builder, number, source, kind)
+    if (source, kind) != (types.float64, types.float32):
+        return rounded
+    bits, sign = builder.bitcast(rounded, ir.IntType(32)), ir.IntType(32)(1 << 31)
+    size, sign = builder.and_(bits, builder.not_(sign)), builder.and_(bits, sign)
+    kept = builder.select(builder.icmp_unsigned("==", size, size.type(0)), size.type(1), size)
+    kept = builder.select(builder.icmp_unsigned("==", size, _INFINITE), _LARGEST, kept)
+    zero, infinite = number.type(0.0), number.type(math.inf)
+    other = builder.fcmp_unordered("ueq", number, zero)  # zero, NaN or infinite
+    for end in (infinite, builder.fneg(infinite)):
+        other = builder.or_(other, builder.fcmp_ordered("==", number, end))
+    kept = builder.bitcast(builder.or_(kept, sign), rounded.type)
+    return builder.select(other, rounded, kept)
+
+
 @intrinsic
 def cast(typingctx, values, a):
     """Round every number of the tuple ``values`` to the dtype of the array ``a``."""
@@ -149,7 +174,7 @@ def cast(typingctx, values, a):
     def codegen(context, builder, signature, args):
         kind = _number(signature.args[1])
         rounded = [
-            context.cast(builder, builder.extract_value(args[0], k), source, kind)
+            _rounded(context, builder, builder.extract_value(args[0], k), source, kind)
             for k, source in enumerate(signature.args[0])
         ]
         return context.make_tuple(builder, signature.return_type, rounded)

@@ -17,6 +17,8 @@ from fastopt.errors import HyperparameterError, did_you_mean, shortened
 # Where the first value of a slot comes from, if not from a hyperparameter (a position in h).
 ZERO, PARAMETER = -1, -2
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Real:
@@ -232,6 +234,18 @@ class Rule:
             kind.pack(f"{where}: {name}", values.get(name, kind.default))
             for name, kind in self.hyper.items()
         )
+
+    def check_width(self, h: tuple[float, ...], where: str) -> None:
+        """Refuse hyperparameters beyond float32, for parameters that are computed with in it.
+
+        Raises HyperparameterError, as torch raises for most of them.
+        """
+        for name, number in zip(self.hyper, h):
+            if abs(number) > LARGEST:
+                raise HyperparameterError(
+                    f"{where}: {name} {number:g} is beyond float32, which the parameters are in "
+                    f"(the largest number is {LARGEST:.4g}). Nothing was changed."
+                )
 
     def rows(self, h: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return the hyperparameters of matrices (and of what has more dimensions), of others."""

@@ -27,6 +27,17 @@ SPLIT = {
 _RENAMED = {"decoupled_weight_decay": "decoupled"}
 
 
+def options_of(rule: Rule) -> set[str]:
+    """Return what classes call the hyperparameters of a rule.
+
+    >>> sorted(options_of(RULES["lion"]))
+    ['betas', 'lr', 'maximize', 'weight_decay']
+    """
+    whole = {part: name for name, parts in SPLIT.items() for part in parts}
+    whole |= {ours: name for name, ours in _RENAMED.items()}
+    return {whole.get(name, name) for name in rule.hyper}
+
+
 def values_of(rule: Rule, where: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that ``rule`` knows, under its names.
 

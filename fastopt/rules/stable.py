@@ -13,6 +13,7 @@ so the moments that are kept need no correction of their bias.
 from __future__ import annotations
 
 import math
+import sys
 
 from fastopt.code.roles import inlinable
 from fastopt.rules.adam import ADAM, BOTH_POWERS, adam_clock
@@ -21,6 +22,9 @@ from fastopt.rules.parts import biases, lerp, mean_square, root_mean
 from fastopt.rules.sgd import DECAY
 
 __all__ = ["STABLE_ADAMW"]
+
+SMALLEST = sys.float_info.min
+"""Below it the square of an eps vanishes: 0 / 0 for one element would make the whole tensor NaN."""
 
 
 @inlinable
@@ -37,7 +41,7 @@ def stable_measure(c, g, x):
     """Square of the gradient relative to the second moment."""
     g = c[0] * g
     v = mean_square(x[2], g, c[4], c[5])
-    least = c[6] * c[6]
+    least = max(c[6] * c[6], SMALLEST)
     return g * g / (least if v < least else v), 0.0
 
 

@@ -17,6 +17,7 @@ from fastopt.arena import Buffer
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, did_you_mean, shortened
 from fastopt.machine.arrays import Extents, check_array, check_like, named
 from fastopt.rules import Rule
+from fastopt.rules.base import LARGEST
 from fastopt.rules.clocks import rewind
 from fastopt.rules.recipes import Recipe
 from fastopt.stepping.batches import Batch, Piece, Segment
@@ -56,10 +57,12 @@ class Group:
         # The arrays, too: who replaced them in the dict would have gone on with those of before.
         self.read = itemgetter(*options)
         self._arrays: Any = ()
+        self.segments: list[Segment] = []
         self.rule, self.h, self.seen = self.change(options)
         # A rule that measures each tensor cannot step an arena's tensors as one.
         self.splits = self.rule.measure is not None
         self.segments = _segments(path, self.params, extents, self.splits)
+        self._check_width(self.rule, self.h)
         self.keys = [piece.key for segment in self.segments for piece in segment.pieces]
         options["params"] = self._arrays = Fixed("params", [p.array for _, p in self.pieces])
         if self.seen is not None:
@@ -167,8 +170,13 @@ class Group:
         if not are_same(options["params"], self._arrays):
             self._arrays.refuse()
         rule, values = self.recipe(self.where, options)
-        seen = self.read(options)
-        return Change(rule, rule.pack(values, self.where), seen if _is_immutable(seen) else None)
+        seen, h = self.read(options), rule.pack(values, self.where)
+        self._check_width(rule, h)
+        return Change(rule, h, seen if _is_immutable(seen) else None)
+
+    def _check_width(self, rule: Rule, h: tuple[float, ...]) -> None:
+        if any(segment.dtype == np.float32 for segment in self.segments):
+            rule.check_width(h, self.where)
 
     def is_unchanged(self) -> bool:
         """Tell whether all options in the group's dict are as they were at the last step."""
@@ -224,6 +232,8 @@ class Group:
                 f"{self.where}: the schedule's factor {factor!r} makes lr {lr}; it must be finite "
                 "and zero or more. Nothing was changed."
             )
+        if lr > LARGEST:
+            self._check_width(self.rule, (lr,))
         return lr
 
     def schedule(self, lr: float) -> None:

@@ -15,7 +15,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks as global_pre_hook
 from fastopt.errors import ArrayError, FastoptError, HyperparameterError, StateError
 from fastopt.rules import Rule
 from fastopt.rules.clocks import packed_clock
-from fastopt.state import check_layout, check_owners
+from fastopt.state import check_layout, check_origin, check_owners
 from fastopt.stepping.transaction import Transaction
 from fastopt.torch import checkpoint
 from fastopt.torch.batch import Clocks
@@ -323,6 +323,8 @@ class Optimizer(torch.optim.Optimizer):
                     f"{len(group['params'])}"
                 )
             own = traits.row(k, {**self.defaults, **row})
+            states = [entries.get(number, {}) for number in numbers]
+            check_origin(where, row, states, traits.options, own.rule)
             slots += own.rule.slots
             for number, p, name in zip(numbers, group["params"], names):
                 entry = entries.get(number, {})

@@ -26,6 +26,8 @@ _REFUSED = {
     "differentiable": "steps write to memory directly and cannot be differentiated",
 }
 
+_NARROW = torch.float32, torch.bfloat16
+
 HAIR = 1e-12
 """How far below zero an lr may be: torch's LinearLR from 0.01 to 0 ends at -5e-19."""
 
@@ -104,6 +106,8 @@ class Row:
         h = rule.pack(values, self.where)
         if is_hair:  # as it is, as in torch
             h = tuple(lr if name == "lr" else number for name, number in zip(rule.hyper, h))
+        if any(getattr(p, "dtype", None) in _NARROW for p in self.group.get("params", ())):
+            rule.check_width(h, self.where)
         return rule, h
 
     def pending(self) -> Change | None:
