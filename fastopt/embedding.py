@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastopt.compile import inlinable
+from fastopt.compile import fingerprint, inlinable
 from fastopt.errors import ArrayError, HyperparameterError, did_you_mean, shortened
 from fastopt.machine.arrays import aligned_zeros, check_array
 from fastopt.machine.fitting import SIZES, fitting
@@ -66,8 +66,9 @@ def embed(name: str) -> Embedded:
 
     Notes
     -----
-    If you compile with ``cache=True``, Numba does not notice that fastopt was upgraded: delete the
-    ``__pycache__`` folder of your module then.
+    If you compile with ``cache=True``, code of another fastopt, or of a rule of yours that has
+    changed since, is not loaded but compiled anew. Numba looks at nothing else than your function's
+    own file.
 
     Examples
     --------
@@ -88,8 +89,8 @@ def embed(name: str) -> Embedded:
 
 @functools.cache
 def _embedded(rule: Rule) -> Embedded:
-    step = contained(rule)
-    fault_of = fitting(len(rule.clock0(rule.pack())), len(rule.hyper), len(rule.slots))
+    step, stamp = contained(rule), _Stamp(rule.name, _digest(rule))
+    fault_of = fitting(len(rule.clock0(rule.pack())), len(rule.hyper), len(rule.slots), stamp)
 
     def checked(h: Any, clock: Any, g: Any, x: Any) -> None:
         fault = fault_of(h, clock, g, x)
@@ -107,6 +108,30 @@ def _embedded(rule: Rule) -> Embedded:
         step(h, clock, g, x)
 
     return Embedded(rule, inlinable(checked))
+
+
+def _digest(rule: Rule) -> str:
+    return fingerprint(contained(rule), fitting)
+
+
+class _Stamp(NamedTuple):
+    """What a step is made of: it goes into Numba's cache, and is compared when it comes back."""
+
+    name: str
+    digest: str
+
+    def __reduce__(self) -> tuple[Callable, tuple[str, str]]:
+        return _as_of_now, tuple(self)
+
+
+def _as_of_now(name: str, digest: str) -> _Stamp:
+    """Return the stamp of cached code.
+
+    Raises OSError if it is of another rule than today's: Numba takes the file for gone then.
+    """
+    if name not in RULES or _digest(current(name)) != digest:
+        raise OSError(f"the cached code contains another {name} than fastopt has now")
+    return _Stamp(name, digest)
 
 
 def hyper(name: str, **values: Any) -> tuple[float, ...]:

@@ -81,8 +81,10 @@ def _is_foreign(module: Any) -> Any:
     return function
 
 
-def fitting(n_clock: int, n_hyper: int, n_slots: int) -> Any:
+def fitting(n_clock: int, n_hyper: int, n_slots: int, stamp: Any) -> Any:
     """Return ``fault(h, clock, g, x)``: what is wrong with the arrays of a step; 0 if nothing is.
+
+    ``stamp``: an object that is pickled with the machine code wherever Numba stores it.
 
     ``SIZES``: they are not those of a step. ``MEMORY``: an array is not aligned, or of another byte
     order.
@@ -100,6 +102,7 @@ def fitting(n_clock: int, n_hyper: int, n_slots: int) -> Any:
             raise ArrayTypeError(f"an embedded step: {wrong}")
 
         def codegen(context, builder, signature, args):
+            context.environment.consts.append(stamp)
             kinds = signature.args[1], signature.args[2], *signature.args[3]
             values = args[1], args[2], *cgutils.unpack_tuple(builder, args[3])
             arrays = [make_array(kind)(context, builder, a) for kind, a in zip(kinds, values)]
