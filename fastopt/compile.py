@@ -25,6 +25,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.utils import _dynamic_modname, _dynamic_module
 
 from fastopt.code.cache import KernelCache, cache_folder
+from fastopt.code.contained import calls_python
 from fastopt.code.fingerprint import fingerprint, is_settled
 from fastopt.code.frozen import fingerprint_and_warn, frozen, frozen_loop
 from fastopt.code.registration import (
@@ -155,7 +156,7 @@ def _enabled() -> Iterator[None]:
             numba.config.DISABLE_JIT = before
 
 
-def _watch_compiling(dispatcher: Any, calls_python: bool) -> None:
+def _watch_compiling(dispatcher: Any, holds_gil: bool) -> None:
     """Note what compiles; of what cannot, let other processes try, which wait for this one."""
     compiles = dispatcher._compiler.compile
 
@@ -163,7 +164,12 @@ def _watch_compiling(dispatcher: Any, calls_python: bool) -> None:
         try:
             with _enabled():
                 made = compiles(*args)
-                _complete(made, calls_python)
+                if holds_gil and calls_python(made.library):
+                    raise CompileError(
+                        "a rule's functions cannot call Python (print, objmode): while a step runs "
+                        "Python waits, and its threads would wait for Python. They are plain ones: "
+                        "call them from Python to look into them, as rule.update(c, g, x)"
+                    )
         except BaseException:
             if isinstance(dispatcher._cache, KernelCache):
                 dispatcher._cache.give_up()
@@ -172,23 +178,6 @@ def _watch_compiling(dispatcher: Any, calls_python: bool) -> None:
         return made
 
     dispatcher._compiler.compile = watched
-
-
-def _complete(made: Any, calls_python: bool) -> None:
-    """Give contained functions the Python objects that they use; refuse what may use none.
-
-    Numba gives them to a function when it makes machine code of it, which of contained ones is
-    never made: printing a float32 went on without the GIL, and waited for it for good.
-    """
-    names = {function.name for function in made.library._final_module.functions}
-    if not calls_python and "numba_gil_ensure" in names:
-        raise CompileError(
-            "a rule's functions cannot call Python (print, objmode): while a step runs Python "
-            "waits, and its threads would wait for Python. They are plain functions: call them "
-            "from Python to look into them, as rule.update(c, g, x)"
-        )
-    for environment in made._find_referenced_environments():
-        made.library.codegen.set_env(environment.env_name, environment)
 
 
 def compilations() -> tuple[str, ...]:
@@ -244,7 +233,7 @@ def compiled(template: Callable, parts: tuple, digest: str, options: Options) ->
     with _enabled():
         dispatcher = numba.njit(**numbas)(function)
     dispatcher.recipe = Recipe(template, parts, options)
-    _watch_compiling(dispatcher, calls_python=nogil)
+    _watch_compiling(dispatcher, holds_gil=not nogil)
     if by_address:  # Numba would jump to an entry that is not there
         dispatcher._insert, dispatcher._compile_for_args = _ignore, _refuse_call
     typed_in = template.__code__.co_filename.startswith("<")  # a prompt or a doctest

@@ -14,6 +14,11 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 
+def calls_python(library: Any) -> bool:
+    """Tell whether compiled code takes the GIL: to print, or in ``objmode``."""
+    return any(f.name == "numba_gil_ensure" for f in library._final_module.functions)
+
+
 class _ContainedLibrary(JITCodeLibrary):
     """Code as it was lowered, which kernels link, optimize and make machine code of."""
 
@@ -24,6 +29,9 @@ class _ContainedLibrary(JITCodeLibrary):
         pass
 
     def _finalize_final_module(self) -> None:
+        if calls_python(self):
+            super()._finalize_final_module()
+            return
         self._finalize_dynamic_globals()
         self._finalized = True
 
@@ -42,7 +50,9 @@ class ContainedCompiler(Compiler):
 
 
 def _executable(made: Callable, library: Any, *args: Any) -> Any:
-    if isinstance(library, _ContainedLibrary):
+    if isinstance(library, _ContainedLibrary) and not calls_python(library):
         # Numba knows what it has compiled by a built-in function of its own, never called here.
         return library.__sizeof__
-    return made(library, *args)  # of a block in object mode, which Python calls
+    # A block in object mode, which Python calls; or code that calls Python, with objects that Numba
+    # gives to machine code alone (without, print waited for a GIL that it held).
+    return made(library, *args)

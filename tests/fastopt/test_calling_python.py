@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -61,13 +62,43 @@ def test_what_a_kernel_contains_may_call_python_but_in_steps(tmp_path):
     """Also when it is loaded by the next process."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     for compiled in ("2", "0"):
         run = subprocess.run(
-            [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=True
+            [sys.executable, str(script)],
+            capture_output=True,
+            env=env,
+            text=True,
+            timeout=120,
+            check=True,
         )
         refused = ["CompileError", "CompileError"]
         assert run.stdout.split() == ["0.5", "0.5", "1.0", "3.0", *refused, compiled]
 
+
+EMBEDDED = """
+    import numba
+    import numpy as np
+    import fastopt
+    from fastopt.rules import RULES
+
+    SGD = RULES["sgd"]
+
+    def update(c, g, x):
+        print(g)
+        return SGD.update(c, g, x)
+
+    RULES["printing"] = SGD.using(name="printing", update=update)
+    step, h = fastopt.embed("printing").step, fastopt.hyper("printing", lr=1.0)
+    for nogil in (False, True):
+        @numba.njit(nogil=nogil)
+        def one(h, clock, g, x):
+            step(h, clock, g, x)
+
+        p = np.zeros(1, np.float32)
+        one(h, fastopt.clock("printing", h), np.full(1, 0.5, np.float32), (p,))
+        print(p[0])
+"""
 
 SGD = RULES["sgd"]
 
@@ -106,6 +137,16 @@ def test_a_rule_that_prints_is_refused_before_anything_is_written(part, monkeypa
                 step()
         assert (p == 1.0).all()
         assert (q == 1.0).all()
+
+
+def test_an_embedded_rule_prints_where_its_caller_released_the_gil(tmp_path):
+    """It said "missing Environment", with the GIL, and waited for the GIL for good."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(EMBEDDED))
+    run = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert run.stdout.split() == ["0.5", "-0.5"] * 2
 
 
 def test_the_kit_says_that_a_rule_prints():
