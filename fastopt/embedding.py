@@ -121,7 +121,7 @@ class _Stamp(NamedTuple):
     digest: str
 
     def __reduce__(self) -> tuple[Callable, tuple[str, str]]:
-        return _as_of_now, tuple(self)
+        return _as_of_now, (self.name, self.digest)
 
 
 def _as_of_now(name: str, digest: str) -> _Stamp:
