@@ -200,6 +200,11 @@ def _numbas(look: Any, value: Any) -> Iterator[bytes]:
         look.note(f"{_named(value)} ({_kind(value)})")
 
 
+def _llvms(look: Any, value: Any) -> Iterator[bytes]:
+    """Hash a type or constant of llvmlite's, which keeps its text in itself once it was asked."""
+    yield f"{_kind(value)} {value}".encode()
+
+
 def _source_of_compiled(value: Any) -> types.FunctionType | None:
     for name in ("py_func", "_defn"):
         held = getattr(value, name, None)
@@ -274,9 +279,8 @@ def keeps(value: Any) -> bool:
 
 def reader_of(value: Any) -> Callable[[Any, Any], Iterator[Any]]:
     """Return the reader of a value that is no plain function."""
-    module = type(value).__module__
-    if any(base.__module__.partition(".")[0] == "numba" for base in type(value).__mro__):
-        return _numbas
-    if module == "_cffi_backend":
-        return _address
+    packages = {base.__module__.partition(".")[0] for base in type(value).__mro__}
+    for package, read in (("numba", _numbas), ("llvmlite", _llvms), ("_cffi_backend", _address)):
+        if package in packages:
+            return read
     return next((read for kinds, read in _READERS if isinstance(value, kinds)), _object)

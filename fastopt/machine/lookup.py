@@ -53,6 +53,7 @@ API, LAYOUT = reads("api"), reads("layout")
 """What ``locate`` reads of an order."""
 
 
+@jitable
 def overlapping(order, low, high):
     """Tell whether ``[low, high)`` meets any of the sorted, disjoint ranges of an order."""
     left, right = 0, _count_bounds(order)
@@ -78,7 +79,6 @@ def finding(locate: Callable) -> Callable:
     What is wrong with array ``k`` comes back as ``FAULTS * k + fault``.
     """
     counter_at = arrays_of((np.dtype(np.float32),))
-    overlaps = jitable(overlapping)
     codes, objects, checked, first, table, nbytes, clocks, active = map(
         reads, ("codes", "objects", "checked", "first", "table", "nbytes", "clocks", "active")
     )
@@ -99,7 +99,7 @@ def finding(locate: Callable) -> Callable:
             return -1
         if not is_gradient:
             return MOVED
-        if nbytes(order, k) and overlaps(order, place, place + nbytes(order, k)):
+        if nbytes(order, k) and overlapping(order, place, place + nbytes(order, k)):
             return CLASH
         note(order, r, k, place)
         return -1

@@ -196,6 +196,7 @@ def each() -> Callable:
 _links = reads("links")
 
 
+@jitable
 def run_items(order, item, n):
     """Call ``item`` for each of ``n`` items of work, by :func:`each` where the order has it."""
     if _links(order, EACH) != 0:
@@ -251,10 +252,10 @@ def chunks_of(sizes: np.ndarray) -> np.ndarray:
 def measuring() -> Callable:
     """Template of ``adapt(order)``: adapt the coefficients to the sums over each array."""
     sizes, active, sums = map(reads, ("sizes", "active", "sums"))
-    count, count_chunks, run = length("active"), length("chunks"), jitable(run_items)
+    count, count_chunks = length("active"), length("chunks")
 
     def adapt(order):
-        run(order, _links(order, SUMS_ITEM), count_chunks(order))
+        run_items(order, _links(order, SUMS_ITEM), count_chunks(order))
         chunk = 0
         for k in range(count(order)):
             size, a, b = sizes(order, active(order, k)), 0.0, 0.0
@@ -278,7 +279,7 @@ def scattered() -> Callable:
     ``links``: :func:`ticking`, :func:`spanning`, :func:`each`, :func:`span_item`,
     :func:`measuring`, :func:`summing`, :func:`sums_item`, :func:`trusting`.
     """
-    counter_at, run = arrays_of((np.dtype(np.float32),)), jitable(run_items)
+    counter_at = arrays_of((np.dtype(np.float32),))
     clocks, table, active = map(reads, ("clocks", "table", "active"))
     count, count_ends = length("active"), length("items")
 
@@ -291,7 +292,7 @@ def scattered() -> Callable:
                 counter[0] = clocks(order, s, 0)
         if _links(order, ADAPT) != 0:
             call(_links(order, ADAPT), None, (order,))
-        run(order, _links(order, SPAN_ITEM), count_ends(order) - 1)
+        run_items(order, _links(order, SPAN_ITEM), count_ends(order) - 1)
 
     return step
 
