@@ -15,8 +15,9 @@ from numba.core.compiler import Compiler
 
 
 def calls_python(library: Any) -> bool:
-    """Tell whether compiled code takes the GIL: to print, or in ``objmode``."""
-    return any(f.name == "numba_gil_ensure" for f in library._final_module.functions)
+    """Tell whether compiled code takes the GIL and gives it back: to print, or in ``objmode``."""
+    # What calls BLAS takes it, too, but never gives it back: to abort, should BLAS refuse.
+    return any(f.name == "numba_gil_release" for f in library._final_module.functions)
 
 
 class _ContainedLibrary(JITCodeLibrary):

@@ -31,7 +31,7 @@ def options_of(rule: Rule) -> set[str]:
     """Return what classes call the hyperparameters of a rule.
 
     >>> sorted(options_of(RULES["lion"]))
-    ['betas', 'lr', 'maximize', 'weight_decay']
+    ['betas', 'decoupled_weight_decay', 'lr', 'maximize', 'weight_decay']
     """
     whole = {part: name for name, parts in SPLIT.items() for part in parts}
     whole |= {ours: name for name, ours in _RENAMED.items()}

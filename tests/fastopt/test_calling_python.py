@@ -13,6 +13,8 @@ import torch
 
 import fastopt
 from fastopt import CompileError
+from fastopt.code.contained import calls_python
+from fastopt.compile import jitable, kernel
 from fastopt.rules import RULES
 from fastopt.testing import check_optimizer
 
@@ -152,3 +154,24 @@ def test_an_embedded_rule_prints_where_its_caller_released_the_gil(tmp_path):
 def test_the_kit_says_that_a_rule_prints():
     with pytest.raises(AssertionError, match="formula: told: a rule's functions cannot call Pyth"):
         check_optimizer(SGD.using(name="told", update=printing_update))
+
+
+def multiplied(a, b):
+    """Call BLAS, which Numba lets take the GIL to abort the process."""
+    return np.dot(a, b)[0, 0]
+
+
+def applied(function):
+    def run(a, b):
+        return function(a, b)
+
+    return run
+
+
+def test_blas_is_no_python():
+    """It made machine code of its own of every layer, whose bits were not those of the cache."""
+    x = np.arange(1.0, 10.0).reshape(3, 3)
+    made = kernel(applied, jitable(multiplied), nogil=False)
+    assert made(x, x) == 30.0
+    (compiled,) = made.overloads.values()
+    assert not calls_python(compiled.library)

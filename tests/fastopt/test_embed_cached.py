@@ -62,6 +62,10 @@ def test_cached_code_of_a_rule_that_changed_is_compiled_anew(tmp_path):
         text = textwrap.dedent(RULE).replace("SCALE = 1.0", f"SCALE = {scale}")
         (tmp_path / "mine.py").write_text(text)
         run = subprocess.run(
-            [sys.executable, "user.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+            [sys.executable, "-B", "user.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert run.stdout.strip() == line, run.stderr
