@@ -61,6 +61,7 @@ def test_cached_code_of_a_rule_that_changed_is_compiled_anew(tmp_path):
     for scale, line in expected:
         text = textwrap.dedent(RULE).replace("SCALE = 1.0", f"SCALE = {scale}")
         (tmp_path / "mine.py").write_text(text)
+        # -B, since Python takes bytecode of the same second for that of an edited source.
         run = subprocess.run(
             [sys.executable, "-B", "user.py"],
             cwd=tmp_path,

@@ -41,7 +41,8 @@ def exported(result, folder, end):
 
 
 def files(store, kind="parts"):
-    return sorted(path for path in (Path(store) / kind).iterdir() if path.suffix == ".parquet")
+    """Return the parts of a store, none where their folder was not made yet."""
+    return sorted((Path(store) / kind).glob("*.parquet"))
 
 
 class Dead(BaseException):

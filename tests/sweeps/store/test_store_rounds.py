@@ -191,7 +191,7 @@ KILLS = st.tuples(
 
 def befall(store, what, number):
     """Let one thing happen to a store."""
-    parts = files(store) + files(store, "curves") if (store / "parts").is_dir() else []
+    parts = files(store) + files(store, "curves")
     if what == "die":
         with pytest.MonkeyPatch.context() as patch:
             Disk(patch, 1 + number % 120, ("nothing", "data", "names")[number % 3])
