@@ -228,7 +228,8 @@ def sweep(
         the reducer's: a result of the best trials, or a DataFrame of counts. With a store, that
         keeps the fold of each chunk and no trials.
     n_jobs : int
-        Worker threads or processes; -1 for all cores. Results do not depend on it, bit for bit.
+        Worker threads or processes, of which each runs one trial at a time; -1 for all cores.
+        Results do not depend on it, bit for bit.
     progress : bool
         Show progress on stderr when that is a terminal, and below the cell of a notebook.
     **hyper
