@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import ArrayError, SpecError, shortened
-from sweeps.common.frames import pd
 from sweeps.models.links import HALF, chosen, spread
 from sweeps.models.network import Network
 from sweeps.problems.arrays import numbers_of
@@ -127,8 +126,7 @@ class Predictor:
         """
         from sklearn.metrics import r2_score
 
-        if isinstance(X, pd.DataFrame):
-            refuse_other_order(X.index, {"y": y, "sample_weight": sample_weight})
+        refuse_other_order(X, {"y": y, "sample_weight": sample_weight})
         predicted, y = self.predict(X), plain("y", y)
         if len(y) != len(predicted):
             raise ArrayError(

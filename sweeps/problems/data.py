@@ -177,9 +177,7 @@ def mlp(
     """
     model = {**{key: value for key, value in locals().items() if key in MODEL}, **constants}
     X, X_val, X_test = map(as_pandas, (X, X_val, X_test))
-    if isinstance(X, pd.DataFrame):
-        entries = {"y": y, "weights": weights, "groups": groups, "time": time}
-        refuse_other_order(X.index, entries)
+    refuse_other_order(X, {"y": y, "weights": weights, "groups": groups, "time": time})
     categorical = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
     tables, targets = _read(name, X, y, (("val", X_val, y_val), ("test", X_test, y_test)))
     if loss is None:
@@ -200,8 +198,7 @@ def mlp(
     if embedded:
         model["embed_dim"] = embed_dim
     settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0, "embed": embedded}
-    settings["names"] = _names_of(X)
-    return network_on(source, hidden, model, metrics, **settings)
+    return network_on(source, hidden, model, metrics, names=_names_of(X), **settings)
 
 
 def _refuse_unknown(constants: Mapping[str, Any], loss: str) -> None:

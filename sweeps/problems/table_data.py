@@ -109,8 +109,7 @@ def read_table(
     """
     frame = as_frame(table, na_values)
     roles = {"target": target, "weights": weights, "groups": groups, "time": time}
-    if isinstance(table, pd.DataFrame):
-        refuse_other_order(frame.index, roles)
+    refuse_other_order(table, roles)
     X, kinds = _features(frame, roles, drop, categorical, preprocess is None)
     y, task = read_target(frame, target, task or task_of(loss))
     what = name_of_target(target)

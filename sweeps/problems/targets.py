@@ -83,13 +83,18 @@ def times_of(given: Any) -> np.ndarray:
     return plain("time", dates)
 
 
-def refuse_other_order(index: pd.Index, entries: Mapping[str, Any]) -> None:
+def refuse_other_order(table: Any, entries: Mapping[str, Any]) -> None:
     """Raise if entries of pandas have the rows of a table in another order: they go by place.
 
-    >>> refuse_other_order(pd.RangeIndex(2), {"y": pd.Series([1.0, 2.0], index=[1, 0])})
+    Of a table that is none of pandas nothing is known, and nothing refused.
+
+    >>> refuse_other_order(pd.DataFrame(index=[0, 1]), {"y": pd.Series([1.0, 2.0], index=[1, 0])})
     Traceback (most recent call last):
     fastopt.errors.ArrayError: y has the rows of the table in another order: 1 stands in row 0, ...
     """
+    if not isinstance(table, pd.DataFrame):
+        return
+    index = table.index
     for name, given in entries.items():
         own = given.index if isinstance(given, pd.Series | pd.DataFrame) else index
         same_rows = len(own) == len(index) and own.is_unique and own.isin(index).all()
