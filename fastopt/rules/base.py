@@ -19,6 +19,9 @@ ZERO, PARAMETER = -1, -2
 
 LARGEST = float(np.finfo(np.float32).max)
 
+VANISHING = 1e-250
+"""A power or product in a clock below this is zero: beside one nobody would miss it."""
+
 
 @dataclass(frozen=True)
 class Real:
@@ -304,6 +307,10 @@ def power(high, low, base):
     magnifies the drift a thousandfold for beta = 0.999. ``pow`` itself costs 40 ns a step, more
     than the whole step of a trial on a small landscape.
 
+    A power below :data:`VANISHING` is zero. Rounding to the nearest keeps 0.9 times the smallest
+    subnormal number where it is, and each product of subnormal numbers takes some Intel CPUs 150
+    cycles: from step 7 000 on, for ever, trials of Adam on a landscape took 15 times as long.
+
     Dekker's product splits each factor in two 26-bit halves, so no FMA is needed and none can
     change the result.
 
@@ -320,4 +327,4 @@ def power(high, low, base):
     error = ((a * b - product) + a * (base - b) + (high - a) * b) + (high - a) * (base - b)
     error = error + low * base
     total = product + error
-    return total, error - (total - product)
+    return (0.0, 0.0) if total < VANISHING else (total, error - (total - product))

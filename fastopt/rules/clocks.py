@@ -17,6 +17,7 @@ import numpy as np
 
 from fastopt.errors import StateError, shortened
 from fastopt.rules import Rule
+from fastopt.rules.base import VANISHING
 
 LAST_STEP = 2**53
 """From here on a float64 has no next step."""
@@ -26,9 +27,6 @@ _BITS = 1023
 
 # More digits than a pair of float64 holds, and smaller numbers than a float64 can be.
 _EXACT = decimal.Context(prec=40, Emin=-400, Emax=400, traps=[])
-
-# What is left of a smaller number is a denormal one, and running products lose their way.
-_UNDERFLOW = 1e-290
 
 
 def new_clock(rule: Rule, h: tuple[float, ...]) -> np.ndarray:
@@ -55,6 +53,8 @@ def power_at(base: float, t: float) -> tuple[float, float]:
         return 1.0, 0.0
     exact = _EXACT.power(decimal.Decimal(base), int(t))
     high = float(exact)
+    if high < VANISHING:
+        return 0.0, 0.0
     return high, float(_EXACT.subtract(exact, decimal.Decimal(high)))
 
 
@@ -201,6 +201,6 @@ def _correct(rule: Rule, h: tuple[float, ...], clock: list[float]) -> None:
     values = dict(zip(rule.hyper, h))
     for name, k in rule.powers.items():
         high, low = power_at(values[name], clock[0])
-        rounding = max(math.ulp(high), _UNDERFLOW)
+        rounding = max(math.ulp(high), VANISHING)
         if not (abs(clock[k] - high) <= rounding and abs(clock[k + 1]) <= rounding):
             clock[k : k + 2] = high, low

@@ -16,7 +16,7 @@ import math
 
 from fastopt.code.roles import inlinable
 from fastopt.rules.adam import ADAM
-from fastopt.rules.base import Real, Rule
+from fastopt.rules.base import VANISHING, Real, Rule
 from fastopt.rules.parts import bias, coupled, intake, lerp, mean_square
 from fastopt.rules.sgd import DECAY
 
@@ -44,7 +44,7 @@ def nadam_tick(h, clock):
     b2t, e2, bias2 = bias(b2t, e2, beta2)
     mu = nadam_momentum(beta1, momentum_decay, t)
     ahead = nadam_momentum(beta1, momentum_decay, t + 1.0)
-    product = product * mu
+    product = product * mu if product > VANISHING else 0.0
     cg, cm = lr * (1.0 - mu) / (1.0 - product), lr * ahead / (1.0 - product * ahead)
     s, l2, shrink = intake(lr, weight_decay, decoupled, maximize)
     weights = beta1, 1.0 - beta1, beta2, 1.0 - beta2

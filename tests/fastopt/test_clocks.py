@@ -64,6 +64,20 @@ def test_powers_are_those_of_exact_arithmetic(base):
         assert abs(exact - Fraction(high) - Fraction(low)) <= exact / 2**95
 
 
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+def test_a_clock_never_holds_a_subnormal_number(rule):
+    """Those are slow, and rounding keeps them for ever, as it did 0.9 ** 10 000."""
+    h = rule.pack({name: 0.5 + 0.2 * k for k, name in enumerate(rule.powers)})
+    clock = rule.clock0(h)
+    for t in range(1, 10_001):
+        clock = rule.tick(h, clock)[0]
+        assert all(x == 0.0 or abs(x) > 1e-300 for x in clock), t
+    made = resume_clock(
+        "state", rule, h, 1e4, None, {name: clock[k] for name, k in rule.accumulates.items()}
+    )
+    np.testing.assert_array_equal(made, clock)
+
+
 @pytest.mark.parametrize("t", [10**6, 2**31, 10**15, LAST_STEP])
 def test_powers_of_any_step_are_made_at_once(t):
     """Counted from 1, 2**31 took a minute."""
