@@ -13,6 +13,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from sweeps.engine.subnormals import flush_subnormals, restore
+
 # One 64-byte cache line each, so that counting does not slow down the polling of the stop flag.
 NEXT, STOP, DONE, COST = 0, 8, 16, 24
 
@@ -91,6 +93,7 @@ def workers(scratch, item):
     def run(control, order, cost, table, aux):
         owned = scratch(table)
         mine, table = borrowed(owned), borrowed(table)
+        before = flush_subnormals()
         while peek(control, STOP) == 0:
             k = fetch_add(control, NEXT, 1)
             if k >= order.size:
@@ -99,6 +102,7 @@ def workers(scratch, item):
             if item(i, mine, control, table, aux):
                 fetch_add(control, DONE, 1)
             fetch_add(control, COST, cost[i])
+        restore(before)
         return owned[0].size  # which keeps it alive until here
 
     return run
