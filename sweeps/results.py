@@ -142,17 +142,20 @@ class SweepResult(Table):
     def best_params_(self) -> dict[str, Any]:
         """Axis values of the best trial, as plain Python values; absent axes are left out.
 
-        With folds, those of the setting whose mean over all folds is best, without the fold, as
-        ``GridSearchCV``'s; ``best(1)`` has the best single trial.
+        With folds or several seeds of a setting, those of the setting whose mean over all of them
+        is best, without fold and seed, as ``GridSearchCV``'s; ``best(1)`` has the best single
+        trial. A setting of which a trial did not finish is none of those compared.
         """
-        found = folds.best_of_folds(self)
-        params = super().best_params_ if found is None else self._params(self._row_of(found.ids[0]))
-        return {name: v for name, v in params.items() if found is None or name != "fold"}
+        found = folds.best_setting(self)
+        if found is None:
+            return super().best_params_
+        params = self._params(self._row_of(found.ids[0]))
+        return {name: v for name, v in params.items() if name not in found.over}
 
     @property
     def best_score_(self) -> float:
-        """Metric of the best trial; with folds, the mean that is best."""
-        found = folds.best_of_folds(self)
+        """Metric of the best trial; with folds or several seeds, the mean that is best."""
+        found = folds.best_setting(self)
         return super().best_score_ if found is None else found.mean
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -183,9 +186,10 @@ class SweepResult(Table):
         planned = self.info.get("n_trials", len(self))
         states = ", ".join(f"{n} {state}" for state, n in self.counts.items() if n) or "none"
         lines = [f"SweepResult: {len(self)} of {planned} trials finished ({states})"]
-        found = folds.best_of_folds(self)
+        found = folds.best_setting(self)
         if found or self._ranking(1).size:
-            what = f"mean {self.metric} over folds" if found else self.metric
+            over = folds.in_words(found.over) if found else ""
+            what = f"mean {self.metric} over {over}" if found else self.metric
             error = f" (standard error {found.error:.2g})" if found else ""
             params = ", ".join(f"{name}={value!r}" for name, value in self.best_params_.items())
             lines.append(f"best {what} = {self.best_score_:.6g}{error} with {params or 'no axes'}")

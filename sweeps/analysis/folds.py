@@ -7,24 +7,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweeps.analysis.stats import listed, mode_of, over_seeds, scores
+from sweeps.analysis.stats import (
+    axes_of,
+    best_first,
+    listed,
+    mode_of,
+    over_seeds,
+    scores,
+    spread_of_groups,
+)
 from sweeps.analysis.table import Table
 from sweeps.common.frames import configurations, pd
-from sweeps.common.names import UNORDERED, check_choice, refuse_repeated
+from sweeps.common.names import SEED, UNORDERED, refuse_repeated
 from sweeps.space.axes import ends
 
 ADDED = ("rank", "within_one_se")
 
 
 def over_folds(
-    result: Table, *, axis: str = "fold", metrics: Sequence[str] | None = None
+    result: Table, *, axis: str | Sequence[str] = "fold", metrics: Sequence[str] | None = None
 ) -> pd.DataFrame:
     r"""Summarise each configuration over its folds, and rank configurations.
 
     Parameters
     ----------
-    axis : str
-        The axis of the folds.
+    axis : str or list of str
+        The axis of the folds, or several: ``["fold", "seed"]``.
     metrics : list of str, optional
         Those of the summary; all by default. The sweep's own is always among them.
 
@@ -34,8 +42,9 @@ def over_folds(
         One row a configuration, the best first: the other axes, ``n_trials`` and ``n_diverged``;
         for every metric ``mean_``, ``std_`` (of ``n - 1``), ``se_`` (standard error,
         :math:`s / \sqrt n`) and ``n_``; ``rank``, 1 for the best mean of the sweep's metric,
-        missing where a fold did not finish; and ``within_one_se``, whether that mean is no worse
-        than the best one by more than the best one's standard error: of these, take the simplest.
+        missing where a trial did not finish, or there is none of a fold; and ``within_one_se``,
+        whether that mean is no worse than the best one by more than the best one's standard error:
+        of these, take the simplest.
 
     Raises
     ------
@@ -59,16 +68,12 @@ def over_folds(
     0  1.0            1.5          0.5     1           True
     1  0.1            2.0          1.0     2           True
     """
-    check_choice("axis", axis, result.axes)
+    over = axes_of(result, axis)
     refuse_repeated("axis", (*result.axes, *ADDED), "the summary over folds")
     own = result.metric
     measured = list(dict.fromkeys((*listed(result, metrics), own)))
-    table = _with_errors(over_seeds(result, axis=axis, metrics=measured), measured)
-    mean, n_folds = table[f"mean_{own}"], pd.Series(result.columns[axis]).nunique()
-    codes = configurations(result.columns, [name for name in result.axes if name != axis])
-    counts = ~np.isnan(scores(result, own))  # where an axis lists a value twice, so do its folds
-    whole = pd.Series(result.columns[axis])[counts].groupby(codes[counts]).nunique() == n_folds
-    whole = whole.reindex(range(len(table)), fill_value=False)
+    table = _with_errors(over_seeds(result, axis=over, metrics=measured), measured)
+    mean, whole = table[f"mean_{own}"], pd.Series(_settings(result, over).whole)
     sign = 1.0 if mode_of(result, own) == "min" else -1.0
     score = (sign * mean).where(whole)
     table["rank"] = score.rank(method="first").astype("Int64")
@@ -96,86 +101,148 @@ def _with_errors(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def trials_by_folds(result: Table, n: int) -> list[int]:
-    """Return the numbers of ``n`` trials: all folds of the best setting, then those of the next.
+class Settings(NamedTuple):
+    """Trials by their settings: what they have in common but for the axes that repeat them.
 
-    Fewer if not as many have finished on all folds, none if there are no folds.
+    * ``codes`` (trials,): the setting of each trial.
+    * ``mean``, ``std``, ``n`` (settings,): of the sweep's metric over the trials that count.
+    * ``whole`` (settings,) of bool: whether all of its trials do, and there is one of every fold.
+    """
+
+    codes: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    n: np.ndarray
+    whole: np.ndarray
+
+
+def _settings(result: Table, over: Sequence[str]) -> Settings:
+    codes = configurations(result.columns, [name for name in result.axes if name not in over])
+    score, size = scores(result, result.metric), int(codes.max(initial=-1)) + 1
+    spread = spread_of_groups(score, codes, size)
+    whole = spread["n"] == np.bincount(codes, minlength=size)
+    counts = ~np.isnan(score)  # where an axis lists a value twice, so do its folds
+    for name in over:
+        if name != SEED:  # any seeds are as good as others; folds have harder rows and easier ones
+            cells = pd.Series(result.columns[name])
+            known = cells[counts].groupby(codes[counts]).nunique()
+            whole &= known.reindex(range(size), fill_value=0).to_numpy() == cells.nunique()
+    return Settings(codes, spread["mean"], spread["std"], spread["n"], whole)
+
+
+def repeats_of(result: Table) -> list[str]:
+    """Return the axes by which trials repeat a setting: folds, and seeds if a setting has several.
 
     >>> from sweeps import SweepResult
-    >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
-    ...            "fold": np.array([0, 1, 0, 1]), "state": np.zeros(4, int),
-    ...            "val_loss": np.array([1.0, 3.0, 1.0, 2.0])}
-    >>> trials_by_folds(SweepResult(columns, None, "val_loss", "min", {}), 3)
-    [2, 3, 0]
+    >>> columns = {"trial_id": np.arange(2), "lr": np.array([0.1, 1.0]), "seed": np.arange(2),
+    ...            "state": np.zeros(2, int), "loss": np.ones(2)}
+    >>> repeats_of(SweepResult(columns, None, "loss", "min", {}))
+    []
     """
-    if "fold" not in result.axes or not len(result):
-        return []
-    table = over_folds(result, metrics=[result.metric])
-    settings = table[table["rank"].notna()].to_dict("records")
-    frame = result.to_frame()
-    found: list[int] = []
-    for setting in settings:
-        if len(found) >= n:
-            break
-        found += _trials_of(result, frame, setting)
-    return found[:n]
+    over = [name for name in ("fold", SEED) if name in result.axes and len(result)]
+    if SEED in over:
+        rest = [name for name in result.axes if name != SEED]
+        if int(configurations(result.columns, rest).max()) + 1 == len(result):
+            over.remove(SEED)
+    return over
 
 
-def _trials_of(result: Table, frame: pd.DataFrame, setting: Any) -> list[int]:
-    """Return the numbers of the trials of a setting, the first of each fold."""
-    alike = np.ones(len(frame), bool)
-    for name in result.axes:
-        if name != "fold":
-            value = setting[name]
-            alike &= frame[name].isna() if pd.isna(value) else frame[name] == value
-    trials = frame[alike].sort_values("trial_id").drop_duplicates("fold")
-    return [int(i) for i in trials["trial_id"]]
+def in_words(over: Sequence[str]) -> str:
+    """Return what a mean is taken over.
+
+    >>> in_words(["fold", "seed"])
+    'folds and seeds'
+    """
+    return " and ".join(f"{name}s" for name in over)
 
 
-class BestOfFolds(NamedTuple):
-    """The configuration that is best over all folds.
+class BestSetting(NamedTuple):
+    """The setting that is best over all folds and seeds.
 
-    Parameters
-    ----------
-    ids : list of int
-        Its trials, one a fold, in the order of their numbers.
-    mean, error : float
-        Of the sweep's metric over them, and its standard error.
+    * ``ids``: its trials, one a fold, that of its best seed, in the order of their numbers.
+    * ``mean``, ``error``: of the sweep's metric over all of its trials, and its standard error.
+    * ``over``: the axes that are averaged over.
     """
 
     ids: list[int]
     mean: float
     error: float
+    over: list[str]
 
 
-def best_of_folds(result: Table) -> BestOfFolds | None:
-    """Return the configuration of rank 1 in :func:`over_folds`.
+def best_setting(result: Table) -> BestSetting | None:
+    """Return the setting of which the mean over all folds and seeds is best, as pictures show it.
 
-    None if there are no folds, or no configuration finished on all of them.
+    None if nothing is repeated, or no setting finished on all folds and with all seeds.
 
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
     ...            "fold": np.array([0, 1, 0, 1]), "state": np.zeros(4, int),
     ...            "val_loss": np.array([1.0, 3.0, 1.0, 2.0])}
-    >>> best_of_folds(SweepResult(columns, None, "val_loss", "min", {}))
-    BestOfFolds(ids=[2, 3], mean=1.5, error=0.5)
+    >>> best_setting(SweepResult(columns, None, "val_loss", "min", {}))
+    BestSetting(ids=[2, 3], mean=1.5, error=0.5, over=['fold'])
     """
-    own = result.metric
-    if "fold" not in result.axes or not len(result):
+    over = repeats_of(result)
+    if not over:
         return None
-    best = over_folds(result, metrics=[own]).iloc[0]
-    if best["rank"] is pd.NA:
+    found = _settings(result, over)
+    order = _ranked(result, found)
+    if not len(order):
         return None
-    ids = _trials_of(result, result.to_frame(), best)
-    return BestOfFolds(ids, float(best[f"mean_{own}"]), float(best[f"se_{own}"]))
+    k = int(order[0])
+    folds = len({*result.columns["fold"].tolist()}) if "fold" in over else 1
+    error = float(found.std[k] / np.sqrt(found.n[k]))
+    return BestSetting(sorted(_trials_of(result, found, k)[:folds]), found.mean[k], error, over)
+
+
+def _ranked(result: Table, found: Settings) -> np.ndarray:
+    """Return the numbers of the settings that can be compared, the best first."""
+    return best_first(np.where(found.whole, found.mean, np.nan), result.mode)
+
+
+def _trials_of(result: Table, found: Settings, k: int) -> list[int]:
+    """Return the numbers of a setting's trials: that of the best seed on each fold, then others."""
+    rows = np.flatnonzero(found.codes == k)
+    score = scores(result, result.metric)[rows]
+    folds = result.columns["fold"][rows] if "fold" in result.axes else np.zeros(len(rows))
+    frame = pd.DataFrame({"id": result.columns["trial_id"][rows], "fold": folds})
+    frame["place"] = (
+        pd.Series(score if result.mode == "min" else -score).groupby(folds).rank("first")
+    )
+    return [int(i) for i in frame.sort_values(["place", "id"])["id"]]
+
+
+def trials_by_settings(result: Table, n: int) -> list[int]:
+    """Return the numbers of ``n`` trials: all of the best setting, then those of the next.
+
+    Fewer if not as many have finished on all folds; where nothing is repeated, the best trials.
+
+    >>> from sweeps import SweepResult
+    >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),
+    ...            "fold": np.array([0, 1, 0, 1]), "state": np.zeros(4, int),
+    ...            "val_loss": np.array([1.0, 3.0, 1.0, 2.0])}
+    >>> trials_by_settings(SweepResult(columns, None, "val_loss", "min", {}), 3)
+    [2, 3, 0]
+    """
+    over = repeats_of(result)
+    found = _settings(result, over)
+    order = _ranked(result, found) if over else []
+    if not len(order):
+        return np.asarray(result.columns["trial_id"])[result._ranking(n)].tolist()
+    ids: list[int] = []
+    for k in order:
+        if len(ids) >= n:
+            break
+        ids += _trials_of(result, found, int(k))
+    return ids[:n]
 
 
 def best_row(result: Table) -> int:
-    """Return the row of the best trial; with folds, of the first one of :func:`best_of_folds`.
+    """Return the row of the best trial; of a setting that is repeated, of :func:`best_setting`.
 
-    The best trial of all has the best settings, or the easiest fold.
+    The best trial of all has the best settings, or the easiest fold, or a lucky seed.
     """
-    found = best_of_folds(result)
+    found = best_setting(result)
     return result._winner() if found is None else result._row_of(found.ids[0])
 
 
@@ -187,7 +254,7 @@ def edges(result: Table) -> pd.DataFrame:
     pandas.DataFrame
         ``axis``, ``value`` and ``end`` (``"low"`` or ``"high"``), one row an axis, none if there is
         no best trial. Axes of one or two values have no inside, names, seeds and folds have no
-        order, so they do not count; with folds, the best is that of all folds. In a union the grid
+        order, so they do not count; the best is that of all folds and seeds. In a union the grid
         is the best trial's own part.
 
     Examples

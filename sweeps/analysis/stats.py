@@ -103,7 +103,7 @@ def best_first(score: np.ndarray, mode: str) -> np.ndarray:
 def over_seeds(
     result: Table,
     *,
-    axis: str = "seed",
+    axis: str | Sequence[str] = "seed",
     metrics: Sequence[str] | None = None,
     interval: str = "student",
     confidence: float = 0.95,
@@ -114,8 +114,8 @@ def over_seeds(
 
     Parameters
     ----------
-    axis : str
-        The axis to summarise over.
+    axis : str or list of str
+        The axis to summarise over, or several.
     metrics : list of str, optional
         All by default.
     interval : {"student", "bca"}
@@ -155,10 +155,10 @@ def over_seeds(
     ----------
     B. Efron, *Better bootstrap confidence intervals*, J. Am. Stat. Assoc. 1987.
     """
-    check_choice("axis", axis, result.axes)
+    over = axes_of(result, axis)
     check_choice("interval", interval, INTERVALS)
     check_fraction("confidence", confidence)
-    rest = [name for name in result.axes if name != axis]
+    rest = [name for name in result.axes if name not in over]
     codes = configurations(result.columns, rest)
     _, first = np.unique(codes, return_index=True)
     size = len(first)
@@ -175,6 +175,14 @@ def over_seeds(
     refuse_repeated("axis or metric", names, "the summary over seeds")
     # At once: pandas warns of the hundredth column that is added by itself, 14 metrics have more.
     return pd.concat([result._frame(first)[rest], pd.DataFrame(dict(made))], axis=1)
+
+
+def axes_of(result: Table, axis: str | Sequence[str]) -> list[str]:
+    """Return the axes that are meant, one by its name too."""
+    names = [axis] if isinstance(axis, str) or not isinstance(axis, Sequence) else list(axis)
+    for name in names:
+        check_choice("axis", name, result.axes)
+    return names
 
 
 def listed(result: Table, metrics: str | Sequence[str] | None) -> Sequence[str]:
@@ -200,7 +208,7 @@ def summarize_groups(
     >>> summarize_groups(np.array([1.0, 3.0, np.nan]), np.array([0, 0, 0]), 1)["mean"]
     array([2.])
     """
-    spread = _spread(cells, codes, size)
+    spread = spread_of_groups(cells, codes, size)
     if bootstrap is None:
         low, high = _student(spread, confidence)
     else:
@@ -208,7 +216,8 @@ def summarize_groups(
     return {**spread, "ci_low": low, "ci_high": high}
 
 
-def _spread(cells: np.ndarray, codes: np.ndarray, size: int) -> dict[str, np.ndarray]:
+def spread_of_groups(cells: np.ndarray, codes: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    """Return ``mean``, ``std``, ``min``, ``max`` and ``n`` of the cells with each code."""
     grouped = pd.Series(cells).groupby(codes).agg(["mean", "std", "min", "max", "count"])
     grouped = grouped.reindex(range(size)).rename(columns={"count": "n"})
     return {str(name): grouped[name].to_numpy() for name in grouped}

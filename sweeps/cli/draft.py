@@ -51,7 +51,7 @@ task = {task}
 [model]
 hidden = [32]  # widths of the hidden layers; [] is a linear model
 activation = "relu"
-
+{units}
 [sweep]
 optimizer = "adam"
 epochs = 30
@@ -60,6 +60,11 @@ batch_size = {batch}
 [space]
 lr = {{ geomspace = [1e-4, 1e-1, 7] }}
 {axis}"""
+
+
+UNITS = """\
+standardize_target = true  # losses are in its standard deviations; predictions in its own units
+"""
 
 
 class _Findings(NamedTuple):
@@ -123,6 +128,7 @@ def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = No
         task=quoted(task),
         lists="".join(f"{name} = {quoted(value)}\n" for name, value in lists.items() if value),
         chosen_by=said,
+        units=UNITS if task == "regression" else "",
         about=_column_comments(table, found.dropped),
         batch=min(32, train),
         axis=f"fold = {{ range = {parts['folds']} }}\n" if "folds" in parts else "",

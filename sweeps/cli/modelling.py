@@ -11,7 +11,7 @@ import numpy as np
 
 from fastopt.errors import FastoptError, SpecError, did_you_mean, shortened
 from sweeps.analysis.export import draft_of
-from sweeps.analysis.folds import best_of_folds
+from sweeps.analysis.folds import best_setting, in_words, repeats_of
 from sweeps.cli.stored import Judgement, open_with_spec, score_on_test
 from sweeps.common.frames import pd
 from sweeps.common.text import format_number
@@ -37,7 +37,7 @@ def save_model(
 ) -> Message:
     """Train a trial of a stored sweep once more and save its model."""
     result, checked = open_with_spec(store, spec)
-    found = best_of_folds(result) if trial is None else None
+    found = best_setting(result) if trial is None else None
     made = result.model(trial, refit=refit)
     _note_missing_words(checked, [made])
     judged = score_on_test(made, checked.problem, made.about["params"].get("split_seed"))
@@ -61,7 +61,8 @@ def save_ensemble(store: Path, out: Path, n: int, *, spec: Path | None) -> Messa
     judged, alone = _score_together(made, checked.problem)
     made.save(out)
     ids = [model.about["trial_id"] for model in made.models]
-    of = "of the settings that are best over all folds" if "fold" in result.axes else "the best"
+    over = repeats_of(result)
+    of = f"of the settings that are best over all {in_words(over)}" if over else "the best"
     lines = [made.summary(), f"They are {of}, by {result.metric}."]
     if len(ids) < n:
         lines.append(f"There are no more than {len(ids)} to average; {n} were asked for.")
@@ -92,6 +93,8 @@ def _score_together(made: Ensemble, problem: Any) -> tuple[Judgement | None, lis
 
 def _facts_of(made: Model | Ensemble, judged: Judgement) -> dict[str, Any]:
     facts: dict[str, Any] = {"rows": judged.rows, _name_of_score(made): judged.score}
+    if judged.rmse is not None:
+        facts["RMSE"] = judged.rmse
     if judged.weighted:
         facts["weighted"] = True
     if judged.usual:
@@ -111,13 +114,13 @@ def _explain_choice(result: Any, found: Any, refit: bool, made: Model) -> list[s
     lines = []
     if found:
         lines.append(
-            f"Best over {len(found.ids)} folds: mean {result.metric} {format_number(found.mean)}, "
+            f"Best over {in_words(found.over)}: mean {result.metric} {format_number(found.mean)}, "
             f"standard error {format_number(found.error)}."
         )
     if refit:
         rows = made.about["refitted_rows"]
         lines.append(f"Trained on {rows:,} rows, those for choosing among them.")
-    elif found:
+    elif found and "fold" in found.over:
         fold = made.about["params"]["fold"]
         lines.append(f"Trained on the training rows of fold {fold}; --refit trains on all folds'.")
     return lines
@@ -128,6 +131,8 @@ def _test_score_lines(made: Model | Ensemble, judged: Judgement | None) -> list[
         return ["There are no test rows to judge it."]
     name, score = _name_of_score(made), format_number(judged.score)
     said = f"On {judged.rows:,} test rows, which chose nothing: {name} {score}"
+    if judged.rmse is not None:
+        said += f", RMSE {format_number(judged.rmse)}"
     if judged.usual:
         label, accuracy = judged.usual
         said += f" (of always saying {shortened(label)}, {format_number(accuracy)})"

@@ -79,12 +79,14 @@ class Judgement(NamedTuple):
 
     * ``rows``: how many there are.
     * ``score``: accuracy or R2 of the model.
+    * ``rmse``: root of the mean squared error of one target, in its units; None of others.
     * ``weighted``: whether they count by their weights.
     * ``usual``: the class that most of the other rows have, and the accuracy of saying it always.
     """
 
     rows: int
     score: float
+    rmse: float | None
     weighted: bool
     usual: tuple[Any, float] | None
 
@@ -101,8 +103,11 @@ def score_on_test(model: Any, problem: Any, seed: int | None) -> Judgement | Non
     X = source.X.iloc[rows] if hasattr(source.X, "iloc") else source.X[rows]
     y = source.y[rows] if source.classes is None else source.classes[source.y[rows]]
     weights = None if source.weights is None else source.weights[rows]
-    score = model.score(X, y, weights)
-    return Judgement(len(rows), score, weights is not None, _usual_class(source, rows))
+    score, rmse = model.score(X, y, weights), None
+    if source.classes is None and model.task == "regression" and y.shape[1] == 1:
+        off = y[:, 0] - model.predict(X).astype(np.float64)
+        rmse = float(np.sqrt(np.average(off**2, weights=weights)))
+    return Judgement(len(rows), score, rmse, weights is not None, _usual_class(source, rows))
 
 
 def _usual_class(source: Any, rows: np.ndarray) -> tuple[Any, float] | None:

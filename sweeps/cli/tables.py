@@ -8,9 +8,11 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from sweeps.analysis.folds import in_words, repeats_of
 from sweeps.common.resources import format_bytes
 from sweeps.common.terminal import pair_table, table
 from sweeps.common.text import format_duration, format_number
+from sweeps.problems.target_units import units_in_words
 from sweeps.pruned import PrunedResult
 from sweeps.report.facts import shown_of
 from sweeps.results import SweepResult
@@ -36,16 +38,15 @@ def result_tables(result: SweepResult, folds: int = 0) -> Group:
     if "store" in info:
         reused = f", where {info['reused']:,} of them were already" if info["reused"] else ""
         lines.append(f"Stored in {info['store']}{reused}.")
-    hint = edge_message(result)
-    if hint:
-        lines.append(hint)
+    lines += filter(None, (edge_message(result), _units_of(result)))
     if folds:
         lines.append(
             f"Each configuration was trained on all {folds} folds: no axis is called fold."
         )
     if info["interrupted"]:
         lines.append("Interrupted: the other trials did not run.")
-    best = _best_over_folds(result) if "fold" in result.axes and len(result) else _best(result)
+    over = repeats_of(result)
+    best = _best_settings(result, over) if over else _best(result)
     return Group(best, *lines)
 
 
@@ -96,6 +97,10 @@ def edge_message(result: SweepResult) -> str:
     return f"At the edge of the grid: {shown}; better values may lie beyond."
 
 
+def _units_of(result: SweepResult) -> str:
+    return units_in_words(getattr(result.plan, "problem", None))
+
+
 def _best(result: SweepResult) -> Table:
     frame = result.best(BEST)[["trial_id", *result.axes, *shown_of(result)]]
     frame = frame.dropna(axis="columns", how="all")
@@ -106,19 +111,22 @@ def _best(result: SweepResult) -> Table:
     return table(title, [name.replace("_", "\n") for name in frame.columns], rows, gap=0)
 
 
-def _best_over_folds(result: SweepResult) -> Table:
-    """Lay out the configurations that are best on average, and how far their folds differ."""
+def _best_settings(result: SweepResult, over: list[str]) -> Table:
+    """Lay out the settings that are best on average, and how far their folds and seeds differ."""
     metrics = shown_of(result)
-    summary = result.over_folds(metrics=metrics).head(BEST)
+    summary = result.over_folds(axis=over, metrics=metrics).head(BEST)
     own = result.metric
-    columns = {name: summary[name] for name in result.axes if name != "fold"}
+    columns = {name: summary[name] for name in result.axes if name not in over}
     columns |= {own: summary[f"mean_{own}"], "standard_error": summary[f"se_{own}"]}
     columns |= {name: summary[f"mean_{name}"] for name in metrics if name != own}
-    columns |= {"folds": summary[f"n_{own}"], "within_one_error": summary["within_one_se"]}
+    columns |= {
+        "trials" if over[1:] else f"{over[0]}s": summary[f"n_{own}"],
+        "within_one_error": summary["within_one_se"],
+    }
     columns = {name: cells for name, cells in columns.items() if not cells.isna().all()}
     rows = ([_cell(c) for c in row] for row in zip(*(c.tolist() for c in columns.values())))
     direction = "smallest" if result.mode == "min" else "largest"
-    title = f"Best over folds, {direction} mean {own} first"
+    title = f"Best over {in_words(over)}, {direction} mean {own} first"
     return table(title, [name.replace("_", "\n") for name in columns], rows, gap=0)
 
 

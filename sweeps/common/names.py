@@ -22,6 +22,11 @@ RESERVED: dict[str, str] = {
 UNORDERED = ("seed", "split_seed", "fold")
 """Axes of whole numbers that only tell repetitions apart: none of theirs is between two others."""
 
+SEED = "seed"
+REPEATS = (SEED, "fold")
+"""Axes that are averaged over before trials are compared: the best of many seeds, or the easiest
+fold, is luck."""
+
 STEPS_TAKEN = ("steps", "steps_taken")
 """Columns with the number of steps that a trial took; the second one beside an axis ``steps``."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.analysis.folds import best_of_folds, trials_by_folds
+from sweeps.analysis.folds import best_row, trials_by_settings
 from sweeps.analysis.table import Table
 from sweeps.common.frames import as_python
 from sweeps.common.names import steps_taken
@@ -30,6 +30,7 @@ from sweeps.models.transformers import columns_of
 from sweeps.problems.base import DataProblem
 from sweeps.problems.losses import LOSSES
 from sweeps.problems.networks import LAYERS
+from sweeps.problems.target_units import in_target_units
 from sweeps.running.check import check
 
 
@@ -66,6 +67,9 @@ def model_of(
     sizes, loss = tuple(problem.aux[0].tolist()), options["loss"]
     constants = dict(zip(LOSSES[loss].constants, problem.aux[2].tolist()))
     flat = np.array(theta, problem.dtype)
+    if problem.target_mean is not None and problem.target_scale is not None:
+        units = problem.target_mean, problem.target_scale
+        flat = in_target_units(flat, problem.penalised[-2:], *units, LOSSES[loss].link)
     layers = {name: options[name] for name in LAYERS}
     layers["blocks"] = tuple(problem.aux[3].tolist()) if len(problem.aux) > 3 else ()
     network = Network(flat, sizes, options["activation"], loss, constants, **layers)
@@ -97,8 +101,9 @@ def best_model(result: Table, trial_id: int | None = None, *, refit: bool = Fals
     Parameters
     ----------
     trial_id : int, optional
-        A number of the column ``trial_id``; by default the best trial's, and with folds that of the
-        first fold of the setting that is best on average (:meth:`over_folds`).
+        A number of the column ``trial_id``; by default the best trial's. With folds or several
+        seeds it is one of the setting that is best on average (``best_params_``): of the first
+        fold, the best seed.
     refit : bool
         Train it anew, on training and validation rows together, for as many epochs (or steps) as
         the trial took; the preprocessing is fitted to them, too. Test rows judge it.
@@ -106,7 +111,8 @@ def best_model(result: Table, trial_id: int | None = None, *, refit: bool = Fals
     Returns
     -------
     Model
-        Its accuracy on the rows of the problem is that of the frame, exactly; ``about`` has the
+        Its accuracy on the rows of the problem is that of the frame, exactly, its metrics of a
+        standardized target but for rounding, as its last layer has the units in; ``about`` has the
         axes and figures of the trial, with ``refit=True`` of the one it was refitted from.
 
     Raises
@@ -129,9 +135,7 @@ def best_model(result: Table, trial_id: int | None = None, *, refit: bool = Fals
     """
     plan = plan_of(result, "model")
     if trial_id is None:
-        found = best_of_folds(result)  # the best single trial owes part of its lead to its fold
-        winner = found.ids[0] if found else result.columns["trial_id"][result._winner()]
-        trial_id = int(winner)
+        trial_id = int(result.columns["trial_id"][best_row(result)])
     (model,) = _models(result, [trial_id], "model")
     if not refit:
         return model
@@ -182,9 +186,9 @@ def _settings_of_trial(plan: Plan, block: Block, i: int) -> dict[str, Any]:
 def best_models(result: Table, n: int, *, n_jobs: int = -1) -> Ensemble:
     """Return the models of the ``n`` best trials, whose predictions are averaged.
 
-    With folds, ``n`` trials of the settings that are best on average (:meth:`over_folds`): those of
-    all folds of the first one, then of the next. Five models of five folds are the best setting's,
-    and each was trained without the rows that another one's were.
+    With folds or several seeds, ``n`` trials of the settings that are best on average: all of the
+    first one, then of the next. Five models of five folds are the best setting's, and each was
+    trained without the rows that another one's were.
 
     Parameters
     ----------
@@ -215,9 +219,7 @@ def best_models(result: Table, n: int, *, n_jobs: int = -1) -> Ensemble:
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise SpecError(f"models(n): n must be an integer >= 1; got {shortened(n)}")
     result._winner()  # raises if there is none
-    ids = trials_by_folds(result, int(n))  # the best single trials had the easiest folds
-    if not ids:
-        ids = np.asarray(result.columns["trial_id"])[result._ranking(int(n))].tolist()
+    ids = trials_by_settings(result, int(n))  # the best single trials had the easiest folds
     return Ensemble(_models(result, ids, "models", n_jobs))
 
 

@@ -12,17 +12,12 @@ from fastopt.errors import SpecError
 from sweeps.analysis.stats import group_means, mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.common.frames import configurations
-from sweeps.common.names import check_choice
+from sweeps.common.names import REPEATS, check_choice
 from sweeps.common.states import State
 from sweeps.plots.axes import BINS, Axis, axis_of
 
 OVER = ("best", "mean", "worst")
 """What a cell shows of the configurations in it."""
-
-SEED = "seed"
-REPEATS = (SEED, "fold")
-"""Axes that are averaged over before anything else: the best of many seeds, or the easiest fold, is
-luck."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -124,13 +124,13 @@ def refuse_other_columns(X: Any, X_test: Any) -> None:
 
 
 def standardized(
-    X: np.ndarray, X_test: np.ndarray | None, weights: np.ndarray | None = None
+    X: np.ndarray, X_test: np.ndarray | None, weights: np.ndarray | None = None, name: str = "X"
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
     """Return both tables shifted and scaled by scikit-learn's ``StandardScaler``, and its numbers.
 
     ``X``, ``X_test`` (n, features) of float64: it is fitted on ``X``. A column that is constant but
     for rounding is shifted only. ``weights`` (n,) of float64: of the rows of ``X``, so that one of
-    weight k counts as k rows do.
+    weight k counts as k rows do. ``name``: of the table, for messages.
 
     >>> standardized(np.array([[1.0, 0.1], [3.0, 0.1]]), np.array([[2.0, 0.2]]))[:2]
     (array([[-1.,  0.],
@@ -150,7 +150,7 @@ def standardized(
         if not known.all():
             column = int(np.argmin(known))
             raise ArrayError(
-                f"column {column} of X is too large to standardize (up to "
+                f"column {column} of {name} is too large to standardize (up to "
                 f"{np.abs(X[:, column]).max():.3g}: its variance is no float64); divide it first"
             )
         test = None if X_test is None else (X_test - scaler.mean_) / scaler.scale_

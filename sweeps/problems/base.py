@@ -77,6 +77,9 @@ class DataProblem(Shippable):
         Columns of the table that the features were, in their order.
     target_name : str or None
         Column that is predicted.
+    target_mean, target_scale : ndarray of float64 or None
+        Of targets that are standardized: ``y`` has them so in its first columns, and in as many
+        behind those as they were given.
 
     Examples
     --------
@@ -120,6 +123,8 @@ class DataProblem(Shippable):
     preprocess: Any = field(default=None, compare=False)
     feature_names: tuple[str, ...] | None = field(default=None, compare=False)
     target_name: Any = field(default=None, compare=False)
+    target_mean: np.ndarray | None = field(default=None, compare=False)
+    target_scale: np.ndarray | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name, like in (("X_val", self.X), ("y_val", self.y)):

@@ -25,6 +25,7 @@ from sweeps.problems.labels import (
 from sweeps.problems.losses import find_loss
 from sweeps.problems.networks import MODEL, network_on
 from sweeps.problems.source import STANDARDIZE, Source
+from sweeps.problems.target_units import link_of_units
 from sweeps.problems.targets import refuse_other_order, times_of
 
 SQUARED = "squared_error"
@@ -61,6 +62,7 @@ def mlp(
     loss: str | None = None,
     metrics: Any = (),
     standardize: bool = True,
+    standardize_target: bool = False,
     dtype: Any = "float32",
     theta0: Any = None,
     name: str = "mlp",
@@ -136,6 +138,10 @@ def mlp(
     standardize : bool
         Shift and scale every feature by the mean and standard deviation of the training rows, by
         scikit-learn's ``StandardScaler``, before anything is cast to ``dtype``.
+    standardize_target : bool
+        The same for the targets of a regression; losses are in these units then, metrics and the
+        predictions of models in those given: see :func:`sweeps.problems.table`. Advisable for
+        targets that are not about as large as 1.
     dtype : {"float32", "float64"}
         Of data, parameters and arithmetic.
     theta0 : array_like, optional
@@ -193,7 +199,7 @@ def mlp(
     source = Source(
         rows, target, weights=_weights(weights, tables), seed=split_seed, preprocess=preprocess,
         split=_split_options(tables, fixed, groups, time), class_weight=class_weight,
-        classes=classes,
+        classes=classes, link=link_of_units(loss, standardize_target),
     )  # fmt: skip
     if embedded:
         model["embed_dim"] = embed_dim

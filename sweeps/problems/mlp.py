@@ -8,10 +8,11 @@ hidden layer, ``g_1, s_1, g_2, ...``, lie behind all ``b_l``. A residual layer o
 hidden layer before it adds :math:`A_{l-1}`.
 
 ``aux = (sizes, activation, constants)``: layer widths from input to output, the code of the hidden
-activation in :data:`sweeps.problems.activations.ACTIVATIONS`, and the constants of the loss,
-behind which those of networks that draw have dropout and the noise of inputs: see
-:mod:`sweeps.problems.noise`. Where categories are embedded, ``blocks`` follow, the widths begin
-with that of embedded rows, and tables lie behind all else: see :mod:`sweeps.problems.embeddings`.
+activation in :data:`sweeps.problems.activations.ACTIVATIONS`, and the constants of the loss. Behind
+these stand means and scales of targets that are standardized (:mod:`sweeps.problems.target_units`),
+and dropout and noise of inputs of networks that draw (:mod:`sweeps.problems.noise`). Where
+categories are embedded, ``blocks`` follow, the widths begin with that of embedded rows, and tables
+lie behind all else: see :mod:`sweeps.problems.embeddings`.
 
 Scratch ``work`` of a minibatch holds the outputs of all layers, an error signal, what is kept of
 the hidden layers for their slopes, what is kept of norms, the error that passes residual layers,
@@ -44,6 +45,7 @@ from sweeps.problems.rows import (
     no_weights,
     plain_targets,
 )
+from sweeps.problems.target_units import given_targets, outputs_as_given
 
 # Rows evaluated at a time: 256 rows of a 64-32-10 net stay in the second-level cache.
 BLOCK = 256
@@ -102,6 +104,7 @@ def functions(
     design: Design = PLAIN,
     constants: np.ndarray | None = None,
     noisy: bool = False,
+    in_units: bool = False,
 ) -> Functions:
     """Return the functions of networks with this loss and design, whatever their widths.
 
@@ -120,6 +123,7 @@ def functions(
     * ``constants``: those of the loss, if the functions need be right for no others: a loss whose
       constants are zero may be a simpler one.
     * ``noisy``: whether there is noise of inputs; its size, and that of dropout, stand in ``aux``.
+    * ``in_units``: whether targets are standardized: see :mod:`sweeps.problems.target_units`.
 
     Raises SpecError if a name is unknown, or a metric does not fit the loss.
 
@@ -131,7 +135,8 @@ def functions(
     score_functions = tuple(score_function(metric, loss) for metric in metrics)
     find_activation(design.activation)
     kind = loss, bool(simpler), bool(weighted)
-    plain = _functions(*kind, score_functions, design._replace(drops=False))
+    in_units = in_units and bool(score_functions)  # the others have no use for units
+    plain = _functions(*kind, score_functions, design._replace(drops=False), in_units)
     if not design.drops and not noisy:
         return plain
     drawn = drawing(*kind, design, bool(noisy))
@@ -166,7 +171,12 @@ def loss_function(loss: str, simpler: bool) -> Any:
 
 @functools.lru_cache(maxsize=128)  # metrics may be functions of the user's
 def _functions(
-    loss: str, simpler: bool, weighted: bool, score_functions: tuple[Callable, ...], design: Design
+    loss: str,
+    simpler: bool,
+    weighted: bool,
+    score_functions: tuple[Callable, ...],
+    design: Design,
+    in_units: bool,
 ) -> Functions:
     output_loss, right = loss_function(loss, simpler), LOSSES[loss].hits
     forward, backward = passes(design)
@@ -189,7 +199,9 @@ def _functions(
         n = mass(weights_of(y), X.shape[0])  # 0 of rows that do not count: NaN, as by metrics
         return total / n, (hits / n if hits >= 0 else np.nan)
 
-    score = scoring(loss, weights_of, score_functions, forward) if score_functions else None
+    score = None
+    if score_functions:
+        score = scoring(loss, weights_of, score_functions, forward, in_units)
     return Functions(loss_and_grad, evaluate, score, False)
 
 
@@ -217,7 +229,11 @@ def drawing(loss: str, simpler: bool, weighted: bool, design: Design, noisy: boo
 
 
 def scoring(
-    loss: str, weights_of: Callable, score_functions: tuple[Callable, ...], forward: Callable
+    loss: str,
+    weights_of: Callable,
+    score_functions: tuple[Callable, ...],
+    forward: Callable,
+    in_units: bool,
 ) -> Callable:
     """Return ``score`` of :func:`functions`."""
     link, write_scores = LINKS[LOSSES[loss].link], scores_writer(score_functions)
@@ -225,16 +241,29 @@ def scoring(
     targets_of = labels_of if LOSSES[loss].task in ("classification", "binary") else numbers
 
     @jitable
-    def score(theta, X, y, aux, work, outputs, out):
+    def predict(theta, X, aux, work, outputs):
         hidden = hidden_units(aux[0])
         for low in range(0, X.shape[0], BLOCK):
             high = min(low + BLOCK, X.shape[0])
             forward(theta, X[low:high], aux, work)
             outputs[low:high] = matrix(work, (high - low) * hidden, high - low, outputs.shape[1])
         link(outputs)
+
+    @jitable
+    def score(theta, X, y, aux, work, outputs, out):
+        predict(theta, X, aux, work, outputs)
         write_scores(outputs, targets_of(y), weights_of(y), aux[2], out)
 
-    return score
+    units = len(LOSSES[loss].constants)
+
+    @jitable
+    def score_in_units(theta, X, y, aux, work, outputs, out):
+        predict(theta, X, aux, work, outputs)
+        outputs_as_given(outputs, aux[2][units:])
+        targets = given_targets(y, outputs.shape[1])
+        write_scores(outputs, targets, weights_of(y), aux[2], out)
+
+    return score_in_units if in_units else score
 
 
 def aux_of(

@@ -74,25 +74,26 @@ class Network(Shippable):
     def on(self, parts: Parts, axes: Mapping[str, Any]) -> DataProblem:
         """Return the problem of these rows, with a model as the axes say."""
         loss, activation, constants = self.loss, axes["activation"], self.constants(axes)
+        outputs, scaled = self.n_outputs(parts), parts.target_scale is not None
         if self.classes is None:
-            check_targets("y", loss, parts.y[:, : parts.y.shape[1] - self.weighted], constants)
-        outputs = n_outputs(loss, self.classes, parts.y, self.weighted)
+            check_targets("y", loss, parts.y[:, outputs * scaled :][:, :outputs], constants)
         blocks = self.blocks(parts, axes)
         sizes = (embedded_width(parts.X.shape[1], blocks), *axes["hidden"], outputs)
-        noises = noises_of(axes)
+        noises, layers = noises_of(axes), layers_of(axes)
         drops, noisy = (noises > 0.0).tolist()
-        design = Design(activation, **layers_of(axes), drops=drops, embeds=bool(blocks))
-        compiled = net.functions(loss, self.weighted, self.metrics, design, constants, noisy)
+        design = Design(activation, **layers, drops=drops, embeds=bool(blocks))
+        kind = loss, self.weighted, self.metrics, design
+        compiled = net.functions(*kind, constants, noisy, scaled)
         n_params = net.n_parameters(sizes, design, blocks)  # refuses what no int64 can count
         init = initialisation(axes["init"], 1.0, design.layer_norm, base_width_of(axes))
-        constants = np.append(constants, noises[: 2 * compiled.draws])
-        rows = {name: getattr(parts, name) for name in Parts._fields}
-        told = {"loss": loss, "activation": activation, "init": axes["init"], **layers_of(axes)}
+        units = (parts.target_mean, parts.target_scale) if scaled else ()
+        constants = np.concatenate([constants, *units, noises[: 2 * compiled.draws]])
+        told = {"loss": loss, "activation": activation, "init": axes["init"], **layers}
         return DataProblem(
             name=self.name,
             **compiled._asdict(),
             init=embedded_init(init) if blocks else init,
-            **rows,
+            **parts._asdict(),
             n_params=n_params,
             aux=net.aux_of(sizes, activation, constants, blocks),
             work_per_row=net.work_per_row(sizes, design, noisy),
@@ -111,6 +112,13 @@ class Network(Shippable):
             target_name=self.target,
             classes=self.classes,
         )
+
+    def n_outputs(self, parts: Parts) -> int:
+        """Return how many numbers a model puts out for a row."""
+        if self.classes is not None:
+            return 1 if find_loss(self.loss).task == "binary" else len(self.classes)
+        columns = parts.y.shape[1] - self.weighted
+        return columns if parts.target_scale is None else columns // 2
 
     def blocks(self, parts: Parts, axes: Mapping[str, Any]) -> tuple[int, ...]:
         """Return the blocks of features that are embedded, as these rows have them."""
@@ -281,13 +289,6 @@ def layers_of(axes: Mapping[str, Any]) -> dict[str, bool]:
 
 def _same(source: Source) -> Source:
     return source
-
-
-def n_outputs(loss: str, classes: np.ndarray | None, y: np.ndarray, weighted: bool) -> int:
-    """Return how many numbers a model puts out for a row."""
-    if classes is not None:
-        return 1 if find_loss(loss).task == "binary" else len(classes)
-    return int(y.shape[1]) - weighted
 
 
 def weights_in(sizes: Sequence[int]) -> np.ndarray:

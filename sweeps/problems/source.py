@@ -21,6 +21,7 @@ from sweeps.problems.arrays import cast, standardized
 from sweeps.problems.class_weights import class_weights
 from sweeps.problems.preprocessing import fit_rows, runs_users_code
 from sweeps.problems.splits import Splits, split_rows
+from sweeps.problems.target_units import target_units
 
 STANDARDIZE = "standardize"
 """What ``preprocess`` says of features that are only shifted and scaled."""
@@ -29,7 +30,8 @@ STANDARDIZE = "standardize"
 class Parts(NamedTuple):
     """The rows of a problem as kernels read them, and what was done to the features.
 
-    Weighted targets carry the weight of each row in their last column.
+    Weighted targets carry the weight of each row in their last column. Targets with a mean and a
+    scale stand there standardized, and behind that as they are.
     """
 
     X: np.ndarray
@@ -41,6 +43,8 @@ class Parts(NamedTuple):
     mean: np.ndarray | None = None
     scale: np.ndarray | None = None
     preprocess: Any = None
+    target_mean: np.ndarray | None = None
+    target_scale: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +63,8 @@ class Source:
     * ``classes``: labels by their numbers.
     * ``content`` (JSON): what tells this table from others in a store; by default the array ``X``
       itself.
+    * ``link``: of the loss, if targets are standardized: see
+      :mod:`sweeps.problems.target_units`.
     """
 
     X: Any = field(compare=False)
@@ -70,11 +76,13 @@ class Source:
     class_weight: Any = None
     classes: np.ndarray | None = field(default=None, compare=False)
     content: Any = ""
+    link: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         # What a store is told, which hashes an array when it is: not each problem that is made.
         told = self.content or self.X
-        object.__setattr__(self, "content", [told, _settings_of(self.preprocess)])
+        link = [] if self.link is None else [f"standardized targets, {self.link}"]
+        object.__setattr__(self, "content", [told, _settings_of(self.preprocess), *link])
 
     def splits(self, seed: int | None = None) -> Splits:
         """Return the rows of each part, by the split's own seed or another one."""
@@ -127,18 +135,23 @@ class Source:
         train, chosen_by = _fold_of(splits, fold)
         if refit:
             train, chosen_by = np.sort(np.concatenate([train, chosen_by])), chosen_by[:0]
-        train = _draw_some(train, n_train, len(self.y), seed)
+        whole, train = train, _draw_some(train, n_train, len(self.y), seed)
         y = self._flip_labels(train, label_noise, seed)
         weights = self._weights(train, y)
         if weights is not None:
             train = _rows_that_count(train, weights, np.dtype(dtype), fold)
         chunks = train, chosen_by, splits.test
         features, *fitted = self._features(*chunks)
+        if self.link is not None:
+            fitted += target_units(y, whole, train, weights, self.link)
+            cast("y", y[train], dtype)  # warns of digits that predictions, as given, have not
+            y = np.column_stack([(y - fitted[-2]) / fitted[-1], y])
         arrays: list[np.ndarray] = []
         for name, rows, X in zip(("X", "X_val", "X_test"), chunks, features):
             arrays.append(cast(name, X, dtype, told=name == "X"))
             own = None if weights is None else weights[rows]
-            arrays.append(_targets(y[rows], own, dtype, told=name == "X"))
+            told = name == "X" and self.link is None
+            arrays.append(_targets(y[rows], own, dtype, told))
         return Parts(*arrays, *fitted)
 
     def refuse_change(self, parts: Parts, dtype: Any, **chosen: Any) -> None:

@@ -10,6 +10,7 @@ from sweeps.problems.embeddings import embedded_columns
 from sweeps.problems.networks import MODEL, network_on
 from sweeps.problems.source import Source
 from sweeps.problems.table_data import read_table
+from sweeps.problems.target_units import link_of_units
 
 USUAL = {"classification": "softmax_cross_entropy", "regression": "squared_error"}
 """Task -> the loss that a network has by default."""
@@ -44,6 +45,7 @@ def table(
     embed: Sequence[str] = (),
     embed_dim: int = 8,
     loss: str | None = None,
+    standardize_target: bool = True,
     class_weight: str | Mapping | None = None,
     metrics: str | Callable | Sequence = (),
     dtype: Any = "float32",
@@ -83,6 +85,12 @@ def table(
     hidden, activation, init, layer_norm, residual, dropout, input_noise, lr_multipliers, \
     parametrization, base_width, loss, class_weight, metrics, dtype, theta0, **constants
         As for :func:`sweeps.problems.mlp`.
+    standardize_target : bool
+        Of a regression: learn the target in units of its own mean and standard deviation, those of
+        the training rows of each fold, as scikit-learn's ``TransformedTargetRegressor``. Losses
+        are in these units (squared error: 1 is what predicting the mean comes to), and so are
+        ``delta`` and ``theta0``; metrics and the predictions of models are in those of the target.
+        For a loss of positive means (Poisson, gamma, Tweedie) it is divided by its mean.
     embed : sequence of str
         Columns of categories of which each is a row of a table, ``embed_dim`` numbers that are
         learned, instead of a column of zeros and ones; one that no training row has is zeros.
@@ -117,11 +125,11 @@ def table(
         validation=validation, folds=folds, split_seed=split_seed, preprocess=preprocess,
         drop=drop, categorical=categorical, na_values=na_values, loss=loss, name=name,
     )  # fmt: skip
+    loss = loss or USUAL[data.task]
     source = Source(
         data.X, data.y, data.weights, data.split, split_seed, data.preprocess, class_weight,
-        data.classes, data.content,
+        data.classes, data.content, link_of_units(loss, standardize_target),
     )  # fmt: skip
-    loss = loss or USUAL[data.task]
     embedded = embedded_columns(embed, data.kinds, preprocess)
     if embedded:
         model["embed_dim"] = embed_dim

@@ -17,13 +17,12 @@ from sweeps.analysis import importance as anova
 from sweeps.analysis.stats import best_first, mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.common.limits import spaced_ids
+from sweeps.common.names import REPEATS, SEED
 from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of, label_of
 from sweeps.plots.curves import bands, best_curves, recorded_metrics
 from sweeps.plots.style import log_range
 from sweeps.plots.tables import (
-    REPEATS,
-    SEED,
     average_seeds,
     main_axes,
     mean_of,

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.analysis.folds import best_of_folds, edges, edges_of, over_folds
+from sweeps.analysis.folds import best_setting, edges, in_words, over_folds, repeats_of
 from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
+from sweeps.common.names import SEED
 from sweeps.common.states import State
 from sweeps.common.text import format_duration, format_number
 from sweeps.plots.axes import axis_of, label_of
-from sweeps.plots.tables import SEED, table_of_axes, varying_axes
+from sweeps.plots.tables import table_of_axes, varying_axes
 from sweeps.plots.tuned import seed_spread
 
 BEST = 15
@@ -40,7 +41,7 @@ def summary(result: Table) -> dict[str, str]:
     info = result.info
     facts = {"trials": f"{len(result):,} of {info.get('n_trials', len(result)):,}"}
     facts |= {state.lower(): f"{n:,}" for state, n in result.counts.items() if n}
-    if found := best_of_folds(result):  # the best trial owes part of its lead to its fold
+    if found := best_setting(result):  # the best trial owes part of its lead to its fold or seed
         facts[f"best mean {result.metric}"] = f"{found.mean:.5g}"
     elif result.counting(result.metric).any():
         facts[f"best {result.metric}"] = f"{result.best_score_:.5g}"
@@ -56,7 +57,8 @@ def lead(result: Table) -> str:
     sizes = {name: len({*result.columns[name]}) for name in varying_axes(result)}
     swept = " x ".join(f"{name} ({size:,})" for name, size in sizes.items()) or "no axis"
     good = "smallest" if result.mode == "min" else "largest"
-    mean = " mean over folds of" if "fold" in sizes else ""
+    over = repeats_of(result)
+    mean = f" mean over {in_words(over)} of" if over else ""
     good = f"the {good}{mean} {result.metric}"
     return f"Each trial is a whole training run. Swept: {swept}. The best has {good}."
 
@@ -66,11 +68,13 @@ def best(result: Table) -> list[tuple[str, str, str, Text]]:
     lucky = "; each has seen one fold, and the first ones may owe their place to an easy one"
     note = lucky if "fold" in varying_axes(result) else ""
     tables = [("best", "Best trials", note, best_trials(result))]
-    if "fold" in varying_axes(result) and result.counting(result.metric).any():
-        note = ", by the mean over folds; of those within one standard error of the best, the "
-        note += "simplest will do"
-        tables.insert(0, ("folds", "Best over folds", note, best_over_folds(result)))
-    if SEED in varying_axes(result) and result.counting(result.metric).any():
+    over = repeats_of(result) if result.counting(result.metric).any() else []
+    if "fold" in over and "fold" in varying_axes(result):
+        note = f", by the mean over {in_words(over)}; of those within one standard error of the "
+        note += "best, the simplest will do"
+        title = f"Best over {in_words(over)}"
+        tables.insert(0, ("folds", title, note, best_over_folds(result, over)))
+    elif SEED in over:
         note = ", averaged over seeds: the best single trial of many owes part of its lead to luck"
         table = best_configurations(result)
         tables.insert(0, ("configurations", "Best configurations", note, table))
@@ -83,10 +87,10 @@ def best_trials(result: Table) -> Text:
     return _table(result.best(BEST)[["trial_id", *varying_axes(result), *measured]])
 
 
-def best_over_folds(result: Table) -> Text:
+def best_over_folds(result: Table, over: list[str]) -> Text:
     """Return header and rows of the best means over folds as text, with the value on each fold."""
-    own, keys = result.metric, [name for name in result.axes if name != "fold"]
-    summary = over_folds(result, metrics=[own]).head(10)
+    own, keys = result.metric, [name for name in result.axes if name not in over]
+    summary = over_folds(result, axis=over, metrics=[own]).head(10)
     lines = summary[keys].assign(**{LINE: np.arange(len(summary))})
     trials = result.to_frame()[[*keys, "fold", own]]
     on = {"on": keys} if keys else {"how": "cross"}
@@ -101,7 +105,7 @@ def best_over_folds(result: Table) -> Text:
 
 def best_configurations(result: Table) -> Text:
     """Return header and rows of the best means over seeds of which every trial finished."""
-    spread = seed_spread(result, result.metric, kept=("fold",))
+    spread = seed_spread(result, result.metric)
     best = _rank_means(result, spread)[:10]
     rows = result._frame(spread["row"][best])[[n for n in varying_axes(result) if n != SEED]]
     shown = {"n_trials": "seeds", "mean": "mean", "std": "standard deviation"}
@@ -147,13 +151,8 @@ def _remark_on_interrupt(result: Table) -> dict[str, str]:
 
 
 def _remarks_on_edges(result: Table) -> list[dict[str, str]]:
-    """Say it of the best configuration, of seeds that of the best mean."""
-    what, found = "trial", [*edges(result).itertuples(index=False, name=None)]
-    if SEED in varying_axes(result) and "fold" not in result.axes:
-        spread = seed_spread(result, result.metric)
-        best = _rank_means(result, spread)[:1]
-        if len(best):
-            what, found = "configuration", edges_of(result, int(spread["row"][best[0]]))
+    what = "configuration" if best_setting(result) else "trial"
+    found = [*edges(result).itertuples(index=False, name=None)]
     if not found:
         text = "The best value of every axis of three numbers or more lies inside of its range."
         return [_remark("good", "Not at the edge of the grid", text)]

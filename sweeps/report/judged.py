@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt.errors import FastoptError
-from sweeps.analysis.folds import best_of_folds
+from sweeps.analysis.folds import best_setting
 from sweeps.analysis.table import Table
 from sweeps.common.limits import spaced_ids
 from sweeps.models.trained import best_model
 from sweeps.problems.base import DataProblem
+from sweeps.problems.target_units import targets_of, units_in_words
 from sweeps.report.charts import rounded
 
 MOST_CLASSES = 20
@@ -61,7 +62,7 @@ def judged(result: Table) -> Judged | None:
     part = "val" if problem.has_validation else "test"
     if not (problem.has_validation or problem.has_test) or not result._ranking(1).size:
         return None
-    found = best_of_folds(result)
+    found = best_setting(result)
     ids = found.ids if found else [int(result.columns["trial_id"][result._winner()])]
     try:
         parts = [_predict_held_out(result, i, part) for i in ids]
@@ -89,9 +90,10 @@ def _predict_held_out(result: Table, i: int, part: str) -> tuple[Any, np.ndarray
     model = best_model(result, i)
     (block,) = plan.blocks(np.array([i]), results=False)
     X, y = getattr(block.problem, f"X_{part}"), getattr(block.problem, f"y_{part}")
-    if block.problem.options.get("weighted"):
-        y = y[:, :-1] if model.classes is None else y[:, 0]
-    true = y.reshape(len(y), -1) if model.classes is None else y.ravel().astype(int)
+    if model.classes is None:
+        true = targets_of(block.problem, y)
+    else:  # the weights stand behind them
+        true = y.reshape(len(y), -1)[:, 0].astype(int)
     return model, true, model.network.linked(X)
 
 
@@ -148,10 +150,17 @@ def residuals(found: Judged) -> dict[str, Any] | None:
 
 
 def rows_in_words(result: Table) -> str:
-    """Say which rows trained, chose and judged; nothing if the result does not know them."""
+    """Say which rows trained, chose and judged, and what losses are measured in.
+
+    Nothing if the result does not know its problem.
+    """
     problem = getattr(result.plan, "problem", None)
     if not isinstance(problem, DataProblem):
         return ""
+    return " ".join(filter(None, (_rows_of(problem, result), units_in_words(problem))))
+
+
+def _rows_of(problem: DataProblem, result: Table) -> str:
     test = len(problem.X_test)
     judge = f"{test:,} test rows judge" if test else "no rows judge"
     if result.metric.startswith("test_"):

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from fastopt.errors import SpecError
-from sweeps.analysis.folds import best_of_folds, over_folds
+from sweeps.analysis.folds import best_setting, over_folds
 from sweeps.analysis.table import Table
 from sweeps.plots.grids import heatmap
 
@@ -28,8 +28,9 @@ def cell(result: Table) -> str:
     >>> "<b>" in html, "&lt;b&gt;" in html
     (False, True)
     """
-    if best_of_folds(result):
-        best = over_folds(result, metrics=[result.metric]).head(10)
+    found = best_setting(result)
+    if found:
+        best = over_folds(result, axis=found.over, metrics=[result.metric]).head(10)
     else:
         best = result.best(10).dropna(axis="columns", how="all")
     table = best.to_html(index=False, border=0, float_format=_FOUR)

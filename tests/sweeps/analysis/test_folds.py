@@ -1,11 +1,15 @@
 """Configurations over folds: means by hand, the one-standard-error rule, and gaps."""
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from fastopt.errors import SpecError
 from sweeps import SweepResult, problems
-from sweeps.analysis.folds import best_of_folds, best_row
+from sweeps.analysis.folds import best_row, best_setting, trials_by_settings
+from sweeps.cli.tables import result_tables
 from sweeps.common.states import State
 from sweeps.plots.tables import table_of_axes
 from sweeps.report.charts import heatmaps
@@ -89,7 +93,7 @@ def test_settings_that_are_listed_twice_have_a_rank_and_each_fold_once():
     twice["trial_id"] = np.arange(len(twice["trial_id"]))
     result = SweepResult(twice, None, "val_loss", "min", {})
     assert result.over_folds()["rank"].tolist()[:3] == [1, 2, 3]
-    assert best_of_folds(result).ids == [0, 1, 2]
+    assert best_setting(result).ids == [0, 1, 2]
 
 
 def test_folds_have_a_name():
@@ -121,3 +125,56 @@ def test_nothing_lies_between_two_folds():
     problem = problems.mlp(rng.normal(size=(30, 3)), np.arange(30) % 3, folds=3, hidden=(3,))
     with pytest.raises(SpecError, match="nothing lies between"):
         run(problem, {"lr": [0.1], "fold": [0, 2]}, epochs=2).zoom()
+
+
+def repeated(cells, **more):
+    """A result of rows (lr, seed, value), the value NaN where the trial diverged."""
+    lr, seed, values = map(np.array, zip(*cells))
+    columns = {"trial_id": np.arange(len(cells)), "lr": lr, "seed": seed, **more}
+    columns["state"] = np.where(np.isnan(values), State.DIVERGED, State.COMPLETE)
+    return SweepResult({**columns, "val_loss": values}, None, "val_loss", "min", {})
+
+
+def test_whatever_shows_the_best_shows_that_of_all_seeds():
+    """The best trial has a lucky seed, and one setting has a seed that diverged."""
+    values = {0.1: (0.0, 9.0), 0.2: (3.0, 2.0), 0.3: (1.0, np.nan)}
+    result = repeated([(lr, k, x) for lr, pair in values.items() for k, x in enumerate(pair)])
+    assert result.best(1).trial_id[0] == 0
+    assert (result.best_params_, result.best_score_) == ({"lr": 0.2}, 2.5)
+    assert best_setting(result) == ([3], 2.5, pytest.approx(0.5), ["seed"])
+    assert best_row(result) == 3  # the better seed
+    assert trials_by_settings(result, 3) == [3, 2, 0]
+    assert "best mean val_loss over seeds = 2.5 (standard error 0.5) with lr=0.2" in repr(result)
+    assert "within_one_se" in result._repr_html_()
+    assert best(result)[0][3][1][0][:3] == ["0.2", "2", "2.5"]
+    assert table_of_axes(result, ["lr"]).value.tolist() == [4.5, 2.5, 1.0]
+    console = Console(width=100, file=io.StringIO())
+    facts = {"n_trials": 6, "seconds": 1.0, "trials_per_second": 0.0, "compile_seconds": 0.0}
+    result.info.update(facts, interrupted=False)
+    console.print(result_tables(result))
+    shown = console.file.getvalue()
+    assert "Best over seeds, smallest mean" in shown
+    assert [line.split()[0] for line in shown.splitlines() if "0." in line] == ["0.2", "0.1", "0.3"]
+
+
+def test_seeds_that_repeat_no_setting_are_settings():
+    result = repeated([(0.1, 0, 3.0), (0.2, 1, 2.0)])
+    assert best_setting(result) is None
+    assert result.best_params_ == {"lr": 0.2, "seed": 1}
+
+
+def test_settings_may_have_other_numbers_of_seeds():
+    result = repeated([(0.1, 0, 3.0), (0.1, 1, 4.0), (0.2, 0, 2.0)])
+    assert (result.best_params_, result.best_score_) == ({"lr": 0.2}, 2.0)
+
+
+def test_folds_and_seeds_are_averaged_together():
+    cells = [(0.1, s, 1.0 + s + f) for s in (0, 1) for f in (0, 1)]
+    cells += [(0.2, s, 1.9) for s in (0, 1) for f in (0, 1)]
+    result = repeated(cells, fold=np.array([0, 1] * 4))
+    found = result.over_folds(axis=["fold", "seed"])
+    assert found.lr.tolist() == [0.2, 0.1]
+    assert found.mean_val_loss.tolist() == [1.9, 2.0]
+    assert found.n_val_loss.tolist() == [4, 4]
+    assert (result.best_params_, result.best_score_) == ({"lr": 0.2}, 1.9)
+    assert best_setting(repeated(cells[:4], fold=np.array([0, 1] * 2))).ids == [0, 1]

@@ -16,7 +16,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, r2_score
 
 from sweeps import Model, SweepResult, problems
-from sweeps.analysis.folds import best_of_folds
+from sweeps.analysis.folds import best_setting
 from sweeps.cli.spec import read_spec
 from sweeps.cli.stored import open_with_spec
 from sweeps.problems.files import read_file
@@ -86,7 +86,7 @@ def test_the_best_over_folds_are_those_of_the_frame(ran):
     for row, expected in zip(best, loss.itertuples()):
         cells = [float(cell) for cell in row[:3]]
         np.testing.assert_allclose(cells, [expected.Index, expected.mean, expected.sem], rtol=1e-3)
-    found = best_of_folds(SweepResult.open(folder / "runs" / "wine"))
+    found = best_setting(SweepResult.open(folder / "runs" / "wine"))
     assert found.mean == pytest.approx(loss["mean"].iloc[0])
     chosen = frame[frame["trial_id"].isin(found.ids)]
     assert (chosen["lr"] == loss.index[0]).all()

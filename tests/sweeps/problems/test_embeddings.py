@@ -28,7 +28,8 @@ def frame_of(rows=520):
 
 def problem_of(embed=("shape", "town"), **options):
     how = {"hidden": (6,), "dtype": "float64", "loss": "squared_error", "activation": "relu"}
-    return problems.table(frame_of(), "price", **{**how, "embed": embed, "embed_dim": 2, **options})
+    how |= {"embed": embed, "embed_dim": 2, "standardize_target": False}
+    return problems.table(frame_of(), "price", **{**how, **options})
 
 
 def torchs(problem, theta, kinds):
