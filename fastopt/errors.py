@@ -336,12 +336,12 @@ SYNONYMS = {
 
 
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest allowed name, or an empty string.
+    """Return ``" (did you mean 'x'?)"`` for the nearest allowed name, or an empty string.
 
     >>> did_you_mean("bta1", ["beta1", "lr"])
-    "; did you mean 'beta1'?"
+    " (did you mean 'beta1'?)"
     >>> did_you_mean("learning_rate", ["lr", "label_smoothing"])
-    "; did you mean 'lr'?"
+    " (did you mean 'lr'?)"
     >>> did_you_mean("zzz", ["beta1", "lr"])
     ''
     """
@@ -349,4 +349,4 @@ def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     allowed = list(allowed)
     near = [ours for ours in [SYNONYMS.get(text)] if ours in allowed]
     near += difflib.get_close_matches(text, allowed, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""

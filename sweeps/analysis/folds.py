@@ -122,8 +122,10 @@ def _settings(result: Table, over: Sequence[str]) -> Settings:
     spread = spread_of_groups(score, codes, size)
     whole = spread["n"] == np.bincount(codes, minlength=size)
     counts = ~np.isnan(score)  # where an axis lists a value twice, so do its folds
+    partial = len(codes) < result.info.get("n_trials", 0)  # interrupted, filtered or reduced
     for name in over:
-        if name != SEED:  # any seeds are as good as others; folds have harder rows and easier ones
+        # Any seeds are as good as others if none is to come; folds are harder or easier.
+        if name != SEED or partial:
             cells = pd.Series(result.columns[name])
             known = cells[counts].groupby(codes[counts]).nunique()
             whole &= known.reindex(range(size), fill_value=0).to_numpy() == cells.nunique()

@@ -125,7 +125,7 @@ def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = No
         path=quoted(Path(path).as_posix()),
         target=quoted(target),
         about_target=_target_comment(table),
-        task=quoted(task),
+        task=quoted(task) + _task_comment(found.frame[target], task),
         lists="".join(f"{name} = {quoted(value)}\n" for name, value in lists.items() if value),
         chosen_by=said,
         units=UNITS if task == "regression" else "",
@@ -195,11 +195,19 @@ def _missing_words(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
 
 
 def _task(frame: pd.DataFrame, target: str) -> str:
+    few = frame[target].nunique() <= MOST_CLASSES
     try:
-        return read_target(frame, target, None)[1]
+        found = read_target(frame, target, None)[1]
     except SpecError:  # it may be either
-        few = frame[target].nunique() <= MOST_CLASSES
-        return "classification" if few else "regression"
+        found = "classification" if few else "regression"
+    measured = pd.api.types.is_numeric_dtype(frame[target]) and not few
+    return "regression" if measured else found
+
+
+def _task_comment(given: pd.Series, task: str) -> str:
+    if task == "regression" and pd.api.types.is_integer_dtype(given):
+        return f'  # of {given.nunique()} whole numbers; "classification" if they name classes'
+    return ""
 
 
 def _read_with_folds(

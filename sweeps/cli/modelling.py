@@ -19,10 +19,13 @@ from sweeps.models import Category, Columns, Ensemble, Model, load
 from sweeps.models.rows import categories_of
 from sweeps.problems.columns import as_features
 from sweeps.problems.files import place_of
-from sweeps.problems.table_data import as_frame
+from sweeps.problems.table_data import as_frame, weights_of
 
 WORDS = "na_values"
 """Of what is told of a model: words for missing cells of the table that it was trained with."""
+
+WEIGHTS = "weights"
+"""The column that had the weights of its rows."""
 
 
 class Message(NamedTuple):
@@ -39,7 +42,7 @@ def save_model(
     result, checked = open_with_spec(store, spec)
     found = best_setting(result) if trial is None else None
     made = result.model(trial, refit=refit)
-    _note_missing_words(checked, [made])
+    _note_table(checked, [made])
     judged = score_on_test(made, checked.problem, made.about["params"].get("split_seed"))
     made.save(out)
     test = None if judged is None else _facts_of(made, judged)
@@ -57,7 +60,7 @@ def save_ensemble(store: Path, out: Path, n: int, *, spec: Path | None) -> Messa
     """Train the best trials of a stored sweep once more and save their models in one file."""
     result, checked = open_with_spec(store, spec)
     made = result.models(n)
-    _note_missing_words(checked, made.models)
+    _note_table(checked, made.models)
     judged, alone = _score_together(made, checked.problem)
     made.save(out)
     ids = [model.about["trial_id"] for model in made.models]
@@ -102,11 +105,11 @@ def _facts_of(made: Model | Ensemble, judged: Judgement) -> dict[str, Any]:
     return facts
 
 
-def _note_missing_words(checked: Any, models: Sequence[Model]) -> None:
-    """Have models know the words for missing cells of the table that they were trained with."""
-    words = checked.made.options.get(WORDS)
+def _note_table(checked: Any, models: Sequence[Model]) -> None:
+    """Have models know how the table was read that they were trained with."""
+    told = {name: checked.made.options.get(name) for name in (WORDS, WEIGHTS)}
     for model in models:
-        model.about.update({WORDS: list(words)} if words else {})
+        model.about.update({name: value for name, value in told.items() if value})
 
 
 def _explain_choice(result: Any, found: Any, refit: bool, made: Model) -> list[str]:
@@ -132,7 +135,8 @@ def _test_score_lines(made: Model | Ensemble, judged: Judgement | None) -> list[
     name, score = _name_of_score(made), format_number(judged.score)
     said = f"On {judged.rows:,} test rows, which chose nothing: {name} {score}"
     if judged.rmse is not None:
-        said += f", RMSE {format_number(judged.rmse)}"
+        large = judged.rmse >= 1000
+        said += f", RMSE {f'{judged.rmse:,.0f}' if large else format_number(judged.rmse)}"
     if judged.usual:
         label, accuracy = judged.usual
         said += f" (of always saying {shortened(label)}, {format_number(accuracy)})"
@@ -179,7 +183,7 @@ def _features(loaded: Model | Ensemble, frame: pd.DataFrame, path: Path) -> pd.D
         raise SpecError(
             f"{path} lacks {'columns' if len(missing) > 1 else 'column'} "
             f"{', '.join(map(shortened, missing[:20]))}, which the model reads"
-            f"{did_you_mean(missing[0], list(frame.columns)) or '.'} It has {have}. Name the "
+            f"{did_you_mean(missing[0], list(frame.columns))}. It has {have}. Name the "
             "columns as in training; one that is not known any more may be there without values"
         )
     return as_features(
@@ -285,11 +289,14 @@ def _score_known_rows(
     known = frame[targets].notna().all(axis=1).to_numpy()
     if not known.any():
         return {}
+    name = _models_in(model)[0].about.get(WEIGHTS)
+    counted = {WEIGHTS: name if name in frame.columns else None} if name else {}
     try:
-        score = model.score(X[known], true[known])
+        weights = weights_of(frame[known], counted.get(WEIGHTS))
+        score = model.score(X[known], true[known], weights)
     except FastoptError as error:
         return {"not_scored": f"column {model.target_name!r}: {error}"}
-    return {"scored_rows": int(known.sum()), _name_of_score(model): score}
+    return {"scored_rows": int(known.sum()), _name_of_score(model): score, **counted}
 
 
 def _score_lines(model: Model | Ensemble, score: dict[str, Any]) -> list[str]:
@@ -300,4 +307,6 @@ def _score_lines(model: Model | Ensemble, score: dict[str, Any]) -> list[str]:
     name = _name_of_score(model)
     n = score["scored_rows"]
     rows = f"{n:,} row{'s' * (n != 1)} with a value of {model.target_name!r}"
-    return [f"On {rows}: {name} {format_number(score[name])}."]
+    counted = f", by their {score[WEIGHTS]!r}" if score.get(WEIGHTS) else ", each counting once"
+    said = counted if WEIGHTS in score else ""
+    return [f"On {rows}{said}: {name} {format_number(score[name])}."]

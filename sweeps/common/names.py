@@ -76,7 +76,7 @@ def check_choice(what: str, given: Any, allowed: Iterable[str]) -> None:
 
     >>> check_choice("metric", "train_los", ["train_loss"])
     Traceback (most recent call last):
-    fastopt.errors.SpecError: metric must be one of train_loss; got 'train_los'; did you mean ...
+    fastopt.errors.SpecError: metric must be one of train_loss; got 'train_los' (did you mean ...
     """
     names = list(allowed)
     if not isinstance(given, str) or given not in names:

@@ -67,6 +67,7 @@ class About(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     metrics: dict[str, float] = {}
     refitted_rows: int | None = None
     na_values: list[str] = []  # words of the table that stand for missing cells
+    weights: str | None = None  # column of the table with the weights of rows
 
 
 class Record(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -276,7 +276,7 @@ def refuse_unknown(
 
     >>> refuse_unknown(["qualty"], ["alcohol", "quality"], "target")
     Traceback (most recent call last):
-    fastopt.errors.SpecError: target: the table has no column 'qualty'; did you mean 'quality'? ...
+    fastopt.errors.SpecError: target: the table has no column 'qualty' (did you mean 'quality'?)...
     """
     for name in names:
         if name not in columns:
@@ -284,7 +284,7 @@ def refuse_unknown(
             more = f", ... ({len(columns)} in all)" if len(columns) > most else ""
             raise SpecError(
                 f"{argument}: {where} has no column {shortened(name)}"
-                f"{did_you_mean(name, columns) or '.'} It has {', '.join(columns[:most])}{more}"
+                f"{did_you_mean(name, columns)}. It has {', '.join(columns[:most])}{more}"
             )
 
 

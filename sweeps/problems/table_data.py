@@ -128,7 +128,7 @@ def read_table(
         X=X,
         y=encoded,
         classes=classes,
-        weights=_weights(frame, weights),
+        weights=weights_of(frame, weights),
         task=task,
         preprocess=check_transformer(
             default_preprocess(kinds) if preprocess is None else preprocess
@@ -217,7 +217,7 @@ def _features(
     return X.reset_index(drop=True), {name: found[name].kind for name in kept}
 
 
-def _weights(frame: pd.DataFrame, given: Any) -> np.ndarray | None:
+def weights_of(frame: pd.DataFrame, given: Any) -> np.ndarray | None:
     """Return the weights of rows, float64."""
     if given is None:
         return None

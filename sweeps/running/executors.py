@@ -232,7 +232,7 @@ def adapter_of(executor: Any, workers: int) -> ExecutorAdapter:
     2
     >>> adapter_of("thread", 2)
     Traceback (most recent call last):
-    fastopt.errors.SpecError: executor must be ...; got 'thread'; did you mean 'threads'?
+    fastopt.errors.SpecError: executor must be ...; got 'thread' (did you mean 'threads'?)
     """
     check_executor(executor)
     if isinstance(executor, str):

@@ -193,9 +193,9 @@ class Histogram:
         numeric = [name for name in plan.space.names if plan.space.kinds[name] != "name"]
         known = [*numeric, *plan.result_columns]
         if self.column not in known:
-            hint = did_you_mean(self.column, known) or "."
+            hint = did_you_mean(self.column, known)
             raise SpecError(
-                f"histogram: no column of numbers {shortened(self.column)}{hint} There are: "
+                f"histogram: no column of numbers {shortened(self.column)}{hint}. There are: "
                 f"{', '.join(known)}"
             )
 

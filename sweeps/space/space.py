@@ -327,13 +327,15 @@ def check_names(names: Iterable[str], allowed: Iterable[str], what: str = "axis"
 
     >>> check_names(["lr", "bta1"], ["lr", "beta1", "beta2"])
     Traceback (most recent call last):
-    fastopt.errors.SpecError: unknown axis 'bta1'; did you mean 'beta1'? Allowed: lr, beta1, beta2
+    fastopt.errors.SpecError: unknown axis 'bta1' (did you mean 'beta1'?). Allowed: lr, beta1, ...
     """
     allowed = list(allowed)
     for name in names:
         if name not in allowed:
-            hint = did_you_mean(name, allowed) or "."
-            raise SpecError(f"unknown {what} {shortened(name)}{hint} Allowed: {', '.join(allowed)}")
+            hint = did_you_mean(name, allowed)
+            raise SpecError(
+                f"unknown {what} {shortened(name)}{hint}. Allowed: {', '.join(allowed)}"
+            )
 
 
 def _radices(part: Mapping[str, Sequence]) -> dict[tuple[str, ...], int]:

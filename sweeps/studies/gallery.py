@@ -42,7 +42,7 @@ def find(name: str) -> Path:
     'shootout.py'
     >>> find("shootot")
     Traceback (most recent call last):
-    fastopt.errors.SpecError: there is no study 'shootot'; did you mean 'shootout'?; ...
+    fastopt.errors.SpecError: there is no study 'shootot' (did you mean 'shootout'?); ...
     """
     if name.endswith(".py"):
         if not Path(name).is_file():

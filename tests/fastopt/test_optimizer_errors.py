@@ -92,7 +92,7 @@ BAD_PARAMS = [
     (
         [{"params": W, "lrr": 1.0}],
         HyperparameterError,
-        "no hyperparameter 'lrr'; did you mean 'lr'",
+        r"no hyperparameter 'lrr' [(]did you mean 'lr'",
     ),
 ]
 

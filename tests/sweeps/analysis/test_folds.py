@@ -168,6 +168,17 @@ def test_settings_may_have_other_numbers_of_seeds():
     assert (result.best_params_, result.best_score_) == ({"lr": 0.2}, 2.0)
 
 
+def test_settings_of_which_seeds_are_still_to_come_are_not_compared():
+    """Interrupted, filtered or reduced to the best trials: a single seed may be a lucky one."""
+    cells = [(0.1, 0, 3.0), (0.1, 1, 4.0), (0.2, 0, 2.0)]
+    result = repeated(cells)
+    result.info["n_trials"] = 4
+    assert (result.best_params_, result.best_score_) == ({"lr": 0.1}, 3.5)
+    none = repeated([*cells[1:], (0.3, 0, 5.0)])
+    none.info["n_trials"] = 6
+    assert none.best_params_ == {"lr": 0.2, "seed": 0}
+
+
 def test_folds_and_seeds_are_averaged_together():
     cells = [(0.1, s, 1.0 + s + f) for s in (0, 1) for f in (0, 1)]
     cells += [(0.2, s, 1.9) for s in (0, 1) for f in (0, 1)]

@@ -85,7 +85,7 @@ def test_a_union_grows_where_its_parts_agree():
 
 
 REFUSED = [
-    ({"lr": [0.1, 0.2]}, {"lrr": [0.3]}, "unknown axis or keyword 'lrr'; did you mean 'lr'"),
+    ({"lr": [0.1, 0.2]}, {"lrr": [0.3]}, "unknown axis or keyword 'lrr' [(]did you mean 'lr'"),
     ({"lr": [0.1, 0.2]}, {}, "extend.axes.: axes must be a dict"),
     ({"lr": uniform(0.1, 0.2, 3)}, {"lr": [0.3]}, "tied to others or drawn at random"),
     (zipped({"lr": [0.1, 0.2], "steps": [5, 6]}), {"lr": [0.3]}, "tied to others"),

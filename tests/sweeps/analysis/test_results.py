@@ -167,7 +167,7 @@ def test_counts_and_length():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "test_acuracy"}, "got 'test_acuracy'; did you mean 'test_accuracy'"),
+        ({"metric": "test_acuracy"}, "got 'test_acuracy' [(]did you mean 'test_accuracy'"),
         ({"metric": "lr"}, "metric must be one of train_loss, .* got 'lr'"),
         ({"mode": "best"}, "mode must be 'min' or 'max'; got 'best'"),
     ],

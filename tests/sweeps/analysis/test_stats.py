@@ -430,7 +430,7 @@ def test_edges_of_odd_results():
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda r: r.over_seeds(axis="seeds"), "axis must be one of .*; did you mean 'seed'"),
+        (lambda r: r.over_seeds(axis="seeds"), "axis must be one of .* [(]did you mean 'seed'"),
         (lambda r: r.over_seeds(metrics=["los"]), "metric must be one of loss; got 'los'; did you"),
         (lambda r: r.over_seeds(interval="normal"), "interval must be one of student, bca"),
         (lambda r: r.over_seeds(confidence=95), "confidence must lie between 0 and 1; got 95"),
@@ -440,7 +440,10 @@ def test_edges_of_odd_results():
         (lambda r: next(r.frames(-1)), r"frames\(rows\) must be an integer from 1"),
         (lambda r: r.compare("seed", "1", 2), "no trial has seed = '1'; there are 0"),
         (lambda r: r.compare("optimiser", 1, 2), "did you mean 'optimizer'"),
-        (lambda r: r.compare("optimizer", "adm", "sgd"), "did you mean 'adam'.; there are 'sgd', "),
+        (
+            lambda r: r.compare("optimizer", "adm", "sgd"),
+            "did you mean 'adam'..; there are 'sgd'",
+        ),
         (lambda r: r.compare("lr", 0.1, 0.3), r"lr = 0.3; did you .*; there are 0.1, 1.0, 10.0"),
         (lambda r: r.compare("lr", 0.1, 1.0, metric="acc"), "metric must be one of loss"),
         (lambda r: r.compare("lr", 0.1, 1.0, diverged="drop"), "exclude, worst; got 'drop'"),

@@ -70,7 +70,7 @@ def test_a_sweep_prints_its_best_and_saves_all(spec, tmp_path, suffix):
     out = tmp_path / f"trials.{suffix}"
     done = call("sweep", spec, "--out", out, "--jobs", 1)
     assert done.exit_code == 0, done.output
-    assert "Best trials, largest test_accuracy first" in done.stdout
+    assert "Best over seeds, largest mean test_accuracy first" in done.stdout
     assert "8 of 8 trials finished: 8 COMPLETE" in done.stdout
     assert "trials/s" in done.stdout
     assert f"Saved 8 trials to {out}" in done.stdout
@@ -146,7 +146,10 @@ def test_an_unwritable_folder_is_refused(spec, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("epochs", "epocs"), "$.sweep.epocs: there is no option 'epocs'; did you mean 'epochs'?"),
+        (
+            ("epochs", "epocs"),
+            "$.sweep.epocs: there is no option 'epocs' (did you mean 'epochs'?)",
+        ),
         (("epochs = 3", ""), "how long is a trial?"),
         (("[problem]", "[problem"), "is not TOML"),
     ],

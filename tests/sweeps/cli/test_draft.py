@@ -60,10 +60,13 @@ def test_the_rows_decide_how_models_are_chosen(tmp_path, rows, said):
 def test_measurements_and_whole_numbers(tmp_path):
     for target, task in [
         (np.linspace(0, 1, 120), "regression"), (np.arange(120) % 3 + 0.0, "classification"),
-        (np.arange(120), "regression"),
+        (np.arange(120), "regression"), (np.arange(120) % 3, "classification"),
+        (1990 + np.arange(120) % 40, "regression"),  # years, none of which has the rows of a class
+        (np.array([f"town {k % 40}" for k in range(120)]), "classification"),
     ]:  # fmt: skip
         document, data = drafted(wines().assign(quality=target), tmp_path)
         assert document["data"]["task"] == data.task == task
+        assert ("standardize_target" in document["model"]) == (task == "regression")
 
 
 def test_names_are_written_as_toml_has_them(tmp_path):
@@ -78,7 +81,7 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path):
     with pytest.raises(FastoptError, match="target 'quality' is 5 in all 120 rows"):
         draft_spec(path, tmp_path / "wine.toml")
     with pytest.raises(
-        FastoptError, match=r"target: .* no column 'qualty'; did you mean 'quality'"
+        FastoptError, match=r"target: .* no column 'qualty' [(]did you mean 'quality'"
     ):
         draft_spec(path, tmp_path / "wine.toml", "qualty")
 

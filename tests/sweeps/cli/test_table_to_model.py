@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.dummy import DummyClassifier
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import accuracy_score, mean_squared_error, r2_score
 
 from sweeps import Model, SweepResult, problems
 from sweeps.analysis.folds import best_setting
@@ -302,12 +302,28 @@ def test_a_score_of_weighted_rows_says_so(tmp_path, monkeypatch):
     rows = test.recipe.source().splits().test
     table, model = read_file("wine.csv").iloc[rows], Model.load("wine.safetensors")
     score = r2_score(table["alcohol"], model.predict(table), sample_weight=table["sure"])
-    assert f"which chose nothing: R2 {score:.4g}, by their weights." in said
+    off = mean_squared_error(table["alcohol"], model.predict(table), sample_weight=table["sure"])
+    said_of_test = f"which chose nothing: R2 {score:.4g}, RMSE {off**0.5:.4g}, by their weights."
+    assert said_of_test in said
     assert "always" not in said
     facts = json.loads(done("model", "runs/wine", "-o", "wine.safetensors", "--json"))
-    assert facts["test"] == {"rows": len(rows), "R2": pytest.approx(score), "weighted": True}
+    figures = {"R2": pytest.approx(score), "RMSE": pytest.approx(off**0.5)}
+    assert facts["test"] == {"rows": len(rows), **figures, "weighted": True}
     said = done("model", "runs/wine", "-o", "wine.safetensors", "--best", 2)
     assert ", by their weights." in said
+    # The file knows which column had them.
+    done("model", "runs/wine", "-o", "wine.safetensors")
+    whole, model = read_file("wine.csv"), Model.load("wine.safetensors")
+    score = r2_score(whole["alcohol"], model.predict(whole), sample_weight=whole["sure"])
+    said = done("predict", "wine.safetensors", "wine.csv", "-o", "out.csv")
+    assert f"with a value of 'alcohol', by their 'sure': R2 {score:.4g}." in said
+    whole.drop(columns="sure").to_csv("bare.csv", index=False)
+    score = r2_score(whole["alcohol"], model.predict(whole))
+    said = done("predict", "wine.safetensors", "bare.csv", "-o", "out.csv")
+    assert f"with a value of 'alcohol', each counting once: R2 {score:.4g}." in said
+    whole.assign(sure=-1.0).to_csv("wrong.csv", index=False)
+    said = done("predict", "wine.safetensors", "wrong.csv", "-o", "out.csv")
+    assert "Not scored: column 'alcohol': weights ('sure') must be finite and >= 0; got -1" in said
 
 
 def test_several_targets_are_predicted_by_their_names(tmp_path, monkeypatch):
@@ -389,7 +405,7 @@ BAD = {
     ),
     "no target": (
         lambda t: t.rename(columns={"quality": "qualty"}),
-        "", r"\$\.data\.target: target: .* no column 'quality'; did you mean 'qualty'",
+        "", r"\$\.data\.target: target: .* no column 'quality' [(]did you mean 'qualty'",
     ),
     "target without values": (
         cells("quality", None, range(120)), "", r"target 'quality' has no values: is it the right",

@@ -441,7 +441,7 @@ def test_a_state_is_told_with_values(state, value, kept, error):
     ("arguments", "options", "message"),
     [
         ((0,), {}, r"give values, or how the trials ended in state="),
-        ((0,), {"state": "faild"}, r"state must be one of .*got 'faild'; did you mean 'failed'"),
+        ((0,), {"state": "faild"}, r"state must be one of .*got 'faild' [(]did you mean 'failed'"),
         ((0, 1.0), {"state": 3}, "state must be one of"),
         ((0,), {"state": "complete"}, "needs a finite metric of each trial"),
         ((0, math.nan), {"state": "complete"}, "needs a finite metric of each trial"),

@@ -372,7 +372,7 @@ def test_parallel_coordinates_draw_pairs_of_values_not_trials():
     assert style.DIVERGED.lower() in colours  # adam at lr = 1 never finished
     assert legend(ax) == ["best trial"]
     assert "diverged" in {text.get_text() for text in ax.texts}
-    best = RESULT.best_params_
+    best = RESULT.best(1).iloc[0]  # a line a trial, and the best of them
     path = ax.get_lines()[0].get_ydata()
     assert path[0] == ["sgd", "adam"].index(best["optimizer"])
     assert path[1] == pytest.approx(LRS.index(best["lr"]) / 3)

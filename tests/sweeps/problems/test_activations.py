@@ -187,7 +187,7 @@ def test_orthogonal_matrices_are_spread_evenly():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("glorot",), "init must be one of .*; did you mean 'glorot_"),
+        (("glorot",), "init must be one of .* [(]did you mean 'glorot_"),
         (("he_normal", 0.0), "gain must be a number > 0; got 0.0"),
         (("he_normal", math.inf), "gain must be"),
         (("he_normal", "2"), "gain must be"),

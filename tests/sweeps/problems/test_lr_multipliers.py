@@ -143,7 +143,7 @@ REFUSED = [
     ({"lr_multipliers": (True, 1)}, "must be numbers >= 0"),
     ({"lr_multipliers": [1, float("inf")]}, "must be numbers >= 0"),
     ({"lr_multipliers": (1, 1)}, "has 2 numbers, and the network has 3 layers"),
-    ({"parametrization": "mu"}, "must be one of standard, mup; got 'mu'; did you mean 'mup'"),
+    ({"parametrization": "mu"}, "must be one of standard, mup; got 'mu' [(]did you mean 'mup'"),
     ({"base_width": 0}, "base_width must be an integer >= 1; got 0"),
     ({"init": "glorot_uniform"}, "init='glorot_uniform' does not go with .* use he_normal"),
 ]

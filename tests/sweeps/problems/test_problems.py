@@ -349,9 +349,9 @@ WRONG = {
     "activation": (
         {"activation": "rleu"},
         SpecError,
-        "relu, tanh, .*; got 'rleu'; did you mean 'relu'",
+        r"relu, tanh, .*; got 'rleu' [(]did you mean 'relu'",
     ),
-    "loss": ({"loss": "logistc"}, SpecError, "got 'logistc'; did you mean 'logistic'"),
+    r"loss": ({"loss": "logistc"}, SpecError, "got 'logistc' [(]did you mean 'logistic'"),
     "hidden 0": ({"hidden": (8, 0)}, SpecError, r"widths >= 1; got \(8, 0\)"),
     "hidden 0, bare": ({"hidden": 0}, SpecError, "widths >= 1; got 0"),
     "hidden 1.5": ({"hidden": (1.5,)}, SpecError, r"widths >= 1; got \(1.5,\)"),

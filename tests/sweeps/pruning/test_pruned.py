@@ -221,7 +221,9 @@ def test_large_is_good_in_mode_max(iris):
     assert len(kept) == 3
     assert kept.min() >= left.max()
     assert "mean_rung" not in pruned.over_seeds()
-    assert pruned.best_score_ == pruned.to_frame().query("state == 'COMPLETE'").train_accuracy.max()
+    complete = pruned.to_frame().query("state == 'COMPLETE'")
+    assert complete.seed.tolist() == [0, 1, 2]
+    assert pruned.best_score_ == pytest.approx(complete.train_accuracy.mean(), rel=1e-15)
 
 
 def test_asha_that_prunes_nothing_is_the_full_grid(iris, full):

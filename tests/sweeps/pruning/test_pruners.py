@@ -270,7 +270,7 @@ REFUSED = [
     (lambda: as_pruner("hyperbnad"), "one of successive_halving, .*did you mean 'hyperband'"),
     (lambda: as_pruner(3), "an object of sweeps.pruning, or one of .* got 3"),
     (lambda: as_pruner({"factor": 3}), "one of successive_halving, "),
-    (lambda: as_pruner({"name": "asha", "facto": 3}), "no option 'facto'; did you mean 'factor'"),
+    (lambda: as_pruner({"name": "asha", "facto": 3}), "no option 'facto' [(]did you mean 'factor'"),
     (lambda: as_pruner({"name": "asha", "factor": 1}), "factor must be an integer from 2"),
     (lambda: SuccessiveHalving("exhausted"), 'if not "exhaust", must be an integer .*exhausted'),
     (lambda: SuccessiveHalving(0), "min_resources"),

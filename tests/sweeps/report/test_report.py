@@ -220,7 +220,8 @@ def test_an_edge_is_of_the_configuration_that_is_best_in_the_mean():
     loss = np.array([9.0, 9.0, 9.0, 0.5, 5.0, 5.0, 1.0, 2.0, 3.0])
     lrs, seeds = np.repeat([0.1, 0.2, 0.3], 3), np.tile([0, 1, 2], 3)
     result = of({"lr": lrs, "seed": seeds, "state": np.zeros(9, int), "loss": loss})
-    assert result.best_params_ == {"lr": 0.2, "seed": 0}
+    assert result.best(1)[["lr", "seed"]].to_numpy().tolist() == [[0.2, 0]]
+    assert result.best_params_ == {"lr": 0.3}
     remark = said(result)["At the edge of the grid"]
     assert remark.startswith("The best configuration has lr = 0.3, the largest of its axis")
     result = of({"lr": lrs, "seed": seeds, "state": np.zeros(9, int), "loss": loss[::-1]})

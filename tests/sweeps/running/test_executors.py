@@ -285,7 +285,7 @@ def test_curves_and_mixed_kernels_come_back_whole():
 @pytest.mark.parametrize(
     ("executor", "message"),
     [
-        ("proceses", "executor must be one of .*; did you mean 'processes'"),
+        ("proceses", "executor must be one of .* [(]did you mean 'processes'"),
         (3, "got 3"),
         (ThreadPoolExecutor, "an object with submit"),
         ("dask", r"the current dask client, and there is none.*distributed\.Client"),

@@ -40,9 +40,9 @@ def nothing_runs(monkeypatch):
 EPOCH = {"epochs": 1}
 
 WRONG = {
-    "axis": ({"batch_siez": [8]}, EPOCH, SpecError, "'batch_siez'; did you mean 'batch_size'"),
-    "keyword": ({}, {**EPOCH, "bta1": 0.9}, SpecError, "'bta1'; did you mean 'beta1'"),
-    "optimizer": ({}, {**EPOCH, "optimizer": "adm"}, SpecError, "'adm'; did you mean 'adam'"),
+    "axis": ({"batch_siez": [8]}, EPOCH, SpecError, "'batch_siez' [(]did you mean 'batch_size'"),
+    "keyword": ({}, {**EPOCH, "bta1": 0.9}, SpecError, "'bta1' [(]did you mean 'beta1'"),
+    "optimizer": ({}, {**EPOCH, "optimizer": "adm"}, SpecError, "'adm' [(]did you mean 'adam'"),
     "optimizers": ({"optimizer": ["sgd", "momentun"]}, EPOCH, SpecError, "mean 'momentum'"),
     "schedule": ({"schedule": ["cosin"]}, EPOCH, SpecError, "did you mean 'cosine'"),
     "schedule number": ({}, {**EPOCH, "schedule": 3}, SpecError, "schedule must be one of .*got 3"),

@@ -459,7 +459,7 @@ def test_draws_out_of_range_are_refused_before_anything_runs():
         (lambda: when([1], b=[]), r"when\(..., b\) is empty"),
         (lambda: Space({"a": when([1], lr=[1])}), "exists when 'lr' .* no such axis beside it"),
         (lambda: Space({"a": when([1], bb=1), "b": [1]}), "did you mean 'b'"),
-        (lambda: Space({"a": when([1], b="sdg"), "b": ["sgd"]}), "never is; did you mean 'sgd'"),
+        (lambda: Space({"a": when([1], b="sdg"), "b": ["sgd"]}), "never is [(]did you mean 'sgd'"),
         (lambda: Space({"a": when([1], b=1.0), "b": linspace(0, 1, 9)}), "must be a list or range"),
         (
             lambda: Space({"a": when([1], b=[1]), "b": when([1], a=[1])}),

@@ -72,6 +72,6 @@ def test_other_axes_are_handed_on():
 def test_an_argument_of_another_library_is_named():
     X, y = [[0.0], [1.0]], ["a", "b"]
     for said, ours in (("hidden_layer_sizes", "hidden"), ("cv", "folds"), ("epsylon", "")):
-        hint = f"; did you mean '{ours}'?" if ours else ""
+        hint = f" (did you mean '{ours}'?)" if ours else ""
         with pytest.raises(SpecError, match=re.escape(f"there is no argument '{said}'{hint}")):
             problems.softmax_regression(X, y, **{said: 3})
