@@ -257,8 +257,7 @@ def _plain(value: Any) -> Any:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a name beside ``path`` to write to, then rename that file, once it is on the disk."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
+    check_folder_of(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         # The library makes private files; this one is to be as readable as any other.
@@ -274,6 +273,12 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def check_folder_of(path: Path) -> None:
+    """Raise FileNotFoundError unless there is the folder that a file is to be written to."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} to")
 
 
 def _flush(path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fastopt.checkpoint import check_folder_of
 from fastopt.errors import SpecError, shortened
 from sweeps.analysis.files import metadata_of
 from sweeps.analysis.table import Table
@@ -24,6 +25,7 @@ def write(result: Table, path: Path) -> Path:
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
     """Yield the path of a draft, which is renamed to ``path`` if nothing was raised."""
+    check_folder_of(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield draft

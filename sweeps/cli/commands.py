@@ -68,7 +68,9 @@ def sweep(
     spec: Annotated[Path, typer.Argument(help="TOML file that describes the sweep.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Save all trials to FILE.parquet or FILE.csv.", callback=_writable),
+        typer.Option(
+            "--out", "-o", help="Save all trials to FILE.parquet or FILE.csv.", callback=_writable
+        ),
     ] = None,
     store: Annotated[
         Path | None,

@@ -43,7 +43,12 @@ def plot(
     ],
     out: Annotated[
         Path,
-        typer.Option(help="The picture: .png, .svg or .pdf.", callback=file_to_write(*PICTURES)),
+        typer.Option(
+            "--out",
+            "-o",
+            help="The picture: .png, .svg or .pdf.",
+            callback=file_to_write(*PICTURES),
+        ),
     ],
     x: Annotated[str | None, typer.Option(help="Axis of the sweep that goes across.")] = None,
     y: Annotated[str | None, typer.Option(help="Axis of the sweep that goes up.")] = None,

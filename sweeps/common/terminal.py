@@ -39,12 +39,18 @@ def errors_as_messages() -> Iterator[None]:
     except (FastoptError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        _print_message(console, "error", "red", error)
+        _print_message(console, "error", "red", _words_of(error))
         outside = isinstance(error, StoreError | ExecutorError | OSError)
         raise typer.Exit(1 if outside else USAGE_ERROR) from None
     except KeyboardInterrupt:
         _print_message(console, "interrupted", "yellow", "nothing more was written")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _words_of(error: Exception) -> str:
+    """Return what an error says; that of the system without its number."""
+    named = isinstance(error, OSError) and error.filename is not None and error.strerror
+    return f"{error.filename}: {error.strerror}" if named else str(error)
 
 
 def _warning_printer(console: Console, usual: Any) -> Any:

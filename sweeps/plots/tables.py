@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastopt.errors import SpecError
-from sweeps.analysis.stats import group_means, mode_of, scores
+from sweeps.analysis.stats import best_first, group_means, mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.common.frames import configurations
 from sweeps.common.names import REPEATS, check_choice
@@ -27,12 +27,14 @@ class Pool:
     ``rows`` (m,) of int64: the first trial of each configuration. ``score`` (m,) of float64: the
     mean metric over its seeds that finished, and its folds; NaN if none did, or, where others have
     finished on all folds, if it has not. ``mode`` (one of "min", "max"): whether a small or a
-    large metric is good.
+    large metric is good. ``whole`` (m,) of bool: whether all of its trials did, without which it
+    is not the best, as where results are ranked; all, if none has.
     """
 
     rows: np.ndarray
     score: np.ndarray
     mode: str
+    whole: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +62,15 @@ def average_seeds(result: Table, metric: str, kept: Collection[str] = ()) -> Poo
     score, mode = scores(result, metric), mode_of(result, metric)
     names = single_axes(result, kept)
     if len(names) == len(result.axes):
-        return Pool(np.arange(len(result)), score, mode)
+        return Pool(np.arange(len(result)), score, mode, np.ones(len(result), bool))
     codes = configurations(result.columns, names)
     # Configurations are numbered in order of appearance: each new one is a new maximum.
     rows = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
     if "fold" in result.axes and "fold" not in kept:
         score = np.where(_on_all_folds(result, score, codes)[codes], score, math.nan)
-    return Pool(rows, group_means(score, codes, len(rows)), mode)
+    mean = group_means(score, codes, len(rows))
+    whole = np.bincount(codes[np.isnan(score)], minlength=len(rows)) == 0
+    return Pool(rows, mean, mode, whole if whole.any() else ~whole)
 
 
 def _on_all_folds(result: Table, score: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -143,7 +147,11 @@ def tabulate(result: Table, axes: Sequence[Axis], pooled: Pool, over: str) -> Ce
         value = np.full(size, math.inf if smallest else -math.inf)
         (np.minimum if smallest else np.maximum).at(value, cells, score)
         value[np.isinf(value)] = math.nan
-    best = _best_cell(value, cells, value[cells] if over == "mean" else score, pooled.mode)
+    if over == "best":
+        order = best_first(np.where(pooled.whole[counts], score, math.nan), pooled.mode)
+        best = int(cells[order[0]]) if len(order) else None
+    else:
+        best = _best_cell(value, cells, value[cells] if over == "mean" else score, pooled.mode)
     where_best = None if best is None else tuple(map(int, np.unravel_index(best, shape)))
     return Cells(tuple(axes), value.reshape(shape), share.reshape(shape), where_best)
 

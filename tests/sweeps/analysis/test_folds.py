@@ -147,7 +147,8 @@ def test_whatever_shows_the_best_shows_that_of_all_seeds():
     assert "best mean val_loss over seeds = 2.5 (standard error 0.5) with lr=0.2" in repr(result)
     assert "within_one_se" in result._repr_html_()
     assert best(result)[0][3][1][0][:3] == ["0.2", "2", "2.5"]
-    assert table_of_axes(result, ["lr"]).value.tolist() == [4.5, 2.5, 1.0]
+    found = table_of_axes(result, ["lr"])
+    assert (found.value.tolist(), found.best) == ([4.5, 2.5, 1.0], (1,))
     console = Console(width=100, file=io.StringIO())
     facts = {"n_trials": 6, "seconds": 1.0, "trials_per_second": 0.0, "compile_seconds": 0.0}
     result.info.update(facts, interrupted=False)

@@ -221,6 +221,15 @@ def test_csv_gives_the_numbers_back(tmp_path):
     assert frame["steps_to_target"].isna().tolist() == expected["steps_to_target"].isna().tolist()
 
 
+def test_a_file_needs_a_folder(tmp_path):
+    result = make()
+    files = {"a.csv": result.save, "a.parquet": result.save, "a.html": result.report}
+    for name, write in files.items():
+        with pytest.raises(FileNotFoundError, match=r"there is no folder .*none to write a\."):
+            write(tmp_path / "none" / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     path = make().save(tmp_path / "r.csv")
     before = path.read_bytes()
