@@ -431,7 +431,7 @@ def test_edges_of_odd_results():
     ("ask", "message"),
     [
         (lambda r: r.over_seeds(axis="seeds"), "axis must be one of .* [(]did you mean 'seed'"),
-        (lambda r: r.over_seeds(metrics=["los"]), "metric must be one of loss; got 'los'; did you"),
+        (lambda r: r.over_seeds(metrics=["los"]), "must be one of loss; got 'los' [(]did you"),
         (lambda r: r.over_seeds(interval="normal"), "interval must be one of student, bca"),
         (lambda r: r.over_seeds(confidence=95), "confidence must lie between 0 and 1; got 95"),
         (lambda r: r.over_seeds(confidence="95"), "confidence must lie between 0 and 1; got '95'"),
@@ -444,7 +444,7 @@ def test_edges_of_odd_results():
             lambda r: r.compare("optimizer", "adm", "sgd"),
             "did you mean 'adam'..; there are 'sgd'",
         ),
-        (lambda r: r.compare("lr", 0.1, 0.3), r"lr = 0.3; did you .*; there are 0.1, 1.0, 10.0"),
+        (lambda r: r.compare("lr", 0.1, 0.3), r"lr = 0.3 [(]did you .*; there are 0.1, 1.0, 10.0"),
         (lambda r: r.compare("lr", 0.1, 1.0, metric="acc"), "metric must be one of loss"),
         (lambda r: r.compare("lr", 0.1, 1.0, diverged="drop"), "exclude, worst; got 'drop'"),
         (lambda r: r.compare("lr", 0.1, 1.0, confidence=0.0), "must lie between 0 and 1; got 0.0"),

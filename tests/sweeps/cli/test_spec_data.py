@@ -197,7 +197,7 @@ REFUSED = {
     "folds": (data("folds = 1"), r"\$\.data\.folds: folds"),
     "folds of text": (data('folds = "five"'), r"\$\.data\.folds: folds"),
     "both": (data("folds = 3\nvalidation = 0.2"), r"\$\.data\.folds: folds and validation both"),
-    "activation": (model('activation = "rel"'), r"\$\.model\.activation: .*'rel'; did.*'relu'"),
+    "activation": (model('activation = "rel"'), r"\$\.model\.activation: .*'rel' [(]did.*'relu'"),
     "init": (model('init = "xavier"'), r"\$\.model\.init: .*'xavier'"),
     "loss": (model('loss = "logisti"'), r"\$\.model\.loss: .*'logisti' [(]did you mean 'logistic'"),
     "loss of two classes": (model('loss = "logistic"'), r"\$\.data\.target: .*logistic needs"),
