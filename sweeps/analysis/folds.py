@@ -228,8 +228,8 @@ def trials_by_settings(result: Table, n: int) -> list[int]:
     """
     over = repeats_of(result)
     found = _settings(result, over)
-    order = _ranked(result, found) if over else []
-    if not len(order):
+    order = _ranked(result, found)
+    if not (over and len(order)):
         return np.asarray(result.columns["trial_id"])[result._ranking(n)].tolist()
     ids: list[int] = []
     for k in order:

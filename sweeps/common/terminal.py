@@ -49,8 +49,9 @@ def errors_as_messages() -> Iterator[None]:
 
 def _words_of(error: Exception) -> str:
     """Return what an error says; that of the system without its number."""
-    named = isinstance(error, OSError) and error.filename is not None and error.strerror
-    return f"{error.filename}: {error.strerror}" if named else str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _warning_printer(console: Console, usual: Any) -> Any:

@@ -18,6 +18,8 @@ from sweeps.common.frames import pd
 from sweeps.engine.columns import find_rule
 from sweeps.engine.run_blocks import Problem, worker_count
 from sweeps.problems.base import DataProblem, no_rows
+from sweeps.problems.losses import LOSSES
+from sweeps.problems.target_units import targets_of
 from sweeps.running.check import check
 from sweeps.running.collect import Collector
 from sweeps.running.estimate import refuse_too_large
@@ -32,7 +34,7 @@ EXAMPLES, EXAMPLE_STEPS = 10, 1000
 # Rules of thumb, far from what healthy trainings show.
 VANISHED, EXPLODED = 1e-6, 1e3
 LEAST_MOVE, MOST_MOVE = 1e-6, 0.3
-UNBALANCED, UNEVEN = 0.9, 1e3
+UNBALANCED, UNEVEN, LARGE = 0.9, 1e3, 100.0
 
 VERDICTS = ("ok", "warning", "wrong")
 
@@ -354,6 +356,11 @@ def _data(problem: DataProblem) -> list[Finding]:
     if spread.size and spread.max() > UNEVEN * spread.min():
         message = f"features are {spread.max() / spread.min():.2g} times apart in scale"
         found.append(f"{message}: standardize them")
+    loss = problem.options.get("loss")
+    if loss in LOSSES and LOSSES[loss].link == "identity" and problem.target_scale is None:
+        size = float(np.abs(targets_of(problem, y)).mean())
+        if size > LARGE:
+            found.append(f"targets are about {size:.2g} in size: standardize_target=True")
     if y.dtype.kind in "iu" and y.ndim == 1:
         counts = np.unique(y, return_counts=True)[1]
         if counts.max() > UNBALANCED * len(y):

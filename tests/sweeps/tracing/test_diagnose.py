@@ -140,6 +140,15 @@ def test_what_is_wrong_with_data(iris):
     assert found.state == "DIVERGED"
 
 
+def test_targets_far_from_one_are_named():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 2)), 3e5 + 1e4 * rng.normal(size=40)
+    raw, standard = (problems.linear_regression(X, y, standardize_target=k) for k in (False, True))
+    said = "targets are about 3e+05 in size: standardize_target=True"
+    assert diagnose(raw, "adam", lr=0.1, epochs=1)["data"].message == said
+    assert diagnose(standard, "adam", lr=0.1, epochs=1)["data"].verdict == "ok"
+
+
 def test_a_walk_has_an_end(iris):
     assert (
         len(follow_training(iris, "adam", steps=MOST_STEPS + 7, batch_size=112).frame) == MOST_STEPS
