@@ -194,7 +194,9 @@ def best_setting(result: Table) -> BestSetting | None:
     k = int(order[0])
     folds = len({*result.columns["fold"].tolist()}) if "fold" in over else 1
     error = float(found.std[k] / np.sqrt(found.n[k]))
-    return BestSetting(sorted(_trials_of(result, found, k)[:folds]), found.mean[k], error, over)
+    return BestSetting(
+        sorted(_trials_of(result, found, k)[:folds]), float(found.mean[k]), error, over
+    )
 
 
 def _ranked(result: Table, found: Settings) -> np.ndarray:

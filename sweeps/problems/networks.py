@@ -86,9 +86,10 @@ class Network(Shippable):
         compiled = net.functions(*kind, constants, noisy, scaled)
         n_params = net.n_parameters(sizes, design, blocks)  # refuses what no int64 can count
         init = initialisation(axes["init"], 1.0, design.layer_norm, base_width_of(axes))
+        told = {"loss": loss, "activation": activation, "init": axes["init"], **layers}
+        told |= {"standardize_target": True} if scaled else {}  # which a store is told by name
         units = (parts.target_mean, parts.target_scale) if scaled else ()
         constants = np.concatenate([constants, *units, noises[: 2 * compiled.draws]])
-        told = {"loss": loss, "activation": activation, "init": axes["init"], **layers}
         return DataProblem(
             name=self.name,
             **compiled._asdict(),

@@ -81,8 +81,7 @@ class Source:
     def __post_init__(self) -> None:
         # What a store is told, which hashes an array when it is: not each problem that is made.
         told = self.content or self.X
-        link = [] if self.link is None else [f"standardized targets, {self.link}"]
-        object.__setattr__(self, "content", [told, _settings_of(self.preprocess), *link])
+        object.__setattr__(self, "content", [told, _settings_of(self.preprocess)])
 
     def splits(self, seed: int | None = None) -> Splits:
         """Return the rows of each part, by the split's own seed or another one."""

@@ -17,7 +17,9 @@ MOST_LISTED = 2**20
 TABLE = "problem.recipe.origin.content[0]."
 """Where an identity describes the table that a problem is made of, column by column."""
 
-FOLLOWS = re.compile(r"problem\.((X|y)(_val|_test)?|recipe\.origin\.(y|weights))[\[:]")
+UNITS = "problem.options.standardize_target"
+
+FOLLOWS = re.compile(r"problem\.((X|y)(_val|_test)?|aux\[2\]|recipe\.origin\.(y|weights))[\[:]")
 
 GROWN = {"pruner": "pruned", "reduce": "reduced"}
 """Sweeps that do not grow: new trials change which of the old go on, or old ones are not kept."""
@@ -78,7 +80,7 @@ def _of_data(found: list[str]) -> list[str]:
     >>> _of_data(["problem.X: 1 in the store, 2 now", f"{TABLE}columns.a: 3 in the store, 4 now"])
     ['data.columns.a: 3 in the store, 4 now']
     """
-    told = [line for line in found if line.startswith(TABLE)]
+    told = [line for line in found if line.startswith((TABLE, UNITS))]
     rest = [line for line in found if not told or not FOLLOWS.match(line)]
     return [line.replace(TABLE, "data.") for line in rest]
 

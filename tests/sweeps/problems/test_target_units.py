@@ -126,7 +126,8 @@ def test_only_numbers_are_standardized_and_a_store_tells_them_apart(tmp_path):
     run = {"space": {"lr": [0.1]}, "store": tmp_path / "s", **QUIET}
     sweep(raw, **run)
     assert sweep(raw, **run).info["reused"] == 1
-    with pytest.raises(SpecError):
+    said = r"sweep:\n  problem.options.standardize_target: nothing in the store, True now\nUse the"
+    with pytest.raises(SpecError, match=said):
         sweep(problems.mlp(X, y / 1e4, standardize_target=True, **LINEAR), **run)
     with pytest.warns(SweepWarning, match="lies about 1e.09 with a standard deviation"):
         problems.mlp(X, 1e9 + X[:, :1], standardize_target=True)
