@@ -18,6 +18,8 @@ from sweeps.report.facts import shown_of
 from sweeps.results import SweepResult
 
 BEST = 10
+MOST_COLUMNS = 9
+"""Of a table of settings, which fits in a terminal of 80 then, numbers and words whole."""
 
 
 def result_tables(result: SweepResult, folds: int = 0) -> Group:
@@ -113,12 +115,15 @@ def _best(result: SweepResult) -> Table:
 
 def _best_settings(result: SweepResult, over: list[str]) -> Table:
     """Lay out the settings that are best on average, and how far their folds and seeds differ."""
-    metrics = shown_of(result)
+    own, axes = result.metric, [name for name in result.axes if name not in over]
+    metrics = [name for name in shown_of(result) if name != own]
+    # Rows that choose say more than those that are trained on.
+    metrics = sorted(metrics, key=lambda name: not name.startswith("val_"))
+    metrics = metrics[: max(MOST_COLUMNS - len(axes) - 4, 0)]
     summary = result.over_folds(axis=over, metrics=metrics).head(BEST)
-    own = result.metric
-    columns = {name: summary[name] for name in result.axes if name not in over}
+    columns = {name: summary[name] for name in axes}
     columns |= {own: summary[f"mean_{own}"], "standard_error": summary[f"se_{own}"]}
-    columns |= {name: summary[f"mean_{name}"] for name in metrics if name != own}
+    columns |= {name: summary[f"mean_{name}"] for name in metrics}
     columns |= {
         "trials" if over[1:] else f"{over[0]}s": summary[f"n_{own}"],
         "within_one_error": summary["within_one_se"],

@@ -1,6 +1,7 @@
 """The command line: what it prints, saves and returns, from plain use to interruption."""
 
 import functools
+import io
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import numba
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import sweeps.run
 from fastopt import doctor
@@ -63,6 +65,26 @@ def numbers(loss):
     columns = {"trial_id": np.arange(n), **space.columns(np.arange(n))}
     columns |= {"state": np.where(np.isfinite(loss), 0, 1), "train_loss": np.array(loss, float)}
     return SweepResult(columns, None, "train_loss", "min", INFO, space)
+
+
+def test_a_table_of_settings_fits_in_a_terminal():
+    """Four axes, seeds and six metrics: eleven columns broke numbers in two."""
+    n, cells = 12, np.linspace(0.1234567, 0.2, 12)
+    names = ("train_loss", "val_loss", "val_accuracy", "steps_to_target")
+    columns = {
+        "trial_id": np.arange(n), "optimizer": np.array(["momentum", "adam"] * 6, object),
+        "lr": np.repeat([0.0046415888, 0.1], 6), "beta1": np.full(n, 0.95),
+        "batch_size": np.full(n, 256), "seed": np.arange(n) // 2 % 3, "state": np.zeros(n, int),
+        **dict.fromkeys(names, cells),
+    }  # fmt: skip
+    console = Console(width=80, file=io.StringIO())
+    console.print(summary.result_tables(SweepResult(columns, None, "val_accuracy", "max", INFO)))
+    lines = console.file.getvalue().splitlines()
+    found = [line.split() for line in lines if line.startswith((" momentum ", " adam "))]
+    assert [len(cells) for cells in found] == [9] * 4
+    assert found[0][:2] == ["adam", "0.1"]
+    assert lines[3].split().count("val") == 2  # accuracy and loss
+    assert lines[4].split()[-3:] == ["loss", "seeds", "error"]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
