@@ -174,10 +174,12 @@ def _refuse_missing(frame: pd.DataFrame, what: str, given: Any) -> None:
     if missing.all():
         raise ArrayError(f"{what} has no values: is it the right column?")
     if missing.any():
+        read = "first_line" in frame.attrs  # from a file
+        words = " (empty cells and words such as NA, None or null are read so)" if read else ""
         raise ArrayError(
             f"{what} is missing in {missing.sum()} of {len(frame)} rows, "
-            f"{place_of(frame, int(np.argmax(missing)))} the first; there is nothing to learn from "
-            "such rows: leave them out, by table.dropna(subset=[...]) or in the file"
+            f"{place_of(frame, int(np.argmax(missing)))} the first{words}; there is nothing to "
+            "learn from such rows: leave them out, by table.dropna(subset=[...]) or in the file"
         )
 
 
