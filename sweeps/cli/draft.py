@@ -63,7 +63,7 @@ lr = {{ geomspace = [1e-4, 1e-1, 7] }}
 
 
 UNITS = """\
-standardize_target = true  # losses are in its standard deviations; predictions in its own units
+standardize_target = true  # losses are of that; metrics and predictions are in its own units
 """
 
 

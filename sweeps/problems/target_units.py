@@ -99,8 +99,8 @@ def units_in_words(problem: Any) -> str:
     if getattr(problem, "target_scale", None) is None:
         return ""
     centred = problem.target_mean.any()
-    unit = "standard deviations of the target" if centred else "means of the target"
-    return f"Losses are in {unit}; metrics and predictions are in its own units."
+    of = "the standardized target" if centred else "the target divided by its mean"
+    return f"Losses are of {of}; metrics and predictions are in its own units."
 
 
 def targets_of(problem: Any, y: np.ndarray) -> np.ndarray:

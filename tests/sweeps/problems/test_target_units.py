@@ -113,7 +113,7 @@ def test_models_in_files_and_elsewhere_predict_in_the_units_given(tmp_path):
     off = result.report(tmp_path / "r.html").read_text()
     own = problem.varied(fold=0)
     np.testing.assert_allclose(own.y_val[:, 1], table.price.iloc[held.parts[0][1]], rtol=1e-6)
-    assert "standard deviations of the target" in off
+    assert "Losses are of the standardized target" in off
 
 
 def test_only_numbers_are_standardized_and_a_store_tells_them_apart(tmp_path):

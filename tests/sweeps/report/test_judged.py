@@ -87,7 +87,7 @@ def test_which_rows_choose_and_which_judge_is_said(folded, measured):
     problem = measured.plan.problem
     assert judged.rows_in_words(measured) == (
         f"{len(problem.X)} rows train, {len(problem.X_val)} validation rows choose (by val_loss), "
-        f"{len(problem.X_test)} test rows judge. Losses are in standard deviations of the target; "
+        f"{len(problem.X_test)} test rows judge. Losses are of the standardized target; "
         "metrics and predictions are in its own units."
     )
     columns = {"trial_id": np.arange(2), "state": np.zeros(2, int), "loss": np.ones(2)}
