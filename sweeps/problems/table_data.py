@@ -202,7 +202,9 @@ def _features(
     for argument in asked:
         for name in asked[argument] if argument != "categorical" else ():
             if name in used:
-                raise SpecError(f"column {name!r} is both {used[name]} and {argument}; keep one")
+                both = f"both {used[name]} and {argument}; keep one"
+                twice = f"twice in {argument}; name it once"
+                raise SpecError(f"column {name!r} is {twice if used[name] == argument else both}")
             used[name] = argument
     kept = [name for name in names if name not in used]
     if not kept:

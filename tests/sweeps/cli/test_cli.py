@@ -207,7 +207,7 @@ def test_a_disk_that_fills_up_is_one_message_and_exit_1(spec, tmp_path, monkeypa
     monkeypatch.setattr(SweepResult, "save", full)
     done = call("sweep", spec, "--out", tmp_path / "trials.csv")
     assert done.exit_code == 1
-    assert done.stderr.startswith("error: [Errno 28] No space left on device")
+    assert done.stderr.startswith(f"error: {tmp_path / 'trials.csv'}: No space left on device")
     assert "Best trials" in done.stdout
 
 

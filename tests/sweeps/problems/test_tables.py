@@ -422,6 +422,7 @@ OPTIONS = {
     "time": ({"time": "vessel"}, "time must be numbers, or dates written as 2026-01-31"),
     "no target": ({"target": None}, "target must be the name of a column, or what is pred.* None"),
     "twice": ({"weights": "quality"}, "column 'quality' is both target and weights; keep one"),
+    "named twice": ({"target": ["quality", "quality"]}, "'quality' is twice in target; name it"),
     "dropped": ({"drop": ["quality"]}, "column 'quality' is both drop and target"),
     "targets": ({"target": np.ones(3)}, "target 'target' has 3 entries; the table has 120 rows"),
     "fractions": ({"target": "alcohol", "drop": []}, "target 'alcohol' is missing in 5 of"),
