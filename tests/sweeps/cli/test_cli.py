@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+import sweeps.cli.spec  # reads the signature of what tests replace
 import sweeps.run
 from fastopt import doctor
 from fastopt.compile import cache_folder
