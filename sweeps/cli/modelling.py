@@ -12,7 +12,7 @@ import numpy as np
 from fastopt.errors import FastoptError, SpecError, did_you_mean, shortened
 from sweeps.analysis.export import draft_of
 from sweeps.analysis.folds import best_setting, in_words, repeats_of
-from sweeps.cli.stored import Judgement, open_with_spec, score_on_test
+from sweeps.cli.stored import Judgement, open_with_spec, rmse_of, score_on_test
 from sweeps.common.frames import pd
 from sweeps.common.text import format_number
 from sweeps.models import Category, Columns, Ensemble, Model, load
@@ -134,13 +134,17 @@ def _test_score_lines(made: Model | Ensemble, judged: Judgement | None) -> list[
         return ["There are no test rows to judge it."]
     name, score = _name_of_score(made), format_number(judged.score)
     said = f"On {judged.rows:,} test rows, which chose nothing: {name} {score}"
-    if judged.rmse is not None:
-        large = judged.rmse >= 1000
-        said += f", RMSE {f'{judged.rmse:,.0f}' if large else format_number(judged.rmse)}"
+    said += _rmse_in_words(judged.rmse)
     if judged.usual:
         label, accuracy = judged.usual
         said += f" (of always saying {shortened(label)}, {format_number(accuracy)})"
     return [f"{said}{', by their weights' * judged.weighted}."]
+
+
+def _rmse_in_words(rmse: float | None) -> str:
+    if rmse is None:
+        return ""
+    return f", RMSE {rmse:,.0f}" if rmse >= 1000 else f", RMSE {format_number(rmse)}"
 
 
 def _name_of_score(made: Model | Ensemble) -> str:
@@ -294,9 +298,11 @@ def _score_known_rows(
     try:
         weights = weights_of(frame[known], counted.get(WEIGHTS))
         score = model.score(X[known], true[known], weights)
+        rmse = rmse_of(model, X[known], true[known], weights)
     except FastoptError as error:
         return {"not_scored": f"column {model.target_name!r}: {error}"}
-    return {"scored_rows": int(known.sum()), _name_of_score(model): score, **counted}
+    figures = {_name_of_score(model): score, **({} if rmse is None else {"RMSE": rmse})}
+    return {"scored_rows": int(known.sum()), **figures, **counted}
 
 
 def _score_lines(model: Model | Ensemble, score: dict[str, Any]) -> list[str]:
@@ -309,4 +315,5 @@ def _score_lines(model: Model | Ensemble, score: dict[str, Any]) -> list[str]:
     rows = f"{n:,} row{'s' * (n != 1)} with a value of {model.target_name!r}"
     counted = f", by their {score[WEIGHTS]!r}" if score.get(WEIGHTS) else ", each counting once"
     said = counted if WEIGHTS in score else ""
-    return [f"On {rows}{said}: {name} {format_number(score[name])}."]
+    figures = f"{name} {format_number(score[name])}{_rmse_in_words(score.get('RMSE'))}"
+    return [f"On {rows}{said}: {figures}."]

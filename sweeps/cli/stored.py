@@ -13,6 +13,7 @@ from fastopt.errors import SpecError
 from sweeps import store as stores
 from sweeps.cli.spec import Spec, read_spec
 from sweeps.cli.toml import quoted, read_text, read_toml
+from sweeps.problems.arrays import numbers_of
 from sweeps.results import SweepResult
 from sweeps.store import holds_sweep, keep_file
 
@@ -103,11 +104,16 @@ def score_on_test(model: Any, problem: Any, seed: int | None) -> Judgement | Non
     X = source.X.iloc[rows] if hasattr(source.X, "iloc") else source.X[rows]
     y = source.y[rows] if source.classes is None else source.classes[source.y[rows]]
     weights = None if source.weights is None else source.weights[rows]
-    score, rmse = model.score(X, y, weights), None
-    if source.classes is None and model.task == "regression" and y.shape[1] == 1:
-        off = y[:, 0] - model.predict(X).astype(np.float64)
-        rmse = float(np.sqrt(np.average(off**2, weights=weights)))
-    return Judgement(len(rows), score, rmse, weights is not None, _usual_class(source, rows))
+    figures = model.score(X, y, weights), rmse_of(model, X, y, weights)
+    return Judgement(len(rows), *figures, weights is not None, _usual_class(source, rows))
+
+
+def rmse_of(model: Any, X: Any, y: Any, weights: np.ndarray | None) -> float | None:
+    """Return the root of the mean squared error of one target, in its units; None of others."""
+    if model.is_classifier or model.network.sizes[-1] > 1:
+        return None
+    off = numbers_of("y", y).ravel() - model.predict(X).astype(np.float64)
+    return float(np.sqrt(np.average(off**2, weights=weights)))
 
 
 def _usual_class(source: Any, rows: np.ndarray) -> tuple[Any, float] | None:

@@ -316,11 +316,13 @@ def test_a_score_of_weighted_rows_says_so(tmp_path, monkeypatch):
     whole, model = read_file("wine.csv"), Model.load("wine.safetensors")
     score = r2_score(whole["alcohol"], model.predict(whole), sample_weight=whole["sure"])
     said = done("predict", "wine.safetensors", "wine.csv", "-o", "out.csv")
-    assert f"with a value of 'alcohol', by their 'sure': R2 {score:.4g}." in said
+    off = mean_squared_error(whole["alcohol"], model.predict(whole), sample_weight=whole["sure"])
+    figures = f"R2 {score:.4g}, RMSE {off**0.5:.4g}."
+    assert f"with a value of 'alcohol', by their 'sure': {figures}" in said
     whole.drop(columns="sure").to_csv("bare.csv", index=False)
     score = r2_score(whole["alcohol"], model.predict(whole))
     said = done("predict", "wine.safetensors", "bare.csv", "-o", "out.csv")
-    assert f"with a value of 'alcohol', each counting once: R2 {score:.4g}." in said
+    assert f"with a value of 'alcohol', each counting once: R2 {score:.4g}, RMSE" in said
     whole.assign(sure=-1.0).to_csv("wrong.csv", index=False)
     said = done("predict", "wine.safetensors", "wrong.csv", "-o", "out.csv")
     assert "Not scored: column 'alcohol': weights ('sure') must be finite and >= 0; got -1" in said
