@@ -144,7 +144,11 @@ def repeats_of(result: Table) -> list[str]:
     over = [name for name in ("fold", SEED) if name in result.axes and len(result)]
     if SEED in over:
         rest = [name for name in result.axes if name != SEED]
-        if int(configurations(result.columns, rest).max()) + 1 == len(result):
+        given = pd.Series(result.columns[SEED]).dropna()  # of a user's function it may be anything
+        seeds = pd.to_numeric(given, errors="coerce")
+        if not (seeds % 1 == 0).all() or int(configurations(result.columns, rest).max()) + 1 == len(
+            result
+        ):
             over.remove(SEED)
     return over
 
