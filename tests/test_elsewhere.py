@@ -10,6 +10,7 @@ import pytest
 
 import fastopt
 from fastopt.code import cache, system
+from fastopt.errors import SpecError
 from sweeps.common import resources, workers
 from sweeps.store import fs
 from tests.helpers.elsewhere import system_without
@@ -147,11 +148,13 @@ def test_files_without_owners_are_private(monkeypatch):
     assert {folder.name for folder in cache._candidates("x")} == {"fastopt-kernels"}
 
 
-def test_memory_of_which_nothing_is_said_has_no_limit(monkeypatch):
+def test_memory_of_which_nothing_is_said_is_what_can_be_addressed(monkeypatch):
     monkeypatch.delattr(os, "sysconf")
     monkeypatch.setattr(resources, "MEMINFO", Path("nowhere"))
     monkeypatch.setattr(resources, "CGROUPS", ())
-    assert resources.free_memory() > 2**60
+    assert resources.free_memory() == 2**47
+    with pytest.raises(SpecError, match="158 TB of memory"):
+        resources.check_fits(2**40, 2**40 * 144, 2**40 * 80, None)
 
 
 def test_processes_start_where_signals_cannot_be_blocked(monkeypatch):

@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from fastopt.errors import SpecError, StoreError, shortened, writable
 RESULT_COPIES = 2
 # So few bytes are always free; asking how many are took 0.8 ms of every sweep.
 ALWAYS_FREE = 1 << 24
+# What a process can address on x86-64, and on ARM as systems run it.
+ADDRESSABLE = 1 << 47
 MEMINFO = Path("/proc/meminfo")
 CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -31,12 +32,13 @@ CGROUPS = (
 def free_memory() -> int:
     """Return how many bytes this process can still take: of the machine, and of its container.
 
-    Where a system says nothing of that there is no limit: what is not known refuses no sweep.
+    Where a system says nothing of that it is what can be addressed: what is not known refuses
+    no sweep that some machine could hold.
 
     >>> free_memory() > 2**20
     True
     """
-    return min(_free_memory(), default=sys.maxsize)
+    return min(_free_memory(), default=ADDRESSABLE)
 
 
 def _free_memory() -> Iterator[int]:
