@@ -17,14 +17,16 @@ import hashlib
 import sys
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
 import numba
 
+from fastopt.code.numbas import function_in, overloads_of, overloads_of_attributes
 from fastopt.code.origins import FOUNDATION, INSTALLED, OWN, USERS, is_extension, origin, stamp
-from fastopt.code.readers import ATOMS, hashed, keeps, overloads_of, reader_of
+from fastopt.code.readers import ATOMS, hashed, keeps, reader_of
 from fastopt.code.roles import MARK
 
 FROZEN = "__fastopt_frozen__"
@@ -36,6 +38,7 @@ _MAKERS = (
     "compile.py",
     "code/fingerprint.py",
     "code/frozen.py",
+    "code/numbas.py",
     "code/origins.py",
     "code/readers.py",
     "code/registration.py",
@@ -96,11 +99,13 @@ def forget(function: Any) -> None:
 
 
 def names_in(code: types.CodeType) -> list[str]:
-    """Return every name that code and the code inside it mentions: globals and attributes."""
+    """Return every name in code, and text that could be one: ``getattr(module, "K")``."""
     names = list(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             names += names_in(constant)
+        elif isinstance(constant, str) and constant.isidentifier():
+            names.append(constant)
     return names
 
 
@@ -111,7 +116,7 @@ def global_names(code: types.CodeType) -> tuple[set[str], set[str]]:
     """Return the names that code, and the code inside it, looks up in globals, and imports."""
     known = _global_names.get(id(code))
     if known is None:
-        read, imported = _named_by(code, _READS), _named_by(code, _IMPORTS)
+        read, imported = _named_by(code, _READS), _imports(code)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 inner = global_names(constant)
@@ -138,7 +143,19 @@ def _named_by(code: types.CodeType, operations: dict[int, int]) -> set[str]:
 
 # Where the number of the name is in the argument: LOAD_GLOBAL has a flag in the lowest bit.
 _READS = {dis.opmap["LOAD_GLOBAL"]: 1, dis.opmap["LOAD_NAME"]: 0, dis.opmap["STORE_GLOBAL"]: 0}
-_IMPORTS = {dis.opmap["IMPORT_NAME"]: 0}
+
+
+def _imports(code: types.CodeType) -> set[str]:
+    """Return the modules that code may import, relative ones with their dots."""
+    imports = dis.opmap["IMPORT_NAME"] in code.co_code[::2]
+    found, steps = set(), list(dis.get_instructions(code)) if imports else []
+    for at, step in enumerate(steps):
+        if step.opname == "IMPORT_NAME":
+            level, members = steps[at - 2].argval, steps[at - 1].argval or ()
+            path = "." * level + step.argval
+            inside = path if path.endswith(".") else f"{path}."
+            found.update([path, *(inside + member for member in members)])
+    return found
 
 
 def read_of(value: Any, names: list[str]) -> dict[str, Any]:
@@ -163,17 +180,31 @@ def cells_of(function: types.FunctionType) -> dict[str, Any]:
     return held
 
 
+def _found_as_it_runs(code: types.CodeType, names: list[str]) -> list[str]:
+    """Return by what code asks for things that are not named in it."""
+    known = {"eval", "exec", "globals"} & global_names(code)[0]
+    return sorted(known | {"import_module", "environ", "getenv"} & set(names))
+
+
+def users_in(function: types.FunctionType) -> Iterator[Any]:
+    """Return what decorators of others have wrapped: functions and classes of the user's."""
+    for held in (*cells_of(function).values(), *vars(function).values()):
+        many = held.values() if isinstance(held, Mapping) else (held,)
+        yield from (value for value in many if callable(value) and origin(value) == USERS)
+
+
 def globals_of(function: types.FunctionType) -> dict[str, Any]:
     """Return what a function looks up among its globals, and the modules it imports."""
     known = function.__globals__
     names, imported = global_names(function.__code__)
     held = {name: known[name] for name in names if name in known}
-    package = known.get("__package__") or ""
     for name in imported:
-        for path in (name, f"{package}.{name}"):
-            module = sys.modules.get(path)
-            if name not in held and module is not None and origin(module) == USERS:
-                held[name] = module
+        try:
+            module = sys.modules.get(resolve_name(name, known.get("__package__")))
+        except ImportError:  # relative, in no package
+            continue
+        if name not in held and module is not None and origin(module) == USERS:
+            held[name] = module
     return held
 
 
@@ -200,7 +231,7 @@ class Inspection:
             if settled is not None:
                 return settled
             if not self.inside(value):  # not kept: from elsewhere it may be inside
-                return hashed("named", stamp(value))
+                return hashed("named", stamp(value), *map(self.of, users_in(value)))
         if id(value) in self._done:
             digest, changes = self._done[id(value)]
             self._frames[-1][1] |= changes
@@ -275,17 +306,22 @@ class Inspection:
         yield from self._code(function.__code__)
         yield from map(self.of, function.__defaults__ or ())
         yield from map(self.of, (function.__kwdefaults__ or {}).values())
-        yield from self._named(cells_of(function), names)
-        yield from self._named({k: v for k, v in vars(function).items() if callable(v)}, names)
+        yield from self.named(cells_of(function), names)
+        attached = vars(function).items()
+        told = {k: v for k, v in attached if callable(v) or not (own or k in (FROZEN, MARK))}
+        yield from self.named(told, names)
         if not own:
-            yield from self._named(globals_of(function), names)
+            yield from self.named(globals_of(function), names)
             yield from self._overloads(function)
+            yield from self._overloaded_attributes(names)
+            for name in _found_as_it_runs(function.__code__, names):
+                self.note(f"what {name} finds as it runs")
             return
         # What stands in our modules stays as it is, but for what is remembered in lower-case names.
         before = self._frames[-1][1]
         held = {k: v for k, v in globals_of(function).items() if k.isupper() or not keeps(v)}
         held.pop("__file__", None)  # where a module of ours lies is nothing that it does
-        yield from self._named(held, names)
+        yield from self.named(held, names)
         yield from self._overloads(function)
         self._frames[-1][1] = before
 
@@ -301,16 +337,17 @@ class Inspection:
             else:
                 yield self.of(constant)
 
-    def _named(self, held: dict[str, Any], names: list[str]) -> Iterator[bytes]:
+    def named(self, held: dict[str, Any], names: list[str]) -> Iterator[bytes]:
+        """Hash values by their names; of modules what code with ``names`` can read of them."""
         for name in sorted(held):
             yield name.encode()
             value = held[name]
             if isinstance(value, types.ModuleType):
-                yield from self._module(value, names)
+                yield from self.module(value, names)
             else:
                 yield self.of(value)
 
-    def _module(self, module: types.ModuleType, names: list[str]) -> Iterator[bytes]:
+    def module(self, module: types.ModuleType, names: list[str]) -> Iterator[bytes]:
         """Hash what code with these names can read of a module, and of modules in it."""
         place, read = origin(module), read_of(module, names)
         if is_extension(module):
@@ -324,8 +361,15 @@ class Inspection:
             yield stamp(module)
         if id(module) not in self._open:
             self._open.append(id(module))
-            yield from self._named(read, names)
+            yield from self.named(read, names)
             self._open.pop()
+
+    def _overloaded_attributes(self, names: list[str]) -> Iterator[bytes]:
+        """Hash what the user has given to types of Numba's under names that code mentions."""
+        for made in overloads_of_attributes(names):
+            if origin(made) in (USERS, INSTALLED):
+                yield self.entered(made)
+                self.note(f"a later change of {made.__name__}, an overload of an attribute")
 
     def _overloads(self, function: types.FunctionType) -> Iterator[bytes]:
         """Hash what a function stands for in compiled code; one of ours is marked instead."""
@@ -340,7 +384,7 @@ class Inspection:
 
 def _is_compiled(value: Any) -> bool:
     named = type(value).__name__ == "_ObjModeContextType"
-    return named or hasattr(value, "py_func") or hasattr(value, "_defn")
+    return named or function_in(value) is not None
 
 
 def _package(value: Any) -> str:

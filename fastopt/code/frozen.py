@@ -24,8 +24,7 @@ import numba
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import CPUDispatcher
-from numba.extending import intrinsic, overload
-from numba.np.ufunc.dufunc import DUFunc
+from numba.extending import overload
 
 from fastopt.code.fingerprint import (
     FROZEN,
@@ -37,8 +36,16 @@ from fastopt.code.fingerprint import (
     names_in,
     read_of,
 )
+from fastopt.code.numbas import (
+    function_in,
+    is_jitclass,
+    is_made_by_numba,
+    options_of,
+    overloads_of,
+    remade,
+    remade_class,
+)
 from fastopt.code.origins import INSTALLED, OWN, USERS, is_extension, origin
-from fastopt.code.readers import overloads_of
 from fastopt.code.registration import FASTMATH
 from fastopt.code.roles import MARK, inlinable, jitable, registration
 from fastopt.errors import CodeWarning
@@ -206,7 +213,9 @@ class _Copier:
         for kind, copy in _COPIED.items():
             if type(value) is kind:
                 return copy(self, value, names, role)
-        if isinstance(value, Dispatcher | DUFunc) or hasattr(value, "_defn"):
+        if is_jitclass(value):
+            return self._jitclass(value)
+        if is_made_by_numba(value):
             return self._compiled(value)
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             made: Any = type(value)
@@ -222,21 +231,35 @@ class _Copier:
 
     def _compiled(self, value: Any) -> Any:
         """Make a function that the user compiles anew, with the user's options."""
-        function = getattr(value, "py_func", None) or getattr(value, "_defn", None)
-        function = function or value._dispatcher.py_func
+        function: Any = function_in(value)
         if origin(function) not in (USERS, INSTALLED):
             return value
         copy = self._within(function)
-        key = copy.__dict__[FROZEN].encode(), repr(_options_of(value))
-        made = _copies.get(key) or _copies.setdefault(key, _recompile(value, copy))
+        key = copy.__dict__[FROZEN].encode(), repr(options_of(value))
+        made = _copies.get(key) or _copies.setdefault(key, remade(value, copy))
         self._copied[id(value)] = made
         return made
+
+    def _jitclass(self, value: Any) -> Any:
+        """Make a class of ``@jitclass`` anew, whose methods keep what they read when compiled."""
+        key = self._look.of(value), "jitclass"
+        if key not in _copies:
+            # A method that names the class has made it meanwhile.
+            _copies.setdefault(key, remade_class(value, self._method))
+        return _copies[key]
+
+    def _method(self, part: Any) -> Any:
+        if isinstance(part, staticmethod):
+            return staticmethod(self._method(part.__func__))
+        if isinstance(part, property):
+            return property(*map(self._method, (part.fget, part.fset, part.fdel)))
+        return self._within(part) if isinstance(part, types.FunctionType) else part
 
     def _module(self, module: types.ModuleType, names: list[str], role: str) -> Any:
         if origin(module) not in (USERS, INSTALLED) or is_extension(module):
             return module
         read = read_of(module, names)
-        compiled = any(hasattr(v, "py_func") or hasattr(v, "_defn") for v in read.values())
+        compiled = any(function_in(v) for v in read.values())
         if origin(module) == INSTALLED and not compiled:
             return module
         return self._namespace(module, names, role)
@@ -294,33 +317,11 @@ def _registered(copy: types.FunctionType, role: str) -> Any:
     return ROLES[role](copy) if role else copy
 
 
-def _options_of(value: Any) -> tuple:
-    options = {**getattr(value, "targetoptions", {}), **getattr(value, "locals", {})}
-    signatures = () if getattr(value, "_can_compile", True) else tuple(map(str, value.signatures))
-    return type(value).__name__, sorted((k, str(v)) for k, v in options.items()), signatures
-
-
-def _recompile(value: Any, copy: types.FunctionType) -> Any:
-    if isinstance(value, DUFunc):
-        return DUFunc(copy, identity=value.identity, targetoptions=_plain(value.targetoptions))
-    if hasattr(value, "_defn"):
-        return intrinsic(prefer_literal=value._prefer_literal, **value._ctor_kwargs)(copy)
-    pipeline = value._compiler.pipeline_class
-    made = type(value)(copy, value.locals, _plain(value.targetoptions), pipeline_class=pipeline)
-    if not value._can_compile:
-        for signature in value.signatures:
-            made.compile(signature)
-        made.disable_compile()
-    return made
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: held for name, held in options.items() if name != "cache"}
-
-
 def _is_namespace(value: Any) -> bool:
     """Whether it is a class of the user's, or an object, that Numba knows nothing of."""
     if callable(value) and not (isinstance(value, type) and origin(value) == USERS):
+        return False
+    if overloads_of(value):  # what it stands for in compiled code, Numba finds by itself
         return False
     try:
         numba.typeof(value)

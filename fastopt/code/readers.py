@@ -11,14 +11,15 @@ import ctypes
 import enum
 import functools
 import hashlib
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
 import numpy as np
-from numba.core.typing.templates import builtin_registry
 
+from fastopt.code.numbas import function_in, is_jitclass, options_of, overloads_of
 from fastopt.code.origins import FOUNDATION, INSTALLED, OWN, USERS, is_extension, origin, stamp
 
 ATOMS = (type(None), bool, int, float, complex, str, bytes, range, type(...), slice)
@@ -29,6 +30,8 @@ _INCIDENTAL = {
     "__annotations__", "__dict__", "__doc__", "__firstlineno__", "__module__",
     "__static_attributes__", "__weakref__", "_abc_impl",
 }  # fmt: skip
+# Of an enumeration, beside its members: the rest is how Python keeps these.
+_METHODS = (types.FunctionType, property, classmethod, staticmethod)
 
 
 def hashed(tag: str, *parts: Any) -> bytes:
@@ -42,21 +45,6 @@ def hashed(tag: str, *parts: Any) -> bytes:
         digest.update(b"%d:" % len(part))
         digest.update(part)
     return digest.digest()
-
-
-_overloads: dict[int, list[Any]] = {}
-_counted = [0]
-
-
-def overloads_of(value: Any) -> list[Any]:
-    """Return Numba's templates of the overloads that a function has been given."""
-    registered = builtin_registry.globals  # holds the keys, so that their ids stay theirs
-    for key, kind in registered[_counted[0] :]:
-        templates = getattr(kind, "templates", ())
-        found = [template for template in templates if hasattr(template, "_overload_func")]
-        _overloads.setdefault(id(key), []).extend(found)
-    _counted[0] = len(registered)
-    return _overloads.get(id(value), [])
 
 
 def _overloaded(look: Any, value: Any) -> Iterator[bytes]:
@@ -76,9 +64,18 @@ def _array(look: Any, value: np.ndarray) -> Iterator[bytes | memoryview]:
         yield from map(look.of, value.ravel().tolist())
     elif value.nbytes:
         yield np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
+    if isinstance(value, np.ma.MaskedArray):
+        yield from map(look.of, (np.ma.getmaskarray(value), value.fill_value))
     if type(value) is not np.ndarray:
-        yield look.of(type(value))
-        yield look.of(np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else None)
+        yield from _of_subclass(look, value)
+
+
+def _of_subclass(look: Any, value: Any) -> Iterator[bytes]:
+    """Hash what an array or container has beside its elements."""
+    yield look.of(type(value))
+    yield look.of(getattr(value, "default_factory", None))
+    if origin(type(value)) == USERS:
+        yield look.of(getattr(value, "__dict__", None))
 
 
 def _number(look: Any, value: np.generic) -> Iterator[bytes]:
@@ -90,20 +87,22 @@ def _sequence(look: Any, value: Any) -> Iterator[bytes]:
     if isinstance(value, list):
         look.change()
     if type(value) not in (tuple, list):
-        yield look.of(type(value))
+        yield from _of_subclass(look, value)
     yield from map(look.of, list(value))
 
 
 def _set(look: Any, value: Any) -> Iterator[bytes]:
     if not isinstance(value, frozenset):
         look.change()
+    if type(value) not in (set, frozenset):
+        yield from _of_subclass(look, value)
     yield from sorted(map(look.of, value))
 
 
 def _mapping(look: Any, value: Any) -> Iterator[bytes]:
     look.change()
     if type(value) not in (dict, types.MappingProxyType):
-        yield look.of(type(value))
+        yield from _of_subclass(look, value)
     for key, held in list(value.items()):
         yield look.of(key)
         yield look.of(held)
@@ -125,7 +124,7 @@ def _builtin(look: Any, value: types.BuiltinFunctionType) -> Iterator[bytes]:
 
 
 def _partial(look: Any, value: functools.partial) -> Iterator[bytes]:
-    yield from map(look.of, (value.func, value.args, value.keywords))
+    yield from map(look.of, (value.func, value.args, value.keywords, vars(value) or None))
 
 
 def _property(look: Any, value: property) -> Iterator[bytes]:
@@ -140,11 +139,16 @@ def _module(look: Any, value: types.ModuleType) -> Iterator[bytes]:
     yield value.__name__.encode()
     if origin(value) not in (OWN, FOUNDATION):
         yield stamp(value)
+    if origin(value) == USERS:  # handed on as a value: any code may read any name of it
+        look.change()
+        held = {name: part for name, part in vars(value).items() if not name.startswith("__")}
+        yield from look.named(held, list(held))
 
 
 def _member(look: Any, value: enum.Enum) -> Iterator[bytes]:
     yield f"{type(value).__qualname__}.{value.name}".encode()
     yield look.of(value.value)
+    yield look.of(type(value))
 
 
 def _class(look: Any, value: type) -> Iterator[bytes]:
@@ -153,12 +157,13 @@ def _class(look: Any, value: type) -> Iterator[bytes]:
         yield stamp(value)
         return
     look.change()
+    kinds: tuple[type, ...] = (object,)
     if issubclass(value, enum.Enum):
+        kinds = _METHODS
         yield from (look.of((m.name, m.value)) for m in value.__members__.values())
-        return
-    yield from map(look.of, value.__bases__)
+    yield from map(look.of, (type(value), *value.__bases__))
     for name, held in sorted(vars(value).items()):
-        if name not in _INCIDENTAL:
+        if name not in _INCIDENTAL and isinstance(held, kinds):
             yield name.encode()
             yield look.of(held)
 
@@ -184,15 +189,15 @@ def _ufunc(look: Any, value: np.ufunc) -> Iterator[bytes]:
 
 def _numbas(look: Any, value: Any) -> Iterator[bytes]:
     """Hash an object of Numba's: a dispatcher, an intrinsic, a type."""
-    function = _source_of_compiled(value)
+    function = function_in(value)
     if isinstance(value, numba.types.Type):
         yield str(value).encode()
     elif function is not None:
         yield look.entered(function)
-        options = {**getattr(value, "targetoptions", {}), **getattr(value, "locals", {})}
-        yield repr(sorted((name, str(held)) for name, held in options.items())).encode()
-        if not getattr(value, "_can_compile", True):
-            yield str(value.signatures).encode()
+        yield repr(options_of(value)).encode()
+    elif is_jitclass(value):
+        yield from map(look.of, value.__mro__[1:-1])
+        yield str(value.class_type.struct).encode()
     elif type(value).__name__ == "_ObjModeContextType":
         look.note("objmode, in which Python may read anything")
     elif origin(value) not in (OWN, FOUNDATION) or not callable(value):
@@ -205,21 +210,21 @@ def _llvms(look: Any, value: Any) -> Iterator[bytes]:
     yield f"{_kind(value)} {value}".encode()
 
 
-def _source_of_compiled(value: Any) -> types.FunctionType | None:
-    for name in ("py_func", "_defn"):
-        held = getattr(value, name, None)
-        if isinstance(held, types.FunctionType):
-            return held
-    return getattr(getattr(value, "_dispatcher", None), "py_func", None)  # of @vectorize
+def _tensor(look: Any, value: Any) -> Iterator[bytes]:
+    plain = value.cpu().to_dense().resolve_conj().resolve_neg()
+    yield f"{value.dtype} {value.layout}".encode()
+    # By bytes: NumPy knows not every dtype.
+    yield look.of(plain.reshape(-1).view(sys.modules["torch"].uint8).numpy())
+    yield look.of(list(value.shape))
 
 
 def _object(look: Any, value: Any) -> Iterator[bytes]:
     """Hash any other object as pickle would take it apart."""
     look.change()
-    if hasattr(value, "detach") and hasattr(value, "__array__"):  # a tensor
-        yield look.of(np.asarray(value.detach().cpu()))
-        return
     try:
+        if hasattr(value, "detach") and hasattr(value, "__array__"):  # a tensor
+            yield from _tensor(look, value.detach())
+            return
         taken = value.__reduce_ex__(4)
     except Exception:
         look.note(f"an object of {_kind(value)}")
@@ -227,6 +232,7 @@ def _object(look: Any, value: Any) -> Iterator[bytes]:
         return
     if isinstance(taken, str):
         yield taken.encode()
+        yield look.of(getattr(value, "__dict__", None))
         return
     make, arguments, state, *items = (*taken, None, None, None)[:5]
     yield from map(look.of, (make, arguments, state))
