@@ -7,10 +7,15 @@ Problems are made of plain functions: lambdas, closures over the user's own func
 a notebook. cloudpickle sends those by value. What it cannot know is that Numba compiles a call of a
 plain function only in a process in which that function was registered
 (:func:`fastopt.compile.inlinable`), so payloads bring the registration along.
+
+What a worker imports by its name is what stands in its files, or stood there when it was started: a
+constant that the program has set, and an edit after that, are not. So a job says what it was here,
+and is sent by value to a worker that has something else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import importlib
@@ -18,18 +23,28 @@ import io
 import operator
 import pickle
 import sys
+import threading
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import cloudpickle
+from numba import cloudpickle as numbas_cloudpickle
 
 from fastopt import compile as compiling
-from fastopt.compile import registration
+from fastopt.code.fingerprint import names_in, read_of
+from fastopt.code.origins import USERS, origin
+from fastopt.compile import fingerprint, registration
 from fastopt.errors import ExecutorError
+
+_lock = threading.Lock()  # of the registries of modules that cloudpickle has
 
 # Payloads kept open in a worker: one sweep at a time is usual, and each may hold a dataset.
 OPEN = 4
+
+
+class OtherCode(ExecutorError):
+    """A worker has imported something that is not what it is in the process of the sweep."""
 
 
 def pack(thing: Any) -> bytes:
@@ -42,17 +57,55 @@ def pack(thing: Any) -> bytes:
     9
     """
     payload = io.BytesIO()
+    _dump(thing, _Packer(payload))
+    return payload.getvalue()
+
+
+def pack_job(job: Any, by_value: bool = False) -> bytes:
+    """Return a job as :func:`pack` does, for workers that may have other code.
+
+    ``by_value``: send what is importable by value, too, as it is here. Otherwise :func:`unpack`
+    raises :class:`OtherCode` where it is something else there.
+    """
+    names: list[str] = []
+    if by_value:
+        with _lock, _sent_by_value():
+            _dump(job, _ValuePacker(io.BytesIO(), names))  # for the names
+            payload = io.BytesIO()
+            _dump(job, _ValuePacker(payload, names))
+        return payload.getvalue()
+    payload = io.BytesIO()
+    packer = _WatchingPacker(payload, names)
+    _dump(job, packer)
+    pickle.dump(packer.told(), payload)
+    return payload.getvalue()
+
+
+@contextlib.contextmanager
+def _sent_by_value() -> Iterator[None]:
+    """Have functions and classes of all modules of the user's sent by value."""
+    with contextlib.ExitStack() as stack:
+        for name, module in list(sys.modules.items()):
+            if not isinstance(module, types.ModuleType) or origin(module) != USERS:
+                continue
+            for pickler in (cloudpickle, numbas_cloudpickle):  # the latter sends @njit's
+                if module.__name__ == name not in pickler.list_registry_pickle_by_value():
+                    pickler.register_pickle_by_value(module)
+                    stack.callback(pickler.unregister_pickle_by_value, module)
+        yield
+
+
+def _dump(thing: Any, packer: _Packer) -> None:
     script = sys.modules.get("__mp_main__")
     if script is not None:  # what multiprocessing calls the script in processes that it spawned
         cloudpickle.register_pickle_by_value(script)
     try:
-        _Packer(payload).dump(thing)
+        packer.dump(thing)
     except Exception as error:  # reducing runs the code of whatever is in it
         raise ExecutorError(
             f"the sweep cannot be sent to other processes: {_reason(error)}. Leave what cannot be "
             'pickled out of its functions (make it inside of them), or use executor="threads"'
         ) from error
-    return payload.getvalue()
 
 
 @functools.lru_cache(maxsize=OPEN)
@@ -65,8 +118,14 @@ def unpack(payload: bytes) -> Any:
     ExecutorError if this process lacks a module that the other one imported, or has another version
     of it.
     """
+    stream = io.BytesIO(payload)
     try:
-        return pickle.loads(payload)
+        thing = pickle.load(stream)
+        if stream.tell() < len(payload):
+            _refuse_other_code(pickle.load(stream))
+        return thing
+    except OtherCode:
+        raise
     except Exception as error:  # unpickling runs the code of whatever is in it
         raise ExecutorError(
             f"a worker cannot unpack the sweep: {_reason(error)}. It needs the same packages as "
@@ -127,6 +186,64 @@ class _Packer(cloudpickle.Pickler):
             return _import_function, (thing.__module__, thing.__qualname__, role)
         make, args, state, *_, set_state = reduced
         return make, args, (state, set_state, role), None, None, _set_state
+
+
+class _WatchingPacker(_Packer):
+    """Notes what of the user's is sent by name, and the names in functions that it has met."""
+
+    def __init__(self, file: io.BytesIO, names: list[str]) -> None:
+        super().__init__(file)
+        self.names, self.met = names, dict[int, Any]()
+
+    def reducer_override(self, thing: Any) -> Any:
+        """Reduce as ever."""
+        if isinstance(thing, types.FunctionType):
+            self.names += names_in(thing.__code__)
+        reduced = super().reducer_override(thing)
+        kinds = types.FunctionType | type | types.ModuleType
+        if reduced is NotImplemented and isinstance(thing, kinds) and origin(thing) == USERS:
+            self.met[id(thing)] = thing
+        return reduced
+
+    def told(self) -> list[tuple]:
+        """Return of all that was met where it is imported from, and what is read there."""
+        return list(map(self._tell, self.met.values()))
+
+    def _tell(self, thing: Any) -> tuple:
+        if isinstance(thing, types.ModuleType):
+            read = read_of(thing, self.names)
+            return thing.__name__, "", tuple(read), fingerprint(read)
+        return thing.__module__, thing.__qualname__, (), fingerprint(thing)
+
+
+class _ValuePacker(_WatchingPacker):
+    """Sends modules by value: what is read of them, and no locks and files that lie beside it."""
+
+    def reducer_override(self, thing: Any) -> Any:
+        """Reduce a module of the user's to another one."""
+        if isinstance(thing, types.ModuleType) and origin(thing) == USERS:
+            read = read_of(thing, self.names)
+            return _module_like, (thing.__name__,), read, None, None, _set_names
+        return super().reducer_override(thing)
+
+
+def _module_like(name: str) -> types.ModuleType:
+    """Return a module that has what that one has here, until it is told better."""
+    module = types.ModuleType(name)
+    vars(module)["__getattr__"] = lambda member: getattr(importlib.import_module(name), member)
+    return module
+
+
+def _set_names(module: types.ModuleType, read: dict[str, Any]) -> None:
+    vars(module).update(read)
+
+
+def _refuse_other_code(told: list[tuple]) -> None:
+    for path, name, read, digest in told:
+        module = importlib.import_module(path)
+        here = operator.attrgetter(name)(module) if name else read_of(module, list(read))
+        if fingerprint(here) != digest:
+            raise OtherCode(f"{path} is not what it is in the process that started the sweep")
 
 
 def _import_function(module: str, name: str, role: str) -> Callable:

@@ -31,7 +31,8 @@ def sweep_callable(
         ``function(config)`` with the trial's axes by name, a dict; returns the metric, or a dict
         of metrics that holds it. What it raises makes the trial FAILED; a metric of NaN or
         infinity makes it DIVERGED. To other processes it is sent by value, with all that it refers
-        to, unless they can import it: lambdas, closures and functions of a script or notebook do.
+        to, unless they can import it and it is there what it is here: so it is with lambdas,
+        closures, functions of a script or notebook, and modules changed since their import.
     space : dict, list of dict or Space
         As for :func:`sweeps.sweep`; axes may have any names but ``trial_id``, ``state``, ``error``.
     metric : str

@@ -26,7 +26,7 @@ import numpy as np
 from fastopt.code.target import VARIABLE, mode
 from fastopt.errors import CompileError, ExecutorError, SpecError
 from sweeps.common.interrupt import POLL, check_interrupt, wait_for
-from sweeps.common.pickling import unpack
+from sweeps.common.pickling import OtherCode, unpack
 from sweeps.engine.chunks import Chunk
 from sweeps.running.executors import ExecutorAdapter, adapter_of
 from sweeps.running.jobs import Job
@@ -159,7 +159,7 @@ class Dispatcher:
         self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._finished = self._failed = 0
         self._key, self._payload = "", b""
-        self._is_here = False
+        self._is_here = self._by_value = False
 
     def run(self, chunks: Iterable[Chunk | None]) -> None:
         """Run all chunks; return when the last one is delivered.
@@ -237,7 +237,7 @@ class Dispatcher:
                 f"workers have {theirs} and this process has {versions()}; results would "
                 "differ in their last bits. Install the same versions"
             )
-        self._payload = b"" if self._is_here else self._adapter.payload(self._job)
+        self._payload = b"" if self._is_here else self._adapter.payload(self._job, self._by_value)
 
     def _await_task(self) -> None:
         """Wait a while for a task to end, and take it."""
@@ -258,6 +258,11 @@ class Dispatcher:
         error = _failure(future)
         if error is None:
             self._add_part(task, future.result())
+        elif isinstance(error, OtherCode):
+            if not self._by_value:
+                self._by_value = True
+                self._payload = self._adapter.payload(self._job, by_value=True)
+            self._retries.append(task)
         # These errors would be the same in any worker.
         elif isinstance(error, CompileError | ExecutorError | SpecError):
             raise error

@@ -15,7 +15,7 @@ from typing import Any
 
 from fastopt.errors import ExecutorError, SpecError, did_you_mean, shortened
 from sweeps.common.interrupt import wait_for
-from sweeps.common.pickling import pack
+from sweeps.common.pickling import pack_job
 from sweeps.common.workers import block_sigint, init_worker
 from sweeps.engine.run_blocks import threads
 from sweeps.running.processes import Processes
@@ -55,9 +55,9 @@ class ExecutorAdapter:
                 return self.chunks_per_worker * width
         return DEFAULT_CAPACITY
 
-    def payload(self, job: Any) -> Any:
+    def payload(self, job: Any, by_value: bool = False) -> Any:
         """Return the job as each call carries it to another process: pickled."""
-        return pack(job)
+        return pack_job(job, by_value)
 
     def restart(self) -> bool:
         """Replace lost workers; return False where only the executor's owner can."""
@@ -155,12 +155,12 @@ class Dask(ExecutorAdapter):
             self._looked = time.monotonic()
         return self.chunks_per_worker * max(1, self._width)
 
-    def payload(self, job: Any) -> Any:
+    def payload(self, job: Any, by_value: bool = False) -> Any:
         """Return a task whose result is the pickled job: dask sends it once to each worker.
 
         Not scattered: if the worker that holds it dies, the scheduler runs the task again.
         """
-        return self._client.submit(bytes, pack(job), pure=False)
+        return self._client.submit(bytes, pack_job(job, by_value), pure=False)
 
     def restart(self) -> bool:
         """Leave it to dask, which replaces workers by itself."""

@@ -1,16 +1,18 @@
 """Sweeps that are sent to another process arrive as what they were, ready to be compiled."""
 
+import importlib
 import pickle
 import threading
 
 import cloudpickle
+import numba
 import numpy as np
 import pytest
 
 from fastopt.compile import fingerprint, inlinable, jitable, kernel, registration
 from fastopt.errors import ExecutorError
-from sweeps import problems
-from sweeps.common.pickling import pack, unpack
+from sweeps import problems, sweep_callable
+from sweeps.common.pickling import OtherCode, pack, pack_job, unpack
 from sweeps.problems import PROBLEMS
 from tests.helpers.compiled import call_template
 
@@ -83,4 +85,48 @@ def test_what_cannot_be_sent_is_refused():
 def test_a_worker_that_lacks_a_module_says_so():
     payload = pickle.dumps(module_level).replace(b"test_shipping", b"test_shopping")
     with pytest.raises(ExecutorError, match="a worker cannot unpack the sweep: No module named"):
+        unpack(payload)
+
+
+MODULE = """
+import threading
+from numba import njit
+import constants_of_a_module
+K = 1.0
+lock = threading.Lock()  # cannot be sent, and is not read
+@njit
+def helper(x):
+    return x * K
+class Objective:
+    def __init__(self):
+        self.rate = 1.0
+    def method(self, config):
+        return config["x"] * self.rate * K
+def function(config):
+    return helper(config["x"]) * constants_of_a_module.K
+def above(config):
+    return function(config) + K
+"""
+
+
+def test_workers_run_what_a_module_is_now(tmp_path, monkeypatch):
+    """Not what stands in its file: a number may be set, and a file edited and loaded again."""
+    (tmp_path / "changed_module.py").write_text(MODULE)
+    (tmp_path / "constants_of_a_module.py").write_text("K = 1.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("changed_module")
+    objective = module.Objective()
+
+    def through_modules(config):
+        return module.above(config) + module.constants_of_a_module.K
+
+    for function in (module.function, module.above, objective.method, through_modules):
+        for k in (1.0, 2.0):
+            module.K = module.constants_of_a_module.K = objective.rate = k
+            module.helper = numba.njit(module.helper.py_func)  # Numba keeps what it has read
+            result = sweep_callable(function, {"x": [3.0]}, executor="processes", progress=False)
+            assert result.to_frame()["value"].tolist() == [function({"x": 3.0})]
+    payload = pack_job(module.function)
+    module.K += 1.0
+    with pytest.raises(OtherCode, match="is not what it is in the process that started the sweep"):
         unpack(payload)
