@@ -26,16 +26,8 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.registry import CPUDispatcher
 from numba.extending import overload
 
-from fastopt.code.fingerprint import (
-    FROZEN,
-    Inspection,
-    cells_of,
-    fingerprint,
-    globals_of,
-    is_settled,
-    names_in,
-    read_of,
-)
+from fastopt.code.fingerprint import FROZEN, Inspection, fingerprint, is_installed, is_settled
+from fastopt.code.names import cells_of, globals_of, names_in, read_of
 from fastopt.code.numbas import (
     function_in,
     is_jitclass,
@@ -103,6 +95,7 @@ def fingerprint_and_warn(value: Any) -> str:
     True
     """
     look = Inspection()
+    look.hand(value)
     look.of(value)
     for name in look.unseen:
         _warn_once(name, getattr(value, "__name__", f"an object of {type(value).__name__}"))
@@ -123,6 +116,7 @@ class _Copier:
 
     def __init__(self, root: Any) -> None:
         self._look = Inspection()
+        self._look.hand(root)
         self._look.of(root)
         self._copied: dict[int, Any] = {}
         for name in self._look.unseen:
@@ -168,7 +162,8 @@ class _Copier:
             return self.substitute(value, names, role or "jitable")
 
         for name, value in cells_of(function).items():
-            cells[name].cell_contents = sub(value)
+            handed = own and is_installed(value)
+            cells[name].cell_contents = self._within(value, role) if handed else sub(value)
         if not own:
             known.update({k: sub(v) for k, v in globals_of(function).items()})
         copy.__defaults__ = function.__defaults__ and tuple(map(sub, function.__defaults__))
@@ -197,10 +192,10 @@ class _Copier:
             return self._within(function)
         return lambda *_: copy  # register_jitable's: the function itself
 
-    def _within(self, function: types.FunctionType) -> types.FunctionType:
+    def _within(self, function: types.FunctionType, role: str = "") -> types.FunctionType:
         """Copy a function of an installed package too, and what it calls there."""
         self._look.enter(function)
-        copy = self.copied(function, "")
+        copy = self.copied(function, role)
         self._look.leave()
         return copy
 

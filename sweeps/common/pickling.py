@@ -20,6 +20,7 @@ import copy
 import functools
 import importlib
 import io
+import itertools
 import operator
 import pickle
 import sys
@@ -32,7 +33,7 @@ import cloudpickle
 from numba import cloudpickle as numbas_cloudpickle
 
 from fastopt import compile as compiling
-from fastopt.code.fingerprint import names_in, read_of
+from fastopt.code.names import names_in, read_of
 from fastopt.code.origins import USERS, origin
 from fastopt.compile import fingerprint, registration
 from fastopt.errors import ExecutorError
@@ -84,14 +85,14 @@ def pack_job(job: Any, by_value: bool = False) -> bytes:
 @contextlib.contextmanager
 def _sent_by_value() -> Iterator[None]:
     """Have functions and classes of all modules of the user's sent by value."""
+    modules = [m for m in list(sys.modules.values()) if isinstance(m, types.ModuleType)]
+    known = [m for m in modules if sys.modules.get(m.__name__) is m and origin(m) == USERS]
     with contextlib.ExitStack() as stack:
-        for name, module in list(sys.modules.items()):
-            if not isinstance(module, types.ModuleType) or origin(module) != USERS:
-                continue
-            for pickler in (cloudpickle, numbas_cloudpickle):  # the latter sends @njit's
-                if module.__name__ == name not in pickler.list_registry_pickle_by_value():
-                    pickler.register_pickle_by_value(module)
-                    stack.callback(pickler.unregister_pickle_by_value, module)
+        picklers = cloudpickle, numbas_cloudpickle  # the latter sends what @njit made
+        for module, pickler in itertools.product(known, picklers):
+            if module.__name__ not in pickler.list_registry_pickle_by_value():
+                pickler.register_pickle_by_value(module)
+                stack.callback(pickler.unregister_pickle_by_value, module)
         yield
 
 

@@ -17,6 +17,7 @@ import torch
 from numba.experimental import jitclass, structref
 from numba.extending import overload_attribute, overload_method
 
+from fastopt.code import origins
 from fastopt.code.fingerprint import fingerprint
 from fastopt.code.frozen import fingerprint_and_warn
 from fastopt.compile import kernel
@@ -318,3 +319,48 @@ def test_modules_that_a_function_imports_are_read(tmp_path, monkeypatch):
 def test_what_is_found_by_a_name_made_as_it_runs_is_named():
     with pytest.warns(CodeWarning, match="what eval finds as it runs"):
         fingerprint_and_warn(lambda c: eval("K"))
+
+
+INSTALLED = """
+from numba import njit
+from . import constants
+from .constants import K
+def plain(x):
+    return x * K
+@njit
+def compiled(x):
+    return plain_of_numbas(x) * K
+@njit
+def plain_of_numbas(x):
+    return x
+def line(x):
+    return plain(x) + compiled(x) + x * constants.K
+def loss(theta, X, y, aux, grad):
+    grad[:] = line(1.0)
+    return line(theta[0])
+"""
+
+
+def test_functions_of_an_installed_package_are_those_of_its_files(tmp_path, monkeypatch):
+    """As `pip install .` puts them there, with a constant in another file."""
+    places = ((f"{tmp_path}/", "installed"), *origins._places())
+    monkeypatch.setattr(origins, "_places", lambda: places)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    folder = tmp_path / "package_of_a_user"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "functions.py").write_text(INSTALLED)
+    how = {"optimizer": "sgd", "steps": 1, "progress": False}
+    for k in (1.0, 2.0):
+        (folder / "constants.py").write_text(f"K = {k}")
+        for name in [name for name in sys.modules if name.startswith("package_of_a_user")]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        module = importlib.import_module("package_of_a_user.functions")
+        landscape = problems.landscape(module.line, start=(1.0,))
+        custom = problems.custom(module.loss, np.ones(1), np.ones((1, 1)), np.ones(1))
+        for problem, more in ((landscape, {}), (custom, {"batch_size": 1})):
+            result = sweep(problem, {"lr": [0.0]}, **how, **more)
+            assert result.to_frame()["train_loss"].tolist() == [3.0 * k]
+        assert kernel(call_template, module.line)(1.0) == 3.0 * k
