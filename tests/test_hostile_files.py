@@ -9,10 +9,13 @@ import sys
 import pytest
 
 from tests.conftest import ROOT
+from tests.helpers.needs import needs_fork, needs_limits
 
 MB = 10**6
 
 
+@needs_fork
+@needs_limits
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.soak)])
 def test_files_that_somebody_made_to_do_harm(every, tmp_path, counted):

@@ -22,6 +22,7 @@ from fastopt.machine.steps import links_of
 from fastopt.rules import RULES
 from fastopt.rules.sgd import counted, sgd_tick
 from tests.conftest import ROOT
+from tests.helpers.needs import needs_limits
 
 # Prints which kernels are compiled, and not loaded, without what they are made of.
 COMPILED = """
@@ -332,6 +333,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 """
 
 
+@needs_limits
 def test_full_disk_is_a_warning(python, tmp_path):
     """A file may be made but not written to: Numba's check of the folder passes, its save fails."""
     done = python(FULL_DISK + SCALED, NUMBA_CACHE_DIR=str(tmp_path))

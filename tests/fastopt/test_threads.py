@@ -15,6 +15,7 @@ import textwrap
 import pytest
 
 from tests.helpers.layers import environment_of
+from tests.helpers.needs import needs_fork
 
 COMMON = """
     import os, sys, threading
@@ -91,7 +92,7 @@ FORKED_CHILD = """
 @pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
 @pytest.mark.parametrize(
     "scenario",
-    [TWO_THREADS, FIRST_LAUNCH_BY_TWO_THREADS, FORKED_CHILD],
+    [TWO_THREADS, FIRST_LAUNCH_BY_TWO_THREADS, pytest.param(FORKED_CHILD, marks=needs_fork)],
     ids=["two threads", "first launch by two threads", "forked child"],
 )
 def test_survives_with_the_same_bits(layer, scenario):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -213,7 +214,11 @@ INTERRUPTED = """
         assert np.allclose(q.detach(), expected[steps - 1], rtol=1e-14), (q, steps)
 """
 
-SCENARIOS = {"forks": FORKS, "threads": TWO_THREADS + MOVING, "interrupts": INTERRUPTED}
+SCENARIOS = {
+    **({"forks": FORKS} if hasattr(os, "fork") else {}),
+    "threads": TWO_THREADS + MOVING,
+    **({"interrupts": INTERRUPTED} if hasattr(signal, "setitimer") else {}),
+}
 
 
 def run(scenarios, layer, rounds):

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.conftest import ROOT
+from tests.helpers.needs import needs_fork
 
 # Adam on the ellipse, a kernel that other tests compile too: 0.4 ms a trial, 20 ms a chunk.
 COMMON = """
@@ -274,6 +275,7 @@ def test_ctrl_c_at_any_line(scenario, executors, stride):
     assert done.returncode == 0, done.stderr
 
 
+@needs_fork
 @pytest.mark.parametrize(
     ("times", "n", "shards"),
     [

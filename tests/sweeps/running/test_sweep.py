@@ -19,6 +19,7 @@ from sweeps.engine import chunks as chunks_module
 from sweeps.engine.run_blocks import BlasLimit
 from sweeps.running import jobs
 from sweeps.running.check import SETTINGS
+from tests.helpers.needs import needs_fork
 
 
 @pytest.fixture(scope="module")
@@ -394,6 +395,7 @@ def test_threads_outlive_the_sweep(iris):
     assert workers() == before
 
 
+@needs_fork
 @pytest.mark.parametrize("layer", ["workqueue", "omp"])
 def test_a_forked_child_sweeps(scenario, layer):
     assert scenario(FORKED, NUMBA_THREADING_LAYER=layer) == "both right\n"

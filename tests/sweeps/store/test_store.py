@@ -391,7 +391,8 @@ def test_reading_reads_what_is_asked(tmp_path, monkeypatch):
     assert result.best_score_ < 10
     assert {column for _, columns in asked for column in columns} == {
         "trial_id",
-        "lr",  # the settings, which seeds repeat
+        "lr",  # the settings,
+        "seed",  # which whole numbers of this name repeat
         "state",
         "train_loss",
     }

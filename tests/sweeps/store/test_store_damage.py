@@ -4,7 +4,6 @@ import contextlib
 import errno
 import json
 import os
-import resource
 import shutil
 import subprocess
 import tempfile
@@ -28,6 +27,7 @@ from sweeps.store.parts import (
     footer_length,
     parse_name,
 )
+from tests.helpers.needs import needs_limits
 from tests.helpers.stores import files, run, same_frames, same_results
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
@@ -226,6 +226,8 @@ def test_a_draft_that_somebody_cleared_away_is_written_again(expected, tmp_path,
 
 @contextlib.contextmanager
 def file_size_limit(size):
+    import resource
+
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -234,6 +236,7 @@ def file_size_limit(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@needs_limits
 def test_a_limit_on_file_sizes_is_named(expected, tmp_path):
     store = tmp_path / "store"
     run(store, curves=True)
