@@ -19,7 +19,7 @@ ZERO, PARAMETER = -1, -2
 
 LARGEST = float(np.finfo(np.float32).max)
 
-VANISHING = 1e-250
+VANISHING = 1e-275
 """A power or product in a clock below this is zero: beside one nobody would miss it."""
 
 

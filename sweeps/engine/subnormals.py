@@ -9,6 +9,8 @@ mode is a thread's own, and a thread of ours has what it had before once its tri
 
 from __future__ import annotations
 
+from typing import Any
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -25,12 +27,12 @@ def _is(machine: str | tuple[str, ...]) -> bool:
     return cpu_target.target_context.codegen().magic_tuple()[0].startswith(machine)
 
 
-def _call(builder, name, result, *args):
+def _call(builder: Any, name: str, result: Any, *args: Any) -> Any:
     kind = ir.FunctionType(result, [arg.type for arg in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
 
-def _read(builder):
+def _read(builder: Any) -> Any:
     """Read the control register; zero on a machine that we do not know."""
     if _is("x86_64"):
         place = cgutils.alloca_once(builder, _WORD)
@@ -41,7 +43,7 @@ def _read(builder):
     return _LONG(0)
 
 
-def _write(builder, mode):
+def _write(builder: Any, mode: Any) -> None:
     if _is("x86_64"):
         place = cgutils.alloca_once_value(builder, builder.trunc(mode, _WORD))
         _call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), builder.bitcast(place, _TEXT))
