@@ -38,7 +38,7 @@ NO_NUMBERS = (
     None,
     True,
     np.True_,
-    np.timedelta64(1),
+    np.timedelta64(1, "s"),
     1j,
     (0.1,),
     {},
