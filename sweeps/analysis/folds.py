@@ -144,11 +144,10 @@ def repeats_of(result: Table) -> list[str]:
     over = [name for name in ("fold", SEED) if name in result.axes and len(result)]
     if SEED in over:
         rest = [name for name in result.axes if name != SEED]
+        settings = int(configurations(result.columns, rest).max()) + 1
         given = pd.Series(result.columns[SEED]).dropna()  # of a user's function it may be anything
-        seeds = pd.to_numeric(given, errors="coerce")
-        if not (seeds % 1 == 0).all() or int(configurations(result.columns, rest).max()) + 1 == len(
-            result
-        ):
+        are_whole = (pd.to_numeric(given, errors="coerce") % 1 == 0).all()
+        if settings == len(result) or not are_whole:
             over.remove(SEED)
     return over
 

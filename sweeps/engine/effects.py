@@ -49,7 +49,7 @@ def check_effects(plan: Plan, given: Collection[str]) -> list[str]:
     axes = {name: _axis(plan, name) for name in plan.space.names}
     told = {name for name, text in axes.items() if text}
     found = [*axes.values(), *(_keyword(plan, name) for name in given)]
-    blocks = plan.blocks(plan.space.every_value(("optimizer", "schedule")), results=False)
+    blocks = plan.examples
     looks = [look_at(block) for block in blocks]
     ids, off = _switched_off(looks)
     found += _off(plan, ids, off, given, told)

@@ -93,8 +93,9 @@ class Plan:
         self.check_metric()
         check_names(space, options, self.common)
         # Raises for a value out of its range; optimizer and schedule decide what is allowed.
-        looked_at = self.blocks(space.every_value(("optimizer", "schedule")), results=False)
-        self.scratch_bytes = max((block.scratch_bytes for block in looked_at), default=0)
+        # Kept while the plan is checked: laying them out is a seventh of a small sweep's own work.
+        self.examples = self.blocks(space.every_value(("optimizer", "schedule")), results=False)
+        self.scratch_bytes = max((block.scratch_bytes for block in self.examples), default=0)
 
     @property
     def extra(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ mode is a thread's own, and a thread of ours has what it had before once its tri
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -17,14 +18,7 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-# Flush results to zero, and take arguments for zero, in the control register of SSE and AVX; one
-# bit says both on ARM.
-_X86, _ARM = 0x8040, 1 << 24
 _WORD, _LONG, _TEXT = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
-
-
-def _is(machine: str | tuple[str, ...]) -> bool:
-    return cpu_target.target_context.codegen().magic_tuple()[0].startswith(machine)
 
 
 def _call(builder: Any, name: str, result: Any, *args: Any) -> Any:
@@ -32,23 +26,48 @@ def _call(builder: Any, name: str, result: Any, *args: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
 
-def _read(builder: Any) -> Any:
-    """Read the control register; zero on a machine that we do not know."""
-    if _is("x86_64"):
-        place = cgutils.alloca_once(builder, _WORD)
-        _call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), builder.bitcast(place, _TEXT))
-        return builder.zext(builder.load(place), _LONG)
-    if _is(("aarch64", "arm64")):
-        return _call(builder, "llvm.aarch64.get.fpcr", _LONG)
-    return _LONG(0)
+def _read_x86(builder: Any) -> Any:
+    place = cgutils.alloca_once(builder, _WORD)
+    _call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), builder.bitcast(place, _TEXT))
+    return builder.zext(builder.load(place), _LONG)
 
 
-def _write(builder: Any, mode: Any) -> None:
-    if _is("x86_64"):
-        place = cgutils.alloca_once_value(builder, builder.trunc(mode, _WORD))
-        _call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), builder.bitcast(place, _TEXT))
-    elif _is(("aarch64", "arm64")):
-        _call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), mode)
+def _write_x86(builder: Any, mode: Any) -> None:
+    place = cgutils.alloca_once_value(builder, builder.trunc(mode, _WORD))
+    _call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), builder.bitcast(place, _TEXT))
+
+
+def _read_arm(builder: Any) -> Any:
+    return _call(builder, "llvm.aarch64.get.fpcr", _LONG)
+
+
+def _write_arm(builder: Any, mode: Any) -> None:
+    _call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), mode)
+
+
+class _Register(NamedTuple):
+    """The register that says how numbers are treated: how it is read and written, and the bits."""
+
+    read: Callable
+    write: Callable
+    flush: int
+
+
+# On x86 one bit flushes results to zero, another takes arguments for zero; on ARM one says both.
+_ARM = _Register(_read_arm, _write_arm, 1 << 24)
+_REGISTERS = {
+    "x86_64": _Register(_read_x86, _write_x86, 0x8040),
+    "aarch64": _ARM,
+    "arm64": _ARM,
+}
+# On a machine that we do not know subnormal numbers stay what they are.
+_NONE = _Register(lambda builder: _LONG(0), lambda builder, mode: None, 0)
+
+
+def _register() -> _Register:
+    """Return that of the machine which code is compiled for."""
+    machine = cpu_target.target_context.codegen().magic_tuple()[0].partition("-")[0]
+    return _REGISTERS.get(machine, _NONE)
 
 
 @intrinsic
@@ -56,8 +75,9 @@ def flush_subnormals(typingctx):
     """Have this thread take subnormal numbers for zero; return the mode that it had before."""
 
     def codegen(context, builder, signature, args):
-        before = _read(builder)
-        _write(builder, builder.or_(before, _LONG(_X86 if _is("x86_64") else _ARM)))
+        register = _register()
+        before = register.read(builder)
+        register.write(builder, builder.or_(before, _LONG(register.flush)))
         return before
 
     return types.int64(), codegen
@@ -68,7 +88,7 @@ def restore(typingctx, mode):
     """Give this thread back the mode that :func:`flush_subnormals` returned."""
 
     def codegen(context, builder, signature, args):
-        _write(builder, args[0])
+        _register().write(builder, args[0])
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastopt.errors import SpecError
+from sweeps.analysis.folds import in_words
 from sweeps.analysis.stats import best_first, group_means, mode_of, scores
 from sweeps.analysis.table import Table
 from sweeps.common.frames import configurations
-from sweeps.common.names import REPEATS, check_choice
+from sweeps.common.names import REPEATS, SEED, check_choice
 from sweeps.common.states import State
 from sweeps.plots.axes import BINS, Axis, axis_of
 
@@ -88,8 +89,7 @@ def single_axes(result: Table, kept: Collection[str] = ()) -> list[str]:
 
 def mean_of(result: Table) -> str:
     """Return what a line is the mean of, for a legend."""
-    found = [f"{name}s" for name in REPEATS if name in result.axes]
-    return f"mean of {' and '.join(found or ['seeds'])}"
+    return f"mean of {in_words([name for name in REPEATS if name in result.axes] or [SEED])}"
 
 
 def table_of_axes(

@@ -196,13 +196,12 @@ def mlp(
     embedded = numbered_columns(embed, X, rows)
     if embedded:
         preprocess = number_preprocess(embedded, rows.shape[1], standardize, weights is not None)
+        model["embed_dim"] = embed_dim
     source = Source(
         rows, target, weights=_weights(weights, tables), seed=split_seed, preprocess=preprocess,
         split=_split_options(tables, fixed, groups, time), class_weight=class_weight,
         classes=classes, link=link_of_units(loss, standardize_target),
     )  # fmt: skip
-    if embedded:
-        model["embed_dim"] = embed_dim
     settings = {"name": name, "loss": loss, "dtype": dtype, "theta0": theta0, "embed": embedded}
     return network_on(source, hidden, model, metrics, names=_names_of(X), **settings)
 

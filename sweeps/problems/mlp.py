@@ -240,30 +240,30 @@ def scoring(
     numbers = plain_targets if weights_of is no_weights else but_last_column
     targets_of = labels_of if LOSSES[loss].task in ("classification", "binary") else numbers
 
+    units = len(LOSSES[loss].constants)
+
     @jitable
-    def predict(theta, X, aux, work, outputs):
+    def as_they_are(outputs, y, aux):
+        return targets_of(y)
+
+    @jitable
+    def as_given(outputs, y, aux):
+        outputs_as_given(outputs, aux[2][units:])
+        return given_targets(y, outputs.shape[1])
+
+    targets = as_given if in_units else as_they_are
+
+    @jitable
+    def score(theta, X, y, aux, work, outputs, out):
         hidden = hidden_units(aux[0])
         for low in range(0, X.shape[0], BLOCK):
             high = min(low + BLOCK, X.shape[0])
             forward(theta, X[low:high], aux, work)
             outputs[low:high] = matrix(work, (high - low) * hidden, high - low, outputs.shape[1])
         link(outputs)
+        write_scores(outputs, targets(outputs, y, aux), weights_of(y), aux[2], out)
 
-    @jitable
-    def score(theta, X, y, aux, work, outputs, out):
-        predict(theta, X, aux, work, outputs)
-        write_scores(outputs, targets_of(y), weights_of(y), aux[2], out)
-
-    units = len(LOSSES[loss].constants)
-
-    @jitable
-    def score_in_units(theta, X, y, aux, work, outputs, out):
-        predict(theta, X, aux, work, outputs)
-        outputs_as_given(outputs, aux[2][units:])
-        targets = given_targets(y, outputs.shape[1])
-        write_scores(outputs, targets, weights_of(y), aux[2], out)
-
-    return score_in_units if in_units else score
+    return score
 
 
 def aux_of(

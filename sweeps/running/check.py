@@ -49,6 +49,7 @@ def check(problem: Any, space: Any, settings: Mapping[str, Any], stacklevel: int
     made = PLANS[type(problem)](problem, space, Options(defaults=keywords, **options))
     given = [k for k, v in keywords.items() if k not in DEFAULTS or not _same(v, DEFAULTS[k])]
     remarks = check_effects(made, given)  # raises, too
+    del made.examples
     for remark in (*remarks, *remarks_on_choice(made)) if stacklevel else ():
         warnings.warn(remark, SweepWarning, stacklevel=stacklevel + 1)
     return made
