@@ -73,6 +73,8 @@ def test_a_clock_never_holds_a_subnormal_number(rule):
     for t in range(1, 10_001):
         clock = rule.tick(h, clock)[0]
         assert all(x == 0.0 or abs(x) >= sys.float_info.min for x in clock), t
+    products = [*rule.powers.values(), *([1] if rule.name == "nadam" else [])]
+    assert not any(clock[k] for k in products)
     made = resume_clock(
         "state", rule, h, 1e4, None, {name: clock[k] for name, k in rule.accumulates.items()}
     )
