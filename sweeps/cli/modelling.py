@@ -14,7 +14,7 @@ from sweeps.analysis.export import draft_of
 from sweeps.analysis.folds import best_setting, in_words, repeats_of
 from sweeps.cli.stored import Judgement, open_with_spec, rmse_of, score_on_test
 from sweeps.common.frames import pd
-from sweeps.common.text import format_number
+from sweeps.common.text import format_in_units, format_number
 from sweeps.models import Category, Columns, Ensemble, Model, load
 from sweeps.models.rows import categories_of
 from sweeps.problems.columns import as_features
@@ -142,9 +142,7 @@ def _test_score_lines(made: Model | Ensemble, judged: Judgement | None) -> list[
 
 
 def _rmse_in_words(rmse: float | None) -> str:
-    if rmse is None:
-        return ""
-    return f", RMSE {rmse:,.0f}" if rmse >= 1000 else f", RMSE {format_number(rmse)}"
+    return "" if rmse is None else f", RMSE {format_in_units(rmse)}"
 
 
 def _name_of_score(made: Model | Ensemble) -> str:

@@ -21,6 +21,15 @@ def format_number(value: Any) -> str:
     return text if len(text) <= 8 else f"{value:.3g}"
 
 
+def format_in_units(value: float) -> str:
+    """Write a size in the units of a target: four significant digits, whole ones from 1,000 on.
+
+    >>> format_in_units(16560.4), format_in_units(0.51234)
+    ('16,560', '0.5123')
+    """
+    return f"{value:,.0f}" if value >= 1000 else format_number(value)
+
+
 def format_duration(seconds: float) -> str:
     """Write a time in the two largest units that matter.
 

@@ -14,6 +14,7 @@ from fastopt.errors import FastoptError
 from sweeps.analysis.folds import best_setting
 from sweeps.analysis.table import Table
 from sweeps.common.limits import spaced_ids
+from sweeps.common.text import format_in_units
 from sweeps.models.trained import best_model
 from sweeps.problems.base import DataProblem
 from sweeps.problems.target_units import targets_of, units_in_words
@@ -144,8 +145,8 @@ def residuals(found: Judged) -> dict[str, Any] | None:
     return {
         "x": rounded(x[some]),
         "y": rounded(off[some]),
-        "rmse": f"{np.sqrt(np.mean(off**2)):.4g}",
-        "mae": f"{np.mean(np.abs(off)):.4g}",
+        "rmse": format_in_units(float(np.sqrt(np.mean(off**2)))),
+        "mae": format_in_units(float(np.mean(np.abs(off)))),
     }
 
 
