@@ -87,6 +87,20 @@ def cos(x: Any) -> Any:
     return quiet(np.cos, x)
 
 
+def erf(x: Any) -> Any:
+    r"""Return the error function :math:`2 / \sqrt{\pi} \int_0^x e^{-t^2} dt`.
+
+    >>> float(erf(0.0)), float(erf(-math.inf)), erf(np.float32(0.5))
+    (0.0, -1.0, np.float32(0.5204999))
+    """
+    kind = np.result_type(x)
+    rounded = np.asarray(quiet(_erf, x), kind if kind.kind == "f" else np.float64)
+    return rounded[()]
+
+
+_erf = np.frompyfunc(math.erf, 1, 1)  # NumPy has none
+
+
 def _reduced(x):
     """Return ``q, s1, s2`` with ``exp(x) = (1 + q) s1 s2``, q = expm1 of ``|r| <= ln(2)/2``."""
 
@@ -243,11 +257,26 @@ def _cos_kernel(k):
     return cos
 
 
+@_compiled(erf)
+def _erf_kernel(k):
+    def erf(x):
+        a = abs(x)
+        a = k.erf_high if a > k.erf_high else a
+        # Near 0 a polynomial keeps all digits; from 1 on, 1 - e^-Q of one that is -log erfc.
+        small = fma(a, horner(a * a, k.erf), a)
+        q, s1, s2 = _reduced(-horner(a, k.erfc))
+        s = s1 * s2
+        large = fma(-s, q, k.one - s)
+        return copysign(small if a < k.one else large, x)
+
+    return erf
+
+
 # What the kernels close over, in their own dtype: a Python literal would be a float64.
 Constants = namedtuple(
     "Constants",
     "zero half one two inf nan magic normal lift lifted log2e two_over_pi ln2 ln2_low half_pi "
-    "exp_low exp_high tanh_high circle_high exp log sin cos",
+    "exp_low exp_high tanh_high circle_high erf_high exp log sin cos erf erfc",
 )
 
 
@@ -273,7 +302,8 @@ def _constants(form: Format, **values: Any) -> Constants:
 
 
 # Polynomials: minimax by Remez's exchange in 50 digits, rounded to the dtype, for
-# (expm1 r - r)/r^2, (2 artanh s / s - 2)/s^2, (sin r / r - 1)/r^2 and (cos r - 1 + r^2/2)/r^4.
+# (expm1 r - r)/r^2, (2 artanh s / s - 2)/s^2, (sin r / r - 1)/r^2, (cos r - 1 + r^2/2)/r^4,
+# erf a / a - 1 in a^2 and -log erfc a in a, the latter in multiples of erf a / erfc a.
 CONSTANTS: dict[types.Float, Constants] = {
     types.float32: _constants(
         FORMATS[types.float32],
@@ -284,6 +314,7 @@ CONSTANTS: dict[types.Float, Constants] = {
         exp_high=89.0,
         tanh_high=10.0,
         circle_high=1e5,
+        erf_high=4.0,
         exp=(
             0.5, 0.1666666716337204, 0.041666463017463684, 0.00833328627049923,
             0.001393368816934526, 0.00019907621026504785,
@@ -291,6 +322,16 @@ CONSTANTS: dict[types.Float, Constants] = {
         log=(0.6666677594184875, 0.39977580308914185, 0.29870930314064026),
         sin=(-0.16666655242443085, 0.008332190103828907, -0.00019518405315466225),
         cos=(0.04166664555668831, -0.00138873013202101, 2.4430670237052254e-05),
+        erf=(
+            0.12837916612625122, -0.3761262595653534, 0.1128358542919159,
+            -0.026853814721107483, 0.005188330542296171, -0.0008010202436707914,
+            7.853849820094183e-05,
+        ),
+        erfc=(
+            0.0003415228857193142, 1.1270891427993774, 0.638144850730896,
+            0.10310675203800201, -0.02183806337416172, 0.0029476583003997803,
+            -0.00018637916946318,
+        ),
     ),
     types.float64: _constants(
         FORMATS[types.float64],
@@ -301,6 +342,7 @@ CONSTANTS: dict[types.Float, Constants] = {
         exp_high=710.0,
         tanh_high=20.0,
         circle_high=1e12,
+        erf_high=6.0,
         exp=(
             0.5, 0.1666666666666667, 0.041666666666666685, 0.008333333333326112,
             0.0013888888888874357, 0.00019841269874902988, 2.4801587347446753e-05,
@@ -318,6 +360,22 @@ CONSTANTS: dict[types.Float, Constants] = {
         cos=(
             0.0416666666666666, -0.0013888888888874441, 2.4801587289636327e-05,
             -2.755731438747843e-07, 2.0875727060723553e-09, -1.1359802587221603e-11,
+        ),
+        erf=(
+            0.1283791670955126, -0.3761263890318375, 0.11283791670954858,
+            -0.02686617064507296, 0.00522397762478137, -0.0008548326978765149,
+            0.00012055331037551108, -1.4925593518728226e-05, 1.6460972954153765e-06,
+            -1.635002619207727e-07, 1.4657883530919653e-08, -1.136567067182716e-09,
+            5.945255584223488e-11,
+        ),
+        erfc=(
+            2.7801558043568375e-08, 1.1283789157358985, 0.6366207340693775,
+            0.10277081619838858, -0.01912804601028877, -0.00020230230043859253,
+            0.0016749616193210224, -0.0005523561698558782, -2.2012696183676363e-05,
+            0.00011078722195335494, -6.476314449361026e-05, 2.4281126537580537e-05,
+            -6.784433161303947e-06, 1.4697773947374835e-06, -2.481528707805779e-07,
+            3.21967111828994e-08, -3.1083901157660057e-09, 2.1054160832257025e-10,
+            -8.929511381364011e-12, 1.784025826619601e-13,
         ),
     ),
 }  # fmt: skip

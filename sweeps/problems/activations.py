@@ -143,14 +143,14 @@ def sigmoid_back(a, e):
 def gelu(x):
     """Return x times the normal distribution function of x."""
     half, one = type(x)(0.5), type(x)(1)
-    return half * x * (one + type(x)(math.erf(x * type(x)(ROOT_HALF))))
+    return half * x * (one + maths.erf(x * type(x)(ROOT_HALF)))
 
 
 @inlinable
 def gelu_back(x, e):
     """Multiply the error by its slope."""
     half, one = type(x)(0.5), type(x)(1)
-    below = half * (one + type(x)(math.erf(x * type(x)(ROOT_HALF))))
+    below = half * (one + maths.erf(x * type(x)(ROOT_HALF)))
     return e * (below + x * maths.exp(-half * x * x) * type(x)(1.0 / ROOT_TWO_PI))
 
 
