@@ -17,6 +17,9 @@ from sweeps.common.frames import pd
 LOST = 0.01
 """Rounding of a column to float32, over its standard deviation, from which on it is told."""
 
+SQUARES = 1e-150, 1e150
+"""Between which a difference has a square that is a normal float64, also that of many rows."""
+
 IMPUTE = "leave those rows out, or fill them in, for example by sklearn.impute.SimpleImputer"
 
 
@@ -153,8 +156,25 @@ def standardized(
                 f"column {column} of {name} is too large to standardize (up to "
                 f"{np.abs(X[:, column]).max():.3g}: its variance is no float64); divide it first"
             )
+        spread = np.ptp(X, axis=0)
+        lost = has_no_variance(spread)
+        if lost.any():  # of which scikit-learn says that they are constant
+            column = int(np.argmax(lost))
+            raise ArrayError(
+                f"column {column} of {name} cannot be standardized: its values differ by up to "
+                f"{spread[column]:.3g}, whose square is no float64; bring it to another unit first"
+            )
         test = None if X_test is None else (X_test - scaler.mean_) / scaler.scale_
     return scaler.transform(X), test, scaler.mean_, scaler.scale_
+
+
+def has_no_variance(spread: Any) -> Any:
+    """Tell whether numbers that differ by so much have a variance which float64 does not hold.
+
+    >>> has_no_variance(np.array([0.0, 1e-200, 1.0, 1e200]))
+    array([False,  True, False,  True])
+    """
+    return (spread > 0) & ((spread < SQUARES[0]) | (spread > SQUARES[1]))
 
 
 def cast(name: str, array: np.ndarray, dtype: Any, told: bool = True) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastopt.errors import SpecError, did_you_mean, shortened
 from sweeps.common.frames import as_python, pd
+from sweeps.problems.arrays import has_no_variance
 from sweeps.problems.files import place_of
 
 MOST_CATEGORIES = 1_000
@@ -121,6 +122,11 @@ def _of_numbers(frame: pd.DataFrame, name: str, series: pd.Series) -> Column:
         return Column("other", series, trouble, f"subtract the smallest, or {_drop(name)}")
     if values.nunique() == 1:
         return Column("constant", values)
+    with np.errstate(over="ignore"):
+        spread = values.max() - values.min()
+    if has_no_variance(spread):
+        trouble = f"has values that differ by up to {spread:.3g}, whose square is no float64"
+        return Column("other", series, trouble, f"bring it to another unit, or {_drop(name)}")
     is_boolean = pd.api.types.is_bool_dtype(series.dtype) or (
         series.dtype == object and series.dropna().map(type).isin((bool, np.bool_)).all()
     )

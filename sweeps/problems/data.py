@@ -183,7 +183,8 @@ def mlp(
     """
     model = {**{key: value for key, value in locals().items() if key in MODEL}, **constants}
     X, X_val, X_test = map(as_pandas, (X, X_val, X_test))
-    refuse_other_order(X, {"y": y, "weights": weights, "groups": groups, "time": time})
+    roles = {"y": y, "weights": weights, "groups": groups, "time": time}
+    refuse_other_order(X, {**roles, "test": test, "validation": validation})
     categorical = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
     tables, targets = _read(name, X, y, (("val", X_val, y_val), ("test", X_test, y_test)))
     if loss is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import re
@@ -22,6 +23,9 @@ TABLES = (".parquet", ".pq")
 COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 """A number with a decimal comma."""
 
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})?")
+"""What a comma that stands before thousands makes of whole numbers up to a million."""
+
 
 def read_file(path: str | os.PathLike[str], na_values: Sequence[str] = ()) -> pd.DataFrame:
     r"""Return the table of a CSV or Parquet file.
@@ -33,7 +37,8 @@ def read_file(path: str | os.PathLike[str], na_values: Sequence[str] = ()) -> pd
     ``path``: it ends in .csv, .tsv, .txt, .parquet or .pq. ``na_values``: further words that stand
     for a missing cell, beside pandas' own (an empty cell, ``NA``, ``NaN``, ``null``, ...). Raises
     SpecError if there is no such file, it is empty or something else, a column has no name or that
-    of another one, or a line has more cells than the first.
+    of another one, the first line is a row, a line has more cells than the first, or fewer, or a
+    comma may be that of thousands.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
@@ -84,6 +89,7 @@ def _csv(path: Path, na_values: list[str]) -> pd.DataFrame:
     }  # fmt: skip
     frame = _parse_csv(path, **options)
     if separator != "," and any(_has_decimal_commas(column) for _, column in frame.items()):
+        _refuse_thousands(path, frame)
         again = _parse_csv(path, decimal=",", **options)
         frame = again if len(_texts(again)) < len(_texts(frame)) else frame
     frame.columns = [name.strip() for name in names]
@@ -91,7 +97,14 @@ def _csv(path: Path, na_values: list[str]) -> pd.DataFrame:
         lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
     if frame.iloc[:, end:].notna().to_numpy().any():
         raise SpecError(f"{path}: the first line has no name for its last column; give it one")
+    if frame.iloc[:, end - 1].isna().any():
+        _refuse_short_lines(path, separator, end)
     frame = frame.iloc[:, index:end]
+    if all(_is_in_column(name, frame[name]) for name in frame):
+        raise SpecError(
+            f"{path}: the first line ({', '.join(frame.columns[:5])}) looks like a row of the "
+            "table; put a line with the names of the columns before it"
+        )
     # With blank lines, and lines in cells, nobody can tell the line of a row.
     frame.attrs["first_line"] = 2 if lines - len(frame) in (0, 1) else None
     return frame
@@ -170,6 +183,41 @@ def _has_decimal_commas(column: pd.Series) -> bool:
     if not len(cells) or not pd.api.types.is_string_dtype(column.dtype):
         return False
     return bool(cells.str.fullmatch(COMMA).any() and cells.map(_is_number).all())
+
+
+def _refuse_thousands(path: Path, frame: pd.DataFrame) -> None:
+    """Raise where 999 stands beside 1,001: with a decimal comma the second would be the smaller."""
+    for name, column in frame.items():
+        cells = column.dropna()
+        if not _has_decimal_commas(cells):
+            continue
+        has_comma = cells.str.contains(",")
+        if cells.str.fullmatch(THOUSANDS).all() and not has_comma.all():
+            raise SpecError(
+                f"{path}: column {shortened(str(name))} has {cells[has_comma].iloc[0]!r} beside "
+                f"{cells[~has_comma].iloc[0]!r}: thousands, or a decimal comma? Write them without "
+                "thousands; or all with as many decimals, as in '2,000'"
+            )
+
+
+def _refuse_short_lines(path: Path, separator: str, width: int) -> None:
+    """Raise if a line has fewer cells than the first: a file was cut, or a separator is missing."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
+        with contextlib.suppress(csv.Error):  # of what pandas has read: a cell of 131 072 letters
+            for cells in reader:
+                if 0 < len(cells) < width and any(cells):
+                    raise SpecError(
+                        f"{path}: line {reader.line_num} has {len(cells)} of {width} cells; "
+                        f"complete it, with {separator!r} for each that is empty"
+                    )
+
+
+def _is_in_column(name: str, column: pd.Series) -> bool:
+    """Tell whether a name may be a cell: a number in a column of numbers, or a text that is one."""
+    if pd.api.types.is_numeric_dtype(column.dtype) and column.dtype != bool:
+        return _is_number(name)
+    return bool((column == name).any())
 
 
 def _texts(frame: pd.DataFrame) -> list[Any]:

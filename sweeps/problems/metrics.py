@@ -100,8 +100,10 @@ def at_default(metric: Callable, constant: float = 0.0) -> Callable:
 
 @jitable
 def r2(outputs, y, weights):
-    """Share of the variance of the targets that is predicted (``r2_score``)."""
+    """Share of the variance of the targets that is predicted (``r2_score``); NaN of one row."""
     rows, columns = outputs.shape
+    if rows < 2:
+        return np.nan
     whole, n = 0.0, mass(weights, rows)
     for j in range(columns):
         mean, left, there = 0.0, 0.0, 0.0

@@ -109,7 +109,7 @@ def read_table(
     """
     frame = as_frame(table, na_values)
     roles = {"target": target, "weights": weights, "groups": groups, "time": time}
-    refuse_other_order(table, roles)
+    refuse_other_order(table, {**roles, "test": test, "validation": validation})
     X, kinds = _features(frame, roles, drop, categorical, preprocess is None)
     y, task = read_target(frame, target, task or task_of(loss))
     what = name_of_target(target)

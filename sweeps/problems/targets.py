@@ -86,6 +86,7 @@ def times_of(given: Any) -> np.ndarray:
 def refuse_other_order(table: Any, entries: Mapping[str, Any]) -> None:
     """Raise if entries of pandas have the rows of a table in another order: they go by place.
 
+    Masks of rows are such entries, too, and labels of rows (a pandas Index) are no numbers of them.
     Of a table that is none of pandas nothing is known, and nothing refused.
 
     >>> refuse_other_order(pd.DataFrame(index=[0, 1]), {"y": pd.Series([1.0, 2.0], index=[1, 0])})
@@ -96,6 +97,11 @@ def refuse_other_order(table: Any, entries: Mapping[str, Any]) -> None:
         return
     index = table.index
     for name, given in entries.items():
+        if isinstance(given, pd.Index) and not index.equals(pd.RangeIndex(len(index))):
+            raise ArrayError(
+                f"{name} is an index of pandas, whose labels are no numbers of rows here: give "
+                f"table.index.get_indexer({name}), or a mask, table.index.isin({name})"
+            )
         own = given.index if isinstance(given, pd.Series | pd.DataFrame) else index
         same_rows = len(own) == len(index) and own.is_unique and own.isin(index).all()
         if not same_rows or own.equals(index):
@@ -226,6 +232,11 @@ def encode_target(
            [2. ]]), None)
     """
     name = f"target {what!r}"
+    if y.ndim > 1 and task == "classification" and task_of(loss) != "regression":
+        raise ArrayError(
+            f"{name} has shape {y.shape}; classes are one column: make labels of a column of zeros "
+            'and ones for each class by .argmax(axis=1); loss="multilabel" takes several of a row'
+        )
     if task == "regression" or y.ndim > 1:
         return measured(name, y, np.float64), None
     try:
