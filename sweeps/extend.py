@@ -240,13 +240,15 @@ def finer_values(column: np.ndarray, best: float, factor: int) -> list[Any]:
     [0.316]
     >>> finer_values(np.array([16, 32, 64]), 32, 4)
     [20, 24, 28, 40, 48, 56]
+    >>> finer_values(np.array([4, 16, 64]), 16, 2)
+    [8, 32]
     """
     cells = np.array([cell for cell in column.tolist() if cell is not None and cell == cell])
     distinct = np.unique(cells)
     k = int(np.searchsorted(distinct, best))
     around = distinct[max(k - 1, 0) : k + 2]
     whole = distinct.dtype.kind == "i"
-    log = not whole and distinct[0] > 0.0 and distinct[-1] >= 10.0 * distinct[0]
+    log = distinct[0] > 0 and distinct[-1] >= 10.0 * distinct[0]
     spaced = np.geomspace if log else np.linspace
     found: list[Any] = []
     for low, high in itertools.pairwise(around.tolist()):

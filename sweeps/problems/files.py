@@ -100,9 +100,11 @@ def _csv(path: Path, na_values: list[str]) -> pd.DataFrame:
     if frame.iloc[:, end - 1].isna().any():
         _refuse_short_lines(path, separator, end)
     frame = frame.iloc[:, index:end]
-    if all(_is_in_column(name, frame[name]) for name in frame):
+    # Where files were joined, each text is in its column, too, but no number is a name.
+    own = [name.strip() for name in names[index:end]]
+    if any(map(_is_number, own)) and all(_is_in_column(name, frame[name]) for name in own):
         raise SpecError(
-            f"{path}: the first line ({', '.join(frame.columns[:5])}) looks like a row of the "
+            f"{path}: the first line ({', '.join(own[:5])}) looks like a row of the "
             "table; put a line with the names of the columns before it"
         )
     # With blank lines, and lines in cells, nobody can tell the line of a row.
@@ -202,15 +204,16 @@ def _refuse_thousands(path: Path, frame: pd.DataFrame) -> None:
 
 def _refuse_short_lines(path: Path, separator: str, width: int) -> None:
     """Raise if a line has fewer cells than the first: a file was cut, or a separator is missing."""
+    short = None
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
-        with contextlib.suppress(csv.Error):  # of what pandas has read: a cell of 131 072 letters
-            for cells in reader:
-                if 0 < len(cells) < width and any(cells):
-                    raise SpecError(
-                        f"{path}: line {reader.line_num} has {len(cells)} of {width} cells; "
-                        f"complete it, with {separator!r} for each that is empty"
-                    )
+        with contextlib.suppress(csv.Error):  # of a cell of 131 072 letters, which pandas has read
+            short = next((line for line in reader if 0 < len(line) < width and any(line)), None)
+    if short:
+        raise SpecError(
+            f"{path}: line {reader.line_num} has {len(short)} of {width} cells; complete it, with "
+            f"{separator!r} for each that is empty"
+        )
 
 
 def _is_in_column(name: str, column: pd.Series) -> bool:

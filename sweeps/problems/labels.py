@@ -90,6 +90,9 @@ def _without_objects(name: str, array: np.ndarray) -> np.ndarray:
             f"{name} holds {shown}; it must be all text, all booleans or all numbers: "
             f"[str(label) for label in {name}]"
         )
+    if "text" in found:  # str() of a member of an Enum of texts is no text that it equals
+        values = list(map(str.__str__, values))
+        array = np.array(values, object).reshape(array.shape)
     try:
         made = array.astype(DTYPES[next(iter(found), "real")])
     except OverflowError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import warnings
 
 import numpy as np
@@ -101,3 +102,15 @@ def test_several_columns_of_classes_are_refused_before_anything_runs():
     with pytest.raises(ArrayError, match=r"has shape \(20, 2\); classes are one column"):
         read_table(X, np.eye(2)[Y], task="classification")
     assert read_table(X, np.eye(2)[Y], loss="multilabel").y.shape == (20, 2)
+
+
+def test_members_of_an_enum_of_texts_are_their_texts():
+    """They were refused as texts that end with a zero character."""
+
+    class Kind(str, enum.Enum):  # noqa: UP042 - of a StrEnum str() is its text
+        RED = "red"
+        WHITE = "white"
+
+    data = read_table(X, np.array([Kind.RED, Kind.WHITE] * 10, object))
+    assert data.classes.tolist() == ["red", "white"] == [Kind.RED, Kind.WHITE]
+    assert data.y.tolist() == [0, 1] * 10
