@@ -299,7 +299,14 @@ def _score_known_rows(
         rmse = rmse_of(model, X[known], true[known], weights)
     except FastoptError as error:
         return {"not_scored": f"column {model.target_name!r}: {error}"}
-    figures = {_name_of_score(model): score, **({} if rmse is None else {"RMSE": rmse})}
+    figures: dict[str, Any] = {
+        _name_of_score(model): score,
+        **({} if rmse is None else {"RMSE": rmse}),
+    }
+    if model.classes is not None:
+        strange = true[known & ~true.isin(model.classes.tolist())].value_counts()
+        if len(strange):
+            figures["unknown_labels"] = {str(label): int(n) for label, n in strange.items()}
     return {"scored_rows": int(known.sum()), **figures, **counted}
 
 
@@ -314,4 +321,11 @@ def _score_lines(model: Model | Ensemble, score: dict[str, Any]) -> list[str]:
     counted = f", by their {score[WEIGHTS]!r}" if score.get(WEIGHTS) else ", each counting once"
     said = counted if WEIGHTS in score else ""
     figures = f"{name} {format_number(score[name])}{_rmse_in_words(score.get('RMSE'))}"
-    return [f"On {rows}{said}: {figures}."]
+    lines = [f"On {rows}{said}: {figures}."]
+    if strange := score.get("unknown_labels"):
+        shown = ", ".join(shortened(label, 40) for label in [*strange][:5])
+        lines.append(
+            f"{sum(strange.values()):,} of them cannot be right, as no training row had such a "
+            f"label: {shown}{', ...' if len(strange) > 5 else ''}."
+        )
+    return lines

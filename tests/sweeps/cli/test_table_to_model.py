@@ -188,6 +188,13 @@ def test_a_target_that_is_known_is_compared_with(ran, tmp_path):
     hits = (out["prediction"] == table["quality"])[20:]
     assert said["scored_rows"] == 100
     assert said["accuracy"] == hits.mean()
+    strange = table.assign(quality=table["quality"].where(table.index >= 23, 99))
+    path = write_wines(tmp_path / "strange.csv", strange)
+    assert json.loads(done("predict", model, path, "--json", "-o", tmp_path / "o.csv"))[
+        "unknown_labels"
+    ] in ({"99": 23}, {"99.0": 23})
+    said = " ".join(done("predict", model, path, "-o", tmp_path / "o.csv").split())
+    assert "23 of them cannot be right, as no training row had such a label: '99" in said
     other = write_wines(tmp_path / "other.csv", table.assign(quality="good"))
     ran = call("predict", model, other)
     assert ran.exit_code == 0
