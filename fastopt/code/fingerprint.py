@@ -26,7 +26,9 @@ from fastopt.code.names import (
     cells_of,
     found_as_it_runs,
     globals_of,
-    names_in,
+    handed_on,
+    looked_up,
+    names_of,
     read_of,
     users_in,
 )
@@ -206,7 +208,7 @@ class Inspection:
         else:
             self.change()
         yield str(function.__dict__.get(MARK)).encode()
-        names = names_in(function.__code__)
+        names = names_of(function)
         yield from self._code(function.__code__)
         yield from map(self.of, function.__defaults__ or ())
         yield from map(self.of, (function.__kwdefaults__ or {}).values())
@@ -218,10 +220,13 @@ class Inspection:
         told = {k: v for k, v in attached if callable(v) or not (own or k in (FROZEN, MARK))}
         yield from self.named(told, names)
         if not own:
-            yield from self.named(globals_of(function), names)
+            known = globals_of(function)
+            yield from self.named(known, names)
+            yield from self._whole_modules(function, {**known, **held})
+            yield from self.named(looked_up(function, names), names)
             yield from self._overloads(function)
             yield from self._overloaded_attributes(names)
-            for name in found_as_it_runs(function.__code__, names):
+            for name in found_as_it_runs(function, names):
                 self.note(f"what {name} finds as it runs")
             return
         # What stands in our modules stays as it is, but for what is remembered in lower-case names.
@@ -254,6 +259,13 @@ class Inspection:
             else:
                 yield self.of(value)
 
+    def _whole_modules(self, function: types.FunctionType, held: dict[str, Any]) -> Iterator[bytes]:
+        """Hash modules that are handed on: whatever gets them may read any name of them."""
+        modules = [name for name, value in held.items() if isinstance(value, types.ModuleType)]
+        for name in sorted(handed_on(function.__code__).intersection(modules) if modules else ()):
+            if origin(held[name]) == USERS:
+                yield self.of(held[name])
+
     def module(self, module: types.ModuleType, names: list[str]) -> Iterator[bytes]:
         """Hash what code with these names can read of a module, and of modules in it."""
         place, read = origin(module), read_of(module, names)
@@ -263,7 +275,7 @@ class Inspection:
             # `maths.exp` names the module in globals, and the function only inside the module.
             read = {k: v for k, v in read.items() if isinstance(v, types.FunctionType)}
         elif place != USERS:
-            read = {k: v for k, v in read.items() if _is_compiled(v)}
+            read = {k: v for k, v in read.items() if _is_compiled(v) or origin(v) == USERS}
         if place == INSTALLED:
             yield stamp(module)
         if id(module) not in self._open:

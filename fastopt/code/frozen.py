@@ -27,7 +27,7 @@ from numba.core.registry import CPUDispatcher
 from numba.extending import overload
 
 from fastopt.code.fingerprint import FROZEN, Inspection, fingerprint, is_installed, is_settled
-from fastopt.code.names import cells_of, globals_of, names_in, read_of
+from fastopt.code.names import cells_of, globals_of, names_of, read_of
 from fastopt.code.numbas import (
     function_in,
     is_jitclass,
@@ -138,7 +138,7 @@ class _Copier:
         return known
 
     def _copy(self, function: types.FunctionType, digest: bytes, role: str) -> Any:
-        own, names = origin(function) == OWN, names_in(function.__code__)
+        own, names = origin(function) == OWN, names_of(function)
         # Numba imports the module by its name when it loads the function; exec leaves None.
         module = function.__module__ or "__main__"
         known: dict[str, Any] = {"__builtins__": builtins, "__name__": module}

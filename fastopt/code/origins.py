@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 import os
 import site
 import sys
@@ -41,6 +42,19 @@ def origin(value: Any) -> str:
     if top in _FOUNDATIONS or module == "builtins":
         return FOUNDATION
     return _place(_file(value, module), module)
+
+
+def is_users_module(name: str) -> bool:
+    """Whether a module is the user's, which may not be imported yet.
+
+    >>> is_users_module("math"), is_users_module("sweeps.sweep")
+    (False, False)
+    """
+    top = name.partition(".")[0]
+    if top in sys.modules:
+        return origin(sys.modules[top]) == USERS
+    found = importlib.util.find_spec(top) if top else None
+    return found is not None and _place(found.origin or "", top) == USERS
 
 
 def stamp(value: Any) -> bytes:

@@ -7,12 +7,16 @@ looked into.
 
 from __future__ import annotations
 
+import contextvars
+import copyreg
 import ctypes
 import enum
 import functools
+import gc
 import hashlib
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -163,7 +167,8 @@ def _class(look: Any, value: type) -> Iterator[bytes]:
         yield from (look.of((m.name, m.value)) for m in value.__members__.values())
     yield from map(look.of, (type(value), *value.__bases__))
     for name, held in sorted(vars(value).items()):
-        if name not in _INCIDENTAL and isinstance(held, kinds):
+        told = isinstance(held, kinds) or not (name.startswith("_") or isinstance(held, value))
+        if name not in _INCIDENTAL and told:
             yield name.encode()
             yield look.of(held)
 
@@ -173,7 +178,7 @@ def _slot(look: Any, value: Any) -> Iterator[bytes]:
 
 
 def _dtype(look: Any, value: np.dtype) -> Iterator[bytes]:
-    yield repr(value).encode()
+    yield repr((value, value.itemsize, dict(value.metadata or {}))).encode()
 
 
 def _address(look: Any, value: Any) -> Iterator[bytes]:
@@ -184,7 +189,21 @@ def _address(look: Any, value: Any) -> Iterator[bytes]:
 
 def _ufunc(look: Any, value: np.ufunc) -> Iterator[bytes]:
     yield value.__name__.encode()
+    yield from map(look.of, gc.get_referents(value))  # the function that frompyfunc was given
     yield from _overloaded(look, value)
+
+
+def _referent(look: Any, value: Any) -> Iterator[bytes]:
+    """Hash what a reference leads to, or a context variable is."""
+    look.change()
+    held = value.get(None) if isinstance(value, contextvars.ContextVar) else value()
+    yield look.of(held)
+
+
+def _bytes(look: Any, value: memoryview) -> Iterator[bytes]:
+    look.change()
+    yield repr((value.format, value.shape)).encode()
+    yield value.tobytes()
 
 
 def _numbas(look: Any, value: Any) -> Iterator[bytes]:
@@ -225,10 +244,11 @@ def _object(look: Any, value: Any) -> Iterator[bytes]:
         if hasattr(value, "detach") and hasattr(value, "__array__"):  # a tensor
             yield from _tensor(look, value.detach())
             return
-        taken = value.__reduce_ex__(4)
+        reduce = copyreg.dispatch_table.get(type(value))
+        taken = reduce(value) if reduce else value.__reduce_ex__(4)
     except Exception:
         look.note(f"an object of {_kind(value)}")
-        yield look.of(type(value))
+        yield from map(look.of, (type(value), getattr(value, "__dict__", None)))
         return
     if isinstance(taken, str):
         yield taken.encode()
@@ -261,6 +281,8 @@ _READERS: tuple[tuple[Any, Callable[[Any, Any], Iterator[Any]]], ...] = (
     (types.MethodType, _method),
     (types.BuiltinFunctionType, _builtin),
     (types.ModuleType, _module),
+    (weakref.ref | contextvars.ContextVar, _referent),
+    (memoryview, _bytes),
     (functools.partial, _partial),
     (property, _property),
     (staticmethod | classmethod | functools._lru_cache_wrapper, _wrapper),

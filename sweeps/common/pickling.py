@@ -10,7 +10,8 @@ plain function only in a process in which that function was registered
 
 What a worker imports by its name is what stands in its files, or stood there when it was started: a
 constant that the program has set, and an edit after that, are not. So a job says what it was here,
-and is sent by value to a worker that has something else.
+and is sent by value to a worker that has something else. What a function imports as it runs cannot
+be sent so: a worker that has something else there refuses the job.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import cloudpickle
 from numba import cloudpickle as numbas_cloudpickle
 
 from fastopt import compile as compiling
-from fastopt.code.names import names_in, read_of
+from fastopt.code.names import imported_by, names_of, read_of
 from fastopt.code.origins import USERS, origin
 from fastopt.compile import fingerprint, registration
 from fastopt.errors import ExecutorError
@@ -46,6 +47,10 @@ OPEN = 4
 
 class OtherCode(ExecutorError):
     """A worker has imported something that is not what it is in the process of the sweep."""
+
+
+class OtherImport(ExecutorError):
+    """A function imports, as it runs, something that is not what it is there."""
 
 
 def pack(thing: Any) -> bytes:
@@ -73,12 +78,13 @@ def pack_job(job: Any, by_value: bool = False) -> bytes:
         with _lock, _sent_by_value():
             _dump(job, _ValuePacker(io.BytesIO(), names))  # for the names
             payload = io.BytesIO()
-            _dump(job, _ValuePacker(payload, names))
-        return payload.getvalue()
-    payload = io.BytesIO()
-    packer = _WatchingPacker(payload, names)
-    _dump(job, packer)
-    pickle.dump(packer.told(), payload)
+            packer: _WatchingPacker = _ValuePacker(payload, names)
+            _dump(job, packer)
+    else:
+        payload = io.BytesIO()
+        packer = _WatchingPacker(payload, names)
+        _dump(job, packer)
+    pickle.dump((by_value, packer.told()), payload)
     return payload.getvalue()
 
 
@@ -123,9 +129,9 @@ def unpack(payload: bytes) -> Any:
     try:
         thing = pickle.load(stream)
         if stream.tell() < len(payload):
-            _refuse_other_code(pickle.load(stream))
+            _refuse_other_code(*pickle.load(stream))
         return thing
-    except OtherCode:
+    except (OtherCode, OtherImport):
         raise
     except Exception as error:  # unpickling runs the code of whatever is in it
         raise ExecutorError(
@@ -195,11 +201,13 @@ class _WatchingPacker(_Packer):
     def __init__(self, file: io.BytesIO, names: list[str]) -> None:
         super().__init__(file)
         self.names, self.met = names, dict[int, Any]()
+        self.imported: dict[str, types.ModuleType] = {}
 
     def reducer_override(self, thing: Any) -> Any:
         """Reduce as ever."""
         if isinstance(thing, types.FunctionType):
-            self.names += names_in(thing.__code__)
+            self.names += names_of(thing)
+            self.imported.update(imported_by(thing))
         reduced = super().reducer_override(thing)
         kinds = types.FunctionType | type | types.ModuleType
         if reduced is NotImplemented and isinstance(thing, kinds) and origin(thing) == USERS:
@@ -208,7 +216,7 @@ class _WatchingPacker(_Packer):
 
     def told(self) -> list[tuple]:
         """Return of all that was met where it is imported from, and what is read there."""
-        return list(map(self._tell, self.met.values()))
+        return list(map(self._tell, (*self.met.values(), *self.imported.values())))
 
     def _tell(self, thing: Any) -> tuple:
         if isinstance(thing, types.ModuleType):
@@ -227,6 +235,10 @@ class _ValuePacker(_WatchingPacker):
             return _module_like, (thing.__name__,), read, None, None, _set_names
         return super().reducer_override(thing)
 
+    def told(self) -> list[tuple]:
+        """Return of what is imported as it runs what it is here."""
+        return list(map(self._tell, self.imported.values()))
+
 
 def _module_like(name: str) -> types.ModuleType:
     """Return a module that has what that one has here, until it is told better."""
@@ -239,12 +251,20 @@ def _set_names(module: types.ModuleType, read: dict[str, Any]) -> None:
     vars(module).update(read)
 
 
-def _refuse_other_code(told: list[tuple]) -> None:
+def _refuse_other_code(by_value: bool, told: list[tuple]) -> None:
     for path, name, read, digest in told:
         module = importlib.import_module(path)
         here = operator.attrgetter(name)(module) if name else read_of(module, list(read))
-        if fingerprint(here) != digest:
-            raise OtherCode(f"{path} is not what it is in the process that started the sweep")
+        if fingerprint(here) == digest:
+            continue
+        problem = f"{path} is not what it is in the process that started the sweep"
+        if by_value:
+            raise OtherImport(
+                f"in a worker {problem}, and a function imports it as it runs, which would be the "
+                "worker's: import it at the top of the function's file, or use "
+                'executor="threads"'
+            )
+        raise OtherCode(problem)
 
 
 def _import_function(module: str, name: str, role: str) -> Callable:

@@ -373,7 +373,7 @@ CALLABLES = {
     "partial": (functools.partial(plain, NUMBERS), lambda: NUMBERS.__iadd__(1.0)),
     "list": (lambda c: LISTED, lambda: LISTED[1]["deep"].append(1)),
     "lru_cache": (functools.lru_cache(lambda c: K), more),
-    "module inside": (lambda c: __import__("outer") or outer.inner.K, SIBLINGS["nested module"][1]),
+    "module inside": (lambda c: outer.inner.K, SIBLINGS["nested module"][1]),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from fastopt.compile import fingerprint, inlinable, jitable, kernel, registration
 from fastopt.errors import ExecutorError
 from sweeps import problems, sweep_callable
-from sweeps.common.pickling import OtherCode, pack, pack_job, unpack
+from sweeps.common.pickling import OtherCode, OtherImport, pack, pack_job, unpack
 from sweeps.problems import PROBLEMS
 from tests.helpers.compiled import call_template
 
@@ -130,3 +130,32 @@ def test_workers_run_what_a_module_is_now(tmp_path, monkeypatch):
     module.K += 1.0
     with pytest.raises(OtherCode, match="is not what it is in the process that started the sweep"):
         unpack(payload)
+
+
+IMPORTING = """
+def direct(config):
+    import imported_as_it_runs
+    return imported_as_it_runs.K
+def helper():
+    from imported_as_it_runs import K
+    return K
+def above(config):
+    return helper()
+"""
+
+
+@pytest.mark.parametrize("name", ["direct", "above"])
+def test_what_is_imported_as_it_runs_is_the_same_or_refused(name, tmp_path, monkeypatch):
+    """It would be what stands in the worker's file, whatever is sent."""
+    (tmp_path / "importing_module.py").write_text(IMPORTING)
+    (tmp_path / "imported_as_it_runs.py").write_text("K = 1.0")
+    monkeypatch.syspath_prepend(tmp_path)
+    function = getattr(importlib.import_module("importing_module"), name)
+    imported = importlib.import_module("imported_as_it_runs")
+    monkeypatch.setattr(imported, "K", 1.0)
+    how = {"executor": "processes", "n_jobs": 1, "progress": False}
+    result = sweep_callable(function, {"x": [3.0]}, **how)
+    assert result.to_frame()["value"].tolist() == [1.0]
+    imported.K = 2.0
+    with pytest.raises(OtherImport, match=r"imported_as_it_runs is not what it is.* at the top"):
+        sweep_callable(function, {"x": [3.0]}, **how)
