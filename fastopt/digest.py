@@ -46,9 +46,7 @@ def check_digest(
 ) -> None:
     """Raise unless a file is what was written; warn of one that cannot tell.
 
-    ``path``: for the warning. ``metadata``, ``text``, ``tensors``: of the file. ``may_lack``:
-    whether the file says that it is of a version that had no digest. Warns StateWarning if it has
-    none, and need not have.
+    ``may_lack``: whether the file is of a version that had no digest: without one it is warned of.
     """
     said = metadata.get(DIGEST)
     if said is None and may_lack:

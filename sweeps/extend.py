@@ -258,10 +258,7 @@ def finer_values(column: np.ndarray, best: float, factor: int) -> list[Any]:
 
 
 def plan_of(result: Table, what: str) -> Plan:
-    """Return the plan of a result, or say why it has none.
-
-    Raises SpecError if the result comes from a file, a :class:`sweeps.Study` or a Python callable.
-    """
+    """Return the plan of a result, or say why it has none."""
     if result.plan is None:
         raise SpecError(
             f"{what} runs trials, and this result does not know its problem: it was loaded from a "
@@ -273,8 +270,6 @@ def plan_of(result: Table, what: str) -> Plan:
 
 def larger_space(plan: Plan, axes: Mapping[str, Any]) -> Space:
     """Return the space of a sweep with more values on some axes.
-
-    Raises SpecError as :meth:`sweeps.SweepResult.extend`.
 
     >>> from sweeps import problems, sweep
     >>> result = sweep(problems.ellipse(), {"lr": [0.1, 0.01]}, optimizer="sgd", steps=2)

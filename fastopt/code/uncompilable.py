@@ -28,10 +28,7 @@ _LONGEST = 200
 
 @contextlib.contextmanager
 def in_two_lines() -> Iterator[None]:
-    """Raise what Numba has to say as :func:`as_compile_error`.
-
-    Raises CompileError.
-    """
+    """Raise what Numba has to say as :func:`as_compile_error`."""
     try:
         yield
     except (NumbaError, UnsupportedBytecodeError) as error:

@@ -44,9 +44,8 @@ def named(where: str, arrays: Any) -> list[tuple[str, Any]]:
 def check_kind(where: str, a: Any) -> None:
     """Refuse what is not a plain NumPy array of float32 or float64.
 
-    ``where``: how the caller names the array, e.g. ``"params['w']"``. ``a``: what was
-    given. Raises ArrayTypeError if ``a`` is something else, a subclass such as a masked array, or
-    of another dtype.
+    ``where``: how the caller names the array. Refused are other dtypes and subclasses, such as
+    masked arrays.
 
     >>> check_kind("params['w']", [1.0, 2.0])
     Traceback (most recent call last):
@@ -95,10 +94,8 @@ _FAULT_OF_WRITTEN: Fault = (
 def check_array(where: str, a: Any, *, written: bool = True) -> None:
     """Refuse an array that a kernel cannot use in place.
 
-    ``where``: how the caller names the array. ``a``: what was given; 0-d and empty arrays
-    are fine. ``written``: whether the kernel writes to it. Raises ArrayTypeError: see
-    :func:`check_kind`. Raises ArrayError if ``a`` has another byte order, or is unaligned, not
-    C-contiguous or (when written) read-only.
+    0-d and empty arrays are fine; refused is another byte order, and what is unaligned, not
+    C-contiguous or, where it is ``written``, read-only.
     """
     check_kind(where, a)
     for is_faulty, what in (*_FAULTS, _FAULT_OF_WRITTEN) if written else _FAULTS:
@@ -107,11 +104,7 @@ def check_array(where: str, a: Any, *, written: bool = True) -> None:
 
 
 def check_like(where: str, g: Any, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """Refuse a gradient that does not have the dtype and shape of its parameter; it is only read.
-
-    Raises ArrayTypeError if ``g`` is not an array, or of another dtype. Raises ArrayError if its
-    shape or memory is not right.
-    """
+    """Refuse a gradient, only read, that has not the dtype and shape of its parameter."""
     check_array(where, g, written=False)
     if g.dtype != dtype:
         raise ArrayTypeError(
@@ -166,10 +159,7 @@ class Extents:
         return self._names[k] if k >= 0 and a.size and self._stops[k] > start else None
 
     def add(self, name: str, a: np.ndarray) -> None:
-        """Add the memory of ``a``.
-
-        Raises ArrayError if it overlaps an array added before.
-        """
+        """Add the memory of ``a``."""
         other = self.find(a)
         if other is not None:
             raise ArrayError(
@@ -185,10 +175,7 @@ class Extents:
 
 
 def check_disjoint(items: list[tuple[str, np.ndarray]]) -> None:
-    """Refuse arrays, given with their names, that share memory.
-
-    Raises ArrayError if two of them overlap, or one is there twice.
-    """
+    """Refuse arrays, given with their names, that share memory."""
     owners = {id(a) for _, a in items if a.flags.owndata}
     if len(owners) == len(items):
         return

@@ -34,9 +34,8 @@ class Piece(NamedTuple):
 class Segment:
     """Contiguous memory with its slots and its clock: one array, or a whole arena.
 
-    ``path``, ``suffix``: how error messages call it, and how they call its gradient after
-    ``grads``. ``array``: updated in place. Its memory may move between steps, its shape and dtype
-    may not change. ``pieces``: the user's tensors in it.
+    ``path``, ``suffix``: how messages call it, and its gradient after ``grads``. Its memory may
+    move between steps, its shape and dtype may not change. ``pieces``: the user's tensors in it.
     """
 
     def __init__(self, path: str, suffix: str, array: np.ndarray, pieces: list[Piece]) -> None:

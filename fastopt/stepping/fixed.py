@@ -22,7 +22,7 @@ def are_same(items: Any, others: Any) -> bool:
 class Fixed(list):
     """A list whose items stay; copied and pickled it is a plain one.
 
-    ``name``: how the user reaches it, for error messages. ``items``: what is in it.
+    ``name``: how the user reaches it, for error messages.
 
     >>> rows = Fixed("param_groups", [{"lr": 1.0}])
     >>> rows[0] |= {"lr": 2.0}

@@ -93,8 +93,7 @@ class Groups:
     def put(self, grads: Any) -> None:
         """Take the gradients of a step, in the structure of the parameters.
 
-        Raises ArrayTypeError or ArrayError if the structure is another one. What the gradients are
-        is checked as the step finds them.
+        What the gradients are is checked as the step finds them.
         """
         groups = self.groups
         if grads is None and not all(isinstance(group.params, Buffer) for group in groups):

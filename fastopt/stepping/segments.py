@@ -98,8 +98,7 @@ class Group:
     def put(self, grads: Any, where: str) -> None:
         """Take gradients for the next step, in the structure of the parameters.
 
-        Raises ArrayTypeError or ArrayError if the structure is another one. What the gradients are
-        is checked as the step finds them.
+        What the gradients are is checked as the step finds them.
         """
         items = self._items(grads, where)
         for batch in self.batches:

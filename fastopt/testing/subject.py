@@ -26,8 +26,8 @@ _TAKEN = frozenset((*OF_ARRAYS, "clock", "param", "params", "self", "step"))
 class Subject:
     """A class, the rule that it runs at its defaults, and their packed values.
 
-    ``cls``, type: over arrays. ``h``: from :meth:`fastopt.rules.Rule.pack`. ``is_importable``:
-    whether a module has the class, so that it can be pickled by name.
+    ``h``: from :meth:`fastopt.rules.Rule.pack`. ``is_importable``: whether it can be pickled by
+    name.
     """
 
     cls: Any

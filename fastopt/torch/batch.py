@@ -145,8 +145,7 @@ class Batch:
         """Check parameters, gradients and state as they are now; nothing is written.
 
         Yields each tensor that a step writes to, and for parameters also their gradient. Raises
-        Stale if a parameter is not what it was: plan again. Raises ArrayTypeError, ArrayError or
-        StateError if a gradient is sparse, or a gradient or the state does not fit its parameter.
+        Stale if a parameter is not what it was: plan again.
         """
         for k, (name, p) in enumerate(zip(self.names, self.params)):
             if _signature(p) != self._signatures[k]:

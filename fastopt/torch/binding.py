@@ -128,11 +128,7 @@ def _narrowed(declared: Callable[..., None]) -> Callable[..., None]:
 
 
 def class_docstring(cls: type, arrays: type, rule: Rule) -> str:
-    """Return the docstring of a class over tensors: a line of its own, then what others say.
-
-    ``cls``: its docstring is the line. ``arrays``: the class over arrays, which documents the
-    options. ``rule``: it has the formula and the source.
-    """
+    """Return the docstring of a class over tensors: a line of its own, then what others say."""
     known = _parameters(arrays) | _OF_TORCH
     parameters = "\n".join(
         f"{name} : {known.get(name, '')}" for name in inspect.signature(cls).parameters

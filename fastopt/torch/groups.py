@@ -43,10 +43,7 @@ def name_of(group: dict[str, Any], where: str, k: int) -> str:
 
 
 def refuse(where: str, options: Mapping[str, Any]) -> None:
-    """Refuse what torch's implementations can do and a kernel cannot.
-
-    Raises HyperparameterError.
-    """
+    """Refuse what torch's implementations can do and a kernel cannot."""
     values = {name: options.get(name) for name in OF_TORCH}
     # A tensor is taken for True: of several elements, or on no device, it has no truth.
     on = {name for name, v in values.items() if isinstance(v, torch.Tensor) or v}
@@ -79,10 +76,7 @@ def _agrees(number: float, value: Any) -> bool:
 class Row:
     """The hyperparameters of one param group, as a row of the kernel's table.
 
-    * ``where``: how error messages call the group.
-    * ``group``: the row of ``param_groups``; only read.
-    * ``names``: which of its options to read.
-    * ``recipe``: see :mod:`fastopt.rules.recipes`.
+    ``group``: the row of ``param_groups``; only read. ``names``: which of its options to read.
     """
 
     def __init__(self, where: str, group: dict[str, Any], names: list[str], recipe: Recipe) -> None:
@@ -111,10 +105,7 @@ class Row:
         return rule, h
 
     def pending(self) -> Change | None:
-        """Return the rule and numbers if an option changed; None is the usual answer.
-
-        Raises HyperparameterError if an option is gone or has a value that is not allowed.
-        """
+        """Return the rule and numbers if an option changed; None is the usual answer."""
         try:
             # What was seen has no tensors, so one that changed in place compares by value.
             unchanged = list(map(self.group.get, self._watched)) == self._seen
@@ -138,14 +129,9 @@ class Row:
     ) -> np.ndarray:
         """Return the clock that goes with the state of a parameter, loaded or changed by hand.
 
-        * ``where``: how error messages call the state.
-        * ``entry``: the state: ``step``, ``clock`` if it comes from us, and what torch keeps
-          beside.
-        * ``running``: its clock so far.
-        * ``is_own``: whether that is a clock of the present rule.
-
-        Raises StateError if the step is not a whole number, or something is missing that ``step``
-        does not tell.
+        ``entry``: ``step``, ``clock`` if it comes from us, and what torch keeps beside.
+        ``running``: its clock so far; ``is_own``: whether that is one of the present rule. Raises
+        StateError if something is missing that ``step`` does not tell.
         """
         rule = self.rule
         saved: Any = running if is_own else None

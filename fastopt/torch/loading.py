@@ -20,11 +20,9 @@ def fit_state(
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     """Return a copy of the saved state of one parameter, and its clock, if it has any.
 
-    * ``where``: how error messages call the entry.
-    * ``entry``: empty, or with ``None`` for all slots, before the first step.
-    * ``p``: the parameter.
-    * ``row``: the hyperparameters that it will be stepped with.
-    * ``counts``: whether torch keeps ``step`` in the state.
+    ``entry``: empty, or with ``None`` for all slots, before the first step. ``row``: the
+    hyperparameters that it will be stepped with. ``counts``: whether torch keeps ``step`` in the
+    state.
     """
     rule, slots = row.rule, row.rule.slots
     found = [name for name in slots if entry.get(name) is not None]

@@ -28,10 +28,8 @@ TRIES = 3
 class Traits(NamedTuple):
     """What distinguishes one optimizer class from another.
 
-    * ``title``: name of the class.
-    * ``recipe``: see :mod:`fastopt.rules.recipes`.
-    * ``options``: options of a param group that the recipe reads.
-    * ``counts``: whether torch keeps ``step`` in the state.
+    ``options``: those of a param group that the recipe reads. ``counts``: whether torch keeps
+    ``step`` in the state.
     """
 
     title: str
@@ -58,13 +56,8 @@ def params_of(groups: list[dict[str, Any]]) -> list[torch.Tensor]:
 class Plan:
     """Everything that a step needs to know about the parameters of an optimizer.
 
-    * ``traits``: of the optimizer's class.
-    * ``groups``: torch's ``param_groups``.
-    * ``clocks``: clocks so far; those of other parameters are dropped.
-    * ``rows``: of groups that were checked before; taken over where nothing has changed.
-
-    Raises ArrayTypeError, ArrayError or HyperparameterError if a parameter or an option is not what
-    a kernel can use.
+    ``clocks``: clocks so far; those of other parameters are dropped. ``rows``: of groups that were
+    checked before; taken over where nothing has changed.
     """
 
     def __init__(
@@ -129,10 +122,8 @@ class Plan:
     def step(self, state: defaultdict[torch.Tensor, Any]) -> None:
         """Update every parameter that has a gradient; all checks come before the first write.
 
-        ``state``: torch's ``state``; entries are made when a parameter gets its first gradient.
-        Raises Stale: plan again; nothing was changed. Raises HyperparameterError, ArrayTypeError,
-        ArrayError or StateError if an option, a gradient or a state is not allowed; nothing was
-        changed.
+        ``state``: torch's; entries are made when a parameter gets its first gradient. Raises Stale:
+        plan again. Whatever it raises, nothing was changed.
         """
         pending = [row.pending() for row in self._rows]
         changes = {k: change for k, change in enumerate(pending) if change is not None}

@@ -103,10 +103,9 @@ def _check_memory(where: str, t: torch.Tensor) -> None:
 def check_tensor(where: str, p: torch.Tensor) -> None:
     """Refuse a parameter that no kernel can update in place.
 
-    ``where``: how the message calls it. ``p``: a lazy parameter without memory passes; it is
-    checked again at the first step. Raises ArrayTypeError if it is on another device, sparse, a
-    wrapper, or not float32, float64 or bfloat16. Raises ArrayError if several of its elements share
-    memory (it was expanded), or it has none (it is a zero tensor).
+    A lazy parameter without memory passes; it is checked again at the first step. Refused is what
+    is on another device, sparse, a wrapper, of another dtype, or has elements that share memory, or
+    none.
 
     >>> check_tensor("params[0]", torch.zeros(3, dtype=torch.int64))
     Traceback (most recent call last):
@@ -189,8 +188,7 @@ def layout_of(p: torch.Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def linear(p: torch.Tensor, g: torch.Tensor, copied: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ``p`` and ``g`` with their elements side by side, in the same order.
 
-    ``p``, ``g``: a parameter and its gradient, of the same shape. ``copied``: what
-    :func:`is_copied` says of ``p``; the caller copies the copy back after the step.
+    ``copied``: what :func:`is_copied` says of ``p``; the caller copies the copy back.
 
     >>> p, g = torch.zeros(2, 3).T, torch.ones(3, 2)
     >>> a, b = linear(p, g, copied=False)

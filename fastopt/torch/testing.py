@@ -15,9 +15,8 @@ from fastopt.torch.binding import made_of
 def stepped(arrays: type, p: np.ndarray, grads: Sequence[np.ndarray]) -> list[bytes]:
     """Return the bytes of a tensor after steps of the class that is made of one over arrays.
 
-    ``arrays``: a class over arrays that a rule is bound to. ``p``: where the tensor starts.
-    ``grads``: a gradient a step. Returns those of a run in one go, and of one that goes on in
-    another optimizer, by its state dict, before the last step.
+    Of a run in one go, and of one that goes on in another optimizer, by its state dict, before the
+    last step.
 
     >>> from fastopt import classes
     >>> first, second = stepped(classes.SGD, np.zeros(2), [np.ones(2)])

@@ -60,9 +60,7 @@ def open_file(
 ) -> Parts:
     """Read a Parquet file that :meth:`SweepResult.save` wrote: see :meth:`SweepResult.open`.
 
-    Returns its parts. The result has no curves, space and plan: it can be looked at, plotted and
-    reported on. Raises SpecError if there is no such file, it was not written by
-    :meth:`SweepResult.save`, there is no such column, or the filter makes no sense.
+    The result has no curves, space and plan: it can be looked at, plotted and reported on.
 
     >>> import tempfile
     >>> from sweeps import SweepResult, problems, sweep

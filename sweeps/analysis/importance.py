@@ -95,8 +95,7 @@ def importance(
 def decompose(grid: np.ndarray) -> dict[tuple[int, ...], float]:
     """Return the variance of each main effect and pairwise interaction of a full grid.
 
-    ``grid`` (L0, L1, ...): a value at every combination of levels. Returns axes of the effect ->
-    mean square; ``()`` holds the higher orders of three axes or more.
+    Returns axes of the effect -> mean square; ``()`` holds the higher orders of three axes or more.
 
     >>> decompose(np.array([[1.0, 2.0], [3.0, 4.0]]))
     {(0,): 1.0, (1,): 0.25, (0, 1): 0.0}

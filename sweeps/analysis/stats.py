@@ -57,10 +57,8 @@ def mode_of(result: Table, metric: str) -> str:
 def scores(result: Table, metric: str, diverged: str = "exclude") -> np.ndarray:
     """Return a metric of every trial, NaN where it does not count.
 
-    ``diverged`` (one of "exclude", "worst"): a trial that is DIVERGED, or COMPLETE without a finite
-    metric, does not count, or counts as the worst that counts. PRUNED and FAILED trials never
-    count. Raises SpecError if the metric is not one of the result's, or ``diverged`` is neither
-    choice.
+    A trial that is DIVERGED, or COMPLETE without a finite metric, does not count, or counts as the
+    worst that counts. PRUNED and FAILED trials never count.
 
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(3), "state": np.array([0, 0, 1]),
@@ -202,8 +200,7 @@ def summarize_groups(
     """Return mean, spread and confidence interval of the cells with each code.
 
     NaN does not count; ``bootstrap`` is ``(n_resamples, random_state)``, and without it the
-    interval is Student's. By name: ``mean``, ``std``, ``min``, ``max``, ``n``, ``ci_low`` and
-    ``ci_high``.
+    interval is Student's.
 
     >>> summarize_groups(np.array([1.0, 3.0, np.nan]), np.array([0, 0, 0]), 1)["mean"]
     array([2.])
@@ -258,8 +255,7 @@ def bca(
     """Return bootstrap intervals (BCa) of the means of rows, as two arrays ``(k,)``.
 
     ``samples`` (k, n): ``n > 1``. A row of equal numbers has no spread to resample; its interval is
-    that number. ``confidence``: level, between 0 and 1. ``n_resamples``, ``random_state``: number
-    of resamples and their seed; rows of one call share their resamples.
+    that number. Rows of one call share their resamples.
 
     >>> low, high = bca(np.array([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]]), 0.95, 999, 0)
     >>> bool(1.0 <= low[0] < 2.0 < high[0] <= 3.0), low[1], high[1]

@@ -27,10 +27,9 @@ def time_alternating(
 ) -> dict[str, float]:
     """Return the median seconds of one call of each side.
 
-    ``sides``: called in turn, A B A B ...; each call should leave things ready for the next.
-    ``rounds``: turns that are counted, after one that is not. ``least``: seconds a turn should
-    last: short calls are repeated within a turn until they do, so that the clock and the switch
-    between sides do not count.
+    Sides are called in turn, A B A B ..., and leave things ready for the next call; the first turn
+    is not counted. ``least``: seconds a turn lasts: short calls are repeated within it, so that the
+    clock and the switch between sides do not count.
 
     >>> sides = {"a": lambda: sum(range(10)), "b": lambda: sum(range(100))}
     >>> times = time_alternating(sides, rounds=3)
@@ -106,8 +105,7 @@ def _torch_fused(p: np.ndarray, g: np.ndarray) -> Callable[[], object]:
 def time_steps(sizes: tuple[int, ...] = SIZES, rounds: int = 7) -> pd.DataFrame:
     """Time a step of AdamW in float32 against NumPy in place and, where it is, torch's fused one.
 
-    ``sizes``: elements. ``rounds``: turns of each side. Returns ``elements``, ``seconds`` (ours),
-    ``GB/s``, and how many times as long others took.
+    Returns ``elements``, ``seconds`` (ours), ``GB/s``, and how many times as long others took.
 
     >>> time_steps((100,), rounds=1)["elements"].tolist()
     [100]

@@ -81,10 +81,7 @@ def draft_spec(data: str | os.PathLike[str], spec: Path, target: str | None = No
 
     Columns that no model can use are left out, and a comment says why; a word or two in a column of
     numbers are taken for its missing cells; the target is the last column unless one is named.
-
-    ``data``: a CSV or Parquet file. ``spec``: where the text will be written: paths in it are
-    relative to that. ``target``: the column that is predicted. Raises SpecError or ArrayError if
-    there is nothing that could be learned from the table.
+    ``spec``: where the text will be written: paths in it are relative to that.
 
     >>> import tempfile
     >>> rows = "acid;name;good\n" + "".join(f"{k % 7};wine {k};{k % 2}\n" for k in range(40))

@@ -40,8 +40,8 @@ MODEL = (*(name for name in _SAID if name != "table" and name not in ROWS), *CON
 class Made(NamedTuple):
     """What a problem is made by.
 
-    ``name``: in :data:`sweeps.problems.PROBLEMS`, or "table". ``options``: keyword arguments.
-    ``places``: keyword argument -> where in the file it stands.
+    ``name``: in :data:`sweeps.problems.PROBLEMS`, or "table". ``places``: argument -> where in the
+    file it stands.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Made(NamedTuple):
     def build(self) -> Any:
         """Return the problem.
 
-        Raises SpecError if it refuses its arguments; the message begins with the place in the file.
+        Raises SpecError that begins with the place in the file.
         """
         constructor = problems.PROBLEMS.get(self.name, problems.table)
         try:
@@ -79,8 +79,7 @@ class Made(NamedTuple):
 def problem_of(at: str, document: Mapping[str, Any], folder: Path) -> Made:
     """Check what a spec says of its problem.
 
-    ``at``: the file, for messages. ``document``: the spec. ``folder``: what paths in it are
-    relative to.
+    ``at``: the file, for messages. ``folder``: what paths in the spec are relative to.
 
     >>> made = problem_of("$", {"data": {"file": "wine.csv", "target": "quality"}}, Path("specs"))
     >>> made.options["table"].as_posix(), made.places

@@ -42,12 +42,8 @@ NOT_OPTIONS = (
 class Spec:
     """A checked spec.
 
-    * ``made``: what the problem is made by.
-    * ``space``: the trials.
-    * ``options``: keyword arguments of :func:`sweeps.sweep`.
-    * ``source``: the file, for messages.
-    * ``folds``: folds whose axis the file leaves out, and which all configurations are trained on;
-      else 0.
+    ``source``: the file, for messages. ``folds``: folds whose axis the file leaves out, and which
+    all configurations are trained on; else 0.
     """
 
     made: Made
@@ -60,7 +56,7 @@ class Spec:
     def problem(self) -> Any:
         """The problem, made once.
 
-        Raises SpecError if it refuses its arguments; the message begins with the file.
+        Raises SpecError that begins with the file.
         """
         try:
             return self.made.build()
@@ -70,8 +66,7 @@ class Spec:
     def call(self, function: Callable[..., Any], **more: Any) -> Any:
         """Call :func:`sweeps.sweep` or :func:`sweeps.estimate` with what the file says.
 
-        ``**more``: further keywords; they win over those of the file. Raises SpecError if the
-        problem or the sweep refuses its arguments; the message begins with the file.
+        ``**more`` win over the keywords of the file. Raises SpecError that begins with the file.
         """
         problem = self.problem
         try:

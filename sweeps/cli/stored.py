@@ -27,7 +27,7 @@ def keep_spec(spec: str | os.PathLike[str], store: str | os.PathLike[str]) -> No
     r"""Put a copy of a spec into the folder of its store.
 
     Its first line says what the paths in it are relative to, seen from the store, so that store and
-    data may move together. Raises StoreError if the folder cannot be written.
+    data may move together.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -54,9 +54,8 @@ def keep_spec(spec: str | os.PathLike[str], store: str | os.PathLike[str]) -> No
 def open_with_spec(store: str | os.PathLike[str], spec: Path | None = None) -> tuple[Any, Spec]:
     """Open a stored sweep that can run its trials again, and return its spec, too.
 
-    ``spec``: its spec, where the store has no copy. Raises SpecError if there is no spec, or data,
-    spec or code are not those of the sweep; the message says what differs. Raises StoreError if
-    there is no store.
+    ``spec``: where the store has no copy. Raises SpecError if data, spec or code are not those of
+    the sweep.
     """
     folder = Path(store)
     if not holds_sweep(folder):

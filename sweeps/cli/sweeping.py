@@ -23,8 +23,8 @@ def run_spec(
 ) -> int:
     """Run the sweep of a spec and show its best trials; return the exit status.
 
-    ``out``: the file to save all trials to. ``where``: ``store``, ``executor``, ``shard`` and
-    ``n_jobs`` of :func:`sweeps.sweep`, as far as given. ``dry_run``: only say how much work it is.
+    ``where``: ``store``, ``executor``, ``shard`` and ``n_jobs`` of :func:`sweeps.sweep`, as far as
+    given.
     """
     console = Console()
     checked, store = read_spec(spec), where.get("store")

@@ -23,8 +23,7 @@ LONG_NUMBER = re.compile(r"\d[\d_]{4300}")
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the content of a TOML file.
 
-    ``path``: UTF-8, with or without the mark that editors of Windows begin a file with. Raises
-    SpecError if it is missing, no TOML, too long or nested too deeply.
+    ``path``: UTF-8, with or without the mark that editors of Windows begin a file with.
     """
     text = read_text(path)
     try:

@@ -55,8 +55,7 @@ def as_pandas(table: Any) -> Any:
 def configurations(columns: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
     """Return the number of each row's configuration, counted in the order in which they come.
 
-    ``columns``: of shape (n,). ``names``: columns to look at. Numbers are equal for rows that are
-    equal in all of ``names``; a missing value equals itself.
+    Numbers are equal for rows that are equal in all of ``names``; a missing value equals itself.
 
     >>> configurations({"a": np.array([2, 1, 2]), "b": np.array([0.5, 0.5, 0.5])}, ["a", "b"])
     array([0, 1, 0])

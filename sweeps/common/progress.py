@@ -24,10 +24,8 @@ PAUSE = 0.2
 class Progress:
     """Live progress of a sweep, as a context manager.
 
-    ``total_cost``: work of the whole sweep, in any unit (seconds, training steps).
-    ``total_trials``: number of trials. ``enabled``: False shows nothing. Nothing is shown either
-    where there is neither a terminal on stderr nor a notebook, or if the environment variable
-    ``FASTOPT_NO_PROGRESS`` is not empty. Raises SpecError if ``enabled`` is neither true nor false.
+    ``total_cost``: work of the whole sweep, in any unit. Nothing is shown where there is neither a
+    terminal on stderr nor a notebook, or if the variable ``FASTOPT_NO_PROGRESS`` is not empty.
 
     >>> with Progress(total_cost=2.0, total_trials=10, enabled=False) as progress:
     ...     progress.update(cost_done=1.0, trials_done=4, best=0.97)
@@ -58,8 +56,7 @@ class Progress:
     def update(self, cost_done: float, trials_done: int, best: float | None = None) -> None:
         """Show how far the sweep is.
 
-        ``cost_done``: work finished so far, in the unit of ``total_cost``. ``trials_done``: trials
-        finished so far. ``best``: best metric so far; None leaves what is shown.
+        ``cost_done``, ``trials_done``: so far. ``best``: metric so far; None leaves what is shown.
         """
         if self._bar is not None:
             self._bar.update(cost_done, trials_done, None if best is None else f"{best:.5g}")

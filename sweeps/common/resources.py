@@ -98,9 +98,7 @@ def size_of(path: Path) -> int:
 def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str] | None) -> None:
     """Raise unless the results fit in memory or, with a store, on its disk.
 
-    ``trials``: how many there are. ``needed``, ``disk``: bytes that their results take, in memory
-    and in a store. ``store``: folder of the store, if there is one. Raises SpecError if they do
-    not; it says what is needed, what there is and what can be done.
+    ``needed``, ``disk``: bytes that the results of all trials take, in memory and in a store.
 
     >>> check_fits(2**40, 2**40 * 144, 2**40 * 80, None)
     Traceback (most recent call last):
@@ -127,9 +125,7 @@ def check_fits(trials: int, needed: int, disk: int, store: str | os.PathLike[str
 def check_model(problem: Any, needed: int, workers: int = 1) -> None:
     """Raise unless so many workers can train a model at a time.
 
-    ``problem``, DataProblem: what is to be trained, for the message. ``needed``: bytes that each of
-    them allocates: parameters, slots, gradient and scratch. ``workers``: how many there are. Raises
-    SpecError if they cannot; it says what is needed, what there is and what can be done.
+    ``needed``: bytes that each of them allocates: parameters, slots, gradient and scratch.
 
     >>> from sweeps import problems
     >>> check_model(problems.iris(hidden=(8,)), 10**15, 2)
@@ -182,8 +178,8 @@ LONGEST_NAME = 255
 def check_path(path: str | os.PathLike[str]) -> Path:
     """Return a path that every library here can open, or say why it is none.
 
-    Raises StoreError if it is no path, a name in it is too long for any file system, or it has
-    bytes that are no text (Parquet's library knows no other names), or a NUL.
+    None is a name too long for any file system, one with bytes that are no text (Parquet's library
+    knows no other names), or with a NUL.
 
     >>> check_path("runs/digits")
     PosixPath('runs/digits')

@@ -52,9 +52,9 @@ class Compiled(NamedTuple):
 def compile_together(blocks: Iterable[Block], workers: int) -> int:
     """Compile what is in no cache in up to ``workers`` processes, this one among them.
 
-    ``blocks``: trials that are to run. ``workers``: how many processes may work. More than this one
-    do where it saves time. Returns how many functions other processes compiled. Where there are
-    none, nothing is compiled here, but by :func:`sweeps.engine.run_blocks.compile_block`.
+    More processes than this one work where it saves time. Returns how many functions others
+    compiled. Where there are none, nothing is compiled here, but by
+    :func:`sweeps.engine.run_blocks.compile_block`.
     """
     if workers < 2:
         return 0

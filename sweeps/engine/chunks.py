@@ -188,9 +188,8 @@ def run_chunk(
 ) -> Rows:
     """Run trials on this machine; the answer does not depend on what else runs, or where.
 
-    ``ids`` (n,) of int64: trial numbers, increasing. ``workers``, ``watch``, ``stop``: as for
-    :func:`run_blocks`. ``stretch``: how far they go; to their end by default. Returns the finished
-    trials: fewer than ``ids`` only if it was told to stop.
+    ``stretch``: how far they go; to their end by default. Returns the finished trials: fewer than
+    ``ids`` only if it was told to stop.
     """
     if stretch is None:
         return run_blocks(plan, plan.blocks(ids), workers, watch, stop)
@@ -211,12 +210,9 @@ def run_blocks(
     """Run trials that are laid out already.
 
     Returns the finished trials: all but those that were left when it was told to stop.
-
-    * ``blocks``: from ``plan.blocks()``; their results are written.
-    * ``workers``: threads to use.
-    * ``watch``: ``watch(cost, done, best)``, called about 20 times a second: the cost and the
-      number of these trials that are finished, and their best metric so far.
-    * ``stop``: set it from elsewhere to end early; Ctrl-C on the main thread does the same.
+    ``watch(cost, done, best)`` is called about 20 times a second: the cost and the number of these
+    trials that are finished, and their best metric so far. ``stop``: set it from elsewhere to end
+    early; Ctrl-C on the main thread does the same.
     """
     began, clock, known = time.time(), time.perf_counter(), len(compilations())
     elsewhere, compiling, waiting = 0, 0.0, 0.0

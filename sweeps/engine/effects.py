@@ -39,12 +39,11 @@ MOST = 64
 def check_effects(plan: Plan, given: Collection[str]) -> list[str]:
     """Raise if an axis has no effect on any trial; return what else has none, one remark each.
 
-    ``plan``: a checked sweep. ``given``: keywords that were not left at their defaults. Remarks are
-    made of a keyword that no trial reads because an axis sets it or another setting switches it
-    off, an axis of several values that some trials do not read, two values of an axis that come to
-    the same trial, batches of more rows than there are, checks that nothing looks at, patience that
-    is longer than any trial, and a target that no metric can reach. Raises SpecError if no trial
-    reads an axis, or a keyword that is the parameter of a schedule.
+    ``given``: keywords that were not left at their defaults. Remarks are made of a keyword that no
+    trial reads because an axis sets it or another setting switches it off, an axis of several
+    values that some trials do not read, two values of an axis that come to the same trial, batches
+    of more rows than there are, checks that nothing looks at, patience that is longer than any
+    trial, and a target that no metric can reach.
     """
     axes = {name: _axis(plan, name) for name in plan.space.names}
     told = {name for name, text in axes.items() if text}

@@ -27,8 +27,7 @@ def hyper_table(
 ) -> np.ndarray:
     """Return the hyperparameters of trials, a row each, in the order of their rule.
 
-    ``names`` (n,) of str: optimizers. ``values``, ``defaults``: axes by name, and keywords. Raises
-    HyperparameterError if a value is out of its range.
+    ``names`` (n,): optimizers. ``values``, ``defaults``: axes by name, and keywords.
     """
     rule = find_rule(names[0])
     h = np.empty((len(names), len(rule.hyper)))

@@ -102,10 +102,7 @@ class LaneBlock(Block):
 
 
 class LanePlan(Plan):
-    """A checked sweep over a landscape: what :class:`sweeps.engine.plan.Plan` is to data problems.
-
-    Raises SpecError or HyperparameterError as for :class:`sweeps.engine.plan.Plan`.
-    """
+    """A checked sweep over a landscape, as :class:`sweeps.engine.plan.Plan` is over data."""
 
     n_lanes = WIDTH
     first_look = 0

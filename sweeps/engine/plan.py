@@ -56,11 +56,7 @@ from sweeps.space.space import Space
 
 
 class Plan:
-    """A checked sweep.
-
-    ``problem``: DataProblem. Raises SpecError if an axis, optimizer or option is unknown, or a
-    combination makes no sense. Raises HyperparameterError if a hyperparameter is out of its range.
-    """
+    """A checked sweep."""
 
     common: tuple[str, ...] = COMMON
     metrics: Collection[str] = METRICS

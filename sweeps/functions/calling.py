@@ -43,14 +43,8 @@ def _refuse_other_arguments(function: Callable) -> None:
 class StudyRun:
     """One run over the next trials of a study.
 
-    * ``study``, sweeps.Study: told what each trial came to, on this thread, in any order.
-    * ``function``: ``function(config)``.
-    * ``judge``: ``judge(answer)`` is what the study is told.
-    * ``size``: how many trials; there are as many.
-    * ``progress``: whether to show it.
-
-    Raises SpecError if the function is none, or one that has to be awaited, yields, or takes no
-    single dict.
+    ``study`` is told what each trial came to, on this thread, in any order: ``judge(answer)``.
+    ``size``: how many trials; there are as many.
     """
 
     def __init__(
@@ -77,9 +71,8 @@ class StudyRun:
     def run(self, executor: Any, n_jobs: int, stacklevel: int) -> dict[str, Any]:
         """Run all trials; return the facts of this run: see :class:`sweeps.SweepResult`.
 
-        ``executor``, ``n_jobs``: as for :func:`sweeps.sweep_callable`. ``stacklevel``: how many
-        calls up the line is that warnings are for. Raises SpecError if there is no such executor.
-        Raises ExecutorError if the executor does not work, and no trial is finished.
+        ``stacklevel``: how many calls up the line is that warnings are for. Raises ExecutorError if
+        the executor does not work, and no trial is finished.
         """
         # May be more than there are cores: functions may wait for something else.
         workers = max(worker_count(n_jobs), n_jobs)

@@ -42,10 +42,8 @@ class Outcome:
 def judge(returned: Any, metric: str, axes: Sequence[str] = ()) -> Outcome:
     """Decide what an objective's answer means.
 
-    ``returned`` (number, dict of str to number, or exception): a number is the metric; a dict holds
-    the metric and any others. ``metric``: COMPLETE needs a finite value of it; NaN or infinity
-    means DIVERGED. ``axes``: names that metrics cannot have. Returns FAILED, with the reason, for
-    an exception and for anything that is not numbers.
+    A dict holds the metric and any others but ``axes``. COMPLETE needs a finite metric; NaN or
+    infinity means DIVERGED, an exception and anything that is not numbers FAILED.
 
     >>> judge({"loss": 0.5, "accuracy": 0.9}, "loss")
     Outcome(state=<State.COMPLETE: 0>, metrics={'loss': 0.5, 'accuracy': 0.9}, error=None)

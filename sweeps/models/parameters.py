@@ -26,10 +26,9 @@ def parameters_of(
 ) -> tuple[Rows, list[np.ndarray]]:
     """Run trials of a data problem again, and keep what each of them was evaluated with.
 
-    ``ids`` (n,) of int64: trial numbers, increasing. ``n_jobs``: threads to use; they change
-    nothing but the time. ``until`` (n,) of int64: steps after which each trial pauses; by default
-    all run to their end. Returns what they came to, bit for bit as in the sweep, and the parameters
-    of each, ``(n_params,)`` in the dtype of the problem; NaN where the trial diverged.
+    ``ids``: increasing. ``until``: steps after which each trial pauses; by default all run to their
+    end. Returns what they came to, bit for bit as in the sweep, and the parameters of each,
+    ``(n_params,)``; NaN where the trial diverged.
     """
     blocks = plan.blocks(ids)
     held = sum(len(b.ids) * b.problem.n_params * b.problem.dtype.itemsize for b in blocks)

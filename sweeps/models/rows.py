@@ -26,14 +26,9 @@ def features_of(
 ) -> np.ndarray:
     """Return a table preprocessed, in the dtype of the network, C-contiguous.
 
-    * ``X``: DataFrame, what :func:`as_pandas` makes one of, or array_like.
-    * ``preprocess``: Columns, transformer or None.
-    * ``names``: columns, by which those of a DataFrame are found.
-    * ``target``: a column that may stand in the table, and is left out.
-    * ``width``: inputs of the network.
-    * ``kinds``: of a table: what each column holds, by which it is read as that of training was.
-
-    Raises ArrayError or ArrayTypeError if columns are missing, unknown or too many, or a value is.
+    ``names``: columns, by which those of a DataFrame are found. ``target``: a column that may stand
+    in the table, and is left out. ``kinds``: of a table: what each column holds, by which it is
+    read as that of training was.
 
     >>> features_of([[1, 2]], None, None, None, 2, np.dtype("float32"))
     array([[1., 2.]], dtype=float32)

@@ -206,10 +206,7 @@ NAMES = ", ".join(name for name in STEPS if name != "FunctionTransformer")
 
 
 def numeric_of(transformer: Any, what: str) -> Columns:
-    """Return a transformer as plain data whose features are all numbers of columns.
-
-    Raises SpecError if some are of text, or of whether a value is missing.
-    """
+    """Return a transformer as plain data whose features are all numbers of columns."""
     columns = columns_of(transformer)
     strange = [entry for entry in columns.entries if not isinstance(entry, Number)]
     if strange:

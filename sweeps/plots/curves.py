@@ -131,8 +131,7 @@ def bands(
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Return steps and the 10 %, 50 % and 90 % quantiles of each group of trials.
 
-    ``groups`` (n,) of int: the group of every trial of the result, -1 for none. ``count``: number
-    of groups.
+    ``groups`` (n,): of every trial of the result, -1 for none.
     """
     held = {} if result._curves is None else result._curves
     every = np.unique(np.linspace(0, len(held["trial_id"]) - 1, SAMPLE).round().astype(int))

@@ -43,10 +43,7 @@ that do not train leave one yellow to all that do: of the accuracies of the digi
 
 
 def matplotlib() -> Any:
-    """Import matplotlib.
-
-    Raises ImportError if it is not installed; says how to install it.
-    """
+    """Import matplotlib."""
     try:
         import matplotlib
     except ImportError as error:

@@ -101,11 +101,8 @@ def table_of_axes(
 ) -> Cells:
     """Group the trials of a result into cells, by a few of its axes.
 
-    * ``names``: axes of the picture, different ones.
-    * ``metric``: that of the sweep by default.
-    * ``over`` (one of "best", "mean", "worst"): which of the configurations that share a cell it
-      shows. Each is averaged over its seeds and folds first, unless they are among ``names``.
-    * ``bins``: as for :func:`sweeps.plots.axes.axis_of`.
+    ``names``: different axes. ``over``: which of the configurations that share a cell it shows,
+    each averaged over its seeds and folds first, unless they are among ``names``.
 
     >>> from sweeps import SweepResult
     >>> columns = {"trial_id": np.arange(4), "lr": np.array([0.1, 0.1, 1.0, 1.0]),

@@ -51,11 +51,8 @@ def tune_lines(
 ) -> TunedLines:
     """Find the best configuration at each value of ``x``, for each value of ``by``.
 
-    For ``steps_to_target`` a configuration counts only if all of its seeds, and folds, did.
-
-    ``by``: an axis of at most 12 values. ``band``: one of "range", "std", "ci". ``spread``: what
-    :func:`seed_spread` returned, if that is known. Raises SpecError if a name does not exist, or
-    ``by`` has too many values.
+    For ``steps_to_target`` a configuration counts only if all of its seeds, and folds, did. ``by``:
+    an axis of at most 12 values. ``spread``: what :func:`seed_spread` returned, if that is known.
     """
     check_choice("axis", x, result.axes)
     check_choice("metric", metric, result.metrics)

@@ -26,9 +26,8 @@ IMPUTE = "leave those rows out, or fill them in, for example by sklearn.impute.S
 def as_dataset(name: str, X: Any) -> np.ndarray:
     """Return a table as a finite float64 array of shape (rows, features).
 
-    ``name``: for messages. ``X``, array_like or DataFrame: numbers and booleans, of any dtype that
-    scikit-learn takes. Raises ArrayTypeError if it holds no real numbers. Raises ArrayError if it
-    has another shape, or a value is missing, masked, NaN or infinite.
+    ``X``: numbers and booleans, of any dtype that scikit-learn takes; none missing, masked, NaN or
+    infinite.
 
     >>> import pandas as pd
     >>> as_dataset("X", pd.DataFrame({"a": [1, 2], "b": pd.array([True, False], "boolean")}))
@@ -131,9 +130,8 @@ def standardized(
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
     """Return both tables shifted and scaled by scikit-learn's ``StandardScaler``, and its numbers.
 
-    ``X``, ``X_test`` (n, features) of float64: it is fitted on ``X``. A column that is constant but
-    for rounding is shifted only. ``weights`` (n,) of float64: of the rows of ``X``, so that one of
-    weight k counts as k rows do. ``name``: of the table, for messages.
+    A column that is constant but for rounding is shifted only. ``weights`` (n,): of the rows of
+    ``X``, so that one of weight k counts as k rows do. ``name``: for messages.
 
     >>> standardized(np.array([[1.0, 0.1], [3.0, 0.1]]), np.array([[2.0, 0.2]]))[:2]
     (array([[-1.,  0.],
@@ -181,15 +179,8 @@ def cast(name: str, array: np.ndarray, dtype: Any, told: bool = True) -> np.ndar
     """Return a C-contiguous copy of numbers in a problem's dtype, or say what would be lost.
 
     A copy, because read-only arrays (pandas hands them out) would be types of their own to Numba.
-
-    * ``name``: for messages.
-    * ``array`` (n,) or (n, columns): NaN and infinity stay what they are.
-    * ``dtype``: one of "float32", "float64".
-    * ``told``: whether to warn of lost digits; how few test rows lie beside each other says
-      nothing.
-
-    Raises ArrayError if a number is too large for float32. Raises ArrayTypeError if the dtype is
-    another one. Warns SweepWarning if what distinguishes the rows of a column is lost.
+    NaN and infinity stay; numbers too large for float32 are refused. ``told``: whether to warn if
+    what distinguishes the rows of a column is lost; of few test rows it says nothing.
 
     >>> cast("X", np.array([[0.5], [2.0]]), "float32").dtype
     dtype('float32')

@@ -64,8 +64,8 @@ class Column(NamedTuple):
 def look_at(frame: pd.DataFrame, name: str, categorical: bool = False) -> Column:
     """Tell what kind a column of a table is, whatever its dtype.
 
-    ``frame``: its columns have different names, which are text. ``name``: of the column.
-    ``categorical``: whether its values are categories even if they are numbers.
+    ``frame``: its columns have different names, which are text. ``categorical``: whether its values
+    are categories even if they are numbers.
 
     >>> table = pd.DataFrame({"a": ["1", "2", "none"], "b": ["x", "y", "x"]})
     >>> look_at(table, "b").kind
@@ -301,12 +301,9 @@ def as_features(
 ) -> pd.DataFrame:
     """Return the columns of new rows as those of the training rows were: numbers and categories.
 
-    ``frame``: with these columns, among others, in any order. ``kinds``: name of a column -> its
-    kind, in the order of the training rows. ``categories``: name of a column -> categories of the
-    training rows. What is the same number is the same category: whether a file has 02134 as text or
-    as a number depends on its other rows. Columns are float64 or text, NaN where a value is
-    missing. Raises SpecError if a column is not there, or holds something else than numbers where
-    it did.
+    ``kinds``: name of a column -> its kind, in the order of the training rows. ``categories``:
+    those of the training rows. What is the same number is the same category: whether a file has
+    02134 as text or as a number depends on its other rows.
 
     >>> new = pd.DataFrame({"red": ["yes", None], "acid": [7, 8], "more": 0})
     >>> as_features(new, {"acid": "numeric", "red": "categorical"})

@@ -32,13 +32,9 @@ def read_file(path: str | os.PathLike[str], na_values: Sequence[str] = ()) -> pd
 
     Commas, semicolons, tabs or bars separate the cells of a CSV file, whose first line has the
     names; it is UTF-8, with or without a byte order mark. Where no comma separates cells, it may be
-    the decimal one. A first column without a name is pandas' index, and left out.
-
-    ``path``: it ends in .csv, .tsv, .txt, .parquet or .pq. ``na_values``: further words that stand
-    for a missing cell, beside pandas' own (an empty cell, ``NA``, ``NaN``, ``null``, ...). Raises
-    SpecError if there is no such file, it is empty or something else, a column has no name or that
-    of another one, the first line is a row, a line has more cells than the first, or fewer, or a
-    comma may be that of thousands.
+    the decimal one. A first column without a name is pandas' index, and left out. ``na_values``:
+    further words that stand for a missing cell, beside pandas' own. Raises SpecError if the first
+    line is a row, a line has more cells than it, or fewer, or a comma may be that of thousands.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:

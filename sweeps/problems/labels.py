@@ -42,8 +42,8 @@ BOTH = 'loss="softmax_cross_entropy" for classes, loss="squared_error" for a reg
 def plain(name: str, y: Any) -> np.ndarray:
     """Return labels or targets as an array without objects, gaps and masks.
 
-    ``name``: for messages. ``y`` (array_like, Series or table): of any dtype: text, booleans,
-    categories, nullable integers, ... It is of booleans, integers, floats, text, bytes or times.
+    ``y``: of any dtype: text, booleans, categories, nullable integers, ... The array is of
+    booleans, integers, floats, text, bytes or times.
 
     >>> import pandas as pd
     >>> plain("y", pd.Series([3, 1], dtype="Int64")), plain("y", ["no", "yes"])
@@ -108,9 +108,8 @@ def _without_objects(name: str, array: np.ndarray) -> np.ndarray:
 def is_classification(y: np.ndarray, categorical: bool) -> bool:
     """Tell labels from the targets of a regression, where nothing but them says which they are.
 
-    ``y``: from :func:`plain`. ``categorical``: whether they came as pandas' categories. Raises
-    ArrayError if they may be either. Warns SweepWarning if they are integers of more than half as
-    many values as rows, as in a regression.
+    ``categorical``: whether they came as pandas' categories. Raises ArrayError if they may be
+    either. Warns of integers of more than half as many values as rows, as in a regression.
 
     >>> is_classification(np.array(["no", "yes"]), False), is_classification(np.ones(2), True)
     (True, True)

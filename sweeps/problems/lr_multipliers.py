@@ -64,8 +64,7 @@ def as_multipliers(given: Any, layers: int) -> list[float]:
 def base_width_of(axes: Mapping[str, Any]) -> float:
     """Return the base width of a network in the maximal update parametrization; 0 in the standard.
 
-    ``axes``: of a problem: ``parametrization``, ``base_width``, ``init`` and ``hidden``. Raises
-    SpecError if there is no such parametrization, or the others do not fit it.
+    ``axes``: of a problem: ``parametrization``, ``base_width``, ``init`` and ``hidden``.
 
     >>> axes = {"parametrization": "mup", "base_width": 32, "init": "he_normal", "hidden": (64,)}
     >>> base_width_of(axes)
@@ -96,9 +95,8 @@ def multipliers_of(
 ) -> np.ndarray:
     """Return what the step of each parameter is multiplied by; an empty array if by nothing.
 
-    ``sizes``: widths of the layers, from inputs to outputs. ``axes``: of a problem: those of
-    :func:`base_width_of`, and ``lr_multipliers``. ``blocks``: of categories that are embedded, by
-    tables whose steps are not multiplied.
+    ``axes``: those of :func:`base_width_of`, and ``lr_multipliers``. ``blocks``: of categories that
+    are embedded, by tables whose steps are not multiplied.
 
     >>> axes = {"lr_multipliers": (1, 0.5), "parametrization": "standard", "base_width": 64}
     >>> multipliers_of((1, 2, 1), Design(), axes)

@@ -205,12 +205,8 @@ def network_on(
 ) -> DataProblem:
     """Return the problem of a network on the rows of a source.
 
-    * ``hidden``: as for :func:`sweeps.problems.mlp`.
-    * ``model``: ``activation``, ``init``, ``layer_norm``, ``residual``, ``dropout``,
-      ``input_noise``, ``lr_multipliers``, ``parametrization``, ``base_width`` and constants of the
-      loss, by name.
-    * ``metrics`` (str, callable or sequence of them): as for :func:`sweeps.problems.mlp`.
-    * ``**settings``: more arguments of :class:`Network`.
+    ``model``: ``activation``, ``init`` and whatever else makes a network, and constants of the
+    loss, by name. ``**settings``: more arguments of :class:`Network`.
     """
     one = isinstance(metrics, str) or callable(metrics)
     network = Network(

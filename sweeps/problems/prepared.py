@@ -21,8 +21,7 @@ from fastopt.compile import cache_folder
 def prepared(name: str, make: Callable[[], Sequence[Any]], *made_by: Any) -> list[Any]:
     """Return what ``make`` returns, from the file of an earlier process if there is one.
 
-    ``name``: of the dataset. ``make``: returns arrays, or None, by scikit-learn. ``*made_by``: all
-    that their numbers depend on, beside the versions of scikit-learn and NumPy.
+    ``*made_by``: all that their numbers depend on, beside the versions of scikit-learn and NumPy.
     """
     folder = cache_folder()
     if folder is None:

@@ -25,8 +25,6 @@ def default_preprocess(kinds: Mapping[str, str]) -> Any:
     numbers are standardized, and each category is a column of zeros and ones. A category that no
     training row has is zero in all of them.
 
-    ``kinds``: name of a column -> its kind, see :class:`sweeps.problems.columns.Column`.
-
     >>> import pandas as pd
     >>> make = default_preprocess({"acid": "numeric", "red": "categorical"})
     >>> make.fit_transform(pd.DataFrame({"acid": [1.0, 3.0], "red": ["yes", "no"]}))
@@ -102,17 +100,9 @@ def fit_rows(
 ) -> tuple[Any, list[np.ndarray]]:
     """Fit a clone of a transformer on some rows only, and return all features that it makes.
 
-    Returns the fitted clone, and the features ``(rows, features)`` in float64 of the training rows
-    and of each of the others.
-
-    * ``preprocess``, transformer: scikit-learn's, or of its interface; it is left as it is.
-    * ``X``, DataFrame or ndarray: the whole table.
-    * ``y``: its targets, for encoders that look at them.
-    * ``rows`` of int: those that are trained on, and the only ones that are read for fitting.
-    * ``*others`` of int: rows that are transformed only: of validation and test; may be empty.
-
-    Raises SpecError if it refuses the rows. Raises ArrayError if what comes out has another shape,
-    is not finite, or too large as a dense array.
+    The transformer is left as it is. ``rows`` are trained on, and the only ones that are read for
+    fitting; ``others``, of validation and test, are transformed only. Returns the fitted clone, and
+    the features in float64 of the training rows and of each of the others.
 
     >>> from sklearn.preprocessing import StandardScaler
     >>> X = np.array([[1.0], [3.0], [1000.0]])
@@ -193,8 +183,7 @@ def _check_features(made: Any, fitted: Any, rows: np.ndarray) -> np.ndarray:
 def dense(name: str, X: Any) -> Any:
     """Return a sparse matrix as an array, if memory has room for it.
 
-    ``name``: for messages. ``X`` (sparse matrix or array, or anything else): what is not sparse is
-    returned as it is.
+    What is not sparse is returned as it is. ``name``: for messages.
 
     >>> import scipy.sparse
     >>> dense("X", scipy.sparse.eye_array(2))

@@ -120,14 +120,9 @@ class Source:
     ) -> Parts:
         """Return the rows of a fold, everything fitted on its training rows.
 
-        * ``dtype``: one of "float32", "float64".
-        * ``n_train``: how many of the training rows to keep: those of fewer are among those of
-          more.
-        * ``label_noise``: share of the training rows whose label is replaced by another class's.
-        * ``split_seed``: seed of the split in place of its own.
-        * ``refit``: train on the validation rows as well, and choose by none.
-
-        Raises SpecError if there is no such fold, or a value is out of its range.
+        ``n_train``: how many of the training rows to keep: those of fewer are among those of more.
+        ``label_noise``: share of the training rows whose label is replaced by another class's.
+        ``refit``: train on the validation rows as well, and choose by none.
         """
         splits = self.splits(split_seed)
         seed = self.seed if split_seed is None else split_seed

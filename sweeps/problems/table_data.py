@@ -91,12 +91,8 @@ def read_table(
 ) -> TableData:
     """Read a table, and refuse what no model could be trained on.
 
-    ``table``, ``target``, ``task``, ``weights``, ``groups``, ``time``, ``test``, ``validation``,
-    ``folds``, ``preprocess``, ``drop``, ``categorical``, ``na_values``, ``loss``, ``name``,
-    ``split_seed``: as for :func:`sweeps.problems.table`; a matrix may be sparse, and what
-    :func:`sweeps.common.frames.as_pandas` makes one of is a table. A transformer that is given gets
-    the columns whatever they hold. Raises SpecError, ArrayError or ArrayTypeError if a column or
-    row is none that can be learned from; the message names it, and what to do.
+    Arguments are those of :func:`sweeps.problems.table`; a matrix may be sparse. A transformer that
+    is given gets the columns whatever they hold.
 
     >>> table = pd.DataFrame(
     ...     {"acid": [7.4, None, 6.0, 5.1] * 5, "red": ["yes", "no"] * 10, "good": [0, 1] * 10}
@@ -151,9 +147,7 @@ def _is_generator(folds: Any) -> bool:
 def as_frame(table: Any, na_values: Sequence[str] = ()) -> pd.DataFrame:
     """Return a table of pandas whose columns have different names, which are text.
 
-    ``table`` (DataFrame, path or array_like): see :func:`read_table`. ``na_values``: words of a CSV
-    file that stand for missing cells. Raises SpecError, ArrayError or ArrayTypeError if it has no
-    rows, columns without a name or with that of another one, or is no table.
+    ``na_values``: words of a CSV file that stand for missing cells.
 
     >>> as_frame(np.eye(2))
         x0   x1
@@ -242,8 +236,7 @@ def weights_of(frame: pd.DataFrame, given: Any) -> np.ndarray | None:
 def digest_of(values: Any, number: bool) -> str:
     """Return 16 hex digits that change with any value, and with no way to store them.
 
-    ``values``, Series or array_like: missing ones are all alike. ``number``: whether they are
-    compared as numbers, else as text.
+    Missing values are all alike. ``number``: whether they are compared as numbers, else as text.
 
     >>> short, long = np.ones(2, np.float32), pd.Series([1, 1])
     >>> digest_of(short, True) == digest_of(long, True) != digest_of([1, 2], True)

@@ -138,10 +138,8 @@ def task_of(loss: str | None) -> str | None:
 def read_target(frame: pd.DataFrame, target: Any, task: str | None) -> tuple[np.ndarray, str]:
     """Return the target of each row, and whether it names classes.
 
-    ``target`` (str, list of str, array or Series): one column, several, or what is predicted
-    itself. ``task`` (one of "classification", "regression"): by default what the target looks like.
-    Raises SpecError if there is no such task, or the target may be of either. Raises ArrayError if
-    it is missing in a row, the same in all, or holds something else.
+    ``target``: one column, several, or what is predicted itself. ``task``: by default what the
+    target looks like; refused if it may be of either.
 
     >>> table = pd.DataFrame({"a": ["x", "y"], "b": [0.5, 2.0]})
     >>> read_target(table, "a", None), read_target(table, "b", None)

@@ -42,9 +42,6 @@ PRUNERS: dict[str, Callable[..., Pruner]] = {
 def as_pruner(given: Any) -> Pruner:
     """Return the pruner that a name, a dict or an object stands for.
 
-    ``given`` (Pruner, str or dict): an object, a name in :data:`PRUNERS`, or a dict with such a
-    ``name`` and arguments.
-
     >>> as_pruner("asha"), as_pruner({"name": "hyperband", "factor": 4}).factor
     (ASHA(min_resources=1, factor=3, seed=0), 4)
     """

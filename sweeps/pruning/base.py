@@ -75,8 +75,7 @@ def losses_of(state: np.ndarray, metric: np.ndarray, mode: str) -> np.ndarray:
 def play_rounds(rounds: Rounds, train: Callable[[Round], np.ndarray | None]) -> bool:
     """Play all rounds; return False if it was stopped.
 
-    ``rounds``: from :meth:`Pruner.rounds`. ``train``: ``train(round) -> losses`` of its trials, or
-    None to stop.
+    ``train``: ``train(round) -> losses`` of its trials, or None to stop.
     """
     losses = None
     while (round_ := next_round(rounds, losses)) is not None:

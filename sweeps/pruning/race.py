@@ -37,8 +37,7 @@ MOST_STATE_BYTES = 1 << 28
 def full_length(plan: Plan) -> int:
     """Return the length of the longest trial, in epochs or steps, whichever the sweep is given in.
 
-    Raises SpecError if some trials are given in epochs and some in steps, which cannot be compared;
-    or there are more trials than memory has room to compare.
+    Raises SpecError if some trials are given in epochs and some in steps, which cannot be compared.
     """
     if plan.size > MOST_TRIALS:
         raise SpecError(
@@ -95,8 +94,7 @@ class Played(NamedTuple):
 class Race(Collector):
     """The trials of a pruned sweep, and how far each has come.
 
-    ``chunk``: trials of a chunk that go to their end; by default as many as memory allows. Raises
-    SpecError if the pruner does not fit the sweep.
+    ``chunk``: trials of a chunk that go to their end; by default as many as memory allows.
     """
 
     def __init__(self, plan: Plan, pruner: Pruner, chunk: int | None = None) -> None:

@@ -28,11 +28,9 @@ BINS = 10
 class Judged(NamedTuple):
     """Rows that were held out, as the best configuration predicts them.
 
-    * ``said``: which rows, and which models.
-    * ``task``: "classification", "binary" or "regression".
-    * ``classes``: labels by their numbers.
-    * ``true``: numbers of classes ``(n,)``, or targets ``(n, outputs)``.
-    * ``values`` (n, k): what the link makes of outputs: probabilities, margins or numbers.
+    ``said``: which rows, and which models. ``true``: numbers of classes ``(n,)``, or targets ``(n,
+    outputs)``. ``values`` (n, k): what the link makes of outputs: probabilities, margins or
+    numbers.
     """
 
     said: str

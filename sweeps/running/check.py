@@ -28,11 +28,9 @@ PLANS: dict[type, type[Plan]] = {DataProblem: Plan, Landscape: LanePlan}
 def check(problem: Any, space: Any, settings: Mapping[str, Any], stacklevel: int = 0) -> Plan:
     """Check every name and value of a sweep; return its plan.
 
-    ``problem``, ``space``: as for :func:`sweeps.sweep`. ``settings``: keywords of
-    :func:`sweeps.sweep` that say what is computed, and hyperparameters; those left out have their
-    defaults. ``stacklevel``: how many calls up the line is that warnings are for; they are not
-    given for 0. Raises SpecError or HyperparameterError as for :func:`sweeps.sweep`. Warns
-    SweepWarning if a setting has no effect on some or all of the trials.
+    ``settings``: keywords of :func:`sweeps.sweep` that say what is computed, and hyperparameters.
+    ``stacklevel``: how many calls up the line is that warnings of settings without effect are for;
+    0 gives none.
 
     >>> from sweeps import problems
     >>> check(problems.ellipse(), {"lr": [0.1, 0.01]}, {"steps": 5}).size

@@ -56,13 +56,7 @@ _HERE: dict[str, tuple[Job, threading.Event]] = {}
 def run_trials(key: str, payload: bytes, ids: np.ndarray, stretch: Any = None) -> Any:
     """Run trials in a worker: on one thread.
 
-    * ``key``: name of the sweep.
-    * ``payload``: the job, by :func:`sweeps.common.pickling.pack`; not looked at in the process of
-      the sweep.
-    * ``ids`` (n,) of int64: trial numbers, increasing.
-    * ``stretch``, Stretch: how far they go.
-
-    Raises ExecutorError if the job cannot be unpacked here.
+    ``payload``: the job, packed; not looked at in the process of the sweep. ``ids``: increasing.
     """
     job, stop = _HERE.get(key) or (unpack(payload), None)
     return job.run(ids, stop, stretch)
@@ -77,15 +71,9 @@ def run_on_executor(
 ) -> tuple[float, int]:
     """Run chunks on an executor; return the seconds of compiling beforehand, and the functions.
 
-    * ``executor``, str or object: as for :func:`sweeps.running.executors.adapter_of`.
-    * ``workers``: how many, where they are ours.
-    * ``job``, ``chunks``: what to run; None stands for chunks that depend on those that are under
-      way.
-    * ``deliver``: ``deliver(chunk, rows)``, called on this thread as chunks come in, in any order.
-      What it returns is None, or a future that is done when the chunk is stored.
-
-    Raises SpecError or ImportError if there is no such executor. Raises ExecutorError if the
-    executor does not work.
+    ``chunks``: None stands for those that depend on others that are under way. ``deliver(chunk,
+    rows)`` is called on this thread as chunks come in, in any order; what it returns is None, or a
+    future that is done when the chunk is stored.
     """
     adapter = adapter_of(executor, workers)
     ended = False

@@ -27,11 +27,7 @@ LOOK = 2.0
 
 
 class ExecutorAdapter:
-    """What the dispatcher needs of an executor; this one, of any executor with ``submit``.
-
-    ``executor``: with ``submit(function, *args)`` that returns a
-    :class:`concurrent.futures.Future`.
-    """
+    """What the dispatcher needs of an executor; this one, of any executor with ``submit``."""
 
     # In flight, for each worker: one runs, the next waits in the executor's queue.
     chunks_per_worker = 2
@@ -68,10 +64,7 @@ class ExecutorAdapter:
 
 
 class OwnProcesses(ExecutorAdapter):
-    """The executor ``"processes"``: :class:`sweeps.running.processes.Processes`.
-
-    ``n``: how many of them.
-    """
+    """The executor ``"processes"``: :class:`sweeps.running.processes.Processes`."""
 
     def __init__(self, n: int) -> None:
         super().__init__(Processes(n))
@@ -82,10 +75,7 @@ class OwnProcesses(ExecutorAdapter):
 
 
 class Loky(ExecutorAdapter):
-    """The executor ``"loky"``: a pool of that library.
-
-    ``n``: how many workers.
-    """
+    """The executor ``"loky"``: a pool of that library."""
 
     def __init__(self, n: int) -> None:
         self._n, self._loky = n, _import("loky", "loky")
@@ -116,10 +106,7 @@ class Loky(ExecutorAdapter):
 
 
 class Threads(ExecutorAdapter):
-    """The executor ``"threads"``: threads of this process, which live as long as it does.
-
-    ``n``: how many of them at a time.
-    """
+    """The executor ``"threads"``: threads of this process, which live as long as it does."""
 
     # None waits in a queue: there are as many threads as there are calls.
     chunks_per_worker = 1
@@ -136,7 +123,7 @@ class Threads(ExecutorAdapter):
 class Dask(ExecutorAdapter):
     """Workers of a dask cluster.
 
-    ``client``: distributed.Client. ``ours``: whether to close the client in the end.
+    ``ours``: whether to close the client in the end.
     """
 
     # Chunks travel from the scheduler's machine to a worker's while two others keep it busy.
@@ -222,11 +209,7 @@ def _import(module: str, extra: str) -> Any:
 def adapter_of(executor: Any, workers: int) -> ExecutorAdapter:
     """Return the adapter to what ``executor=`` names.
 
-    ``executor``, str or object: a name in :data:`EXECUTORS`, the address of a dask scheduler
-    (``"tcp://host:port"``), a dask client, or an object with ``submit``, which is used and not shut
-    down. ``workers``: how many, for those that are made here. Raises SpecError if it is none of
-    these, or there is no dask client or scheduler. Raises ExecutorError if the dask client is
-    closed. Raises ImportError if the library it needs is not installed.
+    What is made here has so many ``workers``; an object with ``submit`` is used and not shut down.
 
     >>> adapter_of("threads", 2).capacity()
     2

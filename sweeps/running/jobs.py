@@ -99,11 +99,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Answers:
-    """The outcomes of calls.
-
-    ``outcomes``: trial number -> what its answer means. ``errors``: trial number -> why there is no
-    answer.
-    """
+    """The outcomes of calls."""
 
     outcomes: Mapping[int, Any] = field(default_factory=dict)
     errors: Mapping[int, str] = field(default_factory=dict)
@@ -116,9 +112,8 @@ class Answers:
 class FunctionJob:
     """Calls of a Python function, one a trial.
 
-    ``function``: ``function(config)``, with the trial's axes by name. ``judge``: ``judge(answer)``:
-    what an answer, or an exception, means. It is asked where the function runs, because many an
-    answer (a tensor on a device, an exception) cannot travel.
+    ``judge(answer)``: what an answer, or an exception, means. It is asked where the function runs,
+    because many an answer (a tensor on a device, an exception) cannot travel.
     """
 
     function: Callable[[dict[str, Any]], Any]

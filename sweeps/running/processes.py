@@ -21,10 +21,7 @@ from sweeps.engine.run_blocks import threads
 
 
 class Processes(Executor):
-    """Processes, each started when a call needs it, and replaced when it has died.
-
-    ``n``: how many of them at a time.
-    """
+    """Processes, each started when a call needs it, and replaced when it has died."""
 
     def __init__(self, n: int) -> None:
         self.max_workers = n

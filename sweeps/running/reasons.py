@@ -38,9 +38,6 @@ def warn_of_limit(limit: float, diverged_at_start: int, finished: int, stackleve
 def no_best(columns: Mapping[str, Any], metric: str, counts: Mapping[str, int]) -> str:
     """Say why there is no best trial, and what to do.
 
-    ``columns``: of a result: ``state``, and ``error`` if trials can fail. ``counts``: number of
-    finished trials by state.
-
     >>> columns = {"state": np.array([3]), "error": np.array(["OSError: no disk"], object)}
     >>> no_best(columns, "loss", {"COMPLETE": 0, "DIVERGED": 0, "PRUNED": 0, "FAILED": 1})
     'no best trial: all of the 1 finished trials FAILED, the first with OSError: no disk'

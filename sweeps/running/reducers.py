@@ -52,10 +52,7 @@ class Reducer(Protocol[Answer]):
 
 
 class ReducingCollector(Collector):
-    """Collects the summaries of a reduced sweep, where :class:`Collector` keeps all rows.
-
-    ``chunk_size``: trials of a chunk.
-    """
+    """Collects the summaries of a reduced sweep, where :class:`Collector` keeps all rows."""
 
     def __init__(self, plan: Plan, reducer: Reducer[Any], chunk_size: int | None = None) -> None:
         super().__init__(plan, chunk_size)

@@ -37,14 +37,9 @@ def run_chunks(
 ) -> Any:
     """Run what is left of a sweep; return the parts of its result, or what its reducer makes.
 
-    * ``collector``: what is left to run, and where rows go.
-    * ``workers``, ``executor``, ``progress``: as for :func:`sweeps.sweep`.
-    * ``began``: when the sweep did, by ``time.perf_counter``.
-    * ``stacklevel``: how many calls up the line is that warnings are for.
-
-    Raises ExecutorError if the executor does not work, and no trial is finished. Raises StoreError
-    if the store cannot be written. Warns SweepWarning if the executor broke, or trials FAILED; the
-    result has what is finished.
+    ``began``: when the sweep did, by ``time.perf_counter``. ``stacklevel``: how many calls up the
+    line is that warnings are for. If the executor breaks, that is a warning where trials are
+    finished.
     """
     plan = collector.plan
     left = (collector.size - collector.finished) / plan.size

@@ -14,8 +14,7 @@ WHOLE_SWEEP = (0, 1)
 def parse_shard(shard: Any, store: Any) -> tuple[int, int]:
     """Return ``(i, n)``: this job runs chunks ``i``, ``i + n``, ``i + 2 n``, ...
 
-    ``shard`` (str, tuple or None): ``"i/n"`` or ``(i, n)`` with ``0 <= i < n``; None is everything.
-    ``store``, path or None: where the shards meet.
+    ``shard``: ``"i/n"`` or ``(i, n)`` with ``0 <= i < n``; None is everything.
 
     >>> parse_shard("2/8", "runs/digits"), parse_shard(None, None)
     ((2, 8), (0, 1))

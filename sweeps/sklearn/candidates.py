@@ -58,8 +58,6 @@ class Variant(NamedTuple):
 def candidates_of(base: Any, points: Sequence[Mapping[str, Any]]) -> list[Candidate]:
     """Return the candidates of a grid, in its order.
 
-    Raises SpecError if one of them is not trained compiled.
-
     >>> from sklearn.linear_model import Ridge
     >>> from sklearn.pipeline import Pipeline
     >>> from sklearn.preprocessing import StandardScaler
@@ -133,9 +131,8 @@ def variants_of(
 ) -> list[Variant]:
     """Return the tables of all variants.
 
-    ``table`` (X, y, weights): of all rows. ``splits``: numbers of rows, ``(train, test)`` a fold.
-    ``whole``: the checked table, where nothing goes before the estimator. Raises SpecError if a
-    step refuses rows, or memory has no room for what all of them make.
+    ``table`` (X, y, weights): of all rows. ``whole``: the checked table, where nothing goes before
+    the estimator.
     """
     X, y, weights = table
     first = {candidate.variant: candidate for candidate in reversed(candidates)}

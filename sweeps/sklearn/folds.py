@@ -21,8 +21,7 @@ NEGLIGIBLE = 1e-10
 class Fold:
     """Training rows of one split.
 
-    ``rows``: the whole table. ``train`` of int: which of its rows. ``number``: of the fold; None
-    where there is no other.
+    ``train``: rows of the table. ``number``: of the fold; None where there is no other.
     """
 
     rows: Rows

@@ -82,10 +82,7 @@ def fit_params_of(estimator: Any, given: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 def prepare_table(estimator: Any, X: Any, y: Any, train: np.ndarray | None = None) -> Prepared:
-    """Return the features of a table, made by steps that are fitted on its training rows.
-
-    ``train``: all rows by default.
-    """
+    """Return the features of a table, made by steps that are fitted on its training rows."""
     last = clone(last_of(estimator))
     if not is_piped(estimator) or len(estimator.steps) == 1:
         return Prepared(None, last, *check_table(last, X, y))

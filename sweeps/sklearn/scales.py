@@ -79,7 +79,6 @@ def with_best_scales(
     """Return jobs at the scales that are best with the weights that they come to.
 
     ``jobs``: at the largest scales that they may have. ``estimators``: the candidate of each job.
-    ``launch``: trains jobs, and yields the number of each with what it came to.
     """
     made = list(jobs)
     scales = [float(job.trial["delta"]) / epsilon_of(e) for job, e in zip(jobs, estimators)]

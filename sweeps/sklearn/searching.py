@@ -42,8 +42,7 @@ Scores = Any  # a number, or a dict of them by scorer
 class Search:
     """One fit: the table, its folds, the candidates, and the scores.
 
-    ``owner``: SweepSearchCV. ``X``, ``y``: array_like. ``params``: what ``fit`` was given beside
-    them. Raises SpecError if the estimator or the table is not trained compiled.
+    ``params``: what ``fit`` was given beside ``X`` and ``y``.
     """
 
     def __init__(self, owner: Any, X: Any, y: Any, params: Mapping[str, Any]) -> None:

@@ -15,9 +15,6 @@ from fastopt.errors import ArrayError, shortened
 def check_table(estimator: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return features of float64 and targets, and have the estimator know its columns.
 
-    Raises ValueError or TypeError as scikit-learn's ``validate_data``; an ArrayError for text, and
-    for labels that are none.
-
     >>> from sklearn.linear_model import Ridge
     >>> check_table(Ridge(), pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), [0, 1])
     Traceback (most recent call last):

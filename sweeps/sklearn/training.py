@@ -126,10 +126,7 @@ def space_of_trials(trials: Sequence[Mapping[str, Any]]) -> tuple[list[dict], np
 
 
 def train_trials(plan: Plan, ids: Sequence[int] | None = None, n_jobs: int = -1) -> Iterator[Trial]:
-    """Yield the trained networks of a plan, in the order of their numbers.
-
-    ``ids``: trial numbers, increasing; all by default.
-    """
+    """Yield the trained networks of a plan, in the order of their numbers."""
     wanted = np.arange(plan.size) if ids is None else np.asarray(ids)
     largest = max(block.problem.n_params for block in plan.blocks(wanted, results=False))
     size = max(1, MOST_BYTES // (8 * largest))

@@ -162,9 +162,7 @@ def _points(helper: str, low: Any, high: Any, n: Any, log: bool = False) -> Poin
 def as_axis(where: str, given: Any) -> Sequence:
     """Check the values of one axis and return them as a sequence of plain Python values.
 
-    ``where``: what to call the axis in error messages, e.g. ``"axis 'lr'"``. ``given`` (list,
-    tuple, range, 1-D array, Computed, Tied or scalar): the values; a scalar is an axis of one
-    value. Raises SpecError as for :class:`Space`.
+    ``where``: what messages call the axis. A scalar is an axis of one value.
 
     >>> as_axis("axis 'lr'", np.array([1, 0.5], dtype=np.float32))
     (1.0, 0.5)

@@ -68,9 +68,8 @@ def when(axis: Any, **conditions: Any) -> When:
 def expand_conditions(part: Mapping[str, Any]) -> list[dict[str, Sequence]]:
     """Turn a product with conditional axes into products without any.
 
-    ``part``: axis name -> checked axis or :class:`When`. Returns one product for every way the
-    conditions turn out, in the order of the values that decide. Raises SpecError if a condition
-    names no axis or value of this product, an axis that cannot decide, or conditions go round in a
+    One for every way the conditions turn out, in the order of the values that decide. Raises
+    SpecError if a condition names no axis or value of this product, or conditions go round in a
     circle.
 
     >>> expand_conditions({"a": (1, 2, 3), "b": when([7, 8], a=[2])})

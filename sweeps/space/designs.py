@@ -176,10 +176,8 @@ def sobol(axes: Mapping[str, Any], n: int, *, seed: int = 0) -> dict[str, Tied]:
 def random_order(n: int, size: int, seed: int) -> np.ndarray:
     """Return the first ``n`` numbers of a random order of ``range(size)``.
 
-    ``n``: how many, at most ``size``. ``size``: at most 2**63 - 1; the time and memory taken depend
-    on ``n`` and not on ``size``. ``seed``: decides the order. They are distinct; the order of a
-    smaller ``n`` is its beginning while ``size`` exceeds ``2 n``. Raises SpecError if ``n`` or
-    ``seed`` is not an integer in its range.
+    They are distinct, and take time and memory by ``n``, not ``size``; the order of a smaller ``n``
+    is its beginning while ``size`` exceeds ``2 n``.
 
     >>> sorted(random_order(5, 5, seed=0).tolist())
     [0, 1, 2, 3, 4]

@@ -18,8 +18,7 @@ JOINED = {"hidden": "-", "lr_multipliers": ", "}
 def without_tuples(axes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the axes of a product with numbers and names for tuples.
 
-    An axis of pairs becomes axes that advance together, and the widths of layers a name. Raises
-    SpecError if pairs are none, or one of their axes is there by its own name too.
+    An axis of pairs becomes axes that advance together, and the widths of layers a name.
 
     >>> axes = without_tuples({"lr": [0.1], "betas": [(0.9, 0.99), (0.8, 0.9)]})
     >>> {name: list(axis) for name, axis in axes.items()}

@@ -42,10 +42,7 @@ def holds_sweep(path: str | os.PathLike[str]) -> bool:
 
 
 def keep_file(path: str | os.PathLike[str], name: str, data: bytes) -> None:
-    """Put a file into the folder of a store, whole or not at all; the folder is made if need be.
-
-    Raises StoreError if it cannot be written.
-    """
+    """Put a file into the folder of a store, whole or not at all; the folder is made if need be."""
     folder = check_path(path)
     fs.make_folder(folder)
     fs.publish(folder / name, data)

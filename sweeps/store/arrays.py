@@ -17,10 +17,7 @@ from sweeps.store.parts import facts_in, footer_digest, read_footer
 
 
 def open_part(path: Path) -> pq.ParquetFile:
-    """Open a part: its footer is checked now, its pages against their checksums as they are read.
-
-    Raises StoreError if it is damaged or cannot be read.
-    """
+    """Open a part: its footer is checked now, its pages by their checksums as they are read."""
     try:
         if footer_digest(read_footer(path)) != path.stem[-8:]:
             raise OSError("its footer is not what was written")
@@ -32,10 +29,7 @@ def open_part(path: Path) -> pq.ParquetFile:
 def read_table(
     path: Path, columns: Sequence[str] | None = None, group: int | None = None
 ) -> pa.Table:
-    """Return some columns of a part, or all; of one group of its rows, or of all.
-
-    Raises StoreError if it is damaged or cannot be read.
-    """
+    """Return some columns of a part, or all; of one group of its rows, or of all."""
     try:
         with open_part(path) as file:
             groups = range(file.num_row_groups) if group is None else [group]
@@ -49,10 +43,7 @@ def read_table(
 
 
 def read_part_facts(path: Path, footer: pq.FileMetaData | None = None) -> PartFacts:
-    """Return the facts in the footer of a part, which is read if it is not given.
-
-    Raises StoreError if it is damaged or cannot be read.
-    """
+    """Return the facts in the footer of a part, which is read if it is not given."""
     try:
         return facts_in(open_part(path).metadata if footer is None else footer)
     except ValueError as error:
@@ -92,8 +83,7 @@ def cells_of_column(name: str, column: pa.ChunkedArray, gaps: bool = False) -> n
 def curves_from(table: pa.Table, ids: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Turn a table with a row per trial and point into arrays ``(n, points)``, padded with NaN.
 
-    ``table``: ``trial_id``, not decreasing, and ``names``. ``ids`` (n,) of int64: trials to return,
-    increasing.
+    ``table``: ``trial_id``, not decreasing, and ``names``. ``ids``: trials to return, increasing.
     """
     owner = table["trial_id"].to_numpy()
     rows = np.minimum(np.searchsorted(ids, owner), len(ids) - 1)

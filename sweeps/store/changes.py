@@ -38,8 +38,6 @@ def differences(old: Document, new: Document) -> list[str]:
     A sweep grows by values of axes, and by axes that were keywords. Problem, options and all other
     keywords must be the same: then a trial with the same values has the same results.
 
-    ``old``, ``new``: identities, see :func:`sweeps.store.identity.identity`.
-
     >>> space = {"parts": [{"lr": [0.1, 0.2]}], "names": ["lr"], "selection": None}
     >>> old = {"problem": "iris", "options": {"mode": "min"}, "keywords": {"seed": 0, "lr": None}}
     >>> old |= {"space": space, "results": [], "curve": []}

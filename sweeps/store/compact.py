@@ -38,11 +38,8 @@ def compact(path: str | os.PathLike[str]) -> Compacted:
     """Put the parts of neighbouring chunks together.
 
     The large part is written, verified and published before the small ones are removed, so the
-    store is whole whenever it stops, and the same sweep still goes on with it.
-
-    ``path``: the store. Nobody should be reading it meanwhile. Raises StoreError if the folder is
-    missing, holds no sweep or cannot be written. Warns SweepWarning if a part is damaged, and set
-    aside.
+    store is whole whenever it stops, and the same sweep still goes on with it. Nobody should be
+    reading it meanwhile.
     """
     folder = Folder(path)
     folder.newest_sweep()

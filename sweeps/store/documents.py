@@ -143,8 +143,6 @@ def digest(document: Any) -> str:
 def parse_json(data: bytes) -> Any:
     """Read JSON that anybody may have written.
 
-    Raises ValueError if it is no JSON, or nested too deeply.
-
     >>> parse_json(b'{"rows": 3}')
     {'rows': 3}
     >>> parse_json(b"[" * 5000 + b"]" * 5000)
@@ -198,8 +196,6 @@ def read_spec(path: Path, number: int) -> StoredSweep | str:
 
 def parse_facts(data: bytes) -> PartFacts:
     """Parse the metadata of a part.
-
-    Raises ValueError if it is no such metadata.
 
     >>> parse_facts(b'{"first": 2, "count": 1, "rows": 3, "states": [3, 0, 0, 0]}').rows
     3

@@ -30,7 +30,7 @@ SPEC = re.compile(r"spec(-(?P<number>\d{4,})-[0-9a-f]{16})?\.json")
 class Folder:
     """A store on disk.
 
-    ``path``: the folder. It is looked at only when a method is called.
+    It is looked at only when a method is called.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -40,10 +40,7 @@ class Folder:
         return f"Folder({str(self.path)!r})"
 
     def prepare(self) -> None:
-        """Make the folders, check that they can be written, remove drafts of dead processes.
-
-        Raises StoreError if a folder cannot be made or written.
-        """
+        """Make the folders, check that they can be written, remove drafts of dead processes."""
         for name in (ROWS, CURVES, FACTS):
             folder = self.path / name
             fs.make_folder(folder)
@@ -56,8 +53,7 @@ class Folder:
         """Return the sweeps of the store, oldest first.
 
         ``repair``: set damaged documents aside with a warning, to be written again; else they are
-        errors. Raises StoreError if there is no such folder, a document is damaged, or written by a
-        newer version.
+        errors.
         """
         found = []
         for path in sorted(self._list_files(self.path)):
@@ -80,10 +76,7 @@ class Folder:
         return sorted(found, key=lambda stored: (stored.number, stored.name))
 
     def newest_sweep(self) -> StoredSweep:
-        """Return the newest sweep.
-
-        Raises StoreError if there is none: the folder is missing or no store.
-        """
+        """Return the newest sweep."""
         found = self.sweeps()
         if not found:
             raise StoreError(
@@ -95,8 +88,7 @@ class Folder:
     def open_or_create(self, identity: dict[str, Any]) -> StoredSweep:
         """Return the stored sweep with this identity, or create it.
 
-        Raises SpecError if the store holds another sweep, of which this one is no extension; the
-        message lists what differs.
+        Raises SpecError, with what differs, if it is no extension of what the store holds.
         """
         for _ in range(MOST_LOOKS):
             known = self.sweeps(repair=True)
@@ -135,9 +127,8 @@ class Folder:
     def list_parts(self, kind: str, stored: StoredSweep, chunks: range | None = None) -> list[Part]:
         """Return the parts of a sweep by their names, each chunk once, in order of the chunks.
 
-        A part of several chunks replaces the parts that it was made of. With ``chunks``, only parts
-        that have some of these are returned. Names with chunks that the sweep does not have are
-        left out: they were not written by it.
+        A part of several chunks replaces the parts that it was made of. Names with chunks that the
+        sweep does not have are left out: they were not written by it.
         """
         parts = sorted(
             (p for p in self.named_parts(kind, stored.name) if p.chunks.stop <= stored.chunks),
@@ -159,11 +150,7 @@ class Folder:
     def verified_parts(
         self, kind: str, stored: StoredSweep, chunks: range | None = None
     ) -> list[Part]:
-        """Return the listed parts that have the right bytes; set the others aside.
-
-        Raises StoreError if other processes keep adding and removing parts. Warns SweepWarning if a
-        part is damaged.
-        """
+        """Return the listed parts that have the right bytes; set the others aside."""
         good: set[Part] = set()
         for _ in range(MOST_LOOKS):
             parts = self.list_parts(kind, stored, chunks)

@@ -43,10 +43,7 @@ NUMBERS = "biuf"
 class FoldWriter(ReducingCollector):
     """Folds the chunks of a sweep and keeps the summaries in a store.
 
-    ``path``: the folder; made if it is not there. ``shard``: ``(i, n)``: only chunks ``i``,
-    ``i + n``, ... are verified, run and merged. Raises StoreError if the folder cannot be made,
-    read or written. Raises SpecError if it holds another sweep, or one that is reduced to something
-    else.
+    ``shard``: ``(i, n)``: only chunks ``i``, ``i + n``, ... are verified, run and merged.
     """
 
     executor = "threads"

@@ -35,8 +35,8 @@ class NotAFile(OSError):
 def publish(path: Path, data: bytes) -> None:
     """Write a file atomically: whatever happens, all of it is under its name, or nothing.
 
-    It is written under another name, synced, read back, renamed, and the folder is synced. A file
-    that was there is replaced. Raises StoreError if it cannot be written; nothing has changed.
+    It is written under another name, synced, read back, renamed, and the folder is synced. If that
+    fails nothing has changed.
     """
     try:
         try:
@@ -132,10 +132,7 @@ def append(path: Path, data: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, those it lies in included, and sync their names.
-
-    Raises StoreError if it cannot be made.
-    """
+    """Make a folder, those it lies in included, and sync their names."""
     missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     for folder in reversed(missing):
         try:
@@ -153,8 +150,7 @@ def make_one_folder(folder: Path) -> None:
 def read(path: Path, most: int | None = None) -> bytes:
     """Return the bytes of a file, of which it may have ``most``.
 
-    Raises FileNotFoundError if there is none, any more. Raises NotAFile if it is no file: reading a
-    pipe, or ``/dev/zero``, might never end. Raises OSError if it cannot be read.
+    Raises NotAFile if it is none: reading a pipe, or ``/dev/zero``, might never end.
     """
     with _open(path) as file:
         size = os.fstat(file.fileno()).st_size

@@ -42,12 +42,7 @@ MOST_LISTED = 2**20
 
 
 def identity(plan: Plan, chunk: int) -> dict[str, Any]:
-    """Describe a checked sweep that is cut into chunks of ``chunk`` trials.
-
-    Returns ``format``; ``problem``; ``options``; ``keywords`` (hyperparameters with one value);
-    ``space`` (``names``, ``parts``, ``selection``); ``results`` and ``curve`` (columns of what is
-    measured); ``trials``; ``chunk``.
-    """
+    """Describe a checked sweep that is cut into chunks of ``chunk`` trials."""
     options = {
         field.name: describe(getattr(plan.options, field.name))
         for field in dataclasses.fields(plan.options)

@@ -94,10 +94,7 @@ def footer_digest(footer: bytes) -> str:
 
 
 def read_footer(path: Path) -> bytes:
-    """Return the footer of a Parquet file; of one with an impossible length only the last bytes.
-
-    Raises OSError if it cannot be read.
-    """
+    """Return the footer of a Parquet file; of one with an impossible length only the last bytes."""
     length = footer_length(fs.read_end(path, 8))
     return fs.read_end(path, length if length <= MOST_FOOTER else 8)
 
@@ -141,7 +138,6 @@ def encode_parquet(
     """Return the bytes of a Parquet file: compressed, with a checksum a page.
 
     ``facts``: ``sweep``, ``first``, ``count``, ...; what :func:`find_damage` compares with.
-    ``row_group``: rows of a group; all by default.
     """
     table = table.replace_schema_metadata({KEY: json.dumps(dict(facts), sort_keys=True).encode()})
     sink = pa.BufferOutputStream()
@@ -169,10 +165,7 @@ def count_states(state: np.ndarray) -> dict[str, Any]:
 
 
 def facts_in(metadata: pq.FileMetaData) -> PartFacts:
-    """Return the facts in the metadata of a Parquet file.
-
-    Raises ValueError if it has none.
-    """
+    """Return the facts in the metadata of a Parquet file."""
     return parse_facts((metadata.metadata or {}).get(KEY, b"{}"))
 
 

@@ -63,8 +63,7 @@ def _text_of(pruner: Mapping[str, Any]) -> str:
 def reopen_result_parts(plan: Plan, path: str | os.PathLike[str]) -> Parts:
     """Return the finished trials of a sweep whose plan is at hand; none of the others runs.
 
-    Raises SpecError if the store holds another sweep; the message says what differs. Raises
-    StoreError if there is no store, or it is damaged.
+    Raises SpecError, with what differs, if the store holds another sweep.
     """
     folder = Folder(path)
     wanted, known = identity(plan, 0), folder.sweeps()
@@ -102,10 +101,8 @@ def stored_result_parts(
 ) -> Parts:
     """Return the finished trials of a stored sweep, as parts of a result.
 
-    * ``info``: as for :class:`sweeps.SweepResult`.
-    * ``plan``: the sweep itself, if the caller has it: then axes hold its own values.
-    * ``columns``, ``filters``: as for :meth:`sweeps.SweepResult.open`.
-    * ``chunks``: those to look at; all by default.
+    ``plan``: the sweep itself, if the caller has it: then axes hold its own values. ``chunks``:
+    those to look at; all by default.
     """
     if stored.reduce is not None:
         raise StoredSpecError(
@@ -124,10 +121,9 @@ def stored_result_parts(
 class StoredColumns(Mapping[str, np.ndarray]):
     """Columns of a stored sweep by name, each read at its first use and kept.
 
-    ``columns``: those that are wanted; all by default. What a ranking needs is always there.
-    ``decode``: compute axes from the trials' numbers instead of reading them: then schedules are
-    objects. ``chunks``: those to look at; all by default. Raises SpecError if there is no such
-    column. Raises StoreError if a part is damaged.
+    ``columns``: those that are wanted; what a ranking needs is always there. ``decode``: compute
+    axes from the trials' numbers instead of reading them: then schedules are objects. ``chunks``:
+    those to look at.
     """
 
     def __init__(
@@ -200,17 +196,11 @@ class StoredColumns(Mapping[str, np.ndarray]):
         return int(self._ends[-1]) if self._chosen is None else len(self._chosen)
 
     def select(self, rows: Any) -> dict[str, np.ndarray]:
-        """Return all columns of some rows; no other part is read, and nothing is kept.
-
-        ``rows``, slice or ndarray of int: positions, in any order.
-        """
+        """Return all columns of some rows; no other part is read, and nothing is kept."""
         return self._cells_of_rows(rows, self._names)
 
     def matching(self, filters: Any) -> dict[str, np.ndarray]:
-        """Return all columns of the rows that pass a filter of :func:`pyarrow.parquet.read_table`.
-
-        Raises SpecError if the filter makes no sense for these columns.
-        """
+        """Return all columns of the rows that pass a filter of ``pyarrow.parquet.read_table``."""
         names = list(self._names)
         if not self.paths:
             return self._cells_of_rows(slice(0, 0), names)

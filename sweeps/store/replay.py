@@ -38,9 +38,8 @@ def replay(
 ) -> Replay:
     """Play the rounds of a pruned sweep once more, as far as its rows go.
 
-    ``space``: that of the trials. ``cells`` (n,): ``trial_id``, ``state``, ``bracket`` and ``rung``
-    of all rows. ``metric``: of shape (n,). Raises StoredSpecError if the pruner is not one of ours,
-    or makes no sense.
+    ``cells`` (n,): ``trial_id``, ``state``, ``bracket`` and ``rung`` of all rows. Raises
+    StoredSpecError if the pruner is not one of ours.
     """
     n, ids = stored.identity["trials"], cells["trial_id"]
     pruner = _restore_pruner(stored)

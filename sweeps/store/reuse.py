@@ -39,8 +39,8 @@ CACHED = 8
 class TrialCache:
     """Trials that other sweeps of a store have finished.
 
-    ``plan``: the sweep that asks. ``asking``: the same sweep, as it is stored. ``others``: sweeps
-    whose trials it may use: with the same problem, options and results.
+    ``asking``: the sweep of the plan, as it is stored. ``others``: those with the same problem,
+    options and results.
     """
 
     def __init__(
@@ -62,10 +62,7 @@ class TrialCache:
         return len(self._hashes)
 
     def rows(self, ids: np.ndarray) -> Rows:
-        """Return the rows of those trials that other sweeps have, with their numbers in this one.
-
-        ``ids`` (n,) of int64: trial numbers, increasing.
-        """
+        """Return the rows of those trials that other sweeps have, by their numbers in this one."""
         if not len(self):
             return no_rows(self.plan)
         columns = self.plan.space.columns(ids)
@@ -159,8 +156,7 @@ def encode_values(
 ) -> np.ndarray:
     """Encode the values of trials as numbers, which are equal if and only if the values are.
 
-    ``columns`` (n,): axes; one that is missing, or has a gap, stands for the keyword of its name.
-    ``names``: what to encode, k names.
+    ``columns``: axes; one that is missing, or has a gap, stands for the keyword of its name.
     """
     codes = np.empty((n, len(names)), np.uint64)
     for k, name in enumerate(names):

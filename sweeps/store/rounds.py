@@ -34,9 +34,7 @@ from sweeps.store.writer import PartWriter
 class StoredRounds:
     """Keeps the rows of a pruned sweep in a folder: a :class:`sweeps.pruning.race.Ledger`.
 
-    ``path``: the folder; made if it is not there. ``max_resources``: the length of the longest
-    trial. Raises StoreError if the folder cannot be made, read or written. Raises SpecError if it
-    holds another sweep, or one with another pruner.
+    ``max_resources``: the length of the longest trial.
     """
 
     def __init__(

@@ -54,8 +54,8 @@ class PartWriter:
     def store(self, number: int, rows: Rows, marks: Mapping[str, int] | None = None) -> Future:
         """Write the rows of a chunk; the future is done when they are on the disk.
 
-        ``number``: of the chunk. ``marks``: more columns, each with one value for all rows. Raises
-        StoreError if a chunk before it could not be written.
+        ``marks``: more columns, each with one value for all rows. Raises what went wrong with a
+        chunk before it.
         """
         return self.later(self._write, number, rows, marks or {})
 
@@ -103,11 +103,7 @@ class StoreWriter(Collector):
     """Collects the rows of a sweep in a store, where :class:`Collector` keeps them in memory.
 
     Making one opens the sweep in the folder, or creates it there, and verifies what is stored.
-
-    ``path``: the folder; made if it is not there. ``shard``: ``(i, n)``: only chunks ``i``,
-    ``i + n``, ... are verified and run. Raises StoreError if the folder cannot be made, read or
-    written. Raises SpecError if it holds another sweep. Warns SweepWarning if something in it is
-    damaged, and set aside.
+    ``shard``: ``(i, n)``: only chunks ``i``, ``i + n``, ... are verified and run.
     """
 
     # One chunk a thread: a kill costs each thread one at most, and none waits for the others.
@@ -155,11 +151,7 @@ class StoreWriter(Collector):
                 self._writer.store(chunk.number, rows)
 
     def add(self, chunk: Chunk, rows: Rows) -> Future | None:
-        """Store the rows of a chunk; if it was stopped in the middle, nothing of it is kept.
-
-        Returns a future that is done when they are on the disk. Raises StoreError if the chunk, or
-        the one before, could not be written.
-        """
+        """Store the rows of a chunk; if it was stopped in the middle, nothing of it is kept."""
         known = self._reused_rows.pop(chunk.number, None)
         if len(rows) < len(chunk.ids):
             return None

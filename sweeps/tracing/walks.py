@@ -22,7 +22,6 @@ MOST_STEPS = 5000
 class TrainingPath:
     """The steps of one training.
 
-    ``frame``: ``step``, ``loss``, ``grad_norm``, ``update_norm``, ``theta_norm``, one row a step.
     ``dead``: share of parameters whose gradient was zero at every step. ``culprit``: if the loss is
     not finite: what became infinite or NaN first, in words.
     """
