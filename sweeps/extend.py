@@ -173,12 +173,7 @@ def _run_sweep(
 
 
 def zoom(
-    result: R,
-    axis: str | None = None,
-    factor: int = 4,
-    *,
-    n_jobs: int = -1,
-    progress: bool = True,
+    result: R, axis: str | None = None, factor: int = 4, *, n_jobs: int = -1, progress: bool = True
 ) -> R:
     """Refine axes around the best trial, or the best of all folds, and run the trials that are new.
 

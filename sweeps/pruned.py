@@ -52,10 +52,7 @@ class PrunedResult(SweepResult):
     """
 
     def __init__(
-        self,
-        result: SweepResult,
-        places: np.ndarray,
-        played: Sequence[tuple[Round, np.ndarray]],
+        self, result: SweepResult, places: np.ndarray, played: Sequence[tuple[Round, np.ndarray]]
     ) -> None:
         columns = {**result.columns, **dict(zip(RUNG_COLUMNS, places.T))}
         known = result.space, result.plan, result.step_columns

@@ -92,10 +92,7 @@ class SweepResult(Table):
 
     @classmethod
     def open(
-        cls,
-        path: str | os.PathLike[str],
-        columns: Sequence[str] | None = None,
-        filters: Any = None,
+        cls, path: str | os.PathLike[str], columns: Sequence[str] | None = None, filters: Any = None
     ) -> SweepResult:
         """Open the folder that was given as ``store``, whether its sweep is finished or runs yet.
 

@@ -292,13 +292,7 @@ def sweep(
     return SweepResult(*made) if isinstance(made, Parts) else made
 
 
-def estimate(
-    problem: Problem,
-    space: Axes,
-    *,
-    n_jobs: int = -1,
-    **options: Any,
-) -> Estimate:
+def estimate(problem: Problem, space: Axes, *, n_jobs: int = -1, **options: Any) -> Estimate:
     """Check a sweep without running it, and estimate its time, memory and disk.
 
     Parameters
@@ -351,11 +345,7 @@ def _collector(
 
 
 def _race(
-    plan: Plan,
-    pruner: Pruner,
-    store: str | os.PathLike[str] | None,
-    executor: Any,
-    **given: Any,
+    plan: Plan, pruner: Pruner, store: str | os.PathLike[str] | None, executor: Any, **given: Any
 ) -> Race:
     """Return the collector of a pruned sweep, which compares all trials of a round."""
     for name, value in given.items():

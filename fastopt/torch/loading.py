@@ -75,11 +75,7 @@ def initial_slots(p: torch.Tensor, row: Row, names: Iterable[str]) -> dict[str, 
 
 
 def _check_slots(
-    where: str,
-    entry: Mapping[str, Any],
-    p: torch.Tensor,
-    slots: tuple[str, ...],
-    found: list[str],
+    where: str, entry: Mapping[str, Any], p: torch.Tensor, slots: tuple[str, ...], found: list[str]
 ) -> None:
     tensors = [name for name, a in entry.items() if isinstance(a, torch.Tensor) and a.ndim]
     if slots and not found and set(tensors) - {"step"}:

@@ -114,10 +114,7 @@ def sweep(
 @app.command(
     epilog="Example: [bold]fastopt status runs/digits[/bold]", rich_help_panel="Run and keep"
 )
-def status(
-    store: Store,
-    json: Json = False,
-) -> None:
+def status(store: Store, json: Json = False) -> None:
     """Show how far a stored sweep is; it may be running."""
     with errors_as_messages():
         from sweeps.cli.facts import status_table

@@ -24,12 +24,7 @@ MOST_CLASSES = 20
 MOST_SHOWN = 20
 """Columns or classes that a comment names."""
 
-PARTS: tuple[dict[str, Any], ...] = (
-    {"folds": 5},
-    {"folds": 3},
-    {"folds": 2},
-    {"validation": 0.2},
-)
+PARTS: tuple[dict[str, Any], ...] = ({"folds": 5}, {"folds": 3}, {"folds": 2}, {"validation": 0.2})
 """Ways to choose among trials, of which the first is taken that a table has the rows for."""
 
 SPEC = """\

@@ -17,13 +17,7 @@ from typing import Any, get_type_hints
 from fastopt.code.cached import cached_property
 from fastopt.errors import ExecutorError, FastoptError, SpecError, StoreError
 from sweeps.cli.axes import space_of
-from sweeps.cli.checks import (
-    axis_names,
-    check_value,
-    refuse_unknown,
-    table_at,
-    typed,
-)
+from sweeps.cli.checks import axis_names, check_value, refuse_unknown, table_at, typed
 from sweeps.cli.problem import Made, problem_of
 from sweeps.cli.toml import read_toml
 from sweeps.engine.columns import WHOLE

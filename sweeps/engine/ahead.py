@@ -23,12 +23,7 @@ from fastopt.code.uncompilable import in_two_lines
 from fastopt.compile import cache_folder, is_compiled, recipe_of
 from fastopt.errors import ExecutorError
 from fastopt.machine.calls import Callee
-from sweeps.common.interrupt import (
-    POLL,
-    check_interrupt,
-    deferred_interrupts,
-    immediate_interrupts,
-)
+from sweeps.common.interrupt import POLL, check_interrupt, deferred_interrupts, immediate_interrupts
 from sweeps.common.pickling import pack, unpack
 from sweeps.common.workers import Worker
 from sweeps.engine.block import Block

@@ -167,9 +167,7 @@ def _usual(plan: Plan, name: str) -> bool:
     return bool(defaults) and all(plan.options.defaults[name] == value for value in defaults)
 
 
-def _switched_off(
-    looks: Sequence[Look],
-) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, str]]]:
+def _switched_off(looks: Sequence[Look]) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, str]]]:
     """Return the trials looked at, and of each setting which of them do not read it and why."""
     lengths = [len(look.block.ids) for look in looks]
     ends_at = np.cumsum(lengths).tolist()

@@ -18,14 +18,7 @@ from sweeps.common.resources import check_curve
 from sweeps.common.states import State
 from sweeps.engine import lanes
 from sweeps.engine.block import Block
-from sweeps.engine.columns import (
-    MOST_COST,
-    check_counts,
-    fill,
-    find_rule,
-    gaps_in,
-    whole,
-)
+from sweeps.engine.columns import MOST_COST, check_counts, fill, find_rule, gaps_in, whole
 from sweeps.engine.hyper import hyper_table, schedule_table
 from sweeps.engine.lane_records import (
     COUNTERS,

@@ -12,21 +12,8 @@ from collections.abc import Callable
 
 from sweeps.problems.base import DataProblem
 from sweeps.problems.custom import custom
-from sweeps.problems.data import (
-    linear_regression,
-    logistic_regression,
-    mlp,
-    softmax_regression,
-)
-from sweeps.problems.datasets import (
-    DATASETS,
-    breast_cancer,
-    diabetes,
-    digits,
-    iris,
-    moons,
-    wine,
-)
+from sweeps.problems.data import linear_regression, logistic_regression, mlp, softmax_regression
+from sweeps.problems.datasets import DATASETS, breast_cancer, diabetes, digits, iris, moons, wine
 from sweeps.problems.functions import (
     FUNCTIONS,
     ackley,

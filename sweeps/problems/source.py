@@ -88,11 +88,7 @@ class Source:
         classification = self.y.ndim == 1
         chosen = self.seed if seed is None else seed
         return split_rows(
-            self.y,
-            classification=classification,
-            seed=chosen,
-            classes=self.classes,
-            **self.split,
+            self.y, classification=classification, seed=chosen, classes=self.classes, **self.split
         )
 
     @cached_property

@@ -22,13 +22,7 @@ from sweeps.common.states import State
 from sweeps.plots.axes import Axis, axis_of, label_of
 from sweeps.plots.curves import bands, best_curves, recorded_metrics
 from sweeps.plots.style import log_range
-from sweeps.plots.tables import (
-    average_seeds,
-    main_axes,
-    mean_of,
-    tabulate,
-    varying_axes,
-)
+from sweeps.plots.tables import average_seeds, main_axes, mean_of, tabulate, varying_axes
 from sweeps.plots.tuned import MOST_LINES, seed_spread, tune_lines
 
 MOST_AXES = 8

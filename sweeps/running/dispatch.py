@@ -63,11 +63,7 @@ def run_trials(key: str, payload: bytes, ids: np.ndarray, stretch: Any = None) -
 
 
 def run_on_executor(
-    executor: Any,
-    workers: int,
-    job: Job,
-    chunks: Iterable[Chunk | None],
-    deliver: Deliver,
+    executor: Any, workers: int, job: Job, chunks: Iterable[Chunk | None], deliver: Deliver
 ) -> tuple[float, int]:
     """Run chunks on an executor; return the seconds of compiling beforehand, and the functions.
 

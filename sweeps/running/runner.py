@@ -10,15 +10,7 @@ from typing import Any
 from fastopt.errors import ExecutorError, SweepWarning
 from sweeps.common.interrupt import deferred_interrupts
 from sweeps.common.progress import Progress
-from sweeps.engine.chunks import (
-    Chunk,
-    Chunks,
-    Rows,
-    better,
-    chunk_size,
-    longest_first,
-    run_chunk,
-)
+from sweeps.engine.chunks import Chunk, Chunks, Rows, better, chunk_size, longest_first, run_chunk
 from sweeps.running.collect import Collector
 from sweeps.running.dispatch import run_on_executor
 from sweeps.running.estimate import total_cost

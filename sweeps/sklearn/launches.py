@@ -155,10 +155,7 @@ def quietly(*what: Any, **options: Any) -> Any:
 
 
 def surviving_jobs(
-    jobs: Sequence[Job],
-    splits: Sequence[tuple[np.ndarray, np.ndarray]],
-    pruner: Any,
-    n_jobs: int,
+    jobs: Sequence[Job], splits: Sequence[tuple[np.ndarray, np.ndarray]], pruner: Any, n_jobs: int
 ) -> set[int]:
     """Return which of these jobs a pruner lets go on to their end, by the loss on their fold."""
     left: set[int] = set()
