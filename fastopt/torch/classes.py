@@ -7,18 +7,9 @@ from fastopt.torch.adapter import Lr, Optimizer, Pair, Params
 from fastopt.torch.binding import bind_class
 
 __all__ = [
-    "ASGD",
-    "SGD",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "NAdam",
-    "RAdam",
-    "RMSprop",
+    "ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop",
     "Rprop",
-]
+]  # fmt: skip
 
 
 @bind_class(arrays.SGD)

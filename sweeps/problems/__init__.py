@@ -33,36 +33,12 @@ from sweeps.problems.summed import summed
 from sweeps.problems.table import table
 
 __all__ = [
-    "FUNCTIONS",
-    "PROBLEMS",
-    "DataProblem",
-    "Landscape",
-    "ackley",
-    "beale",
-    "breast_cancer",
-    "custom",
-    "diabetes",
-    "digits",
-    "double_well",
-    "ellipse",
-    "himmelblau",
-    "iris",
-    "landscape",
-    "linear_regression",
-    "logistic_regression",
-    "mlp",
-    "moons",
-    "noisy_quadratic",
-    "random_quadratic",
-    "rastrigin",
-    "ravine",
-    "rosenbrock",
-    "softmax_regression",
-    "styblinski_tang",
-    "summed",
-    "table",
-    "wine",
-]
+    "FUNCTIONS", "PROBLEMS", "DataProblem", "Landscape", "ackley", "beale", "breast_cancer",
+    "custom", "diabetes", "digits", "double_well", "ellipse", "himmelblau", "iris", "landscape",
+    "linear_regression", "logistic_regression", "mlp", "moons", "noisy_quadratic",
+    "random_quadratic", "rastrigin", "ravine", "rosenbrock", "softmax_regression",
+    "styblinski_tang", "summed", "table", "wine",
+]  # fmt: skip
 
 PROBLEMS: dict[str, Callable[..., DataProblem | Landscape]] = {**DATASETS, **FUNCTIONS}
 """Problems a TOML spec can name: everything that needs no arrays from the user."""

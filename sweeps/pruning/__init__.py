@@ -17,18 +17,9 @@ from sweeps.pruning.halving import Hyperband, SuccessiveHalving
 from sweeps.pruning.median import MedianStopping
 
 __all__ = [
-    "ASHA",
-    "PRUNERS",
-    "Hyperband",
-    "MedianStopping",
-    "Pruner",
-    "Round",
-    "Rounds",
-    "SuccessiveHalving",
-    "as_pruner",
-    "estimate_pruning",
-    "play_rounds",
-]
+    "ASHA", "PRUNERS", "Hyperband", "MedianStopping", "Pruner", "Round", "Rounds",
+    "SuccessiveHalving", "as_pruner", "estimate_pruning", "play_rounds",
+]  # fmt: skip
 
 PRUNERS: dict[str, Callable[..., Pruner]] = {
     "successive_halving": SuccessiveHalving,
