@@ -118,6 +118,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def some(self, places: np.ndarray) -> Rows:
+        """Return the rows at these places, or where a mask is true."""
+        cells = self.ids[places], self.state[places], self.out[places], self.curves[places]
+        errors = {i: self.errors[i] for i in cells[0].tolist() if i in self.errors}
+        return Rows(*cells, self.cost, errors)
+
 
 def chunk_size(plan: Plan) -> int:
     """Return how many trials make a chunk of this sweep: some 0.2 to 2 s of one core.

@@ -192,9 +192,7 @@ class Race(Collector):
             known[undecided] &= self._state[undecided] != State.PRUNED
         last = []
         for k, rows in enumerate(self._launches):
-            mine = known[rows.ids] & (self._latest[0, rows.ids] == k)
-            fields = {name: getattr(rows, name)[mine] for name in ("ids", "state", "out", "curves")}
-            last.append(dataclasses.replace(rows, **fields))
+            last.append(rows.some(known[rows.ids] & (self._latest[0, rows.ids] == k)))
         rows = joined(self.plan, last)
         info = self.info(seconds, interrupted) | {"n_steps_full": self._full_steps(rows.ids)}
         places = [(round_.bracket, round_.rung) for round_, _ in self._played]

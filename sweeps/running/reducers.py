@@ -155,10 +155,7 @@ class KeepBest:
             last = np.partition(score, self.k - 1)[self.k - 1]
             near = np.flatnonzero(score <= last)
             fit = fit[near[np.argsort(score[near], kind="stable")[: self.k]]]
-        fit = np.sort(fit)
-        errors = {i: rows.errors[i] for i in rows.ids[fit].tolist() if i in rows.errors}
-        cells = rows.ids[fit], rows.state[fit], rows.out[fit], rows.curves[fit]
-        return Rows(*cells, rows.cost, errors)
+        return rows.some(np.sort(fit))
 
     def merge(self, plan: Plan, before: Rows, after: Rows) -> Rows:
         """Return the best of both."""

@@ -71,7 +71,7 @@ class StoredRounds:
                 self._set_aside(part)
                 continue
             for chunk in mine:
-                yield chunk, _some(rows, np.searchsorted(rows.ids, chunk.ids))
+                yield chunk, rows.some(np.searchsorted(rows.ids, chunk.ids))
 
     def keep(self, round_: Round, chunk: Chunk, rows: Rows) -> Future:
         """Write the rows of a chunk; the future is done when they are on the disk."""
@@ -118,13 +118,6 @@ class StoredRounds:
 
 def _marks(round_: Round) -> dict[str, int]:
     return dict(zip(RUNG_COLUMNS, (round_.bracket, round_.rung)))
-
-
-def _some(rows: Rows, places: np.ndarray) -> Rows:
-    cells = (getattr(rows, name)[places] for name in ("ids", "state", "out", "curves"))
-    ids, state, out, curves = cells
-    errors = {i: rows.errors[i] for i in ids.tolist() if i in rows.errors}
-    return Rows(ids, state, out, curves, 0, errors)
 
 
 def describe_pruner(pruner: Pruner) -> dict[str, Any]:
