@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastopt.errors import SpecError, shortened
-from sweeps.analysis.stats import mode_of, scores, summarize_groups
+from sweeps.analysis.stats import best_first, mode_of, scores, summarize_groups
 from sweeps.analysis.table import Table
 from sweeps.common.frames import configurations
 from sweeps.common.names import check_choice
@@ -64,12 +64,10 @@ def tune_lines(
     shape = (len(groups) if groups else 1, len(axis))
     at = axis.codes[spread["row"]]
     line = groups.codes[spread["row"]] if groups else np.zeros(len(at), np.int64)
-    good = (at >= 0) & (line >= 0) & ~np.isnan(spread["mean"])
+    good = (at >= 0) & (line >= 0)
     if metric == STEPS_TO_TARGET and metric in result.step_columns:
         good &= spread["n"] == spread["n_trials"]
-    chosen = np.flatnonzero(good)
-    sign = 1.0 if mode_of(result, metric) == "min" else -1.0
-    chosen = chosen[np.argsort(sign * spread["mean"][chosen], kind="stable")]
+    chosen = best_first(np.where(good, spread["mean"], np.nan), mode_of(result, metric))
     # In the order of the metric, the first of each cell is its best.
     cells, first = np.unique(line[chosen] * shape[1] + at[chosen], return_index=True)
     sides = []

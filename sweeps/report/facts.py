@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.analysis.folds import best_setting, edges, in_words, over_folds, repeats_of
+from sweeps.analysis.stats import best_first
 from sweeps.analysis.table import Table
 from sweeps.common.frames import pd
 from sweeps.common.names import SEED
@@ -67,7 +68,8 @@ def best(result: Table) -> list[tuple[str, str, str, Text]]:
     """Return the tables of what is best: id, title, a note, and header with rows as text."""
     lucky = "; each has seen one fold, and the first ones may owe their place to an easy one"
     note = lucky if "fold" in varying_axes(result) else ""
-    tables = [("best", "Best trials", note, best_trials(result))]
+    trials = result.best(BEST)[["trial_id", *varying_axes(result), *shown_of(result)]]
+    tables = [("best", "Best trials", note, _table(trials))]
     over = repeats_of(result) if result.counting(result.metric).any() else []
     if "fold" in over and "fold" in varying_axes(result):
         note = f", by the mean over {in_words(over)}; of those within one standard error of the "
@@ -79,12 +81,6 @@ def best(result: Table) -> list[tuple[str, str, str, Text]]:
         table = best_configurations(result)
         tables.insert(0, ("configurations", "Best configurations", note, table))
     return tables
-
-
-def best_trials(result: Table) -> Text:
-    """Return header and rows of the table of the best trials, as text."""
-    measured = shown_of(result)
-    return _table(result.best(BEST)[["trial_id", *varying_axes(result), *measured]])
 
 
 def best_over_folds(result: Table, over: list[str]) -> Text:
@@ -225,9 +221,8 @@ def _remarks_on_seeds(result: Table) -> list[dict[str, str]]:
 
 def _rank_means(result: Table, spread: dict[str, Any]) -> np.ndarray:
     """Return the numbers of configurations of which every trial counts, the best mean first."""
-    order = np.argsort(spread["mean"] if result.mode == "min" else -spread["mean"], kind="stable")
     full = (spread["n"] == spread["n_trials"]) & np.isfinite(spread["mean"])
-    return order[full[order]]
+    return best_first(np.where(full, spread["mean"], np.nan), result.mode)
 
 
 def _remark_on_lead(result: Table, spread: dict[str, Any]) -> list[dict[str, str]]:
