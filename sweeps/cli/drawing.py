@@ -28,12 +28,7 @@ def draw(result: Path, kind: str, out: Path, options: dict[str, Any], dpi: int) 
         axes.get_figure(root=True).savefig(draft, dpi=dpi, format=out.suffix[1:])
 
 
-def write_report(result: Path, page: Path, title: str | None) -> Path:
-    """Write the page of a saved result; return its path."""
-    return _open_result(result).report(page, title=title)
-
-
-def _open_result(path: Path) -> SweepResult:
+def open_result(path: Path) -> SweepResult:
     """Open a result, one that knows its problem if it is a store whose spec and data are there."""
     if (path / COPY).is_file():
         try:

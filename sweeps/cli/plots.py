@@ -98,10 +98,10 @@ def report(
     Of a store whose spec and data are there, also what the best model predicts, trained once more.
     """
     with errors_as_messages():
-        from sweeps.cli.drawing import write_report
+        from sweeps.cli.drawing import open_result
 
         page = out or Path(f"{result.absolute().stem}.html")
-        _print_path(write_report(result, page, title))
+        _print_path(open_result(result).report(page, title=title))
 
 
 def _print_path(path: Path) -> None:

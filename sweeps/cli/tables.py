@@ -40,7 +40,8 @@ def result_tables(result: SweepResult, folds: int = 0) -> Group:
     if "store" in info:
         reused = f", where {info['reused']:,} of them were already" if info["reused"] else ""
         lines.append(f"Stored in {info['store']}{reused}.")
-    lines += filter(None, (edge_message(result), _units_of(result)))
+    units = units_in_words(getattr(result.plan, "problem", None))
+    lines += filter(None, (edge_message(result), units))
     if folds:
         lines.append(
             f"Each configuration was trained on all {folds} folds: no axis is called fold."
@@ -97,10 +98,6 @@ def edge_message(result: SweepResult) -> str:
         f"{name} = {format_number(v)}" for name, v in zip(edges["axis"], edges["value"])
     )
     return f"At the edge of the grid: {shown}; better values may lie beyond."
-
-
-def _units_of(result: SweepResult) -> str:
-    return units_in_words(getattr(result.plan, "problem", None))
 
 
 def _best(result: SweepResult) -> Table:

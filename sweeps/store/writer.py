@@ -137,7 +137,8 @@ class StoreWriter(Collector):
                 continue
             chunk = self.chunks[number]
             if known is None:
-                known = self._trial_cache()
+                others = [o for o in self.folder.sweeps() if o.name != self.stored.name]
+                known = TrialCache(self.folder, self.plan, self.stored, others)
             rows = known.rows(chunk.ids)
             self.reused += len(rows)
             self.finished += len(rows)
@@ -173,10 +174,6 @@ class StoreWriter(Collector):
         held = [self.folder.verified_parts(kind, self.stored, self._shard_chunks) for kind in kinds]
         done = set.intersection(*({k for part in parts for k in part.chunks} for parts in held))
         return {k for k in done if k in self._shard_chunks}
-
-    def _trial_cache(self) -> TrialCache:
-        others = [other for other in self.folder.sweeps() if other.name != self.stored.name]
-        return TrialCache(self.folder, self.plan, self.stored, others)
 
 
 TYPES = {"name": pa.string(), "integer": pa.int64(), "real": pa.float64(), "boolean": pa.bool_()}
