@@ -183,15 +183,14 @@ def mlp(
     """
     model = {**{key: value for key, value in locals().items() if key in MODEL}, **constants}
     X, X_val, X_test = map(as_pandas, (X, X_val, X_test))
-    roles = {"y": y, "weights": weights, "groups": groups, "time": time}
-    refuse_other_order(X, {**roles, "test": test, "validation": validation})
+    fixed = {"validation": validation, "test": test, "folds": folds}
+    refuse_other_order(X, {"y": y, "weights": weights, "groups": groups, "time": time, **fixed})
     categorical = isinstance(getattr(y, "dtype", None), pd.CategoricalDtype)
     tables, targets = _read(name, X, y, (("val", X_val, y_val), ("test", X_test, y_test)))
     if loss is None:
         loss = "softmax_cross_entropy" if is_classification(targets[0], categorical) else SQUARED
     _refuse_unknown(constants, loss)
     target, classes = encode_targets(loss, targets)
-    fixed = {"validation": validation, "test": test, "folds": folds}
     rows = np.concatenate([table for table in tables if len(table)])
     preprocess: Any = STANDARDIZE if check_boolean("standardize", standardize) else None
     embedded = numbered_columns(embed, X, rows)

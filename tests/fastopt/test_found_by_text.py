@@ -22,6 +22,7 @@ from fastopt.code.frozen import fingerprint_and_warn
 from fastopt.compile import kernel
 from fastopt.errors import CodeWarning
 from tests.helpers.compiled import call_template
+from tests.helpers.importing import IMPORTING
 
 K, NAME, PATH = 2.0, "K", "module_found_by_text"
 module = types.ModuleType(PATH)
@@ -164,7 +165,7 @@ def test_what_is_made_as_it_runs_is_named(monkeypatch):
 
 
 PROGRAM = """
-from user import direct, by_helper, by_text, in_try
+from importing_module import direct, by_helper, by_text, in_try
 from fastopt.compile import fingerprint
 functions = direct, by_helper, by_text, in_try
 before = [fingerprint(f) for f in functions]
@@ -172,33 +173,14 @@ assert [f({}) for f in functions] == [%s] * 4
 assert before == [fingerprint(f) for f in functions]  # or a store would refuse its own sweep
 print(*before)
 """
-USER = """
-import importlib
-def direct(c):
-    import later
-    return later.K
-def helper():
-    from later import K as k
-    return k
-def by_helper(c):
-    return helper()
-def by_text(c):
-    return importlib.import_module("later").K
-def in_try(c):
-    try:
-        import there_is_no_such_module
-    except ImportError:
-        import later as short
-    return short.K
-"""
 
 
 def test_what_is_imported_as_it_runs_is_known_before_it_runs(python, tmp_path):
     """A store was asked by fingerprints of before the first run: it knew of no import."""
-    (tmp_path / "user.py").write_text(USER)
+    (tmp_path / "importing_module.py").write_text(IMPORTING)
     printed = []
     for k in (1.0, 2.0, 1.0):
-        (tmp_path / "later.py").write_text(f"K = {k}")
+        (tmp_path / "imported_as_it_runs.py").write_text(f"K = {k}")
         done = python(PROGRAM % k, (tmp_path,), PYTHONDONTWRITEBYTECODE="1")
         printed.append(done.stdout.split())
     assert printed[0] == printed[2]

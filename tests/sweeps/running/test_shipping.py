@@ -15,6 +15,7 @@ from sweeps import problems, sweep_callable
 from sweeps.common.pickling import OtherCode, OtherImport, pack, pack_job, unpack
 from sweeps.problems import PROBLEMS
 from tests.helpers.compiled import call_template
+from tests.helpers.importing import IMPORTING
 
 
 def by_value(function):
@@ -132,19 +133,7 @@ def test_workers_run_what_a_module_is_now(tmp_path, monkeypatch):
         unpack(payload)
 
 
-IMPORTING = """
-def direct(config):
-    import imported_as_it_runs
-    return imported_as_it_runs.K
-def helper():
-    from imported_as_it_runs import K
-    return K
-def above(config):
-    return helper()
-"""
-
-
-@pytest.mark.parametrize("name", ["direct", "above"])
+@pytest.mark.parametrize("name", ["direct", "by_helper"])
 def test_what_is_imported_as_it_runs_is_the_same_or_refused(name, tmp_path, monkeypatch):
     """It would be what stands in the worker's file, whatever is sent."""
     (tmp_path / "importing_module.py").write_text(IMPORTING)
