@@ -110,12 +110,27 @@ def _is_called_by_llvm(frame: FrameType | None) -> bool:
     return frame is not None
 
 
+# Functions of llvmlite that give a module away to LLVM, and what they call it: an exception that
+# comes when it is given and that is not yet noted would have llvmlite free it a second time.
+_GIVEN = {"link_modules": "src", "add_module": "module"}
+
+
+def _raise_from(frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; a module that is being given to LLVM just now is LLVM's."""
+    while frame:
+        given = _GIVEN.get(frame.f_code.co_name)
+        if given and frame.f_globals.get("__name__", "").startswith("llvmlite."):
+            frame.f_locals[given]._owned = True
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
 def _defer(number: int, frame: FrameType | None) -> None:
     first = not _NOW.pressed
     _NOW.pressed = _NOW.due = True
     if not (_NOW.deferred and first) and not _is_called_by_llvm(frame):
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt
+        _raise_from(frame)
 
 
 @contextlib.contextmanager
@@ -156,7 +171,7 @@ def interruptible() -> Iterator[None]:
             os._exit(INTERRUPTED)
         _NOW.pressed = _NOW.due = True
         if not _NOW.deferred and not _is_called_by_llvm(frame):
-            raise KeyboardInterrupt
+            _raise_from(frame)
 
     _NOW.pressed = _NOW.due = False
     before = {number: signal.signal(number, handle) for number in SIGNALS}
