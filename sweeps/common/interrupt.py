@@ -99,15 +99,23 @@ def deferred_interrupts() -> Iterator[None]:
         check_interrupt()
 
 
-def _is_called_by_llvm(frame: FrameType | None) -> bool:
-    """Tell whether this runs in a callback of llvmlite's, from which no exception comes out.
+def _must_go_on(frame: FrameType | None) -> bool:
+    """Tell whether an exception would be lost here, or do harm that lasts.
 
-    LLVM asks it for the machine code that Numba has on disk. An exception is thrown away there, and
-    taken for an answer: that there is none. Then the process jumps to where there is no code.
+    LLVM asks a callback of llvmlite's for the machine code that Numba has on disk. An exception is
+    thrown away there, and taken for an answer: that there is none. Then the process jumps to where
+    there is no code. And what Numba was registering when it is stopped, it lacks for good.
     """
-    while frame and not frame.f_code.co_name.startswith("_raw_object_cache_"):
+    while frame:
+        name = frame.f_code.co_name
+        if name.startswith("_raw_object_cache_") or (name == "refresh" and _is_of("numba", frame)):
+            return True
         frame = frame.f_back
-    return frame is not None
+    return False
+
+
+def _is_of(package: str, frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith(f"{package}.")
 
 
 # Functions of llvmlite that give a module away to LLVM, and what they call it: an exception that
@@ -119,7 +127,7 @@ def _raise_from(frame: FrameType | None) -> None:
     """Raise KeyboardInterrupt; a module that is being given to LLVM just now is LLVM's."""
     while frame:
         given = _GIVEN.get(frame.f_code.co_name)
-        if given and frame.f_globals.get("__name__", "").startswith("llvmlite."):
+        if given and _is_of("llvmlite", frame):
             frame.f_locals[given]._owned = True
         frame = frame.f_back
     raise KeyboardInterrupt
@@ -128,7 +136,7 @@ def _raise_from(frame: FrameType | None) -> None:
 def _defer(number: int, frame: FrameType | None) -> None:
     first = not _NOW.pressed
     _NOW.pressed = _NOW.due = True
-    if not (_NOW.deferred and first) and not _is_called_by_llvm(frame):
+    if not (_NOW.deferred and first) and not _must_go_on(frame):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _raise_from(frame)
 
@@ -170,7 +178,7 @@ def interruptible() -> Iterator[None]:
                 child.kill()
             os._exit(INTERRUPTED)
         _NOW.pressed = _NOW.due = True
-        if not _NOW.deferred and not _is_called_by_llvm(frame):
+        if not _NOW.deferred and not _must_go_on(frame):
             _raise_from(frame)
 
     _NOW.pressed = _NOW.due = False

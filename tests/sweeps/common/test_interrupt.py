@@ -167,37 +167,6 @@ LOADED = """
     assert pressed and not run(steps=100).info["interrupted"]
 """
 
-# Ctrl-C when LLVM has taken a module and llvmlite has not noted it yet: it was freed twice.
-GIVEN = """
-    import gc
-    from llvmlite.binding import ffi
-    from numba import njit
-    from sweeps.common.interrupt import deferred_interrupts, immediate_interrupts
-
-    for name in ("LLVMPY_LinkModules", "LLVMPY_AddModule") * 3:
-        give, pressed = getattr(ffi.lib, name), []
-
-        def give_and_press(*args):
-            given = give(*args)
-            if not pressed:
-                pressed.append(name)
-                signal.raise_signal(signal.SIGINT)
-            return given
-
-        ffi.lib._fntab[name] = give_and_press
-        inner = njit(lambda x: x + 1)
-        try:
-            with deferred_interrupts(), immediate_interrupts():
-                njit(lambda x: inner(x))(3)
-            raise AssertionError("nothing was raised")
-        except KeyboardInterrupt:
-            pass
-        ffi.lib._fntab[name] = give
-        assert pressed
-        gc.collect()
-    print(njit(lambda x: 2 * x)(3))
-"""
-
 KILLED = """
     from sweeps.running import jobs
 
@@ -289,12 +258,6 @@ def test_ctrl_c_at_random_moments(scenario, executors, times, n, counted):
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 5.0, "slow to stop"
     counted(times * len(executors.split()))
-
-
-def test_ctrl_c_while_a_module_is_given_to_llvm(scenario):
-    done = scenario(GIVEN, 1, 1)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "6"
 
 
 @pytest.mark.parametrize(
