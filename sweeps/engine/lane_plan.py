@@ -156,6 +156,7 @@ class LanePlan(Plan):
         check_curve(points, len(self.curve))
         anywhere = np.full((2, problem.dim), math.nan, problem.dtype)
         rule = find_rule(names[0])
+        powers = np.array(lanes.powers_of(rule), np.int64)
         trials = LaneTrials(
             h=h,
             settings=settings,
@@ -164,7 +165,8 @@ class LanePlan(Plan):
             sizes=LaneSizes(len(rule.starts), len(rule.clock0(rule.pack()))),
             optima=problem.optima,
             bounds=anywhere if problem.bounds is None else problem.bounds,
-            lanes=deal_to_lanes(settings),
+            lanes=deal_to_lanes(settings, h[:, powers]),
+            powers=powers,
             watch=self._watch(),
             out=np.full((rows, len(self.results)), np.nan),
             state=np.full(rows, State.PENDING, np.int8),
@@ -225,14 +227,15 @@ class LanePlan(Plan):
         return "" if bounds is None else f" and in the bounds [{bounds[0, d]}, {bounds[1, d]}]"
 
 
-def deal_to_lanes(settings: np.ndarray) -> np.ndarray:
+def deal_to_lanes(settings: np.ndarray, decays: np.ndarray) -> np.ndarray:
     """Deal trials out to lanes, those of one length and schedule next to each other; -1 pads.
 
-    A block runs as long as its longest trial, and neighbours share the value of a schedule.
+    A block runs as long as its longest trial, and neighbours share the value of a schedule. Then
+    come those of the same ``decays`` (n, k), whose powers a block then computes once.
     """
     n = len(settings)
     order = np.full(-(-n // WIDTH) * WIDTH, -1, np.int64)
-    order[:n] = np.lexsort((settings["schedule"], -settings["steps"]))
+    order[:n] = np.lexsort((*decays.T, settings["schedule"], -settings["steps"]))
     return order
 
 

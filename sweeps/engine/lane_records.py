@@ -99,6 +99,7 @@ class LaneTrials(NamedTuple):
     optima: np.ndarray  # float64 (m, dim); no rows when unknown
     bounds: np.ndarray  # (2, dim) of the dtype of the arithmetic: lows, highs
     lanes: np.ndarray  # int64 (blocks * WIDTH,): the trial in each lane, -1 for none
+    powers: np.ndarray  # int64: see sweeps.engine.lanes.powers_of
     watch: LaneWatch
     out: np.ndarray  # float64: results, then the final coordinates, then measures
     state: np.ndarray  # int8 (n,)

@@ -41,9 +41,12 @@ CONSTANT = list(SCHEDULES).index("constant")
 
 @jitable
 def load_block(b, s, t):
-    """Copy trials to lanes; return whether any has a schedule that changes, or clips."""
+    """Copy trials to lanes; return whether any has a schedule that changes, or clips.
+
+    The third answer: whether all have one clock.
+    """
     v, r = numbers_in(s.v), s.r[0]
-    varies, clips = False, False
+    varies, clips, alike = False, False, t.powers.size > 0
     for k in range(WIDTH):
         row = t.lanes[b * WIDTH + k]
         i = row if row >= 0 else t.lanes[b * WIDTH]
@@ -57,9 +60,11 @@ def load_block(b, s, t):
         v.clip[k], v.top[k] = trial.clip_norm, -np.inf
         clips = clips or trial.clip_norm < np.inf
         varies = varies or trial.schedule != CONSTANT
+        for place in t.powers:
+            alike = alike and t.h[i, place] == t.h[r.source[0], place]
         put_lane(s.v[H:], k, t.h[i])
         put_lane(s.x[0], k, t.start[i])
-    return varies, clips
+    return varies, clips, alike
 
 
 @jitable

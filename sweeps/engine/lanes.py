@@ -78,6 +78,7 @@ class StretchInputs(NamedTuple):
     links: LaneLinks
     varies: bool  # whether the schedule of some lane changes
     clips: bool  # whether some lane's gradient is clipped
+    alike: bool  # whether all lanes have one clock
 
 
 @jitable
@@ -91,9 +92,9 @@ def scratch(t):
 @jitable
 def item(b, s, control, t, links):
     """Run block ``b`` to the end or the pause of its trials; return whether it got there."""
-    varies, clips = load_block(b, s, t)
+    varies, clips, alike = load_block(b, s, t)
     inputs = StretchInputs(
-        t.bounds, t.optima, t.watch, t.settings, t.schedule, links, varies, clips
+        t.bounds, t.optima, t.watch, t.settings, t.schedule, links, varies, clips, alike
     )
     step = resume(b, s, t)
     if step < 0:
@@ -122,6 +123,17 @@ def parts() -> tuple:
     return scratch, item
 
 
+def powers_of(rule: Rule) -> list[int]:
+    """Return which hyperparameters decide, with the step, what a clock is; none if more does.
+
+    >>> from fastopt.rules import RULES
+    >>> powers_of(RULES["adam"]), powers_of(RULES["nadam"]), powers_of(RULES["sgd"])
+    ([1, 2], [], [])
+    """
+    hyper = list(rule.hyper)
+    return [] if rule.accumulates else [hyper.index(name) for name in rule.powers]
+
+
 @functools.cache
 def stretch_of(
     value_and_grad: Callable, constants: Any, dim: int, bounded: bool, rule: Rule
@@ -135,11 +147,12 @@ def stretch_of(
     h = rule.pack()
     clock = rule.clock0(h)
     sizes = dim, len(h), len(clock), len(rule.tick(h, clock)[1])
+    common = tuple(k in powers_of(rule) for k in range(len(h)))
     adapt = adapted_lane(rule.measure, rule.trust)
     own = rule.update, rule.answer, len(rule.starts)
     return (
         addressed(beginning, rule.clock0, rule.starts, len(h)),
-        addressed(ticking, rule.tick, len(h), len(clock)),
+        addressed(ticking, rule.tick, len(h), len(clock), common),
         addressed(stretching, evaluate, unpacked(constants), adapt, *own, *sizes, bounded),
     )
 
@@ -162,6 +175,7 @@ def of_stretch(begin: Any, tick: Any, stretch: Any, dtype: Any) -> Callees:
             tuple_type(LaneLinks),
             types.boolean,
             types.boolean,
+            types.boolean,
         ],
         StretchInputs,
     )
@@ -171,7 +185,7 @@ def of_stretch(begin: Any, tick: Any, stretch: Any, dtype: Any) -> Callees:
         Callee(addressed(clipping), none, (flat, v, whole)),
         Callee(addressed(comparing), whole, (flat, v, r, numbers, watch, real)),
         Callee(begin, none, (block,)),
-        Callee(tick, none, (FLAT, flat)),
+        Callee(tick, none, (FLAT, flat, types.boolean)),
         Callee(stretch, whole, (block, inputs, whole, whole), 2.0),
     )
 

@@ -118,6 +118,23 @@ def column(typingctx, a, k, width, like):
     return types.UniTuple(a.dtype, len(like))(a, k, width, like), codegen
 
 
+def merging(common: tuple[bool, ...]) -> Any:
+    """Return ``merge(a, b)``: a tuple with the elements of ``a`` where ``common`` is true."""
+
+    @intrinsic
+    def merge(typingctx, a, b):
+        def codegen(context, builder, signature, args):
+            values = [
+                builder.extract_value(args[0 if is_common else 1], n)
+                for n, is_common in enumerate(common)
+            ]
+            return context.make_tuple(builder, signature.return_type, values)
+
+        return b(a, b), codegen
+
+    return merge
+
+
 @intrinsic
 def put_column(typingctx, a, k, width, values):
     """Write the tuple ``values`` to ``a[k], a[k + width], a[k + 2 * width], ...``."""
