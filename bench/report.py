@@ -133,6 +133,20 @@ def headline_table(rows: list[Row]) -> str:
     return markdown(header, body) if body else ""
 
 
+def peak_table(rows: list[Row]) -> str:
+    """Table of how much of a core training takes, by the machine's own matrix product."""
+    body = [
+        [row["case"], *(f"{row[name] / row['sgemm']:.0%}" for name in ("sgd", "adam"))]
+        for row in rows
+        if row["table"] == "peak"
+    ]
+    caption = (
+        "Networks on digits, whole trials in one thread: floating-point operations a second of the "
+        "matrix products of training, as a share of those of `sgemm` of 1024 x 1024 in one thread."
+    )
+    return f"{caption}\n\n{markdown(['network', 'by SGD', 'by Adam'], body)}" if body else ""
+
+
 def sweep_tables(rows: list[Row]) -> str:
     """Tables of the ``sweep`` marker."""
     cases = sweep_rows(rows)
@@ -140,7 +154,7 @@ def sweep_tables(rows: list[Row]) -> str:
         "Digits MLP 64-32-10, Adam, float32: time of one minibatch step of a sweep on all cores. "
         "Peers are one process, but where the column says otherwise; JAX uses all cores too."
     )
-    text = f"{caption}\n\n{against_ours(cases, 'minibatch')}" if cases else ""
+    text = f"{caption}\n\n{against_ours(cases, 'minibatch')}\n\n{peak_table(rows)}" if cases else ""
     lanes = [row for row in rows if row["table"] == "lanes"]
     if lanes:
         caption = "Landscapes in SIMD lanes, float64: time of one step of one trial, whole sweeps."

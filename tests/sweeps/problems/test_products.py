@@ -10,7 +10,7 @@ from tests.helpers.compiled import both
 run, sums = both(product), both(sum_rows)
 views = both(lambda a, offset, rows, columns: matrix(a, offset, rows, columns))
 numbers = both(lambda a: flat(a))
-ROWS, DEPTHS, COLUMNS = [1, 3, 4, 5, 8, 33], [1, 7, 64], [1, 7, 8, 9, 15, 16, 17, 31, 32, 33]
+ROWS, DEPTHS, COLUMNS = [1, 3, 4, 5, 7, 8, 9, 33], [1, 7, 64], [1, 7, 8, 9, 15, 16, 17, 31, 32, 33]
 CANARY = 12345.0
 
 
