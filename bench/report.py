@@ -147,43 +147,50 @@ def peak_table(rows: list[Row]) -> str:
     return f"{caption}\n\n{markdown(['network', 'by SGD', 'by Adam'], body)}" if body else ""
 
 
+SWEEP_PARTS = {
+    "lanes": (
+        "trials",
+        "Landscapes in SIMD lanes, float64: time of one step of one trial, whole sweeps.",
+    ),
+    "search": (
+        "search",
+        "`SweepSearchCV` and scikit-learn's `GridSearchCV` on all cores, both over "
+        "`MLPClassifier` 64-32-10: whole searches.",
+    ),
+    "overhead": (
+        "trials",
+        "The engine's own work: whole sweeps of trials of one step, time of a trial.",
+    ),
+}
+"""Tables of sweeps: what their first column holds, and their captions."""
+
+
 def sweep_tables(rows: list[Row]) -> str:
     """Tables of the ``sweep`` marker."""
-    cases = sweep_rows(rows)
     caption = (
         "Digits MLP 64-32-10, Adam, float32: time of one minibatch step of a sweep on all cores. "
         "Peers are one process, but where the column says otherwise; JAX uses all cores too."
     )
-    text = f"{caption}\n\n{against_ours(cases, 'minibatch')}\n\n{peak_table(rows)}" if cases else ""
-    lanes = [row for row in rows if row["table"] == "lanes"]
-    if lanes:
-        caption = "Landscapes in SIMD lanes, float64: time of one step of one trial, whole sweeps."
-        text += f"\n\n{caption}\n\n{against_ours(lanes, 'trials')}"
-    search = [row for row in rows if row["table"] == "search"]
-    if search:
-        caption = (
-            "`SweepSearchCV` and scikit-learn's `GridSearchCV` on all cores, both over "
-            "`MLPClassifier` 64-32-10: whole searches."
-        )
-        text += f"\n\n{caption}\n\n{against_ours(search, 'search')}"
-    overhead = [row for row in rows if row["table"] == "overhead"]
-    if overhead:
-        caption = "The engine's own work: whole sweeps of trials of one step, time of a trial."
-        text += f"\n\n{caption}\n\n{against_ours(overhead, 'trials')}"
+    digits = sweep_rows(rows)
+    texts = [f"{caption}\n\n{against_ours(digits, 'minibatch')}" if digits else ""]
+    texts.append(peak_table(rows))
+    for table, (first, caption) in SWEEP_PARTS.items():
+        own = [row for row in rows if row["table"] == table]
+        texts.append(f"{caption}\n\n{against_ours(own, first)}" if own else "")
     for row in rows:
         if row["table"] == "frame":
-            text += f"\n\nA result to a DataFrame, {row['case']}: {seconds(row['seconds'])}."
+            texts.append(f"A result to a DataFrame, {row['case']}: {seconds(row['seconds'])}.")
         if row["table"] == "memory":
             grown = f"{row['bytes'] / 1e6:.0f} MB"
-            text += f"\n\nMemory that {row['case']} add, a histogram being kept: {grown}."
+            texts.append(f"Memory that {row['case']} add, a histogram being kept: {grown}.")
         if row["table"] == "efficiency":
-            text += f"\n\nParallel efficiency, {row['case']}: {row['efficiency']:.0%}."
+            texts.append(f"Parallel efficiency, {row['case']}: {row['efficiency']:.0%}.")
         if row["table"] == "executors":
-            text += (
-                f"\n\nTwo workers of {row['baseline']}, {row['case']} (0.5 s): {row['share']:.0%} "
+            texts.append(
+                f"Two workers of {row['baseline']}, {row['case']} (0.5 s): {row['share']:.0%} "
                 f"of the throughput of two threads; {row['share_with_start']:.0%} with their start."
             )
-    return text
+    return "\n\n".join(text for text in texts if text)
 
 
 def compile_table(rows: list[Row]) -> str:
