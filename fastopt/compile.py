@@ -36,6 +36,7 @@ from fastopt.code.registration import (
     name_by_content,
     registration,
 )
+from fastopt.code.signals import KernelCompiler, signals_held
 from fastopt.code.target import check_host, mode
 from fastopt.errors import CompileError
 from fastopt.late import collector_paused
@@ -148,7 +149,7 @@ vars(kernel)["cache_info"] = _cache_info
 @contextlib.contextmanager
 def _enabled() -> Iterator[None]:
     """Compile though ``NUMBA_DISABLE_JIT`` is set: a kernel works on addresses, Python cannot."""
-    with global_compiler_lock, collector_paused():
+    with signals_held(), global_compiler_lock, collector_paused():
         before, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0
         try:
             yield
@@ -225,6 +226,7 @@ def compiled(template: Callable, parts: tuple, digest: str, options: Options) ->
     numbas = {
         "parallel": parallel, "nogil": nogil, "error_model": "numpy", "fastmath": set(FASTMATH),
         "no_cfunc_wrapper": True, "no_cpython_wrapper": by_address,
+        "pipeline_class": KernelCompiler,
     }  # fmt: skip
     names = [getattr(part, "__name__", str(part)) for part in (template, *parts)]
     label = "_".join([*names, "parallel" if parallel else "serial"])
@@ -234,6 +236,7 @@ def compiled(template: Callable, parts: tuple, digest: str, options: Options) ->
         dispatcher = numba.njit(**numbas)(function)
     dispatcher.recipe = Recipe(template, parts, options)
     _watch_compiling(dispatcher, holds_gil=not nogil)
+    dispatcher.compile = signals_held()(dispatcher.compile)
     if by_address:  # Numba would jump to an entry that is not there
         dispatcher._insert, dispatcher._compile_for_args = _ignore, _refuse_call
     typed_in = template.__code__.co_filename.startswith("<")  # a prompt or a doctest

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastopt.code.cached import cached_property
+from fastopt.code.signals import deliver_signals
 from fastopt.code.system import BINARY, NO_LINK
 
 try:
@@ -58,6 +59,7 @@ class Turns:
         end = time.monotonic() + PATIENCE
         try:
             while self._patient and not is_done() and not self._is_ours(place):
+                deliver_signals()
                 self._patient = time.monotonic() < end
                 time.sleep(_PAUSE)
         except OSError:  # a folder that cannot be written to, a file system without locks

@@ -22,6 +22,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from fastopt.code.cached import cached_property
+from fastopt.code.signals import signals_held
 from fastopt.code.uncompilable import in_two_lines
 from fastopt.machine.arrays import address
 
@@ -76,7 +77,7 @@ def address_of(kernel: Any, returns: Any, *arguments: Any) -> int:
         raise TypeError(
             f"{kernel.py_func.__name__} returns {made.signature.return_type}, not {returns}"
         )
-    with global_compiler_lock:
+    with signals_held(), global_compiler_lock:
         return made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
 
 

@@ -4,7 +4,7 @@ Python raises KeyboardInterrupt between any two instructions of the main thread:
 of a process and the line that notes it down, say, or while a lock is taken. No code is safe against
 that, so what starts workers, sends, stores and ends workers runs in :func:`deferred_interrupts`,
 where exceptions come from :func:`check_interrupt` alone. Compiling, which takes seconds and leaves
-nothing half done, runs in :func:`immediate_interrupts`.
+nothing half done, runs in :func:`immediate_interrupts`: see :mod:`fastopt.code.signals`.
 """
 
 from __future__ import annotations
@@ -99,46 +99,12 @@ def deferred_interrupts() -> Iterator[None]:
         check_interrupt()
 
 
-def _must_go_on(frame: FrameType | None) -> bool:
-    """Tell whether an exception would be lost here, or do harm that lasts.
-
-    LLVM asks a callback of llvmlite's for the machine code that Numba has on disk. An exception is
-    thrown away there, and taken for an answer: that there is none. Then the process jumps to where
-    there is no code. And what Numba was registering when it is stopped, it lacks for good.
-    """
-    while frame:
-        name = frame.f_code.co_name
-        if name.startswith("_raw_object_cache_") or (name == "refresh" and _is_of("numba", frame)):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _is_of(package: str, frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).startswith(f"{package}.")
-
-
-# Functions of llvmlite that give a module away to LLVM, and what they call it: an exception that
-# comes when it is given and that is not yet noted would have llvmlite free it a second time.
-_GIVEN = {"link_modules": "src", "add_module": "module"}
-
-
-def _raise_from(frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt; a module that is being given to LLVM just now is LLVM's."""
-    while frame:
-        given = _GIVEN.get(frame.f_code.co_name)
-        if given and _is_of("llvmlite", frame):
-            frame.f_locals[given]._owned = True
-        frame = frame.f_back
-    raise KeyboardInterrupt
-
-
 def _defer(number: int, frame: FrameType | None) -> None:
     first = not _NOW.pressed
     _NOW.pressed = _NOW.due = True
-    if not (_NOW.deferred and first) and not _must_go_on(frame):
+    if not (_NOW.deferred and first):
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _raise_from(frame)
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -178,8 +144,8 @@ def interruptible() -> Iterator[None]:
                 child.kill()
             os._exit(INTERRUPTED)
         _NOW.pressed = _NOW.due = True
-        if not _NOW.deferred and not _must_go_on(frame):
-            _raise_from(frame)
+        if not _NOW.deferred:
+            raise KeyboardInterrupt
 
     _NOW.pressed = _NOW.due = False
     before = {number: signal.signal(number, handle) for number in SIGNALS}

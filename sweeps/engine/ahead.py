@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, NamedTuple
 
+from numba.core.registry import cpu_target
+
 from fastopt.code.origins import USERS, origin
 from fastopt.code.uncompilable import in_two_lines
 from fastopt.compile import cache_folder, is_compiled, recipe_of
@@ -27,7 +29,7 @@ from sweeps.common.interrupt import POLL, check_interrupt, deferred_interrupts, 
 from sweeps.common.pickling import pack, unpack
 from sweeps.common.workers import Worker
 from sweeps.engine.block import Block
-from sweeps.engine.run_blocks import fill_registries, needed, threads
+from sweeps.engine.run_blocks import needed, threads
 
 # Seconds of compiling that a process must find to be worth its start, which takes half as long.
 START = 2.0
@@ -77,7 +79,6 @@ def compile_missing(
     """
     team = _Team(missing, watch)
     with deferred_interrupts():
-        fill_registries()
         try:
             team.start(processes - 1)
             team.work()
@@ -156,7 +157,7 @@ class _Team:
     def _lead(self, worker: Worker) -> None:
         """Have a process compile one function after the other; a thread of its own."""
         with contextlib.suppress(EOFError, OSError):
-            worker.ask(pickle.dumps((fill_registries, (), {})))
+            worker.ask(pickle.dumps((_fill_registries, (), {})))
             while self._have_compiled(worker):
                 pass
 
@@ -201,6 +202,12 @@ def _packed(callee: Callee) -> bytes:
 def _user_modules() -> list[str]:
     loaded = [(name, module) for name, module in sys.modules.items() if name not in _SCRIPTS]
     return [name for name, module in loaded if module and origin(module) == USERS]
+
+
+def _fill_registries() -> None:
+    """Have Numba learn what it can compile, for which it takes 0.3 s."""
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
 
 
 def _compile(payload: bytes) -> float:

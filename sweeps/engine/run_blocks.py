@@ -19,14 +19,13 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core.registry import cpu_target
 from threadpoolctl import ThreadpoolController
 
 from fastopt.code.system import on_fork
 from fastopt.compile import kernel
 from fastopt.errors import SpecError, shortened
 from fastopt.machine.calls import Callee
-from sweeps.common.interrupt import check_interrupt, deferred_interrupts, immediate_interrupts
+from sweeps.common.interrupt import check_interrupt, immediate_interrupts
 from sweeps.common.threads import KeptThreads
 from sweeps.engine import queue
 from sweeps.engine.agenda import Agenda
@@ -110,21 +109,8 @@ def runner(block: Block) -> Callable:
 
 def compile_block(block: Block) -> None:
     """Compile the kernel, or load it from the disk cache, by running it on no trials at all."""
-    with deferred_interrupts():
-        fill_registries()
     with immediate_interrupts():
         runner(block)(*_no_trials(block), block.constants())
-
-
-@functools.cache
-def fill_registries() -> None:
-    """Have Numba learn what it can compile, for which it takes 0.3 s.
-
-    Stopped in the middle of that it would lack some of it for good: after a Ctrl-C in 1 of some 40
-    cold sweeps it knew no attributes of named tuples, and nothing compiled any more.
-    """
-    cpu_target.typing_context.refresh()
-    cpu_target.target_context.refresh()
 
 
 def _no_trials(block: Block) -> tuple:
