@@ -14,8 +14,7 @@ import numpy as np
 from fastopt.compile import inlinable
 from fastopt.machine.access import cast, put, take
 from fastopt.machine.calls import call
-from fastopt.rules.base import initial_value
-from sweeps.engine.callees import at_lr
+from sweeps.engine.callees import at_lr, slots_begun
 from sweeps.engine.data_order import rows_of
 from sweeps.engine.lane_records import WIDTH, H
 from sweeps.engine.lane_state import numbers_in, record
@@ -26,16 +25,14 @@ ONE, ENDS, THREE = (0,), (0, 0), (0, 0, 0)
 
 def beginning(clock0, starts, n_hyper):
     """Template of ``begin(s)``: set clocks and slots to what they are at the first step."""
-    like_h, clocks = (0,) * n_hyper, H + n_hyper * WIDTH
+    like_h, clocks, begin_slots = (0,) * n_hyper, H + n_hyper * WIDTH, slots_begun(starts)
 
     def begin(s):
         x = s.x
         for k in range(WIDTH):
             h = at_lr(column(s.v, H + k, WIDTH, like_h), numbers_in(s.v).scale[k])
             put_column(s.v, clocks + k, WIDTH, clock0(h))
-            for m in range(1, len(starts)):
-                for j in range(k, x.shape[1], WIDTH):
-                    x[m, j] = initial_value(starts[m], h, x[0, j])
+            begin_slots(h, x, k, x.shape[1], WIDTH)
 
     return begin
 
