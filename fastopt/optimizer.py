@@ -27,7 +27,7 @@ from fastopt.norms import flat_norm
 from fastopt.rules.base import Choice
 from fastopt.rules.recipes import Recipe
 from fastopt.stepping import fused
-from fastopt.stepping.fixed import Fixed
+from fastopt.stepping.fixed import Fixed, Options
 from fastopt.stepping.groups import Groups
 from fastopt.stepping.segments import Change, Group, are_groups
 from fastopt.stepping.transaction import Transaction
@@ -366,7 +366,8 @@ class Optimizer(ABC):
                 )
         path = "params" if self._together.is_bare and not index else f"params[{index}]['params']"
         # The row of the table comes first: nothing of the optimizer changes if a check fails.
-        options = {"params": (), **self.defaults, **{k: group[k] for k in group if k != "params"}}
+        own = {name: group[name] for name in group if name != "params"}
+        options = Options({"params": (), **self.defaults, **own})
         made = Group(where, path, group["params"], options, self._recipe, extents)
         self._together.forget()
         self._groups.append(made)

@@ -284,7 +284,7 @@ def _checked(
     where: str, change: Change, piece: Piece, entry: Mapping[str, Any]
 ) -> tuple[np.ndarray, dict[str, np.ndarray] | None]:
     """Return the clock and the slots of a tensor; without slots it has not taken a step."""
-    rule, _, _ = change
+    rule = change.rule
     present = {name: entry[name] for name in entry if entry[name] is not None}
     numbers = ("step", "clock", *rule.accumulates)
     slots = {name: a for name, a in present.items() if name not in numbers}

@@ -22,6 +22,10 @@ from fastopt.rules.base import VANISHING
 LAST_STEP = 2**53
 """From here on a float64 has no next step."""
 
+HAIR = 1e-12
+"""How far below zero an lr, and what is made of it (ASGD's ``eta``), may be: torch's LinearLR from
+0.01 to 0 ends at -5e-19."""
+
 _BITS = 1023
 """An integer of more bits is beyond a float64."""
 
@@ -137,7 +141,7 @@ def resume_clock(
         for name, k in rule.accumulates.items():
             made[k] = read_sum(where, rule, name, numbers or {})
     for name, k in rule.accumulates.items():
-        if not made[k] >= 0.0:
+        if not made[k] >= -HAIR:
             raise StateError(f"{where}: {name!r} must be zero or more; got {made[k]}")
     _correct(rule, h, made)
     return np.array(made, np.float64)

@@ -21,15 +21,16 @@ from fastopt.rules.base import LARGEST
 from fastopt.rules.clocks import rewind
 from fastopt.rules.recipes import Recipe
 from fastopt.stepping.batches import Batch, Piece, Segment
-from fastopt.stepping.fixed import Fixed, are_same
+from fastopt.stepping.fixed import Fixed, Options, are_same, exact, is_immutable
 
 
 class Change(NamedTuple):
-    """Hyperparameters that a group is about to adopt."""
+    """Hyperparameters that a group is about to adopt: as packed, as found, and in which version."""
 
     rule: Rule
     h: tuple[float, ...]
     seen: Any
+    version: int | None
 
 
 class Group:
@@ -46,7 +47,7 @@ class Group:
     """
 
     def __init__(
-        self, where: str, path: str, params: Any, options: dict, recipe: Recipe, extents: Extents
+        self, where: str, path: str, params: Any, options: Options, recipe: Recipe, extents: Extents
     ) -> None:
         self.where = where
         self.params = dict(params) if isinstance(params, Mapping) else params
@@ -54,19 +55,16 @@ class Group:
             self.params = list(params)
         self.options = options
         self.recipe = recipe
-        # The arrays, too: who replaced them in the dict would have gone on with those of before.
-        self.read = itemgetter(*options)
+        self._read = itemgetter(*(name for name in options if name != "params"))
         self._arrays: Any = ()
         self.segments: list[Segment] = []
-        self.rule, self.h, self.seen = self.change(options)
+        self.rule, self.h, self._seen, self._version = self.change(options)
         # A rule that measures each tensor cannot step an arena's tensors as one.
         self.splits = self.rule.measure is not None
         self.segments = _segments(path, self.params, extents, self.splits)
         self._check_width(self.rule, self.h)
         self.keys = [piece.key for segment in self.segments for piece in segment.pieces]
         options["params"] = self._arrays = Fixed("params", [p.array for _, p in self.pieces])
-        if self.seen is not None:
-            self.seen = self.read(options)
         self._waiting = set(self.segments)
         self._bind(self.rule, self.h)
 
@@ -166,12 +164,14 @@ class Group:
 
     def change(self, options: Mapping[str, Any]) -> Change:
         """Check ``options`` and pack them for the kernel."""
+        version = getattr(options, "version", None)  # before its values are read
+        # Who replaced the arrays in the dict would have gone on with those of before.
         if not are_same(options["params"], self._arrays):
             self._arrays.refuse()
         rule, values = self.recipe(self.where, options)
-        seen, h = self.read(options), rule.pack(values, self.where)
+        found, h = self._read(options), rule.pack(values, self.where)
         self._check_width(rule, h)
-        return Change(rule, h, seen if _is_immutable(seen) else None)
+        return Change(rule, h, exact(found), version if is_immutable(found) else None)
 
     def _check_width(self, rule: Rule, h: tuple[float, ...]) -> None:
         if any(segment.dtype == np.float32 for segment in self.segments):
@@ -179,12 +179,19 @@ class Group:
 
     def is_unchanged(self) -> bool:
         """Tell whether all options in the group's dict are as they were at the last step."""
+        version = self.options.version
+        if version == self._version:
+            return True
         try:
-            return self.read(self.options) == self.seen
+            found = self._read(self.options)
+            is_same = self.options["params"] is self._arrays and exact(found) == self._seen
         except KeyError as error:
             raise HyperparameterError(f"{self.where} has lost its {error}; set it again") from None
         except (ValueError, RuntimeError):  # several elements have no truth; packing refuses them
             return False
+        if is_same and is_immutable(found):
+            self._version = version
+        return is_same
 
     def pending(self) -> Change | None:
         """Return what changed in the group's dict since the last step; None is the usual answer."""
@@ -196,7 +203,7 @@ class Group:
         Returns whether they go with another rule, and so with batches that have no gradients yet.
         Only when all is done the change is noted: a signal's exception may come in between.
         """
-        before, (rule, h, _) = dict(zip(self.rule.hyper, self.h)), change
+        before, rule, h = dict(zip(self.rule.hyper, self.h)), change.rule, change.h
         changed = {name for name, value in zip(rule.hyper, h) if before.get(name, value) != value}
         has_other_rule = rule is not self.rule
         if has_other_rule:
@@ -206,7 +213,7 @@ class Group:
         if not changed.isdisjoint(rule.powers):
             for segment in self.segments:
                 rewind(rule, h, segment.clock[None])
-        self.rule, self.h, self.seen = change
+        self.rule, self.h, self._seen, self._version = change
         return has_other_rule
 
     def _bind(self, rule: Rule, h: tuple[float, ...]) -> None:
@@ -293,13 +300,6 @@ def _segments(path: str, params: Any, extents: Extents, splits: bool) -> list[Se
 def _whole(path: str, suffix: str, key: Any, a: np.ndarray) -> Segment:
     """Return the segment of one tensor."""
     return Segment(path, suffix, a, [Piece(key, a, a.shape, 0, a.size)])
-
-
-def _is_immutable(value: Any) -> bool:
-    """Tell whether equal values now mean equal values always (a 0-d array may change in place)."""
-    if isinstance(value, tuple):
-        return all(map(_is_immutable, value))
-    return isinstance(value, float | int | str | np.generic | Fixed)
 
 
 def are_groups(params: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from operator import is_, itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 
 from fastopt.errors import HyperparameterError
 from fastopt.rules import Rule
-from fastopt.rules.clocks import read_clock, read_sum, resume_clock, whole_step
+from fastopt.rules.clocks import HAIR, read_clock, read_sum, resume_clock, whole_step
 from fastopt.rules.recipes import Recipe
+from fastopt.stepping.fixed import exact, is_immutable
 
 Change = tuple[Rule, tuple[float, ...]]
 
@@ -27,9 +29,6 @@ _REFUSED = {
 }
 
 _NARROW = torch.float32, torch.bfloat16
-
-HAIR = 1e-12
-"""How far below zero an lr may be: torch's LinearLR from 0.01 to 0 ends at -5e-19."""
 
 
 def name_of(group: dict[str, Any], where: str, k: int) -> str:
@@ -66,7 +65,7 @@ def _plain(value: Any) -> Any:
 
 def _agrees(number: float, value: Any) -> bool:
     """Tell whether a value in the state is a clock's number, rounded to the dtype of the value."""
-    if not number >= 0.0:  # which is refused, and not to be hidden
+    if not number >= -HAIR:  # which is refused, and not to be hidden
         return True
     if isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_floating_point():
         return torch.tensor(number, dtype=value.dtype).item() == value.item()
@@ -81,12 +80,19 @@ class Row:
 
     def __init__(self, where: str, group: dict[str, Any], names: list[str], recipe: Recipe) -> None:
         self.where, self.group, self.names, self.recipe = where, group, names, recipe
-        self._watched = [*names, *_REFUSED]
         self._look()
         self.rule, self.h = self._read()
 
     def _look(self) -> None:
-        self._seen = [_plain(self.group.get(name)) for name in self._watched]
+        group, self._count = self.group, len(self.group)
+        watched = [name for name in (*self.names, *_REFUSED) if name in group]
+        # One is there twice, since of one name alone there would be no tuple.
+        self._find = itemgetter(*watched[:1], *watched) if watched else dict
+        self._note(self._find(group))
+
+    def _note(self, found: Any) -> None:
+        self._found, self._seen = found, exact([_plain(value) for value in found])
+        self._is_fixed = all(map(is_immutable, found))
 
     def _read(self) -> Change:
         refuse(self.where, self.group)
@@ -107,11 +113,17 @@ class Row:
     def pending(self) -> Change | None:
         """Return the rule and numbers if an option changed; None is the usual answer."""
         try:
+            found, is_whole = self._find(self.group), len(self.group) == self._count
+            if is_whole and self._is_fixed and all(map(is_, found, self._found)):
+                return None
             # What was seen has no tensors, so one that changed in place compares by value.
-            unchanged = list(map(self.group.get, self._watched)) == self._seen
-        except (RuntimeError, ValueError):  # several elements have no truth; packing refuses them
-            unchanged = False
-        return None if unchanged else self._read()
+            if is_whole and exact([_plain(value) for value in found]) == self._seen:
+                self._note(found)
+                return None
+        # One is lost; or several elements have no truth, and packing refuses them.
+        except (KeyError, RuntimeError, ValueError):
+            pass
+        return self._read()
 
     def adopt(self, h: tuple[float, ...]) -> bool:
         """Use new numbers from now on; tell whether powers in clocks must be made anew."""

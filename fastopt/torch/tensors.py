@@ -117,7 +117,7 @@ def check_tensor(where: str, p: torch.Tensor) -> None:
         return
     _check_memory(where, p)
     if p.dtype not in KINDS:
-        remedy = "use torch.optim" if p.is_complex() else "Convert it with .float()"
+        remedy = "Use torch.optim" if p.is_complex() else "Convert it with .float()"
         raise ArrayTypeError(f"{where} has dtype {p.dtype}; kernels exist for {_DTYPES}. {remedy}.")
     if p._is_zerotensor():
         raise ArrayError(f"{where} is a zero tensor without memory. Pass a copy (.clone()).")

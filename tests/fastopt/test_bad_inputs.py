@@ -17,7 +17,7 @@ import fastopt
 import fastopt.torch
 from fastopt.classes.common import BINDINGS
 from fastopt.errors import ArrayError, ArrayTypeError, HyperparameterError, shortened
-from fastopt.torch.groups import HAIR
+from fastopt.rules.clocks import HAIR
 from tests.helpers.bad_values import bad_options, bad_shared
 from tests.helpers.makers import everything
 

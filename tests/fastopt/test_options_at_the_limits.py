@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 
 import numpy as np
@@ -17,6 +18,7 @@ from fastopt.compile import kernel
 from fastopt.machine.access import cast
 from fastopt.rules import Real
 from fastopt.rules.recipes import SPLIT
+from fastopt.stepping.fixed import Options
 
 CLASSES = [cls for cls in BINDINGS if cls.__module__.startswith("fastopt.")]
 every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
@@ -147,3 +149,68 @@ def test_a_schedule_beyond_float32_is_refused():
     assert (p == 1.0).all()
     assert opt.steps == 1
     fastopt.SGD(np.ones(3), lr=1e30, schedule=fastopt.schedules.exponential(1e30)).step(np.zeros(3))
+
+
+# Each is 0.1 in the narrower of two types, as NumPy and torch compare; two are no numbers.
+NO_NUMBERS = np.array([0.1]), complex(0.1)
+LIKE_A_TENTH = (
+    np.float32(0.1), np.float16(0.1), np.array(0.1), np.array(0.1, np.float32), np.longdouble(0.1),
+    torch.tensor(0.1), torch.tensor(0.1, dtype=torch.bfloat16), *NO_NUMBERS,
+)  # fmt: skip
+
+
+def over_arrays(cls):
+    p = np.linspace(-1.0, 1.0, 7)
+    opt = cls(p)
+    return opt, p, lambda: opt.step(np.cos(p))
+
+
+def over_tensors(cls):
+    p = torch.linspace(-1.0, 1.0, 7, dtype=torch.float64)
+    p.grad = torch.empty_like(p)
+    opt = getattr(fastopt.torch, cls.__name__)([p])
+    return opt, p.numpy(), lambda: np.cos(p.numpy(), out=p.grad.numpy()) is opt.step()
+
+
+def stepped_with(made, cls, name, value):
+    """Return the parameter after a step with 0.1 and one with ``value``, and whether it stepped."""
+    opt, p, step = made(cls)
+    group = opt.param_groups[0]
+    rest = group[name][1:] if isinstance(group[name], tuple) else None
+    group[name] = 0.1 if rest is None else (0.1, *rest)
+    step()
+    before = p.copy()
+    group[name] = value if rest is None else (value, *rest)
+    try:
+        step()
+    except HyperparameterError:
+        return before, np.array_equal(p, before)
+    return p, True
+
+
+@pytest.mark.parametrize("made", [over_arrays, over_tensors])
+@every_class
+def test_an_option_is_not_taken_for_a_like_one_of_another_type(cls, made):
+    names = {"lr", "betas", "weight_decay", "momentum"} & set(made(cls)[0].param_groups[0])
+    for name, value in itertools.product(sorted(names), LIKE_A_TENTH):
+        if isinstance(value, torch.Tensor) and made is over_arrays:
+            continue
+        found, is_whole = stepped_with(made, cls, name, value)
+        is_number = not any(value is other for other in NO_NUMBERS)
+        # As a number of Python's it is another one, which anybody notices.
+        expected, _ = stepped_with(made, cls, name, float(value) if is_number else "0.1")
+        assert is_whole, (name, value)
+        assert found.tobytes() == expected.tobytes(), (name, value)
+
+
+def test_options_count_every_way_to_write_into_a_dict():
+    ways = {
+        "__setitem__": ("a", 2), "__delitem__": ("a",), "__ior__": ({"a": 3},), "clear": (),
+        "pop": ("a",), "popitem": (), "setdefault": ("b", 1), "update": ({"a": 4},),
+    }  # fmt: skip
+    reading = {"get", "items", "keys", "values", "copy", "fromkeys"}
+    assert set(ways) | reading >= {name for name in vars(dict) if not name.startswith("__")}
+    for way, arguments in ways.items():
+        options = Options(a=1)
+        assert getattr(options, way)(*arguments) == getattr({"a": 1}, way)(*arguments), way
+        assert options.version == 1, way

@@ -734,9 +734,12 @@ def test_parameters_step_together_as_each_alone(dtype):
 
 
 @pytest.mark.parametrize("number", [float, torch.tensor])
-@pytest.mark.parametrize("name", ["AdamW", "NAdam", "RMSprop", "SGD"])
+@pytest.mark.parametrize("name", fastopt.torch.classes.__all__)
 def test_schedules_of_torch_may_end_a_hair_below_zero(name, number):
-    """LinearLR to zero does, in half of all lengths; an lr that is less than by a hair is not."""
+    """LinearLR to zero does, in half of all lengths; an lr that is less than by a hair is not.
+
+    A state of then, in which ASGD's eta is below zero, too, is resumed as any other.
+    """
     params = []
     for module in (fastopt.torch, torch.optim):
         p = torch.nn.Parameter(torch.tensor([1.0, 0.0]))
@@ -747,6 +750,8 @@ def test_schedules_of_torch_may_end_a_hair_below_zero(name, number):
             opt.step()
             scheduler.step()
             lowest = min(lowest, float(opt.param_groups[0]["lr"]))
+            if t == 6:
+                opt.load_state_dict(opt.state_dict())
         params.append(p.detach())
     if number is float:
         assert -1e-17 < lowest < 0.0
