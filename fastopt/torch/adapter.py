@@ -303,9 +303,9 @@ class Optimizer(torch.optim.Optimizer):
             handle.remove()
             self._incoming = None
 
-    def _receive(self, state_dict: dict[str, Any]) -> None:
+    def _receive(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """Check and copy what is to be loaded; return what is left for torch to do."""
         entries, rows = check_layout(state_dict)
-        state_dict["state"], state_dict["param_groups"] = entries, rows
         if len(rows) != len(self.param_groups):
             raise StateError(
                 f"the state dict has {len(rows)} param groups, but the optimizer has "
@@ -337,6 +337,10 @@ class Optimizer(torch.optim.Optimizer):
                     clocks[p] = own.rule, clock
         check_owners(entries, rows, slots)
         self._incoming = incoming, clocks
+        # Of parameters' state all is ready; torch would cast it, and fails at arrays.
+        numbers = {number for row in rows for number in row.get("params", ())}
+        others = {key: entry for key, entry in entries.items() if key not in numbers}
+        return {**state_dict, "state": others, "param_groups": rows}
 
     def __getstate__(self) -> dict[str, Any]:
         others = {
@@ -350,7 +354,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         incoming, clocks = self.__dict__.get("_incoming") or (None, {})
-        if incoming is not None:  # torch has cast the state to the dtype of the parameters
+        if incoming is not None:  # what is loaded; torch would cast it to the parameters' dtype
             others = {k: v for k, v in state["state"].items() if not isinstance(k, torch.Tensor)}
             kept = {p: entry for p, entry in incoming.items() if entry}
             state = {**state, "state": defaultdict(dict, {**kept, **others})}

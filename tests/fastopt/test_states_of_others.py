@@ -117,3 +117,22 @@ def test_options_of_older_versions_and_of_others_are_not_taken_for_another_class
         row.pop(name, None)
     row |= {"bias_correction": True, "momentum": 0.9, "initial_lr": 0.1}
     assert loads(of_tensors("Adam", 0), state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tensors_go_on_from_the_state_of_arrays_with_the_same_clock(name):
+    """Torch's own casting, which failed at the clock's array, sees no state of parameters."""
+    arrays, tensors = of_arrays(name, 3), of_tensors(name, 0)
+    state = arrays.state_dict()
+    for slot in slots_of(name):
+        state["state"][0][slot] = torch.from_numpy(state["state"][0][slot])
+    mine = state["state"][0]["mine"] = [np.ones(2), torch.ones(2)]
+    tensors.register_load_state_dict_pre_hook(lambda _, given: state)  # which stays as it is
+    tensors.load_state_dict({})
+    p, (q,) = arrays.param_groups[0]["params"][0], tensors.param_groups[0]["params"]
+    q.data.copy_(torch.from_numpy(p))
+    q.grad = torch.full_like(q, 2.0)
+    arrays.step(np.full(3, 2.0))
+    tensors.step()
+    np.testing.assert_array_equal(q.detach().numpy(), p)
+    assert tensors.state[q]["mine"] == mine == state["state"][0]["mine"]
