@@ -209,7 +209,7 @@ def _of_tensors(opt: OverTensors, verb: str) -> Callable[[str | os.PathLike[str]
 
 
 def check_file(path: str | os.PathLike[str]) -> None:
-    """Raise for a pipe, which nobody would come back from, a folder or a device."""
+    """Raise for a pipe, which nobody would come back from when reading, a folder or a device."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(f"{os.fspath(path)} is not a file")
 
@@ -256,13 +256,21 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a name beside ``path`` to write to, then rename that file, once it is on the disk."""
+    """Give a name beside ``path`` to write to, then rename that file, once it is on the disk.
+
+    A link stays one: the file that it leads to is replaced. A file that was there hands on who may
+    read it. Raises OSError for a pipe, a device or a folder, which stays.
+    """
+    path = Path(os.path.realpath(path))
     check_folder_of(path)
+    is_there = path.exists()
+    if is_there:
+        check_file(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         # The library makes private files; this one is to be as readable as any other.
         temporary.touch()
-        mode = temporary.stat().st_mode
+        mode = (path if is_there else temporary).stat().st_mode
         try:
             yield temporary
         except SafetensorError as error:  # e.g. a full disk

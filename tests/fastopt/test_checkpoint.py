@@ -532,6 +532,33 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
             load(AdamW(np.ones(3)), path)
 
 
+def test_saving_replaces_files_only_and_leaves_links_pipes_and_rights(tmp_path):
+    opt, target, link = AdamW(np.ones(3)), tmp_path / "disk" / "x", tmp_path / "latest"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    for _ in range(2):  # through a link to nothing yet, and to a file
+        opt.step(np.ones(3))
+        save(opt, link)
+        assert link.is_symlink()
+        load(other := AdamW(np.zeros(3)), target)
+        assert every_byte(other) == every_byte(opt)
+        target.chmod(0o600)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    pipe, none = tmp_path / "pipe", tmp_path / "dangling"
+    os.mkfifo(pipe)
+    none.symlink_to(tmp_path / "none" / "x")
+    for path, text in (
+        (pipe, "not a file"),
+        (tmp_path, "not a file"),
+        (none, "there is no folder"),
+    ):
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(OSError, match=text):
+            save(opt, path)
+        assert sorted(tmp_path.iterdir()) == before
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
 def test_a_read_only_parameter_is_refused_before_the_state_is_changed(tmp_path):
     path = saved(tmp_path)
     params = {"w": W * 2, "b": B * 2}
