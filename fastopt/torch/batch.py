@@ -23,6 +23,7 @@ from fastopt.torch.tensors import (
     KINDS,
     check_gradient,
     check_state,
+    check_whole,
     empty_slot,
     is_copied,
     layout_of,
@@ -153,9 +154,13 @@ class Batch:
             g = p.grad
             if g is not None:
                 check_gradient(name, p, g)
+                check_whole(name, p)
             yield name, p, g
             for slot, a in self._slots(k, state.get(p)):
-                yield f"the state {slot!r} of {name}", a, None
+                where = f"the state {slot!r} of {name}"
+                if g is not None:
+                    check_whole(where, a)
+                yield where, a, None
 
     def _slots(self, k: int, entry: Any) -> Iterator[tuple[str, torch.Tensor]]:
         """Check the state of parameter ``k``; yield what is there that a step writes to."""
@@ -174,6 +179,8 @@ class Batch:
 
     def _check_numbers(self, k: int, entry: dict[str, Any]) -> None:
         where, is_known = f"the state of {self.names[k]}", self.params[k] in self._clocks
+        for name in self._kinds():
+            check_whole(f"{where}: {name!r}", entry.get(name))
         if self._counts:
             whole_step(f"{where}: 'step'", entry.get("step", 0))
         kept = self._kept(entry)

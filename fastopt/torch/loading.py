@@ -12,7 +12,7 @@ from fastopt.errors import StateError
 from fastopt.torch.batch import initial_slot
 from fastopt.torch.groups import Row
 from fastopt.torch.shards import check_slot, local_of, place_like
-from fastopt.torch.tensors import check_state, empty_slot, scalar_dtype
+from fastopt.torch.tensors import check_state, check_whole, empty_slot, scalar_dtype
 
 
 def fit_state(
@@ -29,6 +29,8 @@ def fit_state(
     _check_slots(where, entry, p, slots, found)
     known = "step", "clock", *rule.accumulates, *slots
     present = [name for name in known if entry.get(name) is not None]
+    for name in present:
+        check_whole(f"{where}: {name!r}", local_of(entry[name]))
     if counts and present and "step" not in present:
         raise StateError(
             f"{where} has {', '.join(present)}, but no 'step', without which they cannot be "

@@ -100,6 +100,31 @@ def _check_memory(where: str, t: torch.Tensor) -> None:
         )
 
 
+def check_whole(where: str, t: Any) -> None:
+    """Refuse a dense tensor that reaches beyond its storage, which was resized (as FSDP frees one).
+
+    torch reads and writes on, into memory of others.
+
+    >>> t = torch.zeros(3)
+    >>> _ = t.untyped_storage().resize_(8)
+    >>> check_whole("it", t)
+    Traceback (most recent call last):
+        ...
+    fastopt.errors.ArrayError: it needs 12 bytes of memory, but its storage has 8: ...
+    """
+    if not isinstance(t, torch.Tensor) or is_wrapper(t) or t.is_nested or t._is_zerotensor():
+        return
+    if t.device.type != "cpu" or t.layout is not torch.strided:
+        return
+    reach = t.numel() and 1 + sum((n - 1) * stride for n, stride in zip(t.shape, t.stride()))
+    needed, found = (t.storage_offset() + reach) * t.element_size(), t.untyped_storage().nbytes()
+    if reach and needed > found:
+        raise ArrayError(
+            f"{where} needs {needed} bytes of memory, but its storage has {found}: it was resized. "
+            "Give the memory back (untyped_storage().resize_) before the step."
+        )
+
+
 def check_tensor(where: str, p: torch.Tensor) -> None:
     """Refuse a parameter that no kernel can update in place.
 
@@ -172,6 +197,7 @@ def check_gradient(where: str, p: torch.Tensor, g: torch.Tensor) -> None:
             f"{where} has shape {tuple(g.shape)}, but the parameter has {tuple(p.shape)}; both "
             "must be the same. Compute it again."
         )
+    check_whole(where, g)
 
 
 def is_copied(p: torch.Tensor) -> bool:

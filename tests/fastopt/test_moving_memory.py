@@ -438,6 +438,42 @@ def retyped(a):
     a.dtype = np.int64
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("what", ["parameter", "gradient", "step", "exp_avg", "exp_avg_sq"])
+def test_a_storage_that_was_resized_is_refused_until_it_is_back(what, share):
+    """torch writes beyond it: a segmentation fault, or other objects overwritten."""
+    params = [torch.nn.Parameter(drawn(seed)) for seed in (0, 1)]
+    opt = fastopt.torch.AdamW(params)
+    for p in params:
+        p.grad = torch.ones_like(p)
+    opt.step()
+    if what == "gradient":  # of one that still has memory it is asked only where all is checked
+        opt.state[params[1]]["exp_avg"] = opt.state[params[1]]["exp_avg"].clone()
+    t = {"parameter": params[1], "gradient": params[1].grad} | opt.state[params[1]]
+    storage, kept = t[what].untyped_storage(), t[what].detach().clone()
+    storage.resize_(int(share * storage.nbytes()))
+    before = params[0].detach().clone()
+    with pytest.raises(
+        ArrayError, match=r"parameter 1.* needs \d+ bytes of memory, but .* has \d+"
+    ):
+        opt.step()
+    if what not in ("parameter", "gradient"):
+        with pytest.raises(ArrayError, match=r"state\[1\].* bytes of memory"):
+            opt.load_state_dict(opt.state_dict())
+    assert torch.equal(params[0], before)
+    storage.resize_(8 * t[what].numel())
+    t[what].detach().copy_(kept)
+    opt.step()
+    assert opt.state[params[1]]["step"] == 2.0
+    twins = [torch.nn.Parameter(drawn(seed)) for seed in (0, 1)]
+    other = fastopt.torch.AdamW(twins)
+    for _ in range(2):
+        for p in twins:
+            p.grad = torch.ones_like(p)
+        other.step()
+    assert all(torch.equal(p, twin) for p, twin in zip(params, twins))
+
+
 @pytest.mark.parametrize("change", [resized, smaller, reshaped, retyped])
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("what", ["parameter", "gradient"])
