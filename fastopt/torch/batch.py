@@ -158,7 +158,7 @@ class Batch:
             yield name, p, g
             for slot, a in self._slots(k, state.get(p)):
                 where = f"the state {slot!r} of {name}"
-                if g is not None:
+                if g is not None and slot in self.rule.slots:
                     check_whole(where, a)
                 yield where, a, None
 
@@ -179,8 +179,8 @@ class Batch:
 
     def _check_numbers(self, k: int, entry: dict[str, Any]) -> None:
         where, is_known = f"the state of {self.names[k]}", self.params[k] in self._clocks
-        for name in self._kinds():
-            check_whole(f"{where}: {name!r}", entry.get(name))
+        for name in ("step", *self.rule.accumulates):
+            check_whole(where, entry.get(name))
         if self._counts:
             whole_step(f"{where}: 'step'", entry.get("step", 0))
         kept = self._kept(entry)
