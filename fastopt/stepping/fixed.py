@@ -63,8 +63,12 @@ class Fixed(list):
         return list, (list(self),)
 
 
+_PLAIN = frozenset({float, int, bool, str, type(None)})
+"""Types of options that are compared as they are: equal numbers of these are the same."""
+
+
 def exact(value: Any) -> Any:
-    """Return an option as what equals nothing but the same number of the same type.
+    """Return an option as what equals nothing but the same number, of the same type of NumPy's.
 
     NumPy and torch compare in the narrower of two types, in which 0.1 of float32 is Python's 0.1.
 
@@ -73,17 +77,20 @@ def exact(value: Any) -> Any:
     >>> exact((1.0, [np.array(2.0)])) == exact((1.0, [np.array(2.0)]))
     True
     """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
     if isinstance(value, tuple | list):
-        return type(value), *map(exact, value)
+        return kind, *[item if type(item) in _PLAIN else exact(item) for item in value]
     if isinstance(value, np.ndarray) and value.ndim == 0:
         return np.ndarray, value[()]
-    return type(value), value
+    return kind, value
 
 
 def is_immutable(value: Any) -> bool:
     """Tell whether the same object has the same value always (a 0-d array may change in place)."""
     if isinstance(value, tuple):
-        return all(map(is_immutable, value))
+        return all(type(item) in _PLAIN or is_immutable(item) for item in value)
     return value is None or isinstance(value, float | int | str | np.generic)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Collection, Mapping, Sequence
-from operator import is_, itemgetter
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,7 +172,8 @@ class Group:
         rule, values = self.recipe(self.where, options)
         found, h = self._read(options), rule.pack(values, self.where)
         self._check_width(rule, h)
-        return Change(rule, h, (found, exact(found)), version if is_immutable(found) else None)
+        seen = [exact(value) for value in found]
+        return Change(rule, h, (found, seen), version if is_immutable(found) else None)
 
     def _check_width(self, rule: Rule, h: tuple[float, ...]) -> None:
         if any(segment.dtype == np.float32 for segment in self.segments):
@@ -186,14 +187,16 @@ class Group:
         try:
             found = self._read(self.options)
             before, seen = self._seen
-            # Who sets the same object at each step has a step of 3 us, not of 10.
-            is_known = self._version is not None and all(map(is_, found, before))
-            is_same = self.options["params"] is self._arrays and (is_known or exact(found) == seen)
+            is_fixed = self._version is not None
+            is_same = self.options["params"] is self._arrays and all(
+                (is_fixed and value is old) or exact(value) == known
+                for value, old, known in zip(found, before, seen)
+            )
         except KeyError as error:
             raise HyperparameterError(f"{self.where} has lost its {error}; set it again") from None
         except (ValueError, RuntimeError):  # several elements have no truth; packing refuses them
             return False
-        if is_same and (is_known or is_immutable(found)):
+        if is_same and is_fixed:  # values of the same types, so these cannot change either
             self._seen, self._version = (found, seen), version
         return is_same
 

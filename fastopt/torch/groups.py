@@ -80,19 +80,22 @@ class Row:
 
     def __init__(self, where: str, group: dict[str, Any], names: list[str], recipe: Recipe) -> None:
         self.where, self.group, self.names, self.recipe = where, group, names, recipe
+        self._keys: list[str] | None = None
         self._look()
         self.rule, self.h = self._read()
 
     def _look(self) -> None:
-        group, self._count = self.group, len(self.group)
-        watched = [name for name in (*self.names, *_REFUSED) if name in group]
-        # One is there twice, since of one name alone there would be no tuple.
-        self._find = itemgetter(*watched[:1], *watched) if watched else dict
-        self._note(self._find(group))
+        if [*self.group] != self._keys:
+            self._keys = [*self.group]
+            watched = [name for name in (*self.names, *_REFUSED) if name in self.group]
+            # One is there twice, since of one name alone there would be no tuple.
+            self._find = itemgetter(*watched[:1], *watched) if watched else dict
+        self._note(self._find(self.group))
 
     def _note(self, found: Any) -> None:
-        self._found, self._seen = found, exact([_plain(value) for value in found])
-        self._is_fixed = all(map(is_immutable, found))
+        # What was seen has no tensors, so one that changed in place compares by value.
+        self._found, self._seen = found, [exact(_plain(value)) for value in found]
+        self._is_fixed = is_immutable(tuple(found))
 
     def _read(self) -> Change:
         refuse(self.where, self.group)
@@ -113,12 +116,15 @@ class Row:
     def pending(self) -> Change | None:
         """Return the rule and numbers if an option changed; None is the usual answer."""
         try:
-            found, is_whole = self._find(self.group), len(self.group) == self._count
+            found, is_whole = self._find(self.group), len(self.group) == len(self._keys or ())
             if is_whole and self._is_fixed and all(map(is_, found, self._found)):
                 return None
-            # What was seen has no tensors, so one that changed in place compares by value.
-            if is_whole and exact([_plain(value) for value in found]) == self._seen:
-                self._note(found)
+            pairs = zip(found, self._found, self._seen)
+            if is_whole and all(
+                (self._is_fixed and value is before) or exact(_plain(value)) == seen
+                for value, before, seen in pairs
+            ):
+                self._found = found
                 return None
         # One is lost; or several elements have no truth, and packing refuses them.
         except (KeyError, RuntimeError, ValueError):
