@@ -96,6 +96,8 @@ class Batch:
         self._copied: list[int] = []
         self._known: tuple[list, list, list] | None = None
         self._needs_checks = True
+        # Which parameters were checked with a gradient, and have the state that they had then.
+        self._settled: list[int] = []
 
     def gather(self, state: dict) -> bool:
         """Take gradients and state as they are for the next step; tell whether they may be right.
@@ -203,12 +205,14 @@ class Batch:
         self._known = None
         active = [k for k, p in enumerate(self.params) if p.grad is not None]
         many, self._copied = self.many, []
-        odd = False
+        odd, before = False, set(self._settled)
         for k, p in enumerate(self.params):
             many.objects[GRADIENT, k] = None
-            if p.grad is None:
-                continue
             entry = state.get(p)
+            if p.grad is None:
+                if not self._has_state(k, entry):
+                    before.discard(k)
+                continue
             if not isinstance(entry, dict):
                 entry = {}
                 if self._getters:  # torch's SGD makes none when there is nothing to keep
@@ -221,20 +225,52 @@ class Batch:
             odd |= memory is not p or g is not p.grad
             if self._is_copied[k]:
                 self._copied.append(k)
-        self._active = None if len(active) == len(self.params) else active
+        self._choose(active)
         self._needs_checks = odd
-        self._indices = np.array(active, np.int64)
+        self._settled = [] if odd else sorted(before.union(active))
         if self._scalars is not None:
             entries = [state[self.params[k]] for k in active]
             self._scalars.take(entries, many.clocks[self._indices])
+
+    def _has_state(self, k: int, entry: Any) -> bool:
+        """Tell whether the state of parameter ``k`` is what was checked when it had a gradient."""
+        try:
+            return all(find(entry) is self.many.checked[row, k] for row, find in self._getters)
+        except (TypeError, KeyError):  # something is missing
+            return False
+
+    def _choose(self, active: list[int]) -> None:
+        self._active = None if len(active) == len(self.params) else active
+        self._indices = np.array(active, np.int64)
+
+    @property
+    def active(self) -> list[int]:
+        """Which parameters have a gradient, as a step expects it."""
+        return self._indices.tolist()
+
+    def present(self) -> list[int]:
+        """Return which parameters have a gradient now."""
+        return [k for k, p in enumerate(self.params) if p.grad is not None]
+
+    def choose(self, active: list[int]) -> bool:
+        """Step these parameters from now on if all of them were checked; tell whether they were.
+
+        A step finds out whether they still are what they were; :meth:`aim` has to follow.
+        """
+        # Numbers that accumulate could have been set in the meantime.
+        is_known = self._scalars is None and set(self._settled).issuperset(active)
+        if is_known:
+            self._choose(active)
+            self._known = None
+        return is_known
 
     def aim(self, bounds: np.ndarray) -> None:
         """Step what was settled, none of whose gradients may lie within ``bounds``."""
         self.many.aim(self._indices, bounds)
 
     def written(self) -> list[torch.Tensor]:
-        """Return the memory that a step of all parameters with a gradient writes to."""
-        rows = np.delete(self.many.objects, GRADIENT, axis=0)[:, self._indices]
+        """Return the memory that a step may write to, of any parameters that were checked."""
+        rows = np.delete(self.many.checked, GRADIENT, axis=0)[:, self._settled or self.active]
         numbers = self._scalars.tensors if self._scalars else []
         return [a for a in rows.ravel() if a is not None] + numbers
 

@@ -132,7 +132,8 @@ class Plan:
         try:
             # A list: all of them take what there is now, even if one is known to need checks.
             gathered = [batch.gather(state) for batch in self._batches]
-            if not all(gathered) or self._launch is None or self._launch.run() is not None:
+            is_done = all(gathered) and self._launched()
+            if not is_done and not self._step_others(state):
                 self._step_checked(state)
         finally:
             try:
@@ -149,6 +150,30 @@ class Plan:
                 batch.finish()
             self._finished = count
 
+    def _step_others(self, state: defaultdict[torch.Tensor, Any]) -> bool:
+        """Step other parameters than before, if nothing else is new; tell whether that was done.
+
+        Where some have no gradient every other time (experts, branches), checking all 160 tensors
+        anew took 12 ms, a step 0.4.
+        """
+        active = [batch.present() for batch in self._batches]
+        # None while batches are changed: a signal's exception may come in between.
+        launch, self._launch = self._launch, None
+        if launch is None or active == [batch.active for batch in self._batches]:
+            return False
+        if not all(batch.choose(own) for batch, own in zip(self._batches, active)):
+            return False
+        self._aim()
+        return all(batch.gather(state) for batch in self._batches) and self._launched()
+
+    def _aim(self) -> None:
+        for batch in self._batches:
+            batch.aim(self._bounds)
+        self._launch = Launch((batch.many for batch in self._batches), self._count)
+
+    def _launched(self) -> bool:
+        return self._launch is not None and self._launch.run() is None
+
     def _step_checked(self, state: defaultdict[torch.Tensor, Any]) -> None:
         """Check everything, take it as it is from now on, and step."""
         for _ in range(TRIES):
@@ -164,11 +189,9 @@ class Plan:
             with torch.inference_mode(False), torch.no_grad():
                 for batch in self._batches:
                     batch.settle(state)
-            bounds = bounds_of(t for batch in self._batches for t in batch.written())
-            for batch in self._batches:
-                batch.aim(bounds)
-            self._launch = Launch((batch.many for batch in self._batches), self._count)
-            if self._launch.run() is None:
+            self._bounds = bounds_of(t for batch in self._batches for t in batch.written())
+            self._aim()
+            if self._launched():
                 return
         raise ArrayError(
             f"{self._title}: parameters, gradients or state changed {TRIES} times while they were "
