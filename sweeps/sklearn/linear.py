@@ -49,8 +49,9 @@ eighth of it more, and about as many rows do as there are weights."""
 
 HINGE = {"margin": 1.0 + CORNER / 2, "smoothing": CORNER}
 
-LEAST = {"squared_error": 1.0, "squared_hinge": 0.01}
-"""Loss -> the share of its curvature that is everywhere, or nearly so where it matters."""
+LEAST = {"squared_error": 1.0, "huber": 0.05}
+"""Loss -> the share of its curvature that is everywhere, or nearly so where it matters: none of
+losses of labels, which are flat where rows are told apart."""
 
 
 def convex_training(
@@ -104,10 +105,10 @@ def curvature(loss: str, fold: Fold, model: Mapping[str, Any]) -> tuple[float, f
         y = fold.rows.y[fold.kept, 0]
         return max(float(np.quantile(y, 0.9)), float(y.mean()), 1.0), 0.05
     if "smoothed_hinge" in loss:
-        return 1.0 / model["smoothing"], LEAST["squared_hinge"] * (model["smoothing"] > 1.0)
+        return 1.0 / model["smoothing"], 0.0
     share = fold.outputs if loss == "squared_error" else 1
     one = "logistic" if loss == "multilabel" else loss.removeprefix(SEVERAL)  # of one label
-    return CURVATURE[one] / share, LEAST.get(one, 0.05)
+    return CURVATURE[one] / share, LEAST.get(one, 0.0)
 
 
 def one_against_the_rest(estimator: Any, loss: str, fold: Fold) -> str:

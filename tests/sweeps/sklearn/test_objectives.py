@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.special import logsumexp
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.linear_model import (
     HuberRegressor,
@@ -145,6 +146,26 @@ def test_support_vectors_have_their_penalised_intercept():
         theirs = LinearSVC(C=ours.C, intercept_scaling=ours.intercept_scaling, **EXACT).fit(X, Y)
         for name in ("coef_", "intercept_"):
             np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "squared hinge"])
+def test_weak_penalties_of_classes_that_are_told_apart(loss):
+    # Near their minimum the losses are flat: no share of their curvature is everywhere.
+    model, y = (
+        (LogisticRegression(C=100.0), Y) if loss == "softmax" else (LinearSVC(C=100.0), Y > 0)
+    )
+
+    def objective(fitted):
+        scores = fitted.decision_function(X)
+        if loss == "softmax":
+            losses, penalised = logsumexp(scores, axis=1) - scores[ROWS, Y], fitted.coef_
+        else:
+            losses = np.maximum(0, 1 - np.where(y, 1, -1) * scores) ** 2
+            penalised = np.append(fitted.coef_, fitted.intercept_)
+        return model.C * losses.sum() + (penalised**2).sum() / 2
+
+    (ours,) = fits(model, {}, X, y)
+    assert objective(ours) <= objective(model.set_params(**EXACT).fit(X, y)) * (1 + 1e-3)
 
 
 REFUSED = {
