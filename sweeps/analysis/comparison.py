@@ -34,7 +34,8 @@ class Comparison:
     wins, ties, losses : int
         Pairs in which ``a`` is better than, equal to, worse than ``b``.
     p_value : float
-        Of Wilcoxon's signed-rank test, two-sided; 1 if all pairs are ties.
+        Of Wilcoxon's signed-rank test, two-sided; 1 if all pairs are ties. Differences that are
+        equal but for rounding share a rank.
     differences : (n_pairs,) array
         ``a - b`` of every pair.
     """
@@ -159,7 +160,7 @@ def compare(
         wins=int((gain > 0.0).sum()),
         ties=int((gain == 0.0).sum()),
         losses=int((gain < 0.0).sum()),
-        p_value=_wilcoxon(differences),
+        p_value=_wilcoxon(x, y),
         differences=differences,
     )
 
@@ -186,7 +187,10 @@ def _pairs(result: Table, axis: str, a: Any, b: Any) -> tuple[np.ndarray, np.nda
     return paired[:, 0], paired[:, 1]
 
 
-def _wilcoxon(differences: np.ndarray) -> float:
+def _wilcoxon(x: np.ndarray, y: np.ndarray) -> float:
     from scipy import stats
 
+    # Of accuracies such as 0.9 - 0.8 and 0.8 - 0.7 the differences are equal, but for rounding.
+    unit = 2.0**10 * np.spacing(np.maximum(np.abs(x), np.abs(y)).max())
+    differences = np.round((x - y) / unit)
     return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0

@@ -76,7 +76,7 @@ def importance(
     # Squares of losses of 1e200 are infinite; scaling by a power of two changes no digit.
     size = int(np.frexp(np.abs(grid).max())[1])
     grid = np.ldexp(grid, -size)
-    rows, total = decompose(grid), float(grid.var())
+    rows, total = decompose(grid), float(np.mean(_centred(grid) ** 2))
     with np.errstate(over="ignore", under="ignore"):
         variances = np.ldexp(list(rows.values()), 2 * size)
     frame = pd.DataFrame(
@@ -101,7 +101,7 @@ def decompose(grid: np.ndarray) -> dict[tuple[int, ...], float]:
     {(0,): 1.0, (1,): 0.25, (0, 1): 0.0}
     """
     every = range(grid.ndim)
-    centred = grid - grid.mean()
+    centred = _centred(grid)
 
     def marginal(*kept: int) -> np.ndarray:
         return centred.mean(axis=tuple(k for k in every if k not in kept), keepdims=True)
@@ -115,6 +115,12 @@ def decompose(grid: np.ndarray) -> dict[tuple[int, ...], float]:
         # Rounding may make it slightly negative.
         variances[()] = max(0.0, float(np.mean(centred**2)) - sum(variances.values()))
     return variances
+
+
+def _centred(grid: np.ndarray) -> np.ndarray:
+    """Return deviations from the mean, of equal numbers zeros: their mean may be an ulp off."""
+    above = grid - grid.flat[0]
+    return above - above.mean()
 
 
 def _factors(result: Table) -> list[tuple[str, ...]]:

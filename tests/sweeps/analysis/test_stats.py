@@ -203,6 +203,15 @@ def test_common_random_numbers_cancel():
     )
 
 
+def test_differences_equal_but_for_rounding_share_a_rank():
+    rng = np.random.default_rng(0)
+    for rows in (36, 45, 64, 360):
+        hits = rng.integers(rows - 12, rows + 1, (2, 20))
+        result = result_of({"optimizer": ["sgd", "adam"], "seed": range(20)}, hits.ravel() / rows)
+        found = result.compare("optimizer", "sgd", "adam")
+        assert found.p_value == stats.wilcoxon(hits[0] - hits[1]).pvalue
+
+
 @pytest.mark.parametrize(
     ("diverged", "pairs", "dropped", "difference"),
     [("exclude", 2, 2, 1.0), ("worst", 3, 1, (1.0 + 1.0 + 6.0) / 3)],
@@ -277,6 +286,13 @@ def test_importance_is_the_two_way_analysis_of_variance():
         assert found["share"][effect] == pytest.approx(squares / total, rel=1e-13)
         assert found["variance"][effect] == pytest.approx(squares / 12, rel=1e-13)
     assert found["order"].to_dict() == {"a": 1, "b": 1, "a x b": 2}
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e300])
+def test_nothing_explains_a_metric_that_does_not_vary(value):
+    """Also where the mean of equal numbers is an ulp off."""
+    result = result_of({"a": range(5), "b": range(2), "c": range(3)}, np.full(30, value))
+    assert not result.importance()["share"].any()
 
 
 @pytest.mark.parametrize("unit", [1.0, 2.0**664, 2.0**-664])
