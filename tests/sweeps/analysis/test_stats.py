@@ -210,6 +210,10 @@ def test_differences_equal_but_for_rounding_share_a_rank():
         result = result_of({"optimizer": ["sgd", "adam"], "seed": range(20)}, hits.ravel() / rows)
         found = result.compare("optimizer", "sgd", "adam")
         assert found.p_value == stats.wilcoxon(hits[0] - hits[1]).pvalue
+    # Whatever another pair comes to: small differences are none the less differences.
+    losses = np.array([[1.0, 2.0, 3.0, 1e30, 4.0, 5.0], [1.1, 2.3, 3.2, 2e30, 4.4, 5.6]])
+    result = result_of({"optimizer": ["sgd", "adam"], "seed": range(6)}, losses.ravel())
+    assert result.compare("optimizer", "sgd", "adam").p_value == 2 / 2**6
 
 
 @pytest.mark.parametrize(
