@@ -172,8 +172,8 @@ class Group:
         rule, values = self.recipe(self.where, options)
         found, h = self._read(options), rule.pack(values, self.where)
         self._check_width(rule, h)
-        seen = [exact(value) for value in found]
-        return Change(rule, h, (found, seen), version if is_immutable(found) else None)
+        seen, is_fixed = [exact(value) for value in found], is_immutable(found)
+        return Change(rule, h, (found, seen, is_fixed), version if is_fixed else None)
 
     def _check_width(self, rule: Rule, h: tuple[float, ...]) -> None:
         if any(segment.dtype == np.float32 for segment in self.segments):
@@ -186,8 +186,7 @@ class Group:
             return True
         try:
             found = self._read(self.options)
-            before, seen = self._seen
-            is_fixed = self._version is not None
+            before, seen, is_fixed = self._seen
             is_same = self.options["params"] is self._arrays and all(
                 (is_fixed and value is old) or exact(value) == known
                 for value, old, known in zip(found, before, seen)
@@ -197,7 +196,7 @@ class Group:
         except (ValueError, RuntimeError):  # several elements have no truth; packing refuses them
             return False
         if is_same and is_fixed:  # values of the same types, so these cannot change either
-            self._seen, self._version = (found, seen), version
+            self._seen, self._version = (found, seen, True), version
         return is_same
 
     def pending(self) -> Change | None:

@@ -18,6 +18,7 @@ from fastopt.compile import kernel
 from fastopt.machine.access import cast
 from fastopt.rules import Real
 from fastopt.rules.recipes import SPLIT
+from fastopt.stepping import segments
 from fastopt.stepping.fixed import Options
 
 CLASSES = [cls for cls in BINDINGS if cls.__module__.startswith("fastopt.")]
@@ -214,3 +215,22 @@ def test_options_count_every_way_to_write_into_a_dict():
         options = Options(a=1)
         assert getattr(options, way)(*arguments) == getattr({"a": 1}, way)(*arguments), way
         assert options.version == 1, way
+
+
+def test_options_are_compared_once_for_each_time_they_are_written(monkeypatch):
+    """Also after a state is loaded: comparing them takes as long as a step of 1 000 elements."""
+    p, g = np.ones(3), np.ones(3)
+    optimizer = fastopt.AdamW(p, lr=0.1)
+    compared, real = [], segments.exact
+    monkeypatch.setattr(segments, "exact", lambda value: compared.append(value) or real(value))
+    for change in (
+        lambda: None,
+        lambda: optimizer.load_state_dict(optimizer.state_dict()),
+        lambda: optimizer.param_groups[0].update(lr=0.1 * 1.0),
+        lambda: optimizer.param_groups[0].update(lr=0.2),
+    ):
+        change()
+        optimizer.step(g)
+        compared.clear()
+        optimizer.step(g)
+        assert compared == []
