@@ -209,7 +209,7 @@ def _of_tensors(opt: OverTensors, verb: str) -> Callable[[str | os.PathLike[str]
 
 
 def check_file(path: str | os.PathLike[str]) -> None:
-    """Raise for a pipe, which nobody would come back from when reading, a folder or a device."""
+    """Raise for what is no file: a folder, a device, a pipe, at which a reader waits for ever."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(f"{os.fspath(path)} is not a file")
 

@@ -22,6 +22,8 @@ from numba.core import event
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
+from fastopt.code.system import on_main_thread
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _handlers: dict[int, Any] = {}
 _came: list[tuple[int, FrameType | None]] = []
@@ -36,13 +38,9 @@ def _hold(number: int, frame: FrameType | None) -> None:
         _handlers[number](number, frame)
 
 
-def _is_main() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
 def deliver_signals() -> None:
     """Call the handlers of signals that are held; they may raise."""
-    while _came and _is_main():
+    while _came and on_main_thread():
         number, frame = _came.pop(0)
         try:
             _handlers[number](number, frame)
@@ -57,16 +55,15 @@ def signals_held() -> Iterator[None]:
 
     On the main thread; elsewhere Python calls no handlers.
 
-    >>> try:
-    ...     with signals_held():
-    ...         signal.raise_signal(signal.SIGINT)
-    ...         print("in order")
-    ... except KeyboardInterrupt:
-    ...     print("stopped")
+    >>> before = signal.signal(signal.SIGTERM, lambda number, frame: print("stopped"))
+    >>> with signals_held():
+    ...     signal.raise_signal(signal.SIGTERM)
+    ...     print("in order")
     in order
     stopped
+    >>> _ = signal.signal(signal.SIGTERM, before)
     """
-    if _holding.is_set() or not _is_main():
+    if _holding.is_set() or not on_main_thread():
         yield
         return
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}

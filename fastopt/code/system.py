@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,3 +68,8 @@ def is_running(pid: int) -> bool | None:
     except PermissionError:
         return True
     return True
+
+
+def on_main_thread() -> bool:
+    """Tell whether this is the thread on which Python calls the handlers of signals."""
+    return threading.current_thread() is threading.main_thread()

@@ -63,7 +63,7 @@ class Fixed(list):
         return list, (list(self),)
 
 
-_PLAIN = frozenset({float, int, bool, str, type(None)})
+SIMPLE = frozenset({float, int, bool, str, type(None)})
 """Types of options that are compared as they are: equal numbers of these are the same."""
 
 
@@ -78,10 +78,10 @@ def exact(value: Any) -> Any:
     True
     """
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in SIMPLE:
         return value
     if isinstance(value, tuple | list):
-        return kind, *[item if type(item) in _PLAIN else exact(item) for item in value]
+        return kind, *map(exact, value)
     if isinstance(value, np.ndarray) and value.ndim == 0:
         return np.ndarray, value[()]
     return kind, value
@@ -90,8 +90,40 @@ def exact(value: Any) -> Any:
 def is_immutable(value: Any) -> bool:
     """Tell whether the same object has the same value always (a 0-d array may change in place)."""
     if isinstance(value, tuple):
-        return all(type(item) in _PLAIN or is_immutable(item) for item in value)
+        return all(type(item) in SIMPLE or is_immutable(item) for item in value)
     return value is None or isinstance(value, float | int | str | np.generic)
+
+
+class Seen:
+    """Options as they were at a step, to tell whether they still are.
+
+    Only those that are other objects, or may change in place, are compared by value.
+
+    >>> seen = Seen((0.1, [0.9]))
+    >>> seen.agree((0.1, [0.9])), seen.agree((np.float32(0.1), [0.9]))
+    (True, False)
+    """
+
+    def __init__(self, found: tuple[Any, ...], value_of: Callable[[Any], Any] = exact) -> None:
+        self._found, self._value_of = found, value_of
+        self._values = [value_of(option) for option in found]
+        self.are_immutable = is_immutable(found)
+
+    def agree(self, found: tuple[Any, ...]) -> bool:
+        """Tell whether these options are the same; ValueError or RuntimeError if one has no truth.
+
+        The next comparison is with these objects.
+        """
+        fixed = self.are_immutable
+        if fixed and all(map(is_, found, self._found)):
+            return True
+        is_same = all(
+            (fixed and option is before) or self._value_of(option) == value
+            for option, before, value in zip(found, self._found, self._values)
+        )
+        if is_same:  # then of the same types: what could not change cannot now
+            self._found = found
+        return is_same
 
 
 def _counted(name: str) -> Callable[..., Any]:

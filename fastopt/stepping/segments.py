@@ -21,7 +21,7 @@ from fastopt.rules.base import LARGEST
 from fastopt.rules.clocks import rewind
 from fastopt.rules.recipes import Recipe
 from fastopt.stepping.batches import Batch, Piece, Segment
-from fastopt.stepping.fixed import Fixed, Options, are_same, exact, is_immutable
+from fastopt.stepping.fixed import Fixed, Options, Seen, are_same
 
 
 class Change(NamedTuple):
@@ -29,7 +29,7 @@ class Change(NamedTuple):
 
     rule: Rule
     h: tuple[float, ...]
-    seen: Any
+    seen: Seen
     version: int | None
 
 
@@ -172,8 +172,8 @@ class Group:
         rule, values = self.recipe(self.where, options)
         found, h = self._read(options), rule.pack(values, self.where)
         self._check_width(rule, h)
-        seen, is_fixed = [exact(value) for value in found], is_immutable(found)
-        return Change(rule, h, (found, seen, is_fixed), version if is_fixed else None)
+        seen = Seen(found)
+        return Change(rule, h, seen, version if seen.are_immutable else None)
 
     def _check_width(self, rule: Rule, h: tuple[float, ...]) -> None:
         if any(segment.dtype == np.float32 for segment in self.segments):
@@ -186,17 +186,13 @@ class Group:
             return True
         try:
             found = self._read(self.options)
-            before, seen, is_fixed = self._seen
-            is_same = self.options["params"] is self._arrays and all(
-                (is_fixed and value is old) or exact(value) == known
-                for value, old, known in zip(found, before, seen)
-            )
+            is_same = self.options["params"] is self._arrays and self._seen.agree(found)
         except KeyError as error:
             raise HyperparameterError(f"{self.where} has lost its {error}; set it again") from None
         except (ValueError, RuntimeError):  # several elements have no truth; packing refuses them
             return False
-        if is_same and is_fixed:  # values of the same types, so these cannot change either
-            self._seen, self._version = (found, seen, True), version
+        if is_same and self._seen.are_immutable:
+            self._version = version
         return is_same
 
     def pending(self) -> Change | None:

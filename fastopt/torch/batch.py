@@ -270,6 +270,7 @@ class Batch:
 
     def written(self) -> list[torch.Tensor]:
         """Return the memory that a step may write to, of any parameters that were checked."""
+        # Where there are copies of odd ones, none stay: each step makes them anew.
         rows = np.delete(self.many.checked, GRADIENT, axis=0)[:, self._settled or self.active]
         numbers = self._scalars.tensors if self._scalars else []
         return [a for a in rows.ravel() if a is not None] + numbers

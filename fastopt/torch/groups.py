@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from operator import is_, itemgetter
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,9 @@ from fastopt.errors import HyperparameterError
 from fastopt.rules import Rule
 from fastopt.rules.clocks import HAIR, read_clock, read_sum, resume_clock, whole_step
 from fastopt.rules.recipes import Recipe
-from fastopt.stepping.fixed import exact, is_immutable
+from fastopt.stepping.fixed import SIMPLE, Seen, exact
 
 Change = tuple[Rule, tuple[float, ...]]
-
-_SIMPLE = float, bool, int, str, type(None)
 
 OF_TORCH = ("foreach", "fused", "capturable", "differentiable")
 """torch's options that choose one of its implementations or ask for a graph; no rule knows them."""
@@ -55,12 +53,17 @@ def refuse(where: str, options: Mapping[str, Any]) -> None:
 
 def _plain(value: Any) -> Any:
     """Return a hyperparameter without tensors, but for those that no number can be read from."""
-    if type(value) in _SIMPLE:  # asking for a tensor takes 0.2 us
+    if type(value) in SIMPLE:  # asking for a tensor takes 0.2 us
         return value
     if isinstance(value, torch.Tensor):
         with contextlib.suppress(RuntimeError, ValueError):  # it is on no device, or not one number
             return value.item()
     return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
+
+
+def _value_of(option: Any) -> Any:
+    """Return an option to compare with: a tensor by its number, which may change in place."""
+    return exact(_plain(option))
 
 
 def _agrees(number: float, value: Any) -> bool:
@@ -80,7 +83,7 @@ class Row:
 
     def __init__(self, where: str, group: dict[str, Any], names: list[str], recipe: Recipe) -> None:
         self.where, self.group, self.names, self.recipe = where, group, names, recipe
-        self._keys: list[str] | None = None
+        self._keys: list[str] = []
         self._look()
         self.rule, self.h = self._read()
 
@@ -89,13 +92,8 @@ class Row:
             self._keys = [*self.group]
             watched = [name for name in (*self.names, *_REFUSED) if name in self.group]
             # One is there twice, since of one name alone there would be no tuple.
-            self._find = itemgetter(*watched[:1], *watched) if watched else dict
-        self._note(self._find(self.group))
-
-    def _note(self, found: Any) -> None:
-        # What was seen has no tensors, so one that changed in place compares by value.
-        self._found, self._seen = found, [exact(_plain(value)) for value in found]
-        self._is_fixed = is_immutable(tuple(found))
+            self._find = itemgetter(watched[0], *watched)
+        self._seen = Seen(self._find(self.group), _value_of)
 
     def _read(self) -> Change:
         refuse(self.where, self.group)
@@ -116,15 +114,7 @@ class Row:
     def pending(self) -> Change | None:
         """Return the rule and numbers if an option changed; None is the usual answer."""
         try:
-            found, is_whole = self._find(self.group), len(self.group) == len(self._keys or ())
-            if is_whole and self._is_fixed and all(map(is_, found, self._found)):
-                return None
-            pairs = zip(found, self._found, self._seen)
-            if is_whole and all(
-                (self._is_fixed and value is before) or exact(_plain(value)) == seen
-                for value, before, seen in pairs
-            ):
-                self._found = found
+            if len(self.group) == len(self._keys) and self._seen.agree(self._find(self.group)):
                 return None
         # One is lost; or several elements have no truth, and packing refuses them.
         except (KeyError, RuntimeError, ValueError):

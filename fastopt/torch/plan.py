@@ -157,7 +157,7 @@ class Plan:
         anew took 12 ms, a step 0.4.
         """
         active = [batch.present() for batch in self._batches]
-        # None while batches are changed: a signal's exception may come in between.
+        # None while batches are changed: after a signal's exception in between it would run again.
         launch, self._launch = self._launch, None
         if launch is None or active == [batch.active for batch in self._batches]:
             return False
@@ -177,7 +177,7 @@ class Plan:
     def _step_checked(self, state: defaultdict[torch.Tensor, Any]) -> None:
         """Check everything, take it as it is from now on, and step."""
         for _ in range(TRIES):
-            ranges = Ranges()
+            self._launch, ranges = None, Ranges()
             items = [item for batch in self._batches for item in batch.check(state)]
             for name, t, _ in items:
                 ranges.add(name, t)

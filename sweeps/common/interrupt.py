@@ -16,11 +16,12 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
 from types import FrameType
+
+from fastopt.code.system import on_main_thread
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -43,16 +44,12 @@ class _State:
 _NOW = _State()
 
 
-def _is_main() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
 def check_interrupt() -> None:
     """Raise the KeyboardInterrupt that was deferred or lost; long work calls this now and then.
 
     >>> check_interrupt()  # nobody has pressed anything
     """
-    if _NOW.due and _is_main():
+    if _NOW.due and on_main_thread():
         _NOW.due = False
         raise KeyboardInterrupt
 
@@ -80,7 +77,7 @@ def deferred_interrupts() -> Iterator[None]:
     in order
     stopped
     """
-    if not _is_main():
+    if not on_main_thread():
         yield
         return
     outer, usual = _NOW.deferred, signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -110,7 +107,7 @@ def _defer(number: int, frame: FrameType | None) -> None:
 @contextlib.contextmanager
 def immediate_interrupts() -> Iterator[None]:
     """Let Ctrl-C raise at once, inside of :func:`deferred_interrupts`."""
-    if not _is_main():
+    if not on_main_thread():
         yield
         return
     check_interrupt()

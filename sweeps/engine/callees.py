@@ -122,7 +122,7 @@ def slots_begun(starts: tuple[int, ...]) -> Any:
                 )
                 p = load_item(context, builder, kind, first)
                 for source, slot in zip(starts[1:], slots, strict=True):
-                    value = initial_value(source, hyper, p) or zero
+                    value = initial_value(source, hyper, p) or zero  # a number of LLVM's, or 0.0
                     store_item(context, builder, kind, value, slot)
             return context.get_dummy_value()
 

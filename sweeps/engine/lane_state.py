@@ -41,9 +41,9 @@ CONSTANT = list(SCHEDULES).index("constant")
 
 @jitable
 def load_block(b, s, t):
-    """Copy trials to lanes; return whether any has a schedule that changes, or clips.
+    """Copy trials to lanes.
 
-    The third answer: whether all have one clock.
+    Returns whether any has a schedule that changes, whether any clips, whether all have one clock.
     """
     v, r = numbers_in(s.v), s.r[0]
     varies, clips, alike = False, False, t.powers.size > 0

@@ -147,7 +147,8 @@ def stretch_of(
     h = rule.pack()
     clock = rule.clock0(h)
     sizes = dim, len(h), len(clock), len(rule.tick(h, clock)[1])
-    common = tuple(k in powers_of(rule) for k in range(len(h)))
+    powers = powers_of(rule)
+    common = tuple(k in powers for k in range(len(h)))
     adapt = adapted_lane(rule.measure, rule.trust)
     own = rule.update, rule.answer, len(rule.starts)
     return (

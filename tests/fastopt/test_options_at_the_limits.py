@@ -18,8 +18,7 @@ from fastopt.compile import kernel
 from fastopt.machine.access import cast
 from fastopt.rules import Real
 from fastopt.rules.recipes import SPLIT
-from fastopt.stepping import segments
-from fastopt.stepping.fixed import Options
+from fastopt.stepping.fixed import Options, Seen
 
 CLASSES = [cls for cls in BINDINGS if cls.__module__.startswith("fastopt.")]
 every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
@@ -221,8 +220,8 @@ def test_options_are_compared_once_for_each_time_they_are_written(monkeypatch):
     """Also after a state is loaded: comparing them takes as long as a step of 1 000 elements."""
     p, g = np.ones(3), np.ones(3)
     optimizer = fastopt.AdamW(p, lr=0.1)
-    compared, real = [], segments.exact
-    monkeypatch.setattr(segments, "exact", lambda value: compared.append(value) or real(value))
+    compared, real = [], Seen.agree
+    monkeypatch.setattr(Seen, "agree", lambda *given: compared.append(given) or real(*given))
     for change in (
         lambda: None,
         lambda: optimizer.load_state_dict(optimizer.state_dict()),
